@@ -1,0 +1,1 @@
+"""The reranking service: HTTP, the pipeline and the command line."""

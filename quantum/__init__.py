@@ -1,0 +1,1 @@
+"""Small fidelity circuits, simulated as array programs: arrays in, arrays out."""

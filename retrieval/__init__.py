@@ -1,0 +1,1 @@
+"""Encoding, lexical scoring, indexing and evaluation: everything classical that ranking needs."""
