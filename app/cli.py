@@ -1,0 +1,140 @@
+"""The command line: `qrerank`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from app import cli_evaluate, cli_index, tables
+from app.loading import open_encoder, open_reranker
+from app.progress import bar, errors
+from app.reranker import Method
+from app.settings import Settings
+from quantum.errors import QuantumError
+from quantum.feature_maps import feature_map
+from retrieval.collection import Collection
+from retrieval.errors import RetrievalError
+
+cli = typer.Typer(
+    help="Rerank retrieved passages with cosine, simulated fidelity circuits and BM25, on an ordinary CPU.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+cli.add_typer(cli_index.index, name="index")
+cli.command()(cli_evaluate.evaluate)
+out = Console()
+
+MethodOption = Annotated[Method, typer.Option(help="classical: cosine; quantum: fidelity; hybrid: both and BM25.")]
+TopN = Annotated[int, typer.Option(min=1, help="How many to show.")]
+Exclude = Annotated[list[str] | None, typer.Option(help="What the answer must not be about; may be repeated.")]
+
+
+@cli.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each holds its own copy of the model.")] = 1,
+    demo: Annotated[bool, typer.Option("--demo", help="Build the demo collection if missing, and search it.")] = False,
+) -> None:
+    """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
+    import uvicorn
+
+    settings = Settings()
+    with bar("preparing") as report:
+        # Prepared here, with a bar, so that the worker processes find it ready.
+        encoder = open_encoder(settings, report)
+        if demo:
+            cli_index.build_demo(settings, encoder, report)
+            os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
+    del encoder
+    errors.print(f"quantum-rerank listens on http://{host}:{port} (documentation: /docs)", highlight=False)
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        server_header=False,
+        log_level="info",
+    )
+
+
+@cli.command()
+def rerank(
+    query: Annotated[str, typer.Argument(help="The question.")],
+    file: Annotated[typer.FileText, typer.Argument(help="Documents, one a line; - reads standard input.")],
+    method: MethodOption = "hybrid",
+    top_n: TopN = 10,
+    exclude: Exclude = None,
+) -> None:
+    """Rank the lines of a file for a query."""
+    documents = [line.strip() for line in file if line.strip()]
+    if not documents:
+        raise typer.BadParameter("the file holds no text; give one document a line")
+    with bar("preparing") as report:
+        reranker = open_reranker(Settings(), report)
+    ranking = reranker.rerank(query, documents, method=method, exclude=exclude or ())
+    out.print(tables.ranked([""] * len(documents), documents, ranking, top_n))
+
+
+@cli.command()
+def search(
+    query: Annotated[str, typer.Argument(help="The question.")],
+    collection: Annotated[str, typer.Option(help="A collection made by `qrerank index build`.")] = cli_index.DEMO,
+    method: MethodOption = "hybrid",
+    top_n: TopN = 5,
+    exclude: Exclude = None,
+) -> None:
+    """Retrieve a collection's nearest passages and rank them."""
+    settings = Settings()
+    opened = Collection(cli_index.folder_of(settings, collection))
+    with bar("preparing") as report:
+        reranker = open_reranker(settings, report)
+    positions, ranking = reranker.search(
+        query, opened, candidates=settings.candidates, method=method, exclude=exclude or ()
+    )
+    passages = opened.passages(positions)
+    titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
+    out.print(tables.ranked(titles, texts, ranking, top_n))
+
+
+@cli.command()
+def circuit(
+    map_name: Annotated[
+        str | None, typer.Option("--map", help="angle or entangled; absent: the configured one.")
+    ] = None,
+    qubits: Annotated[int | None, typer.Option(min=2, max=4, help="Qubits per register.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write the drawing here as SVG, in place of text.")] = None,
+) -> None:
+    """Draw the fidelity circuit of one register, and its size in the basis {ry, rz, cx}."""
+    from quantum.circuits import check_limits, draw, symbolic_circuit
+
+    configured = Settings().circuit
+    chosen = feature_map(map_name or configured.map, qubits or configured.qubits, configured.bandwidth)
+    size = check_limits(chosen)
+    if svg:
+        svg.write_text(draw(symbolic_circuit(chosen), "svg"), encoding="utf-8")
+    else:
+        out.print(draw(symbolic_circuit(chosen), "text"), markup=False, highlight=False, soft_wrap=True)
+    gates = ", ".join(f"{count} {gate}" for gate, count in size.counts)
+    out.print(f"{chosen.name}: {size.qubits} qubits, depth {size.depth} ({gates})", highlight=False)
+
+
+def main() -> None:
+    """Run the command line; errors meant for the user are one line on standard error and exit status 1."""
+    try:
+        cli()
+    except ValidationError as error:
+        for item in error.errors(include_url=False, include_input=False):
+            where = "QRERANK_" + "__".join(str(part) for part in item["loc"]).upper() if item["loc"] else "settings"
+            errors.print(f"{where}: {item['msg'].removeprefix('Value error, ')}", markup=False, style="red")
+        sys.exit(1)
+    except (RetrievalError, QuantumError) as error:
+        errors.print(str(error), markup=False, style="red")
+        sys.exit(1)

@@ -1,0 +1,75 @@
+"""`qrerank index`: build collections and look at them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from app.loading import open_encoder
+from app.progress import bar
+from app.settings import Settings
+from retrieval.beir import read_passages
+from retrieval.collection import Collection, build
+from retrieval.demo import demo_passages
+from retrieval.encoder import Encoder
+from retrieval.passage import Passage
+from retrieval.prepare import Progress
+
+DEMO = "demo"
+index = typer.Typer(help="Build collections and look at them.", no_args_is_help=True)
+out = Console()
+
+Name = Annotated[str, typer.Argument(help="The collection's name.")]
+
+
+def folder_of(settings: Settings, name: str) -> Path:
+    """The folder of a collection; a bad name is a usage error."""
+    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
+        raise typer.BadParameter("a collection's name is up to 64 letters, digits, dots, dashes and underscores")
+    return settings.collections_dir / name
+
+
+def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
+    """Build the demo collection from Python's own documentation, unless it stands."""
+    folder = folder_of(settings, DEMO)
+    if not folder.exists() or Collection(folder).spec.digest != encoder.digest:
+        _build(folder, demo_passages(), encoder, report)
+
+
+@index.command("build")
+def build_command(
+    name: Name,
+    source: Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a collection of this name.")] = False,
+) -> None:
+    """Encode passages and index them: text, states and FAISS index in one folder under QRERANK_DATA_DIR."""
+    settings = Settings()
+    folder = folder_of(settings, name)
+    if folder.exists() and not force:
+        raise typer.BadParameter(f"collection {name} exists; --force replaces it")
+    with bar("preparing") as report:
+        _build(folder, list(read_passages(source)), open_encoder(settings, report), report)
+    stats(name)
+
+
+@index.command()
+def stats(name: Name) -> None:
+    """What a collection holds, and its size on disk."""
+    folder = folder_of(Settings(), name)
+    spec = Collection(folder).spec
+    table = Table("collection", name, show_edge=False)
+    table.add_row("passages", f"{spec.passages:,}")
+    table.add_row("token states", f"{spec.tokens:,} of {spec.token_dimension} bytes")
+    table.add_row("model", f"{spec.model} ({spec.arithmetic})")
+    table.add_row("on disk", f"{sum(file.stat().st_size for file in folder.iterdir()) / 2**20:.1f} MiB")
+    table.add_row("folder", str(folder))
+    out.print(table)
+
+
+def _build(folder: Path, passages: list[Passage], encoder: Encoder, report: Progress) -> None:
+    build(folder, passages, encoder, lambda done, total: report(f"indexing {folder.name}", done, total))

@@ -1,0 +1,96 @@
+"""All settings: environment variables QRERANK_…, nested with two underscores. Read by main and the CLI only."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from platformdirs import user_cache_path, user_data_path
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_NAME = "quantum-rerank"
+_PREFIX = "QRERANK_"
+
+CollectionName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$")]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderSettings(_Group):
+    """How the model is run."""
+
+    runtime: Literal["openvino", "torch"] = Field("openvino", description="torch only where OpenVINO cannot convert.")
+    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto: bf16 where the CPU has it.")
+
+
+class CircuitSettings(_Group):
+    """The feature map of the quantum method. Its circuit is checked when the service starts."""
+
+    map: Literal["angle", "entangled"] = "angle"
+    qubits: int = Field(4, ge=2, le=4, description="Qubits per register.")
+    bandwidth: float = Field(8**0.5, gt=0, le=16, description="Radians per unit of a feature.")
+
+
+class LimitSettings(_Group):
+    """What a request may hold."""
+
+    body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30)
+    documents: int = Field(1000, ge=1, le=100_000)
+    query_characters: int = Field(10_000, ge=1, le=1_000_000)
+    excluded_texts: int = Field(16, ge=1, le=256)
+
+
+class EngineSettings(_Group):
+    """How much work is done and waits at once."""
+
+    threads: int = Field(2, ge=1, le=64, description="Requests computed at the same time.")
+    queue_requests: int = Field(64, ge=0, le=10_000, description="Requests that may wait; the next gets 503.")
+
+
+class AuthSettings(_Group):
+    """Authentication. This version has none, and says so rather than seem to check keys."""
+
+    enabled: Literal[False] = Field(False, description="Only false: keys are not there yet; keep the port private.")
+
+
+class Settings(BaseSettings):
+    """The service's settings; frozen, bounded, and unknown names are refused."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", protected_namespaces=()
+    )
+
+    data_dir: Path = Field(default_factory=lambda: user_data_path(_NAME), description="Collections: what must last.")
+    model_dir: Path = Field(
+        default_factory=lambda: user_cache_path(_NAME) / "models",
+        description="Prepared models, shared by data folders.",
+    )
+    model: str = Field("all-MiniLM-L6-v2", min_length=1, description="A sentence-transformers name or folder, or hash.")
+    default_collection: CollectionName | None = Field(None, description="Searched when a request names none.")
+    candidates: int = Field(100, ge=1, le=1000, description="Passages that a search retrieves and reranks.")
+    encoder: EncoderSettings = EncoderSettings()
+    circuit: CircuitSettings = CircuitSettings()
+    limits: LimitSettings = LimitSettings()
+    engine: EngineSettings = EngineSettings()
+    auth: AuthSettings = AuthSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # pydantic-settings passes over unknown variables, so a misspelt limit would silently not apply.
+        for variable in os.environ:
+            if variable.upper().startswith(_PREFIX):
+                field = variable[len(_PREFIX) :].lower().split("__")[0]
+                if field not in cls.model_fields:
+                    raise ValueError(f"{variable} is not a setting; known are {', '.join(sorted(cls.model_fields))}")
+        return values
+
+    @cached_property
+    def collections_dir(self) -> Path:
+        """Where collections are, one folder each."""
+        return self.data_dir / "collections"

@@ -1,0 +1,70 @@
+"""Late interaction: a document's score from the fidelities of its tokens.
+
+Mean over query tokens of the best document token (Khattab and Zaharia 2020, arXiv:2004.12832), with fidelity
+in the place of their cosine. `offsets` (n + 1,) says where documents lie in one flat run of T tokens:
+document i is tokens offsets[i] to offsets[i + 1].
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum.errors import QuantumError
+from quantum.feature_maps import FeatureMap
+from quantum.simulator import Real
+
+Offsets = NDArray[np.integer[Any]]
+
+# Tokens whose log fidelities are held at once: bounds the (q, tokens) array whatever the documents' number.
+_TOKENS_PER_BLOCK = 16_384
+
+
+def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
+    """Score of each document: the mean over query tokens of the max over its tokens of exp(log_f).
+
+    log_f: (q, T) with q >= 1, at most 0. offsets: (n + 1,) integers, from 0 to T, rising by at least 1 each.
+    Returns (n,) float64 in [0, 1]. Raises QuantumError for offsets that do not fit, naming an empty document.
+    """
+    if log_f.ndim != 2 or log_f.shape[0] == 0:
+        raise QuantumError(f"log_f must be (q, T) with at least one query token, got shape {log_f.shape}")
+    offsets = _checked(offsets, log_f.shape[1])
+    if offsets.size == 1:
+        return np.zeros(0)
+    best = np.maximum.reduceat(log_f, offsets[:-1], axis=1)  # (q, n): exp is monotone, so max comes first
+    return np.asarray(np.exp(best, dtype=np.float64).mean(axis=0))
+
+
+def score_documents(
+    feature_map: FeatureMap, query_tokens: NDArray[Any], document_tokens: NDArray[Any], offsets: Offsets
+) -> NDArray[np.float64]:
+    """Late-interaction score of each document, a block of whole documents at a time.
+
+    query_tokens: (q, D), q >= 1. document_tokens: (T, D). Rows finite and non-zero; the caller gives unit ones.
+    offsets: (n + 1,), as for `late_interaction`. Returns (n,) float64 in [0, 1].
+    Raises InvalidVector for rows without a state, QuantumError for offsets that do not fit.
+    """
+    offsets = _checked(offsets, document_tokens.shape[0])
+    scores = np.empty(offsets.size - 1)
+    start = 0
+    while start < scores.size:
+        # The documents that end within the block, and at least one.
+        stop = int(np.searchsorted(offsets, offsets[start] + _TOKENS_PER_BLOCK, side="right")) - 1
+        stop = max(stop, start + 1)
+        log_f = feature_map.log_fidelity(query_tokens, document_tokens[offsets[start] : offsets[stop]])
+        scores[start:stop] = late_interaction(log_f, offsets[start : stop + 1] - offsets[start])
+        start = stop
+    return scores
+
+
+def _checked(offsets: Offsets, tokens: int) -> Offsets:
+    offsets = np.asarray(offsets)
+    if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or offsets.size == 0:
+        raise QuantumError(f"offsets must be (n + 1,) integers, got {offsets.dtype} of shape {offsets.shape}")
+    if offsets[0] != 0 or offsets[-1] != tokens:
+        raise QuantumError(f"offsets must run from 0 to {tokens} tokens, got {offsets[0]} to {offsets[-1]}")
+    offsets = offsets.astype(np.int64, copy=False)  # unsigned differences would wrap
+    empty = np.flatnonzero(np.diff(offsets) < 1)
+    if empty.size:
+        raise QuantumError(f"document {empty[0]} has no tokens: leave it out, or rank it below the rest")
+    return offsets

@@ -1,0 +1,54 @@
+"""Quantum-logic negation: q NOT x as projection on the orthogonal complement of x.
+
+Widdows 2003, "Orthogonal negation in vector spaces for modelling word-meanings and document retrieval",
+ACL 2003, DOI 10.3115/1075096.1075114.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantum.errors import InvalidVector
+
+# What is left of an excluded unit vector beside the query: less than this is rounding, not a direction.
+_PARALLEL = 1e-6
+
+
+def negation_scores(query: NDArray[Any], excluded: NDArray[Any], documents: NDArray[Any]) -> NDArray[np.float64]:
+    """|<q, d>|**2 - ||P d||**2 for each document d.
+
+    P projects on the span of what the excluded vectors have orthogonal to the query, so several exclusions
+    mean NOT (a OR b), and an exclusion never takes away from the query itself. Both terms are probabilities of
+    measuring d in a subspace, so the sign of <q, d> is lost: a document opposite to the query scores like the
+    query. Text embeddings of candidates seldom point away from the query; a caller whose do must filter them.
+
+    query: (D,). excluded: (k, D), k >= 1. documents: (n, D). Each is scaled to unit norm. Returns (n,) float64
+    in [-1, 1]. Raises InvalidVector for zero, non-finite or ill-shaped vectors, and for an excluded vector
+    parallel to the query (residual below 1e-6), which would exclude everything asked for.
+    """
+    q = _unit(np.asarray(query)[np.newaxis], "query")[0]
+    x, d = _unit(np.asarray(excluded), "excluded"), _unit(np.asarray(documents), "document")
+    if not x.shape[0] or not q.size == x.shape[1] == d.shape[1]:
+        raise InvalidVector(f"widths must agree and one vector be excluded: {q.shape}, {x.shape}, {d.shape}")
+    residual = x - np.outer(x @ q, q)  # (k, D)
+    parallel = np.flatnonzero(np.linalg.norm(residual, axis=1) < _PARALLEL)
+    if parallel.size:
+        raise InvalidVector(f"excluded vector {parallel[0]} is parallel to the query: exclude something narrower")
+    # SVD and not QR: exclusions that repeat each other leave QR with an arbitrary extra direction.
+    _, singular, basis = np.linalg.svd(residual, full_matrices=False)
+    basis = basis[singular > _PARALLEL * singular[0]]  # (rank, D), orthonormal rows
+    scores: NDArray[np.float64] = (d @ q) ** 2 - np.sum((d @ basis.T) ** 2, axis=1)
+    return scores
+
+
+def _unit(rows: NDArray[Any], name: str) -> NDArray[np.float64]:
+    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
+        raise InvalidVector(f"{name} vectors must be real rows, got {rows.dtype} of shape {rows.shape}")
+    rows = rows.astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if bad.size:
+        raise InvalidVector(f"{name} vector {bad[0]} is zero or not finite: leave it out or encode it again")
+    unit: NDArray[np.float64] = rows / norms
+    return unit

@@ -1,0 +1,57 @@
+"""Cutting a long text into passages at the places where it cuts itself."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator
+
+_PARAGRAPH = re.compile(r"\n(?:[^\S\n]*\n)+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+def split_passages(text: str, max_words: int = 120) -> list[str]:
+    """Pack a text's paragraphs into passages of at most `max_words` words.
+
+    A paragraph that is longer is cut between sentences, a sentence that is longer between words; a word is what white
+    space parts. No word is lost, doubled or moved: the passages' words, one passage after the other, are the text's. No
+    passage is empty; a blank text has none. Inside a paragraph that fits, line breaks and relative indentation stay, so
+    that code remains readable. ValueError for max_words < 1.
+    """
+    if max_words < 1:
+        raise ValueError(f"a passage needs room for at least one word, got max_words={max_words}")
+    passages: list[str] = []
+    room = 0
+    for gap, piece in _pieces(text, max_words):
+        words = len(piece.split())
+        if words <= room:
+            passages[-1] += gap + piece
+        else:
+            passages.append(piece)
+            room = max_words
+        room -= words
+    return [textwrap.dedent(passage).strip() for passage in passages]
+
+
+def _pieces(text: str, max_words: int) -> Iterator[tuple[str, str]]:
+    """Non-blank pieces of at most `max_words` words, each with what sets it apart from the piece before."""
+    for paragraph in _PARAGRAPH.split(text):
+        gap = "\n\n"
+        for piece in _fitting(paragraph, max_words):
+            yield gap, piece
+            gap = " "
+
+
+def _fitting(paragraph: str, max_words: int) -> Iterator[str]:
+    """The paragraph itself if it fits, else its sentences, else runs of words."""
+    if not paragraph.strip():
+        return
+    if len(paragraph.split()) <= max_words:
+        yield paragraph.rstrip()
+        return
+    for sentence in _SENTENCE.split(paragraph.strip()):
+        words = sentence.split()
+        if len(words) <= max_words:
+            yield sentence
+        else:
+            yield from (" ".join(words[at : at + max_words]) for at in range(0, len(words), max_words))

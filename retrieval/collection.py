@@ -1,0 +1,139 @@
+"""A collection on disk: passages, their states and a FAISS index, in one folder that is read by memory mapping."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.encoder import Encoder
+from retrieval.encoding import Encoded
+from retrieval.errors import CollectionError
+from retrieval.faiss_index import FaissIndex
+from retrieval.folders import whole_folder
+from retrieval.passage import Passage
+
+_FORMAT = "v1"
+_BLOCK = 256  # passages encoded at once: enough to batch by length, little enough to hold
+
+
+@dataclass(frozen=True)
+class CollectionSpec:
+    """What a collection's folder says of itself."""
+
+    format: str
+    passages: int
+    tokens: int
+    token_dimension: int
+    model: str
+    digest: str
+    arithmetic: str
+
+
+class Collection:
+    """An opened collection; safe to read from several threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder that `build` made; CollectionError says what is wrong with it otherwise."""
+        self.name = folder.name
+        self.spec = _read_spec(folder)
+        rows = (self.spec.tokens, self.spec.token_dimension)
+        try:
+            self._text = np.memmap(folder / "passages.jsonl", dtype=np.uint8, mode="r")
+            self._text_offsets: NDArray[np.int64] = np.load(folder / "passages.npy")
+            self._states = Encoded(
+                np.load(folder / "pooled.npy", mmap_mode="r"),
+                np.memmap(folder / "tokens.i8", dtype=np.int8, mode="r", shape=rows),
+                np.load(folder / "offsets.npy"),
+                np.load(folder / "lengths.npy"),
+            )
+        except (OSError, ValueError) as error:
+            raise CollectionError(f"collection {folder} is damaged ({error}); build it again") from error
+        self._index = FaissIndex.load(folder / "index.faiss")
+
+    def __len__(self) -> int:
+        return self.spec.passages
+
+    def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Positions (k',) of the passages of highest cosine to a (P,) unit vector, and the cosines, k' = min(k, n)."""
+        ids, scores = self._index.search(query[None, :], k)
+        return ids[0], scores[0]
+
+    def states(self, positions: NDArray[np.int64]) -> Encoded:
+        """The stored states of the passages at (m,) positions."""
+        return self._states.take(positions)
+
+    def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
+        """The passages at (m,) positions."""
+        ends = zip(self._text_offsets[positions], self._text_offsets[positions + 1], strict=True)
+        return [Passage(**json.loads(self._text[start:end].tobytes())) for start, end in ends]
+
+
+def check_encoder(collection: Collection, encoder: Encoder) -> None:
+    """Refuse to compare the collection's states with those of another model."""
+    if collection.spec.digest != encoder.digest:
+        raise CollectionError(
+            f"collection {collection.name!r} was built with model {collection.spec.model!r} and cannot be searched "
+            f"with {encoder.name!r}; build it again with `qrerank index build`"
+        )
+
+
+def build(
+    folder: Path, passages: Sequence[Passage], encoder: Encoder, progress: Callable[[int, int], None]
+) -> CollectionSpec:
+    """Encode n ≥ 1 passages into a new collection, in place of one that stood there.
+
+    Memory holds the pooled vectors and one block's states. `progress` is called with passages done and passages in all.
+    """
+    if not passages:
+        raise CollectionError("there are no passages to build a collection from")
+    with whole_folder(folder, replace=True) as partial:
+        _write_passages(partial, passages)
+        pooled, counts, lengths = [], [], []
+        progress(0, len(passages))
+        with (partial / "tokens.i8").open("wb") as file:
+            for start in range(0, len(passages), _BLOCK):
+                block = passages[start : start + _BLOCK]
+                states = encoder.encode([passage.content for passage in block])
+                states.tokens.tofile(file)
+                pooled.append(states.pooled)
+                counts.append(np.diff(states.offsets))
+                lengths.append(states.lengths)
+                progress(start + len(block), len(passages))
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+        vectors = np.concatenate(pooled)
+        np.save(partial / "pooled.npy", vectors)
+        np.save(partial / "offsets.npy", offsets)
+        np.save(partial / "lengths.npy", np.concatenate(lengths))
+        FaissIndex.build(vectors).save(partial / "index.faiss")
+        dimension = states.tokens.shape[1]
+        spec = CollectionSpec(
+            _FORMAT, len(passages), int(offsets[-1]), dimension, encoder.name, encoder.digest, encoder.arithmetic
+        )
+        (partial / "spec.json").write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
+    return spec
+
+
+def _write_passages(folder: Path, passages: Sequence[Passage]) -> None:
+    ends = [0]
+    with (folder / "passages.jsonl").open("wb") as file:
+        for passage in passages:
+            file.write(json.dumps(asdict(passage), ensure_ascii=False).encode() + b"\n")
+            ends.append(file.tell())
+    np.save(folder / "passages.npy", np.array(ends, dtype=np.int64))
+
+
+def _read_spec(folder: Path) -> CollectionSpec:
+    try:
+        spec = CollectionSpec(**json.loads((folder / "spec.json").read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from error
+    except (ValueError, TypeError) as error:
+        raise CollectionError(f"collection {folder} is damaged or of another version; build it again") from error
+    if spec.format != _FORMAT:
+        raise CollectionError(f"collection {folder} is of format {spec.format}, not {_FORMAT}; build it again")
+    return spec

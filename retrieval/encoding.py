@@ -1,0 +1,70 @@
+"""The states of a list of texts: a pooled vector each and a vector a token, in the form that is scored and stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import EncodingError
+
+
+def unit_rows(rows: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Scale (m, D) rows of any real dtype to float32 rows of length 1; a zero or non-finite row is an EncodingError."""
+    floats = rows.astype(np.float32)
+    norms = np.linalg.norm(floats, axis=1, keepdims=True)
+    if not np.all(np.isfinite(norms) & (norms > 0)):
+        raise EncodingError("the encoder gave a zero or non-finite vector; such a text cannot be scored")
+    floats /= norms
+    return floats
+
+
+def quantise(rows: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Round (m, D) rows to int8, each scaled so that its largest entry is ±127.
+
+    Only directions are scored, so no scale is kept: `unit_rows` undoes it to cosine > 0.9998 for D = 384.
+    """
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    if not np.all(np.isfinite(largest) & (largest > 0)):
+        raise EncodingError("the encoder gave a zero or non-finite vector; such a text cannot be scored")
+    directions: NDArray[np.int8] = np.rint(rows * (127 / largest)).astype(np.int8)
+    return directions
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The states of n texts. Token rows are int8 whether fresh or stored, so both score the same."""
+
+    pooled: NDArray[np.float32]  # (n, P) unit rows
+    tokens: NDArray[np.int8]  # (T, D) directions, no [CLS]/[SEP]
+    offsets: NDArray[np.int64]  # (n + 1,) text i owns tokens[offsets[i]:offsets[i + 1]], at least one
+    lengths: NDArray[np.int64]  # (n,) tokens the model read, special ones included
+
+    def __len__(self) -> int:
+        return len(self.pooled)
+
+    def token_rows(self) -> NDArray[np.float32]:
+        """The token vectors as (T, D) float32 unit rows."""
+        return unit_rows(self.tokens)
+
+    def take(self, order: Sequence[int] | NDArray[np.integer]) -> Encoded:
+        """The states of the texts at these (m,) positions, in this order."""
+        at = np.asarray(order, dtype=np.int64)
+        counts = np.diff(self.offsets)[at]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        # Row numbers of every taken token: each text's start, repeated, plus a running count within it.
+        rows = np.repeat(self.offsets[at] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Encoded(self.pooled[at], self.tokens[rows], offsets, self.lengths[at])
+
+
+def join(parts: Sequence[Encoded]) -> Encoded:
+    """Put the states of several lists one after the other; at least one part."""
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Encoded(
+        np.concatenate([part.pooled for part in parts]),
+        np.concatenate([part.tokens for part in parts]),
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate([part.lengths for part in parts]),
+    )

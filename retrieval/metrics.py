@@ -1,0 +1,73 @@
+"""How good a ranking is, judged by people: nDCG, MRR and recall, as trec_eval and ranx compute them.
+
+A document is relevant if its grade is above 0; one without a grade is not. Queries without a relevant document are
+skipped, for no ranking of theirs is better than another. Queries missing from the run score 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+
+import numpy as np
+
+Run = dict[str, list[str]]  # query id -> document ids, best first, none twice
+Qrels = dict[str, dict[str, int]]  # query id -> document id -> grade
+
+
+def ndcg(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
+    """Normalised discounted cumulative gain at k: Σ grade/log₂(rank + 1) over the same sum for the best possible order.
+
+    Järvelin & Kekäläinen 2002, DOI 10.1145/582415.582418, gains linear in the grade; the best order is over all judged
+    documents, retrieved or not. Returns a value in [0, 1] by query id, in the order of qrels.
+    ValueError for k < 1 or a document that a run ranks twice.
+    """
+    values = {}
+    for query, top, relevant in _judged(run, qrels, k):
+        ideal = sorted(relevant.values(), reverse=True)[:k]
+        values[query] = _dcg([relevant.get(document, 0) for document in top]) / _dcg(ideal)
+    return values
+
+
+def mrr(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
+    """Reciprocal rank of the first relevant document within k, else 0 (Voorhees 1999, TREC-8 question answering).
+
+    Returns a value in [0, 1] by query id, in the order of qrels. ValueError as for `ndcg`.
+    """
+    values = {}
+    for query, top, relevant in _judged(run, qrels, k):
+        values[query] = next((1 / rank for rank, document in enumerate(top, 1) if document in relevant), 0.0)
+    return values
+
+
+def recall(run: Run, qrels: Qrels, k: int = 100) -> dict[str, float]:
+    """Share of the relevant documents that are within k.
+
+    Returns a value in [0, 1] by query id, in the order of qrels. ValueError as for `ndcg`.
+    """
+    return {query: len(relevant.keys() & top) / len(relevant) for query, top, relevant in _judged(run, qrels, k)}
+
+
+def mean(values: Mapping[str, float]) -> float:
+    """The mean over queries; ValueError if there are none, since no number would be true."""
+    if not values:
+        raise ValueError("no query has a relevant document: check the qrels file")
+    return float(np.mean(list(values.values())))
+
+
+def _judged(run: Run, qrels: Qrels, k: int) -> Iterator[tuple[str, list[str], dict[str, int]]]:
+    """Each query that counts, its top k, and the grades of its relevant documents."""
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    for query, grades in qrels.items():
+        relevant = {document: grade for document, grade in grades.items() if grade > 0}
+        if not relevant:
+            continue
+        ranked = run.get(query, [])
+        if len(set(ranked)) < len(ranked):
+            raise ValueError(f"the run ranks a document twice for query {query!r}")
+        yield query, list(islice(ranked, k)), relevant
+
+
+def _dcg(gains: Sequence[int]) -> float:
+    return float(np.sum(np.array(gains, dtype=np.float64) / np.log2(np.arange(2, len(gains) + 2))))

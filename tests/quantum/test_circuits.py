@@ -1,0 +1,200 @@
+"""The circuits, and that Qiskit and Aer see what the array programs compute."""
+
+import sys
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+from qiskit.quantum_info import Statevector
+from qiskit_aer import AerSimulator
+
+from quantum.circuits import check_limits, circuit_size, draw, fidelity_circuit, state_circuit, symbolic_circuit
+from quantum.errors import CircuitTooLarge, QuantumError
+from quantum.feature_maps import CxLayer, FeatureMap, Layers, RyLayer, feature_map
+from quantum.simulator import log_register_fidelity
+
+EVERY_MAP = [(name, n) for name in ("angle", "entangled") for n in (2, 3, 4)]
+
+
+def rows(seed: int, m: int, width: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(m, width))
+
+
+def registers_of(fm: FeatureMap, x: np.ndarray) -> np.ndarray:
+    """One row (D,) to zero-padded (R, features per register)."""
+    k = fm.features_per_register
+    return np.pad(x, (0, fm.register_count(x.size) * k - x.size)).reshape(-1, k)
+
+
+@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
+def test_states_agree_with_qiskit(name: str, n: int) -> None:
+    fm = feature_map(name, n)
+    x = rows(n, 4, 5 * n + 1)
+    states = fm.register_states(x)
+    for row in range(x.shape[0]):
+        for register, features in enumerate(registers_of(fm, x[row])):
+            expected = Statevector(state_circuit(fm, features)).data
+            np.testing.assert_allclose(states[:, register, row], expected, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
+@pytest.mark.parametrize("bandwidth", [0.5, 8**0.5])
+def test_fidelities_agree_with_aer(name: str, n: int, bandwidth: float) -> None:
+    """P(0...0) of the whole compute-uncompute circuit, multiplied over registers, for every pair."""
+    fm = feature_map(name, n, bandwidth)
+    q, d = rows(10 + n, 3, 3 * n + 1), rows(20 + n, 4, 3 * n + 1)
+    circuits = []
+    for a in q:
+        for b in d:
+            for left, right in zip(registers_of(fm, a), registers_of(fm, b), strict=True):
+                circuit = fidelity_circuit(fm, left, right)
+                circuit.save_statevector()
+                circuits.append(circuit)
+    result = AerSimulator(method="statevector").run(circuits).result()
+    zeros = [abs(result.get_statevector(i).data[0]) ** 2 for i in range(len(circuits))]
+    expected = np.prod(np.reshape(zeros, (3, 4, -1)), axis=2)
+    np.testing.assert_allclose(fm.fidelity(q, d), expected, atol=1e-9)
+    np.testing.assert_allclose(fm.fidelity(q, d), expected, rtol=1e-9)
+
+
+def test_a_map_made_of_other_layers_agrees_with_qiskit() -> None:
+    """The two readers of a description agree on what no built-in map has: re-uploading, CX both ways."""
+    layers: Layers = (RyLayer((2, 0, 1)), CxLayer(((2, 0), (0, 1))), RyLayer((0, 0, 3)), CxLayer(((1, 2),)))
+    fm = FeatureMap("other", 3, 1.7, layers)
+    x = rows(3, 6, 4)
+    states = fm.register_states(x)[:, 0]
+    for i in range(6):
+        np.testing.assert_allclose(states[:, i], Statevector(state_circuit(fm, x[i])).data, atol=1e-14)
+
+
+def test_complex_states_contract_like_qiskit() -> None:
+    """No map has complex amplitudes yet; the contraction must not be what stops one."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(2, 4, 3, 2)) for _ in range(2))
+    left, right = (x[0] + 1j * x[1] for x in (a, b))  # (4, R=3, 2)
+    left, right = left / np.linalg.norm(left, axis=0), right / np.linalg.norm(right, axis=0)
+    log_f = log_register_fidelity(left, right)
+    for i in range(2):
+        for j in range(2):
+            parts = [abs(Statevector(left[:, r, i]).inner(Statevector(right[:, r, j]))) ** 2 for r in range(3)]
+            np.testing.assert_allclose(np.exp(log_f[i, j]), np.prod(parts), rtol=1e-12)
+
+
+def test_parameters_stand_in_for_features() -> None:
+    fm = feature_map("entangled", 2)
+    circuit = state_circuit(fm, ParameterVector("x", 4))
+    assert circuit.num_parameters == 4
+    x = rows(4, 1, 4)
+    bound = Statevector(circuit.assign_parameters(x[0])).data
+    np.testing.assert_allclose(fm.register_states(x)[:, 0, 0], bound, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
+def test_symbolic_circuit_becomes_the_fidelity_circuit(name: str, n: int) -> None:
+    fm = feature_map(name, n, 0.7)
+    k = fm.features_per_register
+    q, d = rows(5, 2, k)
+    symbols = symbolic_circuit(fm)
+    values = {"h": 0.7} | {f"q[{i}]": q[i] for i in range(k)} | {f"d[{i}]": d[i] for i in range(k)}
+    bound = symbols.assign_parameters(values)
+    np.testing.assert_allclose(Statevector(bound).data, Statevector(fidelity_circuit(fm, q, d)).data, atol=1e-14)
+    text = draw(symbols)
+    assert all(f"{side}[{i}]" in text for side in "qd" for i in range(k))
+
+
+@pytest.mark.parametrize("count", [0, 3, 5])
+def test_a_register_takes_its_number_of_features(count: int) -> None:
+    with pytest.raises(QuantumError, match=f"takes 4 features, got {count}"):
+        state_circuit(feature_map("angle", 4), np.ones(count))
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "depth", "gates"),
+    [
+        ("angle", 2, 1, (("ry", 2),)),
+        ("angle", 3, 1, (("ry", 3),)),
+        ("angle", 4, 1, (("ry", 4),)),
+        ("entangled", 2, 5, (("cx", 2), ("ry", 6))),
+        ("entangled", 3, 7, (("cx", 4), ("ry", 9))),
+        ("entangled", 4, 7, (("cx", 6), ("ry", 12))),
+    ],
+)
+def test_size_of_each_map(name: str, n: int, depth: int, gates: tuple[tuple[str, int], ...]) -> None:
+    size = check_limits(feature_map(name, n))
+    assert (size.qubits, size.depth, size.counts) == (n, depth, gates)
+
+
+@pytest.mark.parametrize("bandwidth", [1e-6, 1.0, np.pi, 100.0])
+def test_size_does_not_depend_on_the_bandwidth(bandwidth: float) -> None:
+    assert check_limits(feature_map("entangled", 4, bandwidth)).depth == 7
+
+
+def alternating(n_qubits: int, cx_layers: int) -> FeatureMap:
+    """RY, then (CX chain link, RY) repeated: the whole circuit has depth 4 * cx_layers + 1."""
+    ry = RyLayer(tuple(range(n_qubits)))
+    layers: list[RyLayer | CxLayer] = [ry]
+    for _ in range(cx_layers):
+        layers += [CxLayer(((0, 1),)), ry]
+    return FeatureMap("alternating", n_qubits, 1.0, tuple(layers))
+
+
+def test_four_qubits_pass_and_five_are_refused() -> None:
+    assert check_limits(alternating(4, 1)).qubits == 4
+    with pytest.raises(CircuitTooLarge, match=r"5 qubits and depth 5; at most 4 qubits and depth 15"):
+        check_limits(alternating(5, 1))
+
+
+def test_a_map_too_deep_is_refused() -> None:
+    assert check_limits(alternating(4, 3)).depth == 13
+    with pytest.raises(CircuitTooLarge, match="4 qubits and depth 17"):
+        check_limits(alternating(4, 4))
+
+
+def test_a_map_of_depth_fifteen_passes() -> None:
+    layers: Layers = (
+        RyLayer((0, 1, 2)),
+        *(CxLayer(((0, 1),)), RyLayer((0, 1, 2))) * 2,
+        CxLayer(((0, 1),)),
+        CxLayer(((1, 2),)),
+        RyLayer((0, 1, 2)),
+    )
+    assert check_limits(FeatureMap("fifteen", 3, 1.0, layers)).depth == 15
+
+
+@pytest.mark.parametrize(("depth", "allowed"), [(15, True), (16, False)])
+def test_depth_fifteen_passes_and_sixteen_is_refused(depth: int, allowed: bool) -> None:
+    # A compute-uncompute circuit is a palindrome around a merged rotation and so of odd depth: 16 is made by hand.
+    circuit = QuantumCircuit(2)
+    for step in range(depth):
+        if step % 2:
+            circuit.cx(0, 1)
+        else:
+            circuit.ry(0.3 + step, [0, 1])
+    if allowed:
+        assert circuit_size(circuit).depth == depth
+    else:
+        with pytest.raises(CircuitTooLarge, match="2 qubits and depth 16"):
+            circuit_size(circuit)
+
+
+def test_text_drawing_shows_every_gate() -> None:
+    text = draw(state_circuit(feature_map("entangled", 2), np.arange(1, 5) / 8))
+    assert text.count("Ry(") == 4
+    assert "■" in text
+
+
+def test_svg_drawing_is_a_document_and_repeatable() -> None:
+    circuit = state_circuit(feature_map("angle", 2), np.ones(2))
+    svg = draw(circuit, "svg")
+    assert svg.startswith("<?xml")
+    assert svg.rstrip().endswith("</svg>")
+    assert draw(circuit, "svg") == svg
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "pylatexenc"])
+def test_svg_without_the_extra_says_what_to_install(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    circuit = state_circuit(feature_map("angle", 2), np.ones(2))
+    with pytest.raises(QuantumError, match=r"pip install 'quantum-rerank\[draw\]'"):
+        draw(circuit, "svg")

