@@ -111,7 +111,9 @@ class Reranker:
         question = self._ask(query, exclude, watch)
 
         def encode(chosen: NDArray[np.int64]) -> Encoded:
-            return self.encoder.encode([documents[i] for i in chosen])
+            texts = [documents[i] for i in chosen]
+            unique = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+            return self.encoder.encode(list(unique)).take([unique[text] for text in texts])
 
         return self._rank(query, question, documents, encode, method, encode_limit, watch)
 
@@ -171,6 +173,8 @@ class Reranker:
         with watch("fuse"):
             scores = self._relevance(method, rankers, weights, states)
             scores, rankers = _place(len(documents), chosen, scores, rankers, lexical)
+            # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
+            scores = scores[_first_occurrences(documents)]
         tokens = int(question.lengths.sum() + states.lengths.sum())
         return Ranking(ranking(scores), scores, rankers, len(chosen), tokens, watch.ms)
 
@@ -190,7 +194,8 @@ class Reranker:
                 if len(excluded):
                     rankers["classical"] = negation_scores(query, excluded, states.pooled)
                 else:
-                    rankers["classical"] = (states.pooled @ query).astype(np.float64)
+                    # Rounding leaves a unit vector's product with itself a little over 1.
+                    rankers["classical"] = np.clip((states.pooled @ query).astype(np.float64), -1, 1)
         if "quantum" in weights:
             with watch("quantum"):
                 rankers["quantum"] = self._fidelity(question.take([0]).token_rows(), states)
@@ -221,6 +226,12 @@ class Reranker:
             fused = smooth(gram(self.feature_map, states.pooled), fused, self.fusion.ridge)
         relevance: NDArray[np.float64] = 1 / (1 + np.exp(-fused))
         return relevance
+
+
+def _first_occurrences(documents: Sequence[str]) -> NDArray[np.int64]:
+    """For each of n documents the position of the first with its text, (n,)."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(text, at) for at, text in enumerate(documents)], dtype=np.int64)
 
 
 def _place(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _NAME = "quantum-rerank"
@@ -55,7 +55,14 @@ class EngineSettings(_Group):
 class AuthSettings(_Group):
     """Authentication. This version has none, and says so rather than seem to check keys."""
 
-    enabled: Literal[False] = Field(False, description="Only false: keys are not there yet; keep the port private.")
+    enabled: bool = Field(False, description="Only false: keys are not there yet; keep the port private.")
+
+    @field_validator("enabled")
+    @classmethod
+    def _refuse_to_pretend(cls, enabled: bool) -> bool:
+        if enabled:
+            raise ValueError("this version checks no keys; set it to false and keep the port private")
+        return enabled
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,104 @@
+import asyncio
+import threading
+
+import pytest
+
+from app.engine import Engine
+from app.errors import NotReady, Overloaded
+from app.reranker import Reranker
+from app.settings import Settings
+from retrieval.errors import ModelError
+from retrieval.hash_encoder import HashEncoder
+from tests.conftest import serving
+
+
+def load() -> Reranker:
+    return Reranker(HashEncoder())
+
+
+def test_it_is_ready_once_loaded_and_probed():
+    async def story():
+        engine = Engine(load, threads=1, queue=0)
+        assert engine.state.phase == "loading"
+        with pytest.raises(NotReady, match="being loaded"):
+            await engine.run(lambda _: None)
+        await engine.start()
+        assert engine.state.phase == "ready"
+        assert await engine.run(lambda reranker: reranker.encoder.name) == "hash"
+        engine.close()
+        with pytest.raises(NotReady, match="shutting down"):
+            await engine.run(lambda _: None)
+
+    asyncio.run(story())
+
+
+def test_a_model_that_does_not_load_is_said_and_nothing_is_served():
+    def fail() -> Reranker:
+        raise ModelError("the model is gone")
+
+    async def story():
+        engine = Engine(fail, threads=1, queue=0)
+        with pytest.raises(ModelError):
+            await engine.start()
+        assert engine.state.phase == "failed"
+        with pytest.raises(NotReady, match="the model is gone"):
+            await engine.run(lambda _: None)
+
+    asyncio.run(story())
+
+
+def test_a_model_that_ranks_nonsense_does_not_become_ready():
+    class Backwards(HashEncoder):
+        def encode(self, texts, role="document"):
+            return super().encode(["stock" if role == "query" else text for text in texts], role)
+
+    async def story():
+        engine = Engine(lambda: Reranker(Backwards()), threads=1, queue=0)
+        with pytest.raises(NotReady, match="probe"):
+            await engine.start()
+        assert engine.state.phase == "failed"
+
+    asyncio.run(story())
+
+
+def test_no_more_wait_than_may_and_the_loop_stays_free():
+    async def story():
+        engine = Engine(load, threads=1, queue=1)
+        await engine.start()
+        go = threading.Event()
+        admitted = [asyncio.create_task(engine.run(lambda _: go.wait(10))) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded, match="2 requests"):
+            await engine.run(lambda _: None)
+        go.set()
+        assert await asyncio.gather(*admitted) == [True, True]
+        assert await engine.run(lambda _: 7) == 7
+        engine.close()
+
+    asyncio.run(story())
+
+
+def test_an_error_in_the_work_reaches_its_caller_and_frees_its_place():
+    async def story():
+        engine = Engine(load, threads=1, queue=0)
+        await engine.start()
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await engine.run(lambda _: 1 // 0)
+        assert await engine.run(lambda _: 7) == 7
+        engine.close()
+
+    asyncio.run(story())
+
+
+def test_readiness_over_http(tmp_path):
+    with serving(Settings(model="hash", data_dir=tmp_path)) as client:
+        assert client.get("/health").json() == {"status": "alive"}
+        assert client.get("/health/ready").json()["status"] == "ready"
+    with serving(Settings(model=str(tmp_path), model_dir=tmp_path, data_dir=tmp_path)) as client:
+        assert client.get("/health").status_code == 200
+        response = client.get("/health/ready")
+        assert response.status_code == 503
+        assert "holds no weights" in response.json()["detail"]
+        assert response.headers["retry-after"].isdecimal()
+        assert client.post("/rerank", json={"query": "a", "documents": ["b"]}).status_code == 503

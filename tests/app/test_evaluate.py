@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+
+from app.evaluate import BM25, evaluate, open_dataset
+from app.reranker import METHODS, Reranker
+from app.tables import evaluated
+from retrieval.beir import BeirDataset, Exclusion
+from retrieval.errors import DataError
+from retrieval.metrics import ndcg
+
+DOCUMENTS = {"a": "owl at dusk", "b": "market prices", "c": "owl song by the river", "d": "river stone", "e": ""}
+QUERIES = {"q1": "owl song", "q2": "stone river", "q3": "nothing relevant here"}
+QRELS = {"q1": {"c": 2, "a": 1}, "q2": {"d": 1}, "q3": {"a": 0}}
+
+
+def quiet(step: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture
+def dataset() -> BeirDataset:
+    return BeirDataset("birds", list(DOCUMENTS), list(DOCUMENTS.values()), list(QUERIES), list(QUERIES.values()), QRELS)
+
+
+@pytest.fixture
+def collection(dataset, reranker, tmp_path):
+    return open_dataset(dataset, reranker.encoder, tmp_path, quiet)
+
+
+def test_the_dataset_is_encoded_once_for_its_content(dataset, reranker, tmp_path):
+    reports = []
+    for _ in range(2):
+        open_dataset(dataset, reranker.encoder, tmp_path, lambda *report: reports.append(report))
+    assert [done for _, done, _ in reports] == [0, len(DOCUMENTS)]
+    changed = BeirDataset("birds", ["a"], ["another text"], [], [], {})
+    open_dataset(changed, reranker.encoder, tmp_path, quiet)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: Reranker):
+    result = evaluate(reranker, dataset, collection, METHODS, quiet, candidates=4)
+    assert (result.dataset, result.queries, result.candidates) == ("birds", 2, 4)
+    assert set(result.methods) == {*METHODS, BM25}
+    for method in METHODS:
+        run = {}
+        for query_id in ("q1", "q2"):
+            positions, ranking = reranker.search(QUERIES[query_id], collection, candidates=4, method=method)
+            run[query_id] = [list(DOCUMENTS)[positions[i]] for i in ranking.order]
+        np.testing.assert_allclose(result.methods[method].by_query, list(ndcg(run, QRELS).values()))
+    assert set(result.paired) == {"bm25 vs classical", "quantum vs classical", "hybrid vs classical"}
+    assert 0 < result.paired["hybrid vs classical"].p <= 1
+
+
+def test_json_has_the_promised_keys(dataset, collection, reranker):
+    written = evaluate(reranker, dataset, collection, ["classical", "hybrid"], quiet, candidates=3).as_json()
+    assert set(written) == {"dataset", "queries", "candidates", "methods", "paired"}
+    assert set(written["methods"]["hybrid"]) == {"ndcg@10", "mrr@10", "recall@3", "ms_per_query"}
+    assert set(written["paired"]["hybrid vs classical"]) == {"delta", "p"}
+
+
+def test_without_the_baseline_nothing_is_compared(dataset, collection, reranker):
+    assert evaluate(reranker, dataset, collection, ["quantum"], quiet).paired == {}
+
+
+def test_exclusions_replace_the_queries(dataset, collection, reranker):
+    exclusions = [Exclusion("q1", "owl", ("dusk",))]
+    result = evaluate(reranker, dataset, collection, ["classical"], quiet, exclusions=exclusions)
+    assert result.queries == 1
+    positions, ranking = reranker.search("owl", collection, method="classical", exclude=("dusk",))
+    run = {"q1": [list(DOCUMENTS)[positions[i]] for i in ranking.order]}
+    np.testing.assert_allclose(result.methods["classical"].by_query, [ndcg(run, {"q1": QRELS["q1"]})["q1"]])
+
+
+def test_an_encode_limit_reaches_the_reranker(dataset, collection, reranker):
+    limited = evaluate(reranker, dataset, collection, ["classical"], quiet, encode_limit=1)
+    assert limited.methods["classical"].recall == 1.0
+
+
+def test_no_judged_query_is_an_error(dataset, collection, reranker):
+    with pytest.raises(DataError, match="none of the 1 queries"):
+        evaluate(reranker, dataset, collection, METHODS, quiet, exclusions=[Exclusion("q3", "x", ("y",))])
+
+
+def test_the_table_has_a_row_a_method(dataset, collection, reranker):
+    result = evaluate(reranker, dataset, collection, METHODS, quiet)
+    assert evaluated(result).row_count == 4

@@ -1,0 +1,201 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.reranker import METHODS, Fusion, Reranker
+from quantum.errors import CircuitTooLarge, InvalidVector
+from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
+from quantum.late_interaction import score_documents
+from retrieval.collection import Collection, build
+from retrieval.encoding import Encoded
+from retrieval.errors import CollectionError
+from retrieval.hash_encoder import HashEncoder
+from retrieval.lexical import bm25, tokenize
+from retrieval.passage import Passage
+
+QUERY = "which bird sings at night"
+BIRDS = [
+    "stock prices fell sharply on Monday",
+    "the nightingale is a bird that sings at night",
+    "an owl is a bird that hunts at night",
+    "the river is cold",
+    "",
+]
+WORDS = st.sampled_from("owl dusk river stone song market cloud lamp the of".split())
+TEXTS = st.lists(WORDS, max_size=8).map(" ".join)
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def same(left, right):
+    np.testing.assert_array_equal(left.order, right.order)
+    np.testing.assert_array_equal(left.scores, right.scores)
+
+
+def test_every_method_puts_the_answer_first(real_reranker, method):
+    ranking = real_reranker.rerank(QUERY, BIRDS, method=method)
+    assert ranking.order[0] == 1
+    assert set(ranking.order[:2]) == {1, 2}
+    assert ranking.encoded == len(BIRDS)
+    assert ranking.tokens > 40
+    assert set(ranking.timings_ms) >= {"prescore", "encode", "fuse"}
+
+
+@given(
+    query=TEXTS.filter(str.strip), documents=st.lists(TEXTS, min_size=1, max_size=12), method=st.sampled_from(METHODS)
+)
+def test_a_ranking_is_a_sorted_permutation_with_scores_in_range(query, documents, method):
+    ranking = Reranker(HashEncoder()).rerank(query, documents, method=method)
+    assert sorted(ranking.order) == list(range(len(documents)))
+    assert (np.diff(ranking.scores[ranking.order]) <= 0).all()
+    assert ((ranking.scores >= 0) & (ranking.scores <= 1)).all()
+
+
+def test_equal_documents_tie_in_input_order(reranker, method):
+    ranking = reranker.rerank("owl", ["dusk", "owl", "owl", "dusk", "owl"], method=method)
+    assert ranking.order.tolist() == [1, 2, 4, 0, 3]
+    assert ranking.scores[1] == ranking.scores[2] == ranking.scores[4]
+
+
+def test_the_same_request_gives_the_same_bytes(real_reranker, method):
+    same(*(real_reranker.rerank(QUERY, BIRDS, method=method) for _ in range(2)))
+
+
+def test_input_order_does_not_matter_but_for_ties(reranker, method):
+    forward = reranker.rerank(QUERY, BIRDS[:4], method=method)
+    backward = reranker.rerank(QUERY, BIRDS[:4][::-1], method=method)
+    np.testing.assert_allclose(forward.scores, backward.scores[::-1], atol=1e-6)
+
+
+def test_one_document_is_ranked(reranker, method):
+    assert reranker.rerank("owl", ["an owl"], method=method).order.tolist() == [0]
+
+
+def test_rankers_are_what_they_say(reranker):
+    ranking = reranker.rerank(QUERY, BIRDS)
+    query = HashEncoder().encode([QUERY])
+    states = HashEncoder().encode(BIRDS)
+    np.testing.assert_allclose(ranking.rankers["classical"], states.pooled @ query.pooled[0], atol=1e-6)
+    fidelity = score_documents(feature_map(), query.token_rows(), states.token_rows(), states.offsets)
+    np.testing.assert_allclose(ranking.rankers["quantum"], fidelity, rtol=1e-5)
+    np.testing.assert_array_equal(ranking.rankers["lexical"], bm25(tokenize(QUERY), [tokenize(d) for d in BIRDS]))
+
+
+def test_scores_of_one_ranker_methods_are_that_ranker(reranker):
+    classical = reranker.rerank(QUERY, BIRDS, method="classical")
+    np.testing.assert_allclose(classical.scores, (1 + classical.rankers["classical"]) / 2)
+    quantum = reranker.rerank(QUERY, BIRDS, method="quantum")
+    np.testing.assert_array_equal(quantum.scores, quantum.rankers["quantum"])
+
+
+def test_many_documents_are_scored_as_few_are(reranker):
+    documents = [f"{word} song {i}" for i in range(101) for word in ("owl", "market")]  # three batches
+    together = reranker.rerank("owl song", documents, method="quantum")
+    for at in (0, 100, 201):
+        alone = reranker.rerank("owl song", [documents[at]], method="quantum")
+        assert together.scores[at] == pytest.approx(alone.scores[0], rel=1e-5)
+
+
+def test_what_is_not_encoded_ranks_below_in_prescore_order(reranker, method):
+    documents = ["owl", "owl owl song river stone", "dusk", "song owl", "river", "song"]
+    ranking = reranker.rerank("owl song", documents, method=method, encode_limit=2)
+    lexical = ranking.rankers["lexical"]
+    best = set(np.argsort(-lexical, kind="stable")[:2])
+    assert ranking.encoded == 2
+    assert set(ranking.order[:2]) == best
+    rest = [i for i in np.argsort(-lexical, kind="stable") if i not in best]
+    assert ranking.order[2:].tolist() == rest
+    computed = "classical" if method == "hybrid" else method
+    assert set(np.flatnonzero(np.isfinite(ranking.rankers[computed]))) == best
+
+
+def test_a_limit_over_the_number_is_no_limit(reranker, method):
+    same(
+        reranker.rerank(QUERY, BIRDS, method=method, encode_limit=len(BIRDS)),
+        reranker.rerank(QUERY, BIRDS, method=method),
+    )
+
+
+def test_excluding_lowers_what_is_excluded(real_reranker, method):
+    documents = [
+        "Birds navigate by the stars and the sun.",
+        "Birds navigate by sensing the earth's magnetic field.",
+        "Stock prices fell.",
+    ]
+    query = "how do birds find their way"
+    plain = real_reranker.rerank(query, documents, method=method).scores
+    without = real_reranker.rerank(query, documents, method=method, exclude=["magnetic field"])
+    assert without.order.tolist() == [0, 1, 2]
+    assert without.scores[0] - without.scores[1] > plain[0] - plain[1]
+
+
+def test_two_exclusions_are_both_heard(real_reranker):
+    documents = ["jaguar, a big cat", "jaguar, a car maker", "jaguar, a brand of guitar"]
+    ranking = real_reranker.rerank("jaguar", documents, exclude=["cars", "guitars"], method="classical")
+    assert ranking.order[0] == 0
+
+
+def test_excluding_the_query_itself_is_an_error(reranker, method):
+    with pytest.raises(InvalidVector, match="parallel to the query"):
+        reranker.rerank("owl", ["owl"], method=method, exclude=["owl"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"query": " "}, "must not be empty"),
+        ({"exclude": [""]}, "must not be empty"),
+        ({"documents": []}, "no documents"),
+        ({"method": "magic"}, "classical, quantum, hybrid"),
+    ],
+)
+def test_bad_arguments_are_refused(reranker, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        reranker.rerank(**({"query": "owl", "documents": ["owl"]} | arguments))
+
+
+def test_a_non_finite_score_is_an_error_and_no_ranking(method):
+    class Broken(HashEncoder):
+        def encode(self, texts, role="document"):
+            states = super().encode(texts, role)
+            return Encoded(states.pooled * np.nan, states.tokens, states.offsets, states.lengths)
+
+    excluded = ["dusk"] if method == "quantum" else []  # without, the quantum method reads no pooled vectors
+    with pytest.raises(ValueError, match="finite"):
+        Reranker(Broken()).rerank("owl", ["owl", "dusk"], method=method, exclude=excluded)
+
+
+def test_a_circuit_that_is_too_deep_is_refused_at_once():
+    rotation = RyLayer((0, 1, 2, 3))
+    layers = tuple(layer for _ in range(9) for layer in (rotation, CxLayer(((0, 1), (2, 3)))))
+    with pytest.raises(CircuitTooLarge, match="depth"):
+        Reranker(HashEncoder(), FeatureMap("deep", 4, 1.0, layers))
+
+
+def test_search_ranks_what_the_collection_holds(tmp_path, real_reranker, method):
+    build(tmp_path / "c", [Passage(str(i), "", t) for i, t in enumerate(BIRDS)], real_reranker.encoder, lambda *_: None)
+    positions, ranking = real_reranker.search(QUERY, Collection(tmp_path / "c"), candidates=3, method=method)
+    assert len(positions) == len(ranking.order) == 3
+    assert positions[ranking.order[0]] == 1
+    direct = real_reranker.rerank(QUERY, [BIRDS[i] for i in positions], method=method)
+    np.testing.assert_array_equal(ranking.order, direct.order)
+    np.testing.assert_allclose(ranking.scores, direct.scores, atol=0.02)  # bf16 rounds by batch shape
+
+
+def test_search_refuses_another_models_collection(tmp_path, reranker, real_reranker):
+    build(tmp_path / "c", [Passage("1", "", "owl")], reranker.encoder, lambda *_: None)
+    with pytest.raises(CollectionError):
+        real_reranker.search("owl", Collection(tmp_path / "c"))
+
+
+def test_fusion_weights():
+    fusion = Fusion()
+    assert fusion.weights("hybrid", excluding=False) == {"classical": 0.5, "quantum": 1.0, "lexical": 1.0}
+    assert fusion.weights("hybrid", excluding=True) == {"classical": 2.0, "quantum": 1.0, "lexical": 1.0}
+    assert fusion.weights("quantum", excluding=False) == {"quantum": 1.0}
+    assert fusion.weights("quantum", excluding=True) == {"quantum": 1.0, "classical": 1.0}
+    assert fusion.weights("classical", excluding=True) == {"classical": 1.0}
