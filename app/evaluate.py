@@ -100,7 +100,7 @@ def evaluate(
     results: dict[str, Scores] = {}
     for method in methods:
         runs: dict[str, dict[str, list[str]]] = {method: {}, BM25: {}}
-        elapsed = 0.0
+        elapsed = prescoring = 0.0
         for done, (query_id, text, exclude) in enumerate(queries):
             progress(f"{dataset.name}: {method}", done, len(queries))
             start = time.perf_counter()
@@ -111,9 +111,9 @@ def evaluate(
             ids = [passage.id for passage in collection.passages(positions)]
             runs[method][query_id] = [ids[i] for i in ranking.order]
             runs[BM25][query_id] = _by_bm25(ids, ranking)
-        ms = elapsed * 1e3 / len(queries)
-        results[method] = _score(runs[method], qrels, candidates, ms)
-        results.setdefault(BM25, _score(runs[BM25], qrels, candidates, ranking.timings_ms["prescore"]))
+            prescoring += ranking.timings_ms["prescore"]
+        results[method] = _score(runs[method], qrels, candidates, elapsed * 1e3 / len(queries))
+        results.setdefault(BM25, _score(runs[BM25], qrels, candidates, prescoring / len(queries)))
         progress(f"{dataset.name}: {method}", len(queries), len(queries))
     paired = {
         f"{name} vs {BASELINE}": paired_test(scores.by_query, results[BASELINE].by_query)
