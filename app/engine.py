@@ -42,7 +42,7 @@ class Engine:
         """Load the reranker and rerank a probe; on failure the engine says why and serves nothing."""
         try:
             reranker = await self._compute(self._load_and_probe)
-        except Exception as error:
+        except Exception as error:  # whatever it was, the readiness probe must say so
             self.state = State("failed", f"{type(error).__name__}: {error}")
             log.exception("the model could not be loaded")
             raise

@@ -8,15 +8,14 @@ array([1, 0])
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.stopwatch import Stopwatch
 from quantum.circuits import check_limits
 from quantum.feature_maps import FeatureMap, feature_map
 from quantum.fidelity import gram
@@ -68,21 +67,6 @@ class Ranking:
     timings_ms: Mapping[str, float]
 
 
-@dataclass
-class _Stopwatch:
-    """Milliseconds spent in each stage."""
-
-    ms: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1e3
-
-
 class Reranker:
     """Ranks documents for a query; holds no state between calls, so threads may share it."""
 
@@ -107,7 +91,7 @@ class Reranker:
         exclude: what the answer must not be about. encode_limit: encode only so many documents, the most promising by
         BM25; the rest are ranked below them. ValueError for an empty query, no documents, or an unknown method.
         """
-        watch = _Stopwatch()
+        watch = Stopwatch()
         question = self._ask(query, exclude, watch)
 
         def encode(chosen: NDArray[np.int64]) -> Encoded:
@@ -129,7 +113,7 @@ class Reranker:
     ) -> tuple[NDArray[np.int64], Ranking]:
         """Retrieve a collection's nearest passages and rank them: their (n,) positions, and the ranking of those."""
         check_encoder(collection, self.encoder)
-        watch = _Stopwatch()
+        watch = Stopwatch()
         question = self._ask(query, exclude, watch)
         with watch("retrieve"):
             positions, _ = collection.search(question.pooled[0], candidates)
@@ -140,7 +124,7 @@ class Reranker:
 
         return positions, self._rank(query, question, texts, states, method, encode_limit, watch)
 
-    def _ask(self, query: str, exclude: Sequence[str], watch: _Stopwatch) -> Encoded:
+    def _ask(self, query: str, exclude: Sequence[str], watch: Stopwatch) -> Encoded:
         """States of the query, at 0, and of what it excludes."""
         for text in (query, *exclude):
             if not text.strip():
@@ -156,7 +140,7 @@ class Reranker:
         encode: Callable[[NDArray[np.int64]], Encoded],
         method: Method,
         encode_limit: int | None,
-        watch: _Stopwatch,
+        watch: Stopwatch,
     ) -> Ranking:
         if not documents:
             raise ValueError("there are no documents to rank")
@@ -184,7 +168,7 @@ class Reranker:
         states: Encoded,
         lexical: NDArray[np.float64],
         weights: Mapping[str, float],
-        watch: _Stopwatch,
+        watch: Stopwatch,
     ) -> dict[str, NDArray[np.float64]]:
         """Each needed ranker's scores of the encoded documents, (m,)."""
         query, excluded = question.pooled[0], question.pooled[1:]
