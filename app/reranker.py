@@ -146,6 +146,8 @@ class Reranker:
             raise ValueError("there are no documents to rank")
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}; choose one of {', '.join(METHODS)}")
+        if encode_limit is not None and encode_limit < 1:
+            raise ValueError(f"encode_limit must be at least 1, or None for all; got {encode_limit}")
         with watch("prescore"):
             lexical = bm25(tokenize(query), [tokenize(text) for text in documents])
         promising = ranking(lexical)[:encode_limit]

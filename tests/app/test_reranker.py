@@ -151,6 +151,7 @@ def test_excluding_the_query_itself_is_an_error(reranker, method):
         ({"exclude": [""]}, "must not be empty"),
         ({"documents": []}, "no documents"),
         ({"method": "magic"}, "classical, quantum, hybrid"),
+        ({"encode_limit": 0}, "at least 1"),
     ],
 )
 def test_bad_arguments_are_refused(reranker, arguments, message):
