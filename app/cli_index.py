@@ -12,7 +12,7 @@ from rich.table import Table
 
 from app.loading import open_encoder
 from app.progress import bar
-from app.settings import Settings
+from app.settings import COLLECTION_NAME, Settings
 from retrieval.beir import read_passages
 from retrieval.collection import Collection, build
 from retrieval.demo import demo_passages
@@ -29,7 +29,7 @@ Name = Annotated[str, typer.Argument(help="The collection's name.")]
 
 def folder_of(settings: Settings, name: str) -> Path:
     """The folder of a collection; a bad name is a usage error."""
-    if not re.fullmatch(r"\w[\w.-]{0,63}", name):
+    if not re.fullmatch(COLLECTION_NAME, name):
         raise typer.BadParameter("a collection's name is up to 64 letters, digits, dots, dashes and underscores")
     return settings.collections_dir / name
 

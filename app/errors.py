@@ -19,7 +19,6 @@ from fastapi import Response
 
 from app.request_id import HEADER
 from quantum.errors import InvalidVector
-from retrieval.errors import CollectionError
 
 
 class ServiceError(Exception):
@@ -58,7 +57,6 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
-    CollectionError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, Overloaded: 1}
 

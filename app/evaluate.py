@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +19,8 @@ from retrieval.errors import DataError
 from retrieval.fusion import ranking as best_first
 from retrieval.metrics import Qrels, Run, mean, mrr, ndcg, recall
 from retrieval.passage import Passage
+from retrieval.prepare import Progress
 from retrieval.significance import Paired, paired_test
-
-Progress = Callable[[str, int, int], None]
 
 BASELINE: Method = "classical"
 BM25 = "bm25"  # beside the methods in every table: BM25 over the same candidates

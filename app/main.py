@@ -75,8 +75,6 @@ async def _known_error(request: Request, error: Exception) -> Response:
     problem = problem_of(error, _request_id(request))
     if problem is None:
         return await _unknown_error(request, error)
-    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.error("request %s failed: %s", problem.request_id, problem.detail)
     return problem.response()
 
 

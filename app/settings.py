@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
 
-CollectionName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$")]
+COLLECTION_NAME = r"\w[\w.-]{0,63}"  # one plain folder name
+CollectionName = Annotated[str, Field(pattern=f"^{COLLECTION_NAME}$")]
 
 
 class _Group(BaseModel):

@@ -74,6 +74,8 @@ def load_exclusions(path: Path) -> list[Exclusion]:
             raise DataError(f'{place}: "exclude" must be a list of texts, none of them blank')
         query = _id(record, place)
         _add(found, query, Exclusion(query, _text(record, "text", place, blank=False), tuple(exclude)), place)
+    if not found:
+        raise DataError(f'{path}: no queries; write one {{"_id", "text", "exclude"}} object a line')
     return list(found.values())
 
 

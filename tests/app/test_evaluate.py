@@ -72,8 +72,16 @@ def test_exclusions_replace_the_queries(dataset, collection, reranker):
 
 
 def test_an_encode_limit_reaches_the_reranker(dataset, collection, reranker):
-    limited = evaluate(reranker, dataset, collection, ["classical"], quiet, encode_limit=1)
-    assert limited.methods["classical"].recall == 1.0
+    encoded = []
+
+    class Recording(Reranker):
+        def search(self, *args, **kwargs):
+            positions, ranking = super().search(*args, **kwargs)
+            encoded.append(ranking.encoded)
+            return positions, ranking
+
+    evaluate(Recording(reranker.encoder), dataset, collection, ["classical"], quiet, encode_limit=2)
+    assert encoded == [2, 2]
 
 
 def test_no_judged_query_is_an_error(dataset, collection, reranker):

@@ -220,3 +220,12 @@ def test_a_feature_may_be_loaded_twice() -> None:
     x = np.array([[0.3, 0.4]])
     merged = FeatureMap("merged", 2, 1.0, (RyLayer((0, 1)),))
     np.testing.assert_allclose(again.register_states(x), merged.register_states(np.array([[0.7, 0.7]])), atol=1e-15)
+
+
+@pytest.mark.parametrize(("name", "least", "most"), [("angle", 0.999, 1), ("entangled", 0.8, 0.9)])
+def test_how_closely_unrelated_vectors_follow_the_cosine(name: str, least: float, most: float) -> None:
+    """What docs/quantum.md says of both maps at the default bandwidth."""
+    x = np.random.default_rng(7).normal(size=(200, 384))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    log_f = feature_map(name).log_fidelity(x[:1], x[1:])[0]
+    assert least < np.corrcoef(log_f, x[1:] @ x[0])[0, 1] < most

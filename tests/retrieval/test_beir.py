@@ -145,3 +145,10 @@ def test_unreadable_passages(tmp_path: Path) -> None:
         read_passages(tmp_path / "birds.pdf")
     with pytest.raises(DataError, match="cannot be read"):
         list(read_passages(tmp_path / "none.txt"))
+
+
+def test_an_empty_exclusion_file_is_an_error_and_not_an_evaluation_of_everything(tmp_path: Path) -> None:
+    path = tmp_path / "exclude.jsonl"
+    path.write_text("\n")
+    with pytest.raises(DataError, match="no queries"):
+        load_exclusions(path)
