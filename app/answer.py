@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from app.errors import InvalidRequest, TooLarge
 from app.open_collections import OpenCollections
-from app.reranker import Method, Ranking, Reranker
+from app.reranker import Ranking, Reranker
 from app.schemas import RerankRequest
+from app.scoring import Method
 from app.settings import Settings
+from retrieval.deadline import Deadline
 
 DEFAULT_METHOD: Method = "hybrid"
+
+Document = dict[str, Any]
 
 
 def check_limits(request: RerankRequest, settings: Settings) -> None:
@@ -29,39 +37,63 @@ def check_limits(request: RerankRequest, settings: Settings) -> None:
         raise TooLarge(f"{excluded} texts are excluded and at most {limits.excluded_texts} are taken")
 
 
+def deadline_of(request: RerankRequest, settings: Settings) -> Deadline:
+    """When the answer to a request that just came in is due."""
+    milliseconds = settings.engine.deadline_ms if request.deadline_ms is None else request.deadline_ms
+    return Deadline.after(milliseconds / 1e3) if milliseconds else Deadline()
+
+
 def answer(
-    reranker: Reranker, request: RerankRequest, settings: Settings, collections: OpenCollections, request_id: str
+    reranker: Reranker,
+    request: RerankRequest,
+    deadline: Deadline,
+    settings: Settings,
+    collections: OpenCollections,
+    request_id: str,
 ) -> bytes:
     """The response body to a request within the limits."""
     method = request.method or DEFAULT_METHOD
     exclude = tuple(request.exclude or ())
+    documents: Sequence[Document] | None = None
     if request.documents is not None:
-        ranking = reranker.rerank(request.query, request.texts, method=method, exclude=exclude)
-        documents = [{"text": item} if isinstance(item, str) else item for item in request.documents]
-        rows = _rows(ranking, request, documents if request.return_documents else None)
+        ranking = reranker.rerank(request.query, request.texts, method=method, exclude=exclude, deadline=deadline)
+        shown = ranking.order[: request.top_n]
+        if request.return_documents:
+            documents = [_as_object(request.documents[at]) for at in shown.tolist()]
     else:
         name = request.collection or settings.default_collection
         if name is None:
             raise InvalidRequest("there is nothing to rank: send `documents`, or name a `collection` to search")
         collection = collections.get(name)
         positions, ranking = reranker.search(
-            request.query, collection, candidates=settings.candidates, method=method, exclude=exclude
+            request.query,
+            collection,
+            candidates=settings.candidates,
+            method=method,
+            exclude=exclude,
+            deadline=deadline,
         )
-        found = [
-            {"id": passage.id, "title": passage.title, "text": passage.text}
-            for passage in collection.passages(positions)
-        ]
-        rows = _rows(ranking, request, None if request.return_documents is False else found)
+        shown = ranking.order[: request.top_n]
+        if request.return_documents is not False:
+            documents = [asdict(passage) for passage in collection.passages(positions[shown])]
+    rows = _rows(ranking, shown, documents, explain=bool(request.explain))
     return orjson.dumps(_envelope(rows, ranking, method, request, reranker.encoder.name, request_id))
 
 
-def _rows(ranking: Ranking, request: RerankRequest, documents: list[dict[str, Any]] | None) -> list[dict[str, Any]]:
+def _as_object(document: str | Document) -> Document:
+    return {"text": document} if isinstance(document, str) else document
+
+
+def _rows(
+    ranking: Ranking, shown: NDArray[np.int64], documents: Sequence[Document] | None, *, explain: bool
+) -> list[dict[str, Any]]:
+    """The results at these positions; documents: theirs, in the same order."""
     rows: list[dict[str, Any]] = []
-    for index in ranking.order[: request.top_n].tolist():
+    for place, index in enumerate(shown.tolist()):
         row: dict[str, Any] = {"index": index, "relevance_score": float(ranking.scores[index])}
         if documents is not None:
-            row["document"] = documents[index]
-        if request.explain:
+            row["document"] = documents[place]
+        if explain:
             scores = {name: float(values[index]) for name, values in ranking.rankers.items()}
             row["scores"] = {name: None if math.isnan(score) else score for name, score in scores.items()}
         rows.append(row)
@@ -80,7 +112,7 @@ def _envelope(
             "method": method,
             "timings_ms": {stage: round(ms, 3) for stage, ms in ranking.timings_ms.items()},
             "encoded": ranking.encoded,
-            "degraded": [],
+            "degraded": ["deadline"] if ranking.cut else [],
         },
         "usage": {"prompt_tokens": ranking.tokens, "completion_tokens": 0, "total_tokens": ranking.tokens},
     }

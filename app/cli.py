@@ -14,7 +14,7 @@ from rich.console import Console
 from app import cli_evaluate, cli_index, tables
 from app.loading import open_encoder, open_reranker
 from app.progress import bar, errors
-from app.reranker import Method
+from app.scoring import Method
 from app.settings import Settings
 from quantum.errors import QuantumError
 from quantum.feature_maps import feature_map

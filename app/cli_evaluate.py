@@ -15,7 +15,7 @@ from app.evaluate import evaluate as run
 from app.evaluate import open_dataset
 from app.loading import open_reranker
 from app.progress import bar
-from app.reranker import METHODS, Method
+from app.scoring import METHODS, Method
 from app.settings import Settings
 from retrieval.beir import load, load_exclusions
 

@@ -14,9 +14,10 @@ from app.loading import open_encoder
 from app.progress import bar
 from app.settings import COLLECTION_NAME, Settings
 from retrieval.beir import read_passages
-from retrieval.collection import Collection, build
+from retrieval.collection import Collection, build, check_encoder
 from retrieval.demo import demo_passages
 from retrieval.encoder import Encoder
+from retrieval.errors import CollectionError
 from retrieval.passage import Passage
 from retrieval.prepare import Progress
 
@@ -37,8 +38,17 @@ def folder_of(settings: Settings, name: str) -> Path:
 def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
     """Build the demo collection from Python's own documentation, unless it stands."""
     folder = folder_of(settings, DEMO)
-    if not folder.exists() or Collection(folder).spec.digest != encoder.digest:
+    if not _fits(folder, encoder):
         _build(folder, demo_passages(), encoder, report)
+
+
+def _fits(folder: Path, encoder: Encoder) -> bool:
+    """Whether the collection stands, is of this version, and of this model."""
+    try:
+        check_encoder(Collection(folder), encoder)
+    except CollectionError:
+        return False
+    return True
 
 
 @index.command("build")

@@ -11,6 +11,9 @@ from typing import Literal, TypeVar
 
 from app.errors import NotReady, Overloaded
 from app.reranker import Reranker
+from retrieval.redis_states import ReplicaCounts
+from retrieval.shared_encoder import EncoderCounts
+from retrieval.state_cache import CacheCounts
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -24,6 +27,16 @@ class State:
 
     phase: Literal["loading", "ready", "failed", "closed"]
     reason: str
+
+
+@dataclass(frozen=True)
+class EngineCounts:
+    """What the engine did since it started."""
+
+    admitted: int  # requests in work or waiting now
+    encoder: EncoderCounts
+    cache: CacheCounts
+    replicas: ReplicaCounts | None
 
 
 class Engine:
@@ -52,6 +65,7 @@ class Engine:
     def _load_and_probe(self) -> Reranker:
         reranker = self._load()
         query, documents = _PROBE
+        reranker.warm_up()
         best = reranker.rerank(query, documents).order[0]
         if best != 0:
             raise NotReady("the model put a probe's answer below a text about something else; its files may be damaged")
@@ -73,7 +87,18 @@ class Engine:
     async def _compute(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
+    def counts(self) -> EngineCounts | None:
+        """What was done since the start; None until the reranker is there."""
+        source = self._reranker.source if self._reranker else None
+        if source is None:
+            return None
+        replicas = source.replicas.counts() if source.replicas else None
+        return EngineCounts(self._admitted, source.shared_encoder.counts(), source.cache.counts(), replicas)
+
     def close(self) -> None:
         """Finish what runs, drop what waits, take no more."""
-        self.state, self._reranker = State("closed", "the service is shutting down"), None
+        reranker, self._reranker = self._reranker, None
+        self.state = State("closed", "the service is shutting down")
         self._executor.shutdown(wait=True, cancel_futures=True)
+        if reranker is not None and reranker.source.replicas is not None:
+            reranker.source.replicas.close()

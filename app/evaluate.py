@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.reranker import Method, Ranking, Reranker
+from app.reranker import Ranking, Reranker
+from app.scoring import Method
 from retrieval.beir import BeirDataset, Exclusion
-from retrieval.collection import Collection, build
+from retrieval.collection import FORMAT, Collection, build
 from retrieval.encoder import Encoder
 from retrieval.errors import DataError
 from retrieval.fusion import ranking as best_first
@@ -72,7 +73,7 @@ class Evaluation:
 def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: Progress) -> Collection:
     """The dataset's documents as a collection, built once for each content, model and arithmetic."""
     content = hashlib.sha256(repr((dataset.document_ids, dataset.documents)).encode()).hexdigest()
-    folder = cache / f"{dataset.name}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
+    folder = cache / f"{dataset.name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
     if not folder.exists():
         passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]
         build(folder, passages, encoder, lambda done, total: progress(f"encoding {dataset.name}", done, total))

@@ -1,22 +1,29 @@
-"""From settings to a reranker: the model, the checked circuit, and the fusion."""
+"""From settings to a reranker: the model, the checked circuit, the caches and the fusion."""
 
 from __future__ import annotations
 
+from app.processors import granted, limit_threads
 from app.reranker import Reranker
 from app.settings import Settings
 from quantum.feature_maps import feature_map
 from retrieval.encoder import Encoder
 from retrieval.prepare import Progress, load_encoder
+from retrieval.redis_states import RedisStates
+from retrieval.state_cache import StateCache
+from retrieval.state_source import StateSource
 
 
 def open_encoder(settings: Settings, progress: Progress) -> Encoder:
     """The configured model, prepared now if it never was."""
+    processors = settings.engine.processors or granted()
+    limit_threads(processors)
     return load_encoder(
         settings.model,
         settings.model_dir,
         progress,
         runtime=settings.encoder.runtime,
         precision=settings.encoder.precision,
+        streams=processors,
     )
 
 
@@ -24,4 +31,18 @@ def open_reranker(settings: Settings, progress: Progress) -> Reranker:
     """The configured reranker; CircuitTooLarge or ModelError where the settings cannot be met."""
     circuit = settings.circuit
     states = feature_map(circuit.map, circuit.qubits, circuit.bandwidth)
-    return Reranker(open_encoder(settings, progress), states)
+    encoder = open_encoder(settings, progress)
+    source = StateSource(encoder, StateCache(settings.cache.max_bytes), _replicas(settings, encoder))
+    return Reranker(source, states, processors=settings.engine.processors or granted())
+
+
+def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:
+    if settings.cache.redis_url is None:
+        return None
+    states = encoder.encode([""])
+    return RedisStates(
+        settings.cache.redis_url.get_secret_value(),
+        states.pooled.shape[1],
+        states.tokens.shape[1],
+        ttl_s=settings.cache.redis_ttl_s,
+    )

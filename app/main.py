@@ -16,6 +16,8 @@ from starlette.exceptions import HTTPException
 from app.engine import Engine
 from app.errors import STATUS, Problem, problem_of
 from app.loading import open_reranker
+from app.loop_lag import watch_loop
+from app.metrics import Metrics
 from app.open_collections import OpenCollections
 from app.request_id import RequestIdMiddleware
 from app.routes import router
@@ -41,8 +43,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.engine = Engine(
-        partial(open_reranker, settings, _log_progress), settings.engine.threads, settings.engine.queue_requests
+        partial(open_reranker, settings, _log_progress), settings.engine.requests, settings.engine.queue_requests
     )
+    app.state.metrics = Metrics(app.state.engine.counts)
     app.state.collections = OpenCollections(settings.collections_dir)
     app.include_router(router)
     app.add_middleware(RequestIdMiddleware)
@@ -56,10 +59,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # The model loads while the service already answers its liveness probe.
-    loading = asyncio.create_task(app.state.engine.start())
+    tasks = [
+        asyncio.create_task(app.state.engine.start()),
+        asyncio.create_task(watch_loop(app.state.metrics.loop_lag.observe)),
+    ]
     yield
-    loading.cancel()
-    await asyncio.gather(loading, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     app.state.engine.close()
 
 

@@ -1,4 +1,4 @@
-"""The routes: reranking and health."""
+"""The routes: reranking, health and metrics."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 
-from app.answer import answer, check_limits
+from app.answer import answer, check_limits, deadline_of
 from app.errors import NotReady, TooLarge
 from app.schemas import ProblemResponse, RerankRequest, RerankResponse, parse
+from retrieval.deadline import Cancelled, Deadline
 
 router = APIRouter()
 
 _INLINE_BYTES = 2**16  # a larger body is parsed in a thread, since parsing holds up the loop for a millisecond or more
+_CLIENT_GONE = 499  # nginx's status for a request whose client left
 _DRAINED_BYTES = 2**26  # a client that sends so much more than the limit finds its connection closed
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": ProblemResponse, "description": text}
@@ -69,14 +73,29 @@ async def rerank(request: Request) -> Response:
     body = await read_body(request, service.settings.limits.body_bytes)
     parsed = parse(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(parse, body)
     check_limits(parsed, service.settings)
+    deadline = deadline_of(parsed, service.settings)
     work = partial(
         answer,
         request=parsed,
+        deadline=deadline,
         settings=service.settings,
         collections=service.collections,
         request_id=request.state.request_id,
     )
-    return Response(await service.engine.run(work), media_type="application/json")
+    watcher = asyncio.create_task(_cancel_when_gone(request, deadline))
+    try:
+        return Response(await service.engine.run(work), media_type="application/json")
+    except Cancelled:
+        return Response(status_code=_CLIENT_GONE)  # for the access log; nobody reads it
+    finally:
+        watcher.cancel()
+
+
+async def _cancel_when_gone(request: Request, deadline: Deadline) -> None:
+    """Call the work off when the client disconnects."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    deadline.cancel()
 
 
 @router.get("/health", summary="Is the process alive?")
@@ -92,3 +111,9 @@ async def ready(request: Request) -> dict[str, str]:
     if state.phase != "ready":
         raise NotReady(state.reason)
     return {"status": state.phase, "reason": state.reason}
+
+
+@router.get("/metrics", response_class=PlainTextResponse, summary="What was done so far, for Prometheus")
+async def metrics(request: Request) -> Response:
+    """Counters and gauges in Prometheus' text format."""
+    return Response(request.app.state.metrics.render(), media_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,7 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from app.errors import InvalidRequest, MalformedBody
-from app.reranker import Method
+from app.scoring import Method
 from app.settings import CollectionName
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -66,6 +66,9 @@ class RerankRequest(BaseModel):
     method: Method | None = Field(None, description="Absent: hybrid.")
     exclude: Annotated[list[Text], BeforeValidator(_listed)] | None = Field(
         None, description="What the answer must not be about."
+    )
+    deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)] | None = Field(
+        None, description="When the answer is due; documents not encoded by then stand below. 0: no deadline."
     )
     explain: bool | None = Field(None, description="Give each result's score by ranker.")
     model: Any = Field(None, description="Echoed; the service has one model.")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _NAME = "quantum-rerank"
@@ -26,7 +26,9 @@ class EncoderSettings(_Group):
     """How the model is run."""
 
     runtime: Literal["openvino", "torch"] = Field("openvino", description="torch only where OpenVINO cannot convert.")
-    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="auto: bf16 where the CPU has it.")
+    precision: Literal["auto", "f32", "bf16", "int8"] = Field(
+        "auto", description="auto: int8 where the CPU multiplies bytes (VNNI, AMX), else bf16 where it has that."
+    )
 
 
 class CircuitSettings(_Group):
@@ -49,8 +51,18 @@ class LimitSettings(_Group):
 class EngineSettings(_Group):
     """How much work is done and waits at once."""
 
-    threads: int = Field(2, ge=1, le=64, description="Requests computed at the same time.")
+    processors: int | None = Field(None, ge=1, le=1024, description="Absent: what the control group grants.")
+    requests: int = Field(32, ge=1, le=1024, description="Requests in work at the same time; they share processors.")
     queue_requests: int = Field(64, ge=0, le=10_000, description="Requests that may wait; the next gets 503.")
+    deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: none.")
+
+
+class CacheSettings(_Group):
+    """What is remembered of texts that were encoded."""
+
+    max_bytes: int = Field(256 * 2**20, ge=0, le=2**40, description="Memory for states; 0: nothing is remembered.")
+    redis_url: SecretStr | None = Field(None, description="redis://… shared by replicas; its loss costs speed only.")
+    redis_ttl_s: int = Field(86_400, ge=1, le=10**8, description="How long Redis keeps a text's states.")
 
 
 class AuthSettings(_Group):
@@ -85,6 +97,7 @@ class Settings(BaseSettings):
     circuit: CircuitSettings = CircuitSettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
+    cache: CacheSettings = CacheSettings()
     auth: AuthSettings = AuthSettings()
 
     @model_validator(mode="before")

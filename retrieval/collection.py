@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from retrieval.encoding import Encoded
 from retrieval.errors import CollectionError
 from retrieval.faiss_index import FaissIndex
 from retrieval.folders import whole_folder
+from retrieval.lexical import tokenize
 from retrieval.passage import Passage
 
-_FORMAT = "v1"
+FORMAT = "v2"  # of the folder, and of the terms in it: a change to either makes collections be built anew
 _BLOCK = 256  # passages encoded at once: enough to batch by length, little enough to hold
 
 
@@ -43,8 +44,8 @@ class Collection:
         self.spec = _read_spec(folder)
         rows = (self.spec.tokens, self.spec.token_dimension)
         try:
-            self._text = np.memmap(folder / "passages.jsonl", dtype=np.uint8, mode="r")
-            self._text_offsets: NDArray[np.int64] = np.load(folder / "passages.npy")
+            self._text = _Lines(folder, "passages.jsonl")
+            self._terms = _Lines(folder, "terms.txt")
             self._states = Encoded(
                 np.load(folder / "pooled.npy", mmap_mode="r"),
                 np.memmap(folder / "tokens.i8", dtype=np.int8, mode="r", shape=rows),
@@ -69,8 +70,11 @@ class Collection:
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """The passages at (m,) positions."""
-        ends = zip(self._text_offsets[positions], self._text_offsets[positions + 1], strict=True)
-        return [Passage(**json.loads(self._text[start:end].tobytes())) for start, end in ends]
+        return [Passage(**json.loads(line)) for line in self._text.at(positions)]
+
+    def terms(self, positions: NDArray[np.int64]) -> list[list[str]]:
+        """The lexical terms of the passages at (m,) positions."""
+        return [line.decode().split() for line in self._terms.at(positions)]
 
 
 def check_encoder(collection: Collection, encoder: Encoder) -> None:
@@ -92,7 +96,8 @@ def build(
     if not passages:
         raise CollectionError("there are no passages to build a collection from")
     with whole_folder(folder, replace=True) as partial:
-        _write_passages(partial, passages)
+        _write_lines(partial, "passages.jsonl", (json.dumps(asdict(p), ensure_ascii=False) for p in passages))
+        _write_lines(partial, "terms.txt", (" ".join(tokenize(p.content)) for p in passages))
         pooled, counts, lengths = [], [], []
         progress(0, len(passages))
         with (partial / "tokens.i8").open("wb") as file:
@@ -112,19 +117,32 @@ def build(
         FaissIndex.build(vectors).save(partial / "index.faiss")
         dimension = states.tokens.shape[1]
         spec = CollectionSpec(
-            _FORMAT, len(passages), int(offsets[-1]), dimension, encoder.name, encoder.digest, encoder.arithmetic
+            FORMAT, len(passages), int(offsets[-1]), dimension, encoder.name, encoder.digest, encoder.arithmetic
         )
         (partial / "spec.json").write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
     return spec
 
 
-def _write_passages(folder: Path, passages: Sequence[Passage]) -> None:
+class _Lines:
+    """A text file of which any line can be read at once: where each begins is kept beside it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._bytes = np.memmap(folder / name, dtype=np.uint8, mode="r")
+        self._offsets: NDArray[np.int64] = np.load((folder / name).with_suffix(".npy"))
+
+    def at(self, positions: NDArray[np.int64]) -> list[bytes]:
+        """The lines at (m,) positions."""
+        ends = zip(self._offsets[positions], self._offsets[positions + 1], strict=True)
+        return [self._bytes[start:end].tobytes() for start, end in ends]
+
+
+def _write_lines(folder: Path, name: str, lines: Iterable[str]) -> None:
     ends = [0]
-    with (folder / "passages.jsonl").open("wb") as file:
-        for passage in passages:
-            file.write(json.dumps(asdict(passage), ensure_ascii=False).encode() + b"\n")
+    with (folder / name).open("wb") as file:
+        for line in lines:
+            file.write(line.encode() + b"\n")
             ends.append(file.tell())
-    np.save(folder / "passages.npy", np.array(ends, dtype=np.int64))
+    np.save((folder / name).with_suffix(".npy"), np.array(ends, dtype=np.int64))
 
 
 def _read_spec(folder: Path) -> CollectionSpec:
@@ -134,6 +152,6 @@ def _read_spec(folder: Path) -> CollectionSpec:
         raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from error
     except (ValueError, TypeError) as error:
         raise CollectionError(f"collection {folder} is damaged or of another version; build it again") from error
-    if spec.format != _FORMAT:
-        raise CollectionError(f"collection {folder} is of format {spec.format}, not {_FORMAT}; build it again")
+    if spec.format != FORMAT:
+        raise CollectionError(f"collection {folder} is of format {spec.format}, not {FORMAT}; build it again")
     return spec

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder import Role
+from retrieval.encoder import Role, Tokens
 from retrieval.encoding import Encoded, quantise, unit_rows
 
 DIMENSION = 64
@@ -18,26 +18,41 @@ _WORD = re.compile(r"\w+")
 
 
 @lru_cache(maxsize=65536)
-def _word_vector(word: str) -> NDArray[np.float32]:
-    """A (D,) float32 vector of random direction, the same for the same word on every machine."""
-    digest = hashlib.blake2b(word.encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest)).standard_normal(DIMENSION, dtype=np.float32)
+def _word_id(word: str) -> int:
+    """A number fixed by the word's hash, the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=7).digest())
+
+
+@lru_cache(maxsize=65536)
+def _word_vector(word_id: int) -> NDArray[np.float32]:
+    """A (D,) float32 vector of random direction, the same for the same word."""
+    return np.random.default_rng(word_id).standard_normal(DIMENSION, dtype=np.float32)
 
 
 class HashEncoder:
     """Each word is a random direction fixed by its hash; texts are alike when they share words."""
 
     name = "hash"
-    digest = "hash-64-v1"
+    digest = "hash-64-v2"
     arithmetic = "numpy-f32"
     max_tokens = 512
+    streams = 1
 
-    def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:  # noqa: ARG002 - both roles read alike
-        """Encode n texts; a text without words is one token, the empty word."""
+    def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both read alike
+        """The words of n texts; a text without words is one token, the empty word."""
         words = [_WORD.findall(text.lower())[: self.max_tokens] or [""] for text in texts]
-        counts = np.array([len(w) for w in words], dtype=np.int64)
-        rows = [_word_vector(word) for text in words for word in text]
+        ids = [np.array([_word_id(word) for word in text], dtype=np.int64) for text in words]
+        return [Tokens(row, np.ones(row.size, dtype=bool), row.size) for row in ids]
+
+    def forward(self, batch: Sequence[Tokens]) -> Encoded:
+        """The states of b ≥ 0 texts."""
+        counts = np.array([text.ids.size for text in batch], dtype=np.int64)
+        rows = [_word_vector(word) for text in batch for word in text.ids.tolist()]
         vectors = np.array(rows, dtype=np.float32).reshape(-1, DIMENSION)  # (T, D)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        sums = np.add.reduceat(vectors, offsets[:-1], axis=0) if texts else vectors
+        sums = np.add.reduceat(vectors, offsets[:-1], axis=0) if len(batch) else vectors
         return Encoded(unit_rows(sums), quantise(vectors), offsets, counts)
+
+    def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
+        """Encode n texts."""
+        return self.forward(self.tokenize(texts, role))

@@ -5,35 +5,45 @@ A prepared model is a folder `<name>-<digest>` under the model directory.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 from tokenizers import Tokenizer
 
 from retrieval import weights
-from retrieval.encoder import Encoder, ModelSpec, TextEncoder
+from retrieval.encoder import Encoder
 from retrieval.errors import ModelError
-from retrieval.folders import whole_folder
 from retrieval.hash_encoder import HashEncoder
 from retrieval.openvino_runtime import Precision, forward, resolve_precision
+from retrieval.text_encoder import ModelSpec, TextEncoder
 
 Runtime = Literal["openvino", "torch"]
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
-_FORMAT = "v1"  # of a prepared folder; a change makes every model be prepared anew
+_FORMAT = "v2"  # of a prepared folder; a change makes every model be prepared anew
+_NEEDED = ("torch", "sentence_transformers", "nncf")  # to prepare, never to serve
 
 
 def load_encoder(
-    model: str, model_dir: Path, progress: Progress, *, runtime: Runtime = "openvino", precision: Precision = "auto"
+    model: str,
+    model_dir: Path,
+    progress: Progress,
+    *,
+    runtime: Runtime = "openvino",
+    precision: Precision = "auto",
+    streams: int = 1,
 ) -> Encoder:
     """The encoder of a model, prepared first if it never was.
 
     `model` is "hash" (no weights), the default model's name, a folder, or any sentence-transformers name on this
-    machine. ModelError says what to do when the model is not to be had.
+    machine. streams: forward passes at once, a core each. ModelError says what to do when the model is not to be had.
     """
     if model == "hash":
         return HashEncoder()
@@ -43,7 +53,8 @@ def load_encoder(
     arithmetic = resolve_precision(precision)
     spec = ModelSpec.read(folder / "spec.json")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return TextEncoder(spec, tokenizer, forward(folder / "model.xml", arithmetic), f"openvino-{arithmetic}")
+    run = forward(folder, arithmetic, streams)
+    return TextEncoder(spec, tokenizer, run, f"openvino-{arithmetic}", streams)
 
 
 def prepare(model: str, model_dir: Path, progress: Progress) -> Path:
@@ -67,21 +78,29 @@ def prepare(model: str, model_dir: Path, progress: Progress) -> Path:
 
 
 def _convert(model: str, source: Path, digest: str, folder: Path, progress: Progress) -> None:
-    progress(f"preparing {model}: loading torch", 0, 4)
-    import openvino  # converting alone needs these
+    """Run the conversion in a process of its own, so that this one never holds torch."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModelError(f"preparing {model!r} needs {', '.join(missing)}; pip install 'quantum-rerank[prepare]'")
+    progress(f"preparing {model}: loading torch", 0, 5)
+    command = [sys.executable, "-m", "retrieval.conversion", model, str(source), digest, str(folder)]
+    said: object = None
+    with tempfile.TemporaryFile() as log:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child:  # noqa: S603 - our own
+            for line in child.stdout or ():
+                said = json.loads(line)
+                if isinstance(said, list):
+                    progress(*said)
+        if child.returncode == 0:
+            return
+        log.seek(0)
+        why = said["error"] if isinstance(said, dict) else f"exit {child.returncode}: {_tail(log.read())}"
+    raise ModelError(f"preparing {model!r} failed: {why}")
 
-    from retrieval import torch_model
 
-    progress(f"preparing {model}: reading weights", 1, 4)
-    loaded = torch_model.load(source)
-    progress(f"preparing {model}: converting", 2, 4)
-    with whole_folder(folder) as partial:
-        openvino.save_model(torch_model.to_openvino(loaded), partial / "model.xml", compress_to_fp16=False)
-        progress(f"preparing {model}: writing", 3, 4)
-        torch_model.tokenizer(loaded).save(str(partial / "tokenizer.json"))
-        spec = asdict(torch_model.spec(loaded, model, digest))
-        (partial / "spec.json").write_text(json.dumps(spec, indent=1), encoding="utf-8")
-    progress(f"preparing {model}: done", 4, 4)
+def _tail(log: bytes) -> str:
+    lines = log.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing; -9 means that the machine's memory ran out"
 
 
 def _torch_encoder(model: str) -> Encoder:

@@ -19,8 +19,8 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
-from retrieval.encoder import Forward, ModelSpec
 from retrieval.errors import ModelError
+from retrieval.text_encoder import Forward, ModelSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -49,8 +49,8 @@ def test_a_model_that_does_not_load_is_said_and_nothing_is_served():
 
 def test_a_model_that_ranks_nonsense_does_not_become_ready():
     class Backwards(HashEncoder):
-        def encode(self, texts, role="document"):
-            return super().encode(["stock" if role == "query" else text for text in texts], role)
+        def tokenize(self, texts, role="document"):
+            return super().tokenize(["stock" if role == "query" else text for text in texts], role)
 
     async def story():
         engine = Engine(lambda: Reranker(Backwards()), threads=1, queue=0)

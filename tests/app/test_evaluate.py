@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from app.evaluate import BM25, evaluate, open_dataset
-from app.reranker import METHODS, Reranker
+from app.reranker import Reranker
+from app.scoring import METHODS
 from app.tables import evaluated
 from retrieval.beir import BeirDataset, Exclusion
 from retrieval.errors import DataError

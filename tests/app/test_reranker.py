@@ -1,18 +1,25 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.reranker import METHODS, Fusion, Reranker
+from app.reranker import Reranker
+from app.scoring import METHODS, Scorer
 from quantum.errors import CircuitTooLarge, InvalidVector
 from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
 from quantum.late_interaction import score_documents
 from retrieval.collection import Collection, build
+from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoding import Encoded
 from retrieval.errors import CollectionError
 from retrieval.hash_encoder import HashEncoder
 from retrieval.lexical import bm25, tokenize
 from retrieval.passage import Passage
+from retrieval.state_cache import StateCache
+from retrieval.state_source import StateSource
 
 QUERY = "which bird sings at night"
 BIRDS = [
@@ -161,8 +168,8 @@ def test_bad_arguments_are_refused(reranker, arguments, message):
 
 def test_a_non_finite_score_is_an_error_and_no_ranking(method):
     class Broken(HashEncoder):
-        def encode(self, texts, role="document"):
-            states = super().encode(texts, role)
+        def forward(self, batch):
+            states = super().forward(batch)
             return Encoded(states.pooled * np.nan, states.tokens, states.offsets, states.lengths)
 
     excluded = ["dusk"] if method == "quantum" else []  # without, the quantum method reads no pooled vectors
@@ -184,7 +191,7 @@ def test_search_ranks_what_the_collection_holds(tmp_path, real_reranker, method)
     assert positions[ranking.order[0]] == 1
     direct = real_reranker.rerank(QUERY, [BIRDS[i] for i in positions], method=method)
     np.testing.assert_array_equal(ranking.order, direct.order)
-    np.testing.assert_allclose(ranking.scores, direct.scores, atol=0.02)  # bf16 rounds by batch shape
+    np.testing.assert_allclose(ranking.scores, direct.scores, atol=1e-6)
 
 
 def test_search_refuses_another_models_collection(tmp_path, reranker, real_reranker):
@@ -193,10 +200,97 @@ def test_search_refuses_another_models_collection(tmp_path, reranker, real_reran
         real_reranker.search("owl", Collection(tmp_path / "c"))
 
 
-def test_fusion_weights():
-    fusion = Fusion()
-    assert fusion.weights("hybrid", excluding=False) == {"classical": 0.5, "quantum": 1.0, "lexical": 1.0}
-    assert fusion.weights("hybrid", excluding=True) == {"classical": 2.0, "quantum": 1.0, "lexical": 1.0}
-    assert fusion.weights("quantum", excluding=False) == {"quantum": 1.0}
-    assert fusion.weights("quantum", excluding=True) == {"quantum": 1.0, "classical": 1.0}
-    assert fusion.weights("classical", excluding=True) == {"classical": 1.0}
+def counting(max_bytes: int = 2**20) -> Reranker:
+    return Reranker(StateSource(HashEncoder(), StateCache(max_bytes)))
+
+
+def test_a_warm_cache_gives_the_same_bytes_and_encodes_nothing(method):
+    reranker = counting()
+    cold = reranker.rerank(QUERY, BIRDS, method=method)
+    assert reranker.source.cache.counts().misses == len(BIRDS) + 1
+    warm = reranker.rerank(QUERY, BIRDS, method=method)
+    same(cold, warm)
+    assert warm.tokens == cold.tokens
+    assert reranker.source.cache.counts().hits == len(BIRDS) + 1
+    assert reranker.source.shared_encoder.counts().texts == len(BIRDS) + 1
+    partly = counting()
+    partly.rerank("owl", BIRDS[2:4], method=method)
+    same(partly.rerank(QUERY, BIRDS, method=method), cold)
+
+
+def test_the_real_model_gives_the_same_bytes_cold_warm_and_partly_warm(real_encoder, method):
+    documents = [f"{bird} {i} " * (1 + i % 9) for i in range(30) for bird in BIRDS]
+    fresh = Reranker(real_encoder).rerank(QUERY, documents, method=method)
+    partly = Reranker(StateSource(real_encoder, StateCache(2**26)))
+    partly.rerank("owl", documents[::3], method=method)
+    same(partly.rerank(QUERY, documents, method=method), fresh)
+
+
+def test_a_deadline_that_has_passed_leaves_the_prescore_order(reranker, method):
+    ranking = reranker.rerank(QUERY, BIRDS, method=method, deadline=Deadline(0.0))
+    assert (ranking.encoded, ranking.cut) == (0, True)
+    lexical = ranking.rankers["lexical"]
+    np.testing.assert_array_equal(ranking.order, np.argsort(-lexical, kind="stable"))
+    assert ((ranking.scores >= 0) & (ranking.scores <= 1)).all()
+
+
+def test_known_documents_are_scored_though_the_deadline_leaves_no_time_to_encode(method):
+    reranker = counting()
+    reranker.rerank(QUERY, BIRDS[:2], method=method)
+    ranking = reranker.rerank(QUERY, BIRDS, method=method, deadline=Deadline(0.0))
+    assert (ranking.encoded, ranking.cut) == (2, True)
+    assert set(ranking.order[:2]) == {0, 1}
+
+
+def test_a_deadline_cuts_after_the_most_promising(method):
+    class Slow(HashEncoder):
+        def forward(self, batch):
+            time.sleep(0.02 * len(batch))
+            return super().forward(batch)
+
+    documents = [f"owl {'stone ' * (2 + i)}" for i in range(60)]  # ever less promising
+    reranker = Reranker(Slow())
+    reranker.rerank("owl", documents[:4])  # learns what a token costs
+    ranking = reranker.rerank("owl", documents, method=method, deadline=Deadline.after(0.4))
+    assert ranking.cut
+    assert 1 <= ranking.encoded < 30
+    assert ranking.order[ranking.encoded :].tolist() == list(range(ranking.encoded, 60))
+
+
+def test_an_encode_limit_is_no_cut(reranker):
+    assert not reranker.rerank(QUERY, BIRDS, encode_limit=2).cut
+
+
+def test_a_request_that_was_called_off_is_not_computed(reranker):
+    deadline = Deadline()
+    deadline.cancel()
+    with pytest.raises(Cancelled):
+        reranker.rerank(QUERY, BIRDS, deadline=deadline)
+    assert reranker.rerank(QUERY, BIRDS).encoded == len(BIRDS)  # its processor was given back
+
+
+def test_threads_share_a_reranker():
+    reranker = Reranker(StateSource(HashEncoder(), StateCache(2**20)), processors=2)
+    asked = [(f"owl {i % 5}", [f"{word} {i}" for word in ("owl", "dusk", "lamp")]) for i in range(60)]
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda pair: reranker.rerank(*pair), asked))
+    for pair, ranking in zip(asked, together, strict=True):
+        same(ranking, Reranker(HashEncoder()).rerank(*pair))
+
+
+def test_long_lists_are_held_a_batch_at_a_time(monkeypatch):
+    held = []
+    monkeypatch.setattr(Scorer, "add", lambda self, positions, states, add=Scorer.add: (
+        held.append(len(states)), add(self, positions, states)
+    ))  # fmt: skip
+    ranking = Reranker(HashEncoder()).rerank("owl", [f"owl {i}" for i in range(257)], method="quantum")
+    assert ranking.encoded == 257
+    assert held == [100, 100, 57]
+
+
+def test_warming_up_leaves_nothing_behind():
+    reranker = counting()
+    reranker.warm_up()
+    assert reranker.source.cache.counts().entries == 0
+    assert reranker.source.shared_encoder.counts().texts == 0
+    assert reranker._cost > 0

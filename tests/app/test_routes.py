@@ -231,3 +231,29 @@ def test_openapi_describes_the_route_with_examples(client):
 
 def test_every_error_has_a_status_of_the_clients_list():
     assert {int(status) for status in STATUS.values()} <= {400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504}
+
+
+@pytest.mark.parametrize("deadline_ms", [0, 1000, 599_999.5, None])
+def test_a_deadline_far_enough_changes_nothing(client, deadline_ms):
+    meta = client.post("/rerank", json=BODY | {"deadline_ms": deadline_ms}).json()["meta"]
+    assert (meta["encoded"], meta["degraded"]) == (3, [])
+
+
+def test_a_deadline_too_near_is_said(client):
+    body = client.post("/rerank", json=BODY | {"deadline_ms": 0.001, "method": "classical"}).json()
+    assert body["meta"]["encoded"] == 0
+    assert body["meta"]["degraded"] == ["deadline"]
+    assert sorted(row["index"] for row in body["results"]) == [0, 1, 2]
+
+
+def test_the_default_deadline_is_a_setting(tmp_path):
+    body = {"query": "owl", "documents": [f"{i} owl " * 50 for i in range(900)]}
+    for milliseconds, degraded in ((1, ["deadline"]), (0, [])):
+        settings = Settings(model="hash", data_dir=tmp_path, engine={"deadline_ms": milliseconds})
+        with serving(settings) as client:
+            assert client.post("/rerank", json=body).json()["meta"]["degraded"] == degraded
+
+
+@pytest.mark.parametrize("deadline_ms", [-1, 600_001, "soon", []])
+def test_a_deadline_that_is_none_is_refused(client, deadline_ms):
+    problem(client.post("/rerank", json=BODY | {"deadline_ms": deadline_ms}), 422, "deadline_ms")

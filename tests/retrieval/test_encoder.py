@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.encoder import Encoder, batches
+from retrieval.encoder import Encoder, pass_size, passes
 from retrieval.hash_encoder import HashEncoder
 
 TEXTS = ["the nightingale sings after dusk", "an owl", "stock prices fell sharply on Monday, said the bank", "an owl"]
@@ -27,10 +27,11 @@ def test_every_text_gets_a_unit_vector_and_tokens(encoder):
 
 
 def test_same_text_same_states_whatever_stands_beside_it(encoder):
-    states = encoder.encode(TEXTS)
+    states = encoder.encode(TEXTS * 3)
     alone = encoder.encode([TEXTS[1]])
-    np.testing.assert_array_equal(states.take([1]).tokens, states.take([3]).tokens)
-    np.testing.assert_allclose(states.pooled[1], alone.pooled[0], atol=5e-3)  # bf16 rounds by batch shape
+    for at in (1, 3, 5, 11):
+        np.testing.assert_array_equal(states.take([at]).tokens, alone.tokens)
+        np.testing.assert_array_equal(states.pooled[at], alone.pooled[0])
 
 
 def test_encoding_twice_gives_the_same_bytes(encoder):
@@ -70,14 +71,28 @@ def test_special_tokens_are_not_scored(real_encoder):
     np.testing.assert_array_equal(states.lengths - np.diff(states.offsets), [2, 2])
 
 
-@given(st.lists(st.integers(1, 300), max_size=40), st.integers(1, 1000))
-def test_batches_hold_every_text_once_within_the_budget(lengths, budget):
-    found = list(batches(lengths, budget))
-    assert sorted(at for batch in found for at in batch) == list(range(len(lengths)))
+def test_passes_of_tokens_are_what_encode_gives(encoder):
+    read = encoder.tokenize(TEXTS)
+    whole = encoder.encode(TEXTS)
+    for at, text in enumerate(read):
+        np.testing.assert_array_equal(encoder.forward([text]).tokens, whole.take([at]).tokens)
+    assert len(read[0].ids) == whole.lengths[0] <= read[0].padded
+
+
+@given(st.lists(st.integers(1, 20).map(lambda n: n * 16), max_size=60), st.integers(1, 1000))
+def test_passes_hold_every_text_once_beside_its_like_and_within_the_budget(padded, budget):
+    found = list(passes(padded, budget))
+    assert sorted(at for batch in found for at in batch) == list(range(len(padded)))
     for batch in found:
-        longest = max(lengths[at] for at in batch)
-        assert len(batch) == 1 or longest * len(batch) <= budget
+        lengths = {padded[at] for at in batch}
+        assert len(lengths) == 1
+        assert len(batch) == 1 or len(batch) * lengths.pop() <= budget
+    lengths = [padded[batch[0]] for batch in found]
+    assert lengths == sorted(lengths, reverse=True)
 
 
-def test_batches_put_like_lengths_together():
-    assert list(batches([3, 100, 4, 99], 200)) == [[1, 3], [2, 0]]
+@pytest.mark.parametrize(
+    ("count", "padded", "size"), [(1, 16, 1), (3, 16, 2), (4, 128, 4), (5, 128, 4), (9, 256, 2), (9, 1024, 1)]
+)
+def test_a_pass_has_a_power_of_two_of_texts(count, padded, size):
+    assert pass_size(count, padded) == size

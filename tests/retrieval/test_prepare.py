@@ -32,7 +32,7 @@ def reference() -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("runtime", "precision", "tolerance"),
-    [("openvino", "f32", 1e-5), ("openvino", "auto", 2e-2), ("torch", "auto", 1e-5)],
+    [("openvino", "f32", 1e-5), ("openvino", "bf16", 2e-2), ("openvino", "int8", 6e-2), ("torch", "auto", 1e-5)],
 )
 def test_pooled_vectors_are_those_of_sentence_transformers(reference, runtime, precision, tolerance):
     encoder = load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, runtime=runtime, precision=precision)
@@ -65,7 +65,7 @@ def test_a_prepared_model_needs_no_weights(tmp_path):
         "token_dimension": 4,
         "prompts": {},
     }
-    folder = tmp_path / "far-model-v1-0123"
+    folder = tmp_path / "far-model-v2-0123"
     folder.mkdir()
     (folder / "spec.json").write_text(json.dumps(spec))
     assert prepare("far/model", tmp_path, quiet) == folder
@@ -92,27 +92,57 @@ def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
         "import os, sys, pathlib, signal\n"
         "from retrieval.prepare import prepare\n"
         "def report(step, done, total):\n"
-        "    if done == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    if done == 3: os.killpg(0, signal.SIGKILL)\n"  # this process and the one that converts
         "prepare('all-MiniLM-L6-v2', pathlib.Path(sys.argv[1]), report)\n"
     )
-    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=False)  # noqa: S603 - our own script
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    run = subprocess.run(command, check=False, start_new_session=True)  # noqa: S603 - our own script
     assert run.returncode == -signal.SIGKILL
     assert not list(tmp_path.glob("all-MiniLM*"))
     partial = next(tmp_path.glob(".partial-*"))
     os.utime(partial, (time.time() - 7200, time.time() - 7200))
     folder = prepare("all-MiniLM-L6-v2", tmp_path, quiet)
-    assert {path.name for path in folder.iterdir()} == {"model.xml", "model.bin", "tokenizer.json", "spec.json"}
+    assert {path.name for path in folder.iterdir()} == {
+        *("model.xml", "model.bin", "int8.xml", "int8.bin", "tokenizer.json", "spec.json")
+    }
     assert not list(tmp_path.glob(".partial-*"))
 
 
-def test_serving_a_prepared_model_imports_neither_torch_nor_transformers():
-    load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet)
+def test_int8_states_are_close_to_full_ones():
+    full, int8 = (
+        load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, precision=precision).encode(TEXTS)
+        for precision in ("f32", "int8")
+    )
+    assert (full.pooled * int8.pooled).sum(axis=1).min() > 0.96
+    cosines = (full.token_rows() * int8.token_rows()).sum(axis=1)
+    assert cosines.mean() > 0.98
+
+
+def test_a_model_that_cannot_be_converted_says_why(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ModelError, match="failed: .*holds no sentence-transformers model"):
+        prepare(str(tmp_path / "model"), tmp_path / "prepared", quiet)
+
+
+def test_what_preparing_needs_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("retrieval.prepare._NEEDED", ("torch", "no_such_module"))
+    with pytest.raises(ModelError, match=r"needs no_such_module; pip install"):
+        prepare("all-MiniLM-L6-v2", tmp_path, quiet)
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_the_process_that_serves_imports_neither_torch_nor_transformers(prepared, tmp_path):
+    """Not even when it was the one that had the model prepared."""
+    environment = os.environ | ({} if prepared else {"QRERANK_MODEL_DIR": str(tmp_path)})
     script = (
         "import sys\n"
         "from app.loading import open_reranker\n"
         "from app.settings import Settings\n"
         "open_reranker(Settings(), lambda *_: None).rerank('owl', ['an owl', 'a cat'])\n"
-        "print(sorted({'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)))\n"
+        "print(sorted({'torch', 'transformers', 'sentence_transformers', 'nncf'} & set(sys.modules)))\n"
     )
-    run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)  # noqa: S603
+    run = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment
+    )
     assert run.stdout.strip() == "[]"

@@ -1,0 +1,70 @@
+"""What was done so far, in Prometheus' terms. Counts are read where they are kept, at the time of asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from app.engine import EngineCounts
+
+_LAG_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+
+
+class Metrics:
+    """The metrics of one application."""
+
+    def __init__(self, counts: Callable[[], EngineCounts | None]) -> None:
+        """counts: what the engine did so far, None until it can tell."""
+        self._registry = CollectorRegistry()
+        self._registry.register(_EngineCollector(counts))
+        self.loop_lag = Histogram(
+            "qrerank_event_loop_lag_seconds",
+            "How late the event loop turned to a task that was due.",
+            buckets=_LAG_BUCKETS_S,
+            registry=self._registry,
+        )
+
+    def render(self) -> bytes:
+        """All metrics in the text format."""
+        return generate_latest(self._registry)
+
+
+class _EngineCollector(Collector):
+    def __init__(self, counts: Callable[[], EngineCounts | None]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counts()
+        if counts is None:
+            return
+        cache, encoder, replicas = counts.cache, counts.encoder, counts.replicas
+        yield _gauge("requests_admitted", "Requests in work or waiting.", counts.admitted)
+        yield _counter("cache_hits", "Texts whose states were remembered.", cache.hits)
+        yield _counter("cache_misses", "Texts whose states were not remembered.", cache.misses)
+        yield _counter("cache_evictions", "Texts forgotten to make room.", cache.evictions)
+        yield _gauge("cache_entries", "Texts remembered.", cache.entries)
+        yield _gauge("cache_bytes", "Memory of what is remembered.", cache.bytes)
+        yield _counter("encoded_texts", "Texts encoded.", encoder.texts)
+        yield _counter("encoded_tokens", "Tokens encoded.", encoder.tokens)
+        yield _counter("encoder_passes", "Forward passes of the model.", encoder.passes)
+        yield _gauge("encoder_pending_texts", "Texts that wait for the encoder or are in it.", encoder.pending)
+        yield _gauge("encoder_token_seconds", "Learned cost of one token.", encoder.seconds_per_token)
+        if replicas is not None:
+            yield _counter("replica_cache_hits", "Texts whose states Redis had.", replicas.hits)
+            yield _counter("replica_cache_misses", "Texts whose states Redis had not.", replicas.misses)
+            yield _counter("replica_cache_errors", "Failures of Redis; each costs speed only.", replicas.errors)
+            yield _counter("replica_cache_dropped", "Texts that were to be written and were not.", replicas.dropped)
+            yield _gauge("replica_cache_available", "1 while Redis answers.", float(replicas.available))
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"qrerank_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"qrerank_{name}", text, value=value)

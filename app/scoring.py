@@ -1,0 +1,134 @@
+"""From states to scores: each ranker's own, then one for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.stopwatch import Stopwatch
+from quantum.feature_maps import FeatureMap
+from quantum.fidelity import gram
+from quantum.late_interaction import score_documents
+from quantum.negation import negation_scores
+from retrieval.encoding import Encoded
+from retrieval.fusion import fuse, smooth
+
+Method = Literal["classical", "quantum", "hybrid"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Weights of the rankers' z-scores, and how much neighbours lend each other; see docs/evaluation.md."""
+
+    classical: float = 0.5
+    quantum: float = 1.0
+    lexical: float = 1.0
+    ridge: float = 1.0
+
+    def weights(self, method: Method, *, excluding: bool) -> dict[str, float]:
+        """The weight of each ranker that a method uses.
+
+        An exclusion is heard by the pooled vectors only, so there they weigh as much as all deaf rankers together.
+        """
+        weights = {"classical": self.classical, "quantum": self.quantum, "lexical": self.lexical}
+        if method != "hybrid":
+            weights = {method: 1.0}
+        if excluding:
+            weights["classical"] = sum(w for name, w in weights.items() if name != "classical") or 1.0
+        return weights
+
+
+class Scorer:
+    """Takes the states of one request's documents a batch at a time, and keeps of each its pooled vector only."""
+
+    def __init__(
+        self, feature_map: FeatureMap, fusion: Fusion, method: Method, question: Encoded, watch: Stopwatch
+    ) -> None:
+        """question: the states of the query, at 0, and of what it excludes."""
+        self._feature_map, self._fusion, self._method, self._watch = feature_map, fusion, method, watch
+        self._query, self._excluded = question.pooled[0], question.pooled[1:]
+        self._query_tokens = question.take([0]).tokens
+        self._weights = fusion.weights(method, excluding=len(question) > 1)
+        self._positions: list[NDArray[np.int64]] = []
+        self._pooled: list[NDArray[np.float32]] = []
+        self._fidelity: list[NDArray[np.float64]] = []
+
+    def add(self, positions: NDArray[np.int64], states: Encoded) -> None:
+        """Score the (m,) documents at these positions by their tokens."""
+        self._positions.append(positions)
+        self._pooled.append(states.pooled)
+        if "quantum" in self._weights:
+            with self._watch("quantum"):
+                scores = score_documents(self._feature_map, self._query_tokens, states.tokens, states.offsets)
+                self._fidelity.append(scores)
+
+    def finish(
+        self, lexical: NDArray[np.float64], texts: Sequence[str]
+    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """One score in [0, 1] for each of n documents and each ranker's own, NaN for a document without states.
+
+        lexical: (n,) BM25 scores, by which documents without states stand below the others.
+        """
+        if not self._positions:
+            return lexical / (1 + lexical), {"lexical": lexical}
+        chosen = np.concatenate(self._positions)  # (m,)
+        pooled = np.concatenate(self._pooled)  # (m, P)
+        rankers = {"lexical": lexical[chosen]}
+        if "classical" in self._weights:
+            with self._watch("classical"):
+                rankers["classical"] = self._cosines(pooled)
+        if "quantum" in self._weights:
+            rankers["quantum"] = np.concatenate(self._fidelity)
+        with self._watch("fuse"):
+            scores, rankers = _place(chosen, self._relevance(rankers, pooled), rankers, lexical)
+            # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
+            return scores[_first_occurrences(texts)], rankers
+
+    def _cosines(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
+        if len(self._excluded):
+            return negation_scores(self._query, self._excluded, pooled)
+        # Rounding leaves a unit vector's product with itself a little over 1.
+        cosines: NDArray[np.float64] = np.clip((pooled @ self._query).astype(np.float64), -1, 1)
+        return cosines
+
+    def _relevance(
+        self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """One score in [0, 1] a document: (1 + cos)/2, a fidelity, or the logistic of fused z-scores."""
+        if len(self._weights) == 1:
+            scores = rankers[self._method]
+            return (1 + scores) / 2 if self._method == "classical" else scores
+        fused = fuse({name: rankers[name] for name in self._weights}, self._weights)
+        if self._method == "hybrid":
+            fused = smooth(gram(self._feature_map, pooled), fused, self._fusion.ridge)
+        relevance: NDArray[np.float64] = 1 / (1 + np.exp(-fused))
+        return relevance
+
+
+def _first_occurrences(texts: Sequence[str]) -> NDArray[np.int64]:
+    """For each of n texts the position of the first like it, (n,)."""
+    first: dict[str, int] = {}
+    return np.array([first.setdefault(text, at) for at, text in enumerate(texts)], dtype=np.int64)
+
+
+def _place(
+    chosen: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    rankers: Mapping[str, NDArray[np.float64]],
+    lexical: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+    """Put m scored documents in their places among n, the others below them in pre-score order.
+
+    A document without states gets the lowest score of the others times b/(1 + b) of its BM25 score b: below, in order.
+    """
+    everywhere = scores.min() * lexical / (1 + lexical)
+    everywhere[chosen] = scores
+    placed = {name: np.full(len(lexical), np.nan) for name in rankers}
+    for name, values in rankers.items():
+        placed[name][chosen] = values
+    return everywhere, placed | {"lexical": lexical}

@@ -1,0 +1,255 @@
+"""One encoder for many threads: their texts share forward passes, no text is encoded twice, and all get a fair share.
+
+Each stream of the encoder has a worker that picks the next pass when it is free: the first text of the job that had
+least so far, and beside it texts of the same padded length from any job.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+
+from retrieval.deadline import Deadline
+from retrieval.encoder import PASS_TOKENS, Encoder, Tokens, pass_size
+from retrieval.encoding import Encoded
+
+_LOOKAHEAD = 32  # texts of a job, from its first, among which a pass looks for its length
+_LEARNING = 0.1  # weight of the newest pass in the learned cost
+_WARMED_TOKENS = 512  # longest text whose kernels are compiled ahead
+_WARMED_STEP = 16
+
+
+@dataclass(eq=False)
+class _Ticket:
+    """One text, wanted by one job or more."""
+
+    key: bytes
+    tokens: Tokens
+    jobs: list[_Job] = field(default_factory=list)
+    running: bool = False
+    encoded: Encoded | None = None
+
+
+@dataclass(eq=False)
+class _Job:
+    """What one caller waits for."""
+
+    until: float
+    deadline: Deadline
+    served: float  # padded tokens picked for it, from what a job had that was there all the time
+    queue: deque[_Ticket] = field(default_factory=deque)  # not picked yet, the most wanted first
+    open: int = 0  # tickets neither finished nor given up
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def called_off(self) -> bool:
+        return self.deadline.cancelled or self.error is not None
+
+
+@dataclass(frozen=True)
+class EncoderCounts:
+    """What the encoder did since it started."""
+
+    texts: int
+    tokens: int
+    passes: int
+    pending: int
+    seconds_per_token: float
+
+
+class SharedEncoder:
+    """Encodes for callers in many threads. A bound on their number is the caller's to keep."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        """Wrap an encoder; its `streams` workers start with the first text and rest when there is none."""
+        self.encoder = encoder
+        self._lock = threading.Lock()
+        self._jobs: list[_Job] = []
+        self._tickets: dict[bytes, _Ticket] = {}
+        # Tokens that a job would have got by now had it always had its equal share: where newcomers start, so that they
+        # neither wait for their elders nor, however many come, hold them up for good.
+        self._fair_share = 0.0
+        self._workers = 0
+        self._pool = ThreadPoolExecutor(encoder.streams, thread_name_prefix="encoder")
+        self._cost = 0.0  # seconds per padded token of a pass, learned
+        self._texts = self._tokens = self._passes = 0
+
+    def counts(self) -> EncoderCounts:
+        """What was done so far, and what waits."""
+        with self._lock:
+            return EncoderCounts(self._texts, self._tokens, self._passes, len(self._tickets), self._cost)
+
+    def encode(
+        self, keys: Sequence[bytes], texts: Sequence[Tokens], until: float, deadline: Deadline
+    ) -> list[Encoded | None]:
+        """Encode n texts, the first most urgently, and wait.
+
+        keys: what tells equal texts apart from others. until: `time.monotonic()` seconds; a text whose pass would not
+        end by then is not begun and comes back as None. Raises Cancelled when the deadline is cancelled meanwhile, or
+        what the encoder raised for one of these texts.
+        """
+        with self._lock:
+            job, tickets = self._admit(keys, texts, until, deadline)
+        job.done.wait()
+        deadline.check()
+        if job.error is not None:
+            raise job.error
+        return [ticket.encoded for ticket in tickets]
+
+    def warm_up(self) -> None:
+        """Run every shape of pass once on every stream: kernels get compiled, and the cost of a token is learned."""
+        sample = self.encoder.tokenize(["word " * self.encoder.max_tokens])[0]
+        longest = min(self.encoder.max_tokens, _WARMED_TOKENS)
+        shapes = [
+            (size, length)
+            for length in range(longest, 0, -_WARMED_STEP)
+            for size in (1, 2, 4, 8, 16, 32)
+            if size == pass_size(size, length)
+        ]
+        for _ in range(2):  # the second time is the one to learn from
+            list(self._pool.map(lambda _: self._run_shapes(sample, shapes), range(self.encoder.streams)))
+        self._texts = self._tokens = self._passes = 0
+
+    def _run_shapes(self, sample: Tokens, shapes: Sequence[tuple[int, int]]) -> None:
+        for size, length in shapes:
+            text = replace(sample, ids=sample.ids[:length], content=sample.content[:length], padded=length)
+            self._forward([text] * size)
+
+    def _admit(
+        self, keys: Sequence[bytes], texts: Sequence[Tokens], until: float, deadline: Deadline
+    ) -> tuple[_Job, list[_Ticket]]:
+        job = _Job(until, deadline, self._fair_share)
+        tickets = []
+        for key, tokens in zip(keys, texts, strict=True):
+            ticket = self._tickets.setdefault(key, _Ticket(key, tokens))
+            tickets.append(ticket)
+            if job not in ticket.jobs:
+                ticket.jobs.append(job)
+                job.open += 1
+                if not ticket.running:
+                    job.queue.append(ticket)
+        if not job.open:
+            job.done.set()
+        if job.queue:
+            self._jobs.append(job)
+            while self._workers < min(self.encoder.streams, len(self._tickets)):
+                self._workers += 1
+                self._pool.submit(self._work)
+        return job, tickets
+
+    def _work(self) -> None:
+        """Run passes until there is nothing to run."""
+        try:
+            while batch := self._next():
+                self._run(batch)
+        except BaseException as error:
+            self._fail(error)
+            raise
+
+    def _next(self) -> list[_Ticket]:
+        with self._lock:
+            batch = self._pick()
+            if not batch:
+                self._workers -= 1
+            return batch
+
+    def _fail(self, error: BaseException) -> None:
+        """A worker died of a fault of this module: nobody may wait for it forever."""
+        with self._lock:
+            self._workers -= 1
+            for job in {job for ticket in self._tickets.values() for job in ticket.jobs}:
+                job.error = error
+                job.done.set()
+            self._jobs.clear()
+            self._tickets.clear()
+
+    def _pick(self) -> list[_Ticket]:
+        """The tickets of the next pass; none when no job has anything to begin."""
+        while self._jobs:
+            job = min(self._jobs, key=lambda other: other.served)
+            while job.queue and job.queue[0].running:
+                job.queue.popleft()  # picked for another job meanwhile
+            if job.called_off or (job.queue and not self._fits(job, job.queue[0].tokens.padded)):
+                self._give_up(job)
+            elif not job.queue:
+                self._jobs.remove(job)  # the rest of its tickets run already
+            else:
+                return self._fill(job.queue[0].tokens.padded)
+        return []
+
+    def _fill(self, padded: int) -> list[_Ticket]:
+        """Take texts of one padded length for a pass, from the least served job first."""
+        most = pass_size(PASS_TOKENS, padded)
+        found: list[tuple[_Job, _Ticket]] = []
+        taken: set[bytes] = set()
+        for job in sorted(self._jobs, key=lambda other: other.served):
+            for ticket in islice(job.queue, _LOOKAHEAD):
+                if len(found) == most or job.called_off or not self._fits(job, (len(found) + 1) * padded):
+                    break
+                if ticket.tokens.padded == padded and not ticket.running and ticket.key not in taken:
+                    found.append((job, ticket))
+                    taken.add(ticket.key)
+        del found[pass_size(len(found), padded) :]
+        self._fair_share += padded * len(found) / len(self._jobs)
+        for job, ticket in found:
+            job.served += padded
+            ticket.running = True
+        return [ticket for _, ticket in found]
+
+    def _fits(self, job: _Job, tokens: int) -> bool:
+        return time.monotonic() + tokens * self._cost <= job.until
+
+    def _run(self, batch: list[_Ticket]) -> None:
+        """One pass; where it fails, each text alone, so that only the guilty one's jobs see the error."""
+        try:
+            encoded = self._forward([ticket.tokens for ticket in batch])
+        except Exception as error:  # noqa: BLE001 - worker boundary: whoever waits for the text gets the error
+            if len(batch) == 1:
+                self._finish(batch[0], None, error)
+                return
+            for ticket in batch:
+                self._run([ticket])
+            return
+        for at, ticket in enumerate(batch):
+            self._finish(ticket, encoded.take([at]), None)
+
+    def _forward(self, batch: list[Tokens]) -> Encoded:
+        start = time.monotonic()
+        encoded = self.encoder.forward(batch)
+        padded = len(batch) * batch[0].padded
+        seconds = (time.monotonic() - start) / padded
+        with self._lock:
+            self._cost = seconds if self._cost == 0 else self._cost + _LEARNING * (seconds - self._cost)
+            self._texts, self._passes = self._texts + len(batch), self._passes + 1
+            self._tokens += int(encoded.lengths.sum())
+        return encoded
+
+    def _finish(self, ticket: _Ticket, encoded: Encoded | None, error: BaseException | None) -> None:
+        with self._lock:
+            ticket.encoded = encoded
+            del self._tickets[ticket.key]
+            for job in ticket.jobs:
+                job.error = job.error or error
+                self._close(job, 1)
+
+    def _give_up(self, job: _Job) -> None:
+        """Drop what a job has not begun; other jobs that want the same texts still get them."""
+        self._jobs.remove(job)
+        dropped = [ticket for ticket in job.queue if not ticket.running]
+        for ticket in dropped:
+            ticket.jobs.remove(job)
+            if not ticket.jobs:
+                del self._tickets[ticket.key]
+        job.queue.clear()
+        self._close(job, len(dropped))
+
+    def _close(self, job: _Job, tickets: int) -> None:
+        job.open -= tickets
+        if job.open == 0 or job.called_off:
+            job.done.set()

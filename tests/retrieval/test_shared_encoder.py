@@ -1,0 +1,234 @@
+"""Concurrency is made repeatable by an encoder whose passes wait until the test lets them go."""
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.deadline import Cancelled, Deadline
+from retrieval.errors import EncodingError
+from retrieval.hash_encoder import HashEncoder
+from retrieval.shared_encoder import SharedEncoder
+
+NEVER = float("inf")
+
+
+class Gated(HashEncoder):
+    """Runs a pass for each `go`, and remembers what was in it."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.passes: list[list[int]] = []  # tokens of each text
+
+    def forward(self, batch):
+        self.passes.append([len(text.ids) for text in batch])
+        assert self.gate.acquire(timeout=10)
+        if any(text.ids.size == 13 for text in batch):
+            raise EncodingError("thirteen")
+        return super().forward(batch)
+
+    def go(self, passes: int = 1000) -> None:
+        for _ in range(passes):
+            self.gate.release()
+
+
+class Callers:
+    """Threads that wait for a shared encoder."""
+
+    def __init__(self, encoder: HashEncoder) -> None:
+        self.shared = SharedEncoder(encoder)
+        self.pool = ThreadPoolExecutor(200)
+
+    def encode(self, texts: list[str], until: float = NEVER, deadline: Deadline | None = None) -> Future:
+        """Ask in a thread of its own, and come back when the question has been queued."""
+        keys = [text.encode() for text in texts]
+        read = self.shared.encoder.tokenize(texts)
+        future = self.pool.submit(self.shared.encode, keys, read, until, deadline or Deadline())
+        end = time.monotonic() + 5
+        while keys and keys[-1] not in self.shared._tickets and not future.done() and time.monotonic() < end:
+            time.sleep(0.001)
+        return future
+
+
+def words(count: int, name: str) -> str:
+    return " ".join(f"{name}{i}" for i in range(count))
+
+
+@given(st.lists(st.integers(1, 40), max_size=30))
+def test_every_text_gets_its_own_states(lengths):
+    texts = [words(n, "w") for n in lengths]
+    found = Callers(HashEncoder()).encode(texts).result(10)
+    for text, states in zip(texts, found, strict=True):
+        np.testing.assert_array_equal(states.tokens, HashEncoder().encode([text]).tokens)
+
+
+def test_requests_share_a_pass():
+    gated = Gated()
+    callers = Callers(gated)
+    first = callers.encode([words(7, "first")])
+    others = [callers.encode([words(5, f"q{i}")]) for i in range(4)]
+    gated.go()
+    for future in [first, *others]:
+        assert future.result(10)[0] is not None
+    assert gated.passes == [[7], [5, 5, 5, 5]]
+
+
+def test_a_text_wanted_twice_is_encoded_once():
+    gated = Gated()
+    callers = Callers(gated)
+    futures = [callers.encode(["owl", "dusk lamp", "owl"])]
+    futures += [callers.pool.submit(callers.shared.encode, [b"owl"], gated.tokenize(["owl"]), NEVER, Deadline())]
+    gated.go()
+    assert [len(future.result(10)) for future in futures] == [3, 1]
+    assert sorted(gated.passes) == [[1], [2]]
+    assert callers.shared.counts().texts == 2
+    assert callers.shared.counts().pending == 0
+
+
+def test_a_small_request_does_not_wait_for_a_large_one():
+    gated = Gated()
+    callers = Callers(gated)
+    large = callers.encode([words(100 + i, f"large{i}") for i in range(40)])
+    gated.go(10)
+    while len(gated.passes) < 11:
+        time.sleep(0.001)
+    small = callers.encode([words(50 + i, f"small{i}") for i in range(5)])
+    gated.go()
+    assert len(small.result(10)) == 5
+    assert len(large.result(10)) == 40
+    sizes = [size for batch in gated.passes for size in batch]
+    last_small = max(at for at, size in enumerate(sizes) if size < 100)
+    assert last_small <= 11 + 5 + 3  # each gets the same number of tokens: half as many large texts between small ones
+
+
+def test_newcomers_do_not_hold_up_an_elder_for_good():
+    gated = Gated()
+    callers = Callers(gated)
+    elder = callers.encode([words(30 + i, f"elder{i}") for i in range(8)])
+    young = [callers.encode([words(60 + i, f"young{i}")]) for i in range(10)]
+    while not elder.done() and len(young) < 150:  # as many come as are served
+        young.append(callers.encode([words(60 + len(young), f"young{len(young)}")]))
+        gated.go(1)
+    assert elder.done()
+    gated.go()
+    for future in young:
+        future.result(10)
+
+
+def test_what_does_not_fit_before_the_deadline_is_not_begun():
+    gated = Gated()
+    callers = Callers(gated)
+    callers.shared._cost = 1.0
+    until = time.monotonic() + 10
+    texts = [words(6, "a"), words(12, "b"), words(3, "c")]
+    future = callers.encode(texts, until)
+    gated.go()
+    found = future.result(20)
+    assert [states is not None for states in found] == [True, False, False]
+    assert gated.passes == [[6]]
+
+
+def test_a_deadline_that_has_passed_encodes_nothing():
+    gated = Gated()
+    assert Callers(gated).encode(["owl", "dusk"], until=time.monotonic() - 1).result(10) == [None, None]
+    assert gated.passes == []
+
+
+def test_a_text_that_another_request_still_wants_is_encoded_though_the_first_gave_up():
+    gated = Gated()
+    callers = Callers(gated)
+    busy = callers.encode([words(9, "busy")])
+    off = Deadline()
+    impatient = callers.encode([words(4, "x"), words(3, "alone")], deadline=off)
+    patient = callers.pool.submit(
+        callers.shared.encode, [words(4, "x").encode()], gated.tokenize([words(4, "x")]), NEVER, Deadline()
+    )
+    time.sleep(0.05)
+    off.cancel()
+    gated.go()
+    with pytest.raises(Cancelled):
+        impatient.result(10)
+    assert patient.result(10)[0] is not None
+    assert busy.result(10)[0] is not None
+    assert gated.passes == [[9], [4]]
+
+
+def test_one_bad_text_fails_its_own_request_only():
+    gated = Gated()
+    callers = Callers(gated)
+    first = callers.encode([words(7, "first")])
+    good = callers.encode([words(13, "good")[:-1].replace("good", "g")])
+    bad = callers.encode([words(13, "bad")])
+    gated.go()
+    assert first.result(10)[0] is not None
+    for future in (good, bad):
+        with pytest.raises(EncodingError, match="thirteen"):
+            future.result(10)
+    assert callers.encode(["after"]).result(10)[0] is not None
+    assert callers.shared.counts().pending == 0
+
+
+def test_a_failing_pass_is_run_again_text_by_text():
+    class Picky(HashEncoder):
+        def forward(self, batch):
+            if any("bad" in str(text.ids.tolist()) for text in batch) or len(batch) > 1:
+                raise EncodingError("several at once")
+            return super().forward(batch)
+
+    found = Callers(Picky()).encode(["owl", "dusk", "lamp"]).result(10)
+    assert all(states is not None for states in found)
+
+
+def test_a_fault_of_the_queue_itself_reaches_every_waiter(monkeypatch):
+    gated = Gated()
+    callers = Callers(gated)
+    first = callers.encode(["owl"])
+    second = callers.encode(["dusk lamp"])
+    monkeypatch.setattr(callers.shared, "_finish", lambda *_: 1 // 0)
+    gated.go()
+    for future in (first, second):
+        with pytest.raises(ZeroDivisionError):
+            future.result(10)
+    monkeypatch.undo()
+    assert callers.encode(["after"]).result(10)[0] is not None
+
+
+def test_the_cost_of_a_token_is_learned():
+    class Slow(HashEncoder):
+        def forward(self, batch):
+            time.sleep(0.02)
+            return super().forward(batch)
+
+    callers = Callers(Slow())
+    callers.encode([words(10, f"t{i}") for i in range(3)]).result(10)
+    counts = callers.shared.counts()
+    assert counts.seconds_per_token > 0.0005
+    assert (counts.texts, counts.tokens) == (3, 30)
+    assert counts.passes == 2  # a power of two, and the rest
+
+
+def test_warming_up_learns_and_counts_nothing():
+    shared = SharedEncoder(HashEncoder())
+    shared.warm_up()
+    counts = shared.counts()
+    assert counts.seconds_per_token > 0
+    assert (counts.texts, counts.passes) == (0, 0)
+
+
+def test_many_threads_get_what_they_asked_for():
+    callers = Callers(HashEncoder())
+    asked = [[words(1 + (i * j) % 23, f"k{j % 7}") for j in range(20)] for i in range(40)]
+    futures = [
+        callers.pool.submit(
+            callers.shared.encode, [t.encode() for t in texts], HashEncoder().tokenize(texts), NEVER, Deadline()
+        )
+        for texts in asked
+    ]
+    for texts, future in zip(asked, futures, strict=True):
+        for text, states in zip(texts, future.result(30), strict=True):
+            np.testing.assert_array_equal(states.tokens, HashEncoder().encode([text]).tokens)
+    assert callers.shared.counts().pending == 0

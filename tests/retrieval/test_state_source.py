@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from retrieval.deadline import Deadline
+from retrieval.hash_encoder import HashEncoder
+from retrieval.lexical import tokenize
+from retrieval.redis_states import RedisStates
+from retrieval.state_cache import StateCache
+from retrieval.state_source import StateSource
+from tests.redis_server import RedisServer
+
+TEXTS = ["the owl sings", "", "dusk lamp"]
+NEVER = float("inf")
+BIG = 2**20
+
+
+def find(source: StateSource, texts=TEXTS, until=NEVER):
+    return source.find(texts, until, Deadline())
+
+
+def test_found_states_are_those_of_the_encoder_with_the_terms():
+    for text, state in zip(TEXTS, find(StateSource(HashEncoder())), strict=True):
+        np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
+        assert state.term_list == tokenize(text)
+
+
+def test_what_was_found_is_known_from_then_on():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    assert source.known(TEXTS) == [None] * 3
+    found = find(source)
+    for state, known in zip(found, source.known(TEXTS), strict=True):
+        assert known is state
+    counts = source.cache.counts()
+    assert (counts.hits, counts.misses, counts.entries) == (3, 3, 3)
+    assert source.known(TEXTS, "query") == [None] * 3  # a model may read queries otherwise than documents
+
+
+def test_without_a_cache_nothing_is_known():
+    source = StateSource(HashEncoder())
+    find(source)
+    assert source.known(TEXTS) == [None] * 3
+
+
+def test_what_does_not_fit_before_the_deadline_is_none_and_not_remembered():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    assert find(source, until=0.0) == [None] * 3
+    assert source.known(TEXTS) == [None] * 3
+
+
+def test_equal_texts_are_encoded_once():
+    source = StateSource(HashEncoder())
+    found = find(source, ["owl", "dusk lamp", "owl"])
+    assert source.shared_encoder.counts().texts == 2
+    np.testing.assert_array_equal(found[0].encoded.tokens, found[2].encoded.tokens)
+
+
+def test_a_query_and_what_it_excludes_come_together_and_are_remembered():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    for _ in range(2):
+        asked = source.ask(["owl", "dusk"], NEVER, Deadline())
+        np.testing.assert_array_equal(asked.tokens, HashEncoder().encode(["owl", "dusk"]).tokens)
+    assert source.shared_encoder.counts().texts == 2
+
+
+def test_a_query_that_is_not_there_in_time_is_none_at_all():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    source.ask(["owl"], NEVER, Deadline())
+    assert len(source.ask(["owl", "dusk"], 0.0, Deadline())) == 0
+
+
+@pytest.fixture
+def shared():
+    with RedisServer() as server:
+        yield server
+
+
+def test_replicas_share_what_one_encoded(shared):
+    def source() -> StateSource:
+        replicas = RedisStates(shared.url, 64, 64, retry_s=0.2)
+        return StateSource(HashEncoder(), StateCache(BIG), replicas)
+
+    one, other = source(), source()
+    find(one)
+    one.replicas.close()  # everything is written
+    found = find(other)
+    assert other.shared_encoder.counts().texts == 0
+    assert other.replicas.counts().hits == 3
+    np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([TEXTS[0]]).tokens)
+    assert other.known(TEXTS)[0] is found[0]
+    shared.kill()
+    fresh = find(other, ["another text"])
+    assert fresh[0] is not None
+    assert not other.replicas.counts().available
