@@ -31,9 +31,9 @@ from retrieval.lexical import bm25, tokenize
 from retrieval.state_source import StateSource
 
 _BATCH = 100  # documents whose token states are held and scored at once
-_LEARNING = 0.1  # weight of the newest request in the learned cost of scoring
-_LEARNT_FROM = 50  # documents: with fewer, what a request costs in any case would be taken for theirs
+_LEARNING = 0.001  # weight of one document in the learned cost of scoring, up to those of one batch
 _ANSWER_S = 0.01  # kept of a deadline for the way in and out
+_FOR_ENCODING = 0.5  # of the time left, at least so much: a cost once learned too high must not stop all learning
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,7 @@ class Reranker:
         forgetful = StateSource(self.encoder)
         documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(_BATCH)]
         for _ in range(3):
+            self._cost = 0.0  # what the last time took is what counts
             work = _Work("word number", "hybrid")
             self._rank(work, forgetful.ask([work.query], math.inf, work.deadline), SentDocuments(documents, forgetful))
 
@@ -193,7 +194,7 @@ class Reranker:
             batch, later = promising[start : start + _BATCH], promising[start + _BATCH :]
             to_score = work.encoded + len(batch) + np.count_nonzero(candidates.ready[later])
             with work.watch("encode"):
-                until = work.deadline.at - _ANSWER_S - to_score * self._cost
+                until = self._encode_until(work.deadline, int(to_score))
                 positions, states = candidates.states(batch, until, work.deadline)
             if states is not None:
                 begun = time.monotonic()
@@ -208,7 +209,13 @@ class Reranker:
         self._learn(spent + time.monotonic() - begun, work.encoded)
         return result
 
+    def _encode_until(self, deadline: Deadline, to_score: int) -> float:
+        """When encoding must end, in `time.monotonic()` seconds, for so many documents to be scored in time."""
+        left = max(0.0, deadline.at - time.monotonic() - _ANSWER_S)
+        reserve = min(to_score * self._cost, left * (1 - _FOR_ENCODING))
+        return deadline.at - _ANSWER_S - reserve
+
     def _learn(self, seconds: float, documents: int) -> None:
-        if documents >= _LEARNT_FROM:
-            cost = seconds / documents
-            self._cost = cost if self._cost == 0 else self._cost + _LEARNING * (cost - self._cost)
+        if documents:
+            weight = 1.0 if self._cost == 0 else _LEARNING * min(documents, _BATCH)
+            self._cost += weight * (seconds / documents - self._cost)

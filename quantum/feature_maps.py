@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from quantum.errors import CircuitTooLarge, InvalidVector, QuantumError
 from quantum.simulator import Real, apply_cx, apply_ry, log_register_fidelity, product_state
+from quantum.vectors import state_rows
 
 MAX_QUBITS = 4
 
@@ -66,6 +67,15 @@ class FeatureMap:
         """How many features one register holds."""
         return 1 + max(slot for layer in self._rotations for slot in layer.slots)
 
+    @property
+    def is_product(self) -> bool:
+        """Whether each feature turns a qubit of its own and nothing else happens.
+
+        Then F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2, which quantum.best_match and quantum.series make use of.
+        """
+        first, *rest = self.layers
+        return not rest and isinstance(first, RyLayer) and sorted(first.slots) == list(range(self.n_qubits))
+
     def register_count(self, width: int) -> int:
         """How many registers hold `width` features; the last is padded with zeros."""
         return -(-width // self.features_per_register)
@@ -76,7 +86,7 @@ class FeatureMap:
         x: (m, D) finite non-zero rows, the caller gives unit ones. Returns (2**n_qubits, R, m), float32 for
         float32 (and narrower) rows, float64 for float64. Raises InvalidVector.
         """
-        return self._states(_rows(x))
+        return self._states(state_rows(x))
 
     def log_fidelity(self, q: NDArray[Any], d: NDArray[Any]) -> Real:
         """Log of F(q, d) = prod over registers of |<psi_q|psi_d>|**2, for all pairs.
@@ -85,7 +95,7 @@ class FeatureMap:
         contributes no less than 2 log(epsilon of the dtype), see `log_register_fidelity`. The dtype is the
         wider of the two inputs', at least float32. Raises InvalidVector.
         """
-        q, d = _rows(q), _rows(d)
+        q, d = state_rows(q), state_rows(d)
         if q.shape[1] != d.shape[1]:
             raise InvalidVector(f"both sides need one width, got {q.shape[1]} and {d.shape[1]} features")
         dtype = np.result_type(q, d)
@@ -155,16 +165,3 @@ def feature_map(name: str = "angle", n_qubits: int = 4, bandwidth: float = 8**0.
     if n_qubits < 2:
         raise QuantumError(f"{n_qubits} qubits per register; use 2, 3 or {MAX_QUBITS}")
     return FeatureMap(name, n_qubits, bandwidth, _MAPS[name](n_qubits))
-
-
-def _rows(x: NDArray[Any]) -> Real:
-    """The rows (m, D) as float32 or wider, once each is known to have a state; InvalidVector otherwise."""
-    x = np.asarray(x)
-    if x.ndim != 2 or x.shape[1] == 0 or x.dtype.kind not in "fiu":
-        raise InvalidVector(f"expected rows (m, D) of real numbers, got {x.dtype} of shape {x.shape}")
-    # Two reductions without temporaries; NaN and infinity reach at least one of them.
-    low, high = x.min(axis=1), x.max(axis=1)
-    bad = np.flatnonzero(~np.isfinite(low) | ~np.isfinite(high) | ((low == 0) & (high == 0)))
-    if bad.size:
-        raise InvalidVector(f"row {bad[0]} is zero or not finite and has no direction: leave it out or encode it again")
-    return x.astype(np.result_type(x, np.float32), copy=False)

@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantum.errors import QuantumError
+from quantum.best_match import best_log_fidelity
+from quantum.errors import InvalidVector, QuantumError
 from quantum.feature_maps import FeatureMap
 from quantum.simulator import Real
+from quantum.vectors import directions, real_rows
 
 Offsets = NDArray[np.integer[Any]]
 
-# Tokens whose log fidelities are held at once: bounds the (q, tokens) array whatever the documents' number.
-_TOKENS_PER_BLOCK = 16_384
+# Tokens whose unit rows and cosines are held at once, whatever the documents' number: they stay in the cache.
+_TOKENS_PER_BLOCK = 2048
 
 
 def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
@@ -32,7 +34,7 @@ def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
     if offsets.size == 1:
         return np.zeros(0)
     best = np.maximum.reduceat(log_f, offsets[:-1], axis=1)  # (q, n): exp is monotone, so max comes first
-    return np.asarray(np.exp(best, dtype=np.float64).mean(axis=0))
+    return _mean(best)
 
 
 def score_documents(
@@ -40,10 +42,18 @@ def score_documents(
 ) -> NDArray[np.float64]:
     """Late-interaction score of each document, a block of whole documents at a time.
 
-    query_tokens: (q, D), q >= 1. document_tokens: (T, D). Rows finite and non-zero; the caller gives unit ones.
-    offsets: (n + 1,), as for `late_interaction`. Returns (n,) float64 in [0, 1].
+    query_tokens: (q, D), q >= 1. document_tokens: (T, D). Both are directions: rows of any real dtype (int8 as stored,
+    or floats) and any length, finite and non-zero, scaled to length 1 here. The dtype computed in is the wider of the
+    two, at least float32. offsets: (n + 1,), as for `late_interaction`. Returns (n,) float64 in [0, 1].
     Raises InvalidVector for rows without a state, QuantumError for offsets that do not fit.
     """
+    query_tokens, document_tokens = real_rows(query_tokens), real_rows(document_tokens)
+    dtype = np.result_type(query_tokens, document_tokens, np.float32)
+    query = directions(query_tokens, dtype)
+    if not len(query):
+        raise QuantumError("score_documents needs at least one query token")
+    if document_tokens.shape[1:] != query.shape[1:]:
+        raise InvalidVector(f"both sides need one width, got shapes {query.shape} and {document_tokens.shape}")
     offsets = _checked(offsets, document_tokens.shape[0])
     scores = np.empty(offsets.size - 1)
     start = 0
@@ -51,10 +61,19 @@ def score_documents(
         # The documents that end within the block, and at least one.
         stop = int(np.searchsorted(offsets, offsets[start] + _TOKENS_PER_BLOCK, side="right")) - 1
         stop = max(stop, start + 1)
-        log_f = feature_map.log_fidelity(query_tokens, document_tokens[offsets[start] : offsets[stop]])
-        scores[start:stop] = late_interaction(log_f, offsets[start : stop + 1] - offsets[start])
+        first, local = int(offsets[start]), offsets[start : stop + 1] - offsets[start]
+        tokens = directions(document_tokens[first : offsets[stop]], dtype, first)
+        best = best_log_fidelity(feature_map.bandwidth, query, tokens, local) if feature_map.is_product else None
+        if best is None:
+            best = np.maximum.reduceat(feature_map.log_fidelity(query, tokens), local[:-1], axis=1)
+        scores[start:stop] = _mean(best)
         start = stop
     return scores
+
+
+def _mean(best: Real) -> NDArray[np.float64]:
+    """(q, n) logs of best fidelities to (n,) scores."""
+    return np.asarray(np.exp(best, dtype=np.float64).mean(axis=0))
 
 
 def _checked(offsets: Offsets, tokens: int) -> Offsets:

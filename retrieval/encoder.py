@@ -18,6 +18,10 @@ Role = Literal["query", "document"]
 # what they delay is short, and a deadline can be met to some twenty milliseconds.
 PASS_TOKENS = 512
 
+# Texts are padded to a multiple of this, and computed beside texts of that length only. With it a text's states are
+# the same to the last bit whatever it is encoded beside, and there are few shapes of input to compile kernels for.
+PAD_TOKENS = 16
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -68,6 +72,15 @@ def pass_size(count: int, padded: int, budget: int = PASS_TOKENS) -> int:
     """
     most = max(1, min(count, budget // padded))
     return 1 << (most.bit_length() - 1)
+
+
+def pass_shapes(longest: int) -> Iterator[tuple[int, int]]:
+    """The (count, padded length) of every pass of texts of up to `longest` tokens."""
+    for padded in (longest, *range((longest - 1) // PAD_TOKENS * PAD_TOKENS, 0, -PAD_TOKENS)):
+        size = pass_size(PASS_TOKENS, padded)
+        while size:
+            yield size, padded
+            size //= 2
 
 
 def passes(padded: Sequence[int], budget: int = PASS_TOKENS) -> Iterator[list[int]]:

@@ -23,28 +23,32 @@ _BYTE_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _CPUINFO = Path("/proc/cpuinfo")
 
 
+def has_bf16() -> bool:
+    """Whether this CPU computes in bf16."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def resolve_precision(precision: Precision, cpuinfo: Path = _CPUINFO) -> Arithmetic:
     """The arithmetic that "auto" means here: int8 where the CPU multiplies bytes, else bf16 if it has that, else f32.
 
     ModelError for a precision that this CPU has not got; int8 runs everywhere, if slowly.
     """
-    has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "bf16" and not has_bf16:
+    if precision == "bf16" and not has_bf16():
         raise ModelError("this CPU has no bf16 instructions; set QRERANK_ENCODER__PRECISION=f32, int8 or auto")
     if precision != "auto":
         return precision
     flags = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.exists() else []
     if not _BYTE_FLAGS.isdisjoint(flags):
         return "int8"
-    return "bf16" if has_bf16 else "f32"
+    return "bf16" if has_bf16() else "f32"
 
 
 def forward(folder: Path, arithmetic: Arithmetic, streams: int) -> Forward:
     """Compile a prepared model; the pass may be called from `streams` threads at once, and each call uses one core."""
     xml = folder / (QUANTISED if arithmetic == "int8" else FULL)
     options = {
-        # What int8 leaves in floating point stays in f32: bf16 gains nothing there on measured machines.
-        "INFERENCE_PRECISION_HINT": "bf16" if arithmetic == "bf16" else "f32",
+        # What int8 leaves in floating point is bf16 where the CPU has it.
+        "INFERENCE_PRECISION_HINT": "f32" if arithmetic == "f32" or not has_bf16() else "bf16",
         # One thread a pass: as fast in sum as all threads on each pass, and no pass waits for a slow sibling.
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": streams,

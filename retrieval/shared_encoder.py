@@ -1,4 +1,4 @@
-"""One encoder for many threads: their texts share forward passes, no text is encoded twice, and all get a fair share.
+"""One encoder for many threads: their texts share forward passes, none is encoded twice, and each gets a fair share.
 
 Each stream of the encoder has a worker that picks the next pass when it is free: the first text of the job that had
 least so far, and beside it texts of the same padded length from any job.
@@ -15,13 +15,12 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from retrieval.deadline import Deadline
-from retrieval.encoder import PASS_TOKENS, Encoder, Tokens, pass_size
+from retrieval.encoder import PASS_TOKENS, Encoder, Tokens, pass_shapes, pass_size
 from retrieval.encoding import Encoded
 
 _LOOKAHEAD = 32  # texts of a job, from its first, among which a pass looks for its length
 _LEARNING = 0.1  # weight of the newest pass in the learned cost
 _WARMED_TOKENS = 512  # longest text whose kernels are compiled ahead
-_WARMED_STEP = 16
 
 
 @dataclass(eq=False)
@@ -43,6 +42,7 @@ class _Job:
     deadline: Deadline
     served: float  # padded tokens picked for it, from what a job had that was there all the time
     queue: deque[_Ticket] = field(default_factory=deque)  # not picked yet, the most wanted first
+    begun: bool = False
     open: int = 0  # tickets neither finished nor given up
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
@@ -105,19 +105,12 @@ class SharedEncoder:
     def warm_up(self) -> None:
         """Run every shape of pass once on every stream: kernels get compiled, and the cost of a token is learned."""
         sample = self.encoder.tokenize(["word " * self.encoder.max_tokens])[0]
-        longest = min(self.encoder.max_tokens, _WARMED_TOKENS)
-        shapes = [
-            (size, length)
-            for length in range(longest, 0, -_WARMED_STEP)
-            for size in (1, 2, 4, 8, 16, 32)
-            if size == pass_size(size, length)
-        ]
         for _ in range(2):  # the second time is the one to learn from
-            list(self._pool.map(lambda _: self._run_shapes(sample, shapes), range(self.encoder.streams)))
+            list(self._pool.map(lambda _: self._run_shapes(sample), range(self.encoder.streams)))
         self._texts = self._tokens = self._passes = 0
 
-    def _run_shapes(self, sample: Tokens, shapes: Sequence[tuple[int, int]]) -> None:
-        for size, length in shapes:
+    def _run_shapes(self, sample: Tokens) -> None:
+        for size, length in pass_shapes(min(self.encoder.max_tokens, _WARMED_TOKENS)):
             text = replace(sample, ids=sample.ids[:length], content=sample.content[:length], padded=length)
             self._forward([text] * size)
 
@@ -199,11 +192,14 @@ class SharedEncoder:
         self._fair_share += padded * len(found) / len(self._jobs)
         for job, ticket in found:
             job.served += padded
+            job.begun = True
             ticket.running = True
         return [ticket for _, ticket in found]
 
     def _fits(self, job: _Job, tokens: int) -> bool:
-        return time.monotonic() + tokens * self._cost <= job.until
+        """Whether a pass of so many tokens should end in time. A job's first is always tried, or nothing is learned."""
+        expected = tokens * self._cost if job.begun else 0.0
+        return time.monotonic() + expected <= job.until
 
     def _run(self, batch: list[_Ticket]) -> None:
         """One pass; where it fails, each text alone, so that only the guilty one's jobs see the error."""

@@ -13,16 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from retrieval.encoder import Role, Tokens, passes
+from retrieval.encoder import PAD_TOKENS, Role, Tokens, passes
 from retrieval.encoding import Encoded, join, quantise, unit_rows
 from retrieval.errors import EncodingError
 
 # (b, t) int64 ids and mask in; (b, t, D) token vectors and (b, P) pooled vectors out, float32, any length.
 Forward = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.float32]]]
-
-# Texts are padded to a multiple of this, and computed beside texts of that length only. With it a text's states are
-# the same to the last bit whatever it is encoded beside, and there are few shapes of input to compile kernels for.
-_PAD_TOKENS = 16
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ class TextEncoder:
     def _tokens(self, ids: NDArray[np.int64], special: NDArray[np.bool_]) -> Tokens:
         if ids.size == 0:
             raise EncodingError("the tokenizer gave no token at all for a text; this model cannot encode it")
-        padded = min(-(-ids.size // _PAD_TOKENS) * _PAD_TOKENS, self.max_tokens)
+        padded = min(-(-ids.size // PAD_TOKENS) * PAD_TOKENS, self.max_tokens)
         return Tokens(ids, np.ones_like(special) if special.all() else ~special, padded)
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:

@@ -257,6 +257,16 @@ def test_a_deadline_cuts_after_the_most_promising(method):
     assert ranking.order[ranking.encoded :].tolist() == list(range(ranking.encoded, 60))
 
 
+def test_a_cost_of_scoring_learned_too_high_is_unlearned():
+    reranker = Reranker(HashEncoder())
+    reranker._cost = 1.0
+    documents = [f"owl {i}" for i in range(100)]
+    for _ in range(60):
+        ranking = reranker.rerank("owl", documents, deadline=Deadline.after(2))
+    assert not ranking.cut
+    assert reranker._cost < 0.05
+
+
 def test_an_encode_limit_is_no_cut(reranker):
     assert not reranker.rerank(QUERY, BIRDS, encode_limit=2).cut
 

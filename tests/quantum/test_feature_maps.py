@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quantum import feature_maps
 from quantum.errors import CircuitTooLarge, InvalidVector, QuantumError
-from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
+from quantum.feature_maps import CxLayer, FeatureMap, Layers, RyLayer, feature_map
 from quantum.simulator import fidelity
 
 EVERY_MAP = [(name, n) for name in ("angle", "entangled") for n in (2, 3, 4)]
@@ -99,6 +99,21 @@ def test_shape_of_each_map(name: str, n: int) -> None:
     assert (fm.name, fm.n_qubits, fm.bandwidth) == (name, n, 8**0.5)
     assert fm.features_per_register == (n if name == "angle" else 2 * n)
     assert fm.register_count(384) == -(-384 // fm.features_per_register)
+
+
+@pytest.mark.parametrize(
+    ("layers", "product"),
+    [
+        (feature_map("angle", 2).layers, True),
+        ((RyLayer((1, 0)),), True),  # the order of the features is free
+        ((RyLayer((0, 0)),), False),  # one feature counts twice
+        ((RyLayer((0, 2)),), False),  # one feature not at all
+        ((RyLayer((0, 1)), RyLayer((0, 1))), False),
+        (feature_map("entangled", 2).layers, False),
+    ],
+)
+def test_a_product_turns_one_qubit_per_feature_and_no_more(layers: Layers, product: bool) -> None:
+    assert FeatureMap("any", 2, 1.0, layers).is_product is product
 
 
 def test_layers_of_the_entangled_map() -> None:

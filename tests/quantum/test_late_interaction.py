@@ -135,3 +135,76 @@ def test_a_token_without_a_state_is_refused() -> None:
     tokens[2] = 0
     with pytest.raises(InvalidVector, match="row 2"):
         score_documents(feature_map(), unit_rows(0, 2), tokens, np.array([0, 3]))
+
+
+def test_a_token_of_another_block_is_named_by_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TOKENS_PER_BLOCK", 2)
+    tokens = unit_rows(1, 6)
+    tokens[5, 3] = np.nan
+    with pytest.raises(InvalidVector, match="row 5"):
+        score_documents(feature_map(), unit_rows(0, 2), tokens, np.array([0, 2, 4, 6]))
+
+
+@pytest.mark.parametrize("name", ["angle", "entangled"])
+def test_only_directions_are_scored(name: str) -> None:
+    query, tokens = unit_rows(13, 3), unit_rows(14, 9)
+    expected = score_documents(feature_map(name), query, tokens, offsets_of([4, 5]))
+    long = score_documents(feature_map(name), 7 * query, tokens * np.arange(1, 10)[:, np.newaxis], offsets_of([4, 5]))
+    np.testing.assert_allclose(long, expected, rtol=1e-12)
+
+
+@settings(deadline=None)
+@given(LENGTHS, st.integers(1, 5), st.sampled_from([2, 3, 384]), st.sampled_from(["angle", "entangled"]))
+def test_int8_tokens_score_as_the_simulation_of_their_directions(
+    lengths: list[int], q: int, width: int, name: str
+) -> None:
+    rng = np.random.default_rng(sum(lengths))
+    fm = feature_map(name)
+    query, tokens = (rng.integers(1, 128, (m, width)).astype(np.int8) for m in (q, sum(lengths)))
+    tokens[0] = -tokens[0]
+    scores = score_documents(fm, query, tokens, offsets_of(lengths))
+    unit = [x / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (query, tokens)]
+    np.testing.assert_allclose(scores, naive(fm.fidelity(*unit), lengths), rtol=1e-4)
+
+
+@pytest.mark.parametrize("bandwidth", [np.pi / 2 - 1e-3, np.pi / 2, np.pi / 2 + 1e-3, 3 * np.pi / 4, np.pi, 6])
+def test_opposite_tokens_near_half_a_turn_and_beyond(bandwidth: float) -> None:
+    """They differ by 2 in one feature: the angle is 2 h; at pi the states are orthogonal, at 2 pi the same again."""
+    query, tokens = np.array([[5, 0]], dtype=np.int8), np.array([[-9, 0]], dtype=np.int8)
+    score = score_documents(feature_map("angle", 2, bandwidth), query, tokens, np.array([0, 1]))
+    np.testing.assert_allclose(score, np.cos(bandwidth) ** 2, rtol=1e-4, atol=1e-12)
+
+
+@pytest.mark.parametrize("repeats", [1, 50, 5000])
+def test_a_document_of_one_repeated_token_scores_like_that_token(repeats: int) -> None:
+    query, token = unit_rows(15, 20, 384), unit_rows(16, 1, 384)
+    other = unit_rows(17, 30, 384)
+    tokens = np.concatenate([other, np.repeat(token, repeats, axis=0)]).astype(np.float32)
+    scores = score_documents(feature_map(), query.astype(np.float32), tokens, offsets_of([30, repeats]))
+    np.testing.assert_allclose(scores[1], feature_map().fidelity(query, token).mean(), rtol=1e-4)
+    np.testing.assert_allclose(scores[0], feature_map().fidelity(query, other).max(axis=1).mean(), rtol=1e-4)
+
+
+def test_only_product_maps_take_the_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*arguments: object) -> None:
+        raise AssertionError(arguments)
+
+    monkeypatch.setattr(module, "best_log_fidelity", closed)
+    score_documents(feature_map("entangled"), unit_rows(18, 2), unit_rows(19, 3), np.array([0, 3]))
+    with pytest.raises(AssertionError):
+        score_documents(feature_map("angle"), unit_rows(18, 2), unit_rows(19, 3), np.array([0, 3]))
+
+
+def test_nothing_is_written_to_the_tokens() -> None:
+    query, tokens = unit_rows(20, 2), unit_rows(21, 3)
+    before = query.copy(), tokens.copy()
+    score_documents(feature_map(), query, tokens, np.array([0, 3]))
+    np.testing.assert_array_equal(query, before[0])
+    np.testing.assert_array_equal(tokens, before[1])
+
+
+def test_widths_must_agree_and_tokens_be_real_rows() -> None:
+    with pytest.raises(InvalidVector, match="one width"):
+        score_documents(feature_map(), unit_rows(0, 2, 8), unit_rows(0, 3, 9), np.array([0, 3]))
+    with pytest.raises(InvalidVector, match="expected rows"):
+        score_documents(feature_map(), unit_rows(0, 2), unit_rows(0, 3).astype(complex), np.array([0, 3]))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.encoder import Encoder, pass_size, passes
+from retrieval.encoder import PAD_TOKENS, Encoder, pass_shapes, pass_size, passes
 from retrieval.hash_encoder import HashEncoder
 
 TEXTS = ["the nightingale sings after dusk", "an owl", "stock prices fell sharply on Monday, said the bank", "an owl"]
@@ -96,3 +96,11 @@ def test_passes_hold_every_text_once_beside_its_like_and_within_the_budget(padde
 )
 def test_a_pass_has_a_power_of_two_of_texts(count, padded, size):
     assert pass_size(count, padded) == size
+
+
+@given(st.data(), st.integers(1, 512))
+def test_every_pass_has_a_shape_that_was_warmed(data, longest):
+    shapes = set(pass_shapes(longest))
+    lengths = data.draw(st.lists(st.integers(1, longest), min_size=1, max_size=60))
+    padded = [min(-(-length // PAD_TOKENS) * PAD_TOKENS, longest) for length in lengths]
+    assert all((len(batch), padded[batch[0]]) in shapes for batch in passes(padded))

@@ -32,7 +32,7 @@ def reference() -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("runtime", "precision", "tolerance"),
-    [("openvino", "f32", 1e-5), ("openvino", "bf16", 2e-2), ("openvino", "int8", 6e-2), ("torch", "auto", 1e-5)],
+    [("openvino", "f32", 1e-5), ("openvino", "bf16", 2e-2), ("openvino", "int8", 4e-2), ("torch", "auto", 1e-5)],
 )
 def test_pooled_vectors_are_those_of_sentence_transformers(reference, runtime, precision, tolerance):
     encoder = load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, runtime=runtime, precision=precision)
@@ -113,15 +113,15 @@ def test_int8_states_are_close_to_full_ones():
         load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, precision=precision).encode(TEXTS)
         for precision in ("f32", "int8")
     )
-    assert (full.pooled * int8.pooled).sum(axis=1).min() > 0.96
+    assert (full.pooled * int8.pooled).sum(axis=1).min() > 0.98
     cosines = (full.token_rows() * int8.token_rows()).sum(axis=1)
-    assert cosines.mean() > 0.98
+    assert cosines.mean() > 0.99
 
 
 def test_a_model_that_cannot_be_converted_says_why(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(ModelError, match="failed: .*holds no sentence-transformers model"):
+    with pytest.raises(ModelError, match=r"failed: .*holds no sentence-transformers model"):
         prepare(str(tmp_path / "model"), tmp_path / "prepared", quiet)
 
 

@@ -132,6 +132,16 @@ def test_what_does_not_fit_before_the_deadline_is_not_begun():
     assert gated.passes == [[6]]
 
 
+def test_a_cost_learned_too_high_is_unlearned():
+    callers = Callers(HashEncoder())
+    callers.shared._cost = 1.0
+    for i in range(100):
+        found = callers.encode([words(6, f"a{i}"), words(6, f"b{i}")], time.monotonic() + 0.5).result(10)
+        assert found[0] is not None
+    assert callers.shared.counts().seconds_per_token < 0.01
+    assert found[1] is not None
+
+
 def test_a_deadline_that_has_passed_encodes_nothing():
     gated = Gated()
     assert Callers(gated).encode(["owl", "dusk"], until=time.monotonic() - 1).result(10) == [None, None]
