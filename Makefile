@@ -41,6 +41,8 @@ check: $(STAMP) ## format, lint, types, import contracts, tests
 
 bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
 	$(BIN)/python -m benchmarks.simulation
+	$(BIN)/python -m benchmarks.fidelity
+	$(BIN)/python -m benchmarks.rerank
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoding import Encoded, join
 from retrieval.lexical import tokenize
 from retrieval.state_source import StateSource
+from retrieval.text_state import TextState
 
 
 class Candidates(Protocol):
@@ -30,10 +32,11 @@ class Candidates(Protocol):
     def ready(self) -> NDArray[np.bool_]:
         """(n,) whose states cost nothing."""
 
-    def states(
-        self, chosen: NDArray[np.int64], until: float, deadline: Deadline
-    ) -> tuple[NDArray[np.int64], Encoded | None]:
-        """The positions among the (m,) chosen that have states by `until`, in their order, and those states."""
+    def encode(self, chosen: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
+        """Wait for the states of the (m,) chosen, the first most urgently; the positions of those there by `until`."""
+
+    def states(self, positions: NDArray[np.int64]) -> Encoded:
+        """The states at positions that the last `encode` gave."""
 
 
 class SentDocuments:
@@ -43,24 +46,26 @@ class SentDocuments:
         """Look up what is remembered of these n texts."""
         self.texts = texts
         self._source = source
-        self._states = source.known(texts)
+        self._known = source.known(texts)
+        self._fresh: dict[int, TextState] = {}  # of one batch only, so that memory does not grow with n
         self.terms = [
             state.term_list if state is not None else tokenize(text)
-            for text, state in zip(texts, self._states, strict=True)
+            for text, state in zip(texts, self._known, strict=True)
         ]
-        self.ready = np.array([state is not None for state in self._states], dtype=bool)
+        self.ready = np.array([state is not None for state in self._known], dtype=bool)
 
-    def states(
-        self, chosen: NDArray[np.int64], until: float, deadline: Deadline
-    ) -> tuple[NDArray[np.int64], Encoded | None]:
-        """What is remembered, and what can be encoded by `until`, the first chosen first."""
-        missing = [at for at in chosen.tolist() if self._states[at] is None]
-        found = self._source.find([self.texts[at] for at in missing], until, deadline) if missing else []
-        by_position = {at: state for at in chosen.tolist() if (state := self._states[at]) is not None}
-        by_position |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
-        there = [at for at in chosen.tolist() if at in by_position]
-        parts = [by_position[at].encoded for at in there]
-        return np.array(there, dtype=np.int64), join(parts) if parts else None
+    def encode(self, chosen: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
+        """Encode what is not remembered and can be encoded by `until`."""
+        missing = chosen[~self.ready[chosen]].tolist() if time.monotonic() < until else []
+        texts, terms = [self.texts[at] for at in missing], [self.terms[at] for at in missing]
+        found = self._source.find(texts, terms, until, deadline) if missing else []
+        self._fresh = {at: state for at, state in zip(missing, found, strict=True) if state is not None}
+        there = [at for at in chosen.tolist() if self.ready[at] or at in self._fresh]
+        return np.array(there, dtype=np.int64)
+
+    def states(self, positions: NDArray[np.int64]) -> Encoded:
+        """What is remembered, and what was just encoded, in one piece."""
+        return join([(self._known[at] or self._fresh[at]).encoded for at in positions.tolist()])
 
 
 class FoundPassages:
@@ -73,11 +78,15 @@ class FoundPassages:
         self.terms = collection.terms(positions)
         self.ready = np.ones(len(positions), dtype=bool)
 
-    def states(
+    def encode(
         self,
         chosen: NDArray[np.int64],
         until: float,  # noqa: ARG002 - nothing to wait for
         deadline: Deadline,  # noqa: ARG002
-    ) -> tuple[NDArray[np.int64], Encoded | None]:
-        """The stored states of the chosen."""
-        return chosen, self._collection.states(self._positions[chosen])
+    ) -> NDArray[np.int64]:
+        """All of the chosen: they are stored."""
+        return chosen
+
+    def states(self, positions: NDArray[np.int64]) -> Encoded:
+        """The stored states."""
+        return self._collection.states(self._positions[positions])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,6 +14,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from app.allocator import keep_memory
 from app.engine import Engine
 from app.errors import STATUS, Problem, problem_of
 from app.loading import open_reranker
@@ -24,6 +26,8 @@ from app.routes import router
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_SWITCH_S = 0.0005  # a computing thread keeps the interpreter from the event loop for no longer than this
 
 _ABOUT = """
 Picks the passages a language model should see. Three methods: `classical` (cosine), `quantum` (fidelity of small
@@ -58,6 +62,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    keep_memory()
+    sys.setswitchinterval(_SWITCH_S)
     # The model loads while the service already answers its liveness probe.
     tasks = [
         asyncio.create_task(app.state.engine.start()),

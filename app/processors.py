@@ -24,8 +24,13 @@ def granted(root: Path = _ROOT, membership: Path = _SELF) -> int:
 
 
 def limit_threads(processors: int) -> None:
-    """Have BLAS, OpenMP and the tokenizer use so many threads and no more."""
-    threadpool_limits(limits=processors)
+    """Have OpenMP and the tokenizer use so many threads and no more, and BLAS one.
+
+    Requests run beside each other already: with two threads a product, four requests at once get a fifth less done and
+    wait twice as long at the 95th percentile, while one alone gains a sixth (`benchmarks/fidelity.py`).
+    """
+    threadpool_limits(1, user_api="blas")
+    threadpool_limits(processors, user_api="openmp")  # after BLAS, which FAISS has built on OpenMP
     os.environ["RAYON_NUM_THREADS"] = str(processors)  # read by tokenizers when it first works in parallel
 
 

@@ -8,7 +8,6 @@ array([1, 0])
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from app.candidates import Candidates, FoundPassages, SentDocuments
 from app.scoring import METHODS, Fusion, Method, Scorer
 from app.stopwatch import Stopwatch
+from app.turns import Turns
 from quantum.circuits import check_limits
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.collection import Collection, check_encoder
@@ -89,7 +89,7 @@ class Reranker:
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
         self.fusion = fusion or Fusion()
-        self._processors = threading.Semaphore(processors)
+        self._turns = Turns(processors)
         self._cost = 0.0  # seconds to score one document that has its states, learned
         check_limits(self.feature_map)
 
@@ -154,13 +154,11 @@ class Reranker:
     @contextmanager
     def _processor(self, work: _Work) -> Iterator[None]:
         """Wait for a processor to compute on."""
-        with work.watch("wait"):
-            self._processors.acquire()
-        try:
+        begun = time.monotonic()
+        with self._turns.turn():
+            work.watch.add("wait", time.monotonic() - begun)
             work.deadline.check()
             yield
-        finally:
-            self._processors.release()
 
     def _ask(self, work: _Work, until: float) -> Encoded:
         """States of the query, at 0, and of what it excludes; none at all if they cannot be had in time."""
@@ -188,17 +186,19 @@ class Reranker:
         lexical: NDArray[np.float64],
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Each document's score and each ranker's, (n,): batch by batch, so that memory does not grow with n."""
-        scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch)
+        scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch, self._turns)
         spent = 0.0
         for start in range(0, len(promising), _BATCH):
             batch, later = promising[start : start + _BATCH], promising[start + _BATCH :]
             to_score = work.encoded + len(batch) + np.count_nonzero(candidates.ready[later])
             with work.watch("encode"):
                 until = self._encode_until(work.deadline, int(to_score))
-                positions, states = candidates.states(batch, until, work.deadline)
-            if states is not None:
+                positions = candidates.encode(batch, until, work.deadline)
+            if len(positions):
                 begun = time.monotonic()
                 with self._processor(work):
+                    # Put together only now: requests that wait for a processor hold no copies.
+                    states = candidates.states(positions)
                     scorer.add(positions, states)
                 spent += time.monotonic() - begun
                 work.encoded += len(positions)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.stopwatch import Stopwatch
+from app.turns import Turns
 from quantum.feature_maps import FeatureMap
 from quantum.fidelity import gram
 from quantum.late_interaction import score_documents
@@ -47,9 +48,16 @@ class Scorer:
     """Takes the states of one request's documents a batch at a time, and keeps of each its pooled vector only."""
 
     def __init__(
-        self, feature_map: FeatureMap, fusion: Fusion, method: Method, question: Encoded, watch: Stopwatch
+        self,
+        feature_map: FeatureMap,
+        fusion: Fusion,
+        method: Method,
+        question: Encoded,
+        watch: Stopwatch,
+        turns: Turns | None = None,
     ) -> None:
-        """question: the states of the query, at 0, and of what it excludes."""
+        """question: the states of the query, at 0, and of what it excludes. turns: whose idle processors may help."""
+        self._over = turns.map if turns else map
         self._feature_map, self._fusion, self._method, self._watch = feature_map, fusion, method, watch
         self._query, self._excluded = question.pooled[0], question.pooled[1:]
         self._query_tokens = question.take([0]).tokens
@@ -64,7 +72,9 @@ class Scorer:
         self._pooled.append(states.pooled)
         if "quantum" in self._weights:
             with self._watch("quantum"):
-                scores = score_documents(self._feature_map, self._query_tokens, states.tokens, states.offsets)
+                scores = score_documents(
+                    self._feature_map, self._query_tokens, states.tokens, states.offsets, self._over
+                )
                 self._fidelity.append(scores)
 
     def finish(

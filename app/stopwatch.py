@@ -21,4 +21,8 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.ms[stage] = self.ms.get(stage, 0.0) + (time.perf_counter() - start) * 1e3
+            self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count so much time to a stage."""
+        self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1e3

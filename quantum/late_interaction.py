@@ -5,7 +5,8 @@ in the place of their cosine. `offsets` (n + 1,) says where documents lie in one
 document i is tokens offsets[i] to offsets[i + 1].
 """
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from quantum.simulator import Real
 from quantum.vectors import directions, real_rows
 
 Offsets = NDArray[np.integer[Any]]
+Scores: TypeAlias = NDArray[np.float64]
 
 # Tokens whose unit rows and cosines are held at once, whatever the documents' number: they stay in the cache.
 _TOKENS_PER_BLOCK = 2048
@@ -38,9 +40,15 @@ def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
 
 
 def score_documents(
-    feature_map: FeatureMap, query_tokens: NDArray[Any], document_tokens: NDArray[Any], offsets: Offsets
+    feature_map: FeatureMap,
+    query_tokens: NDArray[Any],
+    document_tokens: NDArray[Any],
+    offsets: Offsets,
+    over: Callable[[Callable[[slice], Scores], Iterable[slice]], Iterable[Scores]] = map,
 ) -> NDArray[np.float64]:
     """Late-interaction score of each document, a block of whole documents at a time.
+
+    over: `map`, or one like it that may call from several threads; the scores are the same to the last bit.
 
     query_tokens: (q, D), q >= 1. document_tokens: (T, D). Both are directions: rows of any real dtype (int8 as stored,
     or floats) and any length, finite and non-zero, scaled to length 1 here. The dtype computed in is the wider of the
@@ -54,21 +62,25 @@ def score_documents(
         raise QuantumError("score_documents needs at least one query token")
     if document_tokens.shape[1:] != query.shape[1:]:
         raise InvalidVector(f"both sides need one width, got shapes {query.shape} and {document_tokens.shape}")
-    offsets = _checked(offsets, document_tokens.shape[0])
-    scores = np.empty(offsets.size - 1)
-    start = 0
-    while start < scores.size:
-        # The documents that end within the block, and at least one.
-        stop = int(np.searchsorted(offsets, offsets[start] + _TOKENS_PER_BLOCK, side="right")) - 1
-        stop = max(stop, start + 1)
-        first, local = int(offsets[start]), offsets[start : stop + 1] - offsets[start]
-        tokens = directions(document_tokens[first : offsets[stop]], dtype, first)
+    bounds = _checked(offsets, document_tokens.shape[0])
+
+    def score(block: slice) -> Scores:
+        first, local = int(bounds[block.start]), bounds[block.start : block.stop + 1] - bounds[block.start]
+        tokens = directions(document_tokens[first : bounds[block.stop]], dtype, first)
         best = best_log_fidelity(feature_map.bandwidth, query, tokens, local) if feature_map.is_product else None
         if best is None:
             best = np.maximum.reduceat(feature_map.log_fidelity(query, tokens), local[:-1], axis=1)
-        scores[start:stop] = _mean(best)
-        start = stop
-    return scores
+        return _mean(best)
+
+    return np.concatenate([np.zeros(0), *over(score, _blocks(bounds))])
+
+
+def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
+    """The documents in runs of at most `_TOKENS_PER_BLOCK` tokens, and at least one document."""
+    start = 0
+    while start < offsets.size - 1:
+        stop = int(np.searchsorted(offsets, offsets[start] + _TOKENS_PER_BLOCK, side="right")) - 1
+        yield slice(start, start := max(stop, start + 1))
 
 
 def _mean(best: Real) -> NDArray[np.float64]:
@@ -76,14 +88,14 @@ def _mean(best: Real) -> NDArray[np.float64]:
     return np.asarray(np.exp(best, dtype=np.float64).mean(axis=0))
 
 
-def _checked(offsets: Offsets, tokens: int) -> Offsets:
+def _checked(offsets: Offsets, tokens: int) -> NDArray[np.int64]:
     offsets = np.asarray(offsets)
     if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or offsets.size == 0:
         raise QuantumError(f"offsets must be (n + 1,) integers, got {offsets.dtype} of shape {offsets.shape}")
     if offsets[0] != 0 or offsets[-1] != tokens:
         raise QuantumError(f"offsets must run from 0 to {tokens} tokens, got {offsets[0]} to {offsets[-1]}")
-    offsets = offsets.astype(np.int64, copy=False)  # unsigned differences would wrap
-    empty = np.flatnonzero(np.diff(offsets) < 1)
+    bounds = offsets.astype(np.int64, copy=False)  # unsigned differences would wrap
+    empty = np.flatnonzero(np.diff(bounds) < 1)
     if empty.size:
         raise QuantumError(f"document {empty[0]} has no tokens: leave it out, or rank it below the rest")
-    return offsets
+    return bounds

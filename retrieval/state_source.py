@@ -33,11 +33,17 @@ class StateSource:
         return self.cache.get([self._keys(role, text) for text in texts])
 
     def find(
-        self, texts: Sequence[str], until: float, deadline: Deadline, role: Role = "document"
+        self,
+        texts: Sequence[str],
+        terms: Sequence[Sequence[str]],
+        until: float,
+        deadline: Deadline,
+        role: Role = "document",
     ) -> list[TextState | None]:
         """The states of n texts that are not known here, the first most urgently; None for what `until` cut off.
 
-        until: `time.monotonic()` seconds. Raises Cancelled, or EncodingError for a text without a usable vector.
+        terms: their lexical ones, to be remembered with the states. until: `time.monotonic()` seconds.
+        Raises Cancelled, or EncodingError for a text without a usable vector.
         """
         keys = [self._keys(role, text) for text in texts]
         found = self.replicas.get(keys) if self.replicas else [None] * len(keys)
@@ -47,7 +53,7 @@ class StateSource:
             read = self.encoder.tokenize([texts[at] for at in missing], role)
             encoded = self.shared_encoder.encode([keys[at] for at in missing], read, until, deadline)
             made = {
-                keys[at]: TextState(states, " ".join(tokenize(texts[at])))
+                keys[at]: TextState(states, " ".join(terms[at]))
                 for at, states in zip(missing, encoded, strict=True)
                 if states is not None
             }
@@ -61,7 +67,8 @@ class StateSource:
         """The states of a query's n ≥ 1 texts; of none at all unless all are there by `until`."""
         states = self.known(texts, "query")
         missing = [at for at, state in enumerate(states) if state is None]
-        found = self.find([texts[at] for at in missing], until, deadline, "query") if missing else []
+        wanted = [texts[at] for at in missing]
+        found = self.find(wanted, [tokenize(text) for text in wanted], until, deadline, "query") if missing else []
         for at, state in zip(missing, found, strict=True):
             states[at] = state
         parts = [state.encoded for state in states if state is not None]

@@ -57,6 +57,8 @@ def test_without_control_groups_the_affinity_counts(tmp_path):
 def test_thread_pools_are_bounded(monkeypatch):
     monkeypatch.setenv("RAYON_NUM_THREADS", "99")
     with threadpool_limits():  # restores what was
-        limit_threads(1)
-        assert {pool["num_threads"] for pool in threadpool_info()} == {1}
-        assert os.environ["RAYON_NUM_THREADS"] == "1"
+        limit_threads(2)
+        threads = {(pool["internal_api"], pool["num_threads"]) for pool in threadpool_info()}
+        assert ("openblas", 1) in threads
+        assert all(number == 2 for api, number in threads if api == "openmp")
+        assert os.environ["RAYON_NUM_THREADS"] == "2"

@@ -1,10 +1,13 @@
 import pytest
 
 from benchmarks.figures import Figures
+from benchmarks.load import Load
 from benchmarks.measure import Sample
 from benchmarks.ours import COLD, COLD_DEADLINE
 from benchmarks.peers import INFINITY
 from benchmarks.report import number, report, table
+from benchmarks.roofline import Roofline
+from benchmarks.scaling import Concurrency, Memory
 from benchmarks.targets import HYBRID_WARM, targets
 
 
@@ -41,6 +44,21 @@ def test_the_report_has_what_was_measured_and_no_more(figures):
     assert f"| {COLD_DEADLINE} | 200 / 600 |" in text
     assert "| – of them scored by their states | 50 |" in text
     assert "Roofline" not in text
+
+
+def test_every_part_has_its_table(figures):
+    load = Load(50, 2.0, [10.0, 20.0], 0, [20, 10], 0.02, [1.0])
+    figures.tokens = [Sample("216", 50, [500.0])]
+    figures.concurrency = Concurrency([load], [load], 0.025, 0.5)
+    figures.memory = Memory(500, 600, 610)
+    figures.roofline = Roofline({"int8": 2.0, "bf16": 1.0}, "openvino-int8", 100, 21_600, 0.5)
+    figures.handover_us = [20.0]
+    text = report(figures)
+    assert "| 216 | 500 | 500 | 21600 |" in text
+    assert "| 50 | 1.00 | 10.0 / 20.0 / 20.0 | 1.00 | 10.0 / 20.0 / 20.0 | 15.0 of 20 | 0 | 2 % |" in text
+    assert "lag p99 25 ms or less" in text
+    assert "1.00 ×10¹²/s, 50 % of the peak" in text
+    assert "500 / 600 / 610 MiB" in text
 
 
 def test_targets_are_held_against_infinity_as_installed_and_at_its_fastest(figures):

@@ -15,7 +15,7 @@ BIG = 2**20
 
 
 def find(source: StateSource, texts=TEXTS, until=NEVER):
-    return source.find(texts, until, Deadline())
+    return source.find(texts, [tokenize(text) for text in texts], until, Deadline())
 
 
 def test_found_states_are_those_of_the_encoder_with_the_terms():

@@ -1,0 +1,104 @@
+"""Our rows of the latency table, from a real server process; every row starts a new one, so all rank the same texts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import orjson
+from rich.progress import Progress
+
+from benchmarks.corpus import Task
+from benchmarks.measure import Sample
+from benchmarks.server import Server, ours
+from benchmarks.wire import Answer, in_turn, post
+
+METHODS = ("classical", "quantum", "hybrid")
+COLD = "ours, hybrid, cold, no deadline"
+COLD_DEADLINE = "ours, hybrid, cold, default deadline"
+WARM = "ours, {}, warm"
+INDEXED = "ours, {}, indexed"
+WARM_RUNS = 30
+_COLLECTION = "benchmark"
+
+Work = Mapping[int, Sequence[Task]]  # tasks by their number of documents
+
+
+def request(task: Task, method: str = "hybrid", deadline_ms: int | None = None) -> bytes:
+    """A task as a POST; without a deadline the server's default holds, 0 is none."""
+    body: dict[str, object] = {"query": task.query, "documents": task.documents, "method": method}
+    if deadline_ms is not None:
+        body["deadline_ms"] = deadline_ms
+    return post("/rerank", orjson.dumps(body))
+
+
+def sample(row: str, documents: int, answers: Sequence[Answer]) -> Sample:
+    """The times of a row's answers, with what the server says of each."""
+    metas = [orjson.loads(answer.body)["meta"] for answer in answers]
+    outside = [answer.ms - sum(meta["timings_ms"].values()) for answer, meta in zip(answers, metas, strict=True)]
+    return Sample(row, documents, [answer.ms for answer in answers], [meta["encoded"] for meta in metas], outside)
+
+
+def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None, progress: Progress) -> list[Sample]:
+    """Every task once, none seen before; a task of other texts first, so that the process itself is warm."""
+    bar = progress.add_task(row, total=sum(map(len, work.values())))
+    samples = []
+    with ours() as server:
+        in_turn(server.port, [request(warm_up)])
+        for documents, tasks in work.items():
+            asked = [request(task, deadline_ms=deadline_ms) for task in tasks]
+            samples.append(sample(row, documents, in_turn(server.port, asked, lambda: progress.advance(bar))))
+    return samples
+
+
+def warm(work: Work, progress: Progress) -> list[Sample]:
+    """The first task of every size again and again, by each method; its states are in the cache."""
+    bar = progress.add_task("ours, warm", total=len(work) * len(METHODS))
+    samples = []
+    with ours() as server:
+        for documents, tasks in work.items():
+            in_turn(server.port, [request(tasks[0], deadline_ms=0)])
+            for method in METHODS:
+                answers = in_turn(server.port, [request(tasks[0], method)] * (1 + WARM_RUNS))
+                samples.append(sample(WARM.format(method), documents, answers[1:]))
+                progress.advance(bar)
+    return samples
+
+
+def indexed(work: Work, progress: Progress) -> list[Sample]:
+    """The same passages from a collection: requests without documents, a server for each number of candidates."""
+    bar = progress.add_task("ours, indexed", total=len(work) * len(METHODS))
+    samples = []
+    for documents, tasks in work.items():
+        with collection_of(tasks[0].documents, documents) as server:
+            queries = [task.query for task in tasks]
+            for method in METHODS:
+                asked = [_search(queries[i % len(queries)], method) for i in range(1 + WARM_RUNS)]
+                answers = in_turn(server.port, asked)
+                samples.append(sample(INDEXED.format(method), documents, answers[1:]))
+                progress.advance(bar)
+    return samples
+
+
+@contextmanager
+def collection_of(texts: Sequence[str], candidates: int) -> Iterator[Server]:
+    """A server with a collection of these texts, of which every search retrieves so many."""
+    with tempfile.TemporaryDirectory() as data:
+        lines = (json.dumps({"_id": str(at), "title": "", "text": text}) for at, text in enumerate(texts))
+        corpus = Path(data) / "corpus.jsonl"
+        corpus.write_text("\n".join(lines), encoding="utf-8")
+        command = [str(Path(sys.executable).parent / "qrerank"), "index", "build", _COLLECTION, str(corpus)]
+        environment = os.environ | {"QRERANK_DATA_DIR": data}
+        subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 - our own command
+        with ours(data_dir=data, candidates=candidates) as server:
+            yield server
+
+
+def _search(query: str, method: str) -> bytes:
+    return post("/rerank", orjson.dumps({"query": query, "collection": _COLLECTION, "method": method}))
