@@ -44,6 +44,7 @@ class Evaluation:
     """One collection's results."""
 
     dataset: str
+    encoder: str  # what computed the states: runtime and precision
     queries: int
     candidates: int
     methods: Mapping[str, Scores]
@@ -63,6 +64,7 @@ class Evaluation:
         paired = {name: {"delta": test.delta, "p": test.p} for name, test in self.paired.items()}
         return {
             "dataset": self.dataset,
+            "encoder": self.encoder,
             "queries": self.queries,
             "candidates": self.candidates,
             "methods": methods,
@@ -120,7 +122,7 @@ def evaluate(
         for name, scores in results.items()
         if BASELINE in results and name != BASELINE
     }
-    return Evaluation(dataset.name, len(queries), candidates, results, paired)
+    return Evaluation(dataset.name, reranker.encoder.arithmetic, len(queries), candidates, results, paired)
 
 
 def _queries(dataset: BeirDataset, exclusions: Sequence[Exclusion]) -> list[tuple[str, str, tuple[str, ...]]]:

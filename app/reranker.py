@@ -91,6 +91,7 @@ class Reranker:
         self.fusion = fusion or Fusion()
         self._turns = Turns(processors)
         self._cost = 0.0  # seconds to score one document that has its states, learned
+        self._wait = 0.0  # seconds that a request waits for processors, learned
         check_limits(self.feature_map)
 
     @property
@@ -187,7 +188,6 @@ class Reranker:
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """Each document's score and each ranker's, (n,): batch by batch, so that memory does not grow with n."""
         scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch, self._turns)
-        spent = 0.0
         for start in range(0, len(promising), _BATCH):
             batch, later = promising[start : start + _BATCH], promising[start + _BATCH :]
             to_score = work.encoded + len(batch) + np.count_nonzero(candidates.ready[later])
@@ -195,27 +195,27 @@ class Reranker:
                 until = self._encode_until(work.deadline, int(to_score))
                 positions = candidates.encode(batch, until, work.deadline)
             if len(positions):
-                begun = time.monotonic()
                 with self._processor(work):
                     # Put together only now: requests that wait for a processor hold no copies.
-                    states = candidates.states(positions)
+                    with work.watch("join"):
+                        states = candidates.states(positions)
                     scorer.add(positions, states)
-                spent += time.monotonic() - begun
                 work.encoded += len(positions)
                 work.tokens += int(states.lengths.sum())
-        begun = time.monotonic()
         with self._processor(work):
             result = scorer.finish(lexical, candidates.texts)
-        self._learn(spent + time.monotonic() - begun, work.encoded)
+        self._learn(work.watch.ms, work.encoded)
         return result
 
     def _encode_until(self, deadline: Deadline, to_score: int) -> float:
         """When encoding must end, in `time.monotonic()` seconds, for so many documents to be scored in time."""
         left = max(0.0, deadline.at - time.monotonic() - _ANSWER_S)
-        reserve = min(to_score * self._cost, left * (1 - _FOR_ENCODING))
+        reserve = min(self._wait + to_score * self._cost, left * (1 - _FOR_ENCODING))
         return deadline.at - _ANSWER_S - reserve
 
-    def _learn(self, seconds: float, documents: int) -> None:
+    def _learn(self, ms: Mapping[str, float], documents: int) -> None:
+        self._wait += _LEARNING * _BATCH * (ms["wait"] / 1e3 - self._wait)
         if documents:
+            seconds = sum(ms.get(stage, 0.0) for stage in ("join", "classical", "quantum", "fuse")) / 1e3
             weight = 1.0 if self._cost == 0 else _LEARNING * min(documents, _BATCH)
             self._cost += weight * (seconds / documents - self._cost)

@@ -164,17 +164,16 @@ class SharedEncoder:
 
     def _pick(self) -> list[_Ticket]:
         """The tickets of the next pass; none when no job has anything to begin."""
-        while self._jobs:
-            job = min(self._jobs, key=lambda other: other.served)
+        for job in list(self._jobs):
             while job.queue and job.queue[0].running:
                 job.queue.popleft()  # picked for another job meanwhile
             if job.called_off or (job.queue and not self._fits(job, job.queue[0].tokens.padded)):
                 self._give_up(job)
             elif not job.queue:
                 self._jobs.remove(job)  # the rest of its tickets run already
-            else:
-                return self._fill(job.queue[0].tokens.padded)
-        return []
+        if not self._jobs:
+            return []
+        return self._fill(min(self._jobs, key=lambda job: job.served).queue[0].tokens.padded)
 
     def _fill(self, padded: int) -> list[_Ticket]:
         """Take texts of one padded length for a pass, from the least served job first."""

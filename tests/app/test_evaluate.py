@@ -40,7 +40,7 @@ def test_the_dataset_is_encoded_once_for_its_content(dataset, reranker, tmp_path
 
 def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: Reranker):
     result = evaluate(reranker, dataset, collection, METHODS, quiet, candidates=4)
-    assert (result.dataset, result.queries, result.candidates) == ("birds", 2, 4)
+    assert (result.dataset, result.encoder, result.queries, result.candidates) == ("birds", "numpy-f32", 2, 4)
     assert set(result.methods) == {*METHODS, BM25}
     for method in METHODS:
         run = {}

@@ -113,7 +113,7 @@ def test_int8_states_are_close_to_full_ones():
         load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, precision=precision).encode(TEXTS)
         for precision in ("f32", "int8")
     )
-    assert (full.pooled * int8.pooled).sum(axis=1).min() > 0.98
+    assert (full.pooled * int8.pooled).sum(axis=1).min() > 0.99
     cosines = (full.token_rows() * int8.token_rows()).sum(axis=1)
     assert cosines.mean() > 0.99
 

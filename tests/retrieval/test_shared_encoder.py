@@ -242,3 +242,22 @@ def test_many_threads_get_what_they_asked_for():
         for text, states in zip(texts, future.result(30), strict=True):
             np.testing.assert_array_equal(states.tokens, HashEncoder().encode([text]).tokens)
     assert callers.shared.counts().pending == 0
+
+
+def test_an_expired_request_is_let_go_though_others_had_less():
+    gated = Gated()
+    callers = Callers(gated)
+    running = callers.encode([words(9, "running")])
+    served = callers.encode([words(8 + i, f"s{i}") for i in range(12)], until=time.monotonic() + 0.1)
+    gated.go(3)
+    while len(gated.passes) < 4:
+        time.sleep(0.001)
+    young = [callers.encode([words(40 + i, f"y{i}")]) for i in range(6)]  # all have had less
+    time.sleep(0.15)
+    gated.go(2)
+    found = served.result(10)  # while the young still wait
+    assert found[0] is not None
+    assert found[-1] is None
+    assert not young[-1].done()
+    gated.go()
+    assert [future.result(10)[0] is not None for future in [running, *young]] == [True] * 7
