@@ -26,7 +26,8 @@ def ranked(titles: Sequence[str], texts: Sequence[str], ranking: Ranking, top_n:
 
 def evaluated(result: Evaluation) -> Table:
     """One collection's methods, each beside cosine."""
-    title = f"{result.dataset}: {result.queries} queries, the {result.candidates} nearest documents reranked, {result.encoder}"
+    asked = f"{result.queries} queries, the {result.candidates} nearest documents reranked"
+    title = f"{result.dataset}: {asked}, {result.encoder}"
     recall = f"recall@{result.candidates}"
     table = Table("method", "nDCG@10", f"vs {BASELINE}", "p", "MRR@10", recall, "ms/query", title=title)
     base = result.methods.get(BASELINE)

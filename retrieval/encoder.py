@@ -75,7 +75,8 @@ def pass_size(count: int, padded: int, budget: int = PASS_TOKENS) -> int:
 
 
 def pass_shapes(longest: int) -> Iterator[tuple[int, int]]:
-    """The (count, padded length) of every pass of texts of up to `longest` tokens."""
+    """The (count, padded length) of every pass of texts of up to `longest` tokens, and no longer than a pass."""
+    longest = min(longest, PASS_TOKENS)
     for padded in (longest, *range((longest - 1) // PAD_TOKENS * PAD_TOKENS, 0, -PAD_TOKENS)):
         size = pass_size(PASS_TOKENS, padded)
         while size:

@@ -1,7 +1,7 @@
 """One encoder for many threads: their texts share forward passes, none is encoded twice, and each gets a fair share.
 
-Each stream of the encoder has a worker that picks the next pass when it is free: the first text of the job that had
-least so far, and beside it texts of the same padded length from any job.
+A worker for each stream of the encoder picks the next pass: the first text of the job that had least so far, and beside
+it texts of the same padded length from any job.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from retrieval.deadline import Deadline
 from retrieval.encoder import PASS_TOKENS, Encoder, Tokens, pass_shapes, pass_size
 from retrieval.encoding import Encoded
 
-_LOOKAHEAD = 32  # texts of a job, from its first, among which a pass looks for its length
+_LOOKAHEAD = 32  # texts of a job among which a pass looks for its length
 _LEARNING = 0.1  # weight of the newest pass in the learned cost
-_WARMED_TOKENS = 512  # longest text whose kernels are compiled ahead
 
 
 @dataclass(eq=False)
@@ -50,6 +49,11 @@ class _Job:
     @property
     def called_off(self) -> bool:
         return self.deadline.cancelled or self.error is not None
+
+    def close(self, tickets: int) -> None:
+        self.open -= tickets
+        if self.open == 0 or self.called_off:
+            self.done.set()
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,8 @@ class SharedEncoder:
         self._texts = self._tokens = self._passes = 0
 
     def counts(self) -> EncoderCounts:
-        """What was done so far, and what waits."""
-        with self._lock:
-            return EncoderCounts(self._texts, self._tokens, self._passes, len(self._tickets), self._cost)
+        """What was done, and what waits."""
+        return EncoderCounts(self._texts, self._tokens, self._passes, len(self._tickets), self._cost)
 
     def encode(
         self, keys: Sequence[bytes], texts: Sequence[Tokens], until: float, deadline: Deadline
@@ -106,11 +109,11 @@ class SharedEncoder:
         """Run every shape of pass once on every stream: kernels get compiled, and the cost of a token is learned."""
         sample = self.encoder.tokenize(["word " * self.encoder.max_tokens])[0]
         for _ in range(2):  # the second time is the one to learn from
-            list(self._pool.map(lambda _: self._run_shapes(sample), range(self.encoder.streams)))
+            list(self._pool.map(self._run_shapes, [sample] * self.encoder.streams))
         self._texts = self._tokens = self._passes = 0
 
     def _run_shapes(self, sample: Tokens) -> None:
-        for size, length in pass_shapes(min(self.encoder.max_tokens, _WARMED_TOKENS)):
+        for size, length in pass_shapes(self.encoder.max_tokens):
             text = replace(sample, ids=sample.ids[:length], content=sample.content[:length], padded=length)
             self._forward([text] * size)
 
@@ -148,8 +151,7 @@ class SharedEncoder:
     def _next(self) -> list[_Ticket]:
         with self._lock:
             batch = self._pick()
-            if not batch:
-                self._workers -= 1
+            self._workers -= not batch
             return batch
 
     def _fail(self, error: BaseException) -> None:
@@ -164,16 +166,19 @@ class SharedEncoder:
 
     def _pick(self) -> list[_Ticket]:
         """The tickets of the next pass; none when no job has anything to begin."""
-        for job in list(self._jobs):
-            while job.queue and job.queue[0].running:
-                job.queue.popleft()  # picked for another job meanwhile
-            if job.called_off or (job.queue and not self._fits(job, job.queue[0].tokens.padded)):
-                self._give_up(job)
-            elif not job.queue:
-                self._jobs.remove(job)  # the rest of its tickets run already
-        if not self._jobs:
-            return []
-        return self._fill(min(self._jobs, key=lambda job: job.served).queue[0].tokens.padded)
+        while True:
+            for job in list(self._jobs):
+                while job.queue and job.queue[0].running:
+                    job.queue.popleft()  # picked for another job meanwhile
+                if job.called_off or (job.queue and not self._fits(job, job.queue[0].tokens.padded)):
+                    self._give_up(job)
+                elif not job.queue:
+                    self._jobs.remove(job)  # the rest of its tickets run already
+            if not self._jobs:
+                return []
+            least = min(self._jobs, key=lambda job: job.served)
+            if batch := self._fill(least.queue[0].tokens.padded):  # none if its time ran out just now
+                return batch
 
     def _fill(self, padded: int) -> list[_Ticket]:
         """Take texts of one padded length for a pass, from the least served job first."""
@@ -205,14 +210,14 @@ class SharedEncoder:
         try:
             encoded = self._forward([ticket.tokens for ticket in batch])
         except Exception as error:  # noqa: BLE001 - worker boundary: whoever waits for the text gets the error
-            if len(batch) == 1:
-                self._finish(batch[0], None, error)
-                return
             for ticket in batch:
-                self._run([ticket])
-            return
-        for at, ticket in enumerate(batch):
-            self._finish(ticket, encoded.take([at]), None)
+                if len(batch) == 1:
+                    self._finish(ticket, None, error)
+                else:
+                    self._run([ticket])
+        else:
+            for at, ticket in enumerate(batch):
+                self._finish(ticket, encoded.take([at]), None)
 
     def _forward(self, batch: list[Tokens]) -> Encoded:
         start = time.monotonic()
@@ -231,7 +236,7 @@ class SharedEncoder:
             del self._tickets[ticket.key]
             for job in ticket.jobs:
                 job.error = job.error or error
-                self._close(job, 1)
+                job.close(1)
 
     def _give_up(self, job: _Job) -> None:
         """Drop what a job has not begun; other jobs that want the same texts still get them."""
@@ -242,9 +247,4 @@ class SharedEncoder:
             if not ticket.jobs:
                 del self._tickets[ticket.key]
         job.queue.clear()
-        self._close(job, len(dropped))
-
-    def _close(self, job: _Job, tickets: int) -> None:
-        job.open -= tickets
-        if job.open == 0 or job.called_off:
-            job.done.set()
+        job.close(len(dropped))
