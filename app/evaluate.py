@@ -64,7 +64,6 @@ class Evaluation:
         paired = {name: {"delta": test.delta, "p": test.p} for name, test in self.paired.items()}
         return {
             "dataset": self.dataset,
-            "encoder": self.encoder,
             "queries": self.queries,
             "candidates": self.candidates,
             "methods": methods,

@@ -17,15 +17,15 @@ from retrieval.hash_encoder import HashEncoder
 def slow_server(tmp_path, monkeypatch):
     """A server whose encoder takes 50 ms a text; yields its port and the texts that it encoded."""
     encoded = []
+    slow = threading.Event()
 
     class Slow(HashEncoder):
         def forward(self, batch):
-            if any(text.ids.size > 9 for text in batch):  # not those of warming up
+            if slow.is_set():
                 time.sleep(0.05 * len(batch))
                 encoded.extend(batch)
             return super().forward(batch)
 
-    Slow.max_tokens = 30
     monkeypatch.setattr("app.loading.load_encoder", lambda *_, **__: Slow())
     app = create_app(Settings(data_dir=tmp_path, engine={"requests": 1, "queue_requests": 0}))
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
@@ -33,7 +33,7 @@ def slow_server(tmp_path, monkeypatch):
     thread.start()
     while app.state.engine.state.phase == "loading" or not server.started:
         time.sleep(0.01)
-    encoded.clear()
+    slow.set()
     yield server.servers[0].sockets[0].getsockname()[1], encoded
     server.should_exit = True
     thread.join(20)

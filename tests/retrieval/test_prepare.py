@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,11 +102,33 @@ def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
     assert not list(tmp_path.glob("all-MiniLM*"))
     partial = next(tmp_path.glob(".partial-*"))
     os.utime(partial, (time.time() - 7200, time.time() - 7200))
+    assert torch_modules_after_serving(tmp_path) == "[]"  # which prepares it anew, in a process of its own
     folder = prepare("all-MiniLM-L6-v2", tmp_path, quiet)
     assert {path.name for path in folder.iterdir()} == {
         *("model.xml", "model.bin", "int8.xml", "int8.bin", "tokenizer.json", "spec.json")
     }
     assert not list(tmp_path.glob(".partial-*"))
+
+
+def torch_modules_after_serving(model_dir: Path) -> str:
+    """Which of the libraries that only preparing needs are loaded in a process that served a request."""
+    script = (
+        "import sys\n"
+        "from app.loading import open_reranker\n"
+        "from app.settings import Settings\n"
+        "open_reranker(Settings(), lambda *_: None).rerank('owl', ['an owl', 'a cat'])\n"
+        "print(sorted({'torch', 'transformers', 'sentence_transformers', 'nncf'} & set(sys.modules)))\n"
+    )
+    environment = os.environ | {"QRERANK_MODEL_DIR": str(model_dir)}
+    run = subprocess.run(  # noqa: S603 - our own script
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment
+    )
+    return run.stdout.strip()
+
+
+def test_the_process_that_serves_imports_neither_torch_nor_transformers():
+    load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet)
+    assert torch_modules_after_serving(Settings().model_dir) == "[]"
 
 
 def test_int8_states_are_close_to_full_ones():
@@ -129,20 +152,3 @@ def test_what_preparing_needs_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("retrieval.prepare._NEEDED", ("torch", "no_such_module"))
     with pytest.raises(ModelError, match=r"needs no_such_module; pip install"):
         prepare("all-MiniLM-L6-v2", tmp_path, quiet)
-
-
-@pytest.mark.parametrize("prepared", [True, False])
-def test_the_process_that_serves_imports_neither_torch_nor_transformers(prepared, tmp_path):
-    """Not even when it was the one that had the model prepared."""
-    environment = os.environ | ({} if prepared else {"QRERANK_MODEL_DIR": str(tmp_path)})
-    script = (
-        "import sys\n"
-        "from app.loading import open_reranker\n"
-        "from app.settings import Settings\n"
-        "open_reranker(Settings(), lambda *_: None).rerank('owl', ['an owl', 'a cat'])\n"
-        "print(sorted({'torch', 'transformers', 'sentence_transformers', 'nncf'} & set(sys.modules)))\n"
-    )
-    run = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment
-    )
-    assert run.stdout.strip() == "[]"
