@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.candidates import Candidates, FoundPassages, SentDocuments
-from app.scoring import METHODS, Fusion, Method, Scorer
+from app.scoring import METHODS, Fusion, Method, Scorer, by_prescore
 from app.stopwatch import Stopwatch
 from app.turns import Turns
 from quantum.circuits import check_limits
@@ -174,7 +174,7 @@ class Reranker:
             work.tokens += int(question.lengths.sum())
             scores, rankers = self._score(work, question, candidates, promising, lexical)
         else:
-            scores, rankers = lexical / (1 + lexical), {"lexical": lexical}
+            scores, rankers = by_prescore(lexical), {"lexical": lexical}
         cut = work.encoded < len(promising)
         return Ranking(ranking(scores), scores, rankers, work.encoded, cut, work.tokens, work.watch.ms)
 

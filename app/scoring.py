@@ -85,7 +85,7 @@ class Scorer:
         lexical: (n,) BM25 scores, by which documents without states stand below the others.
         """
         if not self._positions:
-            return lexical / (1 + lexical), {"lexical": lexical}
+            return by_prescore(lexical), {"lexical": lexical}
         chosen = np.concatenate(self._positions)  # (m,)
         pooled = np.concatenate(self._pooled)  # (m, P)
         rankers = {"lexical": lexical[chosen]}
@@ -120,6 +120,11 @@ class Scorer:
         return relevance
 
 
+def by_prescore(lexical: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores in [0, 1) in the order of (n,) BM25 scores b ≥ 0: b/(1 + b)."""
+    return lexical / (1 + lexical)
+
+
 def _first_occurrences(texts: Sequence[str]) -> NDArray[np.int64]:
     """For each of n texts the position of the first like it, (n,)."""
     first: dict[str, int] = {}
@@ -134,9 +139,9 @@ def _place(
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Put m scored documents in their places among n, the others below them in pre-score order.
 
-    A document without states gets the lowest score of the others times b/(1 + b) of its BM25 score b: below, in order.
+    A document without states gets the lowest score of the others times that of its pre-score: below, in order.
     """
-    everywhere = scores.min() * lexical / (1 + lexical)
+    everywhere = scores.min() * by_prescore(lexical)
     everywhere[chosen] = scores
     placed = {name: np.full(len(lexical), np.nan) for name in rankers}
     for name, values in rankers.items():
