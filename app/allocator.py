@@ -7,7 +7,7 @@ import platform
 
 _MIB = 2**20
 # mallopt's parameters, from malloc.h. Without the first two, every large array is mapped and unmapped page by page,
-# a quarter of the time of scoring; without the third, each of many threads keeps freed memory of its own.
+# a good part of the time of scoring; without the third, each of many threads keeps freed memory of its own.
 _SETTINGS = {
     -3: 32 * _MIB,  # M_MMAP_THRESHOLD: what is larger is mapped by itself
     -1: 64 * _MIB,  # M_TRIM_THRESHOLD: free memory kept at the top of the heap

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from app import cli_evaluate, cli_index, tables
-from app.loading import open_encoder, open_reranker
-from app.processors import granted
+from app.loading import open_encoder, open_reranker, processors_of
 from app.progress import bar, errors
 from app.scoring import Method
 from app.settings import Settings
@@ -55,7 +54,7 @@ def serve(
             os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
     del encoder
     if workers > 1:  # they share the cores
-        share = max(1, (settings.engine.processors or granted()) // workers)
+        share = max(1, processors_of(settings) // workers)
         os.environ["QRERANK_ENGINE__PROCESSORS"] = str(share)
     errors.print(f"quantum-rerank listens on http://{host}:{port} (documentation: /docs)", highlight=False)
     uvicorn.run(

@@ -13,9 +13,14 @@ from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
 
 
+def processors_of(settings: Settings) -> int:
+    """The processors to compute on: those configured, or those granted."""
+    return settings.engine.processors or granted()
+
+
 def open_encoder(settings: Settings, progress: Progress) -> Encoder:
     """The configured model, prepared now if it never was."""
-    processors = settings.engine.processors or granted()
+    processors = processors_of(settings)
     limit_threads(processors)
     return load_encoder(
         settings.model,
@@ -33,7 +38,7 @@ def open_reranker(settings: Settings, progress: Progress) -> Reranker:
     states = feature_map(circuit.map, circuit.qubits, circuit.bandwidth)
     encoder = open_encoder(settings, progress)
     source = StateSource(encoder, StateCache(settings.cache.max_bytes), _replicas(settings, encoder))
-    return Reranker(source, states, processors=settings.engine.processors or granted())
+    return Reranker(source, states, processors=processors_of(settings))
 
 
 def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:

@@ -26,8 +26,8 @@ def granted(root: Path = _ROOT, membership: Path = _SELF) -> int:
 def limit_threads(processors: int) -> None:
     """Have OpenMP and the tokenizer use so many threads and no more, and BLAS one.
 
-    Requests run beside each other already: with two threads a product, four requests at once get a fifth less done and
-    wait twice as long at the 95th percentile, while one alone gains a sixth (`benchmarks/fidelity.py`).
+    Requests run beside each other already, and idle processors help a lone one (`app/turns.py`); two BLAS threads for
+    each product would only get in each other's way.
     """
     threadpool_limits(1, user_api="blas")
     threadpool_limits(processors, user_api="openmp")  # after BLAS, which FAISS has built on OpenMP

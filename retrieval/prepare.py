@@ -83,7 +83,8 @@ def _convert(model: str, source: Path, digest: str, folder: Path, progress: Prog
     if missing:
         raise ModelError(f"preparing {model!r} needs {', '.join(missing)}; pip install 'quantum-rerank[prepare]'")
     progress(f"preparing {model}: loading torch", 0, 5)
-    command = [sys.executable, "-m", "retrieval.conversion", model, str(source), digest, str(folder)]
+    # -P: a folder called "retrieval" where the user happens to stand is not ours.
+    command = [sys.executable, "-P", "-m", "retrieval.conversion", model, str(source), digest, str(folder)]
     said: object = None
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child:  # noqa: S603 - our own
