@@ -14,7 +14,7 @@ from retrieval.encoding import Encoded
 
 Role = Literal["query", "document"]
 
-# Padded tokens of one forward pass. A pass of one long text is nearly as efficient as one of many, so passes stay small:
+# Padded tokens of one forward pass. One long text is nearly as efficient a pass as many, so passes stay small:
 # what they delay is short, and a deadline can be met to some twenty milliseconds.
 PASS_TOKENS = 512
 
