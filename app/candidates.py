@@ -33,7 +33,10 @@ class Candidates(Protocol):
         """(n,) whose states cost nothing."""
 
     def encode(self, chosen: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
-        """Wait for the states of the (m,) chosen, the first most urgently; the positions of those there by `until`."""
+        """Wait for the states of the (m,) chosen, the first most urgently; the positions of those there by `until`.
+
+        What the last call gave and is chosen again is there.
+        """
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """The states at positions that the last `encode` gave."""
@@ -47,7 +50,7 @@ class SentDocuments:
         self.texts = texts
         self._source = source
         self._known = source.known(texts)
-        self._fresh: dict[int, TextState] = {}  # of one batch only, so that memory does not grow with n
+        self._fresh: dict[int, TextState] = {}  # of the last chosen only, so that memory does not grow with n
         self.terms = [
             state.term_list if state is not None else tokenize(text)
             for text, state in zip(texts, self._known, strict=True)
@@ -56,10 +59,12 @@ class SentDocuments:
 
     def encode(self, chosen: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
         """Encode what is not remembered and can be encoded by `until`."""
-        missing = chosen[~self.ready[chosen]].tolist() if time.monotonic() < until else []
+        wanted = chosen[~self.ready[chosen]].tolist()
+        self._fresh = {at: self._fresh[at] for at in wanted if at in self._fresh}
+        missing = [at for at in wanted if at not in self._fresh] if time.monotonic() < until else []
         texts, terms = [self.texts[at] for at in missing], [self.terms[at] for at in missing]
         found = self._source.find(texts, terms, until, deadline) if missing else []
-        self._fresh = {at: state for at, state in zip(missing, found, strict=True) if state is not None}
+        self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
         there = [at for at in chosen.tolist() if self.ready[at] or at in self._fresh]
         return np.array(there, dtype=np.int64)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.candidates import Candidates, FoundPassages, SentDocuments
+from app.pace import Pace
 from app.scoring import METHODS, Fusion, Method, Scorer, by_prescore
 from app.stopwatch import Stopwatch
 from app.turns import Turns
@@ -31,9 +32,7 @@ from retrieval.lexical import bm25, tokenize
 from retrieval.state_source import StateSource
 
 _BATCH = 100  # documents whose token states are held and scored at once
-_LEARNING = 0.001  # weight of one document in the learned cost of scoring, up to those of one batch
-_ANSWER_S = 0.01  # kept of a deadline for the way in and out
-_FOR_ENCODING = 0.5  # of the time left, at least so much: a cost once learned too high must not stop all learning
+_FIRST_STOPS = (8, 24, 56)  # so many of the first batch are scored before the rest, where progress is reported
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,10 @@ class _Work:
     exclude: Sequence[str] = ()
     encode_limit: int | None = None
     deadline: Deadline = field(default_factory=Deadline)
+    report: Callable[[Ranking], None] | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
-    encoded: int = 0
-    tokens: int = 0
+    asked: int = 0  # tokens of the query and of what it excludes
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -80,18 +80,19 @@ class Reranker:
         states: FeatureMap | None = None,
         fusion: Fusion | None = None,
         processors: int = 1,
+        turns: Turns | None = None,
     ) -> None:
         """Take an encoder, or one with a cache, a feature map and the fusion weights.
 
         processors: threads that compute at once; the others wait, which is cheaper than interrupting each other.
+        turns: those that several rerankers take on the same processors, in the place of this one's own.
         CircuitTooLarge for a feature map whose real circuit is.
         """
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
         self.fusion = fusion or Fusion()
-        self._turns = Turns(processors)
-        self._cost = 0.0  # seconds to score one document that has its states, learned
-        self._wait = 0.0  # seconds that a request waits for processors, learned
+        self._turns = turns or Turns(processors)
+        self._pace = Pace()
         check_limits(self.feature_map)
 
     @property
@@ -108,19 +109,24 @@ class Reranker:
         exclude: Sequence[str] = (),
         encode_limit: int | None = None,
         deadline: Deadline | None = None,
+        report: Callable[[Ranking], None] | None = None,
     ) -> Ranking:
         """Rank n ≥ 1 documents for a query.
 
         exclude: what the answer must not be about. encode_limit: score only so many documents by their states, the most
         promising by BM25; the rest are ranked below them. deadline: the same, as many as there is time for.
+        report: called in this thread with each ranking on the way to the last, the pre-score's first; the last is the
+        same, to the last bit, as it is without. What it raises ends the work.
         ValueError for an empty query, no documents, or an unknown method; Cancelled when the deadline is cancelled.
         """
         if not documents:
             raise ValueError("there are no documents to rank")
-        work = _Work(query, method, exclude, encode_limit, deadline or Deadline())
+        work = _Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
         with self._processor(work), work.watch("prescore"):
             candidates = SentDocuments(documents, self.source)
-        return self._rank(work, self._ask(work, work.deadline.at), candidates)
+            lexical = bm25(tokenize(query), candidates.terms)
+        self._begin(work, lexical)
+        return self._rank(work, self._ask(work, work.deadline.at), candidates, lexical)
 
     def search(
         self,
@@ -132,15 +138,19 @@ class Reranker:
         exclude: Sequence[str] = (),
         encode_limit: int | None = None,
         deadline: Deadline | None = None,
+        report: Callable[[Ranking], None] | None = None,
     ) -> tuple[NDArray[np.int64], Ranking]:
         """Retrieve a collection's nearest passages and rank them: their (n,) positions, and the ranking of those."""
         check_encoder(collection, self.encoder)
-        work = _Work(query, method, exclude, encode_limit, deadline or Deadline())
+        work = _Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
         question = self._ask(work, math.inf)  # without it nothing is found
         with self._processor(work), work.watch("retrieve"):
             positions, _ = collection.search(question.pooled[0], candidates)
             found = FoundPassages(positions, collection)
-        return positions, self._rank(work, question, found)
+        with self._processor(work), work.watch("prescore"):
+            lexical = bm25(tokenize(query), found.terms)
+        self._begin(work, lexical)
+        return positions, self._rank(work, question, found, lexical)
 
     def warm_up(self) -> None:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
@@ -148,9 +158,11 @@ class Reranker:
         forgetful = StateSource(self.encoder)
         documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(_BATCH)]
         for _ in range(3):
-            self._cost = 0.0  # what the last time took is what counts
+            self._pace.cost = 0.0  # what the last time took is what counts
             work = _Work("word number", "hybrid")
-            self._rank(work, forgetful.ask([work.query], math.inf, work.deadline), SentDocuments(documents, forgetful))
+            question = forgetful.ask([work.query], math.inf, work.deadline)
+            found = SentDocuments(documents, forgetful)
+            self._rank(work, question, found, bm25(tokenize(work.query), found.terms))
 
     @contextmanager
     def _processor(self, work: _Work) -> Iterator[None]:
@@ -166,56 +178,63 @@ class Reranker:
         with work.watch("encode_query"):
             return self.source.ask([work.query, *work.exclude], until, work.deadline)
 
-    def _rank(self, work: _Work, question: Encoded, candidates: Candidates) -> Ranking:
-        with self._processor(work), work.watch("prescore"):
-            lexical = bm25(tokenize(work.query), candidates.terms)
-            promising = ranking(lexical)[: work.encode_limit]
-        if len(question):
-            work.tokens += int(question.lengths.sum())
-            scores, rankers = self._score(work, question, candidates, promising, lexical)
-        else:
-            scores, rankers = by_prescore(lexical), {"lexical": lexical}
-        cut = work.encoded < len(promising)
-        return Ranking(ranking(scores), scores, rankers, work.encoded, cut, work.tokens, work.watch.ms)
+    def _begin(self, work: _Work, lexical: NDArray[np.float64]) -> None:
+        """Report the ranking by the pre-score, before anything is encoded."""
+        if work.report:
+            work.report(_ranking(work, by_prescore(lexical), {"lexical": lexical}))
 
-    def _score(
-        self,
-        work: _Work,
-        question: Encoded,
-        candidates: Candidates,
-        promising: NDArray[np.int64],
-        lexical: NDArray[np.float64],
-    ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
-        """Each document's score and each ranker's, (n,): batch by batch, so that memory does not grow with n."""
+    def _rank(self, work: _Work, question: Encoded, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
+        promising = ranking(lexical)[: work.encode_limit]
+        if not len(question):
+            work.cut = True
+            return _ranking(work, by_prescore(lexical), {"lexical": lexical})
+        work.asked = int(question.lengths.sum())
         scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch, self._turns)
+        for more in self._read(work, scorer, candidates, promising):
+            if more and work.report:
+                work.report(self._scored(work, scorer, candidates, lexical))
+        last = self._scored(work, scorer, candidates, lexical)
+        if not work.report:  # what reports cost is not what scoring does
+            self._pace.learn(work.watch.ms, last.encoded)
+        return last
+
+    def _read(
+        self, work: _Work, scorer: Scorer, candidates: Candidates, promising: NDArray[np.int64]
+    ) -> Iterator[bool]:
+        """Encode and score the promising part by part, so that memory does not grow with their number.
+
+        After each part: whether there are more to come.
+        """
         for start in range(0, len(promising), _BATCH):
             batch, later = promising[start : start + _BATCH], promising[start + _BATCH :]
-            to_score = work.encoded + len(batch) + np.count_nonzero(candidates.ready[later])
-            with work.watch("encode"):
-                until = self._encode_until(work.deadline, int(to_score))
-                positions = candidates.encode(batch, until, work.deadline)
-            if len(positions):
-                with self._processor(work):
-                    # Put together only now: requests that wait for a processor hold no copies.
-                    with work.watch("join"):
-                        states = candidates.states(positions)
-                    scorer.add(positions, states)
-                work.encoded += len(positions)
-                work.tokens += int(states.lengths.sum())
+            cut, first = work.cut, _FIRST_STOPS if work.report and start == 0 else ()
+            for stop in (*(stop for stop in first if stop < len(batch)), len(batch)):
+                with work.watch("encode"):
+                    to_score = start + len(batch) + int(np.count_nonzero(candidates.ready[later]))
+                    until = self._pace.encode_until(work.deadline, to_score)
+                    there = candidates.encode(batch[:stop], until, work.deadline)
+                work.cut = cut or len(there) < stop
+                if len(there):
+                    with self._processor(work):
+                        # Put together only now: requests that wait for a processor hold no copies.
+                        with work.watch("join"):
+                            states = candidates.states(there)
+                        scorer.put(start, there, states)
+                yield start + stop < len(promising)
+
+    def _scored(self, work: _Work, scorer: Scorer, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
+        """The ranking by what was read so far."""
         with self._processor(work):
-            result = scorer.finish(lexical, candidates.texts)
-        self._learn(work.watch.ms, work.encoded)
-        return result
+            scores, rankers = scorer.scores(lexical, candidates.texts)
+            return _ranking(work, scores, rankers, scorer.encoded, scorer.tokens)
 
-    def _encode_until(self, deadline: Deadline, to_score: int) -> float:
-        """When encoding must end, in `time.monotonic()` seconds, for so many documents to be scored in time."""
-        left = max(0.0, deadline.at - time.monotonic() - _ANSWER_S)
-        reserve = min(self._wait + to_score * self._cost, left * (1 - _FOR_ENCODING))
-        return deadline.at - _ANSWER_S - reserve
 
-    def _learn(self, ms: Mapping[str, float], documents: int) -> None:
-        self._wait += _LEARNING * _BATCH * (ms["wait"] / 1e3 - self._wait)
-        if documents:
-            seconds = sum(ms.get(stage, 0.0) for stage in ("join", "classical", "quantum", "fuse")) / 1e3
-            weight = 1.0 if self._cost == 0 else _LEARNING * min(documents, _BATCH)
-            self._cost += weight * (seconds / documents - self._cost)
+def _ranking(
+    work: _Work,
+    scores: NDArray[np.float64],
+    rankers: Mapping[str, NDArray[np.float64]],
+    encoded: int = 0,
+    tokens: int = 0,
+) -> Ranking:
+    order, ms = ranking(scores), dict(work.watch.ms)  # a copy: the work goes on
+    return Ranking(order, scores, rankers, encoded, work.cut, work.asked + tokens, ms)

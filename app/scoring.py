@@ -44,8 +44,18 @@ class Fusion:
         return weights
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What is kept of c texts once their tokens are scored."""
+
+    owners: NDArray[np.int64]  # (c,) the documents they belong to
+    pooled: NDArray[np.float32]  # (c, P)
+    rankers: Mapping[str, NDArray[np.float64]]  # (c,) each
+    tokens: int
+
+
 class Scorer:
-    """Takes the states of one request's documents a batch at a time, and keeps of each its pooled vector only."""
+    """Takes the states of one request's documents part by part, and keeps of each text its pooled vector only."""
 
     def __init__(
         self,
@@ -62,42 +72,64 @@ class Scorer:
         self._query, self._excluded = question.pooled[0], question.pooled[1:]
         self._query_tokens = question.take([0]).tokens
         self._weights = fusion.weights(method, excluding=len(question) > 1)
-        self._positions: list[NDArray[np.int64]] = []
-        self._pooled: list[NDArray[np.float32]] = []
-        self._fidelity: list[NDArray[np.float64]] = []
+        self._parts: dict[int, _Part] = {}
 
-    def add(self, positions: NDArray[np.int64], states: Encoded) -> None:
-        """Score the (m,) documents at these positions by their tokens."""
-        self._positions.append(positions)
-        self._pooled.append(states.pooled)
+    def put(self, part: int, owners: NDArray[np.int64], states: Encoded) -> None:
+        """Score c texts by their states, in the place of what was put as this part before.
+
+        owners: (c,) positions of the documents they belong to. A product of matrices rounds a row otherwise when other
+        rows stand beside it; so a part that comes in pieces is put whole each time, and its last scores are those that
+        it would have got at once.
+        """
+        rankers = {}
+        if "classical" in self._weights:
+            with self._watch("classical"):
+                rankers["classical"] = self._cosines(states.pooled)
         if "quantum" in self._weights:
             with self._watch("quantum"):
-                scores = score_documents(
+                rankers["quantum"] = score_documents(
                     self._feature_map, self._query_tokens, states.tokens, states.offsets, self._over
                 )
-                self._fidelity.append(scores)
+        self._parts[part] = _Part(owners, states.pooled, rankers, int(states.lengths.sum()))
 
-    def finish(
+    @property
+    def encoded(self) -> int:
+        """Documents of which a text was put."""
+        return len(np.unique(np.concatenate([part.owners for part in self._parts.values()]))) if self._parts else 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the encoder read or once read for what was put."""
+        return sum(part.tokens for part in self._parts.values())
+
+    def scores(
         self, lexical: NDArray[np.float64], texts: Sequence[str]
     ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
         """One score in [0, 1] for each of n documents and each ranker's own, NaN for a document without states.
 
         lexical: (n,) BM25 scores, by which documents without states stand below the others.
         """
-        if not self._positions:
+        if not self._parts:
             return by_prescore(lexical), {"lexical": lexical}
-        chosen = np.concatenate(self._positions)  # (m,)
-        pooled = np.concatenate(self._pooled)  # (m, P)
-        rankers = {"lexical": lexical[chosen]}
-        if "classical" in self._weights:
-            with self._watch("classical"):
-                rankers["classical"] = self._cosines(pooled)
-        if "quantum" in self._weights:
-            rankers["quantum"] = np.concatenate(self._fidelity)
         with self._watch("fuse"):
+            chosen, pooled, rankers = self._best()
+            rankers = {"lexical": lexical[chosen], **rankers}
             scores, rankers = _place(chosen, self._relevance(rankers, pooled), rankers, lexical)
             # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
             return scores[_first_occurrences(texts)], rankers
+
+    def _best(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, NDArray[np.float64]]]:
+        """The (m,) documents by position, the (m, P) pooled vectors of each one's best text, each ranker's (m,) best.
+
+        By position, so that no sum depends on the order in which they were read.
+        """
+        parts = list(self._parts.values())
+        owners = np.concatenate([part.owners for part in parts])
+        rankers = {name: np.concatenate([part.rankers[name] for part in parts]) for name in parts[0].rankers}
+        order = np.lexsort((-rankers["quantum" if "quantum" in rankers else "classical"], owners))
+        chosen, first = np.unique(owners[order], return_index=True)
+        pooled = np.concatenate([part.pooled for part in parts])[order[first]]
+        return chosen, pooled, {name: np.maximum.reduceat(of[order], first) for name, of in rankers.items()}
 
     def _cosines(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
         if len(self._excluded):

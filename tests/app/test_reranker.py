@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.reranker import Reranker
 from app.scoring import METHODS, Scorer
+from app.turns import Turns
 from quantum.errors import CircuitTooLarge, InvalidVector
 from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
 from quantum.late_interaction import score_documents
@@ -259,12 +260,12 @@ def test_a_deadline_cuts_after_the_most_promising(method):
 
 def test_a_cost_of_scoring_learned_too_high_is_unlearned():
     reranker = Reranker(HashEncoder())
-    reranker._cost = 1.0
+    reranker._pace.cost = 1.0
     documents = [f"owl {i}" for i in range(100)]
     for _ in range(60):
         ranking = reranker.rerank("owl", documents, deadline=Deadline.after(2))
     assert not ranking.cut
-    assert reranker._cost < 0.05
+    assert reranker._pace.cost < 0.05
 
 
 def test_an_encode_limit_is_no_cut(reranker):
@@ -290,8 +291,8 @@ def test_threads_share_a_reranker():
 
 def test_long_lists_are_held_a_batch_at_a_time(monkeypatch):
     held = []
-    monkeypatch.setattr(Scorer, "add", lambda self, positions, states, add=Scorer.add: (
-        held.append(len(states)), add(self, positions, states)
+    monkeypatch.setattr(Scorer, "put", lambda self, part, owners, states, put=Scorer.put: (
+        held.append(len(states)), put(self, part, owners, states)
     ))  # fmt: skip
     ranking = Reranker(HashEncoder()).rerank("owl", [f"owl {i}" for i in range(257)], method="quantum")
     assert ranking.encoded == 257
@@ -303,4 +304,84 @@ def test_warming_up_leaves_nothing_behind():
     reranker.warm_up()
     assert reranker.source.cache.counts().entries == 0
     assert reranker.source.shared_encoder.counts().texts == 0
-    assert reranker._cost > 0
+    assert reranker._pace.cost > 0
+
+
+@pytest.mark.parametrize("states", [feature_map(), feature_map("entangled", 2)], ids=["angle", "entangled"])
+@given(
+    documents=st.lists(TEXTS, min_size=1, max_size=130),
+    method=st.sampled_from(METHODS),
+    exclude=st.sampled_from([(), ("lamp",)]),
+    stops=st.sets(st.integers(1, 99)).map(lambda stops: tuple(sorted(stops))),
+)
+def test_whatever_is_reported_on_the_way_the_last_ranking_is_the_same(states, documents, method, exclude, stops):
+    reranker, seen = Reranker(HashEncoder(), states), []
+    quiet = reranker.rerank(QUERY, documents, method=method, exclude=exclude)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.reranker._FIRST_STOPS", stops)
+        told = reranker.rerank(QUERY, documents, method=method, exclude=exclude, report=seen.append)
+    same(told, quiet)
+    assert (told.encoded, told.tokens, told.cut) == (quiet.encoded, quiet.tokens, quiet.cut)
+    first, *refined = seen
+    assert (first.encoded, first.tokens, list(first.rankers)) == (0, 0, ["lexical"])
+    np.testing.assert_array_equal(first.order, np.argsort(-told.rankers["lexical"], kind="stable"))
+    stops = [*(stop for stop in stops if stop < len(documents)), *range(100, len(documents), 100)]
+    assert [ranking.encoded for ranking in refined] == stops
+    assert not any(ranking.cut for ranking in seen)
+
+
+def test_the_real_model_ranks_the_same_with_and_without_reports(real_encoder, method):
+    documents = [f"{bird} {i} " * (1 + i % 9) for i in range(30) for bird in BIRDS]
+    seen = []
+    told = Reranker(real_encoder).rerank(QUERY, documents, method=method, report=seen.append)
+    same(told, Reranker(real_encoder).rerank(QUERY, documents, method=method))
+    assert [ranking.encoded for ranking in seen] == [0, 8, 24, 56, 100]
+    spent = [sum(ranking.timings_ms.values()) for ranking in (*seen, told)]
+    assert spent == sorted(set(spent))  # each has its own
+
+
+def test_the_first_report_comes_before_anything_is_encoded():
+    reranker, texts = counting(), []
+    reranker.rerank(QUERY, BIRDS, report=lambda _: texts.append(reranker.source.shared_encoder.counts().texts))
+    assert texts == [0]
+
+
+def test_a_reported_part_ranks_above_what_is_still_to_be_read(reranker, method):
+    documents = [f"owl {'stone ' * i}" for i in range(40)]  # ever less promising
+    seen = []
+    last = reranker.rerank("owl", documents, method=method, report=seen.append)
+    for ranking in (*seen, last):
+        assert ranking.order[ranking.encoded :].tolist() == list(range(ranking.encoded, 40))
+
+
+def test_what_a_report_raises_ends_the_work():
+    reranker = counting()
+
+    def refuse(ranking):
+        if ranking.encoded:
+            raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        reranker.rerank(QUERY, [f"owl {i}" for i in range(50)], report=refuse)
+    assert reranker.source.shared_encoder.counts().texts == 8 + 1
+    assert reranker.rerank(QUERY, BIRDS).encoded == len(BIRDS)  # its processor was given back
+
+
+def test_a_search_reports_too(tmp_path, reranker, method):
+    build(tmp_path / "c", [Passage(str(i), "", f"owl {i}") for i in range(30)], reranker.encoder, lambda *_: None)
+    collection, seen = Collection(tmp_path / "c"), []
+    _, told = reranker.search("owl", collection, method=method, report=seen.append)
+    same(told, reranker.search("owl", collection, method=method)[1])
+    assert [ranking.encoded for ranking in seen] == [0, 8, 24]
+
+
+def test_rerankers_may_share_their_processors():
+    turns = Turns(1)
+    one, other = (Reranker(HashEncoder(), turns=turns) for _ in range(2))
+    with turns.turn(), ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
+        time.sleep(0.05)
+        assert not any(future.done() for future in waiting)
+        turns._free.release()
+        assert all(future.result(5).encoded == len(BIRDS) for future in waiting)
+        turns._free.acquire()
