@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.setup
+CLIENTS := .venv-clients/.setup .node-clients/.setup
+WIRE ?= ../shared/wire
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak check format bench clean
+.PHONY: help setup run test soak clients check format openapi bench clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,7 +28,25 @@ test: $(STAMP) ## run the tests
 	$(BIN)/pytest
 
 soak: $(STAMP) ## run the long tests as well
-	$(BIN)/pytest -m "soak or not soak"
+	$(BIN)/pytest -m "not clients"
+
+clients: $(STAMP) $(CLIENTS) ## run every rerank client against a real server; WIRE is where their judges are
+	WIRE=$(WIRE) $(BIN)/pytest -m clients --capture=no tests/clients
+
+.venv-clients/.setup: tests/clients/requirements.txt
+	@echo "installing the Python clients"
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --requirement $<
+	# alone, since it pins an httpx older than it needs
+	.venv-clients/bin/python -m pip install --no-deps infinity_client==0.0.78
+	@touch $@
+
+.node-clients/.setup: tests/clients/package.json
+	@echo "installing the Node clients"
+	@mkdir -p .node-clients
+	cp $< .node-clients/
+	cd .node-clients && npm install --no-audit --no-fund
+	@touch $@
 
 format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .
@@ -39,10 +59,13 @@ check: $(STAMP) ## format, lint, types, import contracts, tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
+openapi: $(STAMP) ## write docs/openapi.json
+	$(BIN)/python -m app.openapi > docs/openapi.json
+
 bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.fidelity
 	$(BIN)/python -m benchmarks.rerank
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-peers build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-clients .node-clients build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

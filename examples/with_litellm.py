@@ -1,0 +1,28 @@
+"""Rerank passages with LiteLLM.
+
+    pip install litellm
+    python examples/with_litellm.py
+
+QRERANK_URL is where the service is, QRERANK_API_KEY one of its keys; a service without keys takes any.
+"""
+
+import os
+
+import litellm
+
+QUESTION = "How many days do I have to return shoes?"
+PASSAGES = [
+    "Standard delivery takes three to five working days; express orders arrive the next day.",
+    "Boots come up half a size large. Measure your foot and compare it with the size chart.",
+    "You can return unworn shoes free of charge within 30 days of delivery.",
+    "Refunds are paid to the card you used, a week after the parcel reaches our warehouse.",
+    "Clean leather boots with a damp cloth and wax them twice a year.",
+]
+URL = os.environ.get("QRERANK_URL", "http://127.0.0.1:8000")
+KEY = os.environ.get("QRERANK_API_KEY", "any")
+
+answer = litellm.rerank(
+    model="cohere/quantum-rerank", query=QUESTION, documents=PASSAGES, top_n=3, api_base=URL, api_key=KEY
+)
+for row in answer.results:
+    print(f"{row['relevance_score']:.2f}  {PASSAGES[row['index']]}")
