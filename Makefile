@@ -33,11 +33,11 @@ soak: $(STAMP) ## run the long tests as well
 clients: $(STAMP) $(CLIENTS) ## run every rerank client against a real server; WIRE is where their judges are
 	WIRE=$(WIRE) $(BIN)/pytest -m clients --capture=no tests/clients
 
+# infinity_client goes alone: it pins an httpx older than it needs.
 .venv-clients/.setup: tests/clients/requirements.txt
 	@echo "installing the Python clients"
 	$(PYTHON) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --requirement $<
-	# alone, since it pins an httpx older than it needs
 	.venv-clients/bin/python -m pip install --no-deps infinity_client==0.0.78
 	@touch $@
 
@@ -60,7 +60,7 @@ check: $(STAMP) ## format, lint, types, import contracts, tests
 	$(BIN)/pytest
 
 openapi: $(STAMP) ## write docs/openapi.json
-	$(BIN)/python -m app.openapi > docs/openapi.json
+	$(BIN)/qrerank openapi > docs/openapi.json
 
 bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
 	$(BIN)/python -m benchmarks.simulation

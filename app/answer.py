@@ -1,118 +1,170 @@
-"""From a request to a response: which documents, which ranking, and the envelope round it. Runs in a worker."""
+"""From a request to its outcome: which model, which documents, which ranking. Runs in a worker."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from app.errors import InvalidRequest, TooLarge
+from app.models import Choice, Models
 from app.open_collections import OpenCollections
-from app.reranker import Ranking, Reranker
-from app.schemas import RerankRequest
+from app.reranker import Ranking
 from app.scoring import Method
-from app.settings import Settings
+from app.settings import LimitSettings, Settings
+from app.wire.outcome import Outcome, Row
+from app.wire.request import Document, RerankRequest
 from retrieval.deadline import Deadline
 
 DEFAULT_METHOD: Method = "hybrid"
 
-Document = dict[str, Any]
+_LEAST_SCORE = 1e-12  # where log-odds end, at ±27.6: JSON has no infinity
+
+Report = Callable[[Outcome], None]
 
 
-def check_limits(request: RerankRequest, settings: Settings) -> None:
+@dataclass(frozen=True)
+class Service:
+    """What answers depend on besides the models."""
+
+    settings: Settings
+    collections: OpenCollections
+
+
+def check_limits(request: RerankRequest, limits: LimitSettings) -> None:
     """Refuse a request over a limit, naming both numbers."""
-    limits = settings.limits
-    count = len(request.documents or [])
+    count = len(request.documents or ())
     if count > limits.documents:
         raise TooLarge(f"{count} documents were sent and at most {limits.documents} are taken; send them in parts")
     if len(request.query) > limits.query_characters:
         raise TooLarge(f"the query has {len(request.query)} characters and at most {limits.query_characters} are taken")
-    excluded = len(request.exclude or [])
+    excluded = len(request.exclude)
     if excluded > limits.excluded_texts:
         raise TooLarge(f"{excluded} texts are excluded and at most {limits.excluded_texts} are taken")
 
 
-def deadline_of(request: RerankRequest, settings: Settings) -> Deadline:
+def deadline_of(deadline_ms: float | None, settings: Settings) -> Deadline:
     """When the answer to a request that just came in is due."""
-    milliseconds = settings.engine.deadline_ms if request.deadline_ms is None else request.deadline_ms
+    milliseconds = settings.engine.deadline_ms if deadline_ms is None else deadline_ms
     return Deadline.after(milliseconds / 1e3) if milliseconds else Deadline()
 
 
 def answer(
-    reranker: Reranker,
+    models: Models,
     request: RerankRequest,
     deadline: Deadline,
-    settings: Settings,
-    collections: OpenCollections,
+    service: Service,
     request_id: str,
-) -> bytes:
-    """The response body to a request within the limits."""
-    method = request.method or DEFAULT_METHOD
-    exclude = tuple(request.exclude or ())
-    documents: Sequence[Document] | None = None
-    if request.documents is not None:
-        ranking = reranker.rerank(request.query, request.texts, method=method, exclude=exclude, deadline=deadline)
-        shown = ranking.order[: request.top_n]
-        if request.return_documents:
-            documents = [_as_object(request.documents[at]) for at in shown.tolist()]
-    else:
-        name = request.collection or settings.default_collection
-        if name is None:
-            raise InvalidRequest("there is nothing to rank: send `documents`, or name a `collection` to search")
-        collection = collections.get(name)
-        positions, ranking = reranker.search(
-            request.query,
-            collection,
-            candidates=settings.candidates,
-            method=method,
-            exclude=exclude,
-            deadline=deadline,
+    report: Report | None = None,
+) -> Outcome:
+    """The outcome of a request within the limits.
+
+    report: gets what the outcome would be so far, without documents, each time it is known better.
+    """
+    choice = models.choose(request.model)
+    answering = _Answering(request, choice, request.method or choice.method or DEFAULT_METHOD, request_id)
+    if request.documents is None:
+        return _search(answering, deadline, service)
+    ranking = choice.reranker.rerank(
+        request.query,
+        request.texts,
+        method=answering.method,
+        exclude=request.exclude,
+        deadline=deadline,
+        report=partial(_report, answering, report) if report else None,
+    )
+    shown = answering.shown(ranking)
+    documents = [request.documents[at] for at in shown] if request.return_documents else None
+    texts = [request.texts[at] for at in shown]
+    return answering.outcome(ranking, documents, texts, None)
+
+
+def _search(answering: _Answering, deadline: Deadline, service: Service) -> Outcome:
+    """The outcome of a request whose candidates are a collection's."""
+    request, reranker = answering.request, answering.choice.reranker
+    name = request.collection or service.settings.default_collection
+    if name is None:
+        raise InvalidRequest(
+            "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
         )
-        shown = ranking.order[: request.top_n]
-        if request.return_documents is not False:
-            documents = [asdict(passage) for passage in collection.passages(positions[shown])]
-    rows = _rows(ranking, shown, documents, explain=bool(request.explain))
-    return orjson.dumps(_envelope(rows, ranking, method, request, reranker.encoder.name, request_id))
+    collection = service.collections.get(name)
+    positions, ranking = reranker.search(
+        request.query,
+        collection,
+        candidates=service.settings.candidates,
+        method=answering.method,
+        exclude=request.exclude,
+        deadline=deadline,
+    )
+    passages = collection.passages(positions[answering.shown(ranking)])
+    documents: list[Document] | None = None
+    if request.return_documents is not False:
+        documents = [asdict(passage) for passage in passages]
+    texts = [passage.text for passage in passages]
+    return answering.outcome(ranking, documents, texts, None)
 
 
-def _as_object(document: str | Document) -> Document:
-    return {"text": document} if isinstance(document, str) else document
+@dataclass(frozen=True)
+class _Answering:
+    """A request and what was decided about it."""
+
+    request: RerankRequest
+    choice: Choice
+    method: Method
+    request_id: str
+
+    def shown(self, ranking: Ranking) -> list[int]:
+        """The positions that the client asked to see, best first."""
+        positions: list[int] = ranking.order[: self.request.top_n].tolist()
+        return positions
+
+    def outcome(
+        self,
+        ranking: Ranking,
+        documents: Sequence[Document] | None = None,
+        texts: Sequence[str] = (),
+        spans: Sequence[Sequence[Mapping[str, float]] | None] | None = None,
+    ) -> Outcome:
+        """The outcome of a ranking. documents, texts, spans: of those shown, in their order."""
+        scores = _log_odds(ranking.scores) if self.request.raw_scores else ranking.scores
+        rows = [
+            Row(
+                index,
+                float(scores[index]),
+                documents[place] if documents is not None else None,
+                texts[place] if documents is not None else "",
+                _rankers(ranking, index) if self.request.explain else None,
+                spans[place] if spans is not None else None,
+            )
+            for place, index in enumerate(self.shown(ranking))
+        ]
+        return Outcome(
+            self.request_id,
+            self.choice.name,
+            self.method,
+            rows,
+            ranking.tokens,
+            ranking.encoded,
+            ["deadline"] if ranking.cut else [],
+            ranking.timings_ms,
+        )
 
 
-def _rows(
-    ranking: Ranking, shown: NDArray[np.int64], documents: Sequence[Document] | None, *, explain: bool
-) -> list[dict[str, Any]]:
-    """The results at these positions; documents: theirs, in the same order."""
-    rows: list[dict[str, Any]] = []
-    for place, index in enumerate(shown.tolist()):
-        row: dict[str, Any] = {"index": index, "relevance_score": float(ranking.scores[index])}
-        if documents is not None:
-            row["document"] = documents[place]
-        if explain:
-            scores = {name: float(values[index]) for name, values in ranking.rankers.items()}
-            row["scores"] = {name: None if math.isnan(score) else score for name, score in scores.items()}
-        rows.append(row)
-    return rows
+def _report(answering: _Answering, report: Report, ranking: Ranking) -> None:
+    report(answering.outcome(ranking))
 
 
-def _envelope(
-    rows: list[dict[str, Any]], ranking: Ranking, method: Method, request: RerankRequest, model: str, request_id: str
-) -> dict[str, Any]:
-    return {
-        "id": request_id,
-        "object": "rerank",
-        "model": model if request.model is None else str(request.model),
-        "results": rows,
-        "meta": {
-            "method": method,
-            "timings_ms": {stage: round(ms, 3) for stage, ms in ranking.timings_ms.items()},
-            "encoded": ranking.encoded,
-            "degraded": ["deadline"] if ranking.cut else [],
-        },
-        "usage": {"prompt_tokens": ranking.tokens, "completion_tokens": 0, "total_tokens": ranking.tokens},
-    }
+def _rankers(ranking: Ranking, index: int) -> dict[str, float | None]:
+    scores = {name: float(values[index]) for name, values in ranking.rankers.items()}
+    return {name: None if math.isnan(score) else score for name, score in scores.items()}
+
+
+def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) scores in [0, 1] as what the logistic function makes them from: log(s/(1 − s)), within ±27.6."""
+    inner = np.clip(scores, _LEAST_SCORE, 1 - _LEAST_SCORE)
+    odds: NDArray[np.float64] = np.log(inner / (1 - inner))
+    return odds

@@ -49,6 +49,8 @@ def serve(
     with bar("preparing") as report:
         # Prepared here, with a bar, so that the worker processes find it ready.
         encoder = open_encoder(settings, report)
+        for model in settings.models:
+            open_encoder(settings, report, model)
         if demo:
             cli_index.build_demo(settings, encoder, report)
             os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
@@ -127,6 +129,15 @@ def circuit(
         out.print(draw(symbolic_circuit(chosen), "text"), markup=False, highlight=False, soft_wrap=True)
     gates = ", ".join(f"{count} {gate}" for gate, count in size.counts)
     out.print(f"{chosen.name}: {size.qubits} qubits, depth {size.depth} ({gates})", highlight=False)
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI description of the service, as JSON."""
+    from app.main import create_app
+    from app.openapi import render
+
+    sys.stdout.write(render(create_app()))
 
 
 def main() -> None:

@@ -2,23 +2,30 @@
 
 ServiceError
 ├── MalformedBody       400
+├── Unauthorized        401
 ├── UnknownCollection   404
 ├── TooLarge            413
 ├── InvalidRequest      422
 ├── NotReady            503
-└── Overloaded          503
+├── Overloaded          503
+└── TooLate             504
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from fastapi import Response
 
 from app.request_id import HEADER
 from quantum.errors import InvalidVector
+
+log = logging.getLogger(__name__)
 
 
 class ServiceError(Exception):
@@ -27,6 +34,10 @@ class ServiceError(Exception):
 
 class MalformedBody(ServiceError):
     """The body is not JSON in UTF-8."""
+
+
+class Unauthorized(ServiceError):
+    """No key, or none that is known."""
 
 
 class UnknownCollection(ServiceError):
@@ -40,6 +51,11 @@ class TooLarge(ServiceError):
 class InvalidRequest(ServiceError):
     """The JSON is not a request."""
 
+    def __init__(self, message: str, where: Sequence[str | int] = ()) -> None:
+        """where: the way to the first field at fault."""
+        super().__init__(message)
+        self.where = tuple(where)
+
 
 class NotReady(ServiceError):
     """The model is not loaded yet, or failed to load."""
@@ -49,14 +65,20 @@ class Overloaded(ServiceError):
     """As many requests wait as may wait."""
 
 
+class TooLate(ServiceError):
+    """The deadline passed before there was an answer, and half an answer would be wrong."""
+
+
 STATUS: dict[type[Exception], HTTPStatus] = {
     MalformedBody: HTTPStatus.BAD_REQUEST,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
     UnknownCollection: HTTPStatus.NOT_FOUND,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooLate: HTTPStatus.GATEWAY_TIMEOUT,
 }
 RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, Overloaded: 1}
 
@@ -67,26 +89,36 @@ class Problem:
 
     status: int
     kind: str
-    detail: str
+    message: str
     request_id: str
     retry_after_s: int | None = None
+    where: tuple[str | int, ...] = ()  # the way to the field at fault
 
-    def response(self) -> Response:
-        """The answer as `application/problem+json`."""
-        body = {
+    def body(self, *, detail_is_text: bool = False) -> dict[str, Any]:
+        """The members. On 422 `detail` is FastAPI's list, which clients made from OpenAPI insist on, or text."""
+        detail: object = self.message
+        if self.status == HTTPStatus.UNPROCESSABLE_ENTITY and not detail_is_text:
+            detail = [{"loc": ["body", *self.where], "msg": self.message, "type": "value_error"}]
+        return {
             "type": f"urn:quantum-rerank:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
-            "detail": self.detail,
-            "message": self.detail,
-            "error": self.detail,
+            "detail": detail,
+            "message": self.message,
+            "error": self.message,
             "error_type": self.kind,
             "request_id": self.request_id,
         }
+
+    def response(self, *, detail_is_text: bool = False) -> Response:
+        """The answer as `application/problem+json`."""
         headers = {HEADER: self.request_id}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
-        return Response(orjson.dumps(body), self.status, headers, "application/problem+json")
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        body = orjson.dumps(self.body(detail_is_text=detail_is_text))
+        return Response(body, self.status, headers, "application/problem+json")
 
 
 def problem_of(error: Exception, request_id: str) -> Problem | None:
@@ -94,8 +126,16 @@ def problem_of(error: Exception, request_id: str) -> Problem | None:
     for kind in type(error).__mro__:
         if kind in STATUS:
             status, name = STATUS[kind], _kebab(kind.__name__)
-            return Problem(status, name, str(error), request_id, RETRY_AFTER_S.get(kind))
+            where = error.where if isinstance(error, InvalidRequest) else ()
+            return Problem(status, name, str(error), request_id, RETRY_AFTER_S.get(kind), where)
     return None
+
+
+def unforeseen(error: Exception, request_id: str) -> Problem:
+    """The problem that any other exception means: logged by its kind; its text may hold the client's."""
+    log.error("request %s failed: %s", request_id, type(error).__name__)
+    message = f"the service failed on this request; its log says why under {request_id}"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message, request_id)
 
 
 def _kebab(name: str) -> str:

@@ -1,10 +1,12 @@
-"""From settings to a reranker: the model, the checked circuit, the caches and the fusion."""
+"""From settings to rerankers: the models, the checked circuit, the caches and the fusion."""
 
 from __future__ import annotations
 
+from app.models import Models
 from app.processors import granted, limit_threads
 from app.reranker import Reranker
 from app.settings import Settings
+from app.turns import Turns
 from quantum.feature_maps import feature_map
 from retrieval.encoder import Encoder
 from retrieval.prepare import Progress, load_encoder
@@ -18,12 +20,12 @@ def processors_of(settings: Settings) -> int:
     return settings.engine.processors or granted()
 
 
-def open_encoder(settings: Settings, progress: Progress) -> Encoder:
-    """The configured model, prepared now if it never was."""
+def open_encoder(settings: Settings, progress: Progress, model: str | None = None) -> Encoder:
+    """A model, the default one unless named, prepared now if it never was."""
     processors = processors_of(settings)
     limit_threads(processors)
     return load_encoder(
-        settings.model,
+        model or settings.model,
         settings.model_dir,
         progress,
         runtime=settings.encoder.runtime,
@@ -32,13 +34,25 @@ def open_encoder(settings: Settings, progress: Progress) -> Encoder:
     )
 
 
-def open_reranker(settings: Settings, progress: Progress) -> Reranker:
-    """The configured reranker; CircuitTooLarge or ModelError where the settings cannot be met."""
+def open_models(settings: Settings, progress: Progress) -> Models:
+    """Every configured model, with one cache and one set of processors for all.
+
+    CircuitTooLarge or ModelError where the settings cannot be met.
+    """
     circuit = settings.circuit
     states = feature_map(circuit.map, circuit.qubits, circuit.bandwidth)
-    encoder = open_encoder(settings, progress)
-    source = StateSource(encoder, StateCache(settings.cache.max_bytes), _replicas(settings, encoder))
-    return Reranker(source, states, processors=processors_of(settings))
+    cache, turns = StateCache(settings.cache.max_bytes), Turns(processors_of(settings))
+    served = {}
+    for model in (settings.model, *settings.models):
+        encoder = open_encoder(settings, progress, model)
+        source = StateSource(encoder, cache, _replicas(settings, encoder))
+        served[model] = Reranker(source, states, turns=turns)
+    return Models(served, settings.aliases)
+
+
+def open_reranker(settings: Settings, progress: Progress) -> Reranker:
+    """The default model's reranker alone."""
+    return open_models(settings.model_copy(update={"models": (), "aliases": {}}), progress).default
 
 
 def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:

@@ -8,21 +8,25 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from http import HTTPStatus
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
 from app.allocator import keep_memory
+from app.answer import Service
+from app.credentials import Keys
 from app.engine import Engine
-from app.errors import STATUS, Problem, problem_of
-from app.loading import open_reranker
+from app.errors import STATUS
+from app.loading import open_models
 from app.loop_lag import watch_loop
 from app.metrics import Metrics
 from app.open_collections import OpenCollections
+from app.openapi import describe
+from app.paths import CanonicalPathMiddleware
 from app.request_id import RequestIdMiddleware
-from app.routes import router
+from app.routes import MODELS, router
+from app.routes.problems import any_error, foreseen, http_error
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -44,19 +48,22 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=_ABOUT,
         lifespan=_lifespan,
         redoc_url=None,
+        redirect_slashes=False,
     )
-    app.state.settings = settings
+    app.state.service = Service(settings, OpenCollections(settings.collections_dir))
+    app.state.keys = Keys(key.get_secret_value() for key in settings.auth.keys) if settings.auth.enabled else None
     app.state.engine = Engine(
-        partial(open_reranker, settings, _log_progress), settings.engine.requests, settings.engine.queue_requests
+        partial(open_models, settings, _log_progress), settings.engine.requests, settings.engine.queue_requests
     )
     app.state.metrics = Metrics(app.state.engine.counts)
-    app.state.collections = OpenCollections(settings.collections_dir)
     app.include_router(router)
+    app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
+    app.add_middleware(CanonicalPathMiddleware)
     app.add_middleware(RequestIdMiddleware)
     for kind in STATUS:
-        app.add_exception_handler(kind, _known_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unknown_error)
+        app.add_exception_handler(kind, foreseen)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, any_error)
     return app
 
 
@@ -78,29 +85,3 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _log_progress(step: str, done: int, total: int) -> None:
     log.info("%s (%d of %d)", step, done, total)
-
-
-def _request_id(request: Request) -> str:
-    return str(request.state.request_id)
-
-
-async def _known_error(request: Request, error: Exception) -> Response:
-    problem = problem_of(error, _request_id(request))
-    if problem is None:
-        return await _unknown_error(request, error)
-    return problem.response()
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    detail = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
-    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
-    return Problem(status, kind, detail, _request_id(request)).response()
-
-
-async def _unknown_error(request: Request, error: Exception) -> Response:
-    # The error itself is logged by the server; its text may hold the client's, so the client gets none of it.
-    request_id = _request_id(request)
-    log.error("request %s failed: %s", request_id, type(error).__name__)
-    detail = f"the service failed on this request; its log says why under {request_id}"
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail, request_id).response()

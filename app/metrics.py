@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
@@ -12,6 +12,22 @@ from prometheus_client.registry import Collector
 if TYPE_CHECKING:
     from app.engine import EngineCounts
 
+Family = type[GaugeMetricFamily] | type[CounterMetricFamily]
+
+_ENCODER = (  # what, name, text, and where `EncoderCounts` has it
+    (CounterMetricFamily, "encoded_texts", "Texts encoded.", "texts"),
+    (CounterMetricFamily, "encoded_tokens", "Tokens encoded.", "tokens"),
+    (CounterMetricFamily, "encoder_passes", "Forward passes of the model.", "passes"),
+    (GaugeMetricFamily, "encoder_pending_texts", "Texts that wait for the encoder or are in it.", "pending"),
+    (GaugeMetricFamily, "encoder_token_seconds", "Learned cost of one token.", "seconds_per_token"),
+)
+_REPLICAS = (  # the same of `ReplicaCounts`
+    (CounterMetricFamily, "replica_cache_hits", "Texts whose states Redis had.", "hits"),
+    (CounterMetricFamily, "replica_cache_misses", "Texts whose states Redis had not.", "misses"),
+    (CounterMetricFamily, "replica_cache_errors", "Failures of Redis; each costs speed only.", "errors"),
+    (CounterMetricFamily, "replica_cache_dropped", "Texts that were to be written and were not.", "dropped"),
+    (GaugeMetricFamily, "replica_cache_available", "1 while Redis answers.", "available"),
+)
 _LAG_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
 
@@ -42,24 +58,24 @@ class _EngineCollector(Collector):
         counts = self._counts()
         if counts is None:
             return
-        cache, encoder, replicas = counts.cache, counts.encoder, counts.replicas
+        cache = counts.cache
         yield _gauge("requests_admitted", "Requests in work or waiting.", counts.admitted)
         yield _counter("cache_hits", "Texts whose states were remembered.", cache.hits)
         yield _counter("cache_misses", "Texts whose states were not remembered.", cache.misses)
         yield _counter("cache_evictions", "Texts forgotten to make room.", cache.evictions)
         yield _gauge("cache_entries", "Texts remembered.", cache.entries)
         yield _gauge("cache_bytes", "Memory of what is remembered.", cache.bytes)
-        yield _counter("encoded_texts", "Texts encoded.", encoder.texts)
-        yield _counter("encoded_tokens", "Tokens encoded.", encoder.tokens)
-        yield _counter("encoder_passes", "Forward passes of the model.", encoder.passes)
-        yield _gauge("encoder_pending_texts", "Texts that wait for the encoder or are in it.", encoder.pending)
-        yield _gauge("encoder_token_seconds", "Learned cost of one token.", encoder.seconds_per_token)
-        if replicas is not None:
-            yield _counter("replica_cache_hits", "Texts whose states Redis had.", replicas.hits)
-            yield _counter("replica_cache_misses", "Texts whose states Redis had not.", replicas.misses)
-            yield _counter("replica_cache_errors", "Failures of Redis; each costs speed only.", replicas.errors)
-            yield _counter("replica_cache_dropped", "Texts that were to be written and were not.", replicas.dropped)
-            yield _gauge("replica_cache_available", "1 while Redis answers.", float(replicas.available))
+        yield from _by_model(counts.encoders, _ENCODER)
+        if counts.replicas:
+            yield from _by_model(counts.replicas, _REPLICAS)
+
+
+def _by_model(counts: Mapping[str, object], families: Sequence[tuple[Family, str, str, str]]) -> Iterator[Metric]:
+    for family, name, text, attribute in families:
+        metric = family(f"qrerank_{name}", text, labels=["model"])
+        for model, of in counts.items():
+            metric.add_metric([model], float(getattr(of, attribute)))
+        yield metric
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

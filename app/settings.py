@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.models import split_method
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -44,8 +46,10 @@ class LimitSettings(_Group):
 
     body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30)
     documents: int = Field(1000, ge=1, le=100_000)
+    queries: int = Field(100, ge=1, le=10_000, description="Queries that are compared with documents at once.")
     query_characters: int = Field(10_000, ge=1, le=1_000_000)
     excluded_texts: int = Field(16, ge=1, le=256)
+    chunks_per_document: int = Field(16, ge=1, le=256, description="Of as many tokens as the model reads at once.")
 
 
 class EngineSettings(_Group):
@@ -66,16 +70,20 @@ class CacheSettings(_Group):
 
 
 class AuthSettings(_Group):
-    """Authentication. This version has none, and says so rather than seem to check keys."""
+    """Who may use the service."""
 
-    enabled: bool = Field(False, description="Only false: keys are not there yet; keep the port private.")
+    enabled: bool = Field(False, description="Whether requests need one of the keys.")
+    keys: tuple[Annotated[SecretStr, Field(min_length=16, max_length=1024)], ...] = Field(
+        (), description='A JSON list: ["…"]. Make them long and random.'
+    )
 
-    @field_validator("enabled")
-    @classmethod
-    def _refuse_to_pretend(cls, enabled: bool) -> bool:
-        if enabled:
-            raise ValueError("this version checks no keys; set it to false and keep the port private")
-        return enabled
+    @model_validator(mode="after")
+    def _refuse_to_pretend(self) -> Self:
+        if self.enabled and not self.keys:
+            raise ValueError("auth is enabled and there is no key that could be right; set QRERANK_AUTH__KEYS")
+        if self.keys and not self.enabled:
+            raise ValueError("there are keys, but nobody asks for them; set QRERANK_AUTH__ENABLED=true")
+        return self
 
 
 class Settings(BaseSettings):
@@ -91,6 +99,13 @@ class Settings(BaseSettings):
         description="Prepared models, shared by data folders.",
     )
     model: str = Field("all-MiniLM-L6-v2", min_length=1, description="A sentence-transformers name or folder, or hash.")
+    models: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        (), description='Further models, a JSON list: ["…"]; a request\'s `model` chooses.'
+    )
+    aliases: dict[str, str] = Field(
+        {},
+        description='Other names, a JSON object: {"rerank-v3.5": "all-MiniLM-L6-v2:hybrid"}; the method is optional.',
+    )
     default_collection: CollectionName | None = Field(None, description="Searched when a request names none.")
     candidates: int = Field(100, ge=1, le=1000, description="Passages that a search retrieves and reranks.")
     encoder: EncoderSettings = EncoderSettings()
@@ -110,6 +125,19 @@ class Settings(BaseSettings):
                 if field not in cls.model_fields:
                     raise ValueError(f"{variable} is not a setting; known are {', '.join(sorted(cls.model_fields))}")
         return values
+
+    @model_validator(mode="after")
+    def _refuse_unknown_models(self) -> Self:
+        served = (self.model, *self.models)
+        if len(set(served)) < len(served):
+            raise ValueError(f"a model is named twice in {', '.join(served)}")
+        for alias, target in self.aliases.items():
+            name, _ = split_method(target)
+            if name not in served:
+                raise ValueError(
+                    f"the alias {alias!r} means {name!r}, which is not served; served are {', '.join(served)}"
+                )
+        return self
 
     @cached_property
     def collections_dir(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from app.engine import Engine
+from app.models import Models
 from app.reranker import Reranker
 from benchmarks.wire import run
 from retrieval.hash_encoder import HashEncoder
@@ -15,7 +16,7 @@ _WARM_UP = 200
 
 def handover() -> list[float]:
     """Microseconds of each of CALLS runs of work that does nothing, one after the other."""
-    return run(_handover(Engine(lambda: Reranker(HashEncoder()), threads=2, queue=64)))[_WARM_UP:]
+    return run(_handover(Engine(lambda: Models({"hash": Reranker(HashEncoder())}), threads=2, queue=64)))[_WARM_UP:]
 
 
 async def _handover(engine: Engine) -> list[float]:

@@ -5,6 +5,7 @@ import pytest
 
 from app.engine import Engine
 from app.errors import NotReady, Overloaded
+from app.models import Models
 from app.reranker import Reranker
 from app.settings import Settings
 from retrieval.errors import ModelError
@@ -12,8 +13,8 @@ from retrieval.hash_encoder import HashEncoder
 from tests.conftest import serving
 
 
-def load() -> Reranker:
-    return Reranker(HashEncoder())
+def load(encoder: type[HashEncoder] = HashEncoder) -> Models:
+    return Models({"hash": Reranker(encoder())})
 
 
 def test_it_is_ready_once_loaded_and_probed():
@@ -24,7 +25,7 @@ def test_it_is_ready_once_loaded_and_probed():
             await engine.run(lambda _: None)
         await engine.start()
         assert engine.state.phase == "ready"
-        assert await engine.run(lambda reranker: reranker.encoder.name) == "hash"
+        assert await engine.run(lambda models: models.default.encoder.name) == "hash"
         engine.close()
         with pytest.raises(NotReady, match="shutting down"):
             await engine.run(lambda _: None)
@@ -33,7 +34,7 @@ def test_it_is_ready_once_loaded_and_probed():
 
 
 def test_a_model_that_does_not_load_is_said_and_nothing_is_served():
-    def fail() -> Reranker:
+    def fail() -> Models:
         raise ModelError("the model is gone")
 
     async def story():
@@ -53,7 +54,7 @@ def test_a_model_that_ranks_nonsense_does_not_become_ready():
             return super().tokenize(["stock" if role == "query" else text for text in texts], role)
 
     async def story():
-        engine = Engine(lambda: Reranker(Backwards()), threads=1, queue=0)
+        engine = Engine(lambda: load(Backwards), threads=1, queue=0)
         with pytest.raises(NotReady, match="probe"):
             await engine.start()
         assert engine.state.phase == "failed"

@@ -9,7 +9,7 @@ BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
 
 def value(text: str, name: str) -> float:
-    return float(re.search(rf"^qrerank_{name} (\S+)$", text, re.MULTILINE)[1])
+    return float(re.search(rf'^qrerank_{name}(?:{{model="hash"}})? (\S+)$', text, re.MULTILINE)[1])
 
 
 def test_hits_and_misses_are_counted(client):

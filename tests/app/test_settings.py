@@ -22,6 +22,11 @@ def test_names_nest_with_two_underscores(monkeypatch, tmp_path):
         ("QRERANK_CIRCUIT__QUBITS", "5"),
         ("QRERANK_CIRCUIT__BANDWIDTH", "nan"),
         ("QRERANK_AUTH__ENABLED", "true"),
+        ("QRERANK_AUTH__KEYS", '["a-key-that-nobody-asks-for"]'),
+        ("QRERANK_MODELS", '["all-MiniLM-L6-v2"]'),
+        ("QRERANK_MODELS", '["hash", "hash"]'),
+        ("QRERANK_ALIASES", '{"rerank-v3.5": "nobody"}'),
+        ("QRERANK_ALIASES", '{"rerank-v3.5": "all-MiniLM-L6-v2:magic"}'),
         ("QRERANK_DEFAULT_COLLECTION", "../x"),
     ],
 )
@@ -34,3 +39,18 @@ def test_unknown_names_and_values_out_of_bounds_are_refused(monkeypatch, name, v
 def test_settings_do_not_change():
     with pytest.raises(ValidationError):
         Settings().candidates = 3
+
+
+def test_keys_models_and_aliases(monkeypatch):
+    monkeypatch.setenv("QRERANK_AUTH__ENABLED", "true")
+    monkeypatch.setenv("QRERANK_AUTH__KEYS", '["a-key-of-16-chars"]')
+    monkeypatch.setenv("QRERANK_MODELS", '["hash"]')
+    monkeypatch.setenv("QRERANK_ALIASES", '{"rerank-v3.5": "all-MiniLM-L6-v2:quantum", "tiny": "hash"}')
+    settings = Settings()
+    assert settings.models == ("hash",)
+    assert settings.aliases["tiny"] == "hash"
+    assert settings.auth.keys[0].get_secret_value() == "a-key-of-16-chars"
+    assert "a-key-of-16-chars" not in repr(settings)
+    monkeypatch.setenv("QRERANK_AUTH__KEYS", '["a-key-of-15-char"]'.replace("15-char", "15-ch"))
+    with pytest.raises(ValidationError, match="16"):
+        Settings()

@@ -1,0 +1,31 @@
+"""Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_SLASHES = re.compile(r"/{2,}")
+_DOUBLED = re.compile(r"^/v1(?=/v[12]/)")
+
+
+def canonical(path: str) -> str:
+    """The path that was meant; clients do not follow redirects reliably, so none is sent."""
+    path = _SLASHES.sub("/", path)
+    return _DOUBLED.sub("", path).rstrip("/") or "/"
+
+
+class CanonicalPathMiddleware:
+    """Routes every request by its canonical path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an ASGI application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] in {"http", "websocket"}:
+            path = canonical(scope["path"])
+            scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self._app(scope, receive, send)

@@ -1,0 +1,63 @@
+"""The errors that routes document, and the one seam through which errors leave."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from app.errors import Problem, problem_of, unforeseen
+from app.openapi import reference
+
+
+class ProblemResponse(BaseModel):
+    """Every error's body."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | list[dict[str, Any]] = Field(description="What is wrong and what to do; on 422 FastAPI's list of it.")
+    message: str = Field(description="The same as text.")
+    error: str
+    error_type: str
+    request_id: str
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/problem+json": {"schema": reference(ProblemResponse)}}}
+    for status, text in {
+        400: "The body is not JSON.",
+        401: "There is no key, or none that is known.",
+        404: "There is no such collection.",
+        413: "The body, or a count in it, is over a limit.",
+        422: "The JSON is not a request.",
+        503: "Not ready, or too busy; see Retry-After.",
+    }.items()
+}
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+async def foreseen(request: Request, error: Exception) -> Response:
+    """The response to an error of the table in `app.errors`, in the shape that the body's dialect wants."""
+    problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
+    dialect = getattr(request.state, "dialect", None)
+    return problem.response(detail_is_text=bool(dialect and dialect.detail_is_text))
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """The response to a route or method that does not exist."""
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
+    message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
+    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    return Problem(status, kind, message, _request_id(request)).response()
+
+
+async def any_error(request: Request, error: Exception) -> Response:
+    """The response to what nobody foresaw; the server logs the error itself."""
+    return unforeseen(error, _request_id(request)).response()

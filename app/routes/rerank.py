@@ -1,0 +1,89 @@
+"""Reranking, in every dialect and on every path where clients look for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.answer import Service, answer, check_limits, deadline_of
+from app.errors import InvalidRequest
+from app.models import Models
+from app.openapi import content, example, one_of, reference
+from app.routes.bodies import is_small, read_body
+from app.routes.disconnect import CLIENT_GONE, cancelled_with
+from app.routes.problems import PROBLEMS
+from app.wire.body import fields_of
+from app.wire.dialects import Dialect, dialect_of
+from app.wire.mixedbread import MixedbreadBody
+from app.wire.pinecone import PineconeBody
+from app.wire.request import RerankRequest
+from app.wire.responses import MixedbreadResponse, PineconeResponse, RerankResponse, TeiRank, VoyageResponse
+from app.wire.standard import StandardBody
+from app.wire.tei import TeiBody
+from app.wire.voyage import VoyageBody
+from retrieval.deadline import Cancelled
+
+router: APIRouter = APIRouter(tags=["rerank"])
+
+PATHS = ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking")
+
+
+async def rerank(request: Request) -> Response:
+    """Order documents by how well they answer a query, best first.
+
+    The body's dialect is told by what it holds, not by the path. Without `documents`, the candidates are the nearest
+    passages of a collection.
+    """
+    service: Service = request.app.state.service
+    dialect, asked = await read_request(request)
+    deadline = deadline_of(asked.deadline_ms, service.settings)
+
+    def work(models: Models) -> bytes:
+        outcome = answer(models, asked, deadline, service, request.state.request_id)
+        return orjson.dumps(dialect.respond(outcome))
+
+    async with cancelled_with(request, deadline):
+        try:
+            return Response(await request.app.state.engine.run(work), media_type="application/json")
+        except Cancelled:
+            return Response(status_code=CLIENT_GONE)
+
+
+async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:
+    """The body's dialect and what it asks for, within the limits. The dialect is kept for errors to come."""
+    limits = request.app.state.service.settings.limits
+    body = await read_body(request, limits.body_bytes)
+    dialect, asked = parse(request, body) if is_small(body) else await asyncio.to_thread(parse, request, body)
+    check_limits(asked, limits)
+    return dialect, asked
+
+
+def parse(request: Request, body: bytes) -> tuple[Dialect, RerankRequest]:
+    """A body as a request; MalformedBody or InvalidRequest."""
+    fields = fields_of(body)
+    if not isinstance(fields, Mapping):
+        raise InvalidRequest("the body must be a JSON object")
+    dialect = dialect_of(fields, request.url.path, request.headers)
+    request.state.dialect = dialect
+    return dialect, dialect.request(fields)
+
+
+_BODIES = (StandardBody, TeiBody, VoyageBody, MixedbreadBody, PineconeBody)
+_RESPONSES = (RerankResponse, VoyageResponse, MixedbreadResponse, PineconeResponse)
+MODELS: tuple[type[BaseModel], ...] = (*_BODIES, *_RESPONSES, TeiRank)  # that the description refers to
+_EXAMPLES = {body.__name__.removesuffix("Body").lower(): example(body) for body in _BODIES}
+_RANKED = {"oneOf": [*one_of(_RESPONSES)["oneOf"], {"type": "array", "items": reference(TeiRank)}]}
+
+for path in PATHS:
+    router.add_api_route(
+        path,
+        rerank,
+        methods=["POST"],
+        summary="Rerank documents",
+        responses=PROBLEMS | {200: {"description": "In the dialect of the body.", **content(_RANKED)}},
+        openapi_extra={"requestBody": {"required": True, **content(one_of(_BODIES), _EXAMPLES)}},
+    )

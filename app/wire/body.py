@@ -1,0 +1,86 @@
+"""What the bodies of all dialects share: field types, and validation whose messages say what to do."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from app.errors import InvalidRequest, MalformedBody
+from app.wire.request import Document, RerankRequest
+
+_SHOWN_ERRORS = 3
+_PLAINER = {  # than pydantic's own messages
+    "string_too_short": "must not be empty",
+    "too_short": "must hold at least one entry, or be left out",
+    "model_type": "the body must be a JSON object",
+    "missing": "is required",
+}
+
+
+def _check_documents(value: object) -> object:
+    """One plain message for the first bad document, where a union type would give two for each."""
+    for at, item in enumerate(value if isinstance(value, list) else ()):
+        if not isinstance(item, str | dict):
+            # pydantic reports ValueError as a validation error, TypeError not
+            raise ValueError(f"document {at} is neither text nor an object with a text in `text`")  # noqa: TRY004
+    return value
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _query_text(value: object) -> object:
+    """Some clients send the query as an object."""
+    return value.get("text", value) if isinstance(value, dict) else value
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Query = Annotated[Text, BeforeValidator(_query_text)]
+Documents = Annotated[list[Document], BeforeValidator(_check_documents), Field(min_length=1)]
+Texts = Annotated[list[str], Field(min_length=1)]
+Names = Annotated[list[str], BeforeValidator(_listed)]
+Phrases = Annotated[list[Text], BeforeValidator(_listed)]
+Count = Annotated[int, Field(ge=1)]
+Model = Annotated[Any, Field(None, description="In any form; echoed. It chooses among the models that are served.")]
+
+
+class Body(BaseModel):
+    """A request in one dialect. Optional fields may be null, unknown ones are ignored."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+    def to_request(self) -> RerankRequest:
+        """The same, as every dialect's is; InvalidRequest for a document without text."""
+        raise NotImplementedError
+
+
+B = TypeVar("B", bound=BaseModel)
+
+
+def fields_of(body: bytes) -> Any:
+    """A body's JSON; MalformedBody if it is none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise MalformedBody(f"the body is not JSON in UTF-8: {error.msg} at byte {error.pos}") from error
+
+
+def validate(model: type[B], fields: object) -> B:
+    """Fields as this model; InvalidRequest says what is wrong, without repeating what was sent."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise _explained(error) from error
+
+
+def _explained(error: ValidationError) -> InvalidRequest:
+    items = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = []
+    for item in items[:_SHOWN_ERRORS]:
+        where = ".".join(str(part) for part in item["loc"])
+        message = _PLAINER.get(item["type"], item["msg"].removeprefix("Value error, "))
+        lines.append(f"{where}: {message}" if where else message)
+    return InvalidRequest("; ".join(lines), items[0]["loc"])

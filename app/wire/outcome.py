@@ -1,0 +1,40 @@
+"""The one result that every dialect's response is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from app.scoring import Method
+from app.wire.request import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One document's place."""
+
+    index: int  # among the documents sent, or among those retrieved
+    score: float
+    document: Document | None = None  # None unless it is to be shown
+    text: str = ""  # what was ranked of it, where it is to be shown
+    rankers: Mapping[str, float | None] | None = None
+    spans: Sequence[Mapping[str, float]] | None = None  # start, end, score
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A request's answer, best row first."""
+
+    id: str
+    model: str  # as the client called it, or ours
+    method: Method
+    rows: Sequence[Row]
+    tokens: int  # that the encoder read for it, now or once
+    encoded: int  # documents scored by their states
+    degraded: Sequence[str]
+    timings_ms: Mapping[str, float]
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Tokens as OpenAI counts them; some client crashes without each."""
+        return {"prompt_tokens": self.tokens, "completion_tokens": 0, "total_tokens": self.tokens}

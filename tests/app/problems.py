@@ -1,0 +1,17 @@
+"""What every error response must be."""
+
+
+def problem(response, status: int, detail: str) -> None:
+    """The response is a problem of this status, whose detail holds this text, and that repeats no document."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    body = response.json()
+    assert body["status"] == status
+    listed = isinstance(body["detail"], list)
+    text = body["detail"][0]["msg"] if listed else body["detail"]
+    assert detail in text
+    assert text == body["message"] == body["error"]
+    assert body["error_type"]
+    assert not listed or status == 422
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert "secret" not in response.text

@@ -1,0 +1,61 @@
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.credentials import Keys, presented
+
+KEY = "a-long-enough-secret"
+
+
+def basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer  {KEY} "},
+        {"authorization": KEY},
+        {"x-api-key": KEY},
+        {"api-key": f" {KEY}"},
+        {"authorization": basic(f"user:{KEY}")},
+        {"authorization": basic(f"{KEY}:")},
+        {"authorization": basic(KEY)},
+        {"authorization": "Bearer another", "x-api-key": KEY},
+    ],
+)
+def test_a_key_is_found_wherever_clients_put_it(headers):
+    assert Keys(["first-secret", KEY]).know(presented(headers))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer "},
+        {"authorization": f"Digest {KEY}"},
+        {"authorization": "Basic !!!"},
+        {"authorization": "Basic /w=="},
+        {"authorization": basic(":")},
+        {"x-api-key": ""},
+        {"x-api-key": KEY + "x"},
+        {"x-api-key": KEY[:-1]},
+    ],
+)
+def test_nothing_else_is_a_key(headers):
+    assert not Keys([KEY]).know(presented(headers))
+    assert not Keys([]).know(presented(headers))
+
+
+@given(st.dictionaries(st.sampled_from(["authorization", "x-api-key", "api-key"]), st.text(max_size=40)))
+def test_any_headers_are_survived(headers):
+    assert not Keys([KEY * 3]).know(presented(headers))
+
+
+def test_keys_are_not_kept():
+    assert KEY not in str(vars(Keys([KEY])))

@@ -1,0 +1,50 @@
+"""The description: complete, and the committed one."""
+
+from pathlib import Path
+
+import pytest
+
+from app.main import create_app
+from app.openapi import render
+from app.routes.rerank import PATHS
+
+COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def description():
+    return create_app().openapi()
+
+
+def test_the_committed_description_is_the_applications(description):
+    assert COMMITTED.read_text(encoding="utf-8") == render(create_app()), "run `make openapi`"
+
+
+def references(node):
+    if isinstance(node, dict):
+        yield from ([node["$ref"]] if "$ref" in node else [])
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_reference_leads_somewhere(description):
+    names = {ref.removeprefix("#/components/schemas/") for ref in references(description)}
+    assert names <= set(description["components"]["schemas"])
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_dialect_is_documented_with_an_example_that_works(client, description, path):
+    post = description["paths"][path]["post"]
+    body = post["requestBody"]["content"]["application/json"]
+    assert len(body["schema"]["oneOf"]) == len(body["examples"]) == 5
+    assert set(post["responses"]) >= {"200", "400", "401", "404", "413", "422", "503"}
+    for example in body["examples"].values():
+        assert client.post(path, json=example["value"]).status_code == 200
+
+
+def test_the_page_that_shows_it_is_served(client, description):
+    assert client.get("/openapi.json").json() == description
+    assert client.get("/docs").status_code == 200
