@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 import pytest
@@ -60,13 +61,21 @@ def keyed_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+class Caller(NamedTuple):
+    """Whom a client calls, with which key, and whether it is let in."""
+
+    name: str
+    url: str
+    key: str | None
+    let_in: bool
+
+
 @pytest.fixture(params=["without keys", "right key", "wrong key"])
-def caller(request: pytest.FixtureRequest) -> tuple[str, str | None, bool]:
-    """A server's address, the key that its caller gives, and whether it is let in."""
+def caller(request: pytest.FixtureRequest) -> Caller:
     if request.param == "without keys":
-        return request.getfixturevalue("open_server"), None, True
+        return Caller(request.param, request.getfixturevalue("open_server"), None, True)
     right = request.param == "right key"
-    return request.getfixturevalue("keyed_server"), KEY if right else "not-" + KEY, right
+    return Caller(request.param, request.getfixturevalue("keyed_server"), KEY if right else "not-" + KEY, right)
 
 
 @pytest.fixture
