@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from app.candidates import Candidates, FoundPassages, SentDocuments
 from app.pace import Pace
+from app.parts import parts
 from app.scoring import METHODS, Fusion, Method, Scorer, by_prescore
 from app.stopwatch import Stopwatch
 from app.turns import Turns
@@ -30,9 +31,9 @@ from retrieval.encoding import Encoded
 from retrieval.fusion import ranking
 from retrieval.lexical import bm25, tokenize
 from retrieval.state_source import StateSource
+from retrieval.windows import USUAL, Reading
 
-_BATCH = 100  # documents whose token states are held and scored at once
-_FIRST_STOPS = (8, 24, 56)  # so many of the first batch are scored before the rest, where progress is reported
+_FOR_TOKENISING = 0.25  # of the time left, at most, before the pre-score
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Ranking:
     order: NDArray[np.int64]  # (n,) positions, best first
     scores: NDArray[np.float64]  # (n,) in input order, in [0, 1]
     rankers: Mapping[str, NDArray[np.float64]]  # (n,) each, in input order; NaN for a document that was not encoded
-    encoded: int  # documents scored by their states; the rest stand below them in pre-score order
-    cut: bool  # whether the deadline left documents without states
+    encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
+    cut: bool  # whether the deadline left documents, or chunks of them, unread
     tokens: int  # that the encoder read or once read for these states, the query's among them
     timings_ms: Mapping[str, float]
 
@@ -69,6 +70,7 @@ class _Work:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
         if not all(text.strip() for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
+        self.terms = tokenize(self.query)
 
 
 class Reranker:
@@ -109,12 +111,14 @@ class Reranker:
         exclude: Sequence[str] = (),
         encode_limit: int | None = None,
         deadline: Deadline | None = None,
+        reading: Reading = USUAL,
         report: Callable[[Ranking], None] | None = None,
     ) -> Ranking:
-        """Rank n ≥ 1 documents for a query.
+        """Rank n ≥ 1 documents for a query; one that is too long for the encoder scores as the best of its chunks.
 
         exclude: what the answer must not be about. encode_limit: score only so many documents by their states, the most
         promising by BM25; the rest are ranked below them. deadline: the same, as many as there is time for.
+        reading: what is read of each; no ranker knows the rest.
         report: called in this thread with each ranking on the way to the last, the pre-score's first; the last is the
         same, to the last bit, as it is without. What it raises ends the work.
         ValueError for an empty query, no documents, or an unknown method; Cancelled when the deadline is cancelled.
@@ -123,8 +127,9 @@ class Reranker:
             raise ValueError("there are no documents to rank")
         work = _Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
         with self._processor(work), work.watch("prescore"):
-            candidates = SentDocuments(documents, self.source)
-            lexical = bm25(tokenize(query), candidates.terms)
+            until = work.deadline.share(_FOR_TOKENISING)
+            candidates = SentDocuments(documents, self.source, reading, until)
+            lexical = bm25(work.terms, candidates.terms)
         self._begin(work, lexical)
         return self._rank(work, self._ask(work, work.deadline.at), candidates, lexical)
 
@@ -148,7 +153,7 @@ class Reranker:
             positions, _ = collection.search(question.pooled[0], candidates)
             found = FoundPassages(positions, collection)
         with self._processor(work), work.watch("prescore"):
-            lexical = bm25(tokenize(query), found.terms)
+            lexical = bm25(work.terms, found.terms)
         self._begin(work, lexical)
         return positions, self._rank(work, question, found, lexical)
 
@@ -156,13 +161,13 @@ class Reranker:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
         forgetful = StateSource(self.encoder)
-        documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(_BATCH)]
+        documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(100)]
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
             work = _Work("word number", "hybrid")
             question = forgetful.ask([work.query], math.inf, work.deadline)
             found = SentDocuments(documents, forgetful)
-            self._rank(work, question, found, bm25(tokenize(work.query), found.terms))
+            self._rank(work, question, found, bm25(work.terms, found.terms))
 
     @contextmanager
     def _processor(self, work: _Work) -> Iterator[None]:
@@ -190,37 +195,22 @@ class Reranker:
             return _ranking(work, by_prescore(lexical), {"lexical": lexical})
         work.asked = int(question.lengths.sum())
         scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch, self._turns)
-        for more in self._read(work, scorer, candidates, promising):
-            if more and work.report:
+        told = work.report is not None
+        for part in parts(candidates, promising, work.terms, work.deadline, self._pace, work.watch, small=told):
+            work.cut = part.unread
+            if not len(part.chunks):
+                continue
+            with self._processor(work):
+                # Put together only now: requests that wait for a processor hold no copies.
+                with work.watch("join"):
+                    states = candidates.states(part.chunks)
+                scorer.put(part.number, part.owners, states)
+            if part.more and work.report:
                 work.report(self._scored(work, scorer, candidates, lexical))
         last = self._scored(work, scorer, candidates, lexical)
-        if not work.report:  # what reports cost is not what scoring does
-            self._pace.learn(work.watch.ms, last.encoded)
+        if not told:  # what reports cost is not what scoring does
+            self._pace.learn(work.watch.ms, scorer.texts)
         return last
-
-    def _read(
-        self, work: _Work, scorer: Scorer, candidates: Candidates, promising: NDArray[np.int64]
-    ) -> Iterator[bool]:
-        """Encode and score the promising part by part, so that memory does not grow with their number.
-
-        After each part: whether there are more to come.
-        """
-        for start in range(0, len(promising), _BATCH):
-            batch, later = promising[start : start + _BATCH], promising[start + _BATCH :]
-            cut, first = work.cut, _FIRST_STOPS if work.report and start == 0 else ()
-            for stop in (*(stop for stop in first if stop < len(batch)), len(batch)):
-                with work.watch("encode"):
-                    to_score = start + len(batch) + int(np.count_nonzero(candidates.ready[later]))
-                    until = self._pace.encode_until(work.deadline, to_score)
-                    there = candidates.encode(batch[:stop], until, work.deadline)
-                work.cut = cut or len(there) < stop
-                if len(there):
-                    with self._processor(work):
-                        # Put together only now: requests that wait for a processor hold no copies.
-                        with work.watch("join"):
-                            states = candidates.states(there)
-                        scorer.put(start, there, states)
-                yield start + stop < len(promising)
 
     def _scored(self, work: _Work, scorer: Scorer, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
         """The ranking by what was read so far."""

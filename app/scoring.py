@@ -98,6 +98,11 @@ class Scorer:
         return len(np.unique(np.concatenate([part.owners for part in self._parts.values()]))) if self._parts else 0
 
     @property
+    def texts(self) -> int:
+        """Texts that were put."""
+        return sum(len(part.owners) for part in self._parts.values())
+
+    @property
     def tokens(self) -> int:
         """Tokens that the encoder read or once read for what was put."""
         return sum(part.tokens for part in self._parts.values())

@@ -25,6 +25,11 @@ class Deadline:
         """Due so long from now."""
         return Deadline(time.monotonic() + seconds)
 
+    def share(self, part: float) -> float:
+        """When this part of the time from now to the deadline will be over, as `time.monotonic()`."""
+        now = time.monotonic()
+        return now + part * (self.at - now)
+
     def cancel(self) -> None:
         """Call the work off: what is not started never will be."""
         self.cancelled = True

@@ -58,6 +58,14 @@ class Encoder(Protocol):
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """N ≥ 0 texts as the model reads them."""
 
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Where the content tokens of n ≥ 0 documents lie, however long those are.
+
+        (t, 2) int64 each: the code points [start, end) of the text that the tokens were read from, in their order, the
+        first of them those that `tokenize` gives. Tokens of a prompt lie nowhere in the text, at [0, 0), and a text
+        that has no token of its own has no rows beside them.
+        """
+
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
         """The states of b ≥ 1 texts of one padded length, from one pass. May be called from `streams` threads."""
 

@@ -40,9 +40,14 @@ class HashEncoder:
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both read alike
         """The words of n texts; a text without words is one token, the empty word."""
-        words = [_WORD.findall(text.lower())[: self.max_tokens] or [""] for text in texts]
-        ids = [np.array([_word_id(word) for word in text], dtype=np.int64) for text in words]
+        words = [_WORD.findall(text)[: self.max_tokens] or [""] for text in texts]
+        ids = [np.array([_word_id(word.lower()) for word in text], dtype=np.int64) for text in words]
         return [Tokens(row, np.ones(row.size, dtype=bool), row.size) for row in ids]
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Where the words of n texts lie, (t, 2) each."""
+        spans = [[match.span() for match in _WORD.finditer(text)] for text in texts]
+        return [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in spans]
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
         """The states of b ≥ 0 texts."""

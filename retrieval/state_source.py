@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
-from retrieval.encoder import Encoder, Role
+from retrieval.encoder import Encoder, Role, Tokens
 from retrieval.encoding import Encoded, join
 from retrieval.lexical import tokenize
 from retrieval.shared_encoder import SharedEncoder
 from retrieval.state_cache import StateCache
 from retrieval.text_state import StateKeys, TextState
+from retrieval.windows import Cuts, Reading, Windows
 
 if TYPE_CHECKING:
     from retrieval.redis_states import RedisStates
+
+
+_LONG = 8  # code points a token, and more: a text of so many is not worth a try whether the encoder reads it whole
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is known of a document that is about to be read."""
+
+    cuts: Cuts
+    state: TextState | None = None  # of the whole text
+    read: Tokens | None = None  # the whole text as the encoder reads it
 
 
 class StateSource:
@@ -27,10 +43,30 @@ class StateSource:
         self.cache = cache or StateCache(0)
         self.replicas = replicas
         self._keys = StateKeys(encoder.digest, encoder.arithmetic)
+        self.windows = Windows(encoder, partial(self._keys, "document"))
 
     def known(self, texts: Iterable[str], role: Role = "document") -> list[TextState | None]:
         """What is remembered here of n texts."""
         return self.cache.get([self._keys(role, text) for text in texts])
+
+    def is_whole(self, state: TextState) -> bool:
+        """Whether it is surely the state of all its text: the encoder may have cut one off that fills it."""
+        return int(state.encoded.lengths[0]) < self.encoder.max_tokens
+
+    def open(self, texts: Sequence[str], reading: Reading, until: float) -> list[Opened | None]:
+        """Where n documents are cut that are not known here as a whole; None for each that it was too late to look at.
+
+        One that turns up as a whole brings along its state, or itself as the encoder reads it; this costs what reading
+        it would have cost. until: `time.monotonic()` seconds; half of the time until then may pass in cutting.
+        """
+        opened = {at: Opened(cuts) for at, cuts in enumerate(self.windows.remembered(texts, reading)) if cuts}
+        now = time.monotonic()
+        if now < until and len(opened) < len(texts):
+            opened |= self._whole({at: text for at, text in enumerate(texts) if at not in opened})
+            long = [at for at in range(len(texts)) if at not in opened]
+            cuts = self.windows.cuts([texts[at] for at in long], reading, (now + until) / 2)
+            opened |= {at: Opened(of) for at, of in zip(long, cuts, strict=True) if of}
+        return [opened.get(at) for at in range(len(texts))]
 
     def find(
         self,
@@ -39,19 +75,23 @@ class StateSource:
         until: float,
         deadline: Deadline,
         role: Role = "document",
+        read: Sequence[Tokens | None] = (),
     ) -> list[TextState | None]:
         """The states of n texts that are not known here, the first most urgently; None for what `until` cut off.
 
-        terms: their lexical ones, to be remembered with the states. until: `time.monotonic()` seconds.
+        terms: their lexical ones, to be remembered with the states. until: `time.monotonic()` seconds. read: those as
+        the encoder reads them that `open` gave in that form; empty for none of all.
         Raises Cancelled, or EncodingError for a text without a usable vector.
         """
         keys = [self._keys(role, text) for text in texts]
-        found = self.replicas.get(keys) if self.replicas else [None] * len(keys)
-        missing = [at for at, state in enumerate(found) if state is None]
-        fresh = {keys[at]: state for at, state in enumerate(found) if state is not None}
+        tokens = {at: of for at, of in enumerate(read) if of is not None}
+        fresh = self._shared([key for at, key in enumerate(keys) if at not in tokens])
+        missing = [at for at, key in enumerate(keys) if key not in fresh]
+        unread = [at for at in missing if at not in tokens]
         if missing:
-            read = self.encoder.tokenize([texts[at] for at in missing], role)
-            encoded = self.shared_encoder.encode([keys[at] for at in missing], read, until, deadline)
+            tokens |= zip(unread, self.encoder.tokenize([texts[at] for at in unread], role), strict=True)
+            wanted = [tokens[at] for at in missing]
+            encoded = self.shared_encoder.encode([keys[at] for at in missing], wanted, until, deadline)
             made = {
                 keys[at]: TextState(states, " ".join(terms[at]))
                 for at, states in zip(missing, encoded, strict=True)
@@ -59,9 +99,32 @@ class StateSource:
             }
             if self.replicas:
                 self.replicas.put(made)
+            self.cache.put(made)
             fresh |= made
-        self.cache.put(fresh)
         return [fresh.get(key) for key in keys]
+
+    def _whole(self, texts: Mapping[int, str]) -> dict[int, Opened]:
+        """Those of the texts, by any number, that are whole to the encoder."""
+        keys = {at: self._keys("document", text) for at, text in texts.items()}
+        states = self._shared(list(keys.values()))
+        found = {
+            at: Opened((0, len(texts[at])), state=states[key])
+            for at, key in keys.items()
+            if key in states and self.is_whole(states[key])
+        }
+        short = [at for at, text in texts.items() if at not in found and len(text) <= _LONG * self.windows.size]
+        for at, read in zip(short, self.encoder.tokenize([texts[at] for at in short]), strict=True):
+            if read.ids.size < self.encoder.max_tokens:
+                found[at] = Opened((0, len(texts[at])), read=read)
+        return found
+
+    def _shared(self, keys: Sequence[bytes]) -> dict[bytes, TextState]:
+        """What replicas remember of these keys; from now on this one does, too."""
+        if not (self.replicas and keys):
+            return {}
+        found = {key: state for key, state in zip(keys, self.replicas.get(keys), strict=True) if state is not None}
+        self.cache.put(found)
+        return found
 
     def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded:
         """The states of a query's n ≥ 1 texts; of none at all unless all are there by `until`."""

@@ -52,6 +52,8 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(spec.max_tokens)
         self._spec, self._tokenizer, self._forward = spec, tokenizer, forward
+        self._unlimited = Tokenizer.from_str(tokenizer.to_str())  # a copy: truncation is a tokenizer's state
+        self._unlimited.no_truncation()
         self.arithmetic, self.streams = arithmetic, streams
         self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
 
@@ -79,6 +81,14 @@ class TextEncoder:
         return [
             self._tokens(np.array(e.ids, dtype=np.int64), np.array(e.special_tokens_mask, dtype=bool))
             for e in self._tokenizer.encode_batch([prompt + text for text in texts])
+        ]
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Where the content tokens of n documents lie, (t, 2) each; see `Encoder`."""
+        prompt = self._spec.prompts.get("document", "")
+        return [
+            np.maximum(_pairs(e.offsets)[~np.array(e.special_tokens_mask, dtype=bool)] - len(prompt), 0)
+            for e in self._unlimited.encode_batch([prompt + text for text in texts])
         ]
 
     def _tokens(self, ids: NDArray[np.int64], special: NDArray[np.bool_]) -> Tokens:
@@ -113,3 +123,7 @@ class TextEncoder:
         none = np.zeros(0, dtype=np.int64)
         pooled = np.zeros((0, self._spec.pooled_dimension), dtype=np.float32)
         return Encoded(pooled, np.zeros((0, self._spec.token_dimension), dtype=np.int8), np.zeros(1, np.int64), none)
+
+
+def _pairs(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:
+    return np.array(offsets, dtype=np.int64).reshape(-1, 2)

@@ -21,6 +21,7 @@ from retrieval.lexical import bm25, tokenize
 from retrieval.passage import Passage
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
+from retrieval.windows import USUAL, Reading, Windows, cut_up
 
 QUERY = "which bird sings at night"
 BIRDS = [
@@ -307,26 +308,41 @@ def test_warming_up_leaves_nothing_behind():
     assert reranker._pace.cost > 0
 
 
+class Short(HashEncoder):
+    """Reads eight words at once, and counts the texts that it tokenises."""
+
+    max_tokens = 8
+
+    def __init__(self) -> None:
+        self.tokenised: list[str] = []
+
+    def tokenize(self, texts, role="document"):
+        self.tokenised += texts
+        return super().tokenize(texts, role)
+
+
+LONG_TEXTS = st.lists(WORDS, max_size=40).map(" ".join)
+
+
 @pytest.mark.parametrize("states", [feature_map(), feature_map("entangled", 2)], ids=["angle", "entangled"])
 @given(
-    documents=st.lists(TEXTS, min_size=1, max_size=130),
+    documents=st.lists(TEXTS | LONG_TEXTS, min_size=1, max_size=130),
     method=st.sampled_from(METHODS),
     exclude=st.sampled_from([(), ("lamp",)]),
     stops=st.sets(st.integers(1, 99)).map(lambda stops: tuple(sorted(stops))),
 )
 def test_whatever_is_reported_on_the_way_the_last_ranking_is_the_same(states, documents, method, exclude, stops):
-    reranker, seen = Reranker(HashEncoder(), states), []
+    reranker, seen = Reranker(Short(), states), []
     quiet = reranker.rerank(QUERY, documents, method=method, exclude=exclude)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.reranker._FIRST_STOPS", stops)
+        patch.setattr("app.parts._FIRST_STOPS", stops)
         told = reranker.rerank(QUERY, documents, method=method, exclude=exclude, report=seen.append)
     same(told, quiet)
     assert (told.encoded, told.tokens, told.cut) == (quiet.encoded, quiet.tokens, quiet.cut)
     first, *refined = seen
     assert (first.encoded, first.tokens, list(first.rankers)) == (0, 0, ["lexical"])
     np.testing.assert_array_equal(first.order, np.argsort(-told.rankers["lexical"], kind="stable"))
-    stops = [*(stop for stop in stops if stop < len(documents)), *range(100, len(documents), 100)]
-    assert [ranking.encoded for ranking in refined] == stops
+    assert [ranking.tokens for ranking in refined] == sorted({ranking.tokens for ranking in refined} - {told.tokens})
     assert not any(ranking.cut for ranking in seen)
 
 
@@ -336,6 +352,8 @@ def test_the_real_model_ranks_the_same_with_and_without_reports(real_encoder, me
     told = Reranker(real_encoder).rerank(QUERY, documents, method=method, report=seen.append)
     same(told, Reranker(real_encoder).rerank(QUERY, documents, method=method))
     assert [ranking.encoded for ranking in seen] == [0, 8, 24, 56, 100]
+    tokens = [ranking.tokens for ranking in seen]
+    assert tokens == sorted(set(tokens))
     spent = [sum(ranking.timings_ms.values()) for ranking in (*seen, told)]
     assert spent == sorted(set(spent))  # each has its own
 
@@ -385,3 +403,93 @@ def test_rerankers_may_share_their_processors():
         turns._free.release()
         assert all(future.result(5).encoded == len(BIRDS) for future in waiting)
         turns._free.acquire()
+
+
+def cut(text: str, encoder=None, reading=USUAL) -> list[str]:
+    (cuts,) = Windows(encoder or Short(), str.encode).cuts([text], reading)
+    return cut_up(text, cuts)
+
+
+@given(
+    documents=st.lists(LONG_TEXTS, min_size=1, max_size=12),
+    method=st.sampled_from(METHODS),
+    exclude=st.sampled_from([(), ("lamp",)]),
+    reading=st.builds(Reading, st.none() | st.integers(1, 40), st.integers(1, 6)),
+)
+def test_a_long_document_scores_as_the_best_of_its_chunks(documents, method, exclude, reading):
+    chunks = [cut(document, reading=reading) for document in documents]
+    whole = Reranker(Short()).rerank(QUERY, documents, method=method, exclude=exclude, reading=reading)
+    each = Reranker(Short()).rerank(QUERY, [text for texts in chunks for text in texts], method=method, exclude=exclude)
+    ends = np.cumsum([len(texts) for texts in chunks])
+    for name in whole.rankers.keys() - {"lexical"}:
+        best = [part.max() for part in np.split(each.rankers[name], ends[:-1])]
+        np.testing.assert_allclose(whole.rankers[name], best, atol=1e-6)
+    read = [tokenize("".join(texts)) for texts in chunks]
+    np.testing.assert_array_equal(whole.rankers["lexical"], bm25(tokenize(QUERY), read))
+    assert (whole.encoded, whole.tokens, whole.cut) == (len(documents), each.tokens, False)
+
+
+def test_a_document_is_placed_where_its_best_chunk_would_be(reranker):
+    filler = "stone cloud lamp market " * 150  # as many words as the encoder reads, and more
+    documents = [filler, filler + "the nightingale is a bird that sings at night", "an owl hunts", filler]
+    assert len(cut(documents[1], HashEncoder())) == 2
+    for method in METHODS:
+        ranking = reranker.rerank(QUERY, documents, method=method)
+        assert ranking.order[0] == 1
+        assert ranking.scores[0] == ranking.scores[3]
+
+
+@pytest.mark.parametrize("reading", [Reading(10), Reading(max_chunks=2), Reading(20, 3)])
+def test_what_lies_beyond_what_is_read_is_ignored_by_all_rankers(method, reading):
+    start = " ".join(f"dusk{i}" for i in range(24))
+    texts = [f"{start} {end}" for end in ("owl " * 50, "market prices", "bird sings night")] + ["owl", start]
+    ranking = Reranker(Short()).rerank(QUERY, texts, method=method, reading=reading)
+    for values in (ranking.scores, *ranking.rankers.values()):
+        np.testing.assert_array_equal(values[[1, 2]], values[0])
+
+
+def test_long_documents_give_the_same_bytes_cold_and_warm_and_are_tokenised_once(method):
+    encoder = Short()
+    reranker = Reranker(StateSource(encoder, StateCache(2**22)))
+    documents = [f"owl{i} " * (1 + i) for i in range(40)] + ["owl " * 8]
+    cold = reranker.rerank(QUERY, documents, method=method)
+    short = [text for text in encoder.tokenised if text in documents[:7]]
+    assert sorted(short) == sorted(documents[:7])
+    tokenised, encoded = len(encoder.tokenised), reranker.source.shared_encoder.counts().texts
+    warm = reranker.rerank(QUERY, documents, method=method)
+    same(cold, warm)
+    assert warm.tokens == cold.tokens
+    assert (len(encoder.tokenised), reranker.source.shared_encoder.counts().texts) == (tokenised, encoded)
+    fresh = Reranker(Short())
+    fresh.rerank("owl", documents[::3], method=method)
+    same(fresh.rerank(QUERY, documents, method=method), cold)
+
+
+def test_a_deadline_has_each_document_read_where_it_promises_most():
+    class Slow(Short):
+        def forward(self, batch):
+            time.sleep(0.01 * len(batch))
+            return super().forward(batch)
+
+    filler = [" ".join(f"dusk{at}" for at in range(24 * i, 24 * i + 24)) for i in range(20)]
+    documents = [f"{text} bird sings {text}s" for text in filler]
+    reranker = Reranker(StateSource(Slow(), StateCache(2**22)))
+    reranker.rerank(QUERY, ["owl"])  # learns what a token costs
+    ranking = reranker.rerank(QUERY, documents, method="quantum", deadline=Deadline.after(1.0))
+    assert (ranking.cut, ranking.encoded) == (True, 20)
+    whole = Reranker(Short()).rerank(QUERY, documents, method="quantum")
+    assert ranking.tokens < whole.tokens
+    np.testing.assert_allclose(ranking.scores, whole.scores, atol=1e-6)
+
+
+def test_many_chunks_are_held_a_hundred_at_a_time(monkeypatch):
+    held = []
+    monkeypatch.setattr(Scorer, "put", lambda self, part, owners, states, put=Scorer.put: (
+        held.append(len(states)), put(self, part, owners, states)
+    ))  # fmt: skip
+    documents = [f"owl{i} " * 60 for i in range(40)]
+    ranking = Reranker(Short()).rerank("owl", documents, reading=Reading(max_chunks=8))
+    assert (ranking.encoded, ranking.cut) == (40, False)
+    assert held == [100, 100, 100, 20]
+    limited = Reranker(Short()).rerank("owl", documents, encode_limit=3)
+    assert (limited.encoded, limited.cut, held[4:]) == (3, False, [24])

@@ -1,12 +1,17 @@
 """One suite for every encoder, and what is particular to the transformer one."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from retrieval.encoder import PAD_TOKENS, Encoder, pass_shapes, pass_size, passes
 from retrieval.hash_encoder import HashEncoder
+from retrieval.text_encoder import TextEncoder
+from retrieval.windows import Windows
 
 TEXTS = ["the nightingale sings after dusk", "an owl", "stock prices fell sharply on Monday, said the bank", "an owl"]
 
@@ -77,6 +82,38 @@ def test_passes_of_tokens_are_what_encode_gives(encoder):
     for at, text in enumerate(read):
         np.testing.assert_array_equal(encoder.forward([text]).tokens, whole.take([at]).tokens)
     assert len(read[0].ids) == whole.lengths[0] <= read[0].padded
+
+
+def test_spans_say_where_the_tokens_lie(encoder):
+    text = "The owl  sings, söftly"
+    (spans,) = encoder.token_spans([text])
+    found = [text[start:end] for start, end in spans]
+    assert [word for word in found if word != ","] == ["The", "owl", "sings", "söftly"]
+    assert spans.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "🦉 İstanbul e\u0301a", "ﷺ" * 50, "你好世界。再见", "a" * 10_000, "x-y_z " * 500]
+)
+def test_there_is_a_span_for_each_content_token_however_long_the_text(encoder, text):
+    (read,), (spans,) = encoder.tokenize([text]), encoder.token_spans([text])
+    assert spans.shape == (len(spans), 2)
+    assert (spans[:, 0] < spans[:, 1]).all()
+    assert (np.diff(spans, axis=0) >= 0).all()
+    assert not spans.size or spans.max() <= len(text)
+    if len(read.ids) < encoder.max_tokens:
+        assert len(spans) == read.content.sum() or len(spans) == 0
+    else:
+        assert len(spans) > encoder.max_tokens - 10
+
+
+def test_spans_leave_the_prompt_out(real_encoder):
+    spec = dataclasses.replace(real_encoder._spec, prompts={"document": "passage: ", "query": "query: "})
+    prompted = TextEncoder(spec, Tokenizer.from_str(real_encoder._tokenizer.to_str()), real_encoder._forward, "test")
+    (read,), (spans,) = prompted.tokenize(["an owl"]), prompted.token_spans(["an owl"])
+    assert spans.tolist() == [[0, 0], [0, 0], [0, 2], [3, 6]]  # "passage", ":", "an", "owl"
+    assert len(spans) == read.content.sum()
+    assert Windows(prompted, str.encode).size == 256 - 4
 
 
 @given(st.lists(st.integers(1, 20).map(lambda n: n * 16), max_size=60), st.integers(1, 1000))

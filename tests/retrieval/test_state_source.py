@@ -7,6 +7,7 @@ from retrieval.lexical import tokenize
 from retrieval.redis_states import RedisStates
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
+from retrieval.windows import USUAL
 from tests.redis_server import RedisServer
 
 TEXTS = ["the owl sings", "", "dusk lamp"]
@@ -68,6 +69,54 @@ def test_a_query_that_is_not_there_in_time_is_none_at_all():
     assert len(source.ask(["owl", "dusk"], 0.0, Deadline())) == 0
 
 
+class Short(HashEncoder):
+    """Reads eight words at once, and remembers what it was given to tokenise."""
+
+    max_tokens = 8
+
+    def __init__(self) -> None:
+        self.tokenised: list[str] = []
+
+    def tokenize(self, texts, role="document"):
+        self.tokenised += texts
+        return super().tokenize(texts, role)
+
+
+def words(count: int) -> str:
+    return " ".join(f"word{i}" for i in range(count))
+
+
+def test_opening_reads_what_is_short_and_cuts_what_is_long():
+    encoder = Short()
+    source, texts = StateSource(encoder), [words(7), words(8), words(9), words(100), ""]
+    encoder.tokenised = [] if source.windows.size == 8 else ["?"]
+    short, full, long, longer, blank = source.open(texts, USUAL, NEVER)
+    assert (short.cuts, short.state, len(short.read.ids)) == ((0, len(texts[0])), None, 7)
+    assert (full.cuts, full.read) == ((0, len(texts[1])), None)  # it might have been cut off, and was not
+    assert (len(long.cuts), len(longer.cuts)) == (3, 14)
+    assert (blank.cuts, len(blank.read.ids)) == ((0, 0), 1)
+    assert encoder.tokenised == [texts[0], texts[1], texts[2], ""]  # not what is clearly too long
+    found = source.find([texts[0], texts[1]], [["word"], []], NEVER, Deadline(), read=[short.read, full.read])
+    np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([texts[0]]).tokens)
+    assert encoder.tokenised[4:] == [texts[1]]
+    encoder.tokenised.clear()
+    again = source.open(texts[1:4], USUAL, NEVER)
+    assert [opened.cuts for opened in again] == [full.cuts, long.cuts, longer.cuts]
+    assert encoder.tokenised == []
+
+
+def test_a_state_is_whole_unless_it_fills_the_encoder():
+    source = StateSource(Short(), StateCache(BIG))
+    assert [source.is_whole(state) for state in find(source, [words(n) for n in (1, 7, 8, 9)])] == [1, 1, 0, 0]
+
+
+def test_nothing_is_opened_too_late_but_what_is_remembered():
+    source = StateSource(Short())
+    source.open([words(20)], USUAL, NEVER)
+    late = source.open(["owl", words(20), words(30)], USUAL, 0.0)
+    assert [opened is None for opened in late] == [True, False, True]
+
+
 @pytest.fixture
 def shared():
     with RedisServer() as server:
@@ -87,6 +136,7 @@ def test_replicas_share_what_one_encoded(shared):
     assert other.replicas.counts().hits == 3
     np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([TEXTS[0]]).tokens)
     assert other.known(TEXTS)[0] is found[0]
+    assert other.open(TEXTS, USUAL, NEVER)[0].state is not None
     shared.kill()
     fresh = find(other, ["another text"])
     assert fresh[0] is not None
