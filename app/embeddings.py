@@ -1,0 +1,69 @@
+"""Texts as vectors. Runs in a worker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import InvalidRequest, TooLarge
+from app.reranker import Reranker
+from app.settings import LimitSettings
+from retrieval.deadline import Deadline
+from retrieval.encoder import Encoder, Role
+from retrieval.lexical import tokenize
+from retrieval.state_source import StateSource
+
+_PART = 100  # texts whose token states, which come with the vectors, are held at once
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Of n texts."""
+
+    vectors: NDArray[np.float32]  # (n, P) unit rows
+    tokens: int  # that the encoder read for them, now or once
+
+
+def check_count(texts: Sequence[str], limits: LimitSettings) -> None:
+    """TooLarge for more texts than the limit, naming both numbers."""
+    if len(texts) > limits.documents:
+        raise TooLarge(f"{len(texts)} texts were sent and at most {limits.documents} are taken; send them in parts")
+
+
+def check_dimensions(asked: int | None, encoder: Encoder) -> None:
+    """InvalidRequest unless the model's vectors are so long, or no length is asked for."""
+    own = encoder.encode([]).pooled.shape[1]
+    if asked not in {None, own}:
+        raise InvalidRequest(
+            f"dimensions: {encoder.name} gives vectors of {own}, which are not shortened; send {own}, or leave it out",
+            ("dimensions",),
+        )
+
+
+def embed(
+    reranker: Reranker, texts: Sequence[str], role: Role = "document", deadline: Deadline | None = None
+) -> Embeddings:
+    """The pooled vectors of n ≥ 1 texts, the same that `Reranker.rerank` compares.
+
+    A text longer than the model reads is cut, an empty one stood for by the tokens that stand around every text.
+    EncodingError for a text without a usable vector; Cancelled when the deadline, which otherwise plays no part, is.
+    """
+    parts = [
+        _part(reranker.source, texts[at : at + _PART], role, deadline or Deadline())
+        for at in range(0, len(texts), _PART)
+    ]
+    return Embeddings(np.concatenate([part.vectors for part in parts]), sum(part.tokens for part in parts))
+
+
+def _part(source: StateSource, texts: Sequence[str], role: Role, deadline: Deadline) -> Embeddings:
+    deadline.check()
+    known = source.known(texts, role)
+    missing = [text for text, state in zip(texts, known, strict=True) if state is None]
+    found = iter(source.find(missing, [tokenize(text) for text in missing], math.inf, deadline, role))
+    states = [(state or next(found)) for state in known]
+    encoded = [state.encoded for state in states if state is not None]  # all of them: there was time without end
+    return Embeddings(np.concatenate([one.pooled for one in encoded]), sum(int(one.lengths.sum()) for one in encoded))

@@ -1,0 +1,108 @@
+"""How well texts answer others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.answer import DEFAULT_METHOD
+from app.models import Models
+from app.openapi import content, example, reference
+from app.routes.bodies import read_fields
+from app.routes.problems import PROBLEMS
+from app.routes.work import worked
+from app.similarity import check_counts, circuit_of, compare
+from app.wire.body import validate
+from app.wire.similarity import BatchSimilarityBody, SimilarityBody, respond, respond_to_batch
+from app.wire.similarity_responses import BatchSimilarityResponse, SimilarityResponse
+from retrieval.deadline import Deadline
+from retrieval.windows import Reading
+
+Route = Callable[[Request], Awaitable[Response]]
+
+router = APIRouter(tags=["similarity"])
+
+
+async def similarity(request: Request) -> Response:
+    """How well one text answers another, by each method, in [0, 1].
+
+    `text1` is the query: the quantum score is another one the other way round. Classical is (1 + cosine)/2, quantum the
+    fidelity that /rerank scores by with this method, hybrid the weighted mean of the two. None depends on anything but
+    the two texts, so scores of different requests may be compared. By default there is no deadline.
+    """
+    limits = request.app.state.service.settings.limits
+    body = validate(SimilarityBody, await read_fields(request))
+    check_counts([body.text1], 1, limits)
+    deadline = _deadline(body.deadline_ms)
+
+    def work(models: Models) -> bytes:
+        choice = models.choose(body.model)
+        reading = Reading(max_chunks=limits.chunks_per_document)
+        found = compare(choice.reranker, [body.text1], [body.text2], deadline=deadline, reading=reading)
+        method, circuit = body.method or choice.method or DEFAULT_METHOD, circuit_of(choice.reranker)
+        return orjson.dumps(respond(found, method, circuit, choice.name, request.state.request_id))
+
+    return await worked(request, deadline, work)
+
+
+async def batch_similarity(request: Request) -> Response:
+    """How well each document answers each query: the scores of /similarity, best first.
+
+    Each pair for itself: nothing changes with what else is sent. To order one query's candidates use /rerank, which
+    also weighs them against each other. A query's time is that of a rerank once the documents are encoded.
+    """
+    limits = request.app.state.service.settings.limits
+    body = validate(BatchSimilarityBody, await read_fields(request))
+    check_counts(body.queries, len(body.documents), limits)
+    texts, deadline = body.texts(), _deadline(body.deadline_ms)
+
+    def work(models: Models) -> bytes:
+        choice = models.choose(body.model)
+        method = body.method or choice.method or DEFAULT_METHOD
+        needed = "hybrid" if body.explain else method
+        reading = Reading(max_chunks=limits.chunks_per_document)
+        found = compare(choice.reranker, body.queries, texts, method=needed, deadline=deadline, reading=reading)
+        return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
+
+    return await worked(request, deadline, work)
+
+
+def _deadline(milliseconds: float | None) -> Deadline:
+    """Where /rerank's default deadline costs some documents their states, here it would cost the whole answer."""
+    return Deadline.after(milliseconds / 1e3) if milliseconds else Deadline()
+
+
+MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to
+    SimilarityBody,
+    SimilarityResponse,
+    BatchSimilarityBody,
+    BatchSimilarityResponse,
+)
+_PROBLEMS: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 413, 422, 503)}
+_PROBLEMS[504] = PROBLEMS[503] | {"description": "Not all was compared by `deadline_ms`."}
+
+
+def _add(name: str, route: Route, summary: str, body: type[BaseModel], response: type[BaseModel]) -> None:
+    for path in (f"/{name}", f"/v1/{name}"):
+        router.add_api_route(
+            path,
+            route,
+            methods=["POST"],
+            summary=summary,
+            responses=_PROBLEMS | {200: {"description": response.__doc__, **content(reference(response))}},
+            openapi_extra={"requestBody": {"required": True, **content(reference(body), {"example": example(body)})}},
+        )
+
+
+_add("similarity", similarity, "Compare two texts", SimilarityBody, SimilarityResponse)
+_add(
+    "batch-similarity",
+    batch_similarity,
+    "Compare every query with every document",
+    BatchSimilarityBody,
+    BatchSimilarityResponse,
+)
