@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from app.candidates import Candidates, FoundPassages, SentDocuments
 from app.pace import Pace
 from app.parts import parts
-from app.scoring import METHODS, Fusion, Method, Scorer, by_prescore
-from app.stopwatch import Stopwatch
+from app.scoring import Fusion, Method, Scorer, by_prescore
+from app.spans import SentenceScores, Span
 from app.turns import Turns
+from app.work import Ranking, Work
 from quantum.circuits import check_limits
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.collection import Collection, check_encoder
@@ -29,48 +29,13 @@ from retrieval.deadline import Deadline
 from retrieval.encoder import Encoder
 from retrieval.encoding import Encoded
 from retrieval.fusion import ranking
-from retrieval.lexical import bm25, tokenize
+from retrieval.lexical import bm25
 from retrieval.state_source import StateSource
 from retrieval.windows import USUAL, Reading
 
+__all__ = ["Ranking", "Reranker", "Span"]
+
 _FOR_TOKENISING = 0.25  # of the time left, at most, before the pre-score
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """n documents ranked."""
-
-    order: NDArray[np.int64]  # (n,) positions, best first
-    scores: NDArray[np.float64]  # (n,) in input order, in [0, 1]
-    rankers: Mapping[str, NDArray[np.float64]]  # (n,) each, in input order; NaN for a document that was not encoded
-    encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
-    cut: bool  # whether the deadline left documents, or chunks of them, unread
-    tokens: int  # that the encoder read or once read for these states, the query's among them
-    timings_ms: Mapping[str, float]
-
-
-@dataclass
-class _Work:
-    """One request on its way through the stages."""
-
-    query: str
-    method: Method
-    exclude: Sequence[str] = ()
-    encode_limit: int | None = None
-    deadline: Deadline = field(default_factory=Deadline)
-    report: Callable[[Ranking], None] | None = None
-    watch: Stopwatch = field(default_factory=Stopwatch)
-    asked: int = 0  # tokens of the query and of what it excludes
-    cut: bool = False
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
-        if self.encode_limit is not None and self.encode_limit < 1:
-            raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
-        if not all(text.strip() for text in (self.query, *self.exclude)):
-            raise ValueError("the query and the excluded texts must not be empty")
-        self.terms = tokenize(self.query)
 
 
 class Reranker:
@@ -125,10 +90,9 @@ class Reranker:
         """
         if not documents:
             raise ValueError("there are no documents to rank")
-        work = _Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
+        work = Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
         with self._processor(work), work.watch("prescore"):
-            until = work.deadline.share(_FOR_TOKENISING)
-            candidates = SentDocuments(documents, self.source, reading, until)
+            candidates = self._sent(work, documents, reading)
             lexical = bm25(work.terms, candidates.terms)
         self._begin(work, lexical)
         return self._rank(work, self._ask(work, work.deadline.at), candidates, lexical)
@@ -147,7 +111,7 @@ class Reranker:
     ) -> tuple[NDArray[np.int64], Ranking]:
         """Retrieve a collection's nearest passages and rank them: their (n,) positions, and the ranking of those."""
         check_encoder(collection, self.encoder)
-        work = _Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
+        work = Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
         question = self._ask(work, math.inf)  # without it nothing is found
         with self._processor(work), work.watch("retrieve"):
             positions, _ = collection.search(question.pooled[0], candidates)
@@ -157,6 +121,39 @@ class Reranker:
         self._begin(work, lexical)
         return positions, self._rank(work, question, found, lexical)
 
+    def relevant_spans(
+        self,
+        query: str,
+        texts: Sequence[str],
+        *,
+        threshold: float = 0.1,
+        most: int | None = None,
+        reading: Reading = USUAL,
+        deadline: Deadline | None = None,
+    ) -> list[list[Span]]:
+        """Which sentences of n ≥ 0 texts match a query: for each text the best first, ties by position.
+
+        A sentence scores as `quantum` would score its document if that had no other tokens, so never higher than the
+        document; one is left out that scores below the threshold, in [0, 1], or that the deadline left unread. most: at
+        most so many of a text, at least 1. reading: as for `rerank`; what is not read has no spans.
+        ValueError for an empty query, a threshold or a number out of range; Cancelled when the deadline is cancelled.
+        """
+        if not 0 <= threshold <= 1 or (most is not None and most < 1):
+            raise ValueError(f"a threshold lies in [0, 1], and at least 1 span is given; got {threshold} and {most}")
+        work = Work(query, "quantum", deadline=deadline or Deadline())
+        with self._processor(work):
+            candidates = self._sent(work, texts, reading)
+        question = self._ask(work, work.deadline.at)
+        if not len(question):
+            return [[] for _ in texts]
+        scores = SentenceScores(candidates.texts, self.encoder, self.feature_map, question, self._turns)
+        everything = np.arange(len(texts))
+        for part in parts(candidates, everything, work.terms, work.deadline, self._pace, work.watch, small=False):
+            if len(part.chunks):
+                with self._processor(work):
+                    scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
+        return scores.spans(threshold, most)
+
     def warm_up(self) -> None:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
@@ -164,13 +161,13 @@ class Reranker:
         documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(100)]
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
-            work = _Work("word number", "hybrid")
+            work = Work("word number", "hybrid")
             question = forgetful.ask([work.query], math.inf, work.deadline)
             found = SentDocuments(documents, forgetful)
             self._rank(work, question, found, bm25(work.terms, found.terms))
 
     @contextmanager
-    def _processor(self, work: _Work) -> Iterator[None]:
+    def _processor(self, work: Work) -> Iterator[None]:
         """Wait for a processor to compute on."""
         begun = time.monotonic()
         with self._turns.turn():
@@ -178,21 +175,24 @@ class Reranker:
             work.deadline.check()
             yield
 
-    def _ask(self, work: _Work, until: float) -> Encoded:
+    def _sent(self, work: Work, texts: Sequence[str], reading: Reading) -> SentDocuments:
+        return SentDocuments(texts, self.source, reading, work.deadline.share(_FOR_TOKENISING))
+
+    def _ask(self, work: Work, until: float) -> Encoded:
         """States of the query, at 0, and of what it excludes; none at all if they cannot be had in time."""
         with work.watch("encode_query"):
             return self.source.ask([work.query, *work.exclude], until, work.deadline)
 
-    def _begin(self, work: _Work, lexical: NDArray[np.float64]) -> None:
+    def _begin(self, work: Work, lexical: NDArray[np.float64]) -> None:
         """Report the ranking by the pre-score, before anything is encoded."""
         if work.report:
-            work.report(_ranking(work, by_prescore(lexical), {"lexical": lexical}))
+            work.report(work.ranking(by_prescore(lexical), {"lexical": lexical}))
 
-    def _rank(self, work: _Work, question: Encoded, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
+    def _rank(self, work: Work, question: Encoded, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
         promising = ranking(lexical)[: work.encode_limit]
         if not len(question):
             work.cut = True
-            return _ranking(work, by_prescore(lexical), {"lexical": lexical})
+            return work.ranking(by_prescore(lexical), {"lexical": lexical})
         work.asked = int(question.lengths.sum())
         scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch, self._turns)
         told = work.report is not None
@@ -212,19 +212,8 @@ class Reranker:
             self._pace.learn(work.watch.ms, scorer.texts)
         return last
 
-    def _scored(self, work: _Work, scorer: Scorer, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
+    def _scored(self, work: Work, scorer: Scorer, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
         """The ranking by what was read so far."""
         with self._processor(work):
             scores, rankers = scorer.scores(lexical, candidates.texts)
-            return _ranking(work, scores, rankers, scorer.encoded, scorer.tokens)
-
-
-def _ranking(
-    work: _Work,
-    scores: NDArray[np.float64],
-    rankers: Mapping[str, NDArray[np.float64]],
-    encoded: int = 0,
-    tokens: int = 0,
-) -> Ranking:
-    order, ms = ranking(scores), dict(work.watch.ms)  # a copy: the work goes on
-    return Ranking(order, scores, rankers, encoded, work.cut, work.asked + tokens, ms)
+            return work.ranking(scores, rankers, scorer.encoded, scorer.tokens)

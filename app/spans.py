@@ -1,0 +1,86 @@
+"""Which sentences of a document match a query: late interaction with each sentence in the document's place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.candidates import Chunk
+from app.turns import Turns
+from quantum.feature_maps import FeatureMap
+from quantum.late_interaction import score_documents
+from retrieval.encoder import Encoder
+from retrieval.encoding import Encoded
+from retrieval.sentences import sentences
+
+
+@dataclass(frozen=True)
+class Span:
+    """A sentence of a text: the code points [start, end)."""
+
+    start: int
+    end: int
+    score: float  # fidelity of the query with these tokens alone, in [0, 1]
+
+
+class SentenceScores:
+    """Takes the states of n texts chunk by chunk, in any order, and keeps a score for each sentence.
+
+    A sentence is scored in the context of its document: its tokens are those that the encoder read there. One that is
+    cut between chunks scores as the better of its pieces, as a document does as the best of its chunks: so no sentence
+    scores higher than its document.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], encoder: Encoder, feature_map: FeatureMap, question: Encoded, turns: Turns
+    ) -> None:
+        """Find the sentences of n texts. question: the query's state, at 0. turns: whose idle processors may help."""
+        self._encoder, self._feature_map, self._over = encoder, feature_map, turns.map
+        self._query_tokens = question.take([0]).tokens
+        self._spans = [np.array(sentences(text), dtype=np.int64).reshape(-1, 2) for text in texts]  # (s, 2) each
+        self._first = np.concatenate([[0], np.cumsum([len(spans) for spans in self._spans])]).astype(
+            np.int64
+        )  # (n + 1,)
+        self._best = np.full(self._first[-1], -np.inf)  # a sentence of which no token was read is none
+
+    def add(self, chunks: Sequence[Chunk], states: Encoded) -> None:
+        """Score the sentences in c chunks by the chunks' states."""
+        spans = self._encoder.token_spans([chunk.text for chunk in chunks])
+        counts = np.diff(states.offsets)
+        sentence = np.concatenate(  # (T,) of each token
+            [self._sentences(*each) for each in zip(chunks, spans, counts.tolist(), strict=True)]
+        )
+        run = np.stack([np.repeat(np.arange(len(chunks)), counts), sentence])[:, sentence >= 0]  # (2, T')
+        if run.size:
+            starts = np.flatnonzero(np.diff(run, axis=1, prepend=-1).any(axis=0))
+            tokens, offsets = states.tokens[sentence >= 0], np.append(starts, run.shape[1])
+            scores = score_documents(self._feature_map, self._query_tokens, tokens, offsets, self._over)
+            np.maximum.at(self._best, run[1, starts], scores)
+
+    def spans(self, threshold: float, most: int | None) -> list[list[Span]]:
+        """Of each text the sentences that score so much at least, at most so many: the best first, ties by position."""
+        return [
+            self._chosen(spans, self._best[first : first + len(spans)], threshold)[:most]
+            for spans, first in zip(self._spans, self._first.tolist(), strict=False)
+        ]
+
+    def _sentences(self, chunk: Chunk, spans: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+        """The sentence in which each of a chunk's tokens ends, (count,): its number among those of all texts, or -1."""
+        found = np.full(count, -1, dtype=np.int64)
+        of = self._spans[chunk.document]
+        if not len(of):  # special tokens stand for a blank text, and have no rows
+            return found
+        rows = spans[:count]
+        last = np.where(rows[:, 1] > rows[:, 0], chunk.start + rows[:, 1] - 1, -1)  # tokens of a prompt lie nowhere
+        at = np.searchsorted(of[:, 0], last, side="right") - 1
+        inside = (at >= 0) & (last < of[at, 1])
+        found[: len(rows)] = np.where(inside, self._first[chunk.document] + at, -1)
+        return found
+
+    @staticmethod
+    def _chosen(spans: NDArray[np.int64], scores: NDArray[np.float64], threshold: float) -> list[Span]:
+        order = [at for at in np.argsort(-scores, kind="stable").tolist() if scores[at] >= threshold]
+        return [Span(int(spans[at, 0]), int(spans[at, 1]), float(scores[at])) for at in order]

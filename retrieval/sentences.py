@@ -1,0 +1,24 @@
+"""Where a text's sentences lie."""
+
+from __future__ import annotations
+
+import re
+
+# What closes a sentence may be closed itself, by quotes and brackets. A full stop within a number or a name is none.
+_END = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’）]*|[\n\r\v\f\x85\u2028\u2029]""")
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """The code points [start, end) of a text's s ≥ 0 sentences, in order, with no white space at either end.
+
+    A sentence ends with . ! ? or … before white space, with 。！ or ？, or with the line. Between sentences there is
+    nothing but white space; a blank text has none.
+    """
+    ends = [match.end() for match in _END.finditer(text)]
+    found = []
+    for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
+        piece = text[start:end]
+        if sentence := piece.strip():
+            first = start + len(piece) - len(piece.lstrip())
+            found.append((first, first + len(sentence)))
+    return found
