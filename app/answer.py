@@ -19,6 +19,7 @@ from app.settings import LimitSettings, Settings
 from app.wire.outcome import Outcome, Row
 from app.wire.request import Document, RerankRequest
 from retrieval.deadline import Deadline
+from retrieval.windows import Reading
 
 DEFAULT_METHOD: Method = "hybrid"
 
@@ -67,23 +68,28 @@ def answer(
     """
     choice = models.choose(request.model)
     answering = _Answering(request, choice, request.method or choice.method or DEFAULT_METHOD, request_id)
+    on_the_way = partial(_report, answering, report) if report else None
     if request.documents is None:
-        return _search(answering, deadline, service)
+        return _search(answering, deadline, service, on_the_way)
+    reading = _reading(request, service.settings.limits)
     ranking = choice.reranker.rerank(
         request.query,
         request.texts,
         method=answering.method,
         exclude=request.exclude,
         deadline=deadline,
-        report=partial(_report, answering, report) if report else None,
+        reading=reading,
+        report=on_the_way,
     )
     shown = answering.shown(ranking)
     documents = [request.documents[at] for at in shown] if request.return_documents else None
     texts = [request.texts[at] for at in shown]
-    return answering.outcome(ranking, documents, texts, None)
+    return answering.outcome(ranking, documents, texts, _spans(answering, ranking, texts, reading, deadline))
 
 
-def _search(answering: _Answering, deadline: Deadline, service: Service) -> Outcome:
+def _search(
+    answering: _Answering, deadline: Deadline, service: Service, report: Callable[[Ranking], None] | None
+) -> Outcome:
     """The outcome of a request whose candidates are a collection's."""
     request, reranker = answering.request, answering.choice.reranker
     name = request.collection or service.settings.default_collection
@@ -99,13 +105,14 @@ def _search(answering: _Answering, deadline: Deadline, service: Service) -> Outc
         method=answering.method,
         exclude=request.exclude,
         deadline=deadline,
+        report=report,
     )
     passages = collection.passages(positions[answering.shown(ranking)])
     documents: list[Document] | None = None
     if request.return_documents is not False:
         documents = [asdict(passage) for passage in passages]
     texts = [passage.text for passage in passages]
-    return answering.outcome(ranking, documents, texts, None)
+    return answering.outcome(ranking, documents, texts, _spans(answering, ranking, texts, Reading(), deadline))
 
 
 @dataclass(frozen=True)
@@ -158,6 +165,11 @@ def _report(answering: _Answering, report: Report, ranking: Ranking) -> None:
     report(answering.outcome(ranking))
 
 
+def _reading(request: RerankRequest, limits: LimitSettings) -> Reading:
+    most = limits.chunks_per_document
+    return Reading(request.max_tokens, min(request.max_chunks or most, most))
+
+
 def _rankers(ranking: Ranking, index: int) -> dict[str, float | None]:
     scores = {name: float(values[index]) for name, values in ranking.rankers.items()}
     return {name: None if math.isnan(score) else score for name, score in scores.items()}
@@ -168,3 +180,28 @@ def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     inner = np.clip(scores, _LEAST_SCORE, 1 - _LEAST_SCORE)
     odds: NDArray[np.float64] = np.log(inner / (1 - inner))
     return odds
+
+
+def _spans(
+    answering: _Answering, ranking: Ranking, texts: Sequence[str], reading: Reading, deadline: Deadline
+) -> list[list[Mapping[str, float]] | None] | None:
+    """The relevant spans of the documents shown, where they are wanted; None for one that was not read."""
+    options = answering.request.spans
+    if options is None:
+        return None
+    read = [_was_read(ranking, index) for index in answering.shown(ranking)]
+    found = iter(
+        answering.choice.reranker.relevant_spans(
+            answering.request.query,
+            [text for text, was in zip(texts, read, strict=True) if was],
+            threshold=options.threshold,
+            most=options.max_spans,
+            reading=reading,
+            deadline=deadline,
+        )
+    )
+    return [[asdict(span) for span in next(found)] if was else None for was in read]
+
+
+def _was_read(ranking: Ranking, index: int) -> bool:
+    return any(not math.isnan(values[index]) for name, values in ranking.rankers.items() if name != "lexical")

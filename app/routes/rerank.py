@@ -14,8 +14,8 @@ from app.errors import InvalidRequest
 from app.models import Models
 from app.openapi import content, example, one_of, reference
 from app.routes.bodies import is_small, read_body
-from app.routes.disconnect import CLIENT_GONE, cancelled_with
 from app.routes.problems import PROBLEMS
+from app.routes.work import worked
 from app.wire.body import fields_of
 from app.wire.dialects import Dialect, dialect_of
 from app.wire.mixedbread import MixedbreadBody
@@ -25,7 +25,6 @@ from app.wire.responses import MixedbreadResponse, PineconeResponse, RerankRespo
 from app.wire.standard import StandardBody
 from app.wire.tei import TeiBody
 from app.wire.voyage import VoyageBody
-from retrieval.deadline import Cancelled
 
 router: APIRouter = APIRouter(tags=["rerank"])
 
@@ -46,11 +45,7 @@ async def rerank(request: Request) -> Response:
         outcome = answer(models, asked, deadline, service, request.state.request_id)
         return orjson.dumps(dialect.respond(outcome))
 
-    async with cancelled_with(request, deadline):
-        try:
-            return Response(await request.app.state.engine.run(work), media_type="application/json")
-        except Cancelled:
-            return Response(status_code=CLIENT_GONE)
+    return await worked(request, deadline, work)
 
 
 async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:
@@ -76,6 +71,7 @@ _BODIES = (StandardBody, TeiBody, VoyageBody, MixedbreadBody, PineconeBody)
 _RESPONSES = (RerankResponse, VoyageResponse, MixedbreadResponse, PineconeResponse)
 MODELS: tuple[type[BaseModel], ...] = (*_BODIES, *_RESPONSES, TeiRank)  # that the description refers to
 _EXAMPLES = {body.__name__.removesuffix("Body").lower(): example(body) for body in _BODIES}
+ANY_BODY = {"requestBody": {"required": True, **content(one_of(_BODIES), _EXAMPLES)}}
 _RANKED = {"oneOf": [*one_of(_RESPONSES)["oneOf"], {"type": "array", "items": reference(TeiRank)}]}
 
 for path in PATHS:
@@ -85,5 +81,5 @@ for path in PATHS:
         methods=["POST"],
         summary="Rerank documents",
         responses=PROBLEMS | {200: {"description": "In the dialect of the body.", **content(_RANKED)}},
-        openapi_extra={"requestBody": {"required": True, **content(one_of(_BODIES), _EXAMPLES)}},
+        openapi_extra=ANY_BODY,
     )

@@ -13,7 +13,7 @@ from app.wire.request import Document, RerankRequest
 _SHOWN_ERRORS = 3
 _PLAINER = {  # than pydantic's own messages
     "string_too_short": "must not be empty",
-    "too_short": "must hold at least one entry, or be left out",
+    "too_short": "must hold at least one entry",
     "model_type": "the body must be a JSON object",
     "missing": "is required",
 }

@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.scoring import Method
 
-
 _NOTHING: Any = None
 
 
