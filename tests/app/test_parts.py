@@ -15,13 +15,13 @@ class Fake:
         self.ready = np.zeros(len(chunks), dtype=bool)
         self.splits: list[int] = []
 
-    def split(self, chosen, query_terms, until):
+    def split(self, chosen, *_):
         self.splits.append(len(chosen))
         opened = chosen[~np.isin(chosen, self.unopened)]
         turns = range(self.lengths.max())
         return np.array([at for turn in turns for at in opened if self.lengths[at] > turn], dtype=np.int64)
 
-    def encode(self, chunks, until, deadline):
+    def encode(self, chunks, *_):
         return chunks[~np.isin(chunks, self.unread)]
 
 
