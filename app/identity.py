@@ -1,0 +1,26 @@
+"""Who is calling, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Role = Literal["read-only", "user", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)  # each may do what those before it may
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A caller that was let in."""
+
+    name: str  # that logs may show: a key's prefix, a token's subject; never a secret
+    role: Role
+    tier: str
+    key_id: str | None = None  # in the store of keys
+
+    def may(self, role: Role) -> bool:
+        """Whether they may do what this role may."""
+        return ROLES.index(self.role) >= ROLES.index(role)
+
+
+ANONYMOUS = Identity("anonymous", "user", "unlimited")  # everybody, where authentication is off
