@@ -1,4 +1,4 @@
-"""A request id for every request: the client's if it is a sane one, else a new one; also in the response's header."""
+"""An id for every request and WebSocket: the client's if it is a sane one, else a new one; also in the response."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "X-Request-ID"
+_ANSWERS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 _SANE = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 
 
@@ -20,8 +21,8 @@ class RequestIdMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; only HTTP ones are touched."""
-        if scope["type"] != "http":
+        """Handle one connection."""
+        if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(HEADER, "")
@@ -29,7 +30,7 @@ class RequestIdMiddleware:
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] in _ANSWERS:
                 MutableHeaders(scope=message)[HEADER] = request_id
             await send(message)
 

@@ -50,6 +50,7 @@ class LimitSettings(_Group):
     query_characters: int = Field(10_000, ge=1, le=1_000_000)
     excluded_texts: int = Field(16, ge=1, le=256)
     chunks_per_document: int = Field(16, ge=1, le=256, description="Of as many tokens as the model reads at once.")
+    socket_requests: int = Field(16, ge=1, le=1024, description="Requests in flight on one WebSocket.")
 
 
 class EngineSettings(_Group):

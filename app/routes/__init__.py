@@ -5,15 +5,21 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from app.routes import embeddings, models, operations, rerank, similarity
+from app.routes import embeddings, models, operations, rerank, similarity, socket, stream
 from app.routes.access import check_key
 from app.routes.problems import ProblemResponse
 
 # What the routes' descriptions refer to.
-MODELS: tuple[type[BaseModel], ...] = (*rerank.MODELS, *similarity.MODELS, *embeddings.MODELS, ProblemResponse)
+MODELS: tuple[type[BaseModel], ...] = (
+    *rerank.MODELS,
+    *stream.MODELS,
+    *similarity.MODELS,
+    *embeddings.MODELS,
+    ProblemResponse,
+)
 
 router: APIRouter = APIRouter()
 for part in (operations.router, models.open_router):
     router.include_router(part)
-for part in (rerank.router, similarity.router, embeddings.router, models.router):
+for part in (rerank.router, stream.router, socket.router, similarity.router, embeddings.router, models.router):
     router.include_router(part, dependencies=[Depends(check_key)])

@@ -2,41 +2,26 @@
 
 import json
 import socket
-import threading
 import time
 
 import pytest
-import uvicorn
 
-from app.main import create_app
 from app.settings import Settings
-from retrieval.hash_encoder import HashEncoder
+from tests.app.live import live
 
 
 @pytest.fixture
 def slow_server(tmp_path, monkeypatch):
     """A server whose encoder takes 50 ms a text; yields its port and the texts that it encoded."""
     encoded = []
-    slow = threading.Event()
 
-    class Slow(HashEncoder):
-        def forward(self, batch):
-            if slow.is_set():
-                time.sleep(0.05 * len(batch))
-                encoded.extend(batch)
-            return super().forward(batch)
+    def slow(batch):
+        time.sleep(0.05 * len(batch))
+        encoded.extend(batch)
 
-    monkeypatch.setattr("app.loading.load_encoder", lambda *_, **__: Slow())
-    app = create_app(Settings(data_dir=tmp_path, engine={"requests": 1, "queue_requests": 0}))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while app.state.engine.state.phase == "loading" or not server.started:
-        time.sleep(0.01)
-    slow.set()
-    yield server.servers[0].sockets[0].getsockname()[1], encoded
-    server.should_exit = True
-    thread.join(20)
+    settings = Settings(data_dir=tmp_path, engine={"requests": 1, "queue_requests": 0})
+    with live(settings, monkeypatch, slow) as here:
+        yield here.port, encoded
 
 
 def send(port: int, documents: int) -> socket.socket:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +58,17 @@ def test_a_body_of_50_mb_is_refused_and_the_server_goes_on(server):
     response = server.post("/rerank", content=b"a" * 50_000_000)
     assert response.status_code == 413
     assert server.get("/health").status_code == 200
+
+
+def test_sockets_take_frames_up_to_a_limit_and_compress_none(server):
+    address = str(server.base_url).replace("http", "ws") + "/v1/ws"
+    with connect(address, max_size=None) as connection:
+        assert not connection.protocol.extensions
+        connection.send("x" * (16 * 2**20 + 1))
+        assert '"status":413' in connection.recv(timeout=30)
+        connection.send('{"type":"rerank","id":1,"query":"how does a for loop work"}')
+        assert '"stage":"prescore"' in connection.recv(timeout=30)
+        with pytest.raises(ConnectionClosed):
+            connection.send("x" * (32 * 2**20 + 1))
+            while True:
+                connection.recv(timeout=30)

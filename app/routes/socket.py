@@ -1,0 +1,165 @@
+"""Reranking over a WebSocket: many requests at once, each with its orders on the way, each to be cancelled alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import orjson
+from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocketState
+
+from app.answer import Service, check_limits, deadline_of
+from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
+from app.routes.bodies import is_small
+from app.routes.stream import problem, work_of
+from app.streaming import follow
+from app.wire.body import fields_of
+from app.wire.dialects import dialect_of
+from app.wire.events import Id, id_of
+from app.wire.request import RerankRequest
+from retrieval.deadline import Deadline
+
+T = TypeVar("T")
+
+router = APIRouter()
+
+
+@router.websocket("/v1/ws")
+async def socket(websocket: WebSocket) -> None:
+    """Talk until either side leaves; docs/streaming.md has the frames."""
+    if _is_foreign(websocket):
+        await websocket.close()
+    else:
+        await websocket.accept()
+        await _Conversation(websocket).hold()
+
+
+def _is_foreign(websocket: WebSocket) -> bool:
+    """Whether another origin's page asks for what no key protects: for sockets, browsers leave that to the server."""
+    origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
+    return websocket.app.state.keys is None and origin is not None and urlsplit(origin).netloc != host
+
+
+def _frame(to: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
+    own = {"type": kind, "id": to}
+    return orjson.dumps(own | {**fields} | own).decode()  # first to be read, and in the place of fields of these names
+
+
+class _Conversation:
+    """One socket: its requests in flight, and whose turn it is to write."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+        self._service: Service = websocket.app.state.service
+        self._flying: dict[Id, Deadline] = {}  # by the client's ids
+        self._running = 0  # those, and those that were cancelled and have not stopped yet
+        self._writing = asyncio.Lock()
+
+    async def hold(self) -> None:
+        """Until either side leaves. Whatever ends it, every request is called off and waited for."""
+        try:
+            async with asyncio.TaskGroup() as requests:
+                while True:
+                    await self._hear(await self._receive(), requests)
+        except* WebSocketDisconnect:
+            pass
+
+    async def _receive(self) -> bytes:
+        message = await self._websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        text: str | None = message.get("text")
+        return message["bytes"] if text is None else text.encode()
+
+    async def _hear(self, body: bytes, requests: asyncio.TaskGroup) -> None:
+        """Do what a frame asks for; say what is wrong with it."""
+        to: Id | None = None  # whom an error is for: nobody where it ends no request
+        try:
+            fields = await self._fields(body)
+            kind, named = fields.get("type"), id_of(fields)
+            if kind == "ping":
+                await self._say(None, "pong", {})
+            elif kind not in {"rerank", "cancel"}:
+                raise InvalidRequest("type: must be `rerank`, `cancel` or `ping`", ("type",))
+            elif named is None:
+                raise InvalidRequest("id: must be a number or a text of 1 to 128 characters", ("id",))
+            elif kind == "cancel":
+                await self._cancel(named)
+            elif named in self._flying:
+                raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
+            else:
+                to = named
+                asked = await _aside(body, self._asked, fields)
+                self._begin(named, asked, requests)
+        except ServiceError as error:
+            await self._say(to, "error", problem(error, self._request_id(to)))
+
+    async def _fields(self, body: bytes) -> Mapping[str, Any]:
+        limit = self._service.settings.limits.body_bytes
+        if len(body) > limit:
+            raise TooLarge(
+                f"the frame is larger than the {limit} bytes that are taken; send fewer or shorter documents"
+            )
+        fields = await _aside(body, fields_of, body)
+        if not isinstance(fields, Mapping):
+            raise InvalidRequest("the frame must be a JSON object")
+        return fields
+
+    def _asked(self, fields: Mapping[str, Any]) -> RerankRequest:
+        asked = dialect_of(fields, self._websocket.url.path, self._websocket.headers).request(fields)
+        check_limits(asked, self._service.settings.limits)
+        return asked
+
+    def _begin(self, named: Id, asked: RerankRequest, requests: asyncio.TaskGroup) -> None:
+        if self._running >= self._service.settings.limits.socket_requests:
+            raise Overloaded(f"{self._running} requests are in flight on this connection; wait for one, or cancel one")
+        self._running += 1
+        self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings)
+        requests.create_task(self._answer(named, asked, self._flying[named]))
+
+    async def _answer(self, named: Id, asked: RerankRequest, deadline: Deadline) -> None:
+        """Do one request, and pass on what is told of it."""
+        engine, request_id = self._websocket.app.state.engine, self._request_id(named)
+        work = work_of(asked, deadline, self._service, request_id, partial(_frame, named))
+        async with follow(
+            lambda report: engine.run(lambda models: work(models, report)),
+            deadline,
+            lambda error: _frame(named, "error", problem(error, request_id)),
+        ) as reports:
+            while await reports.more():
+                async with self._writing:
+                    frame = reports.take()  # only now: the newest there is when its turn comes
+                    if deadline.cancelled:
+                        break
+                    if reports.over:
+                        del self._flying[named]  # whoever reads the last frame may use the id again
+                    await self._send(frame)
+        self._running -= 1
+
+    async def _cancel(self, named: Id) -> None:
+        """Call a request off. Also said of one that just ended: nothing more comes under this id."""
+        if deadline := self._flying.pop(named, None):
+            deadline.cancel()
+        await self._say(named, "cancelled", {})
+
+    async def _say(self, to: Id | None, kind: str, fields: Mapping[str, Any]) -> None:
+        async with self._writing:
+            await self._send(_frame(to, kind, fields))
+
+    async def _send(self, frame: str) -> None:
+        if self._websocket.application_state is WebSocketState.CONNECTED:
+            await self._websocket.send_text(frame)
+
+    def _request_id(self, named: Id | None) -> str:
+        """The connection's and, fit for a log, the request's."""
+        own = str(self._websocket.state.request_id)
+        return own if named is None else f"{own}/{ascii(named).strip(chr(39))}"
+
+
+async def _aside(body: bytes, work: Callable[..., T], *arguments: Any) -> T:
+    """What work on a body gives; done in a thread if the body is large."""
+    return work(*arguments) if is_small(body) else await asyncio.to_thread(work, *arguments)

@@ -1,0 +1,137 @@
+"""Reranking as a stream of events: the order at once, better ones as documents are read, then the answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from itertools import count
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.sse import EventSourceResponse, format_sse_event
+from pydantic import BaseModel
+from starlette.responses import StreamingResponse
+
+from app.answer import Service, answer, deadline_of
+from app.errors import problem_of, unforeseen
+from app.models import Models
+from app.openapi import one_of
+from app.routes.disconnect import CLIENT_GONE, cancelled_with
+from app.routes.problems import PROBLEMS, ProblemResponse
+from app.routes.rerank import ANY_BODY, read_request
+from app.streaming import Report, Reports, follow
+from app.wire.events import Order, order
+from app.wire.outcome import Outcome
+from app.wire.request import RerankRequest
+from app.wire.responses import RerankResponse
+from app.wire.standard import respond
+from retrieval.deadline import Deadline
+
+T = TypeVar("T")
+Tell = Callable[[str, Mapping[str, Any]], T]  # an event's kind and fields as it goes over the wire
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["rerank"])
+
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second tells nginx to pass events on at once
+
+
+def work_of(
+    asked: RerankRequest, deadline: Deadline, service: Service, request_id: str, tell: Tell[T]
+) -> Callable[[Models, Report[T]], T]:
+    """The work of answering a request, which tells of every order on the way. Runs in a worker, as does `tell`."""
+
+    def work(models: Models, report: Report[T]) -> T:
+        def on_the_way(outcome: Outcome) -> None:
+            report(tell("order", order(outcome)))
+
+        return tell("final", respond(answer(models, asked, deadline, service, request_id, on_the_way)))
+
+    return work
+
+
+def problem(error: Exception, request_id: str) -> dict[str, Any]:
+    """The members of the problem that an error means which came too late for a response of its own."""
+    found = problem_of(error, request_id)
+    if found is None:
+        log.error("in a stream", exc_info=error)  # as the server does with what a route raises
+        found = unforeseen(error, request_id)
+    return found.body()
+
+
+def _numbered() -> Tell[bytes]:
+    """Events with ids 1, 2, 3, …: a reader sees by a gap that it was too slow for some."""
+    numbers = count(1)
+
+    def tell(kind: str, fields: Mapping[str, Any]) -> bytes:
+        return format_sse_event(event=kind, data_str=orjson.dumps(fields).decode(), id=str(next(numbers)))
+
+    return tell
+
+
+async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
+    """The events of the request, until its response is sent or its client leaves."""
+    service: Service = request.app.state.service
+    request_id: str = request.state.request_id
+    _, asked = await read_request(request)
+    deadline, tell = deadline_of(asked.deadline_ms, service.settings), _numbered()
+    work = work_of(asked, deadline, service, request_id, tell)
+    async with (
+        cancelled_with(request, deadline),
+        follow(
+            lambda report: request.app.state.engine.run(lambda models: work(models, report)),
+            deadline,
+            lambda error: tell("error", problem(error, request_id)),
+        ) as reports,
+    ):
+        yield reports
+
+
+async def stream(reports: Annotated[Reports[bytes], Depends(_reports)]) -> Response:
+    """Order documents as `/rerank` does, and tell the order at every stage.
+
+    At once the order by words alone, which needs no model; then a better one each time that more documents were read;
+    then what `/rerank` answers, in the standard envelope whatever the body's dialect, and the end. An error before the
+    first event is a response as from `/rerank`; after it an `error` event, and the end.
+    """
+    if not await reports.begin():
+        return Response(status_code=CLIENT_GONE)
+    return EventSourceResponse(reports, headers=_HEADERS)
+
+
+MODELS: tuple[type[BaseModel], ...] = (Order,)  # that the description refers to
+_EXAMPLE = "".join(
+    f"event: {kind}\ndata: {data}\nid: {at}\n\n"
+    for at, (kind, data) in enumerate(
+        (
+            ("order", '{"stage":"prescore","results":[{"index":2,"relevance_score":0.53}],"encoded":0}'),
+            ("order", '{"stage":"refined","results":[{"index":0,"relevance_score":0.84}],"encoded":8}'),
+            ("final", '{"id":"…","object":"rerank","model":"…","results":[…],"meta":{…},"usage":{…}}'),
+        ),
+        start=1,
+    )
+)
+_EVENT = {  # as FastAPI describes those of generators
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["order", "final", "error"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": one_of((Order, RerankResponse, ProblemResponse)),
+        },
+        "id": {"type": "string"},
+    },
+}
+
+router.add_api_route(
+    "/v1/rerank/stream",
+    stream,
+    methods=["POST"],
+    summary="Rerank documents, with every order on the way",
+    response_class=StreamingResponse,  # FastAPI would take the class for events for the mark of a generator
+    responses=PROBLEMS
+    | {200: {"description": "Events.", "content": {"text/event-stream": {"itemSchema": _EVENT, "example": _EXAMPLE}}}},
+    openapi_extra=ANY_BODY,
+)

@@ -1,0 +1,42 @@
+"""A client of the WebSocket."""
+
+import json
+from contextlib import contextmanager
+
+from websockets.sync.client import connect
+
+DOCUMENTS = [f"{i} an owl " + "song " * (i % 7) for i in range(150)]
+ASKED = {"type": "rerank", "query": "owl song", "documents": DOCUMENTS, "deadline_ms": 0}
+SMALL = {"type": "rerank", "query": "owl", "documents": ["an owl", "market prices"]}
+
+
+class Client:
+    """Sends and receives frames as objects."""
+
+    def __init__(self, connection):
+        self.connection = connection
+
+    def send(self, frame):
+        self.connection.send(json.dumps(frame))
+
+    def receive(self):
+        return json.loads(self.connection.recv(timeout=30))
+
+    def until(self, named, *kinds):
+        """Frames up to the first of these kinds with this id."""
+        frames = [self.receive()]
+        while not (frames[-1]["type"] in kinds and frames[-1]["id"] == named):
+            frames.append(self.receive())
+        return frames
+
+    def ask(self, frame):
+        """The last frame of a request."""
+        self.send(frame)
+        return self.until(frame["id"], "final", "error")[-1]
+
+
+@contextmanager
+def talking(port, **options):
+    """A client of a server on this port, which closes in the end."""
+    with connect(f"ws://127.0.0.1:{port}/v1/ws", **options) as connection:
+        yield Client(connection)
