@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.connection import parse_url
-from redis.retry import Retry
 
-from retrieval.errors import RetrievalError
+from retrieval.redis_client import FAILURES, connect, told
 from retrieval.text_state import CorruptState, TextState, from_bytes, to_bytes
 
 _PREFIX = b"qrerank:v1:"
@@ -24,15 +21,8 @@ _PENDING_BYTES = 32_000_000  # waiting to be written
 _WRITER_PATIENCE = 10  # nobody waits for the writer, so it may wait this much longer than a request
 _LIKELY_TOKENS = 512  # a guess at a large text, until larger ones are met
 
-# ValueError: a host name that cannot be encoded, or an answer from something that does not speak Redis.
-_FAILURES = (redis.RedisError, OSError, ValueError)
-
 _TALLIED = ("hits", "misses", "written", "dropped", "corrupt", "errors")
 _log = logging.getLogger(__name__)
-
-
-class RedisUrlError(RetrievalError):
-    """A Redis URL that cannot be read as one."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +63,8 @@ class RedisStates:
         """
         if not (ttl_s >= 1 and timeout_s > 0 and retry_s > 0):
             raise ValueError(f"Redis needs positive times, got ttl_s={ttl_s}, timeout_s={timeout_s}, retry_s={retry_s}")
-        self._reader = _client(url, timeout_s)
-        self._writer = _client(url, timeout_s * _WRITER_PATIENCE)
+        self._reader = connect(url, timeout_s)
+        self._writer = connect(url, timeout_s * _WRITER_PATIENCE)
         self._dimensions = (pooled_dimension, token_dimension)
         self._largest = 4 * pooled_dimension + _LIKELY_TOKENS * token_dimension
         self._ttl_s, self._retry_s = ttl_s, retry_s
@@ -132,7 +122,7 @@ class RedisStates:
         """The values of these keys, all None when the server fails."""
         try:
             return cast("list[bytes | None]", self._reader.mget([_PREFIX + key for key in keys]))
-        except _FAILURES as error:
+        except FAILURES as error:
             self._fail(error)
             return [None] * len(keys)
 
@@ -181,7 +171,7 @@ class RedisStates:
             pipeline.set(_PREFIX + key, to_bytes(state), ex=self._ttl_s)
         try:
             answers: list[Any] = pipeline.execute(raise_on_error=False)
-        except _FAILURES as error:
+        except FAILURES as error:
             with self._changed:
                 self._tally["dropped"] += len(batch)
             self._fail(error)
@@ -191,7 +181,7 @@ class RedisStates:
         with self._changed:
             self._tally.update(written=len(batch) - len(refusals), dropped=len(refusals), errors=bool(refusals))
         if refusals and not self._refused:
-            _log.warning("Redis at %s takes no new states (%s)", *self._told(refusals[0]))
+            _log.warning("Redis at %s takes no new states (%s)", *told(self._reader, refusals[0]))
         self._refused = bool(refusals)
 
     def _fail(self, error: Exception) -> None:
@@ -203,46 +193,15 @@ class RedisStates:
         # Idle connections most likely lead to the same dead server.
         self._reader.connection_pool.disconnect(inuse_connections=False)
         if begins:
-            _log.warning("Redis at %s fails (%s); no states are shared until it answers", *self._told(error))
+            _log.warning("Redis at %s fails (%s); no states are shared until it answers", *told(self._reader, error))
 
     def _probe(self) -> None:
         """End the outage if the server answers again. It is asked just as requests ask, for several keys at once."""
         try:
             self._reader.mget([_PREFIX + b"probe-1", _PREFIX + b"probe-2"])
-        except _FAILURES as error:
+        except FAILURES as error:
             self._fail(error)
             return
         with self._changed:
             self._available = not self._closing
         _log.info("Redis answers again")
-
-    def _told(self, error: Exception) -> tuple[str, str]:
-        """Where the server is and what went wrong; no password, though some servers quote a command they refuse."""
-        options = self._reader.connection_pool.connection_kwargs
-        where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-        what = f"{type(error).__name__}: {error}"
-        password = options.get("password")
-        return where, what.replace(password, "***") if password else what
-
-
-def _client(url: str, timeout_s: float) -> redis.Redis:
-    """A client that connects when first used, waits at most this long each time and does not try twice."""
-    settings: dict[str, Any] = {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
-        "socket_read_size": 262_144,  # replies are megabytes: half the time of redis-py's 64 KB
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,  # any server and proxy speaks it, and connecting takes a round trip less
-        "decode_responses": False,
-    }
-    try:
-        # Ours win over options in the URL.
-        pool = redis.ConnectionPool(**(parse_url(url) | settings))  # type: ignore[no-untyped-call]
-        pool.connection_class(**pool.connection_kwargs)  # refuses options that there are not
-    except (ValueError, TypeError, AttributeError, redis.RedisError):
-        # The cause is not passed on: it may quote a piece of the password.
-        raise RedisUrlError(
-            "the Redis URL cannot be read; write redis://[user:password@]host[:port][/database], rediss:// for TLS or "
-            "unix:///path, with what is special in a password percent-encoded"
-        ) from None
-    return redis.Redis(connection_pool=pool)

@@ -6,7 +6,8 @@ from functools import partial
 import pytest
 
 from retrieval.errors import RetrievalError
-from retrieval.redis_states import RedisStates, RedisUrlError
+from retrieval.redis_client import RedisUrlError
+from retrieval.redis_states import RedisStates
 from tests.redis_server import PATIENT_S, TEN, RedisServer, answering, eventually, not_accepting, open_states, share
 
 
