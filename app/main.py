@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from app.allocator import keep_memory
 from app.answer import Service
-from app.credentials import Keys
+from app.auth.credentials import Keys
 from app.engine import Engine
 from app.errors import STATUS
 from app.loading import open_models

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import HTTPConnection
 
-from app.credentials import presented
+from app.auth.credentials import presented
 from app.errors import Unauthorized
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.credentials import Keys, presented
+from app.auth.credentials import Keys, presented
 
 KEY = "a-long-enough-secret"
 
