@@ -29,7 +29,6 @@ cli = typer.Typer(
 cli.add_typer(cli_index.index, name="index")
 cli.command()(cli_evaluate.evaluate)
 out = Console()
-_STOPS_WITHIN_S = 25  # a client that reads no more of its stream must not keep the server from stopping
 
 MethodOption = Annotated[Method, typer.Option(help="classical: cosine; quantum: fidelity; hybrid: both and BM25.")]
 TopN = Annotated[int, typer.Option(min=1, help="How many to show.")]
@@ -45,6 +44,8 @@ def serve(
 ) -> None:
     """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
     import uvicorn
+
+    from app.serving import options
 
     settings = Settings()
     with bar("preparing") as report:
@@ -66,11 +67,8 @@ def serve(
         host=host,
         port=port,
         workers=workers,
-        server_header=False,
         log_level="info",
-        ws_max_size=2 * settings.limits.body_bytes,  # up to here a frame that is too large gets an error, then a close
-        ws_per_message_deflate=False,  # compressing an answer would hold up the event loop
-        timeout_graceful_shutdown=_STOPS_WITHIN_S,
+        **options(settings.limits),
     )
 
 

@@ -4,6 +4,7 @@ ServiceError
 ├── MalformedBody       400
 ├── Unauthorized        401
 ├── UnknownCollection   404
+├── TooSlow             408
 ├── TooLarge            413
 ├── InvalidRequest      422
 ├── NotReady            503
@@ -44,6 +45,10 @@ class UnknownCollection(ServiceError):
     """No collection has this name."""
 
 
+class TooSlow(ServiceError):
+    """The body took longer to come than one may."""
+
+
 class TooLarge(ServiceError):
     """The body, or a count in it, is over a limit."""
 
@@ -73,6 +78,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     MalformedBody: HTTPStatus.BAD_REQUEST,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
     UnknownCollection: HTTPStatus.NOT_FOUND,
+    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query

@@ -28,6 +28,7 @@ from app.request_id import RequestIdMiddleware
 from app.routes import MODELS, router
 from app.routes.problems import any_error, foreseen, http_error
 from app.settings import Settings
+from app.unread import UnreadBodyMiddleware
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     app.add_middleware(CanonicalPathMiddleware)
     app.add_middleware(RequestIdMiddleware)
+    app.add_middleware(UnreadBodyMiddleware, settings.limits.body_bytes, settings.limits.body_seconds)
     for kind in STATUS:
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_error)

@@ -7,16 +7,16 @@ from typing import Any
 
 from fastapi import Request
 
-from app.errors import TooLarge
+from app.errors import MalformedBody, TooLarge, TooSlow
+from app.settings import LimitSettings
 from app.wire.body import fields_of
 
 _INLINE_BYTES = 2**16  # a larger body is parsed in a thread, since parsing holds up the loop for a millisecond or more
-_DRAINED_BYTES = 2**26  # a client that sends so much more than the limit finds its connection closed
 
 
 async def read_fields(request: Request) -> Any:
     """The body's JSON; TooLarge or MalformedBody."""
-    body = await read_body(request, request.app.state.service.settings.limits.body_bytes)
+    body = await read_body(request, request.app.state.service.settings.limits)
     return fields_of(body) if is_small(body) else await asyncio.to_thread(fields_of, body)
 
 
@@ -25,21 +25,26 @@ def is_small(body: bytes) -> bool:
     return len(body) <= _INLINE_BYTES
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The request's body; TooLarge if it is over the limit, with none of it kept.
+async def read_body(request: Request, limits: LimitSettings) -> bytes:
+    """The request's body; TooLarge, TooSlow, or MalformedBody if it is compressed: a small one may hold gigabytes."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise MalformedBody("the body is compressed, and none is unpacked here; send it without Content-Encoding")
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            return await _within(request, limits.body_bytes)
+    except TimeoutError as error:
+        raise TooSlow(f"the body was not there after {limits.body_seconds} seconds; send less, or faster") from error
 
-    What comes after it is read and dropped, up to a bound: most clients read no answer before they have sent all.
-    """
+
+async def _within(request: Request, limit: int) -> bytes:
     body = bytearray()
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit + _DRAINED_BYTES:
-            break
-        if size > limit:
-            body.clear()
-        else:
+    declared = request.headers.get("content-length", "")
+    too_large = declared.isdecimal() and int(declared) > limit
+    if not too_large:
+        async for chunk in request.stream():
             body += chunk
-    if size > limit:
+            if too_large := len(body) > limit:
+                break
+    if too_large:
         raise TooLarge(f"the body is larger than the {limit} bytes that are taken; send fewer or shorter documents")
     return bytes(body)

@@ -51,7 +51,7 @@ async def rerank(request: Request) -> Response:
 async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:
     """The body's dialect and what it asks for, within the limits. The dialect is kept for errors to come."""
     limits = request.app.state.service.settings.limits
-    body = await read_body(request, limits.body_bytes)
+    body = await read_body(request, limits)
     dialect, asked = parse(request, body) if is_small(body) else await asyncio.to_thread(parse, request, body)
     check_limits(asked, limits)
     return dialect, asked

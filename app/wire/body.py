@@ -11,6 +11,8 @@ from app.errors import InvalidRequest, MalformedBody
 from app.wire.request import Document, RerankRequest
 
 _SHOWN_ERRORS = 3
+_WRITTEN_DEPTH = 254  # orjson writes no deeper
+_DEPTH = 240  # an answer adds some levels of its own around what it repeats
 _PLAINER = {  # than pydantic's own messages
     "string_too_short": "must not be empty",
     "too_short": "must hold at least one entry",
@@ -61,11 +63,23 @@ B = TypeVar("B", bound=BaseModel)
 
 
 def fields_of(body: bytes) -> Any:
-    """A body's JSON; MalformedBody if it is none."""
+    """A body's JSON; MalformedBody if it is none, or nested too deep to be written back within an answer."""
     try:
-        return orjson.loads(body)
+        fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"the body is not JSON in UTF-8: {error.msg} at byte {error.pos}") from error
+    if body.count(b"[") + body.count(b"{") > _DEPTH:  # else it cannot be that deep
+        _check_depth(fields)
+    return fields
+
+
+def _check_depth(fields: object) -> None:
+    for _ in range(_WRITTEN_DEPTH - _DEPTH):
+        fields = [fields]
+    try:
+        orjson.dumps(fields)
+    except TypeError as error:
+        raise MalformedBody(f"the JSON is nested deeper than {_DEPTH} levels") from error
 
 
 def validate(model: type[B], fields: object) -> B:

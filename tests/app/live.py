@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from app import serving
 from app.main import create_app
 from app.settings import Settings
 from retrieval.encoder import Tokens
@@ -65,6 +66,7 @@ def live(
 
     monkeypatch.setattr("app.loading.load_encoder", lambda *_, **__: Held())
     app = create_app(settings)
+    options = serving.options(settings.limits) | options
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", **options))
     thread = threading.Thread(target=server.run)
     thread.start()

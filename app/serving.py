@@ -1,0 +1,22 @@
+"""How uvicorn is set up to serve the application."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from app.protocol import BoundedProtocol
+from app.settings import LimitSettings
+
+_STOPS_WITHIN_S = 25  # a client that reads no more of its stream must not keep the server from stopping
+
+
+def options(limits: LimitSettings) -> dict[str, Any]:
+    """Arguments of `uvicorn.run`."""
+    return {
+        "http": partial(BoundedProtocol, limits=limits),
+        "server_header": False,
+        "ws_max_size": 2 * limits.body_bytes,  # up to here a frame that is too large gets an error, then a close
+        "ws_per_message_deflate": False,  # compressing an answer would hold up the event loop
+        "timeout_graceful_shutdown": _STOPS_WITHIN_S,
+    }

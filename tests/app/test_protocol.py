@@ -1,0 +1,165 @@
+"""Clients that send too much, too slowly, or no HTTP at all, on a real socket of a real server."""
+
+import http.client
+import json
+import select
+import socket
+import time
+import urllib.error
+import urllib.request
+
+import httpx
+import pytest
+
+from app.settings import Settings
+from tests.app.live import live
+
+BODY = json.dumps({"query": "owl", "documents": ["an owl"]}).encode()
+LARGE = b"x" * 14_000_000
+KEY = "0123456789abcdef"
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    settings = Settings(
+        data_dir=tmp_path_factory.mktemp("data"),
+        limits={"head_bytes": 4096, "head_seconds": 1, "body_seconds": 1, "body_bytes": 2**20},
+        auth={"enabled": True, "keys": (KEY,)},
+    )
+    with pytest.MonkeyPatch.context() as patch, live(settings, patch) as here:
+        yield here.port
+
+
+def head(*lines: bytes, to: bytes = b"POST /rerank") -> bytes:
+    return b"\r\n".join((to + b" HTTP/1.1", b"Host: x", b"X-API-Key: " + KEY.encode(), *lines, b"", b""))
+
+
+def talk(port: int, *pieces: bytes, pause: float = 0) -> bytes:
+    """Everything that the server says to these bytes until it hangs up, or drops what we say."""
+    said, unsent = b"", list(pieces)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        while True:
+            readable, _, _ = select.select([connection], [], [], pause if unsent else 20)
+            try:
+                if readable:
+                    some = connection.recv(65536)
+                    said += some
+                    if not some:
+                        return said
+                elif unsent:
+                    connection.sendall(unsent.pop(0))
+            except ConnectionError:
+                return said
+
+
+def refused(said: bytes, status: int, detail: str) -> None:
+    first, _, body = said.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 %d " % status), said
+    assert detail in json.loads(body)["message"]
+
+
+@pytest.mark.parametrize("fill", [3900, 4100])
+def test_headers_have_a_size(port, fill):
+    said = talk(port, head(b"Connection: close", b"X-Fill: " + b"x" * fill, to=b"GET /health"))
+    if fill < 4096:
+        assert said.startswith(b"HTTP/1.1 200")
+    else:
+        refused(said, 431, "more than 4096 bytes")
+
+
+def test_headers_that_never_end_are_cut_off(port):
+    said = talk(port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Fill: ", *[b"x" * 500] * 20, pause=0.01)
+    refused(said, 431, "more than 4096 bytes")
+
+
+def test_headers_have_a_number(port):
+    lines = [b"A: b"] * 197
+    assert talk(port, head(b"Connection: close", *lines, to=b"GET /health")).startswith(b"HTTP/1.1 200")
+    refused(talk(port, head(b"Connection: close", *lines, b"A: b", to=b"GET /health")), 431, "more than 200")
+
+
+def test_a_long_address_is_cut_off(port):
+    refused(talk(port, b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431, "more than 4096 bytes")
+
+
+def test_slow_headers_are_cut_off_on_a_new_and_on_a_kept_connection(port):
+    first = head(to=b"GET /health")
+    for before in (b"", first):
+        start = time.monotonic()
+        said = talk(port, before, *[b"G", b"E", b"T", *[b" "] * 60], pause=0.05)
+        assert time.monotonic() - start < 4
+        assert said.count(b"HTTP/1.1 200") == bool(before)
+        refused(said[said.index(b"HTTP/1.1 4") :], 408, "after 1 seconds")
+
+
+def test_a_connection_that_says_nothing_is_closed(port):
+    assert talk(port) == b""
+    refused(talk(port, *[b"\r\n"] * 60, pause=0.05), 408, "after 1 seconds")
+
+
+def test_a_slow_body_is_cut_off(port):
+    said = talk(port, head(b"Content-Length: 1000"), *[b" "] * 60, pause=0.05)
+    refused(said, 408, "after 1 seconds")
+    assert b"connection: close" in said
+
+
+def test_what_is_not_http_is_refused_as_json(port):
+    refused(talk(port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), 400, "Invalid HTTP")
+    refused(talk(port, head(b"Content-Length: 99999999999999999999999")), 400, "Invalid HTTP")
+
+
+def test_two_requests_at_once_are_answered(port):
+    one = head(b"Content-Length: %d" % len(BODY)) + BODY
+    last = head(b"Connection: close", b"Content-Length: %d" % len(BODY)) + BODY
+    assert talk(port, one + one + last).count(b"HTTP/1.1 200") == 3
+
+
+def by_urllib(port, body, **headers):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/rerank", body, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310 - our own server
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.status
+
+
+def by_http_client(port, body, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection.request("POST", "/rerank", body, headers)
+    return connection.getresponse().status
+
+
+def by_httpx(port, body, **headers):
+    return httpx.post(f"http://127.0.0.1:{port}/rerank", content=body, headers=headers, timeout=20).status_code
+
+
+def by_httpx_in_chunks(port, body, **headers):
+    content = (body[at : at + 2**16] for at in range(0, len(body), 2**16))
+    return httpx.post(f"http://127.0.0.1:{port}/rerank", content=content, headers=headers, timeout=20).status_code
+
+
+@pytest.mark.parametrize("send", [by_urllib, by_http_client, by_httpx, by_httpx_in_chunks])
+def test_who_writes_before_reading_learns_why_a_large_body_was_refused(port, send):
+    assert send(port, LARGE) == 401
+    key = {"X-API-Key": KEY}
+    assert send(port, LARGE, **key) == 413
+    assert send(port, BODY, **key) == 200
+
+
+@pytest.mark.parametrize("headers", [(), (b"X-API-Key: wrong",)])
+def test_who_asks_before_sending_is_answered_without_the_body(port, headers):
+    asks = head(b"Content-Length: 14000000", b"Expect: 100-continue", *headers)
+    said = talk(port, asks)
+    refused(said, 413, "larger")
+    assert b"100 Continue" not in said
+    assert b"connection: close" in said
+
+
+def test_a_body_without_end_is_not_read_to_its_end(port):
+    said = talk(port, head(b"Content-Length: 999999999999"), *[b"x" * 10**6] * 100)
+    assert said == b"" or b" 413 " in said
+
+
+def test_compressed_bodies_are_not_unpacked(port):
+    assert by_httpx(port, BODY, **{"X-API-Key": KEY, "Content-Encoding": "gzip"}) == 400
+    assert by_httpx(port, BODY, **{"X-API-Key": KEY, "Content-Encoding": "identity"}) == 200
