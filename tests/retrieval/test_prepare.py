@@ -88,6 +88,7 @@ def test_hash_needs_nothing(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.soak  # it prepares the model twice
 def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
     script = (
         "import os, sys, pathlib, signal\n"
