@@ -3,11 +3,14 @@
 ServiceError
 ├── MalformedBody       400
 ├── Unauthorized        401
+├── Forbidden           403
 ├── UnknownCollection   404
+├── UnknownKey          404
 ├── TooSlow             408
 ├── TooLarge            413
 ├── InvalidRequest      422
 ├── NotReady            503
+├── KeysUnavailable     503
 ├── Overloaded          503
 └── TooLate             504
 """
@@ -41,8 +44,16 @@ class Unauthorized(ServiceError):
     """No key, or none that is known."""
 
 
+class Forbidden(ServiceError):
+    """The caller's role may not do this."""
+
+
 class UnknownCollection(ServiceError):
     """No collection has this name."""
+
+
+class UnknownKey(ServiceError):
+    """No key has this id."""
 
 
 class TooSlow(ServiceError):
@@ -66,6 +77,15 @@ class NotReady(ServiceError):
     """The model is not loaded yet, or failed to load."""
 
 
+class KeysUnavailable(ServiceError):
+    """Whether a key is known cannot be told at the moment."""
+
+    def __init__(self, reason: str) -> None:
+        """reason: for whoever runs the service; clients are not told it."""
+        super().__init__("keys cannot be checked at the moment, since what holds them does not answer; try again")
+        self.reason = reason
+
+
 class Overloaded(ServiceError):
     """As many requests wait as may wait."""
 
@@ -77,16 +97,19 @@ class TooLate(ServiceError):
 STATUS: dict[type[Exception], HTTPStatus] = {
     MalformedBody: HTTPStatus.BAD_REQUEST,
     Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
     UnknownCollection: HTTPStatus.NOT_FOUND,
+    UnknownKey: HTTPStatus.NOT_FOUND,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
 }
-RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, Overloaded: 1}
+RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, KeysUnavailable: 1, Overloaded: 1}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,184 @@
+"""The database of keys and usage: SQLite or PostgreSQL, lost and found again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from app.auth import tables
+from app.auth.keys import Pepper
+from app.auth.migrations import upgrade
+from app.errors import KeysUnavailable
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+_FILE = "auth.sqlite3"
+_PATIENCE_S = 3  # for a statement, a lock or a connection
+_MODE = "qrerank_mode"  # execution option: what a transaction is for
+_POSTGRESQL = {
+    "connect_timeout": _PATIENCE_S,
+    "tcp_user_timeout": _PATIENCE_S * 1000,
+    "application_name": "quantum-rerank",
+}
+
+
+def url_of(database_url: str | None, data_dir: Path) -> URL:
+    """Where the database is: as told, or a file in the data folder."""
+    if database_url is None:
+        return URL.create("sqlite", database=str(data_dir / _FILE))
+    return make_url(database_url).set(drivername="postgresql+psycopg")
+
+
+class Database:
+    """Transactions on tables that are brought up to date on first use, and after each loss.
+
+    While the database does not answer, one attempt is made per second, and everybody else is told so at once.
+    """
+
+    def __init__(self, url: URL, pepper: Pepper, *, retry_s: float = RETRY_S) -> None:
+        """Nothing is opened yet. pepper: the one that the database's keys were hashed with, or will be."""
+        self._file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+        self._engine = _engine(url)
+        self._proof = pepper.hash("the pepper of this database")
+        self._retry_s = retry_s
+        self._opening = threading.Lock()
+        self._ready = False
+        self._lost: str | None = None  # why, while it is
+        self._retry_at = 0.0
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that changes nothing; KeysUnavailable while the database does not answer."""
+        with self._transaction("read") as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction; KeysUnavailable while the database does not answer."""
+        with self._transaction("write") as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, mode: str) -> Iterator[Connection]:
+        if not self._ready:
+            self._open()
+        with self._watched(), self._engine.execution_options(**{_MODE: mode}).begin() as connection:
+            yield connection
+
+    def _open(self) -> None:
+        """Make the database ready. While it is lost, one thread at a time tries; those who know of it do not wait."""
+        if not self._opening.acquire(blocking=self._lost is None):
+            raise KeysUnavailable(self._lost or "")
+        try:
+            if self._ready:
+                return
+            if self._lost is not None and time.monotonic() < self._retry_at:
+                raise KeysUnavailable(self._lost)
+            with self._watched():
+                self._prepare()
+            self._ready = True
+            if self._lost is not None:
+                self._lost = None
+                log.warning("the database of keys answers again")
+        finally:
+            self._opening.release()
+
+    def _prepare(self) -> None:
+        if self._file:
+            _make(self._file)
+        with self._engine.execution_options(**{_MODE: "migrate"}).begin() as connection:
+            upgrade(connection)
+            self._check_pepper(connection)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        try:
+            yield
+        except (IntegrityError, DataError):
+            raise
+        except (DBAPIError, PoolTimeout, OSError, KeysUnavailable) as error:
+            raise self._lose(error) from error
+
+    def _check_pepper(self, connection: Connection) -> None:
+        found = connection.scalar(select(tables.pepper.c.proof))
+        if found is None:
+            connection.execute(insert(tables.pepper).values(proof=self._proof))
+        elif found != self._proof:
+            raise KeysUnavailable(
+                "the pepper is not the one that the keys in the database were made with, so none would be known: set "
+                "QRERANK_AUTH__PEPPER to that one, or copy the file `pepper` from the data folder where they were made"
+            )
+
+    def _lose(self, error: Exception) -> KeysUnavailable:
+        reason = error.reason if isinstance(error, KeysUnavailable) else f"the database of keys failed: {_text(error)}"
+        if self._lost is None:
+            log.warning("%s; trying again every %g s", reason, self._retry_s)
+        self._lost, self._retry_at = reason, time.monotonic() + self._retry_s
+        self._ready = False  # whatever comes back may be another one
+        self._engine.dispose()
+        return KeysUnavailable(reason)
+
+
+def _text(error: Exception) -> str:
+    """The driver's own first line: SQLAlchemy's has the statement in it."""
+    return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+
+
+def _make(file: Path) -> None:
+    """Make an empty file for the owner alone, where there is none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _engine(url: URL) -> Engine:
+    """An engine whose errors tell nothing of what was asked."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE_S})
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    engine = create_engine(
+        url,
+        hide_parameters=True,
+        connect_args=_POSTGRESQL,
+        pool_size=4,
+        max_overflow=2,
+        pool_timeout=_PATIENCE_S,
+        pool_pre_ping=True,
+        pool_recycle=300,
+    )
+    event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - an event's
+    connection.isolation_level = None  # the driver begins no transactions of its own
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that begins by reading cannot wait for another writer when it comes to write.
+    reads = connection.get_execution_options().get(_MODE) == "read"
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get(_MODE) != "migrate":  # which may take its time
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_PATIENCE_S}s'")

