@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from app.errors import NotReady, Overloaded
+from app.admission import Admission, Place
+from app.errors import NotReady
 from app.models import Models
 from app.reranker import Reranker
+from retrieval.deadline import Deadline
 from retrieval.redis_states import ReplicaCounts
 from retrieval.shared_encoder import EncoderCounts
 from retrieval.state_cache import CacheCounts
@@ -35,6 +38,7 @@ class EngineCounts:
     """What the engine did since it started."""
 
     admitted: int  # requests in work or waiting now
+    refused: int  # requests for which there was no room
     encoders: Mapping[str, EncoderCounts]  # by model
     cache: CacheCounts  # which all models share
     replicas: Mapping[str, ReplicaCounts]  # by model; empty without Redis
@@ -43,12 +47,11 @@ class EngineCounts:
 class Engine:
     """Owns the models and a bounded number of threads that use them."""
 
-    def __init__(self, load: Callable[[], Models], threads: int, queue: int) -> None:
+    def __init__(self, load: Callable[[], Models], threads: int, queue: int, least: float = 0.75) -> None:
         """`load` makes the models; it runs in a worker once `start` is awaited."""
         self._load = load
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rerank")
-        self._room = threads + queue
-        self._admitted = 0
+        self._admission = Admission(threads + queue, least)
         self.models: Models | None = None  # until they are loaded, and after the end
         self.state = State("loading", "the model is being loaded")
 
@@ -69,18 +72,26 @@ class Engine:
             _probe(reranker)
         return models
 
-    async def run(self, work: Callable[[Models], T]) -> T:
-        """Do work in a worker thread; NotReady before the model is loaded, Overloaded when too many wait already."""
+    async def run(self, work: Callable[[Models], T], size: int = 0, deadline: Deadline | None = None) -> T:
+        """Do work in a worker thread; NotReady before the model is loaded, Overloaded if it would come to little.
+
+        size: of the work, as `app.admission.size_of` tells. deadline: when its result is due.
+        """
         models = self.models
         if models is None:
             raise NotReady(f"not ready: {self.state.reason}")
-        if self._admitted >= self._room:
-            raise Overloaded(f"{self._admitted} requests are being served or wait; try again shortly")
-        self._admitted += 1
+        place = self._admission.enter(size, deadline or Deadline())
         try:
-            return await self._compute(lambda: work(models))
+            return await self._compute(lambda: self._do(work, models, place))
         finally:
-            self._admitted -= 1
+            self._admission.leave(place, _wanted_s(models))
+
+    def _do(self, work: Callable[[Models], T], models: Models, place: Place) -> T:
+        self._admission.check(place)
+        before = time.thread_time()
+        result = work(models)
+        place.spent = (time.thread_time() - before) / models.default.encoder.streams
+        return result
 
     async def _compute(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
@@ -91,7 +102,8 @@ class Engine:
             return None
         sources = {name: reranker.source for name, reranker in self.models.served.items()}
         return EngineCounts(
-            self._admitted,
+            len(self._admission),
+            self._admission.refused,
             {name: source.shared_encoder.counts() for name, source in sources.items()},
             self.models.default.source.cache.counts(),
             {name: source.replicas.counts() for name, source in sources.items() if source.replicas},
@@ -105,6 +117,10 @@ class Engine:
         for reranker in models.served.values() if models else ():
             if reranker.source.replicas is not None:
                 reranker.source.replicas.close()
+
+
+def _wanted_s(models: Models) -> float:
+    return sum(reranker.source.shared_encoder.wanted_s for reranker in models.served.values())
 
 
 def _probe(reranker: Reranker) -> None:

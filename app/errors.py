@@ -87,7 +87,12 @@ class KeysUnavailable(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """As many requests wait as may wait."""
+    """There is so much work that this would come to little."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        """retry_after_s: when it may be otherwise."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TooLate(ServiceError):
@@ -109,7 +114,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
 }
-RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, KeysUnavailable: 1, Overloaded: 1}
+RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, KeysUnavailable: 1}  # of those that do not say it themselves
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,8 @@ def problem_of(error: Exception, request_id: str) -> Problem | None:
         if kind in STATUS:
             status, name = STATUS[kind], _kebab(kind.__name__)
             where = error.where if isinstance(error, InvalidRequest) else ()
-            return Problem(status, name, str(error), request_id, RETRY_AFTER_S.get(kind), where)
+            retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S.get(kind))
+            return Problem(status, name, str(error), request_id, retry_after_s, where)
     return None
 
 

@@ -54,7 +54,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = Service(settings, OpenCollections(settings.collections_dir))
     app.state.keys = Keys(key.get_secret_value() for key in settings.auth.keys) if settings.auth.enabled else None
     app.state.engine = Engine(
-        partial(open_models, settings, _log_progress), settings.engine.requests, settings.engine.queue_requests
+        partial(open_models, settings, _log_progress),
+        settings.engine.requests,
+        settings.engine.queue_requests,
+        settings.engine.least_part,
     )
     app.state.metrics = Metrics(app.state.engine.counts)
     app.include_router(router)

@@ -60,6 +60,7 @@ class _EngineCollector(Collector):
             return
         cache = counts.cache
         yield _gauge("requests_admitted", "Requests in work or waiting.", counts.admitted)
+        yield _counter("requests_refused", "Requests refused for want of room.", counts.refused)
         yield _counter("cache_hits", "Texts whose states were remembered.", cache.hits)
         yield _counter("cache_misses", "Texts whose states were not remembered.", cache.misses)
         yield _counter("cache_evictions", "Texts forgotten to make room.", cache.evictions)

@@ -62,6 +62,9 @@ class EngineSettings(_Group):
     processors: int | None = Field(None, ge=1, le=1024, description="Absent: what the control group grants.")
     requests: int = Field(32, ge=1, le=1024, description="Requests in work at the same time; they share processors.")
     queue_requests: int = Field(64, ge=0, le=10_000, description="Requests that may wait; the next gets 503.")
+    least_part: float = Field(
+        0.75, ge=0, le=1, description="Who would get less of what it would get alone gets 503; 0: nobody does."
+    )
     deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: none.")
 
 

@@ -41,7 +41,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def ours(**settings: str | Path | int) -> Iterator[Server]:
+def ours(**settings: str | Path | float) -> Iterator[Server]:
     """`qrerank serve` with default settings but these (`candidates=50` is QRERANK_CANDIDATES=50), its cache empty.
 
     Without a `data_dir` it gets a new one, which goes when the server does.

@@ -83,6 +83,7 @@ class SharedEncoder:
         self._pool = ThreadPoolExecutor(encoder.streams, thread_name_prefix="encoder")
         self._cost = 0.0  # seconds per padded token of a pass, learned
         self._texts = self._tokens = self._passes = 0
+        self.wanted_s = 0.0  # that what was asked for takes all streams together, whether it was encoded in time or not
 
     def counts(self) -> EncoderCounts:
         """What was done, and what waits."""
@@ -123,7 +124,10 @@ class SharedEncoder:
         job = _Job(until, deadline, self._fair_share)
         tickets = []
         for key, tokens in zip(keys, texts, strict=True):
-            ticket = self._tickets.setdefault(key, _Ticket(key, tokens))
+            ticket = self._tickets.get(key)
+            if ticket is None:
+                ticket = self._tickets[key] = _Ticket(key, tokens)
+                self.wanted_s += tokens.padded * self._cost / self.encoder.streams
             tickets.append(ticket)
             if job not in ticket.jobs:
                 ticket.jobs.append(job)

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from app.admission import size_of
 from app.embeddings import check_count, check_dimensions, embed
 from app.models import Models
 from app.openapi import content, example, reference
@@ -39,7 +40,7 @@ async def embeddings(request: Request) -> Response:
         found = embed(choice.reranker, body.input, body.input_type or "document", deadline)
         return orjson.dumps(respond(found, body, choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
 
-    return await worked(request, deadline, work)
+    return await worked(request, deadline, work, size_of(body.input))
 
 
 MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # that the description refers to

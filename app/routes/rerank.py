@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from app.admission import size_of
 from app.answer import Service, answer, check_limits, deadline_of
 from app.errors import InvalidRequest
 from app.models import Models
@@ -45,7 +46,7 @@ async def rerank(request: Request) -> Response:
         outcome = answer(models, asked, deadline, service, request.state.request_id)
         return orjson.dumps(dialect.respond(outcome))
 
-    return await worked(request, deadline, work)
+    return await worked(request, deadline, work, size_of([asked.query, *asked.texts]))
 
 
 async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:

@@ -9,6 +9,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from app.admission import size_of
 from app.answer import DEFAULT_METHOD
 from app.models import Models
 from app.openapi import content, example, reference
@@ -46,7 +47,7 @@ async def similarity(request: Request) -> Response:
         method, circuit = body.method or choice.method or DEFAULT_METHOD, circuit_of(choice.reranker)
         return orjson.dumps(respond(found, method, circuit, choice.name, request.state.request_id))
 
-    return await worked(request, deadline, work)
+    return await worked(request, deadline, work, size_of([body.text1, body.text2]))
 
 
 async def batch_similarity(request: Request) -> Response:
@@ -68,7 +69,7 @@ async def batch_similarity(request: Request) -> Response:
         found = compare(choice.reranker, body.queries, texts, method=needed, deadline=deadline, reading=reading)
         return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
 
-    return await worked(request, deadline, work)
+    return await worked(request, deadline, work, size_of([*body.queries, *texts]))
 
 
 def _deadline(milliseconds: float | None) -> Deadline:

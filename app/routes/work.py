@@ -11,10 +11,13 @@ from app.routes.disconnect import CLIENT_GONE, cancelled_with
 from retrieval.deadline import Cancelled, Deadline
 
 
-async def worked(request: Request, deadline: Deadline, work: Callable[[Models], bytes]) -> Response:
-    """The JSON that work gives. When the client of a request whose body was read leaves, the deadline is cancelled."""
+async def worked(request: Request, deadline: Deadline, work: Callable[[Models], bytes], size: int) -> Response:
+    """The JSON that work of a size gives.
+
+    When the client of a request whose body was read leaves, the deadline is cancelled.
+    """
     async with cancelled_with(request, deadline):
         try:
-            return Response(await request.app.state.engine.run(work), media_type="application/json")
+            return Response(await request.app.state.engine.run(work, size, deadline), media_type="application/json")
         except Cancelled:
             return Response(status_code=CLIENT_GONE)
