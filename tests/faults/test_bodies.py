@@ -1,0 +1,64 @@
+"""Whatever the body, the answer is one, or says what is wrong with it; on a real socket of the real application."""
+
+import http.client
+import json
+from collections import Counter
+
+import pytest
+
+from app.settings import Settings
+from tests.app.live import Live, live
+from tests.faults.bodies import Case, case, routes
+
+QUICK, ALL = 2000, 20_000
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    settings = Settings(data_dir=tmp_path_factory.mktemp("data"), limits={"body_bytes": 2**20})
+    with pytest.MonkeyPatch.context() as patch, live(settings, patch) as here:
+        yield here
+
+
+def send(connection: http.client.HTTPConnection, sent: Case) -> int:
+    connection.request("POST", sent.path, sent.body, sent.headers)
+    response = connection.getresponse()
+    body = response.read()
+    told = f"case {sent.number}: {sent.path} {sent.body[:300]!r} {sent.headers}: {response.status} {body[:300]!r}"
+    if response.status == 200:
+        assert response.headers["content-type"].startswith(("application/json", "text/event-stream")), told
+        if "stream" not in sent.path:
+            json.loads(body)
+    elif response.status == 504:  # asked for by a deadline that cannot be met
+        assert b"deadline_ms" in sent.body, told
+        assert "similarity" in sent.path, told
+    else:
+        assert 400 <= response.status < 500, told
+        assert response.headers["content-type"] == "application/problem+json", told
+        assert json.loads(body)["request_id"] == response.headers["x-request-id"], told
+    return response.status
+
+
+def tried(server: Live, numbers: range) -> Counter[int]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    known = routes(server.app)
+    return Counter(send(connection, case(number, known)) for number in numbers)
+
+
+def report(statuses: Counter[int]) -> None:
+    answered, refused = statuses[200], sum(count for status, count in statuses.items() if 400 <= status < 500)
+    lost = statuses.total() - answered - refused - statuses[504]
+    print(f"bodies: tried {statuses.total()}, refused {refused}, survived {answered + statuses[504]}, lost {lost}")  # noqa: T201
+    print(dict(sorted(statuses.items())))  # noqa: T201
+    assert lost == 0
+    assert answered > statuses.total() / 20  # else it tries nothing beyond the front door
+    assert refused > statuses.total() / 4
+
+
+def test_broken_bodies_are_refused(server):
+    report(tried(server, range(QUICK)))
+
+
+@pytest.mark.soak
+def test_many_broken_bodies_are_refused(server):
+    report(tried(server, range(QUICK, QUICK + ALL)))
