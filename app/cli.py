@@ -9,9 +9,11 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 
-from app import cli_evaluate, cli_index, tables
+from app import cli_evaluate, cli_index, cli_keys, tables
+from app.errors import KeysUnavailable, ServiceError
 from app.loading import open_encoder, open_reranker, processors_of
 from app.progress import bar, errors
 from app.scoring import Method
@@ -27,6 +29,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 cli.add_typer(cli_index.index, name="index")
+cli.add_typer(cli_keys.keys, name="keys")
 cli.command()(cli_evaluate.evaluate)
 out = Console()
 
@@ -151,6 +154,10 @@ def main() -> None:
             where = "QRERANK_" + "__".join(str(part) for part in item["loc"]).upper() if item["loc"] else "settings"
             errors.print(f"{where}: {item['msg'].removeprefix('Value error, ')}", markup=False, style="red")
         sys.exit(1)
-    except (RetrievalError, QuantumError) as error:
-        errors.print(str(error), markup=False, style="red")
+    except SettingsError as error:  # lists and objects are JSON
+        errors.print(f"{error}: it is not JSON", markup=False, style="red")
+        sys.exit(1)
+    except (RetrievalError, QuantumError, ServiceError) as error:
+        text = error.reason if isinstance(error, KeysUnavailable) else str(error)
+        errors.print(text, markup=False, style="red")
         sys.exit(1)

@@ -8,6 +8,9 @@ from typing import Literal, get_args
 Role = Literal["read-only", "user", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)  # each may do what those before it may
 
+Tier = Literal["public", "standard", "premium", "unlimited"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -15,7 +18,7 @@ class Identity:
 
     name: str  # that logs may show: a key's prefix, a token's subject; never a secret
     role: Role
-    tier: str
+    tier: Tier
     key_id: str | None = None  # in the store of keys
 
     def may(self, role: Role) -> bool:

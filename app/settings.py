@@ -11,6 +11,7 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.auth.settings import AuthSettings
 from app.models import split_method
 
 _NAME = "quantum-rerank"
@@ -76,28 +77,16 @@ class CacheSettings(_Group):
     redis_ttl_s: int = Field(86_400, ge=1, le=10**8, description="How long Redis keeps a text's states.")
 
 
-class AuthSettings(_Group):
-    """Who may use the service."""
-
-    enabled: bool = Field(False, description="Whether requests need one of the keys.")
-    keys: tuple[Annotated[SecretStr, Field(min_length=16, max_length=1024)], ...] = Field(
-        (), description='A JSON list: ["…"]. Make them long and random.'
-    )
-
-    @model_validator(mode="after")
-    def _refuse_to_pretend(self) -> Self:
-        if self.enabled and not self.keys:
-            raise ValueError("auth is enabled and there is no key that could be right; set QRERANK_AUTH__KEYS")
-        if self.keys and not self.enabled:
-            raise ValueError("there are keys, but nobody asks for them; set QRERANK_AUTH__ENABLED=true")
-        return self
-
-
 class Settings(BaseSettings):
     """The service's settings; frozen, bounded, and unknown names are refused."""
 
     model_config = SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", protected_namespaces=()
+        env_prefix=_PREFIX,
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     data_dir: Path = Field(default_factory=lambda: user_data_path(_NAME), description="Collections: what must last.")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -35,10 +35,17 @@ _POSTGRESQL = {
 
 
 def url_of(database_url: str | None, data_dir: Path) -> URL:
-    """Where the database is: as told, or a file in the data folder."""
+    """Where the database is: as told, or a file in the data folder; KeysUnavailable for a URL that is none."""
     if database_url is None:
         return URL.create("sqlite", database=str(data_dir / _FILE))
-    return make_url(database_url).set(drivername="postgresql+psycopg")
+    try:
+        return make_url(database_url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        # Without the cause, whose text may have the password in it.
+        raise KeysUnavailable(
+            "QRERANK_AUTH__DATABASE_URL is not of the form postgresql://USER:PASSWORD@HOST/NAME; in the password write "
+            "each special character as % and its two hexadecimal digits"
+        ) from None
 
 
 class Database:
@@ -153,16 +160,19 @@ def _engine(url: URL) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
-    engine = create_engine(
-        url,
-        hide_parameters=True,
-        connect_args=_POSTGRESQL,
-        pool_size=4,
-        max_overflow=2,
-        pool_timeout=_PATIENCE_S,
-        pool_pre_ping=True,
-        pool_recycle=300,
-    )
+    try:
+        engine = create_engine(
+            url,
+            hide_parameters=True,
+            connect_args=_POSTGRESQL,
+            pool_size=4,
+            max_overflow=2,
+            pool_timeout=_PATIENCE_S,
+            pool_pre_ping=True,
+            pool_recycle=300,
+        )
+    except ModuleNotFoundError as error:
+        raise KeysUnavailable("PostgreSQL needs a driver: pip install 'quantum-rerank[postgres]'") from error
     event.listen(engine, "begin", _begin_postgresql)
     return engine
 

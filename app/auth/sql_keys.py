@@ -5,8 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets as randomness
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
@@ -14,40 +13,11 @@ from sqlalchemy import Connection, Row, func, insert, or_, select, update
 from app.auth import tables
 from app.auth.database import Database
 from app.auth.keys import Pepper, new_key, prefix_of
-from app.auth.store import UNKNOWN, Grant, Refusal
+from app.auth.store import UNKNOWN, Grant, Key, Refusal, Secret
 from app.errors import InvalidRequest, UnknownKey
-from app.identity import Identity, Role
+from app.identity import Identity, Role, Tier
 
 _KEYS, _SECRETS = tables.keys.c, tables.secrets.c
-
-
-@dataclass(frozen=True)
-class Secret:
-    """What is kept of something that opens, besides its hash."""
-
-    prefix: str
-    created: float
-    expires: float | None
-
-
-@dataclass(frozen=True)
-class Key:
-    """Whom a key was given to, and what for. Times are seconds since the epoch."""
-
-    id: str
-    name: str
-    role: Role
-    tier: str
-    created: float
-    expires: float | None
-    revoked: float | None
-    last_used: float | None
-    secrets: Sequence[Secret]  # newest first
-
-    @property
-    def prefix(self) -> str:
-        """Of the newest secret."""
-        return self.secrets[0].prefix
 
 
 class SqlKeys:
@@ -92,7 +62,7 @@ class SqlKeys:
         ends = [at for at in (row.expires, row.ends) if at is not None]
         return Grant(Identity(prefix, row.role, row.tier, row.id), *[min(ends)] if ends else [])
 
-    def create(self, name: str, role: Role, tier: str, expires: float | None = None) -> tuple[Key, str]:
+    def create(self, name: str, role: Role, tier: Tier, expires: float | None = None) -> tuple[Key, str]:
         """A new key, and the only copy of what opens."""
         now = self._clock()
         named = "key_" + randomness.token_hex(6)

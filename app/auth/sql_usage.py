@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import bindparam, or_, select, update
@@ -12,22 +12,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth import tables
 from app.auth.database import Database
-from app.auth.usage import Counts, day_of
+from app.auth.usage import Counts, Day, day_of
 
 _DAY_S = 86_400
 _COUNTED = ("requests", "documents", "tokens", "rejected")
-
-
-@dataclass(frozen=True)
-class Day:
-    """What one caller used on one day."""
-
-    day: str
-    who: str
-    requests: int
-    documents: int
-    tokens: int
-    rejected: int
 
 
 class SqlUsage:

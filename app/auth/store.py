@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.identity import Identity
+from app.identity import Identity, Role, Tier
 
 
 @dataclass(frozen=True)
@@ -33,3 +34,32 @@ class CredentialStore(Protocol):
 
     def find(self, key: str, digest: bytes) -> Grant | Refusal:
         """What a key gives. digest: its keyed hash. May block; KeysUnavailable where the store does not answer."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """What is kept of something that opens, besides its hash."""
+
+    prefix: str
+    created: float
+    expires: float | None
+
+
+@dataclass(frozen=True)
+class Key:
+    """Whom a key was given to, and what for. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    role: Role
+    tier: Tier
+    created: float
+    expires: float | None
+    revoked: float | None
+    last_used: float | None
+    secrets: Sequence[Secret]  # newest first
+
+    @property
+    def prefix(self) -> str:
+        """Of the newest secret."""
+        return self.secrets[0].prefix

@@ -33,6 +33,18 @@ class Counts:
         self.rejected += other.rejected
 
 
+@dataclass(frozen=True)
+class Day:
+    """What one caller used on one day."""
+
+    day: str
+    who: str
+    requests: int
+    documents: int
+    tokens: int
+    rejected: int
+
+
 @dataclass
 class Used:
     """What came up since it was last written."""

@@ -21,7 +21,6 @@ def test_names_nest_with_two_underscores(monkeypatch, tmp_path):
         ("QRERANK_CANDIDATES", "0"),
         ("QRERANK_CIRCUIT__QUBITS", "5"),
         ("QRERANK_CIRCUIT__BANDWIDTH", "nan"),
-        ("QRERANK_AUTH__ENABLED", "true"),
         ("QRERANK_AUTH__KEYS", '["a-key-that-nobody-asks-for"]'),
         ("QRERANK_MODELS", '["all-MiniLM-L6-v2"]'),
         ("QRERANK_MODELS", '["hash", "hash"]'),

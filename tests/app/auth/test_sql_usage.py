@@ -3,8 +3,8 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from app.auth.sql_usage import Day, SqlUsage
-from app.auth.usage import Counts, day_of
+from app.auth.sql_usage import SqlUsage
+from app.auth.usage import Counts, Day, day_of
 
 NOW = time.time()
 TODAY, YESTERDAY, LONG_AGO = (day_of(NOW - days * 86_400) for days in (0, 1, 40))

@@ -1,0 +1,56 @@
+"""Keys' form and the pepper."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.auth.environment import EnvironmentKeys
+from app.auth.keys import Pepper, new_key, pepper_in, prefix_of
+from app.auth.store import UNKNOWN
+from app.errors import KeysUnavailable
+from tests.app.auth.conftest import PEPPER
+
+
+def test_keys_are_random_and_tell_their_prefix():
+    made = [new_key() for _ in range(100)]
+    assert len({key for key, _ in made}) == len({prefix for _, prefix in made}) == 100
+    assert all(prefix_of(key) == prefix and key.startswith(prefix + "_") for key, prefix in made)
+
+
+def test_without_the_pepper_a_hash_is_of_no_use():
+    assert PEPPER.hash("key") == PEPPER.hash("key")
+    assert len({pepper.hash(key) for pepper in (PEPPER, Pepper("other")) for key in ("key", "kez")}) == 4
+    assert "a-pepper" not in repr(PEPPER) + str(vars(PEPPER))
+
+
+def test_one_pepper_is_made_however_many_start_at_once(tmp_path):
+    together = threading.Barrier(8)
+
+    def start(_):
+        together.wait()
+        return pepper_in(tmp_path / "data").hash("key")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(start, range(8)))) == 1
+    [file] = (tmp_path / "data").iterdir()
+    assert file.name == "pepper"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(file.read_text()) == 64
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(KeysUnavailable) as refused:
+        pepper_in(tmp_path / "file" / "data")
+    assert "QRERANK_AUTH__PEPPER" in refused.value.reason
+
+
+def test_keys_of_the_environment_have_names_of_their_own():
+    keys = EnvironmentKeys(["first-secret", "second-secret"], PEPPER)
+    found = [keys.find(key, PEPPER.hash(key)).identity for key in ("first-secret", "second-secret")]
+    assert len({identity.name for identity in found}) == 2
+    assert {(identity.role, identity.tier, identity.key_id) for identity in found} == {("user", "unlimited", None)}
+    for wrong in ("", "first-secre", "first-secret ", "x"):
+        assert keys.find(wrong, PEPPER.hash(wrong)) == UNKNOWN
+    assert "secret" not in str(vars(keys))

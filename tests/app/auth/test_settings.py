@@ -1,0 +1,52 @@
+"""What the settings of authentication refuse, and that they keep secrets to themselves."""
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import Settings
+
+HIDDEN = "a-hidden-text-of-thirty-two-characters"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("KEYS", f'["{HIDDEN}"]', "nobody asks"),
+        ("KEYS", '["hidden"]', "16"),
+        ("PEPPER", "hidden", "32"),
+        ("DATABASE_URL", "sqlite:///hidden", "postgresql://"),
+        ("JWT__SECRET", HIDDEN, "nobody asks"),
+        ("JWT__SECRET", "hidden", "32"),
+        ("JWT__SECRET", f"-----BEGIN PUBLIC KEY----- {HIDDEN}", "HS256 must not"),
+        ("JWT__JWKS_URL", "http://issuer.example/hidden", "https://"),
+        ("JWT__JWKS_URL", "file:///hidden", "https://"),
+        ("JWT__ALGORITHMS", '["none"]', "RS256"),
+        ("JWT__ALGORITHMS", "[]", "at least 1"),
+        ("JWT__TIER", "gold", "standard"),
+    ],
+)
+def test_what_is_wrong_is_said_without_what_was_given(monkeypatch, name, value, message):
+    monkeypatch.setenv(f"QRERANK_AUTH__{name}", value)
+    with pytest.raises(ValidationError, match=message) as refused:
+        Settings()
+    assert "hidden" not in str(refused.value)
+
+
+def test_there_is_one_place_for_the_issuers_keys(monkeypatch):
+    monkeypatch.setenv("QRERANK_AUTH__ENABLED", "true")
+    monkeypatch.setenv("QRERANK_AUTH__JWT__JWKS_URL", "http://127.0.0.1:1/keys")
+    assert Settings().auth.jwt.taken
+    monkeypatch.setenv("QRERANK_AUTH__JWT__JWKS_FILE", "keys.json")
+    with pytest.raises(ValidationError, match="not both"):
+        Settings()
+
+
+def test_secrets_do_not_show(monkeypatch):
+    monkeypatch.setenv("QRERANK_AUTH__ENABLED", "true")
+    for name in ("PEPPER", "JWT__SECRET"):
+        monkeypatch.setenv(f"QRERANK_AUTH__{name}", HIDDEN)
+    monkeypatch.setenv("QRERANK_AUTH__KEYS", f'["{HIDDEN}"]')
+    monkeypatch.setenv("QRERANK_AUTH__DATABASE_URL", f"postgresql://user:{HIDDEN}@host/name")
+    settings = Settings()
+    assert settings.auth.jwt.secret.get_secret_value() == HIDDEN
+    assert HIDDEN not in repr(settings) + str(settings) + settings.model_dump_json()
