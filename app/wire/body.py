@@ -30,6 +30,11 @@ def _check_documents(value: object) -> object:
     return value
 
 
+def _stripped(value: object) -> object:
+    """What Python takes for white space goes: pydantic leaves U+001C to U+001F, and would take them for a text."""
+    return value.strip() if isinstance(value, str) else value
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -39,7 +44,7 @@ def _query_text(value: object) -> object:
     return value.get("text", value) if isinstance(value, dict) else value
 
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), BeforeValidator(_stripped)]
 Query = Annotated[Text, BeforeValidator(_query_text)]
 Documents = Annotated[list[Document], BeforeValidator(_check_documents), Field(min_length=1)]
 Texts = Annotated[list[str], Field(min_length=1)]

@@ -89,6 +89,7 @@ def test_exclude_takes_a_text_or_a_list(client):
     [
         ({"query": ""}, "query: must not be empty"),
         ({"query": " \n"}, "query: must not be empty"),
+        ({"query": "\x1f\x1c"}, "query: must not be empty"),
         ({"query": 3}, "query"),
         ({"documents": []}, "documents: must hold at least one"),
         ({"documents": None}, "send `documents` (or `texts`), or name a `collection`"),

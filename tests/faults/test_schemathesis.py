@@ -1,0 +1,57 @@
+"""Schemathesis against a live server: what the description promises is so, and nothing that it allows is a 5xx."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from tests.app.live import live
+
+_CHECKS = (
+    *("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance"),
+    *("response_schema_conformance", "allow_header_conformance"),
+)
+_LEAST = 10_000  # cases of the long run
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        with live(Settings(data_dir=tmp_path_factory.mktemp("data")), patch) as here:
+            yield f"http://127.0.0.1:{here.port}/openapi.json"
+
+
+def cases(address: str, folder: Path, *options: str) -> int:
+    """How many cases there were; none may have failed."""
+    # 504 is what a deadline asks for that nobody can meet: a promise, and no fault of the server's.
+    (folder / "schemathesis.toml").write_text(
+        '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "504"]\n[warnings]\nenabled = false\n'
+    )
+    command = [Path(sys.executable).parent / "schemathesis", "run", address, "--checks", ",".join(_CHECKS)]
+    environment = os.environ | {"PYTHONPATH": ""}
+    done = subprocess.run(  # noqa: S603 - our own command
+        [*command, "--seed", "1", "--continue-on-failure", *options],
+        cwd=folder,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    return int(re.search(r"(\d+) generated", done.stdout)[1])
+
+
+def test_what_the_description_promises_is_so(address, tmp_path):
+    tried = cases(address, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "15")
+    assert tried > 200
+
+
+@pytest.mark.soak
+def test_what_the_description_promises_is_so_many_times(address, tmp_path):
+    tried = cases(address, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "1000")
+    print(f"schemathesis: tried {tried}, lost 0")  # noqa: T201
+    assert tried >= _LEAST
