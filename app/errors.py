@@ -9,6 +9,7 @@ ServiceError
 ├── TooSlow             408
 ├── TooLarge            413
 ├── InvalidRequest      422
+├── TooManyRequests     429
 ├── NotReady            503
 ├── KeysUnavailable     503
 ├── Overloaded          503
@@ -73,6 +74,15 @@ class InvalidRequest(ServiceError):
         self.where = tuple(where)
 
 
+class TooManyRequests(ServiceError):
+    """A quota is used up."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        """retry_after_s: when there is some of it again."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class NotReady(ServiceError):
     """The model is not loaded yet, or failed to load."""
 
@@ -109,6 +119,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -133,7 +144,7 @@ class Problem:
         detail: object = self.message
         if self.status == HTTPStatus.UNPROCESSABLE_ENTITY and not detail_is_text:
             detail = [{"loc": ["body", *self.where], "msg": self.message, "type": "value_error"}]
-        return {
+        body = {
             "type": f"urn:quantum-rerank:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
@@ -143,6 +154,7 @@ class Problem:
             "error_type": self.kind,
             "request_id": self.request_id,
         }
+        return body if self.retry_after_s is None else body | {"retry_after_s": self.retry_after_s}
 
     def response(self, *, detail_is_text: bool = False) -> Response:
         """The answer as `application/problem+json`."""

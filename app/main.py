@@ -24,9 +24,11 @@ from app.metrics import Metrics
 from app.open_collections import OpenCollections
 from app.openapi import describe
 from app.paths import CanonicalPathMiddleware
+from app.quotas.quotas import Quotas
 from app.request_id import RequestIdMiddleware
 from app.routes import MODELS, router
 from app.routes.problems import any_error, foreseen, http_error
+from app.routes.quotas import QuotaHeadersMiddleware
 from app.settings import Settings
 from app.unread import UnreadBodyMiddleware
 
@@ -59,10 +61,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings.engine.queue_requests,
         settings.engine.least_part,
     )
-    app.state.metrics = Metrics(app.state.engine.counts)
+    redis_url = settings.quotas.redis_url or settings.cache.redis_url
+    app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
+    app.state.metrics = Metrics(app.state.engine.counts, app.state.quotas.counts)
     app.include_router(router)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     app.add_middleware(CanonicalPathMiddleware)
+    if settings.auth.enabled:  # else nobody has a quota
+        app.add_middleware(QuotaHeadersMiddleware)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(UnreadBodyMiddleware, settings.limits.body_bytes, settings.limits.body_seconds)
     for kind in STATUS:
@@ -85,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    app.state.quotas.close()
     app.state.engine.close()
 
 

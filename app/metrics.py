@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from app.engine import EngineCounts
+    from app.quotas.quotas import QuotaCounts
 
 Family = type[GaugeMetricFamily] | type[CounterMetricFamily]
 
@@ -34,10 +35,14 @@ _LAG_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 class Metrics:
     """The metrics of one application."""
 
-    def __init__(self, counts: Callable[[], EngineCounts | None]) -> None:
-        """counts: what the engine did so far, None until it can tell."""
+    def __init__(
+        self, counts: Callable[[], EngineCounts | None], quotas: Callable[[], QuotaCounts] | None = None
+    ) -> None:
+        """counts: what the engine did so far, None until it can tell. quotas: what was counted there."""
         self._registry = CollectorRegistry()
         self._registry.register(_EngineCollector(counts))
+        if quotas:
+            self._registry.register(_QuotaCollector(quotas))
         self.loop_lag = Histogram(
             "qrerank_event_loop_lag_seconds",
             "How late the event loop turned to a task that was due.",
@@ -69,6 +74,22 @@ class _EngineCollector(Collector):
         yield from _by_model(counts.encoders, _ENCODER)
         if counts.replicas:
             yield from _by_model(counts.replicas, _REPLICAS)
+
+
+class _QuotaCollector(Collector):
+    def __init__(self, counts: Callable[[], QuotaCounts]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterator[Metric]:
+        counts = self._counts()
+        refused = CounterMetricFamily("qrerank_quota_refusals", "Requests beyond a quota.", labels=["quota"])
+        for quota, number in counts.refused.items():
+            refused.add_metric([quota], number)
+        yield refused
+        if counts.available is not None:
+            yield _counter("quota_alone", "Requests counted by this process alone: Redis was lost.", counts.alone)
+            yield _counter("quota_redis_errors", "Failures of Redis; quotas are then each process's.", counts.errors)
+            yield _gauge("quota_redis_available", "1 while Redis answers.", counts.available)
 
 
 def _by_model(counts: Mapping[str, object], families: Sequence[tuple[Family, str, str, str]]) -> Iterator[Metric]:

@@ -77,6 +77,60 @@ class CacheSettings(_Group):
     redis_ttl_s: int = Field(86_400, ge=1, le=10**8, description="How long Redis keeps a text's states.")
 
 
+_Quota = Annotated[int | None, Field(ge=1, le=10**9)]  # None, null in JSON: no limit but the service's own
+
+
+class TierSettings(_Group):
+    """What each caller of a tier may ask for."""
+
+    requests_per_minute: _Quota = None
+    similarities_per_hour: _Quota = None
+    documents: _Quota = None  # in one request
+
+
+class PublicSettings(TierSettings):
+    """The lowest tier."""
+
+    requests_per_minute: _Quota = 60
+    similarities_per_hour: _Quota = 1_000
+    documents: _Quota = 10
+
+
+class StandardSettings(TierSettings):
+    """The tier between the two."""
+
+    requests_per_minute: _Quota = 300
+    similarities_per_hour: _Quota = 10_000
+    documents: _Quota = 50
+
+
+class PremiumSettings(TierSettings):
+    """The highest tier that has limits."""
+
+    requests_per_minute: _Quota = 1_000
+    similarities_per_hour: _Quota = 50_000
+    documents: _Quota = 100
+
+
+class PriceSettings(_Group):
+    """How many similarities it takes to compare one pair of texts, or to embed one text."""
+
+    classical: int = Field(1, ge=0, le=1000)
+    quantum: int = Field(2, ge=0, le=1000)
+    hybrid: int = Field(2, ge=0, le=1000)
+    embedding: int = Field(1, ge=0, le=1000)
+
+
+class QuotaSettings(_Group):
+    """How much callers may ask for, by their tier; the tier unlimited is not limited here."""
+
+    redis_url: SecretStr | None = Field(None, description="Where replicas count together; absent: the cache's.")
+    public: PublicSettings = PublicSettings()
+    standard: StandardSettings = StandardSettings()
+    premium: PremiumSettings = PremiumSettings()
+    prices: PriceSettings = PriceSettings()
+
+
 class Settings(BaseSettings):
     """The service's settings; frozen, bounded, and unknown names are refused."""
 
@@ -110,6 +164,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
     auth: AuthSettings = AuthSettings()
+    quotas: QuotaSettings = QuotaSettings()
 
     @model_validator(mode="before")
     @classmethod

@@ -12,8 +12,10 @@ from app.admission import size_of
 from app.embeddings import check_count, check_dimensions, embed
 from app.models import Models
 from app.openapi import content, example, reference
+from app.quotas.quotas import Cost
 from app.routes.bodies import read_fields
 from app.routes.problems import PROBLEMS
+from app.routes.quotas import paid
 from app.routes.work import worked
 from app.wire.body import validate
 from app.wire.embeddings import EmbeddingsBody, EmbeddingsResponse, respond
@@ -30,8 +32,13 @@ async def embeddings(request: Request) -> Response:
     A text longer than the model reads at once, `max_tokens` in `/v1/models`, is cut there without an error (/rerank and
     /similarity read it in chunks). An empty text is embedded like any other.
     """
-    body = validate(EmbeddingsBody, await read_fields(request))
-    check_count(body.input, request.app.state.service.settings.limits)
+
+    async def read() -> EmbeddingsBody:
+        body = validate(EmbeddingsBody, await read_fields(request))
+        check_count(body.input, request.app.state.service.settings.limits)
+        return body
+
+    body = await paid(request, read, lambda body, _: Cost(len(body.input), len(body.input), "embedding"))
     deadline = Deadline()  # there is none; it carries the news that the client left
 
     def work(models: Models) -> bytes:
@@ -45,7 +52,7 @@ async def embeddings(request: Request) -> Response:
 
 MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # that the description refers to
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 413, 422, 503)}
+_RESPONSES: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 413, 422, 429, 503)}
 _RESPONSES[200] = {"description": "A vector for each text, in their order.", **content(reference(EmbeddingsResponse))}
 
 for path in PATHS:

@@ -24,6 +24,7 @@ class ProblemResponse(BaseModel):
     error: str
     error_type: str
     request_id: str
+    retry_after_s: int | None = Field(None, description="On 429 and 503: when to try again. As Retry-After says.")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -34,6 +35,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         404: "There is no such collection.",
         413: "The body, or a count in it, is over a limit.",
         422: "The JSON is not a request.",
+        429: "The caller's quota is used up; see Retry-After.",
         503: "Not ready, or too busy; see Retry-After.",
     }.items()
 }

@@ -10,12 +10,14 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.admission import size_of
-from app.answer import Service, answer, check_limits, deadline_of
+from app.answer import DEFAULT_METHOD, Service, answer, check_limits, deadline_of
 from app.errors import InvalidRequest
 from app.models import Models
 from app.openapi import content, example, one_of, reference
+from app.quotas.quotas import Cost
 from app.routes.bodies import is_small, read_body
 from app.routes.problems import PROBLEMS
+from app.routes.quotas import paid
 from app.routes.work import worked
 from app.wire.body import fields_of
 from app.wire.dialects import Dialect, dialect_of
@@ -50,6 +52,19 @@ async def rerank(request: Request) -> Response:
 
 
 async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:
+    """The body's dialect and what it asks for, within the limits and paid for."""
+    candidates = request.app.state.service.settings.candidates
+    return await paid(request, lambda: _read(request), lambda read, models: cost_of(read[1], models, candidates))
+
+
+def cost_of(asked: RerankRequest, models: Models, candidates: int) -> Cost:
+    """What a request takes. candidates: of a search, which holds no documents."""
+    sent = len(asked.documents or ())
+    method = asked.method or models.choose(asked.model).method or DEFAULT_METHOD
+    return Cost(sent, candidates if asked.documents is None else sent, method)
+
+
+async def _read(request: Request) -> tuple[Dialect, RerankRequest]:
     """The body's dialect and what it asks for, within the limits. The dialect is kept for errors to come."""
     limits = request.app.state.service.settings.limits
     body = await read_body(request, limits)

@@ -13,8 +13,10 @@ from app.admission import size_of
 from app.answer import DEFAULT_METHOD
 from app.models import Models
 from app.openapi import content, example, reference
+from app.quotas.quotas import Cost
 from app.routes.bodies import read_fields
 from app.routes.problems import PROBLEMS
+from app.routes.quotas import paid
 from app.routes.work import worked
 from app.similarity import check_counts, circuit_of, compare
 from app.wire.body import validate
@@ -36,8 +38,13 @@ async def similarity(request: Request) -> Response:
     the two texts, so scores of different requests may be compared. By default there is no deadline.
     """
     limits = request.app.state.service.settings.limits
-    body = validate(SimilarityBody, await read_fields(request))
-    check_counts([body.text1], 1, limits)
+
+    async def read() -> SimilarityBody:
+        body = validate(SimilarityBody, await read_fields(request))
+        check_counts([body.text1], 1, limits)
+        return body
+
+    body = await paid(request, read, lambda *_: Cost(1, 1, "hybrid"))  # every method is told
     deadline = _deadline(body.deadline_ms)
 
     def work(models: Models) -> bytes:
@@ -57,9 +64,14 @@ async def batch_similarity(request: Request) -> Response:
     also weighs them against each other. A query's time is that of a rerank once the documents are encoded.
     """
     limits = request.app.state.service.settings.limits
-    body = validate(BatchSimilarityBody, await read_fields(request))
-    check_counts(body.queries, len(body.documents), limits)
-    texts, deadline = body.texts(), _deadline(body.deadline_ms)
+
+    async def read() -> tuple[BatchSimilarityBody, list[str]]:
+        body = validate(BatchSimilarityBody, await read_fields(request))
+        check_counts(body.queries, len(body.documents), limits)
+        return body, body.texts()
+
+    body, texts = await paid(request, read, lambda read, models: _cost(read[0], models))
+    deadline = _deadline(body.deadline_ms)
 
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
@@ -70,6 +82,11 @@ async def batch_similarity(request: Request) -> Response:
         return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
 
     return await worked(request, deadline, work, size_of([*body.queries, *texts]))
+
+
+def _cost(body: BatchSimilarityBody, models: Models) -> Cost:
+    method = body.method or models.choose(body.model).method or DEFAULT_METHOD
+    return Cost(len(body.documents), len(body.queries) * len(body.documents), "hybrid" if body.explain else method)
 
 
 def _deadline(milliseconds: float | None) -> Deadline:
@@ -83,7 +100,7 @@ MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to
     BatchSimilarityBody,
     BatchSimilarityResponse,
 )
-_PROBLEMS: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 413, 422, 503)}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 413, 422, 429, 503)}
 _PROBLEMS[504] = PROBLEMS[503] | {"description": "Not all was compared by `deadline_ms`."}
 
 

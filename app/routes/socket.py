@@ -14,7 +14,11 @@ from starlette.websockets import WebSocketState
 
 from app.answer import Service, check_limits, deadline_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
+from app.models import Models
+from app.quotas.quotas import Cost
 from app.routes.bodies import is_small
+from app.routes.quotas import counted, paid
+from app.routes.rerank import cost_of
 from app.routes.stream import problem, work_of
 from app.streaming import follow
 from app.wire.body import fields_of
@@ -79,7 +83,7 @@ class _Conversation:
         """Do what a frame asks for; say what is wrong with it."""
         to: Id | None = None  # whom an error is for: nobody where it ends no request
         try:
-            fields = await self._fields(body)
+            fields = await counted(self._websocket, lambda: self._fields(body))
             kind, named = fields.get("type"), id_of(fields)
             if kind == "ping":
                 await self._say(None, "pong", {})
@@ -93,7 +97,8 @@ class _Conversation:
                 raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
             else:
                 to = named
-                asked = await _aside(body, self._asked, fields)
+                self._check_room()
+                asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields), self._cost)
                 self._begin(named, asked, requests)
         except ServiceError as error:
             await self._say(to, "error", problem(error, self._request_id(to)))
@@ -114,9 +119,14 @@ class _Conversation:
         check_limits(asked, self._service.settings.limits)
         return asked
 
-    def _begin(self, named: Id, asked: RerankRequest, requests: asyncio.TaskGroup) -> None:
+    def _cost(self, asked: RerankRequest, models: Models) -> Cost:
+        return cost_of(asked, models, self._service.settings.candidates)
+
+    def _check_room(self) -> None:
         if self._running >= self._service.settings.limits.socket_requests:
             raise Overloaded(f"{self._running} requests are in flight on this connection; wait for one, or cancel one")
+
+    def _begin(self, named: Id, asked: RerankRequest, requests: asyncio.TaskGroup) -> None:
         self._running += 1
         self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings)
         requests.create_task(self._answer(named, asked, self._flying[named]))

@@ -27,6 +27,9 @@ def test_names_nest_with_two_underscores(monkeypatch, tmp_path):
         ("QRERANK_ALIASES", '{"rerank-v3.5": "nobody"}'),
         ("QRERANK_ALIASES", '{"rerank-v3.5": "all-MiniLM-L6-v2:magic"}'),
         ("QRERANK_DEFAULT_COLLECTION", "../x"),
+        ("QRERANK_QUOTAS__GOLD__DOCUMENTS", "5"),
+        ("QRERANK_QUOTAS__UNLIMITED__DOCUMENTS", "5"),
+        ("QRERANK_QUOTAS__PUBLIC__DOCUMENTS", "0"),
     ],
 )
 def test_unknown_names_and_values_out_of_bounds_are_refused(monkeypatch, name, value):
@@ -53,3 +56,12 @@ def test_keys_models_and_aliases(monkeypatch):
     monkeypatch.setenv("QRERANK_AUTH__KEYS", '["a-key-of-15-char"]'.replace("15-char", "15-ch"))
     with pytest.raises(ValidationError, match="16"):
         Settings()
+
+
+def test_what_is_set_of_a_tier_changes_it_and_nothing_else(monkeypatch):
+    monkeypatch.setenv("QRERANK_QUOTAS__PUBLIC__REQUESTS_PER_MINUTE", "5")
+    monkeypatch.setenv("QRERANK_QUOTAS__PREMIUM", '{"documents": null}')
+    quotas = Settings().quotas
+    assert tuple(quotas.public.model_dump().values()) == (5, 1000, 10)
+    assert tuple(quotas.standard.model_dump().values()) == (300, 10_000, 50)
+    assert tuple(quotas.premium.model_dump().values()) == (1000, 50_000, None)

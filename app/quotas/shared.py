@@ -1,0 +1,140 @@
+"""Counters that all replicas share, in Redis."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import cast
+
+from limits import RateLimitItemPerSecond
+from limits.storage import RedisStorage
+from slowapi import Limiter
+
+from app.quotas.windows import Charge, Standing, Verdict, key_func
+from retrieval.redis_client import FAILURES, connect, told
+
+log = logging.getLogger(__name__)
+
+# The counters are those of the library's fixed windows. Its own script knows one of them and counts before it looks, so
+# that a refusal would cost; this one looks at all before it counts anything, in one step and one round trip.
+# A window that lasts for ever or too long, which a clock that was set back may leave, is cut to its size.
+_TAKE = """
+local left = {}
+for i, key in ipairs(KEYS) do
+    local cost, limit, window = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
+    local spent = tonumber(redis.call('get', key) or 0)
+    left[i] = redis.call('pttl', key)
+    if left[i] == -1 or left[i] > window then
+        redis.call('pexpire', key, window)
+        left[i] = window
+    end
+    if spent + cost > limit then
+        return {i, spent, left[i]}
+    end
+end
+local answer = {0}
+for i, key in ipairs(KEYS) do
+    answer[2 * i] = redis.call('incrby', key, ARGV[3 * i - 2])
+    if left[i] < 0 then
+        left[i] = tonumber(ARGV[3 * i])
+        redis.call('pexpire', key, left[i])
+    end
+    answer[2 * i + 1] = left[i]
+end
+return answer
+"""
+_PROBE = [Charge(RateLimitItemPerSecond(1_000_000, namespace="probe"), 1)]
+
+
+class Lost(Exception):
+    """Redis does not answer, or not usefully; nothing is known of what was taken."""
+
+
+class SharedCounters:
+    """Counters in Redis. Safe to use from several threads.
+
+    When an exchange fails, an outage begins: it is logged once, every call raises Lost at once, and a thread asks the
+    server every `retry_s` until it answers.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 0.2, retry_s: float = 1.0) -> None:
+        """Use the server at a redis://, rediss:// or unix:// URL, whether or not it can be reached yet.
+
+        timeout_s: how long a call waits for the server, each time that it waits for it.
+        """
+        self._client = connect(url, timeout_s)
+        options = {"connection_pool": self._client.connection_pool, "key_prefix": "qrerank:quota"}
+        limiter = Limiter(
+            key_func,
+            storage_uri="redis://",  # the pool knows the address
+            storage_options=cast("dict[str, str]", options),
+            strategy="fixed-window",
+        )
+        self._storage = cast("RedisStorage", limiter.limiter.storage)
+        self._script = self._storage.get_connection().register_script(_TAKE.encode())
+        self._retry_s = retry_s
+        self._lock = threading.Lock()  # guards what follows
+        self._available, self._errors = True, 0
+        self._closing = threading.Event()
+
+    @property
+    def available(self) -> bool:
+        """Whether there is no outage."""
+        return self._available
+
+    @property
+    def errors(self) -> int:
+        """Exchanges that failed."""
+        return self._errors
+
+    def take(self, who: str, charges: Sequence[Charge]) -> Verdict:
+        """Take every charge, or none; Lost during an outage."""
+        if not self._available:
+            raise Lost
+        try:
+            return self._ask(who, charges)
+        except FAILURES as error:
+            self.fail(error)
+            raise Lost from error
+
+    def fail(self, error: Exception) -> None:
+        """Begin an outage, or go on with one."""
+        with self._lock:
+            self._errors += 1
+            begins, self._available = self._available, False
+        # Idle connections most likely lead to the same dead server.
+        self._client.connection_pool.disconnect(inuse_connections=False)
+        if begins and not self._closing.is_set():
+            where, what = told(self._client, error)
+            log.warning("Redis at %s fails (%s); each process counts quotas alone until it answers", where, what)
+            threading.Thread(target=self._watch, name="quotas", daemon=True).start()
+
+    def close(self) -> None:
+        """Ask no more."""
+        self._closing.set()
+        self._available = False
+        self._client.connection_pool.disconnect()
+
+    def _ask(self, who: str, charges: Sequence[Charge]) -> Verdict:
+        keys = [self._storage.prefixed_key(charge.limit.key_for(who)) for charge in charges]
+        sizes = ((charge.cost, charge.limit.amount, 1000 * charge.limit.get_expiry()) for charge in charges)
+        refused, *numbers = cast("list[int]", self._script(keys, [number for size in sizes for number in size]))
+        counted = [charges[refused - 1]] if refused else charges
+        stands = zip(counted, numbers[::2], numbers[1::2], strict=True)
+        return Verdict(not refused, [_standing(charge, spent, left_ms) for charge, spent, left_ms in stands])
+
+    def _watch(self) -> None:
+        """End the outage as soon as the server answers, and writes."""
+        while not self._closing.wait(self._retry_s):
+            try:
+                self._ask("", _PROBE)
+            except FAILURES:
+                continue
+            self._available = not self._closing.is_set()
+            log.info("Redis answers again; quotas are shared")
+            return
+
+
+def _standing(charge: Charge, spent: int, left_ms: int) -> Standing:
+    return Standing.of(charge.limit, charge.limit.amount - spent, left_ms / 1000)

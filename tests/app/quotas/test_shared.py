@@ -1,0 +1,161 @@
+"""Counters in a real Redis process, and what becomes of them when it is lost."""
+
+import logging
+import time
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from limits.storage import RedisStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from app.quotas.shared import Lost, SharedCounters
+from app.quotas.windows import LocalCounters
+from tests.app.quotas.counting import at_once, charges, left
+from tests.redis_server import RedisServer, answering, eventually, not_accepting
+
+DAY_S = 86_400.0
+
+
+@pytest.fixture(scope="module")
+def server():
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def replicas(server):
+    """Two processes' counters, as good as in two processes: they have nothing in common but Redis."""
+    server.client().flushall()
+    with ExitStack() as stack:
+        yield [opened(stack, server.url) for _ in range(2)]
+
+
+def opened(stack, url, **options):
+    counters = SharedCounters(url, **{"timeout_s": 2, "retry_s": 0.05} | options)
+    stack.callback(counters.close)
+    return counters
+
+
+@pytest.mark.parametrize("limit", [1, 60, 199, 200])
+def test_of_50_threads_of_two_replicas_as_many_pass_as_may(replicas, limit):
+    verdicts = at_once(lambda thread: replicas[thread % 2].take("a", charges(limit)))
+    assert sum(verdict.taken for verdict in verdicts) == min(limit, len(verdicts))
+
+
+def test_a_refusal_takes_nothing_of_either_quota(replicas):
+    one, other = replicas
+    assert one.take("a", charges(4, 100, cost=60)).taken
+    for _ in range(3):
+        verdict = other.take("a", charges(4, 100, cost=60))
+        assert (verdict.taken, left(verdict)) == (False, {"similarities": 40})
+    assert left(one.take("a", charges(4, 100, cost=40))) == {"requests": 2, "similarities": 0}
+    assert left(other.take("a", charges(4, 100, cost=1)[:1])) == {"requests": 1}
+    assert left(other.take("b", charges(4, 100))) == {"requests": 3, "similarities": 90}
+
+
+@given(asked=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 40), st.booleans()), max_size=30))
+def test_both_counters_decide_alike(server, asked):
+    server.client().flushall()
+    with ExitStack() as stack:
+        local, shared = LocalCounters(), opened(stack, server.url)
+        for who, cost, both in asked:
+            wanted = charges(7, 100, cost=cost)[: 1 + both]
+            ours, theirs = local.take(who, wanted), shared.take(who, wanted)
+            assert (ours.taken, left(ours)) == (theirs.taken, left(theirs))
+            for one, other in zip(ours.standings, theirs.standings, strict=True):
+                assert one.resets_in_s == pytest.approx(other.resets_in_s, abs=5)
+
+
+def test_the_librarys_own_strategy_sees_what_was_counted(server, replicas):
+    limit = charges()[0].limit
+    for counters in replicas:
+        counters.take("a", charges())
+    strategy = FixedWindowRateLimiter(RedisStorage(server.url, key_prefix="qrerank:quota"))
+    assert strategy.get_window_stats(limit, "a").remaining == 58
+    assert strategy.get_window_stats(limit, "a").reset_time == pytest.approx(time.time() + 60, abs=5)
+
+
+@pytest.mark.parametrize("jump", [-DAY_S, DAY_S])
+def test_a_jump_of_our_clock_neither_frees_nor_locks(monkeypatch, server, replicas, jump):
+    assert replicas[0].take("a", charges(1)).taken
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + jump)
+    assert not replicas[0].take("a", charges(1)).taken
+    for key in server.client().scan_iter():
+        server.client().pexpire(key, 1)
+    eventually(lambda: replicas[1].take("a", charges(1)).taken)
+
+
+@pytest.mark.parametrize("damage", ["persist", "lengthen"])
+def test_a_window_without_end_is_cut_to_its_size(server, replicas, damage):
+    assert replicas[0].take("a", charges(1)).taken
+    for key in server.client().scan_iter():
+        server.client().persist(key) if damage == "persist" else server.client().expire(key, 10**6)
+    verdict = replicas[1].take("a", charges(1))
+    assert not verdict.taken
+    assert verdict.standings[0].resets_in_s == 60
+    assert 55 < server.client().ttl("qrerank:quota:requests/a/1/1/minute") <= 60
+
+
+def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):
+    caplog.set_level(logging.INFO, "app.quotas.shared")
+    with RedisServer("--requirepass", "secret") as server, ExitStack() as stack:
+        counters = opened(stack, f"redis://:secret@127.0.0.1:{server.port}")
+        assert counters.take("a", charges()).taken
+        server.kill()
+        verdicts = []
+        for _ in range(5):
+            with pytest.raises(Lost):
+                verdicts.append(counters.take("a", charges()))
+        assert not counters.available
+        assert counters.errors >= 1
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert f"127.0.0.1:{server.port} fails (ConnectionError" in caplog.text
+        server.start()
+        eventually(lambda: counters.available)
+        assert left(counters.take("a", charges())) == {"requests": 59, "similarities": 99_990}
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        assert "secret" not in caplog.text
+
+
+def test_scripts_that_the_server_forgot_are_told_again(server, replicas):
+    assert replicas[0].take("a", charges(2)).taken
+    server.client().script_flush()
+    assert replicas[0].take("a", charges(2)).taken
+    assert not replicas[0].take("a", charges(2)).taken
+
+
+@pytest.mark.parametrize(
+    "broken", [lambda: answering(None), lambda: answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), not_accepting]
+)
+def test_what_does_not_answer_as_redis_does_is_lost(broken):
+    with broken() as port, ExitStack() as stack:
+        counters = opened(stack, f"redis://127.0.0.1:{port}", timeout_s=0.05)
+        with pytest.raises(Lost):
+            counters.take("a", charges())
+        assert not counters.available
+
+
+def test_a_server_that_takes_no_writes_is_lost_and_met_when_it_does(caplog):
+    with RedisServer() as server, ExitStack() as stack:
+        counters = opened(stack, server.url)
+        server.client().config_set("min-replicas-to-write", 1)
+        with pytest.raises(Lost):
+            counters.take("a", charges())
+        errors = counters.errors
+        time.sleep(0.2)
+        assert not counters.available
+        assert counters.errors == errors
+        server.client().config_set("min-replicas-to-write", 0)
+        eventually(lambda: counters.available)
+
+
+def test_nobody_is_asked_after_the_end():
+    with ExitStack() as stack:
+        counters = opened(stack, "redis://127.0.0.1:1")
+        counters.close()
+        with pytest.raises(Lost):
+            counters.take("a", charges())
+        assert counters.errors == 0
