@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -64,6 +65,7 @@ def serve(
         share = max(1, processors_of(settings) // workers)
         os.environ["QRERANK_ENGINE__PROCESSORS"] = str(share)
     errors.print(f"quantum-rerank listens on http://{host}:{port} (documentation: /docs)", highlight=False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do of it when the server has stopped
     uvicorn.run(
         "app.main:create_app",
         factory=True,

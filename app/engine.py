@@ -29,7 +29,7 @@ _PROBE = ("which bird sings at night", ["the nightingale sings after dusk", "sto
 class State:
     """Whether requests can be served, and if not, why."""
 
-    phase: Literal["loading", "ready", "failed", "closed"]
+    phase: Literal["loading", "ready", "draining", "failed", "closed"]
     reason: str
 
 
@@ -64,7 +64,8 @@ class Engine:
             log.exception("the model could not be loaded")
             raise
         self.models = models
-        self.state = State("ready", "the model is loaded and reranked a probe")
+        if self.state.phase == "loading":
+            self.state = State("ready", "the model is loaded and reranked a probe")
 
     def _load_and_probe(self) -> Models:
         models = self._load()
@@ -108,6 +109,15 @@ class Engine:
             self.models.default.source.cache.counts(),
             {name: source.replicas.counts() for name, source in sources.items() if source.replicas},
         )
+
+    @property
+    def stops(self) -> bool:
+        """Whether requests should be sent elsewhere."""
+        return self.state.phase == "draining"
+
+    def drain(self) -> None:
+        """Say that requests should be sent elsewhere, and go on with those that come."""
+        self.state = State("draining", "the service is about to stop")
 
     def close(self) -> None:
         """Finish what runs, drop what waits, take no more."""

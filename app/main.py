@@ -12,12 +12,15 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from app.allocator import keep_memory
 from app.answer import Service
 from app.auth.credentials import Keys
+from app.draining import drained
 from app.engine import Engine
 from app.errors import STATUS
+from app.headers import HeadersMiddleware
 from app.loading import open_models
 from app.loop_lag import watch_loop
 from app.metrics import Metrics
@@ -25,8 +28,9 @@ from app.open_collections import OpenCollections
 from app.openapi import describe
 from app.paths import CanonicalPathMiddleware
 from app.quotas.quotas import Quotas
-from app.request_id import RequestIdMiddleware
+from app.request_id import HEADER, RequestIdMiddleware
 from app.routes import MODELS, router
+from app.routes.pages import router as pages
 from app.routes.problems import any_error, foreseen, http_error
 from app.routes.quotas import QuotaHeadersMiddleware
 from app.settings import Settings
@@ -35,6 +39,10 @@ from app.unread import UnreadBodyMiddleware
 log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0005  # a computing thread keeps the interpreter from the event loop for no longer than this
+
+# Headers that pages of the allowed origins may send, and read.
+_ASKED = ("Authorization", "X-API-Key", "Api-Key", "Content-Type", HEADER)
+_TOLD = (HEADER, "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 
 _ABOUT = """
 Picks the passages a language model should see. Three methods: `classical` (cosine), `quantum` (fidelity of small
@@ -50,6 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=version("quantum-rerank"),
         description=_ABOUT,
         lifespan=_lifespan,
+        docs_url=None,  # ours is in routes/pages.py
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -65,7 +74,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
     app.state.metrics = Metrics(app.state.engine.counts, app.state.quotas.counts)
     app.include_router(router)
+    app.include_router(pages)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
+    if settings.cors.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=[*_ASKED],
+            expose_headers=[*_TOLD],
+        )
+    app.add_middleware(HeadersMiddleware, settings.cors.origins, settings.hsts_s, lambda: app.state.engine.stops)
     app.add_middleware(CanonicalPathMiddleware)
     if settings.auth.enabled:  # else nobody has a quota
         app.add_middleware(QuotaHeadersMiddleware)
@@ -87,7 +106,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(app.state.engine.start()),
         asyncio.create_task(watch_loop(app.state.metrics.loop_lag.observe)),
     ]
-    yield
+    with drained(app.state.engine, app.state.service.settings.engine.drain_seconds):
+        yield
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

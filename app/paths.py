@@ -6,13 +6,14 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # at a line break a route's pattern would end
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^/v1(?=/v[12]/)")
 
 
 def canonical(path: str) -> str:
     """The path that was meant; clients do not follow redirects reliably, so none is sent."""
-    path = _SLASHES.sub("/", path)
+    path = _SLASHES.sub("/", _CONTROL.sub("", path))
     return _DOUBLED.sub("", path).rstrip("/") or "/"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from app.protocol import BoundedProtocol
 from app.settings import LimitSettings
 
-_STOPS_WITHIN_S = 25  # a client that reads no more of its stream must not keep the server from stopping
+_STOPS_WITHIN_S = 20  # a client that reads no more of its stream must not keep the server from stopping
 
 
 def options(limits: LimitSettings) -> dict[str, Any]:

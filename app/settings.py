@@ -66,7 +66,18 @@ class EngineSettings(_Group):
     least_part: float = Field(
         0.75, ge=0, le=1, description="Who would get less of what it would get alone gets 503; 0: nobody does."
     )
+    drain_seconds: float = Field(
+        5, ge=0, le=600, description="From SIGTERM until no more connections are taken; not ready meanwhile."
+    )
     deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: none.")
+
+
+class CorsSettings(_Group):
+    """What pages of other sites may do."""
+
+    origins: tuple[str, ...] = Field(
+        (), description='Of pages that may call, a JSON list: ["https://…"], or ["*"]; never with cookies or passwords.'
+    )
 
 
 class CacheSettings(_Group):
@@ -163,6 +174,8 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
+    cors: CorsSettings = CorsSettings()
+    hsts_s: int = Field(0, ge=0, le=10**9, description="How long browsers insist on TLS; for where a proxy speaks it.")
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()
 

@@ -48,10 +48,11 @@ def ours(**settings: str | Path | float) -> Iterator[Server]:
     """
     port = free_port()
     with tempfile.TemporaryDirectory() as data:
+        usual: dict[str, str | Path | float] = {"data_dir": data, "engine__drain_seconds": 0}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
         if "QRERANK_MODEL_DIR" in os.environ:
             kept["QRERANK_MODEL_DIR"] = os.environ["QRERANK_MODEL_DIR"]
-        given = {f"QRERANK_{name.upper()}": str(value) for name, value in ({"data_dir": data} | settings).items()}
+        given = {f"QRERANK_{name.upper()}": str(value) for name, value in (usual | settings).items()}
         command = [str(Path(sys.executable).parent / "qrerank"), "serve", "--port", str(port)]
         with running(command, port, "/health/ready", kept | given) as server:
             yield server

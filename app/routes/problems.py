@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from app.errors import Problem, problem_of, unforeseen
+from app.headers import ALWAYS
 from app.openapi import reference
 
 
@@ -62,4 +63,6 @@ async def http_error(request: Request, error: Exception) -> Response:
 
 async def any_error(request: Request, error: Exception) -> Response:
     """The response to what nobody foresaw; the server logs the error itself."""
-    return unforeseen(error, _request_id(request)).response()
+    response = unforeseen(error, _request_id(request)).response()
+    response.headers.update(ALWAYS)  # no middleware sees it
+    return response

@@ -1,0 +1,77 @@
+import re
+
+import pytest
+
+from app.settings import Settings
+from tests.app.problems import problem
+from tests.conftest import serving
+
+BODY = {"query": "owl", "documents": ["an owl"]}
+ORIGIN = "https://shop.example"
+CROSS = {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}
+
+
+def crash(*_, **__):
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics", "/nothing", "/rerank", "/docs", "/openapi.json"])
+def test_every_answer_tells_browsers_what_not_to_do(client, path):
+    for response in (client.get(path), client.post(path, json=BODY), client.post(path, content=b"{")):
+        assert response.headers["x-content-type-options"] == "nosniff"
+        assert response.headers["referrer-policy"] == "no-referrer"
+        assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
+        assert "default-src 'none'" in response.headers["content-security-policy"]
+        assert response.headers["cache-control"] == "no-store"
+        assert "strict-transport-security" not in response.headers
+        assert "access-control-allow-origin" not in response.headers
+
+
+def test_so_does_an_unforeseen_error(client):
+    client.app.state.engine.models.default.rerank = crash
+    response = client.post("/rerank", json=BODY)
+    assert response.status_code == 500
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_tls_is_insisted_on_where_that_is_configured(tmp_path):
+    with serving(Settings(model="hash", data_dir=tmp_path, hsts_s=3600)) as client:
+        assert client.get("/health").headers["strict-transport-security"] == "max-age=3600"
+
+
+def test_pages_of_other_sites_may_not_call(client):
+    problem(client.post("/rerank", json=BODY, headers=CROSS), 403, "QRERANK_CORS__ORIGINS")
+    assert "access-control-allow-origin" not in client.get("/health", headers=CROSS).headers
+    assert client.options("/rerank", headers=CROSS | {"Access-Control-Request-Method": "POST"}).status_code >= 400
+
+
+@pytest.mark.parametrize("site", ["same-origin", "none", None])
+def test_our_own_pages_and_what_is_no_browser_may(client, site):
+    headers = {"Origin": ORIGIN} | ({"Sec-Fetch-Site": site} if site else {})
+    assert client.post("/rerank", json=BODY, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("allowed", [ORIGIN, "*"])
+def test_configured_origins_may_call_but_never_with_credentials(tmp_path, allowed):
+    with serving(Settings(model="hash", data_dir=tmp_path, cors={"origins": [allowed]})) as client:
+        asked = CROSS | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-API-Key"}
+        for response in (client.options("/rerank", headers=asked), client.post("/rerank", json=BODY, headers=CROSS)):
+            assert response.status_code == 200
+            assert response.headers["access-control-allow-origin"] == allowed
+            assert "access-control-allow-credentials" not in response.headers
+        other = client.post("/rerank", json=BODY, headers=CROSS | {"Origin": "https://evil.example"})
+        assert other.status_code == (200 if allowed == "*" else 403)
+
+
+def test_the_page_needs_nothing_from_elsewhere(client):
+    page = client.get("/docs")
+    addresses = re.findall(r'(?:src|href|data-description)="([^"]+)"', page.text)
+    assert len(addresses) == 5
+    for address in addresses:
+        assert address.startswith("/")
+        assert client.get(address).status_code == 200
+    assert "<script>" not in page.text
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assert "max-age" in client.get("/docs/start.js").headers["cache-control"]
+    assert client.get("/docs/../cli.py").status_code == 404
