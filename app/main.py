@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -16,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app.allocator import keep_memory
 from app.answer import Service
-from app.auth.credentials import Keys
+from app.auth.usage import Usage
 from app.draining import drained
 from app.engine import Engine
 from app.errors import STATUS
@@ -35,6 +36,9 @@ from app.routes.problems import any_error, foreseen, http_error
 from app.routes.quotas import QuotaHeadersMiddleware
 from app.settings import Settings
 from app.unread import UnreadBodyMiddleware
+
+if TYPE_CHECKING:
+    from app.auth.auth import Auth
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +67,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = Service(settings, OpenCollections(settings.collections_dir))
-    app.state.keys = Keys(key.get_secret_value() for key in settings.auth.keys) if settings.auth.enabled else None
+    app.state.auth = _open_auth(settings)
+    app.state.usage = app.state.auth.usage if app.state.auth else Usage(None)
     app.state.engine = Engine(
         partial(open_models, settings, _log_progress),
         settings.engine.requests,
@@ -106,6 +111,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(app.state.engine.start()),
         asyncio.create_task(watch_loop(app.state.metrics.loop_lag.observe)),
     ]
+    auth: Auth | None = app.state.auth
+    if auth:
+        tasks.append(asyncio.create_task(auth.run()))
+    else:
+        log.warning(
+            "QRERANK_AUTH__ENABLED is false: nobody is asked for a key, and whoever reaches the service uses it"
+        )
     with drained(app.state.engine, app.state.service.settings.engine.drain_seconds):
         yield
     for task in tasks:
@@ -113,6 +125,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await asyncio.gather(*tasks, return_exceptions=True)
     app.state.quotas.close()
     app.state.engine.close()
+    if auth:
+        await auth.close()
+
+
+def _open_auth(settings: Settings) -> Auth | None:
+    if not settings.auth.enabled:
+        return None
+    from app.auth.auth import Auth  # not before: SQLAlchemy takes memory
+
+    return Auth(settings.auth, settings.data_dir)
 
 
 def _log_progress(step: str, done: int, total: int) -> None:

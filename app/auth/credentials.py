@@ -1,12 +1,10 @@
-"""Keys: where clients put them, and whether one is known."""
+"""Where clients put their keys and tokens."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 _HEADERS = ("x-api-key", "api-key")
 
@@ -33,25 +31,3 @@ def _basic(encoded: str) -> list[str]:
     except (binascii.Error, UnicodeDecodeError):
         return []
     return [user, password]
-
-
-class Keys:
-    """The known keys. Only their hashes are kept, and compared in constant time."""
-
-    def __init__(self, keys: Iterable[str]) -> None:
-        """Take the keys in plain text."""
-        self._hashes = [_hash(key) for key in keys]
-
-    def know(self, offered: Iterable[str]) -> bool:
-        """Whether one of the offered keys is known."""
-        known = False
-        for key in offered:
-            digest = _hash(key)
-            for other in self._hashes:  # all of them: the time must not tell which one came close
-                known |= hmac.compare_digest(digest, other)
-        return known
-
-
-def _hash(key: str) -> bytes:
-    # Keys are long and random, so a fast hash is as good as a slow one.
-    return hashlib.sha256(key.encode()).digest()

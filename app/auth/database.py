@@ -77,19 +77,8 @@ class Database:
         with self._transaction("write") as connection:
             yield connection
 
-    def close(self) -> None:
-        """Give all connections back."""
-        self._engine.dispose()
-
-    @contextmanager
-    def _transaction(self, mode: str) -> Iterator[Connection]:
-        if not self._ready:
-            self._open()
-        with self._watched(), self._engine.execution_options(**{_MODE: mode}).begin() as connection:
-            yield connection
-
-    def _open(self) -> None:
-        """Make the database ready. While it is lost, one thread at a time tries; those who know of it do not wait."""
+    def open(self) -> None:
+        """Make the database ready, unless it is. While it is lost, one thread at a time tries, and no other waits."""
         if not self._opening.acquire(blocking=self._lost is None):
             raise KeysUnavailable(self._lost or "")
         try:
@@ -105,6 +94,16 @@ class Database:
                 log.warning("the database of keys answers again")
         finally:
             self._opening.release()
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _transaction(self, mode: str) -> Iterator[Connection]:
+        self.open()
+        with self._watched(), self._engine.execution_options(**{_MODE: mode}).begin() as connection:
+            yield connection
 
     def _prepare(self) -> None:
         if self._file:

@@ -6,12 +6,15 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from app.errors import KeysUnavailable
 from app.identity import Identity
+
+if TYPE_CHECKING:
+    from app.auth.sql_usage import SqlUsage
 
 WRITE_EVERY_S = 1.0
 
@@ -53,13 +56,6 @@ class Used:
     seen: dict[str, float] = field(default_factory=dict)  # key's id to seconds since the epoch
 
 
-class UsageStore(Protocol):
-    """Where usage is written."""
-
-    def add(self, counts: Mapping[tuple[str, str], Counts], seen: Mapping[str, float]) -> None:
-        """All or nothing; KeysUnavailable where that cannot be."""
-
-
 def who(identity: Identity) -> str:
     """Under what a caller's usage is kept: a key's stays its own when it is rotated."""
     return identity.key_id or identity.name
@@ -73,7 +69,7 @@ def day_of(seconds: float) -> str:
 class Usage:
     """Counts from any thread. A process that is killed loses what it counted in its last second."""
 
-    def __init__(self, store: UsageStore | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: SqlUsage | None, clock: Callable[[], float] = time.time) -> None:
         """store: None where nobody is told from anybody else, and nothing is kept."""
         self._store, self._clock = store, clock
         self._lock = threading.Lock()
@@ -109,11 +105,11 @@ class Usage:
                 self._used.counts[at].add(counts)
             self._used.seen = used.seen | self._used.seen
 
-    async def keep_writing(self) -> None:
-        """Write every second, in a thread, until cancelled."""
+    async def keep_writing(self, in_thread: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        """Write every second, until cancelled."""
         while True:
             await asyncio.sleep(WRITE_EVERY_S)
             try:
-                await asyncio.to_thread(self.write)
+                await in_thread(self.write)
             except KeysUnavailable:
                 continue  # the database said so in the log

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from app.routes import embeddings, models, operations, rerank, similarity, socket, stream
-from app.routes.access import check_key
+from app.routes.access import allow
 from app.routes.problems import ProblemResponse
 
 # What the routes' descriptions refer to.
@@ -21,5 +21,6 @@ MODELS: tuple[type[BaseModel], ...] = (
 router: APIRouter = APIRouter()
 for part in (operations.router, models.open_router):
     router.include_router(part)
-for part in (rerank.router, stream.router, socket.router, similarity.router, embeddings.router, models.router):
-    router.include_router(part, dependencies=[Depends(check_key)])
+for part in (rerank.router, stream.router, socket.router, similarity.router, embeddings.router):
+    router.include_router(part, dependencies=[Depends(allow("user"))])
+router.include_router(models.router, dependencies=[Depends(allow("read-only"))])

@@ -1,20 +1,65 @@
-"""Who may call."""
+"""The one place where a connection becomes an identity, and roles are checked."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.requests import HTTPConnection
 
+from app.auth import audit
 from app.auth.credentials import presented
-from app.errors import Unauthorized
+from app.errors import Forbidden, Unauthorized
+from app.identity import ANONYMOUS, Identity, Role
+
+Check = Callable[[HTTPConnection], Awaitable[Identity]]
 
 
-async def check_key(connection: HTTPConnection) -> None:
-    """Unauthorized unless keys are off, or one of those that the connection's headers offer is known."""
-    keys = connection.app.state.keys
-    if keys is None:
-        return
-    offered = presented(connection.headers)
-    if not offered:
-        raise Unauthorized("this service needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`")
-    if not keys.know(offered):
-        raise Unauthorized("this key is not known here; ask whoever runs the service for one")
+def allow(role: Role) -> Check:
+    """A dependency that lets in whoever may do what this role may, and leaves who that is in the connection's state.
+
+    On a connection that lasts, call it again for each thing that is asked: a moment after a key was revoked it refuses.
+    """
+
+    async def check(connection: HTTPConnection) -> Identity:
+        try:
+            identity = await _identify(connection)
+        except Unauthorized:
+            _tell(connection, role, "nobody", "unauthorized")
+            raise
+        connection.state.identity = identity
+        if not identity.may(role):
+            _tell(connection, role, identity.name, "forbidden")
+            raise Forbidden(_too_little(identity, role))
+        return identity
+
+    return check
+
+
+def origin_of(connection: HTTPConnection) -> str:
+    """Where a connection comes from, for logs."""
+    return connection.client.host if connection.client else "unknown"
+
+
+async def _identify(connection: HTTPConnection) -> Identity:
+    auth = connection.app.state.auth
+    if auth is None:
+        return ANONYMOUS
+    identity: Identity = await auth.authenticator.identify(presented(connection.headers), origin_of(connection))
+    return identity
+
+
+def _tell(connection: HTTPConnection, role: Role, by: str, result: str) -> None:
+    if role == "admin":
+        about = {"path": connection.url.path, "method": connection.scope.get("method")}
+        audit.record("admin.refused", by=by, origin=origin_of(connection), result=result, about=about)
+
+
+def _too_little(identity: Identity, role: Role) -> str:
+    if identity is ANONYMOUS:
+        return (
+            "this needs a key with the role admin, and keys are off: set QRERANK_AUTH__ENABLED=true, and make one with "
+            "`qrerank keys create --role admin`"
+        )
+    return (
+        f"this needs the role {role}, and yours is {identity.role}: ask whoever runs the service for a key of that role"
+    )

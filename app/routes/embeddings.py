@@ -52,7 +52,9 @@ async def embeddings(request: Request) -> Response:
 
 MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # that the description refers to
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 413, 422, 429, 503)}
+_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: PROBLEMS[status] for status in (400, 401, 403, 413, 422, 429, 503)
+}
 _RESPONSES[200] = {"description": "A vector for each text, in their order.", **content(reference(EmbeddingsResponse))}
 
 for path in PATHS:

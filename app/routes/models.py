@@ -44,7 +44,7 @@ async def info(request: Request) -> dict[str, Any]:
 @open_router.get("/v1/cluster/auth", summary="Are keys needed? (Xinference)")
 async def cluster_auth(request: Request) -> dict[str, bool]:
     """Xinference's client sends its key only where this says so."""
-    return {"auth": request.app.state.keys is not None}
+    return {"auth": request.app.state.auth is not None}
 
 
 @router.get("/v1/models", responses={401: PROBLEMS[401], 503: PROBLEMS[503]}, summary="The models (OpenAI)")

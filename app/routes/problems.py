@@ -33,6 +33,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "The body is not JSON.",
         401: "There is no key, or none that is known.",
+        403: "The key's role may not do this.",
         404: "There is no such collection.",
         413: "The body, or a count in it, is over a limit.",
         422: "The JSON is not a request.",

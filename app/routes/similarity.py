@@ -100,7 +100,9 @@ MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to
     BatchSimilarityBody,
     BatchSimilarityResponse,
 )
-_PROBLEMS: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 413, 422, 429, 503)}
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: PROBLEMS[status] for status in (400, 401, 403, 413, 422, 429, 503)
+}
 _PROBLEMS[504] = PROBLEMS[503] | {"description": "Not all was compared by `deadline_ms`."}
 
 

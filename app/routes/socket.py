@@ -16,6 +16,7 @@ from app.answer import Service, check_limits, deadline_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.models import Models
 from app.quotas.quotas import Cost
+from app.routes.access import allow
 from app.routes.bodies import is_small
 from app.routes.quotas import counted, paid
 from app.routes.rerank import cost_of
@@ -30,6 +31,7 @@ from retrieval.deadline import Deadline
 T = TypeVar("T")
 
 router = APIRouter()
+_admit = allow("user")
 
 
 @router.websocket("/v1/ws")
@@ -45,7 +47,7 @@ async def socket(websocket: WebSocket) -> None:
 def _is_foreign(websocket: WebSocket) -> bool:
     """Whether another origin's page asks for what no key protects: for sockets, browsers leave that to the server."""
     origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-    return websocket.app.state.keys is None and origin is not None and urlsplit(origin).netloc != host
+    return websocket.app.state.auth is None and origin is not None and urlsplit(origin).netloc != host
 
 
 def _frame(to: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
@@ -97,6 +99,7 @@ class _Conversation:
                 raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
             else:
                 to = named
+                await _admit(self._websocket)  # once more: since then its key may have ended
                 self._check_room()
                 asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields), self._cost)
                 self._begin(named, asked, requests)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.auth.credentials import Keys, presented
+from app.auth.credentials import presented
 
 KEY = "a-long-enough-secret"
 
@@ -28,7 +28,7 @@ def basic(text: str) -> str:
     ],
 )
 def test_a_key_is_found_wherever_clients_put_it(headers):
-    assert Keys(["first-secret", KEY]).know(presented(headers))
+    assert KEY in presented(headers)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,11 @@ def test_a_key_is_found_wherever_clients_put_it(headers):
     ],
 )
 def test_nothing_else_is_a_key(headers):
-    assert not Keys([KEY]).know(presented(headers))
-    assert not Keys([]).know(presented(headers))
+    assert KEY not in presented(headers)
 
 
 @given(st.dictionaries(st.sampled_from(["authorization", "x-api-key", "api-key"]), st.text(max_size=40)))
 def test_any_headers_are_survived(headers):
-    assert not Keys([KEY * 3]).know(presented(headers))
-
-
-def test_keys_are_not_kept():
-    assert KEY not in str(vars(Keys([KEY])))
+    offered = presented(headers)
+    assert len(offered) <= 4
+    assert all(isinstance(key, str) and key for key in offered)

@@ -29,18 +29,6 @@ EACH = [  # path, body, and what it takes of the similarities
 ]
 
 
-class _As:
-    """The application, asked by one caller."""
-
-    def __init__(self, app, identity):
-        self.app, self.state, self.identity = app, app.state, identity
-
-    async def __call__(self, scope, receive, send):
-        if scope["type"] != "lifespan":
-            scope.setdefault("state", {})["identity"] = self.identity
-        await self.app(scope, receive, send)
-
-
 @contextmanager
 def asking(tmp_path, tier="public", **quotas):
     """A client whose caller is of a tier."""
@@ -52,9 +40,12 @@ def asking(tmp_path, tier="public", **quotas):
         aliases={"cheap": "hash:classical"},
         limits={"socket_requests": 1},
     )
+
+    async def identify(offered, origin):
+        return Identity("ada", "user", tier)
+
     with serving(settings) as client:
-        client.app = _As(client.app, Identity("ada", "user", tier))
-        client._transport.app = client.app
+        client.app.state.auth.authenticator.identify = identify
         client.headers["Authorization"] = f"Bearer {KEY}"
         yield client
 

@@ -135,7 +135,7 @@ def test_openapi_describes_the_routes_and_its_examples_work(client, name, body, 
     assert {body.__name__, response.__name__} <= set(schema["components"]["schemas"])
     for path in (f"/{name}", f"/v1/{name}"):
         post = schema["paths"][path]["post"]
-        assert set(post["responses"]) == {"200", "400", "401", "413", "422", "429", "503", "504"}
+        assert set(post["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "503", "504"}
         sent = post["requestBody"]["content"]["application/json"]
         assert sent["schema"]["$ref"].endswith(f"/{body.__name__}")
         for example in sent["examples"].values():

@@ -1,0 +1,60 @@
+"""Everything that lets callers in, for one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from app.auth import audit
+from app.auth.authenticator import Authenticator
+from app.auth.environment import EnvironmentKeys
+from app.auth.records import open_records
+from app.auth.settings import AuthSettings
+from app.auth.usage import Usage
+from app.errors import KeysUnavailable
+
+T = TypeVar("T")
+
+_THREADS = 4  # as many as the database takes connections
+
+
+class Auth:
+    """Keys, tokens and usage, opened from the settings."""
+
+    def __init__(self, settings: AuthSettings, data_dir: Path) -> None:
+        """KeysUnavailable where the settings do not do. The database need not answer yet."""
+        audit.open_log(settings.audit_file)
+        records = open_records(settings, data_dir)
+        self.keys, self.used = records.keys, records.usage
+        self.usage = Usage(records.usage)
+        self._database = records.database
+        # Of its own: what waits for the database must not keep bodies from being parsed.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="auth")
+        environment = EnvironmentKeys((key.get_secret_value() for key in settings.keys), records.pepper)
+        tokens = None
+        if settings.jwt.taken:
+            from app.auth.tokens import Tokens  # not before: cryptography takes memory
+
+            tokens = Tokens(settings.jwt, self.in_thread)
+        self.authenticator = Authenticator([environment, records.keys], records.pepper, self.in_thread, tokens)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """What work that may block gives."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def run(self) -> None:
+        """Open the database, and write usage every second, until cancelled."""
+        with suppress(KeysUnavailable):  # the database said so in the log, and is asked again
+            await self.in_thread(self._database.open)
+        await self.usage.keep_writing(self.in_thread)
+
+    async def close(self) -> None:
+        """Write what is left of usage, and let go of the database."""
+        with suppress(KeysUnavailable):
+            await self.in_thread(self.usage.write)
+        self._threads.shutdown()
+        self._database.close()

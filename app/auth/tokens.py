@@ -1,0 +1,102 @@
+"""JSON Web Tokens: who they say is calling, once it is sure that their issuer says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jwt
+from jwt import PyJWK
+from jwt.exceptions import (
+    ExpiredSignatureError,
+    ImmatureSignatureError,
+    InvalidAudienceError,
+    InvalidIssuerError,
+    InvalidSignatureError,
+    MissingRequiredClaimError,
+    PyJWTError,
+)
+
+from app.auth.jwks import InThread, Jwks, from_file, from_url
+from app.auth.settings import TokenSettings
+from app.auth.store import Grant, Refusal
+from app.identity import ROLES, TIERS, Identity
+
+_LONGEST = 16_384
+_LONGEST_NAME = 128
+_INVALID = Refusal("this token is not valid here; get another from whoever issued it")
+_REASONS: dict[type[PyJWTError], str] = {
+    ExpiredSignatureError: "this token has expired; get a new one from whoever issued it",
+    ImmatureSignatureError: "this token is not valid yet; try later, or have the issuer's clock checked",
+    InvalidIssuerError: "this token is of an issuer who is not trusted here",
+    InvalidAudienceError: "this token is for another service; ask its issuer for one with this service as audience",
+}
+
+
+class Tokens:
+    """Checks tokens with a shared secret (HS256) or the issuer's public keys (RS256, ES256), never one as the other."""
+
+    def __init__(self, settings: TokenSettings, in_thread: InThread) -> None:
+        """in_thread: where the issuer's keys are read."""
+        self._settings = settings
+        self._jwks: Jwks | None = None
+        if settings.jwks_file:
+            self._jwks = Jwks(from_file(settings.jwks_file), in_thread, settings.refresh_s)
+        elif settings.jwks_url:
+            self._jwks = Jwks(from_url(settings.jwks_url), in_thread, settings.refresh_s)
+
+    async def check(self, token: str) -> Grant | Refusal:
+        """What a token gives; KeysUnavailable while the issuer's keys cannot be had."""
+        if len(token) > _LONGEST:
+            return _INVALID
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm = str(header.get("alg"))
+            keys = await self._keys(algorithm, header.get("kid"))
+            return self._granted(self._claims(token, algorithm, keys))
+        except MissingRequiredClaimError as error:
+            return Refusal(f"this token lacks the claim `{error.claim}`, without which none is taken")
+        except PyJWTError as error:
+            reason = _REASONS.get(type(error))
+            return Refusal(reason) if reason else _INVALID
+        except (ValueError, OverflowError):  # of claims that are no sane numbers or texts
+            return _INVALID
+
+    async def _keys(self, algorithm: str, named: str | None) -> Sequence[PyJWK | str]:
+        """What may have signed a token of this header."""
+        if algorithm not in self._settings.algorithms:
+            return ()
+        if algorithm == "HS256":
+            return (self._settings.secret.get_secret_value(),) if self._settings.secret else ()
+        return await self._jwks.matching(algorithm, named) if self._jwks else ()
+
+    def _claims(self, token: str, algorithm: str, keys: Sequence[PyJWK | str]) -> Mapping[str, Any]:
+        """The claims of a token that one of these keys signed."""
+        for key in keys:
+            try:
+                claims: Mapping[str, Any] = jwt.decode(
+                    token,
+                    key,
+                    algorithms=[algorithm],
+                    issuer=self._settings.issuer,
+                    audience=self._settings.audience,  # none: a token that names one is refused
+                    leeway=self._settings.leeway_s,
+                    options={"require": ["exp", "sub"], "enforce_minimum_key_length": True},
+                )
+            except InvalidSignatureError:
+                continue
+            else:
+                return claims
+        raise InvalidSignatureError
+
+    def _granted(self, claims: Mapping[str, Any]) -> Grant | Refusal:
+        settings = self._settings
+        name, role = claims["sub"], claims.get(settings.role_claim, settings.role)
+        tier = claims.get(settings.tier_claim, settings.tier)
+        if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+            return Refusal(f"this token's `sub` is not a printable text of 1 to {_LONGEST_NAME} characters")
+        if role not in ROLES:
+            return Refusal(f"this token's `{settings.role_claim}` is none of {', '.join(ROLES)}")
+        if tier not in TIERS:
+            return Refusal(f"this token's `{settings.tier_claim}` is none of {', '.join(TIERS)}")
+        return Grant(Identity(f"token:{name}", role, tier), float(claims["exp"]) + settings.leeway_s)

@@ -1,0 +1,176 @@
+"""Who is let in, and how often a store is asked."""
+
+import asyncio
+import json
+import logging
+import threading
+
+import pytest
+
+from app.auth import audit
+from app.auth.authenticator import Authenticator
+from app.auth.environment import EnvironmentKeys
+from app.auth.remembered import Remembered
+from app.auth.store import UNKNOWN, Grant, Refusal
+from app.errors import KeysUnavailable, Overloaded, Unauthorized
+from app.identity import Identity
+from tests.app.auth.conftest import PEPPER
+
+OWL = Identity("qr_owl", "user", "public", "key_owl")
+
+
+class Kept:
+    """A store that answers as told, and counts."""
+
+    def __init__(self, **found):
+        self.found, self.asked, self.go = found, [], threading.Event()
+        self.go.set()
+
+    def find(self, key, digest):  # noqa: ARG002 - a store's
+        self.asked.append(key)
+        assert self.go.wait(20)
+        assert threading.current_thread() is not threading.main_thread()
+        found = self.found.get(key, UNKNOWN)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+def authenticator(store, remembered=None):
+    environment = EnvironmentKeys(["of-the-environment"], PEPPER)
+    return Authenticator([environment, store], PEPPER, asyncio.to_thread, remembered=remembered)
+
+
+def identify(store, *offered):
+    return asyncio.run(authenticator(store).identify(offered, "here"))
+
+
+def test_one_right_key_among_several_will_do():
+    store = Kept(right=Grant(OWL))
+    assert identify(store, "wrong", "right") == OWL
+    assert identify(store, "right", "wrong") == OWL
+    assert identify(store, "of-the-environment").tier == "unlimited"
+    assert store.asked == ["wrong", "right", "right"]
+
+
+@pytest.mark.parametrize(
+    ("offered", "message"),
+    [
+        ([], "needs a key"),
+        (["wrong"], "not known"),
+        (["wrong", "old"], "too old"),
+        (["old", "wrong"], "too old"),
+        (["a.b.c"], "tokens are not taken"),
+    ],
+)
+def test_whoever_is_refused_is_told_why(offered, message):
+    with pytest.raises(Unauthorized, match=message):
+        identify(Kept(old=Refusal("too old", "qr_old")), *offered)
+
+
+def test_while_a_store_is_lost_nobody_is_called_unknown():
+    store = Kept(lost=KeysUnavailable("down"), right=Grant(OWL))
+    for offered in (["lost"], ["lost", "wrong"], ["wrong", "lost"]):
+        with pytest.raises(KeysUnavailable):
+            identify(store, *offered)
+    assert identify(store, "lost", "right") == OWL
+    assert identify(store, "lost", "of-the-environment").name.startswith("env:")
+
+
+def test_a_store_is_asked_once_while_it_is_remembered():
+    async def run():
+        store, remembered = Kept(right=Grant(OWL)), Remembered(seconds=3600)
+        door = authenticator(store, remembered)
+        for _ in range(3):
+            assert await door.identify(["right"], "here") == OWL
+            with pytest.raises(Unauthorized):
+                await door.identify(["wrong"], "here")
+        assert store.asked == ["right", "wrong"]
+        store.found["right"] = UNKNOWN
+        door.forget()
+        with pytest.raises(Unauthorized):
+            await door.identify(["right"], "here")
+
+    asyncio.run(run())
+
+
+def test_failures_are_not_remembered():
+    async def run():
+        store = Kept(right=KeysUnavailable("down"))
+        door = authenticator(store, Remembered(seconds=3600))
+        with pytest.raises(KeysUnavailable):
+            await door.identify(["right"], "here")
+        store.found["right"] = Grant(OWL)
+        assert await door.identify(["right"], "here") == OWL
+
+    asyncio.run(run())
+
+
+def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along():
+    async def run():
+        store = Kept(right=Grant(OWL))
+        store.go.clear()
+        door = authenticator(store)
+        waiting = [asyncio.create_task(door.identify(["right"], "here")) for _ in range(50)]
+        await asyncio.sleep(0.05)
+        waiting[0].cancel()
+        store.go.set()
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(found[0], asyncio.CancelledError)
+        assert found[1:] == [OWL] * 49
+        assert store.asked == ["right"]
+
+    asyncio.run(run())
+
+
+def test_what_was_asked_before_a_change_is_not_remembered_after_it():
+    async def run():
+        store = Kept(right=Grant(OWL))
+        store.go.clear()
+        door = authenticator(store, Remembered(seconds=3600))
+        early = asyncio.create_task(door.identify(["right"], "here"))
+        await asyncio.sleep(0.05)
+        door.forget()
+        store.go.set()
+        assert await early == OWL
+        store.found["right"] = UNKNOWN
+        with pytest.raises(Unauthorized):
+            await door.identify(["right"], "here")
+
+    asyncio.run(run())
+
+
+def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
+    monkeypatch.setattr("app.auth.authenticator._MOST_AT_ONCE", 2)
+
+    async def run():
+        store = Kept()
+        store.go.clear()
+        door = authenticator(store)
+        waiting = [asyncio.create_task(door.identify([guess], "here")) for guess in "ab"]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Overloaded):
+            await door.identify(["c"], "here")
+        store.go.set()
+        assert [type(error) for error in await asyncio.gather(*waiting, return_exceptions=True)] == [Unauthorized] * 2
+
+    asyncio.run(run())
+
+
+def test_a_refused_key_is_told_of_once_in_a_while(tmp_path):
+    audit.open_log(tmp_path / "audit")
+
+    async def run():
+        store = Kept(old=Refusal("too old", "qr_old"), older=Refusal("too old", "qr_older"))
+        door = authenticator(store, Remembered(seconds=0))
+        for offered in ("old", "old", "older", "wrong"):
+            with pytest.raises(Unauthorized):
+                await door.identify([offered], "1.2.3.4")
+
+    asyncio.run(run())
+    told = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [(line["event"], line["key"], line["from"]) for line in told] == [
+        ("key.refused", "qr_old", "1.2.3.4"),
+        ("key.refused", "qr_older", "1.2.3.4"),
+    ]
+    logging.getLogger("qrerank.audit").handlers.clear()

@@ -1,0 +1,117 @@
+"""An issuer's keys: fetched when needed, and no more often."""
+
+import asyncio
+
+import pytest
+
+from app.auth.jwks import Jwks, from_url, parse
+from app.errors import KeysUnavailable
+from tests.app.auth.issuer import EC, OTHER_RSA, RSA, WEAK_RSA, jwks, public, serve
+
+
+@pytest.fixture
+def served():
+    with serve() as server:
+        server.text = jwks(public(RSA, "one"))
+        yield server
+
+
+def opened(served, max_age_s=3600, again_s=0):
+    return Jwks(from_url(served.url), asyncio.to_thread, max_age_s, again_s)
+
+
+async def named(keys, *kids, algorithm="RS256"):
+    return [bool(await keys.matching(algorithm, kid)) for kid in kids]
+
+
+def test_keys_are_fetched_once(served):
+    async def run():
+        keys = opened(served)
+        assert await asyncio.gather(*[named(keys, "one") for _ in range(20)]) == [[True]] * 20
+        assert await named(keys, "one", None) == [True, True]
+        assert served.asked == 1
+        assert await named(keys, None, algorithm="ES256") == [False]
+
+    asyncio.run(run())
+
+
+def test_an_unknown_name_fetches_again_but_not_all_the_time(served):
+    async def run():
+        keys = opened(served, again_s=0.2)
+        assert await named(keys, "one", "two", "three") == [True, False, False]
+        assert served.asked == 1
+        served.text = jwks(public(RSA, "one"), public(OTHER_RSA, "two"))
+        await asyncio.sleep(0.2)
+        assert await named(keys, "two", "three", "four", "one") == [True, False, False, True]
+        assert served.asked == 2
+
+    asyncio.run(run())
+
+
+def test_a_key_that_is_taken_back_is_forgotten_in_time(served):
+    async def run():
+        keys = opened(served, max_age_s=0)
+        assert await named(keys, "one") == [True]
+        served.text = jwks(public(OTHER_RSA, "two"))
+        assert await named(keys, "one") == [True]  # the issuer is asked in the background
+        await keys._reading
+        assert await named(keys, "one") == [False]
+        assert await named(keys, "two") == [True]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("status", "text"), [(500, b""), (200, b"<html>"), (200, b"{}"), (302, b""), (200, b"x" * 2**21)]
+)
+def test_an_issuer_that_fails_costs_nothing_while_keys_are_known(served, status, text, caplog):
+    async def run():
+        keys = opened(served, max_age_s=0)
+        await named(keys, "one")
+        good = served.text
+        served.status, served.text, served.headers = status, text, {"Location": served.url}
+        for _ in range(3):
+            assert await named(keys, "one", "two") == [True, False]
+        assert len([record for record in caplog.records if "cannot be read" in record.message]) == 1
+        served.status, served.text = 200, good
+        assert await named(keys, "one") == [True]
+
+    asyncio.run(run())
+
+
+def test_an_issuer_that_never_answered_is_asked_again(served):
+    async def run():
+        keys = opened(served)
+        served.status = 503
+        with pytest.raises(KeysUnavailable) as lost:
+            await named(keys, "one")
+        assert "503" in lost.value.reason
+        served.status = 200
+        assert await named(keys, "one") == [True]
+
+    asyncio.run(run())
+
+
+def test_only_public_keys_that_sign_are_taken():
+    private = public(RSA, "private", d="AQAB", p="AQAB")
+    found = parse(
+        jwks(
+            private,
+            public(EC, "ec", use="sig", alg="ES256"),
+            public(OTHER_RSA, "encrypts", use="enc"),
+            public(OTHER_RSA, "other", alg="RS512"),
+            public(EC, "curve", crv="P-384"),
+            public(WEAK_RSA, "weak"),
+            {"kty": "oct", "kid": "shared", "k": "c2VjcmV0"},
+            {"kty": "RSA", "kid": "torn", "n": "AQAB"},
+            {"kty": "EC", "kid": "bad", "crv": "P-256", "x": "AQAB", "y": "AQAB"},
+        )
+    )
+    assert [(key.key_id, key.algorithm_name) for key in found] == [("private", "RS256"), ("ec", "ES256")]
+    assert not hasattr(found[0].key, "private_numbers")
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b'{"keys": [1, null, {}]}'])
+def test_what_holds_no_key_is_an_error(text):
+    with pytest.raises(ValueError, match=r".+"):
+        parse(text)
