@@ -90,7 +90,12 @@ class Engine:
     def _do(self, work: Callable[[Models], T], models: Models, place: Place) -> T:
         self._admission.check(place)
         before = time.thread_time()
-        result = work(models)
+        try:
+            result = work(models)
+        except Exception:
+            raise
+        except BaseException as error:  # worker boundary: it would end the event loop, and all requests
+            raise RuntimeError("the worker died") from error
         place.spent = (time.thread_time() - before) / models.default.encoder.streams
         return result
 

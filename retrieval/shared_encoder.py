@@ -159,11 +159,15 @@ class SharedEncoder:
             return batch
 
     def _fail(self, error: BaseException) -> None:
-        """A worker died of a fault of this module: nobody may wait for it forever."""
+        """A worker died, of a fault of this module or of what is no `Exception`: nobody may wait for it forever."""
+        told: Exception = RuntimeError("a worker of the encoder died")  # SystemExit would end the caller's event loop
+        told.__cause__ = error
+        if isinstance(error, Exception):
+            told = error
         with self._lock:
             self._workers -= 1
             for job in {job for ticket in self._tickets.values() for job in ticket.jobs}:
-                job.error = error
+                job.error = told
                 job.done.set()
             self._jobs.clear()
             self._tickets.clear()
@@ -237,7 +241,8 @@ class SharedEncoder:
     def _finish(self, ticket: _Ticket, encoded: Encoded | None, error: BaseException | None) -> None:
         with self._lock:
             ticket.encoded = encoded
-            del self._tickets[ticket.key]
+            if self._tickets.get(ticket.key) is ticket:  # not if a worker died meanwhile
+                del self._tickets[ticket.key]
             for job in ticket.jobs:
                 job.error = job.error or error
                 job.close(1)

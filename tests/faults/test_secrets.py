@@ -1,0 +1,89 @@
+"""What clients send is data: no log line at info level and no error repeats it, and nothing in it is run."""
+
+import json
+import logging
+
+import pytest
+
+from app.settings import Settings
+from tests.conftest import serving
+from tests.faults.bodies import routes
+
+MARKED = "s3cr3t-${jndi:ldap://x}-{{7*7}}-<script>alert(1)</script>-'; DROP TABLE keys; ---$(touch /tmp/run)-%s%n"
+WRONG = (None, 7, {"a": 7}, [[]])
+
+
+def marked(value):
+    """A body whose every text is a secret."""
+    if isinstance(value, str):
+        return MARKED
+    if isinstance(value, dict):
+        return {key: marked(item) for key, item in value.items()}
+    return [marked(item) for item in value] if isinstance(value, list) else value
+
+
+def broken(body):
+    """The same with each field in turn missing, or of another type, so that every error is met."""
+    for key in body:
+        yield {name: value for name, value in body.items() if name != key}
+        yield from (body | {key: wrong} for wrong in WRONG)
+        yield body | {key: {"secret": MARKED}}
+        yield body | {key: [MARKED, 7]}
+
+
+@pytest.fixture
+def chatty(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with serving(Settings(model="hash", data_dir=tmp_path, limits={"query_characters": 200})) as client:
+        yield client, caplog
+
+
+def test_no_log_and_no_error_repeats_what_was_sent(chatty):
+    client, caplog = chatty
+    errors = 0
+    for path, examples in routes(client.app):
+        for example in examples:
+            whole = marked(example)
+            bodies = [
+                example,
+                whole,
+                *broken(example),
+                *broken(whole),
+                whole | {"query": MARKED * 9, "text1": MARKED * 9},
+            ]
+            for sent in [*map(json.dumps, bodies), json.dumps(whole)[:-3], f"{MARKED}{{"]:
+                response = client.post(path, content=sent)
+                if response.status_code != 200:
+                    errors += 1
+                    assert "s3cr3t" not in response.text, (path, sent, response.text)
+    assert errors > 500
+    assert "s3cr3t" not in caplog.text
+
+
+def test_nor_does_a_crash(chatty):
+    client, caplog = chatty
+
+    def crash(*arguments, **options):
+        raise ValueError(MARKED)
+
+    client.app.state.engine.models.default.rerank = crash
+    response = client.post("/rerank", json={"query": MARKED, "documents": [MARKED]})
+    assert response.status_code == 500
+    assert "s3cr3t" not in response.text
+    assert "s3cr3t" not in caplog.text
+
+
+def test_control_characters_and_odd_spellings_are_texts_like_others(chatty):
+    client, _ = chatty
+    odd = ["\x00", "\x1b[2J", "\u202e", "\ufeff", "e\u0301", "ﬁ", "😀", "\x7f\x80", "owl\x00owl", ""]
+    answer = client.post("/rerank", json={"query": "owl", "documents": odd, "return_documents": True}).json()
+    assert sorted(row["index"] for row in answer["results"]) == list(range(len(odd)))
+    assert all(row["document"]["text"] == odd[row["index"]] for row in answer["results"])
+
+
+def test_spellings_of_one_word_are_one_word_to_bm25(chatty):
+    client, _ = chatty
+    documents = ["cafe\u0301 ﬁne", "CAF\u00c9 fine", "caf\uff45\u0301 fine"]
+    body = {"query": "caf\u00e9 fine", "documents": documents, "explain": True}
+    scores = {row["scores"]["lexical"] for row in client.post("/rerank", json=body).json()["results"]}
+    assert len(scores) == 1
