@@ -1,6 +1,7 @@
-"""HTTP/1.1 as uvicorn speaks it, with bounds on the head of a request, which uvicorn does not have.
+"""HTTP/1.1 as uvicorn speaks it, with bounds that uvicorn does not have.
 
-The size, the number and the time of a request's headers are bounded, and what is no HTTP is refused as JSON.
+The size, the number and the time of a request's headers are bounded, and so is the time in which a client takes the
+answer; what is no HTTP is refused as JSON.
 """
 
 from __future__ import annotations
@@ -78,6 +79,16 @@ class BoundedProtocol(HttpToolsProtocol):
             raise httptools.HttpParserError("large headers")
         self._head_is_there()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Give the client time to take what it is sent: until then it costs memory."""
+        super().on_response_complete()
+        if self.transport.get_write_buffer_size():
+            self.loop.call_later(self._limits.body_seconds, self._drop_unless_taken)
+
+    def _drop_unless_taken(self) -> None:
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what came, and hang up. msg: why, where it was not we who refused."""

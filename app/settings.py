@@ -46,7 +46,7 @@ class LimitSettings(_Group):
     """What a request may hold."""
 
     body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30)
-    body_seconds: int = Field(60, ge=1, le=3600, description="How long a body may take to come.")
+    body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or to go.")
     head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Request line and headers, at most 200 of them.")
     head_seconds: int = Field(10, ge=1, le=3600, description="How long they may take to come.")
     documents: int = Field(1000, ge=1, le=100_000)

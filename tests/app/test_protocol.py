@@ -20,14 +20,19 @@ KEY = "0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory):
+def server(tmp_path_factory):
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("data"),
         limits={"head_bytes": 4096, "head_seconds": 1, "body_seconds": 1, "body_bytes": 2**20},
         auth={"enabled": True, "keys": (KEY,)},
     )
     with pytest.MonkeyPatch.context() as patch, live(settings, patch) as here:
-        yield here.port
+        yield here
+
+
+@pytest.fixture
+def port(server):
+    return server.port
 
 
 def head(*lines: bytes, to: bytes = b"POST /rerank") -> bytes:
@@ -101,6 +106,20 @@ def test_a_slow_body_is_cut_off(port):
     said = talk(port, head(b"Content-Length: 1000"), *[b" "] * 60, pause=0.05)
     refused(said, 408, "after 1 seconds")
     assert b"connection: close" in said
+
+
+def test_who_does_not_take_the_answer_is_dropped(server):
+    body = json.dumps({"query": "owl", "documents": ["owl " * 200_000], "return_documents": True}).encode()
+    connections = server.server.server_state.connections
+    with server.narrow() as connection:
+        connection.sendall(head(b"Content-Length: %d" % len(body)) + body)
+        end = time.monotonic() + 10
+        while not connections and time.monotonic() < end:
+            time.sleep(0.01)
+        assert connections
+        while connections and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not connections
 
 
 def test_what_is_not_http_is_refused_as_json(port):
