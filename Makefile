@@ -68,6 +68,7 @@ bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
 	$(BIN)/python -m benchmarks.rerank
 	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.overload
+	$(BIN)/python -m benchmarks.access
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
 	rm -rf .venv .venv-peers .venv-clients .node-clients build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -83,8 +83,8 @@ class _QuotaCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         counts = self._counts()
         refused = CounterMetricFamily("qrerank_quota_refusals", "Requests beyond a quota.", labels=["quota"])
-        for quota, number in counts.refused.items():
-            refused.add_metric([quota], number)
+        for quota in ("requests", "similarities"):
+            refused.add_metric([quota], counts.refused.get(quota, 0))
         yield refused
         if counts.available is not None:
             yield _counter("quota_alone", "Requests counted by this process alone: Redis was lost.", counts.alone)

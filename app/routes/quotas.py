@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ServiceError, TooManyRequests
-from app.identity import ANONYMOUS, Identity
+from app.identity import Identity
 from app.models import Models
 from app.quotas.quotas import Cost, Quotas
 from app.quotas.windows import Standing, Verdict
@@ -58,7 +58,7 @@ async def counted(connection: HTTPConnection, read: Read[T]) -> T:
 def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
     """What counts this caller's requests, None if nothing does."""
     quotas: Quotas = connection.app.state.quotas
-    identity: Identity = getattr(connection.state, "identity", ANONYMOUS)
+    identity: Identity = connection.state.identity
     return quotas if quotas.bind(identity) else None, identity
 
 

@@ -164,7 +164,6 @@ def test_a_silent_redis_holds_nobody_up(monkeypatch, caplog):
         assert passed(take(quotas, 50)) == 3
         assert quotas.counts().alone == 50
         assert len(caplog.records) == 1
-        assert "no answer within 0.05 s" in caplog.text
 
 
 @pytest.mark.soak

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.identity import Identity
+from app.auth.records import open_records
+from app.auth.settings import AuthSettings
 from app.quotas.windows import LocalCounters
-from app.settings import AuthSettings, QuotaSettings, Settings
+from app.settings import QuotaSettings, Settings
 from tests.app.problems import problem
 from tests.conftest import serving
 
-KEY = "a-key-of-16-chars"
 DOCUMENTS = [f"an owl {number}" for number in range(10)]
 BODY = {"query": "owl", "documents": DOCUMENTS}
 EACH = [  # path, body, and what it takes of the similarities
@@ -31,22 +31,22 @@ EACH = [  # path, body, and what it takes of the similarities
 
 @contextmanager
 def asking(tmp_path, tier="public", **quotas):
-    """A client whose caller is of a tier."""
+    """A client whose key is of a tier."""
+    auth = AuthSettings(enabled=True)
     settings = Settings(
         model="hash",
         data_dir=tmp_path,
-        auth=AuthSettings(enabled=True, keys=(KEY,)),
+        auth=auth,
         quotas=QuotaSettings(**quotas),
         aliases={"cheap": "hash:classical"},
         limits={"socket_requests": 1},
     )
-
-    async def identify(offered, origin):
-        return Identity("ada", "user", tier)
-
+    records = open_records(auth, tmp_path)
+    key, plain = records.keys.create("ada", "user", tier, None)
+    records.database.close()
     with serving(settings) as client:
-        client.app.state.auth.authenticator.identify = identify
-        client.headers["Authorization"] = f"Bearer {KEY}"
+        client.headers["Authorization"] = f"Bearer {plain}"
+        client.key_id = key.id
         yield client
 
 
@@ -59,7 +59,7 @@ def told(response):
 def similarities_left(client):
     """Without taking any."""
     limit = client.app.state.quotas._tiers["public"].similarities
-    return client.app.state.quotas._local._limiter.get_window_stats(limit, "name:ada").remaining
+    return client.app.state.quotas._local._limiter.get_window_stats(limit, f"key:{client.key_id}").remaining
 
 
 def test_the_61st_request_of_a_minute_is_refused_and_told_when_to_come_back(tmp_path):
@@ -81,14 +81,15 @@ def test_the_61st_request_of_a_minute_is_refused_and_told_when_to_come_back(tmp_
         assert 'qrerank_quota_refusals_total{quota="requests"} 3.0' in metrics
 
 
-@pytest.mark.parametrize(("path", "body", "cost"), EACH)
-def test_every_route_takes_one_request_and_its_similarities(tmp_path, path, body, cost):
+def test_every_route_takes_one_request_and_its_similarities(tmp_path):
     with asking(tmp_path, public={"requests_per_minute": 100}) as client:
-        response = client.post(path, json=body)
-        assert response.status_code == 200, response.text
-        assert similarities_left(client) == 1000 - cost
-        left = min((99 / 100, 99, "requests"), ((1000 - cost) / 1000, 1000 - cost, "similarities"))
-        assert told(response)[1:] == left[1:]
+        requests, similarities = 100, 1000
+        for path, body, cost in EACH:
+            response = client.post(path, json=body)
+            assert response.status_code == 200, response.text
+            requests, similarities = requests - 1, similarities - cost
+            assert similarities_left(client) == similarities, (path, body)
+            assert told(response) in {(100, requests, "requests"), (1000, similarities, "similarities")}
 
 
 def test_used_up_similarities_are_refused_and_nothing_is_taken(tmp_path):
@@ -107,21 +108,20 @@ def test_used_up_similarities_are_refused_and_nothing_is_taken(tmp_path):
         assert told(response) == (60, 56, "requests")
 
 
-@pytest.mark.parametrize(
-    ("path", "body"),
-    [
-        ("/rerank", BODY | {"documents": [*DOCUMENTS, "one more"]}),
-        ("/rerank", {"query": "owl", "texts": [*DOCUMENTS, "one more"]}),
-        ("/v1/rerank/stream", BODY | {"documents": [*DOCUMENTS, "one more"]}),
-        ("/v1/batch-similarity", {"queries": ["owl"], "documents": [*DOCUMENTS, "one more"]}),
-        ("/v1/embeddings", {"input": [*DOCUMENTS, "one more"]}),
-    ],
-)
-def test_more_documents_than_the_tiers_are_told_both_numbers(tmp_path, path, body):
+def test_more_documents_than_the_tiers_are_told_both_numbers(tmp_path):
+    documents = [*DOCUMENTS, "one more"]
+    each = [
+        ("/rerank", {"query": "owl", "documents": documents}),
+        ("/rerank", {"query": "owl", "texts": documents}),
+        ("/v1/rerank/stream", {"query": "owl", "documents": documents}),
+        ("/v1/batch-similarity", {"queries": ["owl"], "documents": documents}),
+        ("/v1/embeddings", {"input": documents}),
+    ]
     with asking(tmp_path) as client:
-        response = client.post(path, json=body)
-        problem(response, 413, "11 documents were sent and at most 10 are taken of the tier public")
-        assert told(response) == (60, 59, "requests")
+        for number, (path, body) in enumerate(each, start=1):
+            response = client.post(path, json=body)
+            problem(response, 413, "11 documents were sent and at most 10 are taken of the tier public")
+            assert told(response) == (60, 60 - number, "requests")
         assert similarities_left(client) == 1000
 
 

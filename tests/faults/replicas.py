@@ -1,0 +1,79 @@
+"""Two real server processes that share keys and a Redis, and many clients at once."""
+
+import json
+import os
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import httpx
+
+from app.auth.records import open_records
+from app.auth.settings import AuthSettings
+from app.identity import Tier
+from benchmarks.server import free_port, running
+
+CLIENTS = 50
+_QRERANK = str(Path(sys.executable).parent / "qrerank")
+
+
+@dataclass(frozen=True)
+class Replicas:
+    """Where the servers are, and where their keys."""
+
+    ports: tuple[int, int]
+    folder: Path
+
+    def key(self, tier: Tier) -> str:
+        """A new key of this tier."""
+        records = open_records(AuthSettings(enabled=True), self.folder)
+        try:
+            return records.keys.create("", "user", tier, None)[1]
+        finally:
+            records.database.close()
+
+    def ask(self, key: str, path: str, body: object, times: int) -> Counter[int]:
+        """The statuses that as many clients as there are get who together ask so often, of both servers in turn."""
+        start = threading.Barrier(CLIENTS)
+        mine = [range(client, times, CLIENTS) for client in range(CLIENTS)]
+
+        def several(numbers: range) -> list[int]:
+            connections = [HTTPConnection("127.0.0.1", port, timeout=60) for port in self.ports]
+            start.wait()
+            return [post(connections[number // CLIENTS % 2], key, path, body) for number in numbers]
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            return Counter(status for statuses in clients.map(several, mine) for status in statuses)
+
+    def metric(self, server: int, name: str) -> float:
+        """A number that a server tells."""
+        text = httpx.get(f"http://127.0.0.1:{self.ports[server]}/metrics").text
+        return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"qrerank_{name} "))
+
+
+def post(connection: HTTPConnection, key: str, path: str, body: object) -> int:
+    """The status of the answer."""
+    connection.request("POST", path, json.dumps(body), {"Authorization": f"Bearer {key}"})
+    response = connection.getresponse()
+    response.read()
+    return response.status
+
+
+@contextmanager
+def replicas(folder: Path, redis_url: str, **settings: str) -> Iterator[Replicas]:
+    """settings: as in the environment, in lower case and without QRERANK_."""
+    own = {"model": "hash", "data_dir": str(folder), "auth__enabled": "true", "quotas__redis_url": redis_url}
+    given = {f"QRERANK_{name.upper()}": value for name, value in (own | settings).items()}
+    environment = dict(os.environ) | given
+    ports = (free_port(), free_port())
+    with ExitStack() as stack:
+        for port in ports:
+            command = [_QRERANK, "serve", "--port", str(port)]
+            stack.enter_context(running(command, port, "/health/ready", environment))
+        yield Replicas(ports, folder)
