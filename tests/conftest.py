@@ -28,6 +28,27 @@ def quiet(step: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
+COUNTS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def count(request):
+    """Tell, at the end of the run, what came of so many tries; none may be lost."""
+
+    def tell(what: str, tried: int, refused: int, survived: int) -> None:
+        lost = tried - refused - survived
+        line = f"{what}: tried {tried}, refused {refused}, survived {survived}, lost {lost}"
+        request.config.stash.setdefault(COUNTS, []).append(line)
+        assert lost == 0, line
+
+    return tell
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    for line in config.stash.get(COUNTS, []):
+        terminalreporter.write_line(line)
+
+
 @contextmanager
 def serving(settings: Settings) -> Iterator[TestClient]:
     """A client of the real application, once that is done loading."""

@@ -66,8 +66,8 @@ def live(
 
     monkeypatch.setattr("app.loading.load_encoder", lambda *_, **__: Held())
     app = create_app(settings)
-    options = serving.options(settings.limits) | options
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", **options))
+    options = {"log_level": "warning"} | serving.options(settings.limits) | options
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
     while app.state.engine.state.phase == "loading" or not server.started:

@@ -45,13 +45,14 @@ def cases(address: str, folder: Path, *options: str) -> int:
     return int(re.search(r"(\d+) generated", done.stdout)[1])
 
 
-def test_what_the_description_promises_is_so(address, tmp_path):
+def test_what_the_description_promises_is_so(address, tmp_path, count):
     tried = cases(address, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "10")
+    count("cases of Schemathesis", tried, 0, tried)
     assert tried > 100
 
 
 @pytest.mark.soak
-def test_what_the_description_promises_is_so_many_times(address, tmp_path):
+def test_what_the_description_promises_is_so_many_times(address, tmp_path, count):
     tried = cases(address, tmp_path, "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "500")
-    print(f"schemathesis: tried {tried}, lost 0")  # noqa: T201
+    count("cases of Schemathesis", tried, 0, tried)
     assert tried >= _LEAST
