@@ -94,7 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.auth.enabled:  # else nobody has a quota
         app.add_middleware(QuotaHeadersMiddleware)
     app.add_middleware(RequestIdMiddleware)
-    app.add_middleware(UnreadBodyMiddleware, settings.limits.body_bytes, settings.limits.body_seconds)
+    app.add_middleware(UnreadBodyMiddleware, settings.limits)
     for kind in STATUS:
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_error)

@@ -46,6 +46,7 @@ class LimitSettings(_Group):
     """What a request may hold."""
 
     body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30)
+    all_bodies_bytes: int = Field(2**28, ge=1024, le=2**40, description="Of all requests that are being served.")
     body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or to go.")
     head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Request line and headers, at most 200 of them.")
     head_seconds: int = Field(10, ge=1, le=3600, description="How long they may take to come.")
@@ -189,6 +190,12 @@ class Settings(BaseSettings):
                 if field not in cls.model_fields:
                     raise ValueError(f"{variable} is not a setting; known are {', '.join(sorted(cls.model_fields))}")
         return values
+
+    @model_validator(mode="after")
+    def _refuse_bodies_that_never_fit(self) -> Self:
+        if self.limits.body_bytes > self.limits.all_bodies_bytes:
+            raise ValueError("limits.body_bytes is more than limits.all_bodies_bytes: such a body would never be taken")
+        return self
 
     @model_validator(mode="after")
     def _refuse_unknown_models(self) -> Self:

@@ -23,7 +23,13 @@ KEY = "0123456789abcdef"
 def server(tmp_path_factory):
     settings = Settings(
         data_dir=tmp_path_factory.mktemp("data"),
-        limits={"head_bytes": 4096, "head_seconds": 1, "body_seconds": 1, "body_bytes": 2**20},
+        limits={
+            "head_bytes": 4096,
+            "head_seconds": 1,
+            "body_seconds": 1,
+            "body_bytes": 2**20,
+            "all_bodies_bytes": 2**21,
+        },
         auth={"enabled": True, "keys": (KEY,)},
     )
     with pytest.MonkeyPatch.context() as patch, live(settings, patch) as here:
@@ -106,6 +112,22 @@ def test_a_slow_body_is_cut_off(port):
     said = talk(port, head(b"Content-Length: 1000"), *[b" "] * 60, pause=0.05)
     refused(said, 408, "after 1 seconds")
     assert b"connection: close" in said
+
+
+def test_bodies_are_bounded_together(port):
+    def half_sent() -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", port))
+        connection.sendall(head(b"Content-Length: 1000000") + b" " * 900_000)
+        return connection
+
+    with half_sent(), half_sent():
+        while (status := by_httpx(port, b" " * 500_000, **{"X-API-Key": KEY})) == 400:
+            time.sleep(0.01)  # they were not there yet
+        assert status == 503
+        assert by_httpx(port, BODY, **{"X-API-Key": KEY}) == 200
+    while (status := by_httpx(port, b" " * 500_000, **{"X-API-Key": KEY})) == 503:
+        time.sleep(0.01)
+    assert status == 400  # no JSON, but read
 
 
 def test_who_does_not_take_the_answer_is_dropped(server):

