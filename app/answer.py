@@ -155,6 +155,7 @@ class _Answering:
             self.method,
             rows,
             ranking.tokens,
+            len(ranking.scores),
             ranking.encoded,
             ["deadline"] if ranking.cut else [],
             ranking.timings_ms,

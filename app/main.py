@@ -34,6 +34,7 @@ from app.routes import MODELS, router
 from app.routes.pages import router as pages
 from app.routes.problems import any_error, foreseen, http_error
 from app.routes.quotas import QuotaHeadersMiddleware
+from app.routes.usage import UsageMiddleware
 from app.settings import Settings
 from app.unread import UnreadBodyMiddleware
 
@@ -91,8 +92,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     app.add_middleware(HeadersMiddleware, settings.cors.origins, settings.hsts_s, lambda: app.state.engine.stops)
     app.add_middleware(CanonicalPathMiddleware)
-    if settings.auth.enabled:  # else nobody has a quota
+    if settings.auth.enabled:  # else nobody has a quota, and nobody's usage is kept
         app.add_middleware(QuotaHeadersMiddleware)
+        app.add_middleware(UsageMiddleware, app.state.usage)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(UnreadBodyMiddleware, settings.limits)
     for kind in STATUS:

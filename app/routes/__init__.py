@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from app.routes import embeddings, models, operations, rerank, similarity, socket, stream
+from app.routes import admin, embeddings, models, operations, rerank, similarity, socket, stream, usage
 from app.routes.access import allow
 from app.routes.problems import ProblemResponse
 
@@ -15,6 +15,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     *stream.MODELS,
     *similarity.MODELS,
     *embeddings.MODELS,
+    *usage.MODELS,
+    *admin.MODELS,
     ProblemResponse,
 )
 
@@ -23,4 +25,6 @@ for part in (operations.router, models.open_router):
     router.include_router(part)
 for part in (rerank.router, stream.router, socket.router, similarity.router, embeddings.router):
     router.include_router(part, dependencies=[Depends(allow("user"))])
-router.include_router(models.router, dependencies=[Depends(allow("read-only"))])
+for part in (models.router, usage.router):
+    router.include_router(part, dependencies=[Depends(allow("read-only"))])
+router.include_router(admin.router, dependencies=[Depends(allow("admin"))])

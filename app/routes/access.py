@@ -49,8 +49,9 @@ async def _identify(connection: HTTPConnection) -> Identity:
 
 
 def _tell(connection: HTTPConnection, role: Role, by: str, result: str) -> None:
-    if role == "admin":
-        about = {"path": connection.url.path, "method": connection.scope.get("method")}
+    if role == "admin" and connection.app.state.auth is not None:
+        # The route's path, not the request's: there is no telling what stands in that.
+        about = {"path": connection.scope["route"].path, "method": connection.scope["method"]}
         audit.record("admin.refused", by=by, origin=origin_of(connection), result=result, about=about)
 
 

@@ -18,6 +18,7 @@ from app.quotas.quotas import Cost
 from app.routes.bodies import is_small, read_body
 from app.routes.problems import PROBLEMS
 from app.routes.quotas import paid
+from app.routes.usage import used_by
 from app.routes.work import worked
 from app.wire.body import fields_of
 from app.wire.dialects import Dialect, dialect_of
@@ -42,10 +43,11 @@ async def rerank(request: Request) -> Response:
     """
     service: Service = request.app.state.service
     dialect, asked = await read_request(request)
-    deadline = deadline_of(asked.deadline_ms, service.settings)
+    deadline, used = deadline_of(asked.deadline_ms, service.settings), used_by(request)
 
     def work(models: Models) -> bytes:
         outcome = answer(models, asked, deadline, service, request.state.request_id)
+        used(outcome.documents, outcome.tokens)
         return orjson.dumps(dialect.respond(outcome))
 
     return await worked(request, deadline, work, size_of([asked.query, *asked.texts]))

@@ -21,6 +21,7 @@ from app.routes.bodies import is_small
 from app.routes.quotas import counted, paid
 from app.routes.rerank import cost_of
 from app.routes.stream import problem, work_of
+from app.routes.usage import REFUSALS, used_by
 from app.streaming import follow
 from app.wire.body import fields_of
 from app.wire.dialects import dialect_of
@@ -104,7 +105,8 @@ class _Conversation:
                 asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields), self._cost)
                 self._begin(named, asked, requests)
         except ServiceError as error:
-            await self._say(to, "error", problem(error, self._request_id(to)))
+            self._count(requests=1)
+            await self._say(to, "error", self._problem(to, error))
 
     async def _fields(self, body: bytes) -> Mapping[str, Any]:
         limit = self._service.settings.limits.body_bytes
@@ -131,17 +133,18 @@ class _Conversation:
 
     def _begin(self, named: Id, asked: RerankRequest, requests: asyncio.TaskGroup) -> None:
         self._running += 1
+        self._count(requests=1)
         self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings)
         requests.create_task(self._answer(named, asked, self._flying[named]))
 
     async def _answer(self, named: Id, asked: RerankRequest, deadline: Deadline) -> None:
         """Do one request, and pass on what is told of it."""
         engine, request_id = self._websocket.app.state.engine, self._request_id(named)
-        work = work_of(asked, deadline, self._service, request_id, partial(_frame, named))
+        work = work_of(asked, deadline, self._service, request_id, partial(_frame, named), used_by(self._websocket))
         async with follow(
             lambda report: engine.run(lambda models: work(models, report)),
             deadline,
-            lambda error: _frame(named, "error", problem(error, request_id)),
+            lambda error: _frame(named, "error", self._problem(named, error)),
         ) as reports:
             while await reports.more():
                 async with self._writing:
@@ -166,6 +169,16 @@ class _Conversation:
     async def _send(self, frame: str) -> None:
         if self._websocket.application_state is WebSocketState.CONNECTED:
             await self._websocket.send_text(frame)
+
+    def _problem(self, to: Id | None, error: Exception) -> Mapping[str, Any]:
+        """What an error means, counted if it is a refusal."""
+        found = problem(error, self._request_id(to))
+        self._count(rejected=int(found["status"] in REFUSALS))
+        return found
+
+    def _count(self, *, requests: int = 0, rejected: int = 0) -> None:
+        state = self._websocket.app.state
+        state.usage.count(self._websocket.state.identity, requests=requests, rejected=rejected)
 
     def _request_id(self, named: Id | None) -> str:
         """The connection's and, fit for a log, the request's."""

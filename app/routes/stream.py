@@ -20,6 +20,7 @@ from app.openapi import one_of
 from app.routes.disconnect import CLIENT_GONE, cancelled_with
 from app.routes.problems import PROBLEMS, ProblemResponse
 from app.routes.rerank import ANY_BODY, read_request
+from app.routes.usage import Used, used_by
 from app.streaming import Report, Reports, follow
 from app.wire.events import Order, order
 from app.wire.outcome import Outcome
@@ -38,7 +39,7 @@ _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the secon
 
 
 def work_of(
-    asked: RerankRequest, deadline: Deadline, service: Service, request_id: str, tell: Tell[T]
+    asked: RerankRequest, deadline: Deadline, service: Service, request_id: str, tell: Tell[T], used: Used
 ) -> Callable[[Models, Report[T]], T]:
     """The work of answering a request, which tells of every order on the way. Runs in a worker, as does `tell`."""
 
@@ -46,7 +47,9 @@ def work_of(
         def on_the_way(outcome: Outcome) -> None:
             report(tell("order", order(outcome)))
 
-        return tell("final", respond(answer(models, asked, deadline, service, request_id, on_the_way)))
+        outcome = answer(models, asked, deadline, service, request_id, on_the_way)
+        used(outcome.documents, outcome.tokens)
+        return tell("final", respond(outcome))
 
     return work
 
@@ -76,7 +79,7 @@ async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
     request_id: str = request.state.request_id
     _, asked = await read_request(request)
     deadline, tell = deadline_of(asked.deadline_ms, service.settings), _numbered()
-    work = work_of(asked, deadline, service, request_id, tell)
+    work = work_of(asked, deadline, service, request_id, tell, used_by(request))
     async with (
         cancelled_with(request, deadline),
         follow(

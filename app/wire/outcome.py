@@ -30,7 +30,8 @@ class Outcome:
     method: Method
     rows: Sequence[Row]
     tokens: int  # that the encoder read for it, now or once
-    encoded: int  # documents scored by their states
+    documents: int  # that were ranked
+    encoded: int  # of them, scored by their states
     degraded: Sequence[str]
     timings_ms: Mapping[str, float]
 
