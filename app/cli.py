@@ -15,6 +15,7 @@ from rich.console import Console
 
 from app import cli_evaluate, cli_index, cli_keys, tables
 from app.errors import KeysUnavailable, ServiceError
+from app.exposure import Exposed, check_start
 from app.loading import open_encoder, open_reranker, processors_of
 from app.progress import bar, errors
 from app.scoring import Method
@@ -52,6 +53,7 @@ def serve(
     from app.serving import options
 
     settings = Settings()
+    check_start(settings, host)
     with bar("preparing") as report:
         # Prepared here, with a bar, so that the worker processes find it ready.
         encoder = open_encoder(settings, report)
@@ -159,7 +161,7 @@ def main() -> None:
     except SettingsError as error:  # lists and objects are JSON
         errors.print(f"{error}: it is not JSON", markup=False, style="red")
         sys.exit(1)
-    except (RetrievalError, QuantumError, ServiceError) as error:
+    except (RetrievalError, QuantumError, ServiceError, Exposed) as error:
         text = error.reason if isinstance(error, KeysUnavailable) else str(error)
         errors.print(text, markup=False, style="red")
         sys.exit(1)

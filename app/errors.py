@@ -96,6 +96,10 @@ class KeysUnavailable(ServiceError):
         self.reason = reason
 
 
+class KeysMisconfigured(KeysUnavailable):
+    """The same, until somebody changes the settings."""
+
+
 class Overloaded(ServiceError):
     """There is so much work that this would come to little."""
 

@@ -26,7 +26,7 @@ class Auth:
     """Keys, tokens and usage, opened from the settings."""
 
     def __init__(self, settings: AuthSettings, data_dir: Path) -> None:
-        """KeysUnavailable where the settings do not do. The database need not answer yet."""
+        """KeysMisconfigured where the settings do not do. The database need not answer yet."""
         audit.open_log(settings.audit_file)
         records = open_records(settings, data_dir)
         self.keys, self.used = records.keys, records.usage

@@ -19,7 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from app.auth import tables
 from app.auth.keys import Pepper
 from app.auth.migrations import upgrade
-from app.errors import KeysUnavailable
+from app.errors import KeysMisconfigured, KeysUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,14 @@ _POSTGRESQL = {
 
 
 def url_of(database_url: str | None, data_dir: Path) -> URL:
-    """Where the database is: as told, or a file in the data folder; KeysUnavailable for a URL that is none."""
+    """Where the database is: as told, or a file in the data folder; KeysMisconfigured for a URL that is none."""
     if database_url is None:
         return URL.create("sqlite", database=str(data_dir / _FILE))
     try:
         return make_url(database_url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):
         # Without the cause, whose text may have the password in it.
-        raise KeysUnavailable(
+        raise KeysMisconfigured(
             "QRERANK_AUTH__DATABASE_URL is not of the form postgresql://USER:PASSWORD@HOST/NAME; in the password write "
             "each special character as % and its two hexadecimal digits"
         ) from None
@@ -119,26 +119,26 @@ class Database:
         except (IntegrityError, DataError):
             raise
         except (DBAPIError, PoolTimeout, OSError, KeysUnavailable) as error:
-            raise self._lose(error) from error
+            raise self._lose(error) from None
 
     def _check_pepper(self, connection: Connection) -> None:
         found = connection.scalar(select(tables.pepper.c.proof))
         if found is None:
             connection.execute(insert(tables.pepper).values(proof=self._proof))
         elif found != self._proof:
-            raise KeysUnavailable(
+            raise KeysMisconfigured(
                 "the pepper is not the one that the keys in the database were made with, so none would be known: set "
                 "QRERANK_AUTH__PEPPER to that one, or copy the file `pepper` from the data folder where they were made"
             )
 
     def _lose(self, error: Exception) -> KeysUnavailable:
-        reason = error.reason if isinstance(error, KeysUnavailable) else f"the database of keys failed: {_text(error)}"
+        lost = error if isinstance(error, KeysUnavailable) else KeysUnavailable(f"the database failed: {_text(error)}")
         if self._lost is None:
-            log.warning("%s; trying again every %g s", reason, self._retry_s)
-        self._lost, self._retry_at = reason, time.monotonic() + self._retry_s
+            log.warning("%s; trying again every %g s", lost.reason, self._retry_s)
+        self._lost, self._retry_at = lost.reason, time.monotonic() + self._retry_s
         self._ready = False  # whatever comes back may be another one
         self._engine.dispose()
-        return KeysUnavailable(reason)
+        return lost
 
 
 def _text(error: Exception) -> str:
@@ -171,7 +171,7 @@ def _engine(url: URL) -> Engine:
             pool_recycle=300,
         )
     except ModuleNotFoundError as error:
-        raise KeysUnavailable("PostgreSQL needs a driver: pip install 'quantum-rerank[postgres]'") from error
+        raise KeysMisconfigured("PostgreSQL needs a driver: pip install 'quantum-rerank[postgres]'") from error
     event.listen(engine, "begin", _begin_postgresql)
     return engine
 

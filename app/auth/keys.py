@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from app.errors import KeysUnavailable
+from app.errors import KeysMisconfigured
 
 _FORM = re.compile(r"(qr_[a-z0-9]{8})_[\w-]{43}", re.ASCII)
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -44,14 +44,14 @@ class Pepper:
 
 
 def pepper_in(folder: Path) -> Pepper:
-    """The pepper in a folder's file, made where there is none; KeysUnavailable where that cannot be."""
+    """The pepper in a folder's file, made where there is none; KeysMisconfigured where that cannot be."""
     path = folder / _PEPPER_FILE
     try:
         if not path.exists():
             _make(path)
         return Pepper(path.read_text("ascii").strip())
     except OSError as error:
-        raise KeysUnavailable(
+        raise KeysMisconfigured(
             f"the file {path} can be neither read nor made ({error.strerror}): make the data folder (QRERANK_DATA_DIR) "
             "writable, or set QRERANK_AUTH__PEPPER"
         ) from error

@@ -23,7 +23,7 @@ class Records:
 
 
 def open_records(settings: AuthSettings, data_dir: Path) -> Records:
-    """The records that the settings mean; KeysUnavailable where they mean none. The database is opened on first use."""
+    """The records that the settings mean; KeysMisconfigured if they mean none. The database is opened on first use."""
     pepper = Pepper(settings.pepper.get_secret_value()) if settings.pepper else pepper_in(data_dir)
     url = settings.database_url.get_secret_value() if settings.database_url else None
     database = Database(url_of(url, data_dir), pepper)

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, column, inspect, select, table
 
 from app.auth.tables import VERSION_TABLE
-from app.errors import KeysUnavailable
+from app.errors import KeysMisconfigured
 
 HEAD = "0001"
 _LOCK = 0x71724B657973  # "qrKeys": any number that nobody else takes
@@ -34,7 +34,7 @@ def upgrade(connection: Connection) -> None:
     try:
         command.upgrade(config, HEAD)
     except CommandError as error:
-        raise KeysUnavailable(
+        raise KeysMisconfigured(
             f"the database's tables are of version {found}, which this version of quantum-rerank ({HEAD}) does not know"
         ) from error
 

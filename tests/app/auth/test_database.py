@@ -88,7 +88,7 @@ def test_a_server_that_is_lost_is_found_again(caplog):
         assert isinstance(keys.find(plain, PEPPER.hash(plain)), Grant)
         database.close()
     assert [record.message.partition(":")[0] for record in caplog.records if record.name == "app.auth.database"] == [
-        "the database of keys failed",
+        "the database failed",
         "the database of keys answers again",
     ]
     assert PASSWORD not in caplog.text + repr(vars(database)) + lost.value.reason

@@ -1,0 +1,56 @@
+"""Whether a service may be started on an address, as its keys are."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from app.errors import KeysMisconfigured, KeysUnavailable
+from app.progress import errors
+from app.settings import Settings
+
+
+class Exposed(Exception):
+    """Everybody could use the service. The message says what to do."""
+
+
+def check_start(settings: Settings, host: str) -> None:
+    """Exposed if nobody were asked for a key where others can ask; KeysMisconfigured if keys could never be checked."""
+    if settings.auth.enabled:
+        _check_keys(settings)
+    elif is_public(host):
+        text = f"requests need no key (QRERANK_AUTH__ENABLED is false), and {host or 'this address'} is open to others"
+        if not settings.auth.force_open:
+            raise Exposed(
+                f"{text}: set QRERANK_AUTH__ENABLED=true and make keys with `qrerank keys create`; or, if something "
+                "else keeps strangers out, set QRERANK_AUTH__FORCE_OPEN=true"
+            )
+        errors.print(f"{text}, as QRERANK_AUTH__FORCE_OPEN=true wants it", style="bold yellow", highlight=False)
+
+
+def is_public(host: str) -> bool:
+    """Whether other machines than this one may reach an address."""
+    try:
+        return not ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        pass
+    try:
+        found = {str(address[0]) for *_, address in socket.getaddrinfo(host or None, 0, flags=socket.AI_PASSIVE)}
+    except OSError:
+        return True
+    return not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found)
+
+
+def _check_keys(settings: Settings) -> None:
+    from app.auth.records import open_records  # not before: SQLAlchemy takes memory
+
+    records = open_records(settings.auth, settings.data_dir)
+    try:
+        if not (settings.auth.keys or settings.auth.jwt.taken or records.keys.all()):
+            errors.print("there is no key yet: `qrerank keys create` makes one, also while this runs", style="yellow")
+    except KeysMisconfigured:
+        raise
+    except KeysUnavailable as error:
+        errors.print(f"{error.reason}; it is tried again while this runs", style="yellow", markup=False)
+    finally:
+        records.database.close()
