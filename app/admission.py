@@ -42,7 +42,7 @@ class Place:
 class Admission:
     """The requests in work or waiting, and what they cost. Belongs to the event loop, but for `check`."""
 
-    def __init__(self, room: int, least: float = 0.75) -> None:
+    def __init__(self, room: int, least: float = 0.5) -> None:
         """room: the most requests at once, whatever they need. least: the part of what it would get alone."""
         self._room, self._least = room, least
         self._places: set[Place] = set()

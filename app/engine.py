@@ -47,7 +47,7 @@ class EngineCounts:
 class Engine:
     """Owns the models and a bounded number of threads that use them."""
 
-    def __init__(self, load: Callable[[], Models], threads: int, queue: int, least: float = 0.75) -> None:
+    def __init__(self, load: Callable[[], Models], threads: int, queue: int, least: float = 0.5) -> None:
         """`load` makes the models; it runs in a worker once `start` is awaited."""
         self._load = load
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rerank")

@@ -65,7 +65,7 @@ class EngineSettings(_Group):
     requests: int = Field(32, ge=1, le=1024, description="Requests in work at the same time; they share processors.")
     queue_requests: int = Field(64, ge=0, le=10_000, description="Requests that may wait; the next gets 503.")
     least_part: float = Field(
-        0.75, ge=0, le=1, description="Who would get less of what it would get alone gets 503; 0: nobody does."
+        0.5, ge=0, le=1, description="Who would get less of what it would get alone gets 503; 0: nobody does."
     )
     drain_seconds: float = Field(
         5, ge=0, le=600, description="From SIGTERM until no more connections are taken; not ready meanwhile."

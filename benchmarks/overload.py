@@ -17,6 +17,7 @@ from time import perf_counter
 
 import orjson
 
+from app.settings import EngineSettings
 from benchmarks.corpus import Passages, open_passages
 from benchmarks.load import drive
 from benchmarks.measure import percentile
@@ -157,7 +158,10 @@ def _spread(values: Sequence[float], *parts: float) -> str:
 def main() -> None:
     """Measure and print, with refusals and without."""
     passages = open_passages()
-    for name, least_part in (("As configured", 0.75), ("Nobody refused before the queue is full", 0)):
+    for name, least_part in (
+        ("As configured", EngineSettings().least_part),
+        ("Nobody refused before the queue is full", 0),
+    ):
         print(f"{name}\n\n{report(measure(passages, least_part))}\n", flush=True)
 
 

@@ -12,7 +12,7 @@ ENDLESS = Deadline()
 
 def learned(room: int = 100, seconds: float = 0.1) -> Admission:
     """One that knows what a request of size 1000 costs."""
-    admission = Admission(room)
+    admission = Admission(room, least=0.75)
     finish(admission, seconds)
     return admission
 
