@@ -47,7 +47,8 @@ _SWITCH_S = 0.0005  # a computing thread keeps the interpreter from the event lo
 
 # Headers that pages of the allowed origins may send, and read.
 _ASKED = ("Authorization", "X-API-Key", "Api-Key", "Content-Type", HEADER)
-_TOLD = (HEADER, "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+_LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource")
+_TOLD = (HEADER, "Retry-After", *_LIMITS)
 
 _ABOUT = """
 Picks the passages a language model should see. Three methods: `classical` (cosine), `quantum` (fidelity of small
