@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
@@ -18,7 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from app.auth import tables
 from app.auth.keys import Pepper
-from app.auth.migrations import upgrade
+from app.auth.migrations import is_current, upgrade
 from app.errors import KeysMisconfigured, KeysUnavailable
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,11 @@ RETRY_S = 1.0
 _FILE = "auth.sqlite3"
 _PATIENCE_S = 3  # for a statement, a lock or a connection
 _MODE = "qrerank_mode"  # execution option: what a transaction is for
+_TIMEOUTS = (  # to the end of the transaction
+    f"SELECT set_config('lock_timeout', '{_PATIENCE_S - 1}s', true), "
+    f"set_config('statement_timeout', '{_PATIENCE_S}s', true)"
+)
+_CONFLICTS = {"40001", "40P01", "55P03"}  # of serialisation, deadlock, lock not available
 _POSTGRESQL = {
     "connect_timeout": _PATIENCE_S,
     "tcp_user_timeout": _PATIENCE_S * 1000,
@@ -102,15 +107,22 @@ class Database:
     @contextmanager
     def _transaction(self, mode: str) -> Iterator[Connection]:
         self.open()
-        with self._watched(), self._engine.execution_options(**{_MODE: mode}).begin() as connection:
+        with self._watched(), self._begin(mode) as connection:
             yield connection
 
     def _prepare(self) -> None:
         if self._file:
             _make(self._file)
-        with self._engine.execution_options(**{_MODE: "migrate"}).begin() as connection:
+        with self._begin("read") as connection:
+            if is_current(connection) and self._knows_pepper(connection):
+                return  # without waiting for whoever writes
+        with self._begin("migrate") as connection:
             upgrade(connection)
-            self._check_pepper(connection)
+            if not self._knows_pepper(connection):
+                connection.execute(insert(tables.pepper).values(proof=self._proof))
+
+    def _begin(self, mode: str) -> AbstractContextManager[Connection]:
+        return self._engine.execution_options(**{_MODE: mode}).begin()
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -119,17 +131,19 @@ class Database:
         except (IntegrityError, DataError):
             raise
         except (DBAPIError, PoolTimeout, OSError, KeysUnavailable) as error:
+            if _is_busy(error):
+                raise KeysUnavailable(f"the database is busy: {_text(error)}") from None
             raise self._lose(error) from None
 
-    def _check_pepper(self, connection: Connection) -> None:
+    def _knows_pepper(self, connection: Connection) -> bool:
+        """Whether keys were made with this pepper; no if none were made yet; KeysMisconfigured if with another one."""
         found = connection.scalar(select(tables.pepper.c.proof))
-        if found is None:
-            connection.execute(insert(tables.pepper).values(proof=self._proof))
-        elif found != self._proof:
+        if found not in {None, self._proof}:
             raise KeysMisconfigured(
                 "the pepper is not the one that the keys in the database were made with, so none would be known: set "
                 "QRERANK_AUTH__PEPPER to that one, or copy the file `pepper` from the data folder where they were made"
             )
+        return found is not None
 
     def _lose(self, error: Exception) -> KeysUnavailable:
         lost = error if isinstance(error, KeysUnavailable) else KeysUnavailable(f"the database failed: {_text(error)}")
@@ -144,6 +158,13 @@ class Database:
 def _text(error: Exception) -> str:
     """The driver's own first line: SQLAlchemy's has the statement in it."""
     return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether a transaction only waited too long for another one; those that wait for none go on."""
+    cause = getattr(error, "orig", None)
+    code, state = getattr(cause, "sqlite_errorcode", 0), getattr(cause, "sqlstate", "")
+    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or state in _CONFLICTS
 
 
 def _make(file: Path) -> None:
@@ -190,4 +211,4 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _begin_postgresql(connection: Connection) -> None:
     if connection.get_execution_options().get(_MODE) != "migrate":  # which may take its time
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = '{_PATIENCE_S}s'")
+        connection.exec_driver_sql(_TIMEOUTS)

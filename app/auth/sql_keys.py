@@ -83,6 +83,7 @@ class SqlKeys:
         now = self._clock()
         with self._database.writing() as connection:
             key = _key(connection, named)
+            connection.execute(select(_KEYS.id).where(_KEYS.id == key.id).with_for_update())  # one rotation at a time
             if key.revoked is not None or (key.expires is not None and key.expires <= now):
                 raise InvalidRequest("this key was revoked or has expired, and so is not rotated; create a new one")
             end = now + overlap_s

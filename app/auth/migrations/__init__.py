@@ -17,6 +17,11 @@ HEAD = "0001"
 _LOCK = 0x71724B657973  # "qrKeys": any number that nobody else takes
 
 
+def is_current(connection: Connection) -> bool:
+    """Whether there is nothing to upgrade."""
+    return _revision(connection) == HEAD
+
+
 def upgrade(connection: Connection) -> None:
     """Bring the tables up to date. The connection is in a transaction, on SQLite in one that others wait for."""
     if connection.dialect.name == "postgresql":
