@@ -16,6 +16,7 @@ from app.errors import KeysMisconfigured
 _FORM = re.compile(r"(qr_[a-z0-9]{8})_[\w-]{43}", re.ASCII)
 _ALPHABET = string.ascii_lowercase + string.digits
 _PEPPER_FILE = "pepper"
+_SHORTEST = 32
 
 
 def new_key() -> tuple[str, str]:
@@ -49,12 +50,15 @@ def pepper_in(folder: Path) -> Pepper:
     try:
         if not path.exists():
             _make(path)
-        return Pepper(path.read_text("ascii").strip())
+        secret = path.read_text("utf-8", "replace").strip()
     except OSError as error:
         raise KeysMisconfigured(
             f"the file {path} can be neither read nor made ({error.strerror}): make the data folder (QRERANK_DATA_DIR) "
             "writable, or set QRERANK_AUTH__PEPPER"
         ) from error
+    if len(secret) < _SHORTEST:
+        raise KeysMisconfigured(f"the file {path} is no pepper any more: put the right one there, from a copy")
+    return Pepper(secret)
 
 
 def _make(path: Path) -> None:

@@ -61,6 +61,6 @@ def test_what_mends_itself_is_no_reason_not_to_start_and_what_does_not_is(tmp_pa
     check_start(lost, "127.0.0.1")
     assert "tried again" in " ".join(capsys.readouterr().err.split())
     check_start(Settings(data_dir=tmp_path, auth={"enabled": True}), "127.0.0.1")
-    (tmp_path / "pepper").write_text("another")
+    (tmp_path / "pepper").write_text("another-of-at-least-thirty-two-characters")
     with pytest.raises(KeysMisconfigured):
         check_start(Settings(data_dir=tmp_path, auth={"enabled": True}), "127.0.0.1")

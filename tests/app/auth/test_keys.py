@@ -8,7 +8,7 @@ import pytest
 from app.auth.environment import EnvironmentKeys
 from app.auth.keys import Pepper, new_key, pepper_in, prefix_of
 from app.auth.store import UNKNOWN
-from app.errors import KeysUnavailable
+from app.errors import KeysMisconfigured
 from tests.app.auth.conftest import PEPPER
 
 
@@ -41,9 +41,16 @@ def test_one_pepper_is_made_however_many_start_at_once(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(KeysUnavailable) as refused:
+    with pytest.raises(KeysMisconfigured) as refused:
         pepper_in(tmp_path / "file" / "data")
     assert "QRERANK_AUTH__PEPPER" in refused.value.reason
+
+
+@pytest.mark.parametrize("torn", [b"", b"half of it", b"\xff" * 31])
+def test_a_pepper_that_was_torn_is_not_used(tmp_path, torn):
+    (tmp_path / "pepper").write_bytes(torn)
+    with pytest.raises(KeysMisconfigured):
+        pepper_in(tmp_path)
 
 
 def test_keys_of_the_environment_have_names_of_their_own():
