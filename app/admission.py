@@ -1,9 +1,9 @@
-"""Who is let in: whoever should get most of what it would get alone. The others are told at once when to come again.
+"""Who is let in: whoever should get enough of what it would get alone. The others are told at once when to come again.
 
 Requests share the processors equally, so that one which needs s seconds of the whole machine, beside others that need
 s₁, s₂, …, has them after s + Σ min(sᵢ, s): of what is larger, the rest comes later. It is let in if its deadline leaves
-time for most of that. What a request needs is estimated from its characters. What those before it wanted per character,
-read or not, is learned, so that an overload in which nothing is read does not look cheap.
+time for enough of that. What a request needs is estimated from the characters that are not remembered. What those
+before it wanted per character, read or not, is learned: else an overload in which nothing is read would look cheap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LATEST_S = 60  # to which a client is put off
 
 
 def size_of(texts: Iterable[str]) -> int:
-    """How large the work on these texts is, in characters."""
+    """How large the work is for which these texts are to be read, in characters."""
     return _BESIDES + sum(min(len(text), _READ_AT_MOST) for text in texts)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from app.admission import Admission, Place
+from app.admission import Admission, Place, size_of
 from app.errors import NotReady
 from app.models import Models
 from app.reranker import Reranker
@@ -18,9 +18,12 @@ from retrieval.deadline import Deadline
 from retrieval.redis_states import ReplicaCounts
 from retrieval.shared_encoder import EncoderCounts
 from retrieval.state_cache import CacheCounts
+from retrieval.state_source import StateSource
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+_INLINE_CHARACTERS = 2**16  # to look up more would hold up the event loop
 
 _PROBE = ("which bird sings at night", ["the nightingale sings after dusk", "stock prices fell sharply"])
 
@@ -73,14 +76,23 @@ class Engine:
             _probe(reranker)
         return models
 
-    async def run(self, work: Callable[[Models], T], size: int = 0, deadline: Deadline | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[Models], T],
+        texts: Sequence[str] = (),
+        deadline: Deadline | None = None,
+        model: object = None,
+    ) -> T:
         """Do work in a worker thread; NotReady before the model is loaded, Overloaded if it would come to little.
 
-        size: of the work, as `app.admission.size_of` tells. deadline: when its result is due.
+        texts: what is to be read for it by the model that this means. deadline: when its result is due.
         """
         models = self.models
         if models is None:
             raise NotReady(f"not ready: {self.state.reason}")
+        source = models.choose(model).reranker.source
+        small = sum(map(len, texts)) <= _INLINE_CHARACTERS
+        size = _size(source, texts) if small else await asyncio.to_thread(_size, source, texts)
         place = self._admission.enter(size, deadline or Deadline())
         try:
             return await self._compute(lambda: self._do(work, models, place))
@@ -132,6 +144,11 @@ class Engine:
         for reranker in models.served.values() if models else ():
             if reranker.source.replicas is not None:
                 reranker.source.replicas.close()
+
+
+def _size(source: StateSource, texts: Sequence[str]) -> int:
+    """Of what is not remembered: all else costs next to nothing."""
+    return size_of(source.unread(texts))
 
 
 def _wanted_s(models: Models) -> float:

@@ -43,6 +43,11 @@ class StateCache:
             self._hits += len(found) - misses
         return found
 
+    def has(self, keys: Sequence[bytes]) -> list[bool]:
+        """Whether the states of these keys are here, in their order; nothing counts as used for it."""
+        with self._lock:
+            return [key in self._entries for key in keys]
+
     def put(self, entries: Mapping[bytes, TextState]) -> None:
         """Keep these states as the most recently used, the last one the most.
 

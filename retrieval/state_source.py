@@ -15,7 +15,7 @@ from retrieval.lexical import tokenize
 from retrieval.shared_encoder import SharedEncoder
 from retrieval.state_cache import StateCache
 from retrieval.text_state import StateKeys, TextState
-from retrieval.windows import Cuts, Reading, Windows
+from retrieval.windows import USUAL, Cuts, Reading, Windows
 
 if TYPE_CHECKING:
     from retrieval.redis_states import RedisStates
@@ -48,6 +48,12 @@ class StateSource:
     def known(self, texts: Iterable[str], role: Role = "document") -> list[TextState | None]:
         """What is remembered here of n texts."""
         return self.cache.get([self._keys(role, text) for text in texts])
+
+    def unread(self, texts: Sequence[str]) -> list[str]:
+        """Those of n documents of which nothing is remembered here: neither the states nor, of long ones, the cuts."""
+        known = self.cache.has([self._keys("document", text) for text in texts])
+        rest = [text for text, there in zip(texts, known, strict=True) if not there]
+        return [text for text, cuts in zip(rest, self.windows.remembered(rest, USUAL), strict=True) if cuts is None]
 
     def is_whole(self, state: TextState) -> bool:
         """Whether it is surely the state of all its text: the encoder may have cut one off that fills it."""

@@ -8,7 +8,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.admission import size_of
 from app.embeddings import check_count, check_dimensions, embed
 from app.models import Models
 from app.openapi import content, example, reference
@@ -49,7 +48,7 @@ async def embeddings(request: Request) -> Response:
         used(len(body.input), found.tokens)
         return orjson.dumps(respond(found, body, choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
 
-    return await worked(request, deadline, work, size_of(body.input))
+    return await worked(request, deadline, work, body.input, body.model)
 
 
 MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # that the description refers to

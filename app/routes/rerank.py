@@ -9,7 +9,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.admission import size_of
 from app.answer import DEFAULT_METHOD, Service, answer, check_limits, deadline_of
 from app.errors import InvalidRequest
 from app.models import Models
@@ -50,7 +49,7 @@ async def rerank(request: Request) -> Response:
         used(outcome.documents, outcome.tokens)
         return orjson.dumps(dialect.respond(outcome))
 
-    return await worked(request, deadline, work, size_of([asked.query, *asked.texts]))
+    return await worked(request, deadline, work, asked.texts, asked.model)
 
 
 async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:

@@ -9,7 +9,6 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.admission import size_of
 from app.answer import DEFAULT_METHOD
 from app.models import Models
 from app.openapi import content, example, reference
@@ -56,7 +55,7 @@ async def similarity(request: Request) -> Response:
         method, circuit = body.method or choice.method or DEFAULT_METHOD, circuit_of(choice.reranker)
         return orjson.dumps(respond(found, method, circuit, choice.name, request.state.request_id))
 
-    return await worked(request, deadline, work, size_of([body.text1, body.text2]))
+    return await worked(request, deadline, work, [body.text2], body.model)
 
 
 async def batch_similarity(request: Request) -> Response:
@@ -84,7 +83,7 @@ async def batch_similarity(request: Request) -> Response:
         used(len(texts), found.tokens)
         return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
 
-    return await worked(request, deadline, work, size_of([*body.queries, *texts]))
+    return await worked(request, deadline, work, texts, body.model)
 
 
 def _cost(body: BatchSimilarityBody, models: Models) -> Cost:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fastapi import Request, Response
 
@@ -11,13 +11,16 @@ from app.routes.disconnect import CLIENT_GONE, cancelled_with
 from retrieval.deadline import Cancelled, Deadline
 
 
-async def worked(request: Request, deadline: Deadline, work: Callable[[Models], bytes], size: int) -> Response:
-    """The JSON that work of a size gives.
+async def worked(
+    request: Request, deadline: Deadline, work: Callable[[Models], bytes], texts: Sequence[str], model: object
+) -> Response:
+    """The JSON that work gives for which these texts are to be read by the model that this means.
 
     When the client of a request whose body was read leaves, the deadline is cancelled.
     """
     async with cancelled_with(request, deadline):
         try:
-            return Response(await request.app.state.engine.run(work, size, deadline), media_type="application/json")
+            body = await request.app.state.engine.run(work, texts, deadline, model)
+            return Response(body, media_type="application/json")
         except Cancelled:
             return Response(status_code=CLIENT_GONE)

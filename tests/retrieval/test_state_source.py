@@ -141,3 +141,14 @@ def test_replicas_share_what_one_encoded(shared):
     fresh = find(other, ["another text"])
     assert fresh[0] is not None
     assert not other.replicas.counts().available
+
+
+def test_what_nothing_is_remembered_of_is_unread():
+    source = StateSource(HashEncoder(), StateCache(10**7))
+    long = "owl song " * 5000
+    assert source.unread(["owl", long, "owl"]) == ["owl", long, "owl"]
+    source.find(["owl"], [["owl"]], NEVER, Deadline())
+    source.windows.cuts([long], USUAL)
+    before = source.cache.counts()
+    assert source.unread(["owl", long, "new"]) == ["new"]
+    assert source.cache.counts() == before
