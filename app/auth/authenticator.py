@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.auth import audit
 from app.auth.keys import Pepper
-from app.auth.remembered import Remembered
+from app.auth.remembered import REMEMBERED_S, Remembered
 from app.auth.store import UNKNOWN, CredentialStore, Grant, Refusal
 from app.errors import KeysUnavailable, Overloaded, Unauthorized
 from app.identity import Identity
@@ -40,7 +40,7 @@ class Authenticator:
     ) -> None:
         """stores: asked in this order, in a thread."""
         self._stores, self._pepper, self._in_thread, self._tokens = stores, pepper, in_thread, tokens
-        self._remembered = remembered or Remembered()
+        self._remembered = remembered or Remembered(REMEMBERED_S)
         self._asking: dict[bytes, asyncio.Task[Found]] = {}
         self._told: dict[str, float] = {}  # by prefix: until when nothing is told of its refusals
 

@@ -17,7 +17,7 @@ _MOST = 10_000
 class Remembered:
     """Grants and refusals by the credential's keyed hash, for a short time. Refusals cannot crowd out grants."""
 
-    def __init__(self, seconds: float = REMEMBERED_S, most: int = _MOST) -> None:
+    def __init__(self, seconds: float, most: int = _MOST) -> None:
         """most: how many of each kind."""
         self._seconds, self._most = seconds, most
         self._granted: dict[bytes, tuple[Grant, float]] = {}

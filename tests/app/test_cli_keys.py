@@ -2,11 +2,8 @@
 
 import json
 import logging
-import os
 import re
-import subprocess
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -85,12 +82,6 @@ def test_a_key_is_all_that_a_script_reads(keys):
     assert "not shown again" in told(run.stderr)
     assert "QRERANK_AUTH__ENABLED" in run.stderr
     assert "ENABLED" not in keys("create", QRERANK_AUTH__ENABLED="true").stderr
-
-
-def test_it_is_a_command(folder):
-    command = [Path(sys.executable).parent / "qrerank", "keys", "create", "--tier", "standard", "--json"]
-    run = subprocess.run(command, env=os.environ, capture_output=True, text=True, check=True)  # noqa: S603 - our own
-    assert re.fullmatch(KEY, json.loads(run.stdout)["key"])
 
 
 def test_each_event_is_a_line_of_the_audit_log(keys, tmp_path):

@@ -13,6 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.auth.database import Database, url_of
+from app.auth.keys import Pepper
+from app.auth.sql_usage import SqlUsage
 from tests.app.auth.issuer import RSA, token
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.redis_server import free_port
@@ -109,10 +112,12 @@ def test_no_secret_is_written_anywhere_and_usage_survives(environment, postgres,
         postgres.start()
         process.kill()
     written.append(log.read_text())
-    used = json.loads(qrerank(environment, "keys", "usage", made["id"], "--json").stdout)["data"]
-    assert [(day["requests"], day["documents"]) for day in used] == [(2, 2)]  # a rerank and a look at usage
-    listed = qrerank(environment, "keys", "list")
-    written += [listed.stdout, listed.stderr]
+    database = Database(
+        url_of(environment["QRERANK_AUTH__DATABASE_URL"], tmp_path), Pepper(HIDDEN["QRERANK_AUTH__PEPPER"])
+    )
+    used = SqlUsage(database).read(1, made["id"])
+    database.close()
+    assert [(day.requests, day.documents) for day in used] == [(2, 2)]  # a rerank and a look at usage
     written += [file.read_text("latin-1") for file in (tmp_path / "data").rglob("*") if file.is_file()]
     everything = "\n".join(written)
     assert '"event":"key.revoked"' in everything

@@ -39,7 +39,7 @@ def test_what_ends_sooner_is_forgotten_then(at):
 
 
 def test_the_last_word_counts(at):
-    remembered = Remembered()
+    remembered = Remembered(2)
     for found in (GRANT, UNKNOWN, GRANT):
         remembered.put(b"a", found, 100)
         assert remembered.get(b"a") == found
@@ -48,7 +48,7 @@ def test_the_last_word_counts(at):
 
 
 def test_guesses_fill_no_memory_and_crowd_nobody_out(at):
-    remembered = Remembered(most=10)
+    remembered = Remembered(2, most=10)
     remembered.put(b"right", GRANT, 100)
     for guess in range(1000):
         remembered.put(b"%d" % guess, UNKNOWN, 100)

@@ -91,10 +91,10 @@ def test_it_is_written_while_the_service_runs(settings, key):
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("days", ["0", "367", "x", "", "1.5", "-1", "９"])
-def test_days_are_bounded(settings, key, days):
+def test_days_are_bounded(settings, key):
     with serving(settings) as client:
-        problem(client.get("/v1/usage", params={"days": days}, headers={"Authorization": key}), 422, "days")
+        for days in ("0", "367", "x", "", "1.5", "-1", "９"):
+            problem(client.get("/v1/usage", params={"days": days}, headers={"Authorization": key}), 422, "days")
 
 
 def test_without_authentication_nothing_is_kept_and_that_is_said(client):
