@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 
+from app.auth import audit
 from app.errors import KeysMisconfigured, KeysUnavailable
 from app.progress import errors
 from app.settings import Settings
@@ -44,6 +45,7 @@ def is_public(host: str) -> bool:
 def _check_keys(settings: Settings) -> None:
     from app.auth.records import open_records  # not before: SQLAlchemy takes memory
 
+    audit.open_log(settings.auth.audit_file)
     records = open_records(settings.auth, settings.data_dir)
     try:
         if not (settings.auth.keys or settings.auth.jwt.taken or records.keys.all()):

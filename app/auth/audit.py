@@ -11,14 +11,20 @@ from pathlib import Path
 
 import orjson
 
+from app.errors import KeysMisconfigured
+
 log = logging.getLogger("qrerank.audit")
 
 
 def open_log(file: Path | None) -> None:
-    """Write to a file, which others may move away at any time, or to standard error."""
+    """Write to a file, which others may move away at any time, or to standard error; KeysMisconfigured if not so."""
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if file:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    handler = WatchedFileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.stderr)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handler = WatchedFileHandler(file, encoding="utf-8")
+        except OSError as error:
+            raise KeysMisconfigured(f"the audit log {file} cannot be written: {error.strerror}") from error
     for old in log.handlers[:]:
         log.removeHandler(old)
         old.close()

@@ -117,6 +117,7 @@ def test_usage_of_nobody_is_an_empty_table(keys):
         (["list"], {"QRERANK_AUTH__DATABASE_URL": "postgresql://u:a-secret@127.0.0.1:1/d"}, "refused"),
         (["list"], {"QRERANK_AUTH__DATABASE_URL": "postgresql://u:p@h:a-secret/d"}, "%"),
         (["list"], {"QRERANK_DATA_DIR": "/dev/null"}, "QRERANK_DATA_DIR"),
+        (["list"], {"QRERANK_AUTH__AUDIT_FILE": "/dev/null/audit"}, "audit log"),
     ],
 )
 def test_errors_are_one_message_without_secrets(keys, words, variables, message):
