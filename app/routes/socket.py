@@ -142,7 +142,7 @@ class _Conversation:
         engine, request_id = self._websocket.app.state.engine, self._request_id(named)
         work = work_of(asked, deadline, self._service, request_id, partial(_frame, named), used_by(self._websocket))
         async with follow(
-            lambda report: engine.run(lambda models: work(models, report)),
+            lambda report: engine.run(lambda models: work(models, report), asked.texts, deadline, asked.model),
             deadline,
             lambda error: _frame(named, "error", self._problem(named, error)),
         ) as reports:

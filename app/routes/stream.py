@@ -80,10 +80,11 @@ async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
     _, asked = await read_request(request)
     deadline, tell = deadline_of(asked.deadline_ms, service.settings), _numbered()
     work = work_of(asked, deadline, service, request_id, tell, used_by(request))
+    engine = request.app.state.engine
     async with (
         cancelled_with(request, deadline),
         follow(
-            lambda report: request.app.state.engine.run(lambda models: work(models, report)),
+            lambda report: engine.run(lambda models: work(models, report), asked.texts, deadline, asked.model),
             deadline,
             lambda error: tell("error", problem(error, request_id)),
         ) as reports,
