@@ -25,7 +25,7 @@ def serving(data: Path, settings: dict[str, str]) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [Path(sys.executable).parent / "qrerank", "serve", "--port", str(port)]
-    environment = os.environ | {"QRERANK_DATA_DIR": str(data)} | settings
+    environment = os.environ | {"QRERANK_DATA_DIR": str(data), "QRERANK_ENGINE__DRAIN_SECONDS": "0"} | settings
     log = data / "log"
     with log.open("w") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)  # noqa: S603 - our own

@@ -68,7 +68,13 @@ def post(connection: HTTPConnection, key: str, path: str, body: object) -> int:
 @contextmanager
 def replicas(folder: Path, redis_url: str, **settings: str) -> Iterator[Replicas]:
     """settings: as in the environment, in lower case and without QRERANK_."""
-    own = {"model": "hash", "data_dir": str(folder), "auth__enabled": "true", "quotas__redis_url": redis_url}
+    own = {
+        "engine__drain_seconds": "0",
+        "model": "hash",
+        "data_dir": str(folder),
+        "auth__enabled": "true",
+        "quotas__redis_url": redis_url,
+    }
     given = {f"QRERANK_{name.upper()}": value for name, value in (own | settings).items()}
     environment = dict(os.environ) | given
     ports = (free_port(), free_port())
