@@ -8,52 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 
 from retrieval.deadline import Deadline
 from retrieval.encoder import PASS_TOKENS, Encoder, Tokens, pass_shapes, pass_size
 from retrieval.encoding import Encoded
+from retrieval.jobs import Job, Ticket
 
 _LOOKAHEAD = 32  # texts of a job among which a pass looks for its length
 _LEARNING = 0.1  # weight of the newest pass in the learned cost
-
-
-@dataclass(eq=False)
-class _Ticket:
-    """One text, wanted by one job or more."""
-
-    key: bytes
-    tokens: Tokens
-    jobs: list[_Job] = field(default_factory=list)
-    running: bool = False
-    encoded: Encoded | None = None
-
-
-@dataclass(eq=False)
-class _Job:
-    """What one caller waits for."""
-
-    until: float
-    deadline: Deadline
-    served: float  # padded tokens picked for it, from what a job had that was there all the time
-    queue: deque[_Ticket] = field(default_factory=deque)  # not picked yet, the most wanted first
-    begun: bool = False
-    open: int = 0  # tickets neither finished nor given up
-    error: BaseException | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def called_off(self) -> bool:
-        return self.deadline.cancelled or self.error is not None
-
-    def close(self, tickets: int) -> None:
-        self.open -= tickets
-        if self.open == 0 or self.called_off:
-            self.done.set()
 
 
 @dataclass(frozen=True)
@@ -74,8 +40,8 @@ class SharedEncoder:
         """Wrap an encoder; its `streams` workers start with the first text and rest when there is none."""
         self.encoder = encoder
         self._lock = threading.Lock()
-        self._jobs: list[_Job] = []
-        self._tickets: dict[bytes, _Ticket] = {}
+        self._jobs: list[Job] = []
+        self._tickets: dict[bytes, Ticket] = {}
         # Tokens that a job would have got by now had it always had its equal share: where newcomers start, so that they
         # neither wait for their elders nor, however many come, hold them up for good.
         self._fair_share = 0.0
@@ -120,13 +86,13 @@ class SharedEncoder:
 
     def _admit(
         self, keys: Sequence[bytes], texts: Sequence[Tokens], until: float, deadline: Deadline
-    ) -> tuple[_Job, list[_Ticket]]:
-        job = _Job(until, deadline, self._fair_share)
+    ) -> tuple[Job, list[Ticket]]:
+        job = Job(until, deadline, self._fair_share)
         tickets = []
         for key, tokens in zip(keys, texts, strict=True):
             ticket = self._tickets.get(key)
             if ticket is None:
-                ticket = self._tickets[key] = _Ticket(key, tokens)
+                ticket = self._tickets[key] = Ticket(key, tokens)
                 self.wanted_s += tokens.padded * self._cost / self.encoder.streams
             tickets.append(ticket)
             if job not in ticket.jobs:
@@ -152,7 +118,7 @@ class SharedEncoder:
             self._fail(error)
             raise
 
-    def _next(self) -> list[_Ticket]:
+    def _next(self) -> list[Ticket]:
         with self._lock:
             batch = self._pick()
             self._workers -= not batch
@@ -172,7 +138,7 @@ class SharedEncoder:
             self._jobs.clear()
             self._tickets.clear()
 
-    def _pick(self) -> list[_Ticket]:
+    def _pick(self) -> list[Ticket]:
         """The tickets of the next pass; none when no job has anything to begin."""
         while True:
             for job in list(self._jobs):
@@ -188,10 +154,10 @@ class SharedEncoder:
             if batch := self._fill(least.queue[0].tokens.padded):  # none if its time ran out just now
                 return batch
 
-    def _fill(self, padded: int) -> list[_Ticket]:
+    def _fill(self, padded: int) -> list[Ticket]:
         """Take texts of one padded length for a pass, from the least served job first."""
         most = pass_size(PASS_TOKENS, padded)
-        found: list[tuple[_Job, _Ticket]] = []
+        found: list[tuple[Job, Ticket]] = []
         taken: set[bytes] = set()
         for job in sorted(self._jobs, key=lambda other: other.served):
             for ticket in islice(job.queue, _LOOKAHEAD):
@@ -208,12 +174,12 @@ class SharedEncoder:
             ticket.running = True
         return [ticket for _, ticket in found]
 
-    def _fits(self, job: _Job, tokens: int) -> bool:
+    def _fits(self, job: Job, tokens: int) -> bool:
         """Whether a pass of so many tokens should end in time. A job's first is always tried, or nothing is learned."""
         expected = tokens * self._cost if job.begun else 0.0
         return time.monotonic() + expected <= job.until
 
-    def _run(self, batch: list[_Ticket]) -> None:
+    def _run(self, batch: list[Ticket]) -> None:
         """One pass; where it fails, each text alone, so that only the guilty one's jobs see the error."""
         try:
             encoded = self._forward([ticket.tokens for ticket in batch])
@@ -238,7 +204,7 @@ class SharedEncoder:
             self._tokens += int(encoded.lengths.sum())
         return encoded
 
-    def _finish(self, ticket: _Ticket, encoded: Encoded | None, error: BaseException | None) -> None:
+    def _finish(self, ticket: Ticket, encoded: Encoded | None, error: BaseException | None) -> None:
         with self._lock:
             ticket.encoded = encoded
             if self._tickets.get(ticket.key) is ticket:  # not if a worker died meanwhile
@@ -247,7 +213,7 @@ class SharedEncoder:
                 job.error = job.error or error
                 job.close(1)
 
-    def _give_up(self, job: _Job) -> None:
+    def _give_up(self, job: Job) -> None:
         """Drop what a job has not begun; other jobs that want the same texts still get them."""
         self._jobs.remove(job)
         dropped = [ticket for ticket in job.queue if not ticket.running]

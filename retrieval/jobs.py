@@ -1,0 +1,47 @@
+"""What callers of the shared encoder wait for: their jobs, and the texts that these are made of."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass, field
+
+from retrieval.deadline import Deadline
+from retrieval.encoder import Tokens
+from retrieval.encoding import Encoded
+
+
+@dataclass(eq=False)
+class Ticket:
+    """One text, wanted by one job or more."""
+
+    key: bytes
+    tokens: Tokens
+    jobs: list[Job] = field(default_factory=list)
+    running: bool = False
+    encoded: Encoded | None = None
+
+
+@dataclass(eq=False)
+class Job:
+    """What one caller waits for."""
+
+    until: float
+    deadline: Deadline
+    served: float  # padded tokens picked for it, from what a job had that was there all the time
+    queue: deque[Ticket] = field(default_factory=deque)  # not picked yet, the most wanted first
+    begun: bool = False
+    open: int = 0  # tickets neither finished nor given up
+    error: BaseException | None = None
+    done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def called_off(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.deadline.cancelled or self.error is not None
+
+    def close(self, tickets: int) -> None:
+        """Count so many tickets as finished or given up."""
+        self.open -= tickets
+        if self.open == 0 or self.called_off:
+            self.done.set()
