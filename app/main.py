@@ -83,6 +83,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(router)
     app.include_router(pages)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
+    _surround(app, settings)
+    for kind in STATUS:
+        app.add_exception_handler(kind, foreseen)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(Exception, any_error)
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings) -> None:
+    """Add what every request passes on its way in and out; the last added comes first."""
     if settings.cors.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -98,11 +108,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(UsageMiddleware, app.state.usage)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(UnreadBodyMiddleware, settings.limits)
-    for kind in STATUS:
-        app.add_exception_handler(kind, foreseen)
-    app.add_exception_handler(HTTPException, http_error)
-    app.add_exception_handler(Exception, any_error)
-    return app
 
 
 @asynccontextmanager
