@@ -11,6 +11,7 @@ ServiceError
 ├── InvalidRequest      422
 ├── TooManyRequests     429
 ├── NotReady            503
+├── DamagedCollection   503
 ├── KeysUnavailable     503
 ├── Overloaded          503
 └── TooLate             504
@@ -87,6 +88,10 @@ class NotReady(ServiceError):
     """The model is not loaded yet, or failed to load."""
 
 
+class DamagedCollection(ServiceError):
+    """The collection fails its self-check, or cannot be opened: no answer is better than a wrong one."""
+
+
 class KeysUnavailable(ServiceError):
     """Whether a key is known cannot be told at the moment."""
 
@@ -125,11 +130,13 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    DamagedCollection: HTTPStatus.SERVICE_UNAVAILABLE,
     KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
 }
-RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, KeysUnavailable: 1}  # of those that do not say it themselves
+# Of those that do not say it themselves.
+RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, DamagedCollection: 60, KeysUnavailable: 1}
 
 
 @dataclass(frozen=True)

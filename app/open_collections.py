@@ -1,28 +1,146 @@
-"""The collections of a data folder, opened on first use and kept open."""
+"""The collections of a data folder, opened on first use, kept open, and checked when opened and ever again."""
 
 from __future__ import annotations
 
+import logging
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from app.errors import UnknownCollection
+from app.errors import DamagedCollection, UnknownCollection
+from retrieval.certificate import Certificate, certify
 from retrieval.collection import Collection
+from retrieval.errors import CollectionError
+from retrieval.fault import Fault
+
+log = logging.getLogger(__name__)
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class CollectionCounts:
+    """What is known of a collection that was asked for."""
+
+    passages: int  # 0 of one that cannot be opened
+    bytes: int  # on disk
+    fault: Fault | None  # why it is not searched, and since when
+    certificate: Certificate | None  # the last one; None of one that cannot be opened
+
+    @property
+    def certified(self) -> bool:
+        """Whether it is searched."""
+        return self.fault is None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A collection that was asked for, as it was when it was last looked at."""
+
+    stamp: Stamp  # of its folder when it was opened
+    collection: Collection | None
+    certificate: Certificate | None
+    fault: Fault | None
+
+    def wrong(self) -> str | None:
+        """Why it may not be searched; None if it may."""
+        if self.fault:
+            return self.fault.text
+        return self.collection.files.changed() if self.collection else "it is not open"
 
 
 class OpenCollections:
-    """Opens each collection once; safe to share between threads."""
+    """Opens each collection once; safe to share between threads. One that fails its check is not searched.
+
+    It is opened again when its folder has changed.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Look for collections in this folder, one folder each."""
         self._folder = folder
-        self._open: dict[str, Collection] = {}
-        self._lock = threading.Lock()
+        self._open: dict[str, _Entry] = {}
+        self._lock = threading.Lock()  # held while one is opened or checked; what is open is had without it
 
     def get(self, name: str) -> Collection:
-        """The collection of this name (already checked to be a plain name); UnknownCollection if there is none."""
-        with self._lock:
-            if name not in self._open:
-                if not (self._folder / name).is_dir():
-                    raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
-                self._open[name] = Collection(self._folder / name)
-            return self._open[name]
+        """The collection of this name (already checked to be a plain name).
+
+        UnknownCollection if there is none, DamagedCollection if it cannot be trusted.
+        """
+        entry = self._open.get(name)
+        if entry is None or entry.wrong():
+            with self._lock:
+                entry = self._renewed(name)
+        wrong = entry.wrong()
+        if wrong or entry.collection is None:
+            raise DamagedCollection(f"the collection {name!r} is damaged: {wrong}")
+        return entry.collection
+
+    def certify(self) -> None:
+        """Check every collection that was asked for. Blocks; requests for others go on."""
+        for name in list(self._open):
+            with self._lock:
+                try:
+                    entry = self._renewed(name)
+                except UnknownCollection:
+                    continue
+                if entry.collection is not None:
+                    self._put(name, _checked(entry.stamp, entry.collection))
+
+    def counts(self) -> Mapping[str, CollectionCounts]:
+        """What is known of each collection that was asked for; costs some file system calls, and does not wait."""
+        return {name: _counts(entry) for name, entry in list(self._open.items())}
+
+    def _renewed(self, name: str) -> _Entry:
+        """The collection as it is now: opened if it was not, and opened again if it is lost and its folder changed."""
+        entry, folder = self._open.get(name), self._folder / name
+        if entry is not None and not entry.wrong():
+            return entry
+        if not folder.is_dir():
+            self._open.pop(name, None)
+            raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
+        stamp = _stamp(folder)
+        if entry is None or entry.stamp != stamp:
+            entry = self._put(name, _opened(folder, stamp))
+        return entry
+
+    def _put(self, name: str, entry: _Entry) -> _Entry:
+        before = self._open.get(name)
+        if entry.fault and not (before and before.fault):
+            log.error("the collection %s is not searched: %s", name, entry.fault.text)
+        elif before and before.fault and not entry.fault:
+            log.warning("the collection %s is searched again", name)
+        elif before and before.fault and entry.fault:
+            entry = _Entry(entry.stamp, entry.collection, entry.certificate, before.fault)  # since when is what counts
+        self._open[name] = entry
+        return entry
+
+
+def _opened(folder: Path, stamp: Stamp) -> _Entry:
+    try:
+        return _checked(stamp, Collection(folder))
+    except CollectionError as error:
+        text = str(error).replace(str(folder), folder.name)  # where it lies is no client's affair
+        return _Entry(stamp, None, None, Fault.now(text))
+
+
+def _checked(stamp: Stamp, collection: Collection) -> _Entry:
+    certificate = certify(collection)
+    fault = Fault(f"{certificate.fault}; build it again", certificate.at) if certificate.fault else None
+    return _Entry(stamp, collection, certificate, fault)
+
+
+def _stamp(folder: Path) -> Stamp:
+    """What changes when a folder is replaced, or a file in it is written."""
+    stats = sorted((path.name, path.stat()) for path in folder.iterdir())
+    return tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+
+
+def _counts(entry: _Entry) -> CollectionCounts:
+    if entry.collection is None:
+        return CollectionCounts(0, sum(size for _, _, size, _ in entry.stamp), entry.fault, None)
+    files = entry.collection.files
+    fault = entry.fault
+    if fault is None and (changed := files.changed()):
+        fault = Fault.now(changed)
+    return CollectionCounts(len(entry.collection), sum(files.sizes.values()), fault, entry.certificate)

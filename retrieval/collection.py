@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,37 +45,38 @@ class Collection:
         self.spec = _read_spec(folder)
         rows = (self.spec.tokens, self.spec.token_dimension)
         try:
-            self._text = _Lines(folder, "passages.jsonl")
-            self._terms = _Lines(folder, "terms.txt")
-            self._states = Encoded(
+            self.files = HeldFiles(folder)
+            self.texts = Lines(folder, "passages.jsonl")
+            self.term_lines = Lines(folder, "terms.txt")
+            self.stored = Encoded(
                 np.load(folder / "pooled.npy", mmap_mode="r"),
                 np.memmap(folder / "tokens.i8", dtype=np.int8, mode="r", shape=rows),
                 np.load(folder / "offsets.npy"),
                 np.load(folder / "lengths.npy"),
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise CollectionError(f"collection {folder} is damaged ({error}); build it again") from error
-        self._index = FaissIndex.load(folder / "index.faiss")
+        self.index = FaissIndex.load(folder / "index.faiss")
 
     def __len__(self) -> int:
         return self.spec.passages
 
     def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Positions (k',) of the passages of highest cosine to a (P,) unit vector, and the cosines, k' = min(k, n)."""
-        ids, scores = self._index.search(query[None, :], k)
+        ids, scores = self.index.search(query[None, :], k)
         return ids[0], scores[0]
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """The stored states of the passages at (m,) positions."""
-        return self._states.take(positions)
+        return self.stored.take(positions)
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """The passages at (m,) positions."""
-        return [Passage(**json.loads(line)) for line in self._text.at(positions)]
+        return [Passage(**json.loads(line)) for line in self.texts.at(positions)]
 
     def terms(self, positions: NDArray[np.int64]) -> list[list[str]]:
         """The lexical terms of the passages at (m,) positions."""
-        return [line.decode().split() for line in self._terms.at(positions)]
+        return [line.decode().split() for line in self.term_lines.at(positions)]
 
 
 def check_encoder(collection: Collection, encoder: Encoder) -> None:
@@ -123,16 +125,42 @@ def build(
     return spec
 
 
-class _Lines:
+class HeldFiles:
+    """The files of a folder, held open: what they are called, how large they were, and whether they still are.
+
+    A mapped file that is cut short kills whoever reads beyond its new end, so this is asked before each search. A
+    folder that was replaced does no harm: what is held is the old one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Hold every file of the folder; OSError if one cannot be read."""
+        self._files = {path.name: path.open("rb", buffering=0) for path in sorted(folder.iterdir()) if path.is_file()}
+        self.sizes = {name: os.fstat(file.fileno()).st_size for name, file in self._files.items()}
+
+    def changed(self) -> str | None:
+        """What is wrong if a file is not as large as it was; None if all are."""
+        for name, file in self._files.items():
+            size = os.fstat(file.fileno()).st_size
+            if size != self.sizes[name]:
+                return f"{name} has {size} bytes, and had {self.sizes[name]} when it was opened"
+        return None
+
+    def read(self, name: str, start: int, count: int) -> bytes:
+        """So many bytes of a file, or as many as there are: unlike a mapping this never kills."""
+        return os.pread(self._files[name].fileno(), count, start)
+
+
+class Lines:
     """A text file of which any line can be read at once: where each begins is kept beside it."""
 
     def __init__(self, folder: Path, name: str) -> None:
+        """Map the file `build` wrote."""
         self._bytes = np.memmap(folder / name, dtype=np.uint8, mode="r")
-        self._offsets: NDArray[np.int64] = np.load((folder / name).with_suffix(".npy"))
+        self.offsets: NDArray[np.int64] = np.load((folder / name).with_suffix(".npy"))  # (n + 1,) the last is the end
 
     def at(self, positions: NDArray[np.int64]) -> list[bytes]:
         """The lines at (m,) positions."""
-        ends = zip(self._offsets[positions], self._offsets[positions + 1], strict=True)
+        ends = zip(self.offsets[positions], self.offsets[positions + 1], strict=True)
         return [self._bytes[start:end].tobytes() for start, end in ends]
 
 

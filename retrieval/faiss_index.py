@@ -46,6 +46,13 @@ class FaissIndex:
         except RuntimeError as error:
             raise CollectionError(f"index {path} cannot be written: is there such a folder, and space?") from error
 
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """The (n, D) rows in the index's own memory: not to be changed, nor looked at when the index is gone."""
+        flat, n, dimension = self._flat, self._flat.ntotal, self._flat.d
+        rows: NDArray[np.float32] = faiss.rev_swig_ptr(flat.get_xb(), n * dimension).reshape(n, dimension)
+        return rows
+
     def search(self, queries: NDArray[Any], k: int) -> Hits:
         """See retrieval.index.Index.search."""
         rows = as_rows(queries, self._flat.d)

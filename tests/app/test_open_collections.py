@@ -1,0 +1,96 @@
+"""Collections that are opened, damaged, and mended while they are in use."""
+
+import os
+
+import pytest
+
+from app.errors import DamagedCollection, UnknownCollection
+from app.open_collections import OpenCollections
+from retrieval.collection import build
+from retrieval.hash_encoder import HashEncoder
+from retrieval.passage import Passage
+
+PASSAGES = [Passage(f"p{i}", "", f"passage {i} of an owl") for i in range(20)]
+
+
+def quiet(done, total):
+    pass
+
+
+def make(folder, count=20):
+    build(folder, PASSAGES[:count], HashEncoder(), quiet)
+
+
+@pytest.fixture
+def collections(tmp_path):
+    make(tmp_path / "birds")
+    return OpenCollections(tmp_path)
+
+
+def test_a_collection_is_opened_once_and_counted(collections, tmp_path):
+    assert collections.counts() == {}
+    assert collections.get("birds") is collections.get("birds")
+    counts = collections.counts()["birds"]
+    assert (counts.passages, counts.certified, counts.certificate.recall) == (20, True, 1.0)
+    assert counts.bytes == sum(file.stat().st_size for file in (tmp_path / "birds").iterdir())
+
+
+def test_a_collection_that_is_not_there_is_not_counted(collections):
+    with pytest.raises(UnknownCollection, match="index build"):
+        collections.get("bees")
+    assert collections.counts() == {}
+
+
+@pytest.mark.parametrize("name", ["tokens.i8", "index.faiss"])
+def test_one_that_is_cut_short_is_refused_at_once_and_mends(collections, tmp_path, name, caplog):
+    collections.get("birds")
+    file = tmp_path / "birds" / name
+    whole = file.read_bytes()
+    os.truncate(file, 40)
+    for _ in range(3):
+        with pytest.raises(DamagedCollection, match=r"'birds' is damaged: .*build (it|the collection) again"):
+            collections.get("birds")
+    assert not collections.counts()["birds"].certified
+    assert str(tmp_path) not in collections.counts()["birds"].fault.text
+    file.write_bytes(whole)
+    assert len(collections.get("birds")) == 20
+    assert collections.counts()["birds"].certified
+    logged = [record.message for record in caplog.records if "birds" in record.message]
+    assert len(logged) == 2, "it is told once, and once that it is over"
+
+
+def test_one_that_rots_is_found_by_the_next_check_and_mends_when_it_is_built_again(collections, tmp_path):
+    collections.get("birds")
+    with (tmp_path / "birds" / "pooled.npy").open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(bytes(100))
+    assert collections.counts()["birds"].certified, "nobody has looked yet"
+    collections.certify()
+    counts = collections.counts()["birds"]
+    assert not counts.certified
+    with pytest.raises(DamagedCollection, match="not of length 1; build it again"):
+        collections.get("birds")
+    assert collections.counts()["birds"].fault.at == counts.fault.at, "since when is what counts"
+    make(tmp_path / "birds", 10)
+    collections.certify()
+    assert collections.counts()["birds"].certified
+    assert len(collections.get("birds")) == 10
+
+
+def test_one_that_was_damaged_before_it_was_opened_is_known(collections, tmp_path):
+    os.truncate(tmp_path / "birds" / "spec.json", 3)
+    with pytest.raises(DamagedCollection, match="of another version"):
+        collections.get("birds")
+    counts = collections.counts()["birds"]
+    assert (counts.passages, counts.certified, counts.certificate) == (0, False, None)
+    assert counts.bytes > 0
+
+
+def test_one_that_was_removed_is_gone_once_it_is_lost(collections, tmp_path):
+    collections.get("birds")
+    os.truncate(tmp_path / "birds" / "tokens.i8", 0)
+    (tmp_path / "birds").rename(tmp_path / "elsewhere")
+    with pytest.raises(UnknownCollection):
+        collections.get("birds")
+    collections.certify()
+    assert collections.counts() == {}
