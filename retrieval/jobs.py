@@ -18,6 +18,7 @@ class Ticket:
     key: bytes
     tokens: Tokens
     jobs: list[Job] = field(default_factory=list)
+    counted: bool = False  # whether anything is to be learned from it
     running: bool = False
     encoded: Encoded | None = None
 

@@ -56,16 +56,24 @@ class SharedEncoder:
         return EncoderCounts(self._texts, self._tokens, self._passes, len(self._tickets), self._cost)
 
     def encode(
-        self, keys: Sequence[bytes], texts: Sequence[Tokens], until: float, deadline: Deadline
+        self,
+        keys: Sequence[bytes],
+        texts: Sequence[Tokens],
+        until: float,
+        deadline: Deadline,
+        *,
+        counted: bool = True,
     ) -> list[Encoded | None]:
         """Encode n texts, the first most urgently, and wait.
 
         keys: what tells equal texts apart from others. until: `time.monotonic()` seconds; a text whose pass would not
-        end by then is not begun and comes back as None. Raises Cancelled when the deadline is cancelled meanwhile, or
-        what the encoder raised for one of these texts.
+        end by then is not begun and comes back as None. counted: whether it shows in the counts, and in what is learned
+        of costs. Raises Cancelled when the deadline is cancelled meanwhile, or what the encoder raised for one of these
+        texts.
         """
         with self._lock:
-            job, tickets = self._admit(keys, texts, until, deadline)
+            job = Job(until, deadline, self._fair_share)
+            tickets = self._admit(keys, texts, job, counted)
         job.done.wait()
         deadline.check()
         if job.error is not None:
@@ -84,15 +92,14 @@ class SharedEncoder:
             text = replace(sample, ids=sample.ids[:length], content=sample.content[:length], padded=length)
             self._forward([text] * size)
 
-    def _admit(
-        self, keys: Sequence[bytes], texts: Sequence[Tokens], until: float, deadline: Deadline
-    ) -> tuple[Job, list[Ticket]]:
-        job = Job(until, deadline, self._fair_share)
+    def _admit(self, keys: Sequence[bytes], texts: Sequence[Tokens], job: Job, counted: bool) -> list[Ticket]:
         tickets = []
         for key, tokens in zip(keys, texts, strict=True):
             ticket = self._tickets.get(key)
             if ticket is None:
                 ticket = self._tickets[key] = Ticket(key, tokens)
+            if counted and not ticket.counted:
+                ticket.counted = True
                 self.wanted_s += tokens.padded * self._cost / self.encoder.streams
             tickets.append(ticket)
             if job not in ticket.jobs:
@@ -107,7 +114,7 @@ class SharedEncoder:
             while self._workers < min(self.encoder.streams, len(self._tickets)):
                 self._workers += 1
                 self._pool.submit(self._work)
-        return job, tickets
+        return tickets
 
     def _work(self) -> None:
         """Run passes until there is nothing to run."""
@@ -182,7 +189,8 @@ class SharedEncoder:
     def _run(self, batch: list[Ticket]) -> None:
         """One pass; where it fails, each text alone, so that only the guilty one's jobs see the error."""
         try:
-            encoded = self._forward([ticket.tokens for ticket in batch])
+            forward = self._forward if any(ticket.counted for ticket in batch) else self.encoder.forward
+            encoded = forward([ticket.tokens for ticket in batch])
         except Exception as error:  # noqa: BLE001 - worker boundary: whoever waits for the text gets the error
             for ticket in batch:
                 if len(batch) == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +45,16 @@ class StateSource:
         self.replicas = replicas
         self._keys = StateKeys(encoder.digest, encoder.arithmetic)
         self.windows = Windows(encoder, partial(self._keys, "document"))
+        self._counted = True
+
+    def apart(self) -> StateSource:
+        """The same encoder, to see whether it works: nothing is remembered, counted, or learned of its costs.
+
+        Texts take their turn among all others, and passes that they share with others count as those do.
+        """
+        other = copy.copy(self)
+        other.cache, other.replicas, other._counted = StateCache(0), None, False
+        return other
 
     def known(self, texts: Iterable[str], role: Role = "document") -> list[TextState | None]:
         """What is remembered here of n texts."""
@@ -97,7 +108,9 @@ class StateSource:
         if missing:
             tokens |= zip(unread, self.encoder.tokenize([texts[at] for at in unread], role), strict=True)
             wanted = [tokens[at] for at in missing]
-            encoded = self.shared_encoder.encode([keys[at] for at in missing], wanted, until, deadline)
+            encoded = self.shared_encoder.encode(
+                [keys[at] for at in missing], wanted, until, deadline, counted=self._counted
+            )
             made = {
                 keys[at]: TextState(states, " ".join(terms[at]))
                 for at, states in zip(missing, encoded, strict=True)

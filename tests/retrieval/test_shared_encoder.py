@@ -261,3 +261,19 @@ def test_an_expired_request_is_let_go_though_others_had_less():
     assert not young[-1].done()
     gated.go()
     assert [future.result(10)[0] is not None for future in [running, *young]] == [True] * 7
+
+
+def test_what_is_not_counted_teaches_nothing_and_takes_its_turn():
+    shared = SharedEncoder(HashEncoder())
+
+    def encode(text: str, **how: bool) -> list:
+        return shared.encode([text.encode()], shared.encoder.tokenize([text]), NEVER, Deadline(), **how)
+
+    encode("an owl")
+    before, wanted = shared.counts(), shared.wanted_s
+    (state,) = encode("a text that nobody sent", counted=False)
+    np.testing.assert_array_equal(state.pooled, shared.encoder.encode(["a text that nobody sent"]).pooled)
+    assert (shared.counts(), shared.wanted_s) == (before, wanted)
+    encode("a text that nobody sent")
+    assert shared.counts().texts == before.texts + 1
+    assert shared.wanted_s > wanted

@@ -152,3 +152,11 @@ def test_what_nothing_is_remembered_of_is_unread():
     before = source.cache.counts()
     assert source.unread(["owl", long, "new"]) == ["new"]
     assert source.cache.counts() == before
+
+
+def test_apart_nothing_is_remembered_or_counted():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    before = source.shared_encoder.counts(), source.cache.counts()
+    for state, text in zip(find(source.apart()), TEXTS, strict=True):
+        np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
+    assert (source.shared_encoder.counts(), source.cache.counts()) == before
