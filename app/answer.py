@@ -158,7 +158,9 @@ class _Answering:
             len(ranking.scores),
             ranking.encoded,
             ["deadline"] if ranking.cut else [],
-            ranking.timings_ms,
+            ranking.laps,
+            ranking.known,
+            self.choice.reranker.encoder.name,
         )
 
 

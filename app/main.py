@@ -31,10 +31,11 @@ from app.paths import CanonicalPathMiddleware
 from app.quotas.quotas import Quotas
 from app.request_id import HEADER, RequestIdMiddleware
 from app.routes import MODELS, router
+from app.routes.observe import ObserveMiddleware
 from app.routes.pages import router as pages
 from app.routes.problems import any_error, foreseen, http_error
 from app.routes.quotas import QuotaHeadersMiddleware
-from app.routes.usage import UsageMiddleware
+from app.routes.usage import count_usage
 from app.settings import Settings
 from app.unread import UnreadBodyMiddleware
 
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
     app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
     app.state.metrics = Metrics(app.state.engine.counts, app.state.quotas.counts)
+    app.state.watchers = [count_usage(app.state.usage)]
     app.include_router(router)
     app.include_router(pages)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
@@ -102,10 +104,10 @@ def _surround(app: FastAPI, settings: Settings) -> None:
             expose_headers=[*_TOLD],
         )
     app.add_middleware(HeadersMiddleware, settings.cors.origins, settings.hsts_s, lambda: app.state.engine.stops)
+    app.add_middleware(ObserveMiddleware, app.state.watchers)
     app.add_middleware(CanonicalPathMiddleware)
-    if settings.auth.enabled:  # else nobody has a quota, and nobody's usage is kept
+    if settings.auth.enabled:  # else nobody has a quota
         app.add_middleware(QuotaHeadersMiddleware)
-        app.add_middleware(UsageMiddleware, app.state.usage)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(UnreadBodyMiddleware, settings.limits)
 

@@ -154,6 +154,10 @@ class Reranker:
                     scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
         return scores.spans(threshold, most)
 
+    def apart(self) -> Reranker:
+        """The same model on the same processors, to see whether it works; see `StateSource.apart`."""
+        return Reranker(self.source.apart(), self.feature_map, self.fusion, turns=self._turns)
+
     def warm_up(self) -> None:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
@@ -169,9 +173,9 @@ class Reranker:
     @contextmanager
     def _processor(self, work: Work) -> Iterator[None]:
         """Wait for a processor to compute on."""
-        begun = time.monotonic()
+        begun = time.perf_counter()
         with self._turns.turn():
-            work.watch.add("wait", time.monotonic() - begun)
+            work.watch.since("wait", begun)
             work.deadline.check()
             yield
 
@@ -190,6 +194,7 @@ class Reranker:
 
     def _rank(self, work: Work, question: Encoded, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
         promising = ranking(lexical)[: work.encode_limit]
+        work.known = int(np.count_nonzero(candidates.ready))
         if not len(question):
             work.cut = True
             return work.ranking(by_prescore(lexical), {"lexical": lexical})

@@ -25,7 +25,7 @@ from app.errors import TooLarge, TooLate
 from app.reranker import Reranker
 from app.scoring import Fusion, Method
 from app.settings import LimitSettings
-from app.stopwatch import Stopwatch
+from app.stopwatch import Lap, Stopwatch, milliseconds
 from quantum.circuits import check_limits
 from retrieval.deadline import Deadline
 from retrieval.windows import Reading
@@ -55,7 +55,12 @@ class Similarities:
     rankers: Mapping[str, NDArray[np.float64]]  # (n, m) each: cosines as "classical", fidelities as "quantum"
     weights: Mapping[str, float]  # of both in a hybrid score; their sum is 1
     tokens: int  # that the encoder read for them, now or once; equal documents count once
-    timings_ms: Mapping[str, float]
+    laps: Sequence[Lap]
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)
 
     def of(self, method: Method) -> NDArray[np.float64]:
         """(n, m) scores in [0, 1]; KeyError for a method whose rankers were not asked for."""
@@ -118,10 +123,9 @@ def compare(
             raise _too_late()
         for name, values in rankers.items():
             values[row, part] = ranked.rankers[name]
-        for stage, ms in ranked.timings_ms.items():
-            watch.add(stage, ms / 1e3)
+        watch.laps.extend(ranked.laps)
         tokens += ranked.tokens - int(asked.lengths[0]) if row == 0 else 0
-    return Similarities(_for_each(documents, distinct, rankers), _pair_weights(reranker.fusion), tokens, watch.ms)
+    return Similarities(_for_each(documents, distinct, rankers), _pair_weights(reranker.fusion), tokens, watch.laps)
 
 
 def _for_each(

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass
+class Lap(NamedTuple):
+    """One time that a stage was gone through."""
+
+    stage: str
+    start: float  # `time.perf_counter()` seconds
+    seconds: float
+
+
+def milliseconds(laps: Iterable[Lap]) -> dict[str, float]:
+    """Milliseconds spent in each stage, summed where it came again, in the order of their ends."""
+    ms: dict[str, float] = {}
+    for stage, _, seconds in laps:
+        ms[stage] = ms.get(stage, 0.0) + seconds * 1e3
+    return ms
+
+
 class Stopwatch:
-    """Milliseconds spent in each stage, summed where a stage comes again."""
+    """The laps so far, in the order of their ends."""
 
-    ms: dict[str, float] = field(default_factory=dict)
+    def __init__(self) -> None:
+        """Nothing was gone through yet."""
+        self.laps: list[Lap] = []
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -21,8 +38,13 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.add(stage, time.perf_counter() - start)
+            self.since(stage, start)
 
-    def add(self, stage: str, seconds: float) -> None:
-        """Count so much time to a stage."""
-        self.ms[stage] = self.ms.get(stage, 0.0) + seconds * 1e3
+    def since(self, stage: str, start: float) -> None:
+        """Count the time since this `time.perf_counter()` to a stage."""
+        self.laps.append(Lap(stage, start, time.perf_counter() - start))
+
+    @property
+    def ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.scoring import METHODS, Method
-from app.stopwatch import Stopwatch
+from app.stopwatch import Lap, Stopwatch, milliseconds
 from retrieval.deadline import Deadline
 from retrieval.fusion import ranking
 from retrieval.lexical import tokenize
@@ -25,7 +25,13 @@ class Ranking:
     encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
     cut: bool  # whether the deadline left documents, or chunks of them, unread
     tokens: int  # that the encoder read or once read for these states, the query's among them
-    timings_ms: Mapping[str, float]
+    known: int = 0  # of the documents, those whose states were remembered when the work began
+    laps: Sequence[Lap] = ()
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)
 
 
 @dataclass
@@ -40,6 +46,7 @@ class Work:
     report: Callable[[Ranking], None] | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
     asked: int = 0  # tokens of the query and of what it excludes
+    known: int = 0  # documents whose states were remembered when the work began
     cut: bool = False
 
     def __post_init__(self) -> None:
@@ -56,5 +63,5 @@ class Work:
         self, scores: NDArray[np.float64], rankers: Mapping[str, NDArray[np.float64]], encoded: int = 0, tokens: int = 0
     ) -> Ranking:
         """What is known by now: (n,) scores, each ranker's own, and how many documents and tokens were read for it."""
-        ms = dict(self.watch.ms)  # a copy: the work goes on
-        return Ranking(ranking(scores), scores, rankers, encoded, self.cut, self.asked + tokens, ms)
+        laps = tuple(self.watch.laps)  # a copy: the work goes on
+        return Ranking(ranking(scores), scores, rankers, encoded, self.cut, self.asked + tokens, self.known, laps)

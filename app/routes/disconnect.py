@@ -10,8 +10,6 @@ from fastapi import Request
 
 from retrieval.deadline import Deadline
 
-CLIENT_GONE = 499  # nginx's status for a request whose client left; for the access log, nobody reads it
-
 
 @asynccontextmanager
 async def cancelled_with(request: Request, deadline: Deadline) -> AsyncIterator[None]:

@@ -13,9 +13,9 @@ from app.models import Models
 from app.openapi import content, example, reference
 from app.quotas.quotas import Cost
 from app.routes.bodies import read_fields
+from app.routes.observe import observed
 from app.routes.problems import PROBLEMS
 from app.routes.quotas import paid
-from app.routes.usage import used_by
 from app.routes.work import worked
 from app.wire.body import validate
 from app.wire.embeddings import EmbeddingsBody, EmbeddingsResponse, respond
@@ -39,14 +39,15 @@ async def embeddings(request: Request) -> Response:
         return body
 
     body = await paid(request, read, lambda body, _: Cost(len(body.input), len(body.input), "embedding"))
-    deadline, used = Deadline(), used_by(request)  # there is none; it carries the news that the client left
+    deadline, seen = Deadline(), observed(request)  # there is none; it carries the news that the client left
 
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
         check_dimensions(body.dimensions, choice.reranker.encoder)
         found = embed(choice.reranker, body.input, body.input_type or "document", deadline)
-        used(len(body.input), found.tokens)
-        return orjson.dumps(respond(found, body, choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
+        seen.worked(len(body.input), found.tokens, model=choice.reranker.encoder.name)
+        with seen.watch("serialise"):
+            return orjson.dumps(respond(found, body, choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
 
     return await worked(request, deadline, work, body.input, body.model)
 

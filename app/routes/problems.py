@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from app.errors import Problem, problem_of, unforeseen
 from app.headers import ALWAYS
 from app.openapi import reference
+from app.routes.observe import observed
 
 
 class ProblemResponse(BaseModel):
@@ -50,6 +51,7 @@ def _request_id(request: Request) -> str:
 async def foreseen(request: Request, error: Exception) -> Response:
     """The response to an error of the table in `app.errors`, in the shape that the body's dialect wants."""
     problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
+    observed(request).failed(problem.status, problem.kind)
     dialect = getattr(request.state, "dialect", None)
     return problem.response(detail_is_text=bool(dialect and dialect.detail_is_text))
 
@@ -59,6 +61,7 @@ async def http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    observed(request).failed(status, kind)
     return Problem(status, kind, message, _request_id(request)).response()
 
 

@@ -15,9 +15,9 @@ from app.models import Models
 from app.openapi import content, example, one_of, reference
 from app.quotas.quotas import Cost
 from app.routes.bodies import is_small, read_body
+from app.routes.observe import observed
 from app.routes.problems import PROBLEMS
 from app.routes.quotas import paid
-from app.routes.usage import used_by
 from app.routes.work import worked
 from app.wire.body import fields_of
 from app.wire.dialects import Dialect, dialect_of
@@ -42,12 +42,13 @@ async def rerank(request: Request) -> Response:
     """
     service: Service = request.app.state.service
     dialect, asked = await read_request(request)
-    deadline, used = deadline_of(asked.deadline_ms, service.settings), used_by(request)
+    deadline, seen = deadline_of(asked.deadline_ms, service.settings), observed(request)
 
     def work(models: Models) -> bytes:
         outcome = answer(models, asked, deadline, service, request.state.request_id)
-        used(outcome.documents, outcome.tokens)
-        return orjson.dumps(dialect.respond(outcome))
+        seen.ranked(outcome)
+        with seen.watch("serialise"):
+            return orjson.dumps(dialect.respond(outcome))
 
     return await worked(request, deadline, work, asked.texts, asked.model)
 
@@ -80,7 +81,7 @@ def parse(request: Request, body: bytes) -> tuple[Dialect, RerankRequest]:
     if not isinstance(fields, Mapping):
         raise InvalidRequest("the body must be a JSON object")
     dialect = dialect_of(fields, request.url.path, request.headers)
-    request.state.dialect = dialect
+    request.state.dialect, observed(request).dialect = dialect, dialect.name
     return dialect, dialect.request(fields)
 
 

@@ -14,9 +14,9 @@ from app.models import Models
 from app.openapi import content, example, reference
 from app.quotas.quotas import Cost
 from app.routes.bodies import read_fields
+from app.routes.observe import observed
 from app.routes.problems import PROBLEMS
 from app.routes.quotas import paid
-from app.routes.usage import used_by
 from app.routes.work import worked
 from app.similarity import check_counts, circuit_of, compare
 from app.wire.body import validate
@@ -45,15 +45,16 @@ async def similarity(request: Request) -> Response:
         return body
 
     body = await paid(request, read, lambda *_: Cost(1, 1, "hybrid"))  # every method is told
-    deadline, used = _deadline(body.deadline_ms), used_by(request)
+    deadline, seen = _deadline(body.deadline_ms), observed(request)
 
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
         reading = Reading(max_chunks=limits.chunks_per_document)
         found = compare(choice.reranker, [body.text1], [body.text2], deadline=deadline, reading=reading)
-        used(1, found.tokens)
         method, circuit = body.method or choice.method or DEFAULT_METHOD, circuit_of(choice.reranker)
-        return orjson.dumps(respond(found, method, circuit, choice.name, request.state.request_id))
+        seen.worked(1, found.tokens, found.laps, method, choice.reranker.encoder.name)
+        with seen.watch("serialise"):
+            return orjson.dumps(respond(found, method, circuit, choice.name, request.state.request_id))
 
     return await worked(request, deadline, work, [body.text2], body.model)
 
@@ -72,7 +73,7 @@ async def batch_similarity(request: Request) -> Response:
         return body, body.texts()
 
     body, texts = await paid(request, read, lambda read, models: _cost(read[0], models))
-    deadline, used = _deadline(body.deadline_ms), used_by(request)
+    deadline, seen = _deadline(body.deadline_ms), observed(request)
 
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
@@ -80,8 +81,9 @@ async def batch_similarity(request: Request) -> Response:
         needed = "hybrid" if body.explain else method
         reading = Reading(max_chunks=limits.chunks_per_document)
         found = compare(choice.reranker, body.queries, texts, method=needed, deadline=deadline, reading=reading)
-        used(len(texts), found.tokens)
-        return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
+        seen.worked(len(texts), found.tokens, found.laps, method, choice.reranker.encoder.name)
+        with seen.watch("serialise"):
+            return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
 
     return await worked(request, deadline, work, texts, body.model)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -15,13 +16,14 @@ from starlette.websockets import WebSocketState
 from app.answer import Service, check_limits, deadline_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.models import Models
+from app.observed import Observed, Watcher
 from app.quotas.quotas import Cost
 from app.routes.access import allow
 from app.routes.bodies import is_small
+from app.routes.observe import queued
 from app.routes.quotas import counted, paid
 from app.routes.rerank import cost_of
 from app.routes.stream import problem, work_of
-from app.routes.usage import REFUSALS, used_by
 from app.streaming import follow
 from app.wire.body import fields_of
 from app.wire.dialects import dialect_of
@@ -62,6 +64,7 @@ class _Conversation:
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
         self._service: Service = websocket.app.state.service
+        self._watchers: Sequence[Watcher] = websocket.app.state.watchers
         self._flying: dict[Id, Deadline] = {}  # by the client's ids
         self._running = 0  # those, and those that were cancelled and have not stopped yet
         self._writing = asyncio.Lock()
@@ -85,6 +88,7 @@ class _Conversation:
     async def _hear(self, body: bytes, requests: asyncio.TaskGroup) -> None:
         """Do what a frame asks for; say what is wrong with it."""
         to: Id | None = None  # whom an error is for: nobody where it ends no request
+        seen = self._see()
         try:
             fields = await counted(self._websocket, lambda: self._fields(body))
             kind, named = fields.get("type"), id_of(fields)
@@ -99,14 +103,19 @@ class _Conversation:
             elif named in self._flying:
                 raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
             else:
-                to = named
+                to, seen.request_id = named, f"{seen.request_id}/{ascii(named).strip(chr(39))}"  # fit for a log
                 await _admit(self._websocket)  # once more: since then its key may have ended
                 self._check_room()
-                asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields), self._cost)
-                self._begin(named, asked, requests)
+                asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields, seen), self._cost)
+                self._begin(named, asked, seen, requests)
         except ServiceError as error:
-            self._count(requests=1)
-            await self._say(to, "error", self._problem(to, error))
+            await self._say(to, "error", problem(error, seen))
+            seen.end(self._watchers)
+
+    def _see(self) -> Observed:
+        """A request that is about to be read."""
+        state, route = self._websocket.state, self._websocket.scope["route"].path
+        return Observed(state.request_id, "WS", route, identity=state.identity)
 
     async def _fields(self, body: bytes) -> Mapping[str, Any]:
         limit = self._service.settings.limits.body_bytes
@@ -119,8 +128,10 @@ class _Conversation:
             raise InvalidRequest("the frame must be a JSON object")
         return fields
 
-    def _asked(self, fields: Mapping[str, Any]) -> RerankRequest:
-        asked = dialect_of(fields, self._websocket.url.path, self._websocket.headers).request(fields)
+    def _asked(self, fields: Mapping[str, Any], seen: Observed) -> RerankRequest:
+        dialect = dialect_of(fields, self._websocket.url.path, self._websocket.headers)
+        seen.dialect = dialect.name
+        asked = dialect.request(fields)
         check_limits(asked, self._service.settings.limits)
         return asked
 
@@ -131,20 +142,26 @@ class _Conversation:
         if self._running >= self._service.settings.limits.socket_requests:
             raise Overloaded(f"{self._running} requests are in flight on this connection; wait for one, or cancel one")
 
-    def _begin(self, named: Id, asked: RerankRequest, requests: asyncio.TaskGroup) -> None:
+    def _begin(self, named: Id, asked: RerankRequest, seen: Observed, requests: asyncio.TaskGroup) -> None:
         self._running += 1
-        self._count(requests=1)
         self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings)
-        requests.create_task(self._answer(named, asked, self._flying[named]))
+        requests.create_task(self._answer(named, asked, seen, self._flying[named]))
 
-    async def _answer(self, named: Id, asked: RerankRequest, deadline: Deadline) -> None:
-        """Do one request, and pass on what is told of it."""
-        engine, request_id = self._websocket.app.state.engine, self._request_id(named)
-        work = work_of(asked, deadline, self._service, request_id, partial(_frame, named), used_by(self._websocket))
+    async def _answer(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> None:
+        """Do one request, and show it."""
+        try:
+            await self._tell(named, asked, seen, deadline)
+        finally:
+            seen.end(self._watchers)
+
+    async def _tell(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> None:
+        """Have one request done, and pass on what is told of it."""
+        engine = self._websocket.app.state.engine
+        work = queued(seen, work_of(asked, deadline, self._service, partial(_frame, named), seen))
         async with follow(
             lambda report: engine.run(lambda models: work(models, report), asked.texts, deadline, asked.model),
             deadline,
-            lambda error: _frame(named, "error", self._problem(named, error)),
+            lambda error: _frame(named, "error", problem(error, seen)),
         ) as reports:
             while await reports.more():
                 async with self._writing:
@@ -153,6 +170,7 @@ class _Conversation:
                         break
                     if reports.over:
                         del self._flying[named]  # whoever reads the last frame may use the id again
+                        seen.status = seen.status if seen.problem else HTTPStatus.OK
                     await self._send(frame)
         self._running -= 1
 
@@ -169,21 +187,6 @@ class _Conversation:
     async def _send(self, frame: str) -> None:
         if self._websocket.application_state is WebSocketState.CONNECTED:
             await self._websocket.send_text(frame)
-
-    def _problem(self, to: Id | None, error: Exception) -> Mapping[str, Any]:
-        """What an error means, counted if it is a refusal."""
-        found = problem(error, self._request_id(to))
-        self._count(rejected=int(found["status"] in REFUSALS))
-        return found
-
-    def _count(self, *, requests: int = 0, rejected: int = 0) -> None:
-        state = self._websocket.app.state
-        state.usage.count(self._websocket.state.identity, requests=requests, rejected=rejected)
-
-    def _request_id(self, named: Id | None) -> str:
-        """The connection's and, fit for a log, the request's."""
-        own = str(self._websocket.state.request_id)
-        return own if named is None else f"{own}/{ascii(named).strip(chr(39))}"
 
 
 async def _aside(body: bytes, work: Callable[..., T], *arguments: Any) -> T:

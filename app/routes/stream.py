@@ -16,11 +16,12 @@ from starlette.responses import StreamingResponse
 from app.answer import Service, answer, deadline_of
 from app.errors import problem_of, unforeseen
 from app.models import Models
+from app.observed import CLIENT_GONE, Observed
 from app.openapi import one_of
-from app.routes.disconnect import CLIENT_GONE, cancelled_with
+from app.routes.disconnect import cancelled_with
+from app.routes.observe import observed, queued
 from app.routes.problems import PROBLEMS, ProblemResponse
 from app.routes.rerank import ANY_BODY, read_request
-from app.routes.usage import Used, used_by
 from app.streaming import Report, Reports, follow
 from app.wire.events import Order, order
 from app.wire.outcome import Outcome
@@ -39,7 +40,7 @@ _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the secon
 
 
 def work_of(
-    asked: RerankRequest, deadline: Deadline, service: Service, request_id: str, tell: Tell[T], used: Used
+    asked: RerankRequest, deadline: Deadline, service: Service, tell: Tell[T], seen: Observed
 ) -> Callable[[Models, Report[T]], T]:
     """The work of answering a request, which tells of every order on the way. Runs in a worker, as does `tell`."""
 
@@ -47,19 +48,21 @@ def work_of(
         def on_the_way(outcome: Outcome) -> None:
             report(tell("order", order(outcome)))
 
-        outcome = answer(models, asked, deadline, service, request_id, on_the_way)
-        used(outcome.documents, outcome.tokens)
-        return tell("final", respond(outcome))
+        outcome = answer(models, asked, deadline, service, seen.request_id, on_the_way)
+        seen.ranked(outcome)
+        with seen.watch("serialise"):
+            return tell("final", respond(outcome))
 
     return work
 
 
-def problem(error: Exception, request_id: str) -> dict[str, Any]:
+def problem(error: Exception, seen: Observed) -> dict[str, Any]:
     """The members of the problem that an error means which came too late for a response of its own."""
-    found = problem_of(error, request_id)
+    found = problem_of(error, seen.request_id)
     if found is None:
         log.error("in a stream", exc_info=error)  # as the server does with what a route raises
-        found = unforeseen(error, request_id)
+        found = unforeseen(error, seen.request_id)
+    seen.failed(found.status, found.kind)
     return found.body()
 
 
@@ -76,17 +79,17 @@ def _numbered() -> Tell[bytes]:
 async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
     """The events of the request, until its response is sent or its client leaves."""
     service: Service = request.app.state.service
-    request_id: str = request.state.request_id
+    seen = observed(request)
     _, asked = await read_request(request)
     deadline, tell = deadline_of(asked.deadline_ms, service.settings), _numbered()
-    work = work_of(asked, deadline, service, request_id, tell, used_by(request))
+    work = queued(seen, work_of(asked, deadline, service, tell, seen))
     engine = request.app.state.engine
     async with (
         cancelled_with(request, deadline),
         follow(
             lambda report: engine.run(lambda models: work(models, report), asked.texts, deadline, asked.model),
             deadline,
-            lambda error: tell("error", problem(error, request_id)),
+            lambda error: tell("error", problem(error, seen)),
         ) as reports,
     ):
         yield reports

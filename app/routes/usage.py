@@ -2,58 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
-from starlette.requests import HTTPConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth.usage import Usage, who
 from app.errors import InvalidRequest
-from app.identity import ANONYMOUS, Identity
+from app.identity import Identity
+from app.observed import Observed, Watcher
 from app.openapi import content, reference
 from app.routes.problems import PROBLEMS
 from app.wire.keys import UsageResponse, respond_usage
 
-Used = Callable[[int, int], None]  # documents, tokens
-
-REFUSALS = {403, 413, 429, 503}  # by role, limit or overload
+_REFUSALS = {403, 413, 429, 503}  # by role, limit or overload
 _LONGEST_DAYS = 366
 _DEFAULT_DAYS = 30
 
 router = APIRouter(tags=["usage"])
 
 
-def used_by(connection: HTTPConnection) -> Used:
-    """Counts what a request's work used, from any thread."""
-    usage: Usage = connection.app.state.usage
-    identity: Identity = getattr(connection.state, "identity", ANONYMOUS)
-    return lambda documents, tokens: usage.count(identity, documents=documents, tokens=tokens)
+def count_usage(usage: Usage) -> Watcher:
+    """A watcher that counts every request of a caller who was let in, what it used, and whether it was refused."""
 
+    def count(seen: Observed) -> None:
+        if seen.identity is not None:
+            usage.count(
+                seen.identity,
+                requests=1,
+                documents=seen.documents or 0,
+                tokens=seen.tokens or 0,
+                rejected=int(seen.status in _REFUSALS),
+            )
 
-class UsageMiddleware:
-    """Counts every request of a caller who was let in, and whether it was refused."""
-
-    def __init__(self, app: ASGIApp, usage: Usage) -> None:
-        """Wrap an ASGI application."""
-        self._app, self._usage = app, usage
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection; requests over a WebSocket are counted where they are read."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        state = scope.setdefault("state", {})
-
-        async def send_and_count(message: Message) -> None:
-            if message["type"] == "http.response.start" and (identity := state.get("identity")):
-                self._usage.count(identity, requests=1, rejected=int(message["status"] in REFUSALS))
-            await send(message)
-
-        await self._app(scope, receive, send_and_count)
+    return count
 
 
 MODELS: tuple[type[BaseModel], ...] = (UsageResponse,)  # that the description refers to

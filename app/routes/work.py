@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from fastapi import Request, Response
 
 from app.models import Models
-from app.routes.disconnect import CLIENT_GONE, cancelled_with
+from app.observed import CLIENT_GONE
+from app.routes.disconnect import cancelled_with
+from app.routes.observe import observed, queued
 from retrieval.deadline import Cancelled, Deadline
 
 
@@ -20,7 +22,7 @@ async def worked(
     """
     async with cancelled_with(request, deadline):
         try:
-            body = await request.app.state.engine.run(work, texts, deadline, model)
+            body = await request.app.state.engine.run(queued(observed(request), work), texts, deadline, model)
             return Response(body, media_type="application/json")
         except Cancelled:
             return Response(status_code=CLIENT_GONE)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.scoring import Method
+from app.stopwatch import Lap, milliseconds
 from app.wire.request import Document
 
 
@@ -33,7 +34,14 @@ class Outcome:
     documents: int  # that were ranked
     encoded: int  # of them, scored by their states
     degraded: Sequence[str]
-    timings_ms: Mapping[str, float]
+    laps: Sequence[Lap] = ()
+    known: int = 0  # documents whose states were remembered
+    served: str = ""  # our name of the model
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)
 
     @property
     def usage(self) -> dict[str, int]:

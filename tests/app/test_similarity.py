@@ -101,7 +101,7 @@ shares = st.floats(0, 1)
 def test_hybrid_lies_between_the_others_whatever_the_weights(classical, quantum, heavy, light):
     rankers = {"classical": np.array([[2 * classical - 1]]), "quantum": np.array([[quantum]])}
     total = heavy + light
-    found = Similarities(rankers, {"classical": heavy / total, "quantum": light / total}, 0, {})
+    found = Similarities(rankers, {"classical": heavy / total, "quantum": light / total}, 0, [])
     low, high = sorted((found.of("classical").item(), quantum))
     assert low - 1e-15 <= found.of("hybrid").item() <= min(1, high + 1e-15)
 

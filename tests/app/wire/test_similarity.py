@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
 from app.similarity import Circuit, Similarities
+from app.stopwatch import Lap
 from app.wire.body import validate
 from app.wire.similarity import BatchSimilarityBody, SimilarityBody, respond, respond_to_batch
 from app.wire.similarity_responses import BatchSimilarityResponse, SimilarityResponse
@@ -83,7 +84,7 @@ def test_what_is_no_such_body_is_refused(model, sent):
 
 def similarities(cosines, fidelities) -> Similarities:
     rankers = {"classical": np.array(cosines), "quantum": np.array(fidelities)}
-    return Similarities(rankers, {"classical": 0.25, "quantum": 0.75}, 7, {"encode": 1.23456})
+    return Similarities(rankers, {"classical": 0.25, "quantum": 0.75}, 7, [Lap("encode", 0.0, 0.00123456)])
 
 
 @pytest.mark.parametrize(("method", "score"), [("classical", 0.75), ("quantum", 0.25), ("hybrid", 0.375)])
