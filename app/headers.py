@@ -58,5 +58,7 @@ class HeadersMiddleware:
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     message = "a page of another site may not ask this; whoever runs the service can allow it: QRERANK_CORS__ORIGINS"
-    problem = Problem(HTTPStatus.FORBIDDEN, "forbidden", message, scope["state"]["request_id"])
+    state = scope["state"]
+    problem = Problem(HTTPStatus.FORBIDDEN, "forbidden", message, state["request_id"])
+    state["observed"].failed(problem.status, problem.kind)
     await problem.response()(scope, receive, send)
