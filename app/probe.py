@@ -1,0 +1,87 @@
+"""Whether something works: looked at when somebody asks, at most every few seconds, and remembered between."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from retrieval.fault import Fault
+
+_PATIENCE_S = 0.5  # whoever asks is answered from the last time by then
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look."""
+
+    over: float  # `time.monotonic()` seconds
+    seconds: float  # that it took
+    fault: Fault | None
+
+
+class Probe:
+    """Looks in a thread of its own, one at a time, so that no queue of requests can hold it up. For one event loop.
+
+    While a look takes its time the one before it counts, until the deadline.
+    """
+
+    def __init__(self, what: str, work: Callable[[], None], every_s: float, deadline_s: float = math.inf) -> None:
+        """what: as in "the probe took too long". work: raises what is wrong; it may block for as long as it likes."""
+        self._what, self._work, self._every_s, self._deadline_s = what, work, every_s, deadline_s
+        self._running: Future[None] | None = None
+        self._begun = 0.0
+        self.last: Look | None = None
+        self.last_fault: Fault | None = None  # that was ever met
+
+    async def wrong(self) -> str | None:
+        """What is wrong; None if nothing is. Waits for a look that is due, but not for long."""
+        running = self._begin()
+        if running:
+            timeout = _PATIENCE_S if self.last else min(self._deadline_s, 4 * _PATIENCE_S)
+            await asyncio.wait([asyncio.wrap_future(running)], timeout=timeout)
+        return self.known()
+
+    def known(self) -> str | None:
+        """What is wrong as far as is known by now."""
+        under_way = time.monotonic() - self._begun
+        if self._running and not self._running.done() and under_way > self._deadline_s:
+            return self._too_long("has taken", under_way)
+        if self.last is None:
+            return f"{self._what} is under way for the first time"
+        return self.last.fault.text if self.last.fault else None
+
+    def _begin(self) -> Future[None] | None:
+        """The look that is under way, which begins now if it is time; None if there is none."""
+        if self._running and not self._running.done():
+            return self._running
+        if self.last and time.monotonic() - self.last.over < self._every_s:
+            return None
+        self._running, self._begun = Future(), time.monotonic()
+        self._running.set_running_or_notify_cancel()  # from now on nobody who leaves cancels it
+        threading.Thread(target=self._look, args=[self._running], name="probe", daemon=True).start()
+        return self._running
+
+    def _look(self, running: Future[None]) -> None:
+        begun = time.monotonic()
+        fault = None
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - worker boundary: whatever it is, it is what is wrong
+            fault = Fault.now(f"{self._what} failed: {_text(error)}")
+        seconds = time.monotonic() - begun
+        if fault is None and seconds > self._deadline_s:
+            fault = Fault.now(self._too_long("took", seconds))
+        self.last, self.last_fault = Look(time.monotonic(), seconds, fault), fault or self.last_fault
+        running.set_result(None)
+
+    def _too_long(self, verb: str, seconds: float) -> str:
+        return f"{self._what} {verb} {1e3 * seconds:.0f} ms, and {1e3 * self._deadline_s:.0f} ms are allowed"
+
+
+def _text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,118 @@
+"""Looks that are remembered, that take their time, and that fail."""
+
+import asyncio
+import threading
+
+import pytest
+
+from app.probe import Probe
+
+
+class Thing:
+    """Something to look at, held up and broken at will."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.error: BaseException | None = None
+        self.free = threading.Event()
+        self.free.set()
+
+    def look(self) -> None:
+        self.looks += 1
+        assert self.free.wait(10)
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def thing():
+    made = Thing()
+    yield made
+    made.free.set()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr("app.probe._PATIENCE_S", 0.02)
+
+
+def asked(probe: Probe, times: int = 1) -> list[str | None]:
+    """What so many who ask at once are told."""
+
+    async def ask() -> list[str | None]:
+        return await asyncio.gather(*(probe.wrong() for _ in range(times)))
+
+    return asyncio.run(ask())
+
+
+def test_one_look_answers_all_who_ask_within_its_time(thing):
+    probe = Probe("a look", thing.look, every_s=3600)
+    assert asked(probe, 50) == [None] * 50
+    assert asked(probe) == [None]
+    assert thing.looks == 1
+    assert probe.last.fault is None
+    assert probe.last.seconds >= 0
+
+
+def test_what_is_wrong_is_said_and_mends(thing):
+    probe = Probe("a look", thing.look, every_s=0)
+    thing.error = OSError("no such thing")
+    assert asked(probe) == ["a look failed: OSError: no such thing"]
+    fault = probe.last_fault
+    assert fault.text == probe.known()
+    thing.error = None
+    assert asked(probe) == [None]
+    assert probe.last_fault is fault, "the last error is remembered"
+
+
+@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), MemoryError()])
+def test_whatever_is_raised_is_what_is_wrong(thing, error):
+    probe = Probe("a look", thing.look, every_s=0)
+    thing.error = error
+    assert asked(probe) == [f"a look failed: {type(error).__name__}"]
+
+
+def test_while_a_look_takes_its_time_the_last_one_counts_until_it_is_overdue(thing):
+    probe = Probe("a look", thing.look, every_s=0, deadline_s=0.2)
+    assert asked(probe) == [None]
+    thing.free.clear()
+    assert asked(probe, 3) == [None] * 3
+    assert thing.looks == 2
+    threading.Event().wait(0.2)
+    (wrong,) = asked(probe)
+    assert wrong.startswith("a look has taken ")
+    assert wrong.endswith(", and 200 ms are allowed")
+    assert thing.looks == 2, "nobody piles up behind it"
+    running = probe._running
+    thing.free.set()
+    running.result(10)
+    assert probe.known().startswith("a look took "), "it ended, but too late"
+    assert asked(probe) == [None]
+
+
+def test_a_first_look_that_takes_long_is_no_answer(thing):
+    probe = Probe("a look", thing.look, every_s=0)
+    thing.free.clear()
+    assert asked(probe) == ["a look is under way for the first time"]
+    running = probe._running
+    thing.free.set()
+    running.result(10)
+    assert probe.known() is None
+
+
+def test_whoever_leaves_cancels_nothing(thing):
+    probe = Probe("a look", thing.look, every_s=3600)
+    thing.free.clear()
+
+    async def leave() -> None:
+        task = asyncio.create_task(probe.wrong())
+        await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(leave())
+    running = probe._running
+    thing.free.set()
+    running.result(10)
+    assert asked(probe) == [None]
+    assert thing.looks == 1
