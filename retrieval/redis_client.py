@@ -43,9 +43,9 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
 
 
 def told(client: redis.Redis, error: Exception) -> tuple[str, str]:
-    """Where the server is and what went wrong; no password, though some servers quote a command they refuse."""
+    """Where the server is and what went wrong; no password and no key, though some servers quote what they refuse."""
     options = client.connection_pool.connection_kwargs
     where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-    what = f"{type(error).__name__}: {error}"
+    what = f"{type(error).__name__}: {error}".split(", with args beginning with")[0]
     password = options.get("password")
     return where, what.replace(password, "***") if password else what

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import redis
 
+from retrieval.fault import Fault
 from retrieval.redis_client import FAILURES, connect, told
 from retrieval.text_state import CorruptState, TextState, from_bytes, to_bytes
 
@@ -73,6 +74,7 @@ class RedisStates:
         self._tally: Counter[str] = Counter()
         self._pending_bytes = 0
         self._available, self._refused, self._closing = True, False, False
+        self.last_fault: Fault | None = None
         self._thread = threading.Thread(target=self._work, name="redis-states", daemon=True)
         self._thread.start()
 
@@ -104,6 +106,11 @@ class RedisStates:
         """The counts of one moment."""
         with self._changed:
             return ReplicaCounts(available=self._available, **{name: self._tally[name] for name in _TALLIED})
+
+    def check(self) -> None:
+        """Ask the server whether it answers, unless it is known that it does not; blocks for `timeout_s` at most."""
+        if self._available:
+            self._ask([b"probe-1", b"probe-2"])
 
     def close(self, flush_s: float = 1.0) -> None:
         """Write what is waiting, for at most this long, and stop; afterwards every key is a miss."""
@@ -180,8 +187,10 @@ class RedisStates:
         refusals = [answer for answer in answers if isinstance(answer, redis.RedisError)]
         with self._changed:
             self._tally.update(written=len(batch) - len(refusals), dropped=len(refusals), errors=bool(refusals))
-        if refusals and not self._refused:
-            _log.warning("Redis at %s takes no new states (%s)", *told(self._reader, refusals[0]))
+        if refusals:
+            self.last_fault = Fault.now("Redis at {} takes no new states ({})".format(*told(self._reader, refusals[0])))
+            if not self._refused:
+                _log.warning("%s", self.last_fault.text)
         self._refused = bool(refusals)
 
     def _fail(self, error: Exception) -> None:
@@ -192,8 +201,9 @@ class RedisStates:
             self._changed.notify_all()
         # Idle connections most likely lead to the same dead server.
         self._reader.connection_pool.disconnect(inuse_connections=False)
+        self.last_fault = Fault.now("Redis at {} fails ({})".format(*told(self._reader, error)))
         if begins:
-            _log.warning("Redis at %s fails (%s); no states are shared until it answers", *told(self._reader, error))
+            _log.warning("%s; no states are shared until it answers", self.last_fault.text)
 
     def _probe(self) -> None:
         """End the outage if the server answers again. It is asked just as requests ask, for several keys at once."""

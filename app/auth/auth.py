@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from app.auth import audit
 from app.auth.authenticator import Authenticator
@@ -16,6 +16,9 @@ from app.auth.records import open_records
 from app.auth.settings import AuthSettings
 from app.auth.usage import Usage
 from app.errors import KeysUnavailable
+
+if TYPE_CHECKING:
+    from app.auth.jwks import Jwks
 
 T = TypeVar("T")
 
@@ -31,15 +34,17 @@ class Auth:
         records = open_records(settings, data_dir)
         self.keys, self.used = records.keys, records.usage
         self.usage = Usage(records.usage)
-        self._database = records.database
+        self.database = records.database
         # Of its own: what waits for the database must not keep bodies from being parsed.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="auth")
         environment = EnvironmentKeys((key.get_secret_value() for key in settings.keys), records.pepper)
+        self.issuer: Jwks | None = None
         tokens = None
         if settings.jwt.taken:
             from app.auth.tokens import Tokens  # not before: cryptography takes memory
 
             tokens = Tokens(settings.jwt, self.in_thread)
+            self.issuer = tokens.issuer
         self.authenticator = Authenticator([environment, records.keys], records.pepper, self.in_thread, tokens)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
@@ -49,7 +54,7 @@ class Auth:
     async def run(self) -> None:
         """Open the database, and write usage every second, until cancelled."""
         with suppress(KeysUnavailable):  # the database said so in the log, and is asked again
-            await self.in_thread(self._database.open)
+            await self.in_thread(self.database.open)
         await self.usage.keep_writing(self.in_thread)
 
     async def close(self) -> None:
@@ -57,4 +62,4 @@ class Auth:
         with suppress(KeysUnavailable):
             await self.in_thread(self.usage.write)
         self._threads.shutdown()
-        self._database.close()
+        self.database.close()

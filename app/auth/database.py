@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
@@ -20,6 +20,7 @@ from app.auth import tables
 from app.auth.keys import Pepper
 from app.auth.migrations import is_current, upgrade
 from app.errors import KeysMisconfigured, KeysUnavailable
+from retrieval.fault import Fault
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,21 @@ class Database:
         self._ready = False
         self._lost: str | None = None  # why, while it is
         self._retry_at = 0.0
+        self._inode: int | None = None  # of the file that was opened
+        self.last_fault: Fault | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether it did not answer when it was last asked."""
+        return self._lost is not None
+
+    def check(self) -> None:
+        """Ask whether it answers, and whether its file is where it was: who has that open would not notice. Blocks."""
+        with suppress(KeysUnavailable):
+            if self._ready and self._file and _inode(self._file) != self._inode:
+                raise self._lose(KeysUnavailable(f"the file {self._file.name} is gone, or is another one"))
+            with self.reading() as connection:
+                connection.execute(select(1))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -112,7 +128,11 @@ class Database:
 
     def _prepare(self) -> None:
         if self._file:
-            _make(self._file)
+            if self._inode is None:
+                _make(self._file)
+            elif not self._file.exists():  # an empty one in its place would know no key
+                raise KeysUnavailable(f"the file {self._file.name} is gone; put it back, or start anew without keys")
+            self._inode = _inode(self._file)
         with self._begin("read") as connection:
             if is_current(connection) and self._knows_pepper(connection):
                 return  # without waiting for whoever writes
@@ -149,6 +169,7 @@ class Database:
         lost = error if isinstance(error, KeysUnavailable) else KeysUnavailable(f"the database failed: {_text(error)}")
         if self._lost is None:
             log.warning("%s; trying again every %g s", lost.reason, self._retry_s)
+        self.last_fault = Fault.now(lost.reason)
         self._lost, self._retry_at = lost.reason, time.monotonic() + self._retry_s
         self._ready = False  # whatever comes back may be another one
         self._engine.dispose()
@@ -165,6 +186,13 @@ def _is_busy(error: Exception) -> bool:
     cause = getattr(error, "orig", None)
     code, state = getattr(cause, "sqlite_errorcode", 0), getattr(cause, "sqlstate", "")
     return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or state in _CONFLICTS
+
+
+def _inode(file: Path) -> int | None:
+    try:
+        return file.stat().st_ino
+    except OSError:
+        return None
 
 
 def _make(file: Path) -> None:

@@ -16,6 +16,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from app.errors import KeysUnavailable
+from retrieval.fault import Fault
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,19 @@ class Jwks:
         self._max_age_s, self._again_s = max_age_s, again_s
         self._keys: list[PyJWK] = []
         self._failure: str | None = "they were not read yet"
+        self.last_fault: Fault | None = None
         self._read_at = self._tried_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether they could not be read when that was last tried."""
+        return self._failure is not None and self.last_fault is not None
+
+    def check(self) -> None:
+        """Begin to read them if they are old, or could not be read, without waiting for it. On the event loop."""
+        if self._failure is not None or time.monotonic() - self._read_at > self._max_age_s:
+            self._begin()
 
     async def matching(self, algorithm: str, named: str | None) -> Sequence[PyJWK]:
         """The keys that a token may be signed with; KeysUnavailable if none was ever read."""
@@ -103,6 +115,7 @@ class Jwks:
             if self._failure is None or not self._keys:
                 log.warning("the keys of the tokens' issuer cannot be read: %s", error)
             self._failure = str(error)
+            self.last_fault = Fault.now(f"the keys of the tokens' issuer cannot be read: {error}")
         finally:
             self._reading = None
 

@@ -45,6 +45,8 @@ class TokenSettings(_Group):
             raise ValueError("set either jwks_file or jwks_url, not both")
         if self.jwks_url:
             url = urlsplit(self.jwks_url)
+            if "@" in url.netloc:
+                raise ValueError("jwks_url must hold no user and password: they would not be sent")
             if url.scheme != "https" and not (
                 url.scheme == "http" and url.hostname in {"127.0.0.1", "::1", "localhost"}
             ):

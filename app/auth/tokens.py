@@ -39,11 +39,11 @@ class Tokens:
     def __init__(self, settings: TokenSettings, in_thread: InThread) -> None:
         """in_thread: where the issuer's keys are read."""
         self._settings = settings
-        self._jwks: Jwks | None = None
+        self.issuer: Jwks | None = None
         if settings.jwks_file:
-            self._jwks = Jwks(from_file(settings.jwks_file), in_thread, settings.refresh_s)
+            self.issuer = Jwks(from_file(settings.jwks_file), in_thread, settings.refresh_s)
         elif settings.jwks_url:
-            self._jwks = Jwks(from_url(settings.jwks_url), in_thread, settings.refresh_s)
+            self.issuer = Jwks(from_url(settings.jwks_url), in_thread, settings.refresh_s)
 
     async def check(self, token: str) -> Grant | Refusal:
         """What a token gives; KeysUnavailable while the issuer's keys cannot be had."""
@@ -68,7 +68,7 @@ class Tokens:
             return ()
         if algorithm == "HS256":
             return (self._settings.secret.get_secret_value(),) if self._settings.secret else ()
-        return await self._jwks.matching(algorithm, named) if self._jwks else ()
+        return await self.issuer.matching(algorithm, named) if self.issuer else ()
 
     def _claims(self, token: str, algorithm: str, keys: Sequence[PyJWK | str]) -> Mapping[str, Any]:
         """The claims of a token that one of these keys signed."""

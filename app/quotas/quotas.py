@@ -80,7 +80,7 @@ class Quotas:
         self._unlimited = {name for name, tier in self._tiers.items() if tier == _Tier()}
         self._prices = settings.prices
         self._local = LocalCounters()
-        self._shared = SharedCounters(redis_url) if redis_url else None
+        self.shared = SharedCounters(redis_url) if redis_url else None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="quotas")
         self._spent = MonotonicStorage()  # of whom requests are used up, so that more of them cost nothing
         self._tally = _Tally()
@@ -131,7 +131,7 @@ class Quotas:
 
     def counts(self) -> QuotaCounts:
         """The counts so far."""
-        shared = self._shared
+        shared = self.shared
         return QuotaCounts(
             dict(self._tally.refused),
             self._tally.alone,
@@ -141,21 +141,21 @@ class Quotas:
 
     def close(self) -> None:
         """Let go of Redis."""
-        if self._shared:
-            self._shared.close()
+        if self.shared:
+            self.shared.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _take(self, who: str, charges: Sequence[Charge]) -> Verdict:
-        if self._shared is None:
+        if self.shared is None:
             return self._local.take(who, charges)
-        if self._shared.available:
-            asked = asyncio.get_running_loop().run_in_executor(self._threads, self._shared.take, who, charges)
+        if self.shared.available:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, self.shared.take, who, charges)
             await asyncio.wait([asked], timeout=_PATIENCE_S)  # a timeout that loses no answer that is there
             try:
                 if asked.done():
                     return asked.result()
                 asked.cancel()
-                self._shared.fail(TimeoutError(f"no answer within {_PATIENCE_S} s"))
+                self.shared.fail(TimeoutError(f"no answer within {_PATIENCE_S} s"))
             except Lost:
                 pass
         self._tally.alone += 1

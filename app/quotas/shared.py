@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 from limits import RateLimitItemPerSecond
@@ -12,6 +13,7 @@ from limits.storage import RedisStorage
 from slowapi import Limiter
 
 from app.quotas.windows import Charge, Standing, Verdict, key_func
+from retrieval.fault import Fault
 from retrieval.redis_client import FAILURES, connect, told
 
 log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class SharedCounters:
         self._retry_s = retry_s
         self._lock = threading.Lock()  # guards what follows
         self._available, self._errors = True, 0
+        self.last_fault: Fault | None = None
         self._closing = threading.Event()
 
     @property
@@ -87,6 +90,11 @@ class SharedCounters:
     def errors(self) -> int:
         """Exchanges that failed."""
         return self._errors
+
+    def check(self) -> None:
+        """Ask the server whether it answers, and counts, unless it is known that it does not; blocks."""
+        with suppress(Lost):
+            self.take("", _PROBE)
 
     def take(self, who: str, charges: Sequence[Charge]) -> Verdict:
         """Take every charge, or none; Lost during an outage."""
@@ -105,9 +113,9 @@ class SharedCounters:
             begins, self._available = self._available, False
         # Idle connections most likely lead to the same dead server.
         self._client.connection_pool.disconnect(inuse_connections=False)
+        self.last_fault = Fault.now("Redis at {} fails ({})".format(*told(self._client, error)))
         if begins and not self._closing.is_set():
-            where, what = told(self._client, error)
-            log.warning("Redis at %s fails (%s); each process counts quotas alone until it answers", where, what)
+            log.warning("%s; each process counts quotas alone until it answers", self.last_fault.text)
             threading.Thread(target=self._watch, name="quotas", daemon=True).start()
 
     def close(self) -> None:

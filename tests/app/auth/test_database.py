@@ -96,6 +96,40 @@ def test_a_server_that_is_lost_is_found_again(caplog):
     assert PASSWORD not in caplog.text + repr(vars(database)) + lost.value.reason
 
 
+def test_whoever_asks_whether_a_server_answers_knows_before_anybody_needs_it():
+    with PostgresServer() as server:
+        database = Database(url_of(server.database(), None), PEPPER, retry_s=0)
+        database.check()
+        assert (database.lost, database.last_fault) == (False, None)
+        server.kill()
+        database.check()
+        assert database.lost
+        fault = database.last_fault
+        assert "refused" in fault.text
+        assert PASSWORD not in fault.text
+        server.start()
+        database.check()
+        assert (database.lost, database.last_fault) == (False, fault)
+        database.close()
+
+
+def test_a_file_that_is_taken_away_is_missed_and_no_empty_one_takes_its_place(tmp_path):
+    database = Database(url_of(None, tmp_path / "data"), PEPPER, retry_s=0)
+    keys = SqlKeys(database, PEPPER)
+    plain = keys.create("", "user", "public")[1]
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    for _ in range(2):
+        database.check()
+        assert database.lost
+        assert "auth.sqlite3 is gone" in database.last_fault.text
+    assert not (tmp_path / "data").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "data")
+    database.check()
+    assert not database.lost
+    assert isinstance(keys.find(plain, PEPPER.hash(plain)), Grant)
+    database.close()
+
+
 def test_while_it_is_lost_nobody_waits_for_it(tmp_path):
     (tmp_path / "file").touch()
     database = Database(url_of(None, tmp_path / "file"), PEPPER, retry_s=3600)

@@ -92,6 +92,22 @@ def test_an_issuer_that_never_answered_is_asked_again(served):
     asyncio.run(run())
 
 
+def test_whoever_asks_whether_an_issuer_answers_is_told_without_waiting(served):
+    async def run():
+        keys = opened(served, max_age_s=0)
+        assert (keys.lost, keys.last_fault) == (False, None)
+        served.status = 503
+        for lost, status in ((True, 200), (False, 200)):
+            keys.check()
+            assert keys._reading
+            await keys._reading
+            assert keys.lost == lost
+            served.status = status
+        assert "503" in keys.last_fault.text
+
+    asyncio.run(run())
+
+
 def test_only_public_keys_that_sign_are_taken():
     private = public(RSA, "private", d="AQAB", p="AQAB")
     found = parse(

@@ -20,6 +20,7 @@ HIDDEN = "a-hidden-text-of-thirty-two-characters"
         ("JWT__SECRET", f"-----BEGIN PUBLIC KEY----- {HIDDEN}", "HS256 must not"),
         ("JWT__JWKS_URL", "http://issuer.example/hidden", "https://"),
         ("JWT__JWKS_URL", "file:///hidden", "https://"),
+        ("JWT__JWKS_URL", "https://user:hidden@issuer.example/", "no user and password"),
         ("JWT__ALGORITHMS", '["none"]', "RS256"),
         ("JWT__ALGORITHMS", "[]", "at least 1"),
         ("JWT__TIER", "gold", "standard"),

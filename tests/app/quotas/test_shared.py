@@ -120,6 +120,20 @@ def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):
         assert "secret" not in caplog.text
 
 
+def test_whoever_asks_whether_the_server_answers_knows_before_anybody_needs_it():
+    with RedisServer() as server, ExitStack() as stack:
+        counters = opened(stack, server.url)
+        counters.check()
+        assert (counters.available, counters.last_fault) == (True, None)
+        server.kill()
+        counters.check()
+        assert not counters.available
+        assert f"Redis at 127.0.0.1:{server.port} fails" in counters.last_fault.text
+        server.start()
+        eventually(lambda: counters.available)
+        assert counters.last_fault
+
+
 def test_scripts_that_the_server_forgot_are_told_again(server, replicas):
     assert replicas[0].take("a", charges(2)).taken
     server.client().script_flush()
