@@ -66,7 +66,7 @@ class _Conversation:
         self._service: Service = websocket.app.state.service
         self._watchers: Sequence[Watcher] = websocket.app.state.watchers
         self._flying: dict[Id, Deadline] = {}  # by the client's ids
-        self._running = 0  # those, and those that were cancelled and have not stopped yet
+        self._stopping = 0  # those that were cancelled and have not stopped yet
         self._writing = asyncio.Lock()
 
     async def hold(self) -> None:
@@ -139,23 +139,24 @@ class _Conversation:
         return cost_of(asked, models, self._service.settings.candidates)
 
     def _check_room(self) -> None:
-        if self._running >= self._service.settings.limits.socket_requests:
-            raise Overloaded(f"{self._running} requests are in flight on this connection; wait for one, or cancel one")
+        running = len(self._flying) + self._stopping
+        if running >= self._service.settings.limits.socket_requests:
+            raise Overloaded(f"{running} requests are in flight on this connection; wait for one, or cancel one")
 
     def _begin(self, named: Id, asked: RerankRequest, seen: Observed, requests: asyncio.TaskGroup) -> None:
-        self._running += 1
         self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings)
         requests.create_task(self._answer(named, asked, seen, self._flying[named]))
 
     async def _answer(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> None:
         """Do one request, and show it."""
         try:
-            await self._tell(named, asked, seen, deadline)
+            told = await self._tell(named, asked, seen, deadline)
+            self._stopping -= not told
         finally:
             seen.end(self._watchers)
 
-    async def _tell(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> None:
-        """Have one request done, and pass on what is told of it."""
+    async def _tell(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> bool:
+        """Have one request done, and pass on what is told of it; whether that came to its end, or it was cancelled."""
         engine = self._websocket.app.state.engine
         work = queued(seen, work_of(asked, deadline, self._service, partial(_frame, named), seen))
         async with follow(
@@ -169,15 +170,18 @@ class _Conversation:
                     if deadline.cancelled:
                         break
                     if reports.over:
-                        del self._flying[named]  # whoever reads the last frame may use the id again
+                        del self._flying[named]  # whoever reads the last frame may use the id and the room again
                         seen.status = seen.status if seen.problem else HTTPStatus.OK
+                        await self._send(frame)
+                        return True
                     await self._send(frame)
-        self._running -= 1
+        return False
 
     async def _cancel(self, named: Id) -> None:
         """Call a request off. Also said of one that just ended: nothing more comes under this id."""
         if deadline := self._flying.pop(named, None):
             deadline.cancel()
+            self._stopping += 1
         await self._say(named, "cancelled", {})
 
     async def _say(self, to: Id | None, kind: str, fields: Mapping[str, Any]) -> None:
