@@ -1,0 +1,148 @@
+"""The service under load: started with keys of every tier, warmed, and its memory watched."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import orjson
+import psutil
+
+from app.auth.records import open_records
+from app.auth.settings import AuthSettings
+from app.identity import Tier
+from benchmarks.server import free_port, running
+from loadtests.pool import TOP_N, Traffic
+
+KEYS: Mapping[Tier, int] = {"public": 600, "standard": 360, "premium": 240, "unlimited": 1}  # more than users at once
+_ENOUGH = 10**9  # similarities an hour: the real budgets are for days of use, not for a load without a pause
+_BATCH = 50  # passages of one request of the warm-up
+_READY_WITHIN_S = 180.0
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go."""
+
+    url: str
+    key: str | None  # for the warm-up
+    keys: Path | None  # every tier's, as a JSON file
+    pids: Sequence[int]  # the servers' processes; none of a service elsewhere
+
+
+def environment(data: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Environment of a server that asks for keys and has the usual limits, but for similarities an hour."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
+    kept |= {name: os.environ[name] for name in ("QRERANK_MODEL_DIR", "QRERANK_MODEL") if name in os.environ}
+    tiers = {
+        f"QRERANK_QUOTAS__{tier}__SIMILARITIES_PER_HOUR": str(_ENOUGH) for tier in ("PUBLIC", "STANDARD", "PREMIUM")
+    }
+    usual = {"QRERANK_DATA_DIR": str(data), "QRERANK_AUTH__ENABLED": "true", "QRERANK_ENGINE__DRAIN_SECONDS": "0"}
+    return kept | usual | tiers | dict(settings or {})
+
+
+@contextmanager
+def started(workers: int = 1, instances: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[list[Target]]:
+    """So many servers with so many worker processes each, ready, with the same keys; all end in the end."""
+    with ExitStack() as stack:
+        data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loadtests-")))
+        keys = create_keys(data)
+        path = data / "load-keys.json"
+        path.write_bytes(orjson.dumps(keys))
+        targets = []
+        for _ in range(instances):
+            port = free_port()
+            command = [str(Path(sys.executable).parent / "qrerank"), "serve", "--port", str(port)]
+            server = stack.enter_context(
+                running([*command, "--workers", str(workers)], port, "/health/ready", environment(data, settings))
+            )
+            targets.append(Target(f"http://127.0.0.1:{port}", keys["unlimited"][0], path, [server.pid]))
+        yield targets
+
+
+def create_keys(folder: Path) -> dict[str, list[str]]:
+    """New keys of every tier in the data folder's database."""
+    records = open_records(AuthSettings(enabled=True), folder)
+    keys: dict[str, list[str]] = {
+        tier: [records.keys.create(f"load {number}", "user", tier, None)[1] for number in range(count)]
+        for tier, count in KEYS.items()
+    }
+    records.database.close()
+    return keys
+
+
+def wait_until_ready(url: str) -> None:
+    """Wait for a service that somebody else started; RuntimeError if it does not get ready."""
+    end = time.monotonic() + _READY_WITHIN_S
+    while True:
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        if time.monotonic() > end:
+            raise RuntimeError(f"{url} did not get ready within {_READY_WITHIN_S:.0f} s; is the address right?")
+        time.sleep(0.5)
+
+
+def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object]) -> None:
+    """Have the service read every passage of the pool, then answer some of each kind of request; one at a time.
+
+    step: gets how much is done, and of how much. RuntimeError for a request that is not answered.
+    """
+    texts = traffic.passages
+    batches = [texts[at : at + _BATCH] for at in range(0, len(texts), _BATCH)]
+    headers = {"authorization": f"Bearer {target.key}"} if target.key else {}
+    bodies = [
+        orjson.dumps({"query": traffic.queries[0], "documents": batch, "top_n": TOP_N, "deadline_ms": 0})
+        for batch in batches
+    ]
+    asked = [("/rerank", body) for body in bodies]
+    asked += [("/rerank", body) for body in traffic.bodies["large"][::4]]
+    asked += [("/v1/similarity", body) for body in traffic.bodies["similarity"][::16]]
+    with httpx.Client(base_url=target.url, headers=headers, timeout=60) as client:
+        for done, (path, body) in enumerate(asked, 1):
+            response = client.post(path, content=body, headers={"content-type": "application/json"})
+            if response.status_code != 200:
+                raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")
+            step(done, len(asked))
+
+
+class MemoryWatch:
+    """Reads every second what memory some processes and their children hold."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        """Begin; with no processes nothing is read."""
+        self.readings: list[tuple[float, float]] = []  # seconds since the epoch, MB
+        self._processes = [psutil.Process(pid) for pid in pids]
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        if pids:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._over.set()
+        if self._processes:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.is_set():
+            try:
+                self.readings.append((time.time(), sum(map(_megabytes, self._processes))))
+            except psutil.NoSuchProcess:  # the server died: the requests tell of it
+                return
+            self._over.wait(1.0)
+
+
+def _megabytes(process: psutil.Process) -> float:
+    """Resident memory of a process and its descendants, MB (10⁶ bytes); pages that they share count for each."""
+    return sum(float(each.memory_info().rss) for each in (process, *process.children(recursive=True))) / 1e6

@@ -1,0 +1,76 @@
+"""How many users there are, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+NORMAL_USERS = 50
+
+STEP_S, SETTLING_S = 15.0, 5.0  # of each step of the stress shape; its first seconds do not count
+STEP_USERS = 25
+MOST_USERS = 1000
+AFTER_S = 30.0  # at normal load, once the service broke
+
+
+class Stage(NamedTuple):
+    """So many users for so long."""
+
+    seconds: float
+    users: int
+
+
+PLANS: Mapping[str, Sequence[Stage]] = {
+    "normal": [Stage(120, NORMAL_USERS)],
+    "peak": [Stage(30, NORMAL_USERS), Stage(90, 2 * NORMAL_USERS), Stage(30, NORMAL_USERS)],
+    "spike": [Stage(30, NORMAL_USERS), Stage(15, 8 * NORMAL_USERS), Stage(45, NORMAL_USERS)],
+    "soak": [Stage(1200, NORMAL_USERS)],
+}
+STRESS = "stress"
+SHAPES = (*PLANS, STRESS)
+
+
+def length_s(plan: Sequence[Stage]) -> float:
+    """How long a plan takes."""
+    return sum(stage.seconds for stage in plan)
+
+
+def stretched(plan: Sequence[Stage], seconds: float | None = None, users: int | None = None) -> list[Stage]:
+    """The plan over another time, and with so many users in place of the normal number."""
+    time = seconds / length_s(plan) if seconds else 1.0
+    more = users / NORMAL_USERS if users else 1.0
+    return [Stage(stage.seconds * time, max(1, round(stage.users * more))) for stage in plan]
+
+
+def users_at(plan: Sequence[Stage], seconds: float) -> int | None:
+    """The users at a time; None after the end."""
+    for stage in plan:
+        if seconds < stage.seconds:
+            return stage.users
+        seconds -= stage.seconds
+    return None
+
+
+class Climb:
+    """More and more users until it is too much, then back to the normal number for a while."""
+
+    def __init__(self, users: int = NORMAL_USERS, step: int = STEP_USERS) -> None:
+        """Begin with so many users; so many more come with each step."""
+        self._normal = self.users = users
+        self._step = step
+        self.since = 0.0  # seconds, when the present number of users was asked for
+        self.broken = False
+
+    def next(self, now: float, too_much: bool) -> int | None:
+        """The users from now on; None once it is over.
+
+        now: seconds since the start. too_much: whether what was sent since `since` + `SETTLING_S` was.
+        """
+        if self.broken:
+            return self.users if now - self.since < AFTER_S else None
+        if now - self.since < STEP_S:
+            return self.users
+        self.broken = too_much or self.users + self._step > MOST_USERS
+        self.users = self._normal if self.broken else self.users + self._step
+        self.since = now
+        return self.users
