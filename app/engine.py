@@ -7,13 +7,13 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from app.admission import Admission, Place, size_of
 from app.errors import NotReady
 from app.models import Models
-from app.reranker import Reranker
+from app.order_check import check_order
 from retrieval.deadline import Deadline
 from retrieval.redis_states import ReplicaCounts
 from retrieval.shared_encoder import EncoderCounts
@@ -25,8 +25,6 @@ log = logging.getLogger(__name__)
 
 _INLINE_CHARACTERS = 2**16  # to look up more would hold up the event loop
 
-_PROBE = ("which bird sings at night", ["the nightingale sings after dusk", "stock prices fell sharply"])
-
 
 @dataclass(frozen=True)
 class State:
@@ -34,6 +32,7 @@ class State:
 
     phase: Literal["loading", "ready", "draining", "failed", "closed"]
     reason: str
+    since: float = field(default_factory=time.time)  # seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,8 @@ class Engine:
     def _load_and_probe(self) -> Models:
         models = self._load()
         for reranker in models.served.values():
-            _probe(reranker)
+            reranker.warm_up()
+            check_order(reranker, 0)
         return models
 
     async def run(
@@ -153,11 +153,3 @@ def _size(source: StateSource, texts: Sequence[str]) -> int:
 
 def _wanted_s(models: Models) -> float:
     return sum(reranker.source.shared_encoder.wanted_s for reranker in models.served.values())
-
-
-def _probe(reranker: Reranker) -> None:
-    """Warm a model up; NotReady if it puts nonsense first."""
-    query, documents = _PROBE
-    reranker.warm_up()
-    if reranker.rerank(query, documents).order[0] != 0:
-        raise NotReady("the model put a probe's answer below a text about something else; its files may be damaged")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Histogram
 
-from app.targets import EVERY_S, WINDOW_S, Target, Window, all_met, latency, quantile, read
+from app.metrics import Metrics
+from app.targets import EVERY_S, RERANK_MS, SIMILARITY_MS, WINDOW_S, Target, Window, all_met, latency, quantile, read
 
 BOUNDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 SECONDS = st.lists(st.floats(0.0001, 8), min_size=1, max_size=200)
@@ -56,11 +56,7 @@ def test_what_was_not_measured_is_neither_met_nor_missed():
 
 
 def test_of_the_requests_those_count_that_the_promise_is_about():
-    registry = CollectorRegistry()
-    labels = ["route", "method", "documents", "outcome"]
-    requests = Histogram("qrerank_request_seconds", "", labels, buckets=BOUNDS, registry=registry)
-    lag = Histogram("qrerank_event_loop_lag_seconds", "", buckets=(0.01, 1), registry=registry)
-    Histogram("qrerank_stage_seconds", "", registry=registry).observe(1)
+    metrics = Metrics()
     for route, method, documents, outcome in [
         ("/rerank", "hybrid", "51-100", "ok"),
         ("/v2/rerank", "quantum", "1-20", "ok"),
@@ -72,11 +68,16 @@ def test_of_the_requests_those_count_that_the_promise_is_about():
         ("/batch-similarity", "hybrid", "1-20", "ok"),
         ("/health", "none", "none", "ok"),
     ]:
-        requests.labels(route, method, documents, outcome).observe(0.15)
-    lag.observe(0.5)
-    found = read(registry.collect())
+        metrics.request_seconds.labels(route=route, method=method, documents=documents, outcome=outcome).observe(0.15)
+    metrics.event_loop_lag_seconds.observe(0.5)
+    metrics.stage_seconds.labels("encode").observe(1)
+    found = read(metrics.histograms())
     assert {name: of[math.inf] for name, of in found.items()} == {"rerank": 2, "similarity": 1, "lag": 1}
-    assert (found["rerank"][0.1], found["rerank"][0.2], found["lag"][0.01]) == (0, 2, 0)
+    assert (found["rerank"][0.1], found["rerank"][0.2], found["lag"][0.25]) == (0, 2, 0)
+    assert (latency(found["rerank"], RERANK_MS).meets, latency(found["similarity"], SIMILARITY_MS).meets) == (
+        True,
+        False,
+    )
 
 
 class Service:
