@@ -36,6 +36,7 @@ class Place:
     deadline: Deadline
     needs: float  # seconds of the whole machine, estimated
     since: float
+    running: bool = False  # whether it has a thread
     spent: float | None = None  # processor seconds of its thread; None until it is done
 
 
@@ -48,11 +49,15 @@ class Admission:
         self._places: set[Place] = set()
         self._seconds = self._size = 0.0  # of the last requests, weighted by how late they were
         self._wanted = 0.0
-        self.refused = 0
 
     def __len__(self) -> int:
         """How many there are."""
         return len(self._places)
+
+    @property
+    def running(self) -> int:
+        """How many of them have a thread. May be asked in any."""
+        return sum(place.running for place in list(self._places))
 
     def enter(self, size: int, deadline: Deadline) -> Place:
         """Let a request in; Overloaded if it had better come again."""
@@ -68,11 +73,12 @@ class Admission:
         return place
 
     def check(self, place: Place) -> None:
-        """Overloaded if a request waited so long for its thread that its answer would be late, or with little read."""
+        """A request has its thread; Overloaded if after so long that its answer would be late, or with little read."""
         now = time.monotonic()
         had = place.deadline.at - place.since
         if now - place.since > _PATIENCE_S and place.deadline.at - now < self._least * min(place.needs, had):
             raise self._overloaded()
+        place.running = True
 
     def leave(self, place: Place, wanted: float) -> None:
         """Let a request go, and learn what it cost.
@@ -86,7 +92,6 @@ class Admission:
             self._wanted = wanted
 
     def _overloaded(self) -> Overloaded:
-        self.refused += 1
         seconds = max(1, min(_LATEST_S, math.ceil(sum(place.needs for place in list(self._places)))))
         return Overloaded(
             f"{len(self._places)} requests are being served or wait, and this one would be answered too late or with "

@@ -40,7 +40,7 @@ class EngineCounts:
     """What the engine did since it started."""
 
     admitted: int  # requests in work or waiting now
-    refused: int  # requests for which there was no room
+    running: int  # of them, those in work
     encoders: Mapping[str, EncoderCounts]  # by model
     cache: CacheCounts  # which all models share
     replicas: Mapping[str, ReplicaCounts]  # by model; empty without Redis
@@ -121,7 +121,7 @@ class Engine:
         sources = {name: reranker.source for name, reranker in self.models.served.items()}
         return EngineCounts(
             len(self._admission),
-            self._admission.refused,
+            self._admission.running,
             {name: source.shared_encoder.counts() for name, source in sources.items()},
             self.models.default.source.cache.counts(),
             {name: source.replicas.counts() for name, source in sources.items() if source.replicas},

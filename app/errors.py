@@ -198,3 +198,6 @@ def unforeseen(error: Exception, request_id: str) -> Problem:
 
 def _kebab(name: str) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+
+KINDS = frozenset(_kebab(kind.__name__) for kind in STATUS)  # of problems that are foreseen

@@ -18,12 +18,14 @@ from starlette.middleware.cors import CORSMiddleware
 from app.allocator import keep_memory
 from app.answer import Service
 from app.auth.usage import Usage
+from app.collected import Collected, Sources
 from app.draining import drained
 from app.engine import Engine
 from app.errors import STATUS
 from app.headers import HeadersMiddleware
 from app.loading import open_models
 from app.loop_lag import watch_loop
+from app.measured import count_requests
 from app.metrics import Metrics
 from app.open_collections import OpenCollections
 from app.openapi import describe
@@ -80,8 +82,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
     app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
-    app.state.metrics = Metrics(app.state.engine.counts, app.state.quotas.counts)
-    app.state.watchers = [count_usage(app.state.usage)]
+    app.state.metrics = Metrics()
+    app.state.collected = Collected(app.state.metrics, _sources(app), settings.model)
+    app.state.watchers = [count_usage(app.state.usage), count_requests(app.state.metrics)]
     app.include_router(router)
     app.include_router(pages)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
@@ -119,7 +122,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     # The model loads while the service already answers its liveness probe.
     tasks = [
         asyncio.create_task(app.state.engine.start()),
-        asyncio.create_task(watch_loop(app.state.metrics.loop_lag.observe)),
+        asyncio.create_task(watch_loop(app.state.metrics.event_loop_lag_seconds.observe)),
+        asyncio.create_task(app.state.collected.keep()),
     ]
     auth: Auth | None = app.state.auth
     if auth:
@@ -133,10 +137,23 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    app.state.collected.publish()  # for the last time, so that other workers may tell of it
     app.state.quotas.close()
     app.state.engine.close()
     if auth:
         await auth.close()
+
+
+def _sources(app: FastAPI) -> Sources:
+    state = app.state
+    auth: Auth | None = state.auth
+
+    def lost() -> dict[str, bool]:
+        if auth is None:
+            return {}
+        return {"keys": auth.database.lost} | ({"issuer": auth.issuer.lost} if auth.issuer else {})
+
+    return Sources(state.engine, state.quotas.counts, state.service.collections.counts, lost)
 
 
 def _open_auth(settings: Settings) -> Auth | None:

@@ -1,108 +1,93 @@
-"""What was done so far, in Prometheus' terms. Counts are read where they are kept, at the time of asking."""
+"""What was done so far, in Prometheus' terms: by this process alone, or by all workers of one service together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Iterable
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics import MetricWrapperBase
 
-if TYPE_CHECKING:
-    from app.engine import EngineCounts
-    from app.quotas.quotas import QuotaCounts
+from app.catalogue import FAMILIES, Family
+from app.worker_files import WorkerFiles
 
-Family = type[GaugeMetricFamily] | type[CounterMetricFamily]
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # of the workers' values; prometheus_client looks for it when it is imported
 
-_ENCODER = (  # what, name, text, and where `EncoderCounts` has it
-    (CounterMetricFamily, "encoded_texts", "Texts encoded.", "texts"),
-    (CounterMetricFamily, "encoded_tokens", "Tokens encoded.", "tokens"),
-    (CounterMetricFamily, "encoder_passes", "Forward passes of the model.", "passes"),
-    (GaugeMetricFamily, "encoder_pending_texts", "Texts that wait for the encoder or are in it.", "pending"),
-    (GaugeMetricFamily, "encoder_token_seconds", "Learned cost of one token.", "seconds_per_token"),
-)
-_REPLICAS = (  # the same of `ReplicaCounts`
-    (CounterMetricFamily, "replica_cache_hits", "Texts whose states Redis had.", "hits"),
-    (CounterMetricFamily, "replica_cache_misses", "Texts whose states Redis had not.", "misses"),
-    (CounterMetricFamily, "replica_cache_errors", "Failures of Redis; each costs speed only.", "errors"),
-    (CounterMetricFamily, "replica_cache_dropped", "Texts that were to be written and were not.", "dropped"),
-    (GaugeMetricFamily, "replica_cache_available", "1 while Redis answers.", "available"),
-)
-_LAG_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
+disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asked for and several workers do not have
 
 
 class Metrics:
-    """The metrics of one application."""
+    """The metrics of one application, each an attribute. Safe to use from several threads."""
 
-    def __init__(
-        self, counts: Callable[[], EngineCounts | None], quotas: Callable[[], QuotaCounts] | None = None
-    ) -> None:
-        """counts: what the engine did so far, None until it can tell. quotas: what was counted there."""
-        self._registry = CollectorRegistry()
-        self._registry.register(_EngineCollector(counts))
-        if quotas:
-            self._registry.register(_QuotaCollector(quotas))
-        self.loop_lag = Histogram(
-            "qrerank_event_loop_lag_seconds",
-            "How late the event loop turned to a task that was due.",
-            buckets=_LAG_BUCKETS_S,
-            registry=self._registry,
-        )
+    requests_total: Counter
+    request_seconds: Histogram
+    stage_seconds: Histogram
+    request_documents: Histogram
+    request_tokens: Histogram
+    documents_total: Counter
+    requests_cut_total: Counter
+    rejections_total: Counter
+    encoder_passes_total: Counter
+    encoded_texts_total: Counter
+    encoded_tokens_total: Counter
+    encoder_pending_texts: Gauge
+    encoder_token_seconds: Gauge
+    requests_running: Gauge
+    requests_waiting: Gauge
+    cache_hits_total: Counter
+    cache_misses_total: Counter
+    cache_evictions_total: Counter
+    cache_entries: Gauge
+    cache_bytes: Gauge
+    replica_cache_hits_total: Counter
+    replica_cache_misses_total: Counter
+    replica_cache_errors_total: Counter
+    replica_cache_dropped_total: Counter
+    quota_refusals_total: Counter
+    quota_alone_total: Counter
+    quota_redis_errors_total: Counter
+    breaker_open: Gauge
+    index_passages: Gauge
+    index_bytes: Gauge
+    index_certified: Gauge
+    process_memory_bytes: Gauge
+    workers: Gauge
+    ready: Gauge
+    event_loop_lag_seconds: Histogram
+    build_info: Gauge
 
-    def render(self) -> bytes:
-        """All metrics in the text format."""
-        return generate_latest(self._registry)
+    def __init__(self) -> None:
+        """All at zero, in this process."""
+        self._own = CollectorRegistry()
+        self._made = {family.short: _made(family, self._own) for family in FAMILIES}
+        for name, metric in self._made.items():
+            setattr(self, name, metric)
+        folder = os.environ.get(FOLDER)
+        self._all = WorkerFiles(Path(folder)) if folder else None
 
+    @staticmethod
+    def families() -> tuple[Family, ...]:
+        """Every metric there is."""
+        return FAMILIES
 
-class _EngineCollector(Collector):
-    def __init__(self, counts: Callable[[], EngineCounts | None]) -> None:
-        self._counts = counts
+    def render(self, accept: str = "") -> tuple[bytes, str]:
+        """All metrics of all workers in the text format that an Accept header asks for, and its media type."""
+        encode, media_type = choose_encoder(accept)
+        return encode(self._all or self._own), media_type
 
-    def collect(self) -> Iterator[Metric]:
-        counts = self._counts()
-        if counts is None:
-            return
-        cache = counts.cache
-        yield _gauge("requests_admitted", "Requests in work or waiting.", counts.admitted)
-        yield _counter("requests_refused", "Requests refused for want of room.", counts.refused)
-        yield _counter("cache_hits", "Texts whose states were remembered.", cache.hits)
-        yield _counter("cache_misses", "Texts whose states were not remembered.", cache.misses)
-        yield _counter("cache_evictions", "Texts forgotten to make room.", cache.evictions)
-        yield _gauge("cache_entries", "Texts remembered.", cache.entries)
-        yield _gauge("cache_bytes", "Memory of what is remembered.", cache.bytes)
-        yield from _by_model(counts.encoders, _ENCODER)
-        if counts.replicas:
-            yield from _by_model(counts.replicas, _REPLICAS)
-
-
-class _QuotaCollector(Collector):
-    def __init__(self, counts: Callable[[], QuotaCounts]) -> None:
-        self._counts = counts
-
-    def collect(self) -> Iterator[Metric]:
-        counts = self._counts()
-        refused = CounterMetricFamily("qrerank_quota_refusals", "Requests beyond a quota.", labels=["quota"])
-        for quota in ("requests", "similarities"):
-            refused.add_metric([quota], counts.refused.get(quota, 0))
-        yield refused
-        if counts.available is not None:
-            yield _counter("quota_alone", "Requests counted by this process alone: Redis was lost.", counts.alone)
-            yield _counter("quota_redis_errors", "Failures of Redis; quotas are then each process's.", counts.errors)
-            yield _gauge("quota_redis_available", "1 while Redis answers.", counts.available)
-
-
-def _by_model(counts: Mapping[str, object], families: Sequence[tuple[Family, str, str, str]]) -> Iterator[Metric]:
-    for family, name, text, attribute in families:
-        metric = family(f"qrerank_{name}", text, labels=["model"])
-        for model, of in counts.items():
-            metric.add_metric([model], float(getattr(of, attribute)))
-        yield metric
+    def histograms(self) -> Iterable[Metric]:
+        """The histograms of all workers, whose buckets are cumulative."""
+        if self._all:
+            return self._all.histograms()
+        return [found for made in self._made.values() if isinstance(made, Histogram) for found in made.collect()]
 
 
-def _gauge(name: str, text: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"qrerank_{name}", text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    return CounterMetricFamily(f"qrerank_{name}", text, value=value)
+def _made(family: Family, registry: CollectorRegistry) -> MetricWrapperBase:
+    if family.type == "counter":
+        return Counter(family.name, family.help, family.labels, registry=registry)
+    if family.type == "gauge":
+        return Gauge(family.name, family.help, family.labels, registry=registry, multiprocess_mode=family.over)
+    return Histogram(family.name, family.help, family.labels, registry=registry, buckets=family.buckets)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -28,7 +29,7 @@ class EncoderCounts:
 
     texts: int
     tokens: int
-    passes: int
+    passes: Mapping[int, int]  # by the number of texts in one, a power of two
     pending: int
     seconds_per_token: float
 
@@ -48,12 +49,14 @@ class SharedEncoder:
         self._workers = 0
         self._pool = ThreadPoolExecutor(encoder.streams, thread_name_prefix="encoder")
         self._cost = 0.0  # seconds per padded token of a pass, learned
-        self._texts = self._tokens = self._passes = 0
+        self._texts = self._tokens = 0
+        self._passes: Counter[int] = Counter()
         self.wanted_s = 0.0  # that what was asked for takes all streams together, whether it was encoded in time or not
 
     def counts(self) -> EncoderCounts:
         """What was done, and what waits."""
-        return EncoderCounts(self._texts, self._tokens, self._passes, len(self._tickets), self._cost)
+        with self._lock:
+            return EncoderCounts(self._texts, self._tokens, dict(self._passes), len(self._tickets), self._cost)
 
     def encode(
         self,
@@ -85,7 +88,8 @@ class SharedEncoder:
         sample = self.encoder.tokenize(["word " * self.encoder.max_tokens])[0]
         for _ in range(2):  # the second time is the one to learn from
             list(self._pool.map(self._run_shapes, [sample] * self.encoder.streams))
-        self._texts = self._tokens = self._passes = 0
+        self._texts = self._tokens = 0
+        self._passes.clear()
 
     def _run_shapes(self, sample: Tokens) -> None:
         for size, length in pass_shapes(self.encoder.max_tokens):
@@ -208,7 +212,8 @@ class SharedEncoder:
         seconds = (time.monotonic() - start) / padded
         with self._lock:
             self._cost = seconds if self._cost == 0 else self._cost + _LEARNING * (seconds - self._cost)
-            self._texts, self._passes = self._texts + len(batch), self._passes + 1
+            self._texts += len(batch)
+            self._passes[len(batch)] += 1
             self._tokens += int(encoded.lengths.sum())
         return encoded
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from app.errors import NotReady
 from app.routes.problems import PROBLEMS
@@ -29,5 +30,8 @@ async def ready(request: Request) -> dict[str, str]:
 
 @router.get("/metrics", response_class=PlainTextResponse, summary="What was done so far, for Prometheus")
 async def metrics(request: Request) -> Response:
-    """Counters and gauges in Prometheus' text format."""
-    return Response(request.app.state.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+    """In Prometheus' text format, or in OpenMetrics' where that is asked for."""
+    state = request.app.state
+    state.collected.publish()
+    body, media_type = await asyncio.to_thread(state.metrics.render, request.headers.get("accept", ""))
+    return Response(body, headers={"Content-Type": media_type})

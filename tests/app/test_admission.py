@@ -87,13 +87,14 @@ def test_the_refused_are_told_when_the_work_will_be_done():
     with pytest.raises(Overloaded, match=r"9 requests.*again in 5 s") as refused:
         admission.enter(1000, Deadline.after(1))
     assert refused.value.retry_after_s == 5
-    assert admission.refused == 1
 
 
 def test_who_waited_too_long_for_a_thread_is_refused():
     admission = learned()
     place = admission.enter(1000, Deadline.after(0.4))
+    assert (len(admission), admission.running) == (1, 0)
     admission.check(place)
+    assert (len(admission), admission.running) == (1, 1)
     place.since -= 0.35  # so much later
     place.deadline.at -= 0.35
     with pytest.raises(Overloaded):

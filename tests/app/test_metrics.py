@@ -1,54 +1,49 @@
-import re
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
 
+from app.catalogue import FAMILIES
 from app.metrics import Metrics
-from app.settings import Settings
-from tests.conftest import serving
-from tests.redis_server import RedisServer
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
 
-def value(text: str, name: str) -> float:
-    return float(re.search(rf'^qrerank_{name}(?:{{model="hash"}})? (\S+)$', text, re.MULTILINE)[1])
+def values(client) -> dict[str, float]:
+    """Every series' value, as a query names it."""
+    return {
+        sample.name.removeprefix("qrerank_")
+        + "".join(f" {name}={of}" for name, of in sample.labels.items()): sample.value
+        for family in parse(client.get("/metrics").text)
+        for sample in family.samples
+    }
 
 
-def test_hits_and_misses_are_counted(client):
-    for _ in range(3):
-        assert client.post("/rerank", json=BODY).status_code == 200
-    text = client.get("/metrics").text
-    # two texts of the probe's and its query, at the start; then two documents and a query
-    assert value(text, "cache_misses_total") == 6
-    assert value(text, "cache_hits_total") == 6
-    assert value(text, "cache_entries") == 6
-    assert value(text, "cache_bytes") > 6 * 64
-    assert value(text, "encoded_texts_total") == 6
-    assert value(text, "requests_admitted") == 0
-    assert "replica" not in text
+def test_every_metric_of_the_catalogue_is_an_attribute_and_is_rendered():
+    metrics = Metrics()
+    assert list(Metrics.__annotations__) == [family.short for family in FAMILIES]
+    text, media_type = metrics.render()
+    assert media_type.startswith("text/plain; version=0.0.4")
+    found = {family.name: family for family in parse(text.decode())}
+    for family in metrics.families():
+        rendered = found.pop(family.name.removesuffix("_total"))
+        assert (rendered.type, rendered.documentation) == (family.type, family.help)
+        assert getattr(metrics, family.short)._labelnames == family.labels
+    assert not found
 
 
-def test_the_loops_lag_is_a_histogram(client):
-    client.get("/health")
-    text = client.get("/metrics").text
-    assert 'qrerank_event_loop_lag_seconds_bucket{le="0.01"}' in text
-    assert value(text, "event_loop_lag_seconds_sum") >= 0
+def test_who_asks_for_openmetrics_gets_it(client):
+    client.post("/rerank", json=BODY)
+    asked = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+    answer = client.get("/metrics", headers={"Accept": asked})
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    names = {family.name for family in parse_openmetrics(answer.text)}
+    assert names == {family.name.removesuffix("_total") for family in FAMILIES}
+    assert client.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
-def test_before_the_engine_can_tell_there_is_the_loop_only():
-    assert b"qrerank_cache" not in Metrics(lambda: None).render()
-
-
-def test_replicas_share_over_http(tmp_path):
-    with RedisServer() as redis:
-        settings = Settings(model="hash", data_dir=tmp_path, cache={"redis_url": redis.url})
-        with serving(settings) as first:
-            answer = first.post("/rerank", json=BODY).json()
-        with serving(settings) as second:
-            assert second.post("/rerank", json=BODY).json()["results"] == answer["results"]
-            text = second.get("/metrics").text
-            assert value(text, "replica_cache_hits_total") == 6
-            assert value(text, "encoded_texts_total") == 0
-            redis.kill()
-            other = BODY | {"query": "another owl"}
-            assert second.post("/rerank", json=other).status_code == 200
-            assert value(second.get("/metrics").text, "replica_cache_available") == 0
-    assert redis.url not in repr(settings)
+def test_histograms_are_had_without_the_rest():
+    metrics = Metrics()
+    metrics.request_seconds.labels("/rerank", "hybrid", "21-50", "ok").observe(0.3)
+    (samples,) = [found.samples for found in metrics.histograms() if found.name == "qrerank_request_seconds"]
+    buckets = {sample.labels["le"]: sample.value for sample in samples if sample.name.endswith("_bucket")}
+    assert (buckets["0.2"], buckets["0.3"], buckets["+Inf"]) == (0, 1, 1)
+    assert len(list(metrics.histograms())) == sum(family.type == "histogram" for family in FAMILIES)

@@ -1,0 +1,58 @@
+"""The values that each worker of a service keeps in files, so that any of them can tell of all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from app.catalogue import FAMILIES
+
+
+class WorkerFiles(Collector):
+    """What prometheus_client's files in a folder come to: in the catalogue's order, and without the gauges of the dead.
+
+    What a dead worker counted stays counted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """folder: where PROMETHEUS_MULTIPROC_DIR points to."""
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, also those of which there is no series yet."""
+        self._forget_dead()
+        found = {metric.name: metric for metric in self._merged("*.db")}
+        for family in FAMILIES:
+            name = family.name.removesuffix("_total") if family.type == "counter" else family.name
+            yield found.get(name) or Metric(name, family.help, family.type)
+
+    def histograms(self) -> Iterable[Metric]:
+        """The histograms alone, which takes less time."""
+        return self._merged("histogram_*.db")
+
+    def _merged(self, pattern: str) -> Iterable[Metric]:
+        # A worker that just begins has made its file, and written nothing into it yet.
+        files = [str(file) for file in self._folder.glob(pattern) if file.stat().st_size]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return merged
+
+    def _forget_dead(self) -> None:
+        """Drop the gauges of workers that are no more: nobody else tells when one was killed."""
+        for worker in {int(file.stem.rpartition("_")[2]) for file in self._folder.glob("gauge_live*.db")}:
+            if not _lives(worker):
+                mark_process_dead(worker, str(self._folder))  # type: ignore[no-untyped-call]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
