@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
 from app.models import split_method
+from app.telemetry_settings import LogSettings, TracingSettings
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -179,6 +180,8 @@ class Settings(BaseSettings):
     hsts_s: int = Field(0, ge=0, le=10**9, description="How long browsers insist on TLS; for where a proxy speaks it.")
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()
+    logs: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
 
     @model_validator(mode="before")
     @classmethod
