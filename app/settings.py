@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
 from app.models import split_method
+from app.operations_settings import HealthSettings, OperationsSettings
 from app.telemetry_settings import LogSettings, TracingSettings
 
 _NAME = "quantum-rerank"
@@ -180,6 +181,8 @@ class Settings(BaseSettings):
     hsts_s: int = Field(0, ge=0, le=10**9, description="How long browsers insist on TLS; for where a proxy speaks it.")
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()
+    health: HealthSettings = HealthSettings()
+    operations: OperationsSettings = OperationsSettings()
     logs: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
 
@@ -198,6 +201,14 @@ class Settings(BaseSettings):
     def _refuse_bodies_that_never_fit(self) -> Self:
         if self.limits.body_bytes > self.limits.all_bodies_bytes:
             raise ValueError("limits.body_bytes is more than limits.all_bodies_bytes: such a body would never be taken")
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_administrators_without_keys(self) -> Self:
+        if self.operations.access == "admin" and not self.auth.enabled:
+            raise ValueError(
+                "operations.access=admin needs keys to tell administrators by; set QRERANK_AUTH__ENABLED=true"
+            )
         return self
 
     @model_validator(mode="after")

@@ -35,6 +35,12 @@ def allow(role: Role) -> Check:
     return check
 
 
+async def operator(connection: HTTPConnection) -> None:
+    """A dependency that lets in whoever may see how the service is: everybody, or administrators, as the settings say."""
+    if connection.app.state.service.settings.operations.access == "admin":
+        await allow("admin")(connection)
+
+
 def origin_of(connection: HTTPConnection) -> str:
     """Where a connection comes from, for logs."""
     return connection.client.host if connection.client else "unknown"
