@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
@@ -15,7 +16,7 @@ from app.errors import NotReady
 from app.models import Models
 from app.order_check import check_order
 from retrieval.deadline import Deadline
-from retrieval.redis_states import ReplicaCounts
+from retrieval.redis_states import RedisStates, ReplicaCounts
 from retrieval.shared_encoder import EncoderCounts
 from retrieval.state_cache import CacheCounts
 from retrieval.state_source import StateSource
@@ -112,7 +113,8 @@ class Engine:
         return result
 
     async def _compute(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        context = copy_context()  # by which lines of a log are a request's
+        return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
 
     def counts(self) -> EngineCounts | None:
         """What was done since the start; None until the models are there."""
@@ -127,6 +129,11 @@ class Engine:
             {name: source.replicas.counts() for name, source in sources.items() if source.replicas},
         )
 
+    def replicas(self) -> list[RedisStates]:
+        """What the models' replicas remember together; none without Redis."""
+        served = self.models.served.values() if self.models else ()
+        return [reranker.source.replicas for reranker in served if reranker.source.replicas]
+
     @property
     def stops(self) -> bool:
         """Whether requests should be sent elsewhere."""
@@ -138,12 +145,11 @@ class Engine:
 
     def close(self) -> None:
         """Finish what runs, drop what waits, take no more."""
-        models, self.models = self.models, None
+        replicas, self.models = self.replicas(), None
         self.state = State("closed", "the service is shutting down")
         self._executor.shutdown(wait=True, cancel_futures=True)
-        for reranker in models.served.values() if models else ():
-            if reranker.source.replicas is not None:
-                reranker.source.replicas.close()
+        for each in replicas:
+            each.close()
 
 
 def _size(source: StateSource, texts: Sequence[str]) -> int:

@@ -27,6 +27,7 @@ class Observed:
     status: int = CLIENT_GONE  # until there is a response
     problem: str | None = None  # the kind of what was wrong
     identity: Identity | None = None  # None: nobody was let in
+    origin: str | None = None  # the address that the connection comes from
     dialect: str | None = None
     method: Method | None = None
     model: str | None = None  # a served one's name

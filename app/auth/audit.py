@@ -12,6 +12,7 @@ from pathlib import Path
 import orjson
 
 from app.errors import KeysMisconfigured
+from app.request_id import current
 
 log = logging.getLogger("qrerank.audit")
 
@@ -46,4 +47,7 @@ def record(
     told: dict[str, object] = {"time": datetime.now(UTC), "event": event, "by": by, "from": origin, "result": result}
     if prefix is not None:
         told["key"] = prefix
-    log.info("%s", orjson.dumps(told | dict(about or {})).decode())
+    told |= about or {}
+    if request_id := current():
+        told["request_id"] = request_id
+    log.info("%s", orjson.dumps(told).decode())

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,8 +49,8 @@ class Auth:
         self.authenticator = Authenticator([environment, records.keys], records.pepper, self.in_thread, tokens)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """What work that may block gives."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """What work that may block gives; what it logs is of the request that asked for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work)
 
     async def run(self) -> None:
         """Open the database, and write usage every second, until cancelled."""

@@ -46,7 +46,8 @@ class ObserveMiddleware:
             await self._app(scope, receive, send)
             return
         state = scope["state"]
-        seen = state["observed"] = Observed(state["request_id"], scope.get("method", "WS"))
+        origin = (scope.get("client") or [None])[0]
+        seen = state["observed"] = Observed(state["request_id"], scope.get("method", "WS"), origin=origin)
 
         async def send_and_see(message: Message) -> None:
             if message["type"] == "http.response.start":

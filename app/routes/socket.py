@@ -18,7 +18,8 @@ from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.models import Models
 from app.observed import Observed, Watcher
 from app.quotas.quotas import Cost
-from app.routes.access import allow
+from app.request_id import bind
+from app.routes.access import allow, origin_of
 from app.routes.bodies import is_small
 from app.routes.observe import queued
 from app.routes.quotas import counted, paid
@@ -104,6 +105,7 @@ class _Conversation:
                 raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
             else:
                 to, seen.request_id = named, f"{seen.request_id}/{ascii(named).strip(chr(39))}"  # fit for a log
+                bind(seen.request_id)
                 await _admit(self._websocket)  # once more: since then its key may have ended
                 self._check_room()
                 asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields, seen), self._cost)
@@ -115,7 +117,8 @@ class _Conversation:
     def _see(self) -> Observed:
         """A request that is about to be read."""
         state, route = self._websocket.state, self._websocket.scope["route"].path
-        return Observed(state.request_id, "WS", route, identity=state.identity)
+        bind(state.request_id)
+        return Observed(state.request_id, "WS", route, identity=state.identity, origin=origin_of(self._websocket))
 
     async def _fields(self, body: bytes) -> Mapping[str, Any]:
         limit = self._service.settings.limits.body_bytes
