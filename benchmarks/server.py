@@ -30,7 +30,7 @@ class Server:
 
     def resident_mb(self) -> float:
         """Memory that the process and its children hold, in MiB (Linux only)."""
-        return sum(_resident_kb(pid) for pid in _family(self.pid)) / 1024
+        return sum(_resident_kb(pid) for pid in family(self.pid)) / 1024
 
 
 def free_port() -> int:
@@ -70,7 +70,7 @@ def running(
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)  # noqa: S603 - ours
         try:
             end = time.monotonic() + READY_WITHIN_S
-            while not _answers(f"http://127.0.0.1:{port}{ready}"):
+            while not answers(f"http://127.0.0.1:{port}{ready}"):
                 if process.poll() is not None or time.monotonic() > end:
                     log.seek(0)
                     tail = log.read()[-_LOG_TAIL:].decode(errors="replace")
@@ -86,7 +86,8 @@ def running(
                 process.wait()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a local server answers a GET with 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - a local server's address
             return bool(response.status == 200)
@@ -94,10 +95,10 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and all its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    return [pid, *(member for child in children for member in _family(int(child)))]
+    return [pid, *(member for child in children for member in family(int(child)))]
 
 
 def _resident_kb(pid: int) -> int:
