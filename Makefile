@@ -4,6 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup
 CLIENTS := .venv-clients/.setup .node-clients/.setup
 WIRE ?= ../shared/wire
+TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test soak clients check format openapi bench clean
@@ -25,7 +26,7 @@ run: $(STAMP) ## serve on 127.0.0.1:8000 with the demo collection
 	$(BIN)/qrerank serve --host 127.0.0.1 --port 8000 --demo
 
 test: $(STAMP) ## run the tests
-	$(BIN)/pytest
+	$(TESTS)
 
 soak: $(STAMP) ## run the long tests as well
 	$(BIN)/pytest -m "not clients"
@@ -57,7 +58,7 @@ check: $(STAMP) ## format, lint, types, import contracts, tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(TESTS)
 
 openapi: $(STAMP) ## write docs/openapi.json
 	$(BIN)/qrerank openapi > docs/openapi.json

@@ -28,25 +28,27 @@ def quiet(step: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
 
-COUNTS = pytest.StashKey[list[str]]()
+COUNT = "count"  # the property of a test's report; processes of pytest-xdist pass reports on
 
 
 @pytest.fixture
-def count(request):
+def count(record_property):
     """Tell, at the end of the run, what came of so many tries; none may be lost."""
 
     def tell(what: str, tried: int, refused: int, survived: int) -> None:
         lost = tried - refused - survived
         line = f"{what}: tried {tried}, refused {refused}, survived {survived}, lost {lost}"
-        request.config.stash.setdefault(COUNTS, []).append(line)
+        record_property(COUNT, line)
         assert lost == 0, line
 
     return tell
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    for line in config.stash.get(COUNTS, []):
-        terminalreporter.write_line(line)
+def pytest_terminal_summary(terminalreporter):
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, line in report.user_properties:
+            if name == COUNT and report.when == "call":
+                terminalreporter.write_line(line)
 
 
 @contextmanager
