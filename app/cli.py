@@ -17,6 +17,7 @@ from app import cli_evaluate, cli_index, cli_keys, tables
 from app.errors import KeysUnavailable, ServiceError
 from app.exposure import Exposed, check_start
 from app.loading import open_encoder, open_reranker, processors_of
+from app.metrics_port import PortTaken, metrics_served
 from app.progress import bar, errors
 from app.scoring import Method
 from app.settings import Settings
@@ -68,15 +69,17 @@ def serve(
         os.environ["QRERANK_ENGINE__PROCESSORS"] = str(share)
     errors.print(f"quantum-rerank listens on http://{host}:{port} (documentation: /docs)", highlight=False)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do of it when the server has stopped
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        log_level="info",
-        **options(settings.limits),
-    )
+    operations = settings.operations
+    with metrics_served(workers, operations.metrics_host or host, operations.metrics_port):
+        uvicorn.run(
+            "app.main:create_app",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            log_level="info",
+            **options(settings.limits),
+        )
 
 
 @cli.command()
@@ -161,7 +164,7 @@ def main() -> None:
     except SettingsError as error:  # lists and objects are JSON
         errors.print(f"{error}: it is not JSON", markup=False, style="red")
         sys.exit(1)
-    except (RetrievalError, QuantumError, ServiceError, Exposed) as error:
+    except (RetrievalError, QuantumError, ServiceError, Exposed, PortTaken) as error:
         text = error.reason if isinstance(error, KeysUnavailable) else str(error)
         errors.print(text, markup=False, style="red")
         sys.exit(1)

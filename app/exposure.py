@@ -12,11 +12,17 @@ from app.settings import Settings
 
 
 class Exposed(Exception):
-    """Everybody could use the service. The message says what to do."""
+    """Everybody could use the service, or nobody what it is set to have. The message says what to do."""
 
 
 def check_start(settings: Settings, host: str) -> None:
     """Exposed if nobody were asked for a key where others can ask; KeysMisconfigured if keys could never be checked."""
+    if settings.operations.access == "admin" and not settings.auth.enabled:
+        raise Exposed(
+            "QRERANK_OPERATIONS__ACCESS=admin asks for keys that nobody has: set QRERANK_AUTH__ENABLED=true and make "
+            "one with `qrerank keys create --role admin`; or have /metrics where only your network reaches it: "
+            "QRERANK_OPERATIONS__METRICS_PORT"
+        )
     if settings.auth.enabled:
         _check_keys(settings)
     elif is_public(host):

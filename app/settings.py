@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
+from app.health_settings import HealthSettings
 from app.models import split_method
-from app.operations_settings import HealthSettings, OperationsSettings
-from app.telemetry_settings import LogSettings, TracingSettings
+from app.telemetry_settings import LogSettings, OperationsSettings, TracingSettings
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -182,9 +182,9 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()
     health: HealthSettings = HealthSettings()
-    operations: OperationsSettings = OperationsSettings()
     logs: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+    operations: OperationsSettings = OperationsSettings()
 
     @model_validator(mode="before")
     @classmethod
@@ -201,14 +201,6 @@ class Settings(BaseSettings):
     def _refuse_bodies_that_never_fit(self) -> Self:
         if self.limits.body_bytes > self.limits.all_bodies_bytes:
             raise ValueError("limits.body_bytes is more than limits.all_bodies_bytes: such a body would never be taken")
-        return self
-
-    @model_validator(mode="after")
-    def _refuse_administrators_without_keys(self) -> Self:
-        if self.operations.access == "admin" and not self.auth.enabled:
-            raise ValueError(
-                "operations.access=admin needs keys to tell administrators by; set QRERANK_AUTH__ENABLED=true"
-            )
         return self
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The settings of what is told about requests: `QRERANK_LOGS__…` and `QRERANK_TRACING__…`."""
+"""The settings of what is told about requests: `QRERANK_LOGS__…`, `QRERANK_TRACING__…`, `QRERANK_OPERATIONS__…`."""
 
 from __future__ import annotations
 
@@ -51,3 +51,15 @@ class TracingSettings(_Group):
         if self.endpoint and not all(find_spec(name) for name in _EXTRA):
             raise ValueError("endpoint: spans need the extra `tracing`: pip install 'quantum-rerank[tracing]'")
         return self
+
+
+class OperationsSettings(_Group):
+    """Who may look at how the service does."""
+
+    access: Literal["open", "admin"] = Field(
+        "open", description="Who may see /metrics and /health/detailed: everybody, or keys with the role admin."
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Where `qrerank serve` has /metrics, for whoever reaches it; then only there."
+    )
+    metrics_host: str | None = Field(None, description="The address of that port; absent: the service's.")

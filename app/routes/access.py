@@ -35,10 +35,10 @@ def allow(role: Role) -> Check:
     return check
 
 
-async def operator(connection: HTTPConnection) -> None:
-    """A dependency that lets in whoever may see how the service is: everybody, or administrators, as the settings say."""
+async def allow_operators(connection: HTTPConnection) -> None:
+    """A dependency that lets in everybody, or admins alone, as `operations.access` says."""
     if connection.app.state.service.settings.operations.access == "admin":
-        await allow("admin")(connection)
+        await _admins(connection)
 
 
 def origin_of(connection: HTTPConnection) -> str:
@@ -70,3 +70,6 @@ def _too_little(identity: Identity, role: Role) -> str:
     return (
         f"this needs the role {role}, and yours is {identity.role}: ask whoever runs the service for a key of that role"
     )
+
+
+_admins = allow("admin")
