@@ -23,6 +23,7 @@ from app.draining import drained
 from app.engine import Engine
 from app.errors import STATUS
 from app.headers import HeadersMiddleware
+from app.health import Health
 from app.loading import open_models
 from app.loop_lag import watch_loop
 from app.measured import count_requests
@@ -34,6 +35,7 @@ from app.quotas.quotas import Quotas
 from app.request_id import HEADER, RequestIdMiddleware
 from app.routes import MODELS, router
 from app.routes.observe import ObserveMiddleware
+from app.routes.operations import metrics_router
 from app.routes.pages import router as pages
 from app.routes.problems import any_error, foreseen, http_error
 from app.routes.quotas import QuotaHeadersMiddleware
@@ -84,8 +86,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
     app.state.metrics = Metrics()
     app.state.collected = Collected(app.state.metrics, _sources(app), settings.model)
+    app.state.health = Health(
+        app.state.engine, app.state.service, app.state.quotas, app.state.auth, app.state.metrics.histograms
+    )
     app.state.watchers = [count_usage(app.state.usage), count_requests(app.state.metrics)]
     app.include_router(router)
+    if settings.operations.metrics_port is None:
+        app.include_router(metrics_router)
     app.include_router(pages)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     _surround(app, settings)
@@ -120,8 +127,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     keep_memory()
     sys.setswitchinterval(_SWITCH_S)
     # The model loads while the service already answers its liveness probe.
+    loading = asyncio.create_task(app.state.engine.start())
     tasks = [
-        asyncio.create_task(app.state.engine.start()),
+        loading,
+        asyncio.create_task(app.state.health.run(loading)),
         asyncio.create_task(watch_loop(app.state.metrics.event_loop_lag_seconds.observe)),
         asyncio.create_task(app.state.collected.keep()),
     ]

@@ -61,6 +61,7 @@ class OpenCollections:
         self._folder = folder
         self._open: dict[str, _Entry] = {}
         self._lock = threading.Lock()  # held while one is opened or checked; what is open is had without it
+        self.last_fault: Fault | None = None  # of any of them
 
     def get(self, name: str) -> Collection:
         """The collection of this name (already checked to be a plain name).
@@ -107,6 +108,7 @@ class OpenCollections:
     def _put(self, name: str, entry: _Entry) -> _Entry:
         before = self._open.get(name)
         if entry.fault and not (before and before.fault):
+            self.last_fault = Fault(f"{name}: {entry.fault.text}", entry.fault.at)
             log.error("the collection %s is not searched: %s", name, entry.fault.text)
         elif before and before.fault and not entry.fault:
             log.warning("the collection %s is searched again", name)

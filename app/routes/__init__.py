@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from app.routes import admin, embeddings, models, operations, rerank, similarity, socket, stream, usage
+from app.routes import admin, embeddings, health, models, rerank, similarity, socket, stream, usage
 from app.routes.access import allow
 from app.routes.problems import ProblemResponse
 
@@ -17,11 +17,12 @@ MODELS: tuple[type[BaseModel], ...] = (
     *embeddings.MODELS,
     *usage.MODELS,
     *admin.MODELS,
+    *health.MODELS,
     ProblemResponse,
 )
 
 router: APIRouter = APIRouter()
-for part in (operations.router, models.open_router):
+for part in (health.router, models.open_router):
     router.include_router(part)
 for part in (rerank.router, stream.router, socket.router, similarity.router, embeddings.router):
     router.include_router(part, dependencies=[Depends(allow("user"))])

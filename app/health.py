@@ -1,0 +1,179 @@
+"""Whether the service can serve, and how each part of it is. All of it is computed when somebody asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import Metric
+
+from app import components as parts
+from app.answer import Service
+from app.components import Component, Status
+from app.engine import Engine
+from app.memory import resident_bytes
+from app.order_check import check_order
+from app.probe import Probe
+from app.quotas.quotas import Quotas
+from app.reranker import Reranker
+from app.targets import (
+    EVERY_S,
+    MEMORY_BYTES,
+    RERANK_MS,
+    SIMILARITY_MS,
+    Past,
+    Target,
+    Window,
+    all_met,
+    latency,
+    read,
+)
+from retrieval.collection import check_encoder
+
+if TYPE_CHECKING:
+    from app.auth.auth import Auth
+
+
+@dataclass(frozen=True)
+class Report:
+    """How the service is."""
+
+    status: Status
+    reason: str | None  # why it is not ready, where it is not
+    components: Mapping[str, Component]
+    targets: Mapping[str, Target]
+    meets_targets: bool | None
+    window_s: float  # that the targets were measured in
+
+
+class Health:
+    """Belongs to the event loop, and never blocks it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        service: Service,
+        quotas: Quotas,
+        auth: Auth | None,
+        histograms: Callable[[], Iterable[Metric]],
+    ) -> None:
+        """histograms: those of the metrics, of all workers."""
+        self._engine, self._service, self._quotas, self._auth = engine, service, quotas, auth
+        self._settings = service.settings.health
+        every_s = self._settings.probe_every_s
+        self._probe = Probe("a probe", self._rerank, every_s, self._settings.probe_deadline_ms / 1e3)
+        self._index = Probe("opening the default collection", self._open_default, every_s)
+        others = {"cache_redis": self._check_replicas}
+        if quotas.shared:
+            others["quota_redis"] = quotas.shared.check
+        if auth:
+            others["keys"] = auth.database.check
+        self._others = [Probe(name, check, every_s) for name, check in others.items()]
+        self._window = Window(lambda: read(histograms()), resident_bytes)
+        self._apart: dict[str, Reranker] = {}
+        self._numbers = count(1)
+        self._probe_ms: dict[str, float] = {}
+
+    async def run(self, loading: asyncio.Task[None]) -> None:
+        """Take a reading every ten seconds, and once the models are loaded certify collections. Ends by cancel."""
+        await asyncio.gather(self._keep_reading(), self._keep_certifying(loading))
+
+    async def wrong(self) -> str | None:
+        """Why the service is not ready; None if it is. Comes soon, whatever takes its time."""
+        state = self._engine.state
+        if state.phase != "ready":
+            return state.reason
+        found = await asyncio.gather(*(probe.wrong() for probe in self._needed()))
+        return next(filter(None, found), None)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the service was ready when somebody last asked."""
+        known = (probe.last for probe in self._needed())
+        return self._engine.state.phase == "ready" and not any(look and look.fault for look in known)
+
+    async def report(self) -> Report:
+        """How everything is. What the service leans on is asked, so that its loss shows before it is needed."""
+        if self._auth and self._auth.issuer:
+            self._auth.issuer.check()
+        others = asyncio.gather(*(probe.wrong() for probe in self._others))
+        reason, past = await asyncio.gather(self.wrong(), asyncio.to_thread(self._window.past))
+        await others
+        components = self._components(past)
+        status: Status = "ok"
+        if reason:
+            status = "unavailable"
+        elif any(component.status != "ok" for component in components.values()):
+            status = "degraded"
+        targets = {
+            "rerank_p95_ms": latency(past.buckets["rerank"], RERANK_MS),
+            "similarity_p95_ms": latency(past.buckets["similarity"], SIMILARITY_MS),
+            "memory_bytes": Target(MEMORY_BYTES, past.most_bytes, None, past.most_bytes <= MEMORY_BYTES),
+        }
+        return Report(status, reason, components, targets, all_met(targets.values()), past.seconds)
+
+    def _needed(self) -> list[Probe]:
+        return [self._probe, self._index] if self._service.settings.default_collection else [self._probe]
+
+    def _components(self, past: Past) -> dict[str, Component]:
+        models, counts, quotas, auth = self._engine.models, self._engine.counts(), self._quotas, self._auth
+        found = {
+            "engine": parts.engine(self._engine.state, counts),
+            "models": parts.models(models.served if models else (), self._probe, self._probe_ms),
+        }
+        default, opened = self._service.settings.default_collection, self._service.collections
+        if default or opened.counts():
+            wrong = self._index.known() if default else None
+            last = parts.latest([self._index.last_fault, opened.last_fault])
+            found["index"] = parts.index(opened.counts(), default, wrong, last)
+        if counts:
+            found["cache"] = parts.cache(counts.cache)
+            if counts.replicas:
+                lost = not all(replicas.available for replicas in counts.replicas.values())
+                fault = parts.latest(replicas.last_fault for replicas in self._engine.replicas())
+                found["cache_redis"] = parts.leaning(lost=lost, fault=fault)
+        if quotas.shared:
+            found["quota_redis"] = parts.leaning(lost=not quotas.shared.available, fault=quotas.shared.last_fault)
+        if auth:
+            found["keys"] = parts.leaning(lost=auth.database.lost, fault=auth.database.last_fault)
+            if auth.issuer:
+                found["issuer"] = parts.leaning(lost=auth.issuer.lost, fault=auth.issuer.last_fault)
+        found["event_loop"] = parts.event_loop(past.buckets["lag"])
+        found["memory"] = parts.memory(resident_bytes(), past.most_bytes)
+        return found
+
+    def _rerank(self) -> None:
+        """Ask every model what nobody asked before. Runs in a thread of the probe's own."""
+        models = self._engine.models
+        for name, reranker in models.served.items() if models else ():
+            if name not in self._apart:
+                self._apart[name] = reranker.apart()
+            begun = monotonic()
+            check_order(self._apart[name], next(self._numbers))
+            self._probe_ms[name] = 1e3 * (monotonic() - begun)
+
+    def _open_default(self) -> None:
+        """Open the default collection, unless it is open, and see whether it is the model's."""
+        name, models = self._service.settings.default_collection, self._engine.models
+        if name and models:
+            check_encoder(self._service.collections.get(name), models.default.encoder)
+
+    def _check_replicas(self) -> None:
+        for replicas in self._engine.replicas():
+            replicas.check()
+
+    async def _keep_reading(self) -> None:
+        while True:
+            await asyncio.to_thread(self._window.past)
+            await asyncio.sleep(EVERY_S)
+
+    async def _keep_certifying(self, loading: asyncio.Task[None]) -> None:
+        await asyncio.wait([loading])
+        await self.wrong()  # which opens the default collection before anybody searches it
+        while self._settings.certify_every_s:
+            await asyncio.sleep(self._settings.certify_every_s)
+            await asyncio.to_thread(self._service.collections.certify)
