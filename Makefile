@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak clients check format openapi bench clean
+.PHONY: help setup run test soak rehearse clients check format openapi bench clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ clients: $(STAMP) $(CLIENTS) ## run every rerank client against a real server; W
 	cp $< .node-clients/
 	cd .node-clients && npm install --no-audit --no-fund
 	@touch $@
+
+rehearse: $(STAMP) ## back up, restore, upgrade and roll back real servers under load, as docs/operations says
+	$(BIN)/python -m scripts.rehearse_operations
 
 format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .

@@ -1,0 +1,1 @@
+"""Programs for whoever develops or runs the service; not installed with it."""
