@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from app.access_log import log_requests
 from app.allocator import keep_memory
 from app.answer import Service
 from app.auth.usage import Usage
@@ -31,6 +32,7 @@ from app.metrics import Metrics
 from app.open_collections import OpenCollections
 from app.openapi import describe
 from app.paths import CanonicalPathMiddleware
+from app.progress import log_progress
 from app.quotas.quotas import Quotas
 from app.request_id import HEADER, RequestIdMiddleware
 from app.routes import MODELS, router
@@ -39,12 +41,15 @@ from app.routes.operations import metrics_router
 from app.routes.pages import router as pages
 from app.routes.problems import any_error, foreseen, http_error
 from app.routes.quotas import QuotaHeadersMiddleware
+from app.routes.timing import TOLD as TIMES
+from app.routes.timing import TimingMiddleware
 from app.routes.usage import count_usage
 from app.settings import Settings
 from app.unread import UnreadBodyMiddleware
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
+    from app.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +58,7 @@ _SWITCH_S = 0.0005  # a computing thread keeps the interpreter from the event lo
 # Headers that pages of the allowed origins may send, and read.
 _ASKED = ("Authorization", "X-API-Key", "Api-Key", "Content-Type", HEADER)
 _LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource")
-_TOLD = (HEADER, "Retry-After", *_LIMITS)
+_TOLD = (HEADER, "Retry-After", *_LIMITS, *TIMES)
 
 _ABOUT = """
 Picks the passages a language model should see. Three methods: `classical` (cosine), `quantum` (fidelity of small
@@ -77,7 +82,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.auth = _open_auth(settings)
     app.state.usage = app.state.auth.usage if app.state.auth else Usage(None)
     app.state.engine = Engine(
-        partial(open_models, settings, _log_progress),
+        partial(open_models, settings, log_progress),
         settings.engine.requests,
         settings.engine.queue_requests,
         settings.engine.least_part,
@@ -89,13 +94,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.health = Health(
         app.state.engine, app.state.service, app.state.quotas, app.state.auth, app.state.metrics.histograms
     )
-    app.state.watchers = [count_usage(app.state.usage), count_requests(app.state.metrics)]
+    app.state.watchers = [
+        count_usage(app.state.usage),
+        count_requests(app.state.metrics),
+        log_requests(settings.logs.access_sample),
+    ]
     app.include_router(router)
     if settings.operations.metrics_port is None:
         app.include_router(metrics_router)
     app.include_router(pages)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     _surround(app, settings)
+    app.state.tracing = _trace(app, settings)
     for kind in STATUS:
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_error)
@@ -114,6 +124,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
             expose_headers=[*_TOLD],
         )
     app.add_middleware(HeadersMiddleware, settings.cors.origins, settings.hsts_s, lambda: app.state.engine.stops)
+    app.add_middleware(TimingMiddleware, settings.cors.origins)
     app.add_middleware(ObserveMiddleware, app.state.watchers)
     app.add_middleware(CanonicalPathMiddleware)
     if settings.auth.enabled:  # else nobody has a quota
@@ -151,6 +162,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.engine.close()
     if auth:
         await auth.close()
+    if app.state.tracing:
+        await asyncio.to_thread(app.state.tracing.close)
 
 
 def _sources(app: FastAPI) -> Sources:
@@ -173,5 +186,11 @@ def _open_auth(settings: Settings) -> Auth | None:
     return Auth(settings.auth, settings.data_dir)
 
 
-def _log_progress(step: str, done: int, total: int) -> None:
-    log.info("%s (%d of %d)", step, done, total)
+def _trace(app: FastAPI, settings: Settings) -> Tracing | None:
+    if settings.tracing.endpoint is None:
+        return None
+    from app.tracing import Tracing  # not before: its libraries are extra
+
+    tracing = Tracing(app, settings.tracing)
+    app.state.watchers.append(tracing.watch)
+    return tracing

@@ -44,7 +44,8 @@ async def embeddings(request: Request) -> Response:
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
         check_dimensions(body.dimensions, choice.reranker.encoder)
-        found = embed(choice.reranker, body.input, body.input_type or "document", deadline)
+        with seen.watch("encode"):
+            found = embed(choice.reranker, body.input, body.input_type or "document", deadline)
         seen.worked(len(body.input), found.tokens, model=choice.reranker.encoder.name)
         with seen.watch("serialise"):
             return orjson.dumps(respond(found, body, choice.name), option=orjson.OPT_SERIALIZE_NUMPY)

@@ -13,6 +13,7 @@ from app.errors import Problem, problem_of, unforeseen
 from app.headers import ALWAYS
 from app.openapi import reference
 from app.routes.observe import observed
+from app.routes.timing import times
 
 
 class ProblemResponse(BaseModel):
@@ -69,4 +70,7 @@ async def any_error(request: Request, error: Exception) -> Response:
     """The response to what nobody foresaw; the server logs the error itself."""
     response = unforeseen(error, _request_id(request)).response()
     response.headers.update(ALWAYS)  # no middleware sees it
+    seen = getattr(request.state, "observed", None)
+    if seen and request.method == "POST":
+        response.raw_headers += times(seen, response.status_code)
     return response
