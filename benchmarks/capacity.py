@@ -20,7 +20,7 @@ from rich.progress import Progress
 
 from benchmarks.corpus import PASSAGE_TOKENS, Passages, Task, open_passages
 from benchmarks.load import drive
-from benchmarks.machine import facts
+from benchmarks.machine import facts, watch_others
 from benchmarks.ours import request
 from benchmarks.planning import COLD, WARM, Demand, Footprint, Served, report
 from benchmarks.report import table
@@ -123,7 +123,7 @@ def measure(passages: Passages, processors: int, step: Callable[[], None]) -> tu
 
 def main() -> None:
     """Measure and print."""
-    machine = facts()
+    machine, others = facts(), watch_others()
     passages = open_passages()
     rows: list[Served] = []
     footprints = []
@@ -133,6 +133,7 @@ def main() -> None:
             found, footprint = measure(passages, processors, lambda: progress.advance(bar))
             rows += found
             footprints.append(footprint)
+    machine["processors that others' work took meanwhile"] = f"{others():.2f}"
     print(f"{table(('', ''), list(machine.items()))}\n")
     print(report(rows, footprints, EXAMPLE))
 

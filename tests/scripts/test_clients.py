@@ -50,7 +50,7 @@ def some(*ports):
 def test_a_question_says_what_is_asked_and_with_which_key():
     with answering(200) as (port, asked):
         assert ask(port, question("secret", "why", collection="papers")) == (200, b"{}")
-    assert asked == [("Bearer secret", b'{"query":"why","collection":"papers","top_n":10}')]
+    assert asked == [("Bearer secret", b'{"query":"why","collection":"papers","top_n":10,"deadline_ms":0}')]
 
 
 @pytest.mark.parametrize("first", [None, 503])
