@@ -1,0 +1,1 @@
+"""The dashboard and the alert rules, written from the service's own list of metrics."""
