@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +20,7 @@ from app.errors import KeysUnavailable, ServiceError
 from app.exposure import Exposed, check_start
 from app.loading import open_encoder, open_reranker, processors_of
 from app.metrics_port import PortTaken, metrics_served
-from app.progress import bar, errors
+from app.progress import bar, errors, log_progress
 from app.scoring import Method
 from app.settings import Settings
 from quantum.errors import QuantumError
@@ -35,6 +37,7 @@ cli.add_typer(cli_index.index, name="index")
 cli.add_typer(cli_keys.keys, name="keys")
 cli.command()(cli_evaluate.evaluate)
 out = Console()
+log = logging.getLogger(__name__)
 
 MethodOption = Annotated[Method, typer.Option(help="classical: cosine; quantum: fidelity; hybrid: both and BM25.")]
 TopN = Annotated[int, typer.Option(min=1, help="How many to show.")]
@@ -51,11 +54,14 @@ def serve(
     """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
     import uvicorn
 
+    from app.logs import is_pretty, set_up
     from app.serving import options
 
     settings = Settings()
+    set_up(settings.logs)
     check_start(settings, host)
-    with bar("preparing") as report:
+    pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
+    with bar("preparing") if pretty else nullcontext(log_progress) as report:
         # Prepared here, with a bar, so that the worker processes find it ready.
         encoder = open_encoder(settings, report)
         for model in settings.models:
@@ -67,17 +73,16 @@ def serve(
     if workers > 1:  # they share the cores
         share = max(1, processors_of(settings) // workers)
         os.environ["QRERANK_ENGINE__PROCESSORS"] = str(share)
-    errors.print(f"quantum-rerank listens on http://{host}:{port} (documentation: /docs)", highlight=False)
+    log.info("quantum-rerank listens on http://%s:%d (documentation: /docs)", host, port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do of it when the server has stopped
     operations = settings.operations
     with metrics_served(workers, operations.metrics_host or host, operations.metrics_port):
         uvicorn.run(
-            "app.main:create_app",
+            "app.serving:application",
             factory=True,
             host=host,
             port=port,
             workers=workers,
-            log_level="info",
             **options(settings.limits),
         )
 

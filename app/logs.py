@@ -37,8 +37,9 @@ def set_up(settings: LogSettings) -> None:
     handler = _StandardError()
     handler.setFormatter(formatter(settings, terminal=sys.stderr.isatty()))
     handler.addFilter(_is_told)
-    logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
-    for name in _OURS:  # others write whole frames and statements when they debug
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    logging.getLogger("uvicorn").setLevel(max(level, logging.INFO))  # it writes whole frames when it debugs
+    for name in _OURS:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
     logging.raiseExceptions = False  # else a line that cannot be written is told of with what it was to hold

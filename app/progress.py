@@ -1,7 +1,8 @@
-"""Progress bars on standard error, so that standard output stays clean for results."""
+"""Progress on standard error, so that standard output stays clean for results."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from retrieval.prepare import Progress as Report
 
 errors = Console(stderr=True)
+log = logging.getLogger(__name__)
+
+
+def log_progress(step: str, done: int, total: int) -> None:
+    """Tell of a step where nobody watches a bar."""
+    log.info("%s (%d of %d)", step, done, total)
 
 
 @contextmanager

@@ -5,10 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from fastapi import FastAPI
+
+from app.logs import set_up
+from app.main import create_app
 from app.protocol import BoundedProtocol
-from app.settings import LimitSettings
+from app.settings import LimitSettings, Settings
 
 _STOPS_WITHIN_S = 20  # a client that reads no more of its stream must not keep the server from stopping
+
+
+def application() -> FastAPI:
+    """What a process serves, with the environment's settings; called in that process."""
+    settings = Settings()
+    set_up(settings.logs)
+    return create_app(settings)
 
 
 def options(limits: LimitSettings) -> dict[str, Any]:
@@ -19,4 +30,7 @@ def options(limits: LimitSettings) -> dict[str, Any]:
         "ws_max_size": 2 * limits.body_bytes,  # up to here a frame that is too large gets an error, then a close
         "ws_per_message_deflate": False,  # compressing an answer would hold up the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
+        "log_config": None,  # `app.logs` is in charge,
+        "access_log": False,  # and `app.access_log`
+        "reset_contextvars": True,  # else a connection's next request may begin as the last one
     }

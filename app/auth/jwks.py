@@ -16,6 +16,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from app.errors import KeysUnavailable
+from app.outgoing import HEADERS
 from retrieval.fault import Fault
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,8 @@ def from_url(url: str) -> Read:
     """Reads a URL, within bounds."""
 
     def read() -> bytes:
-        with _OPENER.open(url, timeout=_TIMEOUT_S) as response:
+        asked = urllib.request.Request(url, headers=dict(HEADERS.get()))  # noqa: S310 - the settings name it
+        with _OPENER.open(asked, timeout=_TIMEOUT_S) as response:
             text: bytes = response.read(_MOST_BYTES + 1)
         if len(text) > _MOST_BYTES:
             raise ValueError(f"it is larger than {_MOST_BYTES} bytes")

@@ -51,7 +51,7 @@ class ObserveMiddleware:
 
         async def send_and_see(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seen.status = message["status"]
+                seen.status, seen.route = message["status"], _route(scope)
             await send(message)
 
         try:
@@ -61,7 +61,11 @@ class ObserveMiddleware:
                 seen.failed(HTTPStatus.INTERNAL_SERVER_ERROR, "internal")
             raise
         finally:
-            seen.route = getattr(scope.get("route"), "path", UNKNOWN)
+            seen.route = _route(scope)
             seen.identity = state.get("identity")
             if scope["type"] == "http" or seen.problem:  # or it was refused to begin to talk
                 seen.end(self._watchers)
+
+
+def _route(scope: Scope) -> str:
+    return getattr(scope.get("route"), "path", UNKNOWN)

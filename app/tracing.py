@@ -1,0 +1,215 @@
+"""Spans over OTLP: one a request, and one for each of its stages; with the context that callers send.
+
+Imported only where spans go somewhere: the libraries are of the extra `tracing`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from threading import Thread
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
+from opentelemetry.metrics import NoOpMeterProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    format_span_id,
+    format_trace_id,
+    get_current_span,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import Attributes
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars
+
+from app.access_log import facts
+from app.observed import UNKNOWN, Observed
+from app.outgoing import HEADERS
+from app.telemetry_settings import TracingSettings
+
+PATH = "/v1/traces"
+FLUSH_WITHIN_S = 5
+_EVERY_MS = 2_000
+_UNTRACED = r"^\w+://[^/]*/(health|metrics)\b"  # where probes come every few seconds
+_WARN_EVERY_S = 60
+_PREFIX = "qrerank."
+# What may leave of what the instrumentation notes: it would tell paths, query strings, addresses and error messages.
+_KEPT = frozenset(
+    {
+        "http.route",
+        "http.method",
+        "http.status_code",
+        "http.scheme",
+        "http.flavor",
+        "http.request.method",
+        "http.response.status_code",
+        "url.scheme",
+        "network.protocol.version",
+        "error.type",
+        "exception.type",
+    }
+)
+_SPANS_OWN = {"http_method", "route", "status", "ms", "origin", "who"}  # facts that a span has in other words, or not
+
+
+class Tracing:
+    """The spans of one application."""
+
+    def __init__(self, app: FastAPI, settings: TracingSettings) -> None:
+        """Begins to watch the application, whose middlewares are not built yet."""
+        exporter = _Discreet(OTLPSpanExporter(endpoint_of(settings)))
+        resource = Resource.create({"service.name": settings.service, "service.version": version("quantum-rerank")})
+        self._provider = TracerProvider(
+            resource=resource, sampler=ParentBasedTraceIdRatio(settings.sample), shutdown_on_exit=False
+        )
+        self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_EVERY_MS))
+        self._tracer = self._provider.get_tracer("app.tracing")
+        for name in _TELLING:
+            logging.getLogger(name).addFilter(_SELDOM)
+        app.add_middleware(_DescribeMiddleware)
+        FastAPIInstrumentor.instrument_app(
+            app,
+            tracer_provider=self._provider,
+            meter_provider=NoOpMeterProvider(),
+            excluded_urls=_UNTRACED,
+            exclude_spans=["receive", "send"],
+            server_request_hook=_begin,
+        )
+
+    def watch(self, seen: Observed) -> None:
+        """The watcher: makes the spans of a request that is over."""
+        span = get_current_span()
+        if not span.get_span_context().trace_flags.sampled:
+            return
+        now, clock = time.time_ns(), time.perf_counter()
+
+        def at(second: float) -> int:
+            return now - round((clock - second) * 1e9)
+
+        if seen.http_method == "WS":
+            parent = self._tracer.start_span(f"WS {seen.route}", kind=SpanKind.INTERNAL, start_time=at(seen.begun))
+        else:
+            parent = span
+        describe(parent, seen)
+        context = set_span_in_context(parent)
+        for stage, start, seconds in seen.watch.laps:
+            self._tracer.start_span(stage, context, start_time=at(start)).end(at(start + seconds))
+        if parent is not span:
+            parent.end(at(seen.begun + seen.seconds))
+
+    def close(self) -> None:
+        """Send what waits, for a few seconds at the most. Blocks."""
+        thread = Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        thread.start()
+        thread.join(FLUSH_WITHIN_S)
+
+
+def endpoint_of(settings: TracingSettings) -> str:
+    """Where spans are posted: the URL as it is if it has a path, else the collector's usual one there."""
+    url = str(settings.endpoint)
+    return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}{PATH}"
+
+
+def describe(span: Span, seen: Observed) -> None:
+    """Note on a request's span what is told of the request, unless it ended."""
+    if span.is_recording():
+        if seen.route != UNKNOWN:  # the instrumentation looks for it by the path as it came
+            span.update_name(f"{seen.http_method} {seen.route}")
+            span.set_attribute("http.route", seen.route)
+        for name, value in facts(seen).items():
+            if name not in _SPANS_OWN:
+                span.set_attribute(_PREFIX + name, value)
+        if seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            span.set_status(StatusCode.ERROR)
+
+
+def _begin(span: Span, _: Scope) -> None:
+    """Bind the request's span to what is logged, and to what is asked of others, while it is served."""
+    context = span.get_span_context()
+    bind_contextvars(trace_id=format_trace_id(context.trace_id), span_id=format_span_id(context.span_id))
+    headers: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(headers, set_span_in_context(span))
+    HEADERS.set(headers)
+
+
+class _DescribeMiddleware:
+    """Describes a request's span while it can be: the instrumentation ends it with the last of the response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def described(message: Message) -> None:
+            seen: Observed | None = scope.get("state", {}).get("observed")
+            if seen and message["type"] == "http.response.body" and not message.get("more_body"):
+                describe(get_current_span(), seen)
+            await send(message)
+
+        await self._app(scope, receive, described if scope["type"] == "http" else send)
+
+
+class _Discreet(SpanExporter):
+    """Passes on of each span what may be told."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        self._exporter = exporter
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        return self._exporter.export([_discreet(span) for span in spans])
+
+    def shutdown(self) -> None:
+        self._exporter.shutdown()
+
+
+def _discreet(span: ReadableSpan) -> ReadableSpan:
+    return ReadableSpan(
+        span.name,
+        span.context,
+        span.parent,
+        span.resource,
+        _kept(span.attributes),
+        [Event(event.name, _kept(event.attributes), event.timestamp) for event in span.events],
+        kind=span.kind,
+        status=Status(span.status.status_code),  # its description is an error's message
+        start_time=span.start_time,
+        end_time=span.end_time,
+        instrumentation_scope=span.instrumentation_scope,
+    )
+
+
+def _kept(attributes: Attributes) -> Attributes:
+    return {name: value for name, value in (attributes or {}).items() if name in _KEPT or name.startswith(_PREFIX)}
+
+
+class _Seldom(logging.Filter):
+    """Lets one line through in a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._passed = float("-inf")
+
+    def filter(self, _: logging.LogRecord) -> bool:
+        now = time.monotonic()
+        passes = now - self._passed >= _WARN_EVERY_S
+        if passes:
+            self._passed = now
+        return passes
+
+
+# What says that spans cannot be sent: once for each batch, and more.
+_TELLING = (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal")
+_SELDOM = _Seldom()
