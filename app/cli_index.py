@@ -14,6 +14,7 @@ from app.loading import open_encoder
 from app.progress import bar
 from app.settings import COLLECTION_NAME, Settings
 from retrieval.beir import read_passages
+from retrieval.certificate import Certificate, certify
 from retrieval.collection import Collection, build, check_encoder
 from retrieval.demo import demo_passages
 from retrieval.encoder import Encoder
@@ -69,16 +70,29 @@ def build_command(
 
 @index.command()
 def stats(name: Name) -> None:
-    """What a collection holds, and its size on disk."""
+    """What a collection holds, its size on disk, and whether it is sound; exit status 1 where it is not."""
     folder = folder_of(Settings(), name)
-    spec = Collection(folder).spec
+    collection = Collection(folder)
+    spec, certificate = collection.spec, certify(collection)
     table = Table("collection", name, show_edge=False)
     table.add_row("passages", f"{spec.passages:,}")
     table.add_row("token states", f"{spec.tokens:,} of {spec.token_dimension} bytes")
     table.add_row("model", f"{spec.model} ({spec.arithmetic})")
     table.add_row("on disk", f"{sum(file.stat().st_size for file in folder.iterdir()) / 2**20:.1f} MiB")
     table.add_row("folder", str(folder))
+    table.add_row("certificate", _told(certificate))
     out.print(table)
+    if not certificate.holds:
+        raise typer.Exit(1)
+
+
+def _told(certificate: Certificate) -> str:
+    if certificate.fault:
+        return f"damaged: {certificate.fault}; build it again"
+    return (
+        f"holds: recall@10 {certificate.recall:.3f} of {certificate.sampled} passages "
+        f"({1e3 * certificate.seconds:.0f} ms)"
+    )
 
 
 def _build(folder: Path, passages: list[Passage], encoder: Encoder, report: Progress) -> None:
