@@ -7,14 +7,20 @@ from app.metrics import Metrics
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
 
+def series(name: str, **labels: str) -> str:
+    """What one is called here."""
+    return name.removeprefix("qrerank_") + "".join(f" {label}={of}" for label, of in sorted(labels.items()))
+
+
+def parsed(text: str) -> dict[str, float]:
+    """Every series' value."""
+    found = [sample for family in parse(text) for sample in family.samples]
+    return {series(sample.name, **sample.labels): sample.value for sample in found}
+
+
 def values(client) -> dict[str, float]:
-    """Every series' value, as a query names it."""
-    return {
-        sample.name.removeprefix("qrerank_")
-        + "".join(f" {name}={of}" for name, of in sample.labels.items()): sample.value
-        for family in parse(client.get("/metrics").text)
-        for sample in family.samples
-    }
+    """What a client is told."""
+    return parsed(client.get("/metrics").text)
 
 
 def test_every_metric_of_the_catalogue_is_an_attribute_and_is_rendered():
