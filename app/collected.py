@@ -32,6 +32,7 @@ class Sources:
     engine: Engine
     quotas: Callable[[], QuotaCounts]
     collections: Callable[[], Mapping[str, CollectionCounts]]
+    ready: Callable[[], bool]  # whether this worker serves, as far as is known
     lost: Callable[[], Mapping[str, bool]]  # whether they are, by what else the service leans on
 
 
@@ -58,7 +59,7 @@ class Collected:
         with self._lock:
             engine = self._sources.engine
             self._metrics.process_memory_bytes.set(resident_bytes())
-            self._metrics.ready.set(engine.state.phase == "ready")
+            self._metrics.ready.set(self._sources.ready())
             counts = engine.counts()
             if counts is not None:
                 self._publish_engine(counts)

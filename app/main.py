@@ -175,7 +175,8 @@ def _sources(app: FastAPI) -> Sources:
             return {}
         return {"keys": auth.database.lost} | ({"issuer": auth.issuer.lost} if auth.issuer else {})
 
-    return Sources(state.engine, state.quotas.counts, state.service.collections.counts, lost)
+    collections = state.service.collections
+    return Sources(state.engine, state.quotas.counts, collections.counts, lambda: state.health.is_ready, lost)
 
 
 def _open_auth(settings: Settings) -> Auth | None:

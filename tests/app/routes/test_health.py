@@ -135,8 +135,10 @@ def test_an_encoder_that_breaks_makes_it_unready_until_it_mends(tmp_path, monkey
         assert broken["status"] == "unavailable"
         assert "a probe failed" in broken["last_error"]
         assert client.get("/health").status_code == 200
+        assert "qrerank_ready 0.0" in client.get("/metrics").text
         encoder.error = None
         assert client.get("/health/ready").status_code == 200
+        assert "qrerank_ready 1.0" in client.get("/metrics").text
         mended = component(client, "models")
         assert (mended["status"], mended["last_error"]) == ("ok", broken["last_error"])
 
