@@ -93,8 +93,7 @@ class Health:
     @property
     def is_ready(self) -> bool:
         """Whether the service was ready when somebody last asked."""
-        known = (probe.last for probe in self._needed())
-        return self._engine.state.phase == "ready" and not any(look and look.fault for look in known)
+        return self._engine.state.phase == "ready" and not any(probe.fails for probe in self._needed())
 
     async def report(self) -> Report:
         """How everything is. What the service leans on is asked, so that its loss shows before it is needed."""

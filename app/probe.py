@@ -47,13 +47,22 @@ class Probe:
         return self.known()
 
     def known(self) -> str | None:
-        """What is wrong as far as is known by now."""
-        under_way = time.monotonic() - self._begun
-        if self._running and not self._running.done() and under_way > self._deadline_s:
-            return self._too_long("has taken", under_way)
-        if self.last is None:
+        """What is wrong as far as is known by now; before the first look is over nothing is sure."""
+        if self.last is None and not self.fails:
             return f"{self._what} is under way for the first time"
-        return self.last.fault.text if self.last.fault else None
+        if self._overdue:
+            return self._too_long("has taken", time.monotonic() - self._begun)
+        return self.last.fault.text if self.last and self.last.fault else None
+
+    @property
+    def fails(self) -> bool:
+        """Whether something is known to be wrong."""
+        return self._overdue or bool(self.last and self.last.fault)
+
+    @property
+    def _overdue(self) -> bool:
+        running = self._running is not None and not self._running.done()
+        return running and time.monotonic() - self._begun > self._deadline_s
 
     def _begin(self) -> Future[None] | None:
         """The look that is under way, which begins now if it is time; None if there is none."""
