@@ -7,7 +7,9 @@ import subprocess
 import pytest
 from typer.main import get_command
 
+from app.catalogue import FAMILIES
 from app.cli import cli
+from app.errors import KINDS
 from app.settings import Settings
 from scripts.rehearsal.commands import PAGES, REHEARSED, Commands, blocks
 
@@ -53,3 +55,16 @@ def test_settings_and_commands_that_pages_name_exist(page):
         command = get_command(cli)
         for word in words.split():
             command = command.commands[word]
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_metrics_and_labels_that_pages_name_exist(page):
+    labels = {family.name: family.labels for family in FAMILIES}
+    for name, label in re.findall(r'\b(qrerank_\w+)(?:\{(\w+)=")?', TEXTS[page]):
+        assert name in labels
+        assert not label or label in labels[name], f"{name} has no label {label}"
+
+
+def test_the_refusals_that_callers_see_are_those_there_are():
+    named = set(re.findall(r"^\| \d{3}, `([\w-]+)`", TEXTS["incidents"], re.MULTILINE))
+    assert "overloaded" in named <= KINDS
