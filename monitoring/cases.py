@@ -81,7 +81,7 @@ def _firing(alert: Alert, case: Fires, runbooks: str) -> Mapping[str, object]:
 def _resting(alert: Alert, case: Rests) -> Mapping[str, object]:
     looks = [
         {"eval_time": f"{minute}m", "alertname": alert.name, "exp_alerts": []}
-        for minute in range(alert.minutes, case.until + alert.minutes + 1, 5)
+        for minute in range(alert.minutes, case.until + alert.minutes + 1)
     ]
     return _test(f"{alert.name} rests: {case.because}", case.series, looks)
 

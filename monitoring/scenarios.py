@@ -73,7 +73,7 @@ _SERVICE = {
             Rests("many are 4xx", _requests(growing(500), growing(500), status="429")),
             Rests("readiness says 503", _requests(growing(500), growing(500), route="/health/ready")),
             Rests("5 % for ten minutes of a good hour", _requests(growing(1000), "0+0x60 50+50x9 500+0x600"), 120),
-            Rests("the hour was bad, and it is over", _requests(growing(1000), "0+0x60 500 1000+0x600"), 120),
+            Rests("the hour was bad, and it is over", _requests(growing(1000), "0+0x60 1000+0x600"), 120),
         ],
     ),
     "QrerankErrors": Scenario(

@@ -1,0 +1,130 @@
+"""Prometheus and its tool: found, fetched where Debian's packages can be had, run and asked."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.server import free_port, running
+
+TOOLS = Path(__file__).parents[1] / ".tools"
+_PACKAGE = "prometheus"  # Debian's, with both programs
+_WITHIN_S = 30
+
+
+class Missing(Exception):
+    """A program is not here, and cannot be had."""
+
+
+def found(program: str) -> Path | None:
+    """A program on the PATH, or one that was fetched; None if there is none."""
+    here = shutil.which(program, path=str(TOOLS / "usr" / "bin")) or shutil.which(program)
+    return Path(here) if here else None
+
+
+def had(program: str) -> Path:
+    """The same; fetched from Debian's package if need be, into a folder of ours, without root. Missing if it cannot."""
+    here = found(program)
+    if here is None:
+        _fetch()
+        here = found(program)
+    if here is None:
+        raise Missing(f"{program} is not in Debian's package {_PACKAGE}")
+    return here
+
+
+def _fetch() -> None:
+    if not (shutil.which("apt-get") and shutil.which("dpkg")):
+        raise Missing("promtool is not on the PATH, and there is no apt-get and dpkg to fetch it with")
+    print(f"fetching Debian's package {_PACKAGE} into {TOOLS}", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for command in (["apt-get", "download", _PACKAGE], ["sh", "-c", f"dpkg -x *.deb {TOOLS}"]):
+            TOOLS.mkdir(exist_ok=True)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+                raise Missing(f"`{' '.join(command)}` failed: {last}; `apt-get update` may help")
+
+
+def told(*command: str | Path, folder: Path) -> tuple[int, str]:
+    """The exit status of a program, and what it said."""
+    done = subprocess.run(  # noqa: S603 - ours
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    return done.returncode, done.stdout
+
+
+class Prometheus:
+    """A server that scrapes one service every second, and what it is asked."""
+
+    def __init__(self, port: int) -> None:
+        """port: where it listens on this machine."""
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """The series of a query at this moment; ValueError with Prometheus' own words if it means nothing."""
+        return list(self._get("query", query=query)["result"])
+
+    def ask_range(self, query: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
+        """The series of a query from one time to another, in seconds since 1970, one value every `step` seconds."""
+        span = {"start": f"{start}", "end": f"{end}", "step": f"{step}"}
+        return list(self._get("query_range", query=query, **span)["result"])
+
+    def scrapes(self) -> float:
+        """How often it has read the service."""
+        results = self.ask("count_over_time(up[1h])")
+        return float(results[0]["value"][1]) if results else 0.0
+
+    def await_scrapes(self, more: int) -> None:
+        """Wait until it has read the service so often again; RuntimeError if it does not."""
+        due, end = self.scrapes() + more, time.monotonic() + _WITHIN_S
+        while self.scrapes() < due:
+            if time.monotonic() > end:
+                raise RuntimeError("Prometheus does not read the service")
+            time.sleep(0.2)
+
+    def rules(self) -> int:
+        """How many rules it has loaded."""
+        return sum(len(group["rules"]) for group in self._get("rules")["groups"])
+
+    def _get(self, path: str, **asked: str) -> Any:
+        url = f"{self._url}/{path}?{urllib.parse.urlencode(asked)}"
+        try:
+            with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - a local server's address
+                return json.load(response)["data"]
+        except urllib.error.HTTPError as error:
+            raise ValueError(json.load(error)["error"]) from None
+
+
+@contextmanager
+def scraping(program: Path, service: int, job: str, rules: Path) -> Iterator[Prometheus]:
+    """Prometheus itself, with these rules, which reads the service on this port of this machine every second."""
+    config = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(rules.resolve())],
+        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{service}"]}]}],
+    }
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "prometheus.yml"
+        file.write_text(json.dumps(config), encoding="utf-8")  # which is YAML
+        options = {
+            "config.file": file,
+            "storage.tsdb.path": f"{folder}/data",
+            "web.listen-address": f"127.0.0.1:{port}",
+        }
+        command = [str(program), *(f"--{name}={value}" for name, value in options.items())]
+        with running(command, port, "/-/ready", {}, Path(folder)):
+            prometheus = Prometheus(port)
+            prometheus.await_scrapes(1)
+            yield prometheus
