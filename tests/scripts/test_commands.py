@@ -1,5 +1,6 @@
 """The pages' shell blocks, and that whoever follows the pages finds what they name."""
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -55,6 +56,8 @@ def test_settings_and_commands_that_pages_name_exist(page):
         command = get_command(cli)
         for word in words.split():
             command = command.commands[word]
+    for module in re.findall(r"python -m ([\w.]+)", TEXTS[page]):
+        assert importlib.util.find_spec(module), module
 
 
 @pytest.mark.parametrize("page", TEXTS)
