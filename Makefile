@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak rehearse clients check format openapi bench clean
+.PHONY: help setup run test soak load rehearse clients check format openapi bench clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,5 +74,10 @@ bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.access
 
+SHAPE ?= normal
+
+load: $(STAMP) ## load the service with Locust for two minutes, and judge it; SHAPE: peak, spike, soak, stress, scaling
+	$(BIN)/python -m $(if $(filter scaling,$(SHAPE)),loadtests.scaling,loadtests --shape $(SHAPE))
+
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-peers .venv-clients .node-clients build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-clients .node-clients .haproxy build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

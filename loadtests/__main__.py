@@ -52,10 +52,11 @@ def main(
     """Load the service with users who ask as the PRD says; exit status 1 if a threshold is missed."""
     if shape not in SHAPES:
         raise typer.BadParameter(f"there are {', '.join(SHAPES)}", param_hint="--shape")
-    traffic, facts = open_traffic(collections), machine.facts()
+    traffic, facts, others = open_traffic(collections), machine.facts(), machine.watch_others()
     with _target(host, key, pid) as target:
         run, log = _loaded(target, traffic, shape, collections, seconds, users, reports)
     out.print(log, markup=False, highlight=False, soft_wrap=True)
+    facts["processors that others' work took meanwhile"] = taken = f"{others():.2f}"
     bounds = bounds_of(shape)
     told = report(run, bounds, facts, {"source": traffic.source, "passages": len(traffic.passages)})
     (reports / f"{shape}.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
@@ -64,6 +65,7 @@ def main(
         draw(run, plot)
     checks = judge(run, by_kind(run)["all"], memory(run.memory), bounds)
     show(out, run, checks)
+    out.print(f"{facts['processor']}; others' work took {taken} of them meanwhile", highlight=False)
     found = _compare(told, reports, save=save_baseline)
     out.print(f"reports: {reports / shape}.html, .json and .run.json", highlight=False, soft_wrap=True)
     passed = told["passed"] and not (strict and found)

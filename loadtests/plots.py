@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadtests.figures import P95_MS, knee, memory, within
+from loadtests.figures import P95_MS, knee, memory, recovery_s, within
 from loadtests.run import Run, read
 from loadtests.shapes import SETTLING_S, STRESS
 
@@ -57,16 +57,20 @@ def _over_time(run: Run, path: Path) -> None:
 def _stress(run: Run, path: Path) -> None:
     figure, (users, latency, rate) = new_figure(3, "stress: more and more users, then 50 again", "seconds")
     users.step(*zip(*run.users, strict=True), where="post", color=_GREY)
+    users.set_ylim(0, 1.3 * max(number for _, number in run.users))
     users.set_ylabel("users")
     _latencies(latency, run)
     _rates(rate, run)
     found, back = knee(run, SETTLING_S), next((mark for mark in run.marks if mark.back), None)
     marks = []
     if found:
-        at = next(mark.at for mark in run.marks if mark.users == found.users and not mark.back)
-        marks.append((at, f"knee: {found.users} users, {found.per_second:.0f}/s", _GREEN))
+        end = next((mark.at for mark in run.marks if mark.users > found.users or mark.back), run.ended)
+        marks.append((end, f"knee: {found.users} users, {found.per_second:.0f}/s", _GREEN))
     if back:
-        marks.append((back.at, f"back to {back.users}", _RED))
+        again = recovery_s(run)
+        marks.append(
+            (back.at, f"back to {back.users}, {'not well' if again is None else f'well {again:.0f} s later'}", _RED)
+        )
     for at, text, colour in marks:
         for each in (users, latency, rate):
             each.axvline(at, color=colour, linestyle="--", linewidth=1)

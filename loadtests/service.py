@@ -8,9 +8,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -26,6 +28,9 @@ KEYS: Mapping[Tier, int] = {"public": 600, "standard": 360, "premium": 240, "unl
 _ENOUGH = 10**9  # similarities an hour: the real budgets are for days of use, not for a load without a pause
 _BATCH = 50  # passages of one request of the warm-up
 _READY_WITHIN_S = 180.0
+_MOST_ROUNDS = 30
+_PATIENCE = 30  # seconds, with a server that is not ready or has too much to do
+_CALM_MS = 200.0  # encoding a batch of passages takes several times as long, of a query a small part
 
 
 @dataclass(frozen=True)
@@ -93,27 +98,64 @@ def wait_until_ready(url: str) -> None:
         time.sleep(0.5)
 
 
-def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object]) -> None:
+def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object] = lambda *_: None) -> None:
     """Have the service read every passage of the pool, then answer some of each kind of request; one at a time.
 
     step: gets how much is done, and of how much. RuntimeError for a request that is not answered.
     """
-    texts = traffic.passages
-    batches = [texts[at : at + _BATCH] for at in range(0, len(texts), _BATCH)]
-    headers = {"authorization": f"Bearer {target.key}"} if target.key else {}
-    bodies = [
-        orjson.dumps({"query": traffic.queries[0], "documents": batch, "top_n": TOP_N, "deadline_ms": 0})
-        for batch in batches
-    ]
-    asked = [("/rerank", body) for body in bodies]
+    asked = [("/rerank", body) for body in _whole_pool(traffic)]
     asked += [("/rerank", body) for body in traffic.bodies["large"][::4]]
     asked += [("/v1/similarity", body) for body in traffic.bodies["similarity"][::16]]
-    with httpx.Client(base_url=target.url, headers=headers, timeout=60) as client:
+    with _client(target) as client:
         for done, (path, body) in enumerate(asked, 1):
-            response = client.post(path, content=body, headers={"content-type": "application/json"})
-            if response.status_code != 200:
-                raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")
+            _post(client, path, body)
             step(done, len(asked))
+
+
+def warm_workers(target: Target, traffic: Traffic, workers: int) -> None:
+    """Warm every process of a server; RuntimeError if one stays cold.
+
+    Which process answers is the kernel's choice, made for each connection. So some connections at once ask for the
+    whole pool, again and again, until twice in a row no answer took the time of encoding.
+    """
+    bodies, calm = _whole_pool(traffic), 0
+    with ThreadPoolExecutor(2 * workers) as threads:
+        for _ in range(_MOST_ROUNDS):
+            slowest = max(threads.map(lambda _: _encoding_ms(target, bodies), range(2 * workers)))
+            calm = calm + 1 if slowest < _CALM_MS else 0
+            if calm == 2:
+                return
+    raise RuntimeError(f"after {_MOST_ROUNDS} rounds of the warm-up an answer still took {slowest:.0f} ms of encoding")
+
+
+def _whole_pool(traffic: Traffic) -> list[bytes]:
+    texts, query = traffic.passages, traffic.queries[0]
+    batches = [texts[at : at + _BATCH] for at in range(0, len(texts), _BATCH)]
+    return [orjson.dumps({"query": query, "documents": batch, "top_n": TOP_N, "deadline_ms": 0}) for batch in batches]
+
+
+def _encoding_ms(target: Target, bodies: Sequence[bytes]) -> float:
+    """The most that encoding took of any of these requests, over one new connection."""
+    with _client(target) as client:
+        return max(float(_post(client, "/rerank", body)["meta"]["timings_ms"].get("encode", 0)) for body in bodies)
+
+
+def _client(target: Target) -> httpx.Client:
+    headers = {"content-type": "application/json"}
+    headers |= {"authorization": f"Bearer {target.key}"} if target.key else {}
+    return httpx.Client(base_url=target.url, headers=headers, timeout=60)
+
+
+def _post(client: httpx.Client, path: str, body: bytes) -> dict[str, Any]:
+    for _ in range(_PATIENCE):
+        response = client.post(path, content=body)
+        if response.status_code != 503:
+            break
+        time.sleep(1)  # one of several processes may not be ready yet
+    if response.status_code != 200:
+        raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")
+    answer: dict[str, Any] = response.json()
+    return answer
 
 
 class MemoryWatch:

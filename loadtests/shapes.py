@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 NORMAL_USERS = 50
 
-STEP_S, SETTLING_S = 15.0, 5.0  # of each step of the stress shape; its first seconds do not count
-STEP_USERS = 25
-MOST_USERS = 1000
+STEP_S, SETTLING_S = 12.0, 4.0  # of each step of the stress shape; its first seconds do not count
+STEP_USERS = 10
+MOST_USERS = 500
 AFTER_S = 30.0  # at normal load, once the service broke
 
 
