@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.logs import set_up
-from app.main import create_app
 from app.protocol import BoundedProtocol
 from app.settings import LimitSettings, Settings
 
@@ -17,6 +16,8 @@ _STOPS_WITHIN_S = 20  # a client that reads no more of its stream must not keep 
 
 def application() -> FastAPI:
     """What a process serves, with the environment's settings; called in that process."""
+    from app.main import create_app  # not before: it decides where metrics are kept, and takes memory
+
     settings = Settings()
     set_up(settings.logs)
     return create_app(settings)

@@ -64,3 +64,10 @@ def test_what_mends_itself_is_no_reason_not_to_start_and_what_does_not_is(tmp_pa
     (tmp_path / "pepper").write_text("another-of-at-least-thirty-two-characters")
     with pytest.raises(KeysMisconfigured):
         check_start(Settings(data_dir=tmp_path, auth={"enabled": True}), "127.0.0.1")
+
+
+def test_nobody_could_see_metrics_that_need_a_key_where_there_are_none(tmp_path):
+    wanted = {"access": "admin"}
+    with pytest.raises(Exposed, match="QRERANK_AUTH__ENABLED=true"):
+        check_start(Settings(data_dir=tmp_path, operations=wanted), "127.0.0.1")
+    check_start(Settings(data_dir=tmp_path, operations=wanted, auth={"enabled": True}), "127.0.0.1")

@@ -1,0 +1,55 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.metrics_port import PortTaken, metrics_served
+from benchmarks.server import free_port
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+@pytest.fixture(autouse=True)
+def no_folder(monkeypatch):
+    monkeypatch.delenv(FOLDER, raising=False)
+
+
+def test_one_process_keeps_its_values_in_memory_whatever_folder_somebody_set(monkeypatch, tmp_path):
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    with metrics_served(1, "127.0.0.1", None):
+        assert FOLDER not in os.environ
+
+
+def test_several_share_a_folder_that_goes_at_the_end():
+    with metrics_served(2, "127.0.0.1", None):
+        folder = Path(os.environ[FOLDER])
+        assert folder.is_dir()
+    assert not folder.exists()
+    assert FOLDER not in os.environ
+
+
+def test_a_port_of_their_own_is_served_and_given_back():
+    port = free_port()
+    for _ in range(2):
+        with metrics_served(1, "127.0.0.1", port):
+            assert "# TYPE qrerank_requests_total counter" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+
+def test_a_port_that_is_taken_is_told(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"127.0.0.1:{port}.*__METRICS_PORT"), metrics_served(2, "127.0.0.1", port):
+            pass
+    assert FOLDER not in os.environ
+
+
+def test_whoever_starts_workers_does_not_import_the_client_before_the_folder_is_known():
+    code = "import sys, uvicorn, app.cli, app.serving, app.metrics_port; print('prometheus_client' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603 - ours
+    assert out == "False\n"
