@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.progress import errors
+log = logging.getLogger(__name__)
 
 # prometheus_client decides when it is imported whether values are kept in memory or in this variable's folder. So it is
 # not imported here, nor by the command line, until that is settled; worker processes are started anew, and import it
@@ -57,7 +58,7 @@ def _on_port(folder: Path, host: str, port: int | None) -> Iterator[None]:
             f"/metrics cannot be served on {host}:{port} ({error.strerror}); set QRERANK_OPERATIONS__METRICS_HOST and "
             "__METRICS_PORT to an address that is free"
         ) from None
-    errors.print(f"metrics are on http://{host}:{port}/metrics", highlight=False)
+    log.info("metrics are on http://%s:%d/metrics", host, port)
     try:
         yield
     finally:

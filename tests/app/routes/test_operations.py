@@ -1,4 +1,6 @@
+from app.settings import AuthSettings, Settings
 from tests.app.problems import problem
+from tests.conftest import serving
 
 
 def test_request_ids_are_kept_when_sane(client):
@@ -15,3 +17,21 @@ def test_unknown_routes_and_methods_are_problems(client):
 def test_no_path_is_answered_with_a_redirect(client):
     assert client.get("/health/", follow_redirects=False).status_code == 200
     assert client.get("http://testserver//health//ready", follow_redirects=False).status_code == 200
+
+
+def test_metrics_are_for_admins_alone_where_that_is_wanted(tmp_path):
+    auth, operations = AuthSettings(enabled=True), {"access": "admin"}
+    with serving(Settings(model="hash", data_dir=tmp_path, auth=auth, operations=operations)) as client:
+        made = {role: client.app.state.auth.keys.create(role, role, "public", None)[1] for role in ("user", "admin")}
+        problem(client.get("/metrics"), 401, "key")
+        problem(client.get("/metrics", headers={"X-API-Key": made["user"]}), 403, "role admin")
+        answer = client.get("/metrics", headers={"X-API-Key": made["admin"]})
+        assert answer.status_code == 200
+        assert 'reason="unauthorized"} 1.0' in answer.text
+        assert 'reason="forbidden"} 1.0' in answer.text
+
+
+def test_metrics_with_a_port_of_their_own_are_not_here(tmp_path):
+    with serving(Settings(model="hash", data_dir=tmp_path, operations={"metrics_port": 9090})) as client:
+        problem(client.get("/metrics"), 404, "see /docs")
+        assert "/metrics" not in client.get("/openapi.json").json()["paths"]
