@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak load rehearse clients check format openapi bench clean
+.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart clean
 
 help: ## list the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -79,5 +79,11 @@ SHAPE ?= normal
 load: $(STAMP) ## load the service with Locust for two minutes, and judge it; SHAPE: peak, spike, soak, stress, scaling
 	$(BIN)/python -m $(if $(filter scaling,$(SHAPE)),loadtests.scaling,loadtests --shape $(SHAPE))
 
+monitoring: $(STAMP) ## write dashboard and alert rules from the metrics; with RUNBOOKS=URL, where runbooks are, to build/monitoring
+	$(BIN)/python -m monitoring $(if $(RUNBOOKS),--runbooks $(RUNBOOKS) --out build/monitoring)
+
+chart: $(STAMP) ## check dashboard and alert rules with Prometheus' own programs, fetched where Debian's packages can be had
+	$(BIN)/python -m monitoring.check
+
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-peers .venv-clients .node-clients .haproxy build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers .venv-clients .node-clients .haproxy build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools

@@ -99,7 +99,7 @@ LATENCY = Row(
         ),
         Panel(
             "p95 by route",
-            "Which work is slow.",
+            "Which work is slow; the mix of routes moves the p95 of all together.",
             "s",
             [
                 Curve(

@@ -1,0 +1,62 @@
+"""What queries name, by a real parser of PromQL, and what a service's metrics have."""
+
+import re
+from dataclasses import dataclass
+
+import promql_parser as promql
+from prometheus_client.parser import text_string_to_metric_families
+
+TARGET = {"job": "quantum-rerank", "instance": "10.0.0.1:8000"}  # what Prometheus adds
+
+
+@dataclass(frozen=True)
+class Sample:
+    name: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Selector:
+    name: str
+    matchers: tuple[tuple[str, str, str], ...]  # label, operator, value
+
+    def takes(self, sample: Sample) -> bool:
+        return sample.name == self.name and all(
+            holds(operator, sample.labels.get(label, ""), value) for label, operator, value in self.matchers
+        )
+
+
+def holds(operator: str, found: str, wanted: str) -> bool:
+    same = bool(re.fullmatch(wanted, found)) if "Re" in operator else found == wanted
+    return same != operator.startswith("Not")
+
+
+def samples(text: str) -> list[Sample]:
+    families = text_string_to_metric_families(text)
+    return [Sample(one.name, one.labels | TARGET) for family in families for one in family.samples]
+
+
+def selectors(query: str) -> list[Selector]:
+    """Every selector of a query; ValueError unless it is PromQL."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, promql.VectorSelector):
+            matchers = tuple((m.name, str(m.op).removeprefix("MatchOp."), m.value) for m in node.matchers.matchers)
+            found.append(Selector(node.name, matchers))
+
+    promql.walk(promql.parse(query), visit)
+    return found
+
+
+def grouped(query: str) -> list[tuple[set[str], list[Selector]]]:
+    """For every aggregation the labels that it keeps, and the selectors below it."""
+    found = []
+
+    def visit(node):
+        if isinstance(node, promql.AggregateExpr):
+            kept = set(node.modifier.labels) if node.modifier else set()
+            found.append((kept, selectors(node.expr.prettify())))
+
+    promql.walk(promql.parse(query), visit)
+    return found
