@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from app.quotas.quotas import QuotaCounts
     from retrieval.redis_states import ReplicaCounts
     from retrieval.shared_encoder import EncoderCounts
+
+log = logging.getLogger(__name__)
 
 _EVERY_S = 1.0
 _QUOTAS = ("requests", "similarities")
@@ -51,7 +54,10 @@ class Collected:
     async def keep(self) -> None:
         """Publish every second, so that other workers may tell. Ends by cancel."""
         while True:
-            self.publish()
+            try:
+                self.publish()
+            except Exception:  # worker boundary: what cannot be told now may be in a second
+                log.exception("what is counted could not be brought into the metrics")
             await asyncio.sleep(_EVERY_S)
 
     def publish(self) -> None:

@@ -1,5 +1,10 @@
-from app.settings import Settings
+import os
+import time
+
+from app.engine import EngineCounts
+from app.settings import AuthSettings, Settings
 from tests.app.test_metrics import BODY, values
+from tests.app.test_open_collections import make
 from tests.conftest import serving
 from tests.redis_server import RedisServer
 
@@ -37,3 +42,54 @@ def test_replicas_share_over_http(tmp_path):
             assert second.post("/rerank", json=other).status_code == 200
             assert values(second)["breaker_open dependency=cache_redis"] == 1
     assert redis.url not in repr(settings)
+
+
+def test_collections_are_told_of_from_when_they_are_asked_for_until_they_are_gone(tmp_path):
+    settings, body = Settings(model="hash", data_dir=tmp_path), {"query": "owl", "collection": "birds"}
+    folder = settings.collections_dir / "birds"
+    make(folder, 20)
+    with serving(settings) as client:
+        assert "index_passages collection=birds" not in values(client)
+        assert client.post("/rerank", json=body).status_code == 200
+        found = values(client)
+        assert found["index_passages collection=birds"] == 20
+        assert found["index_bytes collection=birds"] > 1000
+        assert found["index_certified collection=birds"] == 1
+        os.truncate(folder / "tokens.i8", 0)
+        assert client.post("/rerank", json=body).status_code == 503
+        assert values(client)["index_certified collection=birds"] == 0
+        folder.rename(tmp_path / "elsewhere")
+        assert client.post("/rerank", json=body).status_code == 404
+        found = values(client)
+        assert (found["index_passages collection=birds"], found["index_certified collection=birds"]) == (0, 1)
+
+
+def test_a_lost_database_of_keys_is_an_open_breaker(tmp_path):
+    settings = Settings(model="hash", data_dir=tmp_path, auth=AuthSettings(enabled=True))
+    with serving(settings) as client:
+        name = "breaker_open dependency=keys"
+        client.app.state.auth.keys.all()  # so that it is open
+        assert values(client)[name] == 0
+        (tmp_path / "auth.sqlite3").rename(tmp_path / "elsewhere")
+        client.app.state.auth.database.check()
+        assert values(client)[name] == 1
+        assert "breaker_open dependency=issuer" not in values(client)
+
+
+def test_what_cannot_be_told_now_is_told_a_second_later(client, monkeypatch, caplog):
+    counts = client.app.state.engine.counts
+    failing = iter([OSError("lost"), None])
+
+    def fail() -> EngineCounts | None:
+        if error := next(failing, None):
+            raise error
+        return counts()
+
+    monkeypatch.setattr("app.collected._EVERY_S", 0.01)
+    monkeypatch.setattr(client.app.state.engine, "counts", fail)
+    client.app.state.metrics.cache_entries.set(-1)
+    end = time.monotonic() + 10
+    while client.app.state.metrics.cache_entries._value.get() < 0 and time.monotonic() < end:
+        time.sleep(0.01)
+    assert client.app.state.metrics.cache_entries._value.get() == 3
+    assert "could not be brought into the metrics" in caplog.text
