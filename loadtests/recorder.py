@@ -34,6 +34,7 @@ class Recorder:
         events.worker_report.add_listener(self._take)
         events.test_stopping.add_listener(self._end)
         events.test_stop.add_listener(self._save)
+        events.quitting.add_listener(self._save)  # again: workers report once more when they are done
 
     def mark(self, users: int) -> None:
         """So many users are asked for from now on."""

@@ -8,6 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
+from benchmarks.server import ours
+from loadtests.run import read
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -53,6 +56,20 @@ def test_the_reports_and_the_baseline_are_there(short):
     (saved,) = reports.glob("baselines/*/peak.json")
     assert orjson.loads(saved.read_bytes()) == told
     assert "baseline saved" in done.stdout
+
+
+@pytest.mark.soak
+def test_what_several_processes_send_is_one_run(tmp_path):
+    told = {"SHAPE": "normal", "SECONDS": "8", "USERS": "10", "RESULT": tmp_path / "run.json"}
+    variables = os.environ | {f"LOADTESTS_{name}": str(value) for name, value in told.items()}
+    with ours(model="hash") as server:
+        command = [sys.executable, "-m", "locust", "-f", "loadtests/locustfile.py", "--headless", "--processes", "2"]
+        command += ["--host", f"http://127.0.0.1:{server.port}"]
+        subprocess.run(command, check=True, cwd=ROOT, env=variables, capture_output=True)  # noqa: S603
+    run = read(tmp_path / "run.json")
+    assert len(run.samples) > 50  # as many as one process sends
+    assert {sample.outcome for sample in run.samples} == {"ok"}
+    assert max(users for _, users in run.users) == 10
 
 
 @pytest.mark.soak
