@@ -74,7 +74,7 @@ def running(
                 if process.poll() is not None or time.monotonic() > end:
                     log.seek(0)
                     tail = log.read()[-_LOG_TAIL:].decode(errors="replace")
-                    raise RuntimeError(f"{' '.join(command)} did not get ready:\n{tail}")
+                    raise RuntimeError(f"{' '.join(command)} did not get ready: {_told(port, ready)}\n{tail}")
                 time.sleep(0.1)
             yield Server(port, process.pid)
         finally:
@@ -93,6 +93,17 @@ def answers(url: str) -> bool:
             return bool(response.status == 200)
     except (urllib.error.URLError, ConnectionError, TimeoutError):
         return False
+
+
+def _told(port: int, path: str) -> str:
+    """What a server answers, or why it does not."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:  # noqa: S310 - local
+            return str(response.status)
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.read(500).decode(errors='replace')}"
+    except OSError as error:
+        return str(error)
 
 
 def family(pid: int) -> list[int]:
