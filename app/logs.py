@@ -38,7 +38,7 @@ def set_up(settings: LogSettings) -> None:
     handler.setFormatter(formatter(settings, terminal=sys.stderr.isatty()))
     handler.addFilter(_is_told)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
-    logging.getLogger("uvicorn").setLevel(max(level, logging.INFO))  # it writes whole frames when it debugs
+    logging.getLogger("uvicorn.error").setLevel(max(level, logging.INFO))  # it writes whole frames when it debugs
     for name in _OURS:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)

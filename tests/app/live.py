@@ -66,7 +66,7 @@ def live(
 
     monkeypatch.setattr("app.loading.load_encoder", lambda *_, **__: Held())
     app = create_app(settings)
-    options = {"log_level": "warning"} | serving.options(settings.limits) | options
+    options = serving.options(settings.limits) | options
     server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -1,11 +1,14 @@
-"""What clients send is data: no log line at info level and no error repeats it, and nothing in it is run."""
+"""What clients send is data: no log line of any level and no error repeats it, and nothing in it is run."""
 
 import json
-import logging
 
+import httpx
 import pytest
+from websockets.sync.client import connect
 
 from app.settings import Settings
+from tests.app.lines import logged
+from tests.app.live import live
 from tests.conftest import serving
 from tests.faults.bodies import routes
 
@@ -32,14 +35,14 @@ def broken(body):
 
 
 @pytest.fixture
-def chatty(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    with serving(Settings(model="hash", data_dir=tmp_path, limits={"query_characters": 200})) as client:
-        yield client, caplog
+def chatty(tmp_path):
+    settings = Settings(model="hash", data_dir=tmp_path, limits={"query_characters": 200})
+    with logged() as lines, serving(settings) as client:
+        yield client, lines
 
 
 def test_no_log_and_no_error_repeats_what_was_sent(chatty):
-    client, caplog = chatty
+    client, lines = chatty
     errors = 0
     for path, examples in routes(client.app):
         for example in examples:
@@ -57,20 +60,47 @@ def test_no_log_and_no_error_repeats_what_was_sent(chatty):
                     errors += 1
                     assert "s3cr3t" not in response.text, (path, sent, response.text)
     assert errors > 500
-    assert "s3cr3t" not in caplog.text
+    assert len(lines.read) > errors
+    assert "s3cr3t" not in lines.text
 
 
 def test_nor_does_a_crash(chatty):
-    client, caplog = chatty
-
-    def crash(*arguments, **options):
-        raise ValueError(MARKED)
-
+    client, lines = chatty
     client.app.state.engine.models.default.rerank = crash
     response = client.post("/rerank", json={"query": MARKED, "documents": [MARKED]})
     assert response.status_code == 500
-    assert "s3cr3t" not in response.text
-    assert "s3cr3t" not in caplog.text
+    assert "s3cr3t" not in response.text + lines.text
+
+
+def crash(*arguments, **options):
+    try:
+        {}[MARKED]
+    except KeyError:
+        raise ValueError(MARKED) from ExceptionGroup(MARKED, [OSError(MARKED)])
+
+
+@pytest.mark.parametrize("rerank", [None, crash])
+def test_nor_does_a_server_that_tells_all_it_can(tmp_path, monkeypatch, rerank):
+    """Its tracebacks, its connections and what its libraries say of them."""
+    body = {"query": MARKED, "documents": [MARKED], "exclude": ["s3cr3t owl"]}
+    settings = Settings(model="hash", data_dir=tmp_path, engine={"drain_seconds": 0})
+    with logged() as lines:
+        with live(settings, monkeypatch) as here:
+            if rerank:
+                monkeypatch.setattr(here.app.state.engine.models.default, "rerank", rerank)
+            for path in ("/rerank", "/v1/rerank/stream"):
+                httpx.post(f"http://127.0.0.1:{here.port}{path}?q={MARKED}", json=body, headers={"Cookie": "s3cr3t"})
+            with connect(f"ws://127.0.0.1:{here.port}/v1/ws?q=s3cr3t") as connection:
+                connection.send(json.dumps(body | {"type": "rerank", "id": 1}))
+                kind = "error" if rerank else "final"
+                while f'"type":"{kind}"' not in connection.recv(timeout=30)[:30]:
+                    pass
+                connection.send(MARKED)
+                connection.recv(timeout=30)
+        told = lines.text
+    assert "s3cr3t" not in told
+    assert told.count('"event":"request"') == 4
+    assert told.count(" in crash") == (3 if rerank else 0)
 
 
 def test_control_characters_and_odd_spellings_are_texts_like_others(chatty):
