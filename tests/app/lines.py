@@ -28,13 +28,15 @@ class Lines(io.StringIO):
         """Each line, which must be JSON."""
         return [json.loads(line) for line in self.text.splitlines()]
 
-    def first(self, count: int) -> list[dict[str, Any]]:
-        """So many lines, once they are there: a server writes some after it answered. There may be no more."""
+    def first(self, count: int, of: str = "") -> list[dict[str, Any]]:
+        """So many lines of loggers that begin so, once they are there: a server writes some after it answered."""
         end = time.monotonic() + 10
-        while self.text.count("\n") < count and time.monotonic() < end:
+        while True:
+            found = [line for line in self.read if line["logger"].startswith(of)]
+            if len(found) >= count or time.monotonic() > end:
+                assert len(found) == count, self.text
+                return found
             time.sleep(0.01)
-        assert len(self.read) == count, self.text
-        return self.read
 
 
 @contextmanager
