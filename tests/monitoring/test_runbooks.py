@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from app.errors import KINDS
 from app.settings import Settings
 from monitoring.queries import of_the_rules
-from tests.monitoring.asked import selectors
+from tests.monitoring.asked import Selector, selectors
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"
 RUNBOOKS = sorted((OPERATIONS / "runbooks").glob("Qrerank*.md"))
@@ -42,7 +43,10 @@ def test_the_queries_of_a_runbook_find_what_they_name(page, exercised):
     assert blocks
     for query in (line for block in blocks for line in block.strip().splitlines()):
         for selector in selectors(query):
-            assert selector.name == "up" or any(selector.takes(sample) for sample in exercised), query
+            reasons = {word for label, _, value in selector.matchers if label == "reason" for word in value.split("|")}
+            assert reasons <= KINDS, query
+            others = Selector(selector.name, tuple(one for one in selector.matchers if one[0] != "reason"))
+            assert selector.name == "up" or any(others.takes(sample) for sample in exercised), query
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(OPERATIONS)))
