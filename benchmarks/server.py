@@ -44,16 +44,16 @@ def free_port() -> int:
 def ours(**settings: str | Path | float) -> Iterator[Server]:
     """`qrerank serve` with default settings but these (`candidates=50` is QRERANK_CANDIDATES=50), its cache empty.
 
-    Without a `data_dir` it gets a new one, which goes when the server does.
+    Without a `data_dir` it gets a new one, which goes when the server does. `workers` is no setting, but an option.
     """
-    port = free_port()
+    port, workers = free_port(), settings.pop("workers", 1)
     with tempfile.TemporaryDirectory() as data:
         usual: dict[str, str | Path | float] = {"data_dir": data, "engine__drain_seconds": 0}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
         if "QRERANK_MODEL_DIR" in os.environ:
             kept["QRERANK_MODEL_DIR"] = os.environ["QRERANK_MODEL_DIR"]
         given = {f"QRERANK_{name.upper()}": str(value) for name, value in (usual | settings).items()}
-        command = [str(Path(sys.executable).parent / "qrerank"), "serve", "--port", str(port)]
+        command = [str(Path(sys.executable).parent / "qrerank"), "serve", f"--port={port}", f"--workers={workers}"]
         with running(command, port, "/health/ready", kept | given) as server:
             yield server
 
