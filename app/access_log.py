@@ -12,7 +12,7 @@ from app.observed import Observed, Watcher
 
 log = logging.getLogger(__name__)
 
-_PROBES = {"/health", "/health/ready", "/health/detailed", "/metrics"}  # asked every few seconds
+PROBES = {"/health", "/health/ready", "/health/detailed", "/metrics"}  # asked every few seconds
 _HASHES = 2**32
 
 
@@ -61,6 +61,6 @@ def facts(seen: Observed) -> dict[str, Any]:
 def _level(seen: Observed) -> int:
     if seen.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.ERROR
-    if seen.route in _PROBES:
+    if seen.route in PROBES:
         return logging.DEBUG
     return logging.WARNING if seen.status > HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
@@ -29,6 +30,7 @@ from app.loading import open_models
 from app.loop_lag import watch_loop
 from app.measured import count_requests
 from app.metrics import Metrics
+from app.observed import Watcher
 from app.open_collections import OpenCollections
 from app.openapi import describe
 from app.paths import CanonicalPathMiddleware
@@ -60,6 +62,9 @@ _ASKED = ("Authorization", "X-API-Key", "Api-Key", "Content-Type", HEADER)
 _LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource")
 _TOLD = (HEADER, "Retry-After", *_LIMITS, *TIMES)
 
+# FastAPI would send spans, and errors with their messages, wherever the environment says.
+_UNTRACED = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
+
 _ABOUT = """
 Picks the passages a language model should see. Three methods: `classical` (cosine), `quantum` (fidelity of small
 simulated circuits) and `hybrid` (both, with BM25; the default).
@@ -69,6 +74,7 @@ simulated circuits) and `hybrid` (both, with BM25; the default).
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The ASGI application; the settings are the environment's unless given."""
     settings = settings or Settings()
+    tracing = _trace(settings)
     app = FastAPI(
         title="quantum-rerank",
         version=version("quantum-rerank"),
@@ -77,16 +83,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # ours is in routes/pages.py
         redoc_url=None,
         redirect_slashes=False,
+        telemetry=tracing.telemetry if tracing else _UNTRACED,
     )
     app.state.service = Service(settings, OpenCollections(settings.collections_dir))
     app.state.auth = _open_auth(settings)
     app.state.usage = app.state.auth.usage if app.state.auth else Usage(None)
-    app.state.engine = Engine(
-        partial(open_models, settings, log_progress),
-        settings.engine.requests,
-        settings.engine.queue_requests,
-        settings.engine.least_part,
-    )
+    app.state.engine = _engine(settings)
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
     app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
     app.state.metrics = Metrics()
@@ -94,18 +96,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.health = Health(
         app.state.engine, app.state.service, app.state.quotas, app.state.auth, app.state.metrics.histograms
     )
-    app.state.watchers = [
-        count_usage(app.state.usage),
-        count_requests(app.state.metrics),
-        log_requests(settings.logs.access_sample),
-    ]
+    app.state.tracing = tracing
+    app.state.watchers = _watchers(app, settings)
     app.include_router(router)
     if settings.operations.metrics_port is None:
         app.include_router(metrics_router)
     app.include_router(pages)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     _surround(app, settings)
-    app.state.tracing = _trace(app, settings)
     for kind in STATUS:
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_error)
@@ -131,6 +129,8 @@ def _surround(app: FastAPI, settings: Settings) -> None:
         app.add_middleware(QuotaHeadersMiddleware)
     app.add_middleware(RequestIdMiddleware)
     app.add_middleware(UnreadBodyMiddleware, settings.limits)
+    if app.state.tracing:
+        app.add_middleware(app.state.tracing.middleware)
 
 
 @asynccontextmanager
@@ -187,11 +187,25 @@ def _open_auth(settings: Settings) -> Auth | None:
     return Auth(settings.auth, settings.data_dir)
 
 
-def _trace(app: FastAPI, settings: Settings) -> Tracing | None:
+def _engine(settings: Settings) -> Engine:
+    engine = settings.engine
+    return Engine(
+        partial(open_models, settings, log_progress), engine.requests, engine.queue_requests, engine.least_part
+    )
+
+
+def _watchers(app: FastAPI, settings: Settings) -> list[Watcher]:
+    watchers = [
+        count_usage(app.state.usage),
+        count_requests(app.state.metrics),
+        log_requests(settings.logs.access_sample),
+    ]
+    return [*watchers, app.state.tracing.watch] if app.state.tracing else watchers
+
+
+def _trace(settings: Settings) -> Tracing | None:
     if settings.tracing.endpoint is None:
         return None
     from app.tracing import Tracing  # not before: its libraries are extra
 
-    tracing = Tracing(app, settings.tracing)
-    app.state.watchers.append(tracing.watch)
-    return tracing
+    return Tracing(settings.tracing)

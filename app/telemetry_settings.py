@@ -32,8 +32,7 @@ _EXTRA = (
     "opentelemetry.exporter.otlp",
     "opentelemetry.exporter.otlp.proto",
     "opentelemetry.exporter.otlp.proto.http",
-    "opentelemetry.instrumentation",
-    "opentelemetry.instrumentation.fastapi",
+    "opentelemetry.sdk",
 )
 
 

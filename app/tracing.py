@@ -1,4 +1,4 @@
-"""Spans over OTLP: one a request, and one for each of its stages; with the context that callers send.
+"""Spans over OTLP: one a request, which FastAPI makes, and one for each of its stages; with the context callers send.
 
 Imported only where spans go somewhere: the libraries are of the extra `tracing`.
 """
@@ -8,24 +8,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from http import HTTPStatus
 from importlib.metadata import version
 from threading import Thread
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
 from opentelemetry.trace import (
     Span,
-    SpanKind,
     Status,
-    StatusCode,
     format_span_id,
     format_trace_id,
     get_current_span,
@@ -36,41 +31,61 @@ from opentelemetry.util.types import Attributes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from app.access_log import facts
-from app.observed import UNKNOWN, Observed
+from app.access_log import PROBES, facts
+from app.observed import Observed
 from app.outgoing import HEADERS
+from app.paths import canonical
 from app.telemetry_settings import TracingSettings
 
 PATH = "/v1/traces"
 FLUSH_WITHIN_S = 5
 _EVERY_MS = 2_000
-_UNTRACED = r"^\w+://[^/]*/(health|metrics)\b"  # where probes come every few seconds
 _WARN_EVERY_S = 60
 _PREFIX = "qrerank."
-# What may leave of what the instrumentation notes: it would tell paths, query strings, addresses and error messages.
+# What may leave of what FastAPI notes: it would tell paths, query strings and hosts.
 _KEPT = frozenset(
     {
-        "http.route",
-        "http.method",
-        "http.status_code",
-        "http.scheme",
-        "http.flavor",
+        "error.type",
         "http.request.method",
         "http.response.status_code",
-        "url.scheme",
+        "http.route",
+        "network.protocol.name",
         "network.protocol.version",
-        "error.type",
-        "exception.type",
+        "url.scheme",
     }
 )
-_SPANS_OWN = {"http_method", "route", "status", "ms", "origin", "who"}  # facts that a span has in other words, or not
+_OTHERWISE = {"http_method", "route", "status", "ms", "origin", "who"}  # facts that a span has in other words, or not
+
+
+class SpanMiddleware:
+    """Binds a request's span to what is logged and asked meanwhile, and describes it before FastAPI ends it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an ASGI application; nothing that asks or logs may be further out."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        span = get_current_span()
+        if span.get_span_context().is_valid:
+            _bind(span)
+
+        async def described(message: Message) -> None:
+            seen: Observed | None = scope.get("state", {}).get("observed")
+            if seen and message["type"] == "http.response.body" and not message.get("more_body"):
+                describe(span, seen)  # the span ends when this is sent
+            await send(message)
+
+        await self._app(scope, receive, described if span.is_recording() and scope["type"] == "http" else send)
 
 
 class Tracing:
-    """The spans of one application."""
+    """The spans of one process. Requests must pass `middleware` as the outermost one."""
 
-    def __init__(self, app: FastAPI, settings: TracingSettings) -> None:
-        """Begins to watch the application, whose middlewares are not built yet."""
+    middleware = SpanMiddleware
+
+    def __init__(self, settings: TracingSettings) -> None:
+        """Nothing is sent before there is a span."""
         exporter = _Discreet(OTLPSpanExporter(endpoint_of(settings)))
         resource = Resource.create({"service.name": settings.service, "service.version": version("quantum-rerank")})
         self._provider = TracerProvider(
@@ -80,14 +95,14 @@ class Tracing:
         self._tracer = self._provider.get_tracer("app.tracing")
         for name in _TELLING:
             logging.getLogger(name).addFilter(_SELDOM)
-        app.add_middleware(_DescribeMiddleware)
-        FastAPIInstrumentor.instrument_app(
-            app,
+        self.telemetry = TelemetryConfig(
             tracer_provider=self._provider,
-            meter_provider=NoOpMeterProvider(),
-            excluded_urls=_UNTRACED,
-            exclude_spans=["receive", "send"],
-            server_request_hook=_begin,
+            tracing=True,
+            metrics=False,
+            logs=False,  # they would hold the messages of errors
+            operation_spans=False,
+            auto_configure=False,
+            exclude=lambda scope: canonical(scope["path"]) in PROBES,
         )
 
     def watch(self, seen: Observed) -> None:
@@ -100,10 +115,9 @@ class Tracing:
         def at(second: float) -> int:
             return now - round((clock - second) * 1e9)
 
-        if seen.http_method == "WS":
-            parent = self._tracer.start_span(f"WS {seen.route}", kind=SpanKind.INTERNAL, start_time=at(seen.begun))
-        else:
-            parent = span
+        parent = span
+        if seen.http_method == "WS":  # where FastAPI's is the connection's
+            parent = self._tracer.start_span(f"WS {seen.route} request", start_time=at(seen.begun))
         describe(parent, seen)
         context = set_span_in_context(parent)
         for stage, start, seconds in seen.watch.laps:
@@ -127,39 +141,17 @@ def endpoint_of(settings: TracingSettings) -> str:
 def describe(span: Span, seen: Observed) -> None:
     """Note on a request's span what is told of the request, unless it ended."""
     if span.is_recording():
-        if seen.route != UNKNOWN:  # the instrumentation looks for it by the path as it came
-            span.update_name(f"{seen.http_method} {seen.route}")
-            span.set_attribute("http.route", seen.route)
         for name, value in facts(seen).items():
-            if name not in _SPANS_OWN:
+            if name not in _OTHERWISE:
                 span.set_attribute(_PREFIX + name, value)
-        if seen.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            span.set_status(StatusCode.ERROR)
 
 
-def _begin(span: Span, _: Scope) -> None:
-    """Bind the request's span to what is logged, and to what is asked of others, while it is served."""
+def _bind(span: Span) -> None:
     context = span.get_span_context()
     bind_contextvars(trace_id=format_trace_id(context.trace_id), span_id=format_span_id(context.span_id))
     headers: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(headers, set_span_in_context(span))
     HEADERS.set(headers)
-
-
-class _DescribeMiddleware:
-    """Describes a request's span while it can be: the instrumentation ends it with the last of the response."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def described(message: Message) -> None:
-            seen: Observed | None = scope.get("state", {}).get("observed")
-            if seen and message["type"] == "http.response.body" and not message.get("more_body"):
-                describe(get_current_span(), seen)
-            await send(message)
-
-        await self._app(scope, receive, described if scope["type"] == "http" else send)
 
 
 class _Discreet(SpanExporter):

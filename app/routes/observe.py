@@ -51,7 +51,7 @@ class ObserveMiddleware:
 
         async def send_and_see(message: Message) -> None:
             if message["type"] == "http.response.start":
-                seen.status, seen.route = message["status"], _route(scope)
+                seen.status, seen.route, seen.identity = message["status"], _route(scope), state.get("identity")
             await send(message)
 
         try:

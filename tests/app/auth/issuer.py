@@ -43,6 +43,7 @@ class Served:
     def __init__(self) -> None:
         self.status, self.text, self.asked, self.url = 200, b"", 0, ""
         self.headers: dict[str, str] = {}
+        self.told: dict[str, str] = {}  # in the last request's headers
 
 
 @contextmanager
@@ -52,6 +53,7 @@ def serve() -> Iterator[Served]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             served.asked += 1
+            served.told = dict(self.headers)
             self.send_response(served.status)
             for name, value in served.headers.items():
                 self.send_header(name, value)
