@@ -73,6 +73,7 @@ bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
 	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.access
+	$(BIN)/python -m benchmarks.telemetry
 
 SHAPE ?= normal
 
