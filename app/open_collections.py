@@ -122,7 +122,8 @@ def _opened(folder: Path, stamp: Stamp) -> _Entry:
     try:
         return _checked(stamp, Collection(folder))
     except CollectionError as error:
-        text = str(error).replace(str(folder), folder.name)  # where it lies is no client's affair
+        # Where it lies is no client's affair.
+        text = str(error).removeprefix(f"collection {folder} is damaged: ").replace(str(folder), folder.name)
         return _Entry(stamp, None, None, Fault.now(text))
 
 

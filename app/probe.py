@@ -10,6 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from app.errors import ServiceError
+from retrieval.errors import RetrievalError
 from retrieval.fault import Fault
 
 _PATIENCE_S = 0.5  # whoever asks is answered from the last time by then
@@ -93,4 +95,7 @@ class Probe:
 
 
 def _text(error: BaseException) -> str:
+    """What it says; those that are not ours do not say what they are."""
+    if isinstance(error, ServiceError | RetrievalError):
+        return str(error)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -55,7 +55,7 @@ class Collection:
                 np.load(folder / "lengths.npy"),
             )
         except (OSError, ValueError, EOFError) as error:
-            raise CollectionError(f"collection {folder} is damaged ({error}); build it again") from error
+            raise CollectionError(f"collection {folder} is damaged: {error}; build it again") from error
         self.index = FaissIndex.load(folder / "index.faiss")
 
     def __len__(self) -> int:
