@@ -51,7 +51,7 @@ _OF_REQUESTS = (
     _counter("requests", "Requests that were answered.", "route", "http_method", "dialect", "method", "tier", "status"),
     _histogram(
         "request_seconds",
-        "How long a request took, from its first byte to the end of its answer.",
+        "How long a request took, from its head to the end of its answer.",
         *("route", "method", "documents", "outcome"),
         buckets=_REQUEST_S,
     ),
