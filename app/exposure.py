@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import socket
 
 from app.auth import audit
 from app.errors import KeysMisconfigured, KeysUnavailable
-from app.progress import errors
 from app.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Exposed(Exception):
@@ -32,7 +34,7 @@ def check_start(settings: Settings, host: str) -> None:
                 f"{text}: set QRERANK_AUTH__ENABLED=true and make keys with `qrerank keys create`; or, if something "
                 "else keeps strangers out, set QRERANK_AUTH__FORCE_OPEN=true"
             )
-        errors.print(f"{text}, as QRERANK_AUTH__FORCE_OPEN=true wants it", style="bold yellow", highlight=False)
+        log.warning("%s, as QRERANK_AUTH__FORCE_OPEN=true wants it", text)
 
 
 def is_public(host: str) -> bool:
@@ -55,10 +57,10 @@ def _check_keys(settings: Settings) -> None:
     records = open_records(settings.auth, settings.data_dir)
     try:
         if not (settings.auth.keys or settings.auth.jwt.taken or records.keys.all()):
-            errors.print("there is no key yet: `qrerank keys create` makes one, also while this runs", style="yellow")
+            log.warning("there is no key yet: `qrerank keys create` makes one, also while this runs")
     except KeysMisconfigured:
         raise
     except KeysUnavailable as error:
-        errors.print(f"{error.reason}; it is tried again while this runs", style="yellow", markup=False)
+        log.warning("%s; it is tried again while this runs", error.reason)
     finally:
         records.database.close()

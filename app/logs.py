@@ -54,7 +54,7 @@ def is_pretty(settings: LogSettings, *, terminal: bool) -> bool:
 def formatter(settings: LogSettings, *, terminal: bool) -> logging.Formatter:
     """What makes a line of a record. terminal: whether it is read on one."""
     render = (
-        structlog.dev.ConsoleRenderer(colors=terminal and "NO_COLOR" not in os.environ)
+        structlog.dev.ConsoleRenderer(colors=terminal and "NO_COLOR" not in os.environ, sort_keys=False)
         if is_pretty(settings, terminal=terminal)
         else structlog.processors.JSONRenderer(_json)
     )
