@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client.core import Metric
@@ -36,8 +37,7 @@ class WorkerFiles(Collector):
         return self._merged("histogram_*.db")
 
     def _merged(self, pattern: str) -> Iterable[Metric]:
-        # A worker that just begins has made its file, and written nothing into it yet.
-        files = [str(file) for file in self._folder.glob(pattern) if file.stat().st_size]
+        files = [str(file) for file in self._folder.glob(pattern) if _is_begun(file)]
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return merged
 
@@ -45,7 +45,16 @@ class WorkerFiles(Collector):
         """Drop the gauges of workers that are no more: nobody else tells when one was killed."""
         for worker in {int(file.stem.rpartition("_")[2]) for file in self._folder.glob("gauge_live*.db")}:
             if not _lives(worker):
-                mark_process_dead(worker, str(self._folder))  # type: ignore[no-untyped-call]
+                with suppress(FileNotFoundError):  # another worker was quicker
+                    mark_process_dead(worker, str(self._folder))  # type: ignore[no-untyped-call]
+
+
+def _is_begun(file: Path) -> bool:
+    """Whether there is anything in a file: a worker that just begins has made it, and one that died has it removed."""
+    try:
+        return file.stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _lives(pid: int) -> bool:

@@ -70,3 +70,21 @@ def test_a_process_of_somebody_else_lives(tmp_path, monkeypatch):
     monkeypatch.setattr("os.kill", not_ours)
     write(tmp_path, "gauge_livesum", 1, "qrerank_workers", 1)
     assert told(WorkerFiles(tmp_path)) == {"qrerank_workers": 1}
+
+
+def test_two_workers_may_forget_a_third_at_once(tmp_path, dead, monkeypatch):
+    write(tmp_path, "gauge_livesum", dead, "qrerank_workers", 1)
+    remove = os.remove
+
+    def remove_after_another_did(path: str) -> None:
+        remove(path)
+        remove(path)
+
+    monkeypatch.setattr("os.remove", remove_after_another_did)
+    assert told(WorkerFiles(tmp_path)) == {}
+
+
+def test_files_that_go_while_they_are_looked_at_are_no_error(tmp_path, monkeypatch):
+    gone = tmp_path / "gauge_livesum_1.db"
+    monkeypatch.setattr(type(tmp_path), "glob", lambda *_: iter([gone]))
+    assert told(WorkerFiles(tmp_path)) == {}
