@@ -102,7 +102,7 @@ def _latencies(axes: Axes, run: Run, unit_s: float = 1.0) -> None:
         values = [float("nan") if (ms := getattr(each, name)) is None else ms for each in found]
         axes.plot(middles, values, color=colour, label=name.removesuffix("_ms"), linewidth=1.3)
     axes.axhline(P95_MS, color=_GREY, linestyle=":", linewidth=1)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend
     axes.set_ylabel("ms")
     axes.legend(loc="upper right", ncols=3, frameon=False)
 

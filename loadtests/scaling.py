@@ -34,7 +34,7 @@ SETTLING_S = 8.0  # do not count
 REPORTS = Path(__file__).with_name("reports")
 
 cli = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-out = Console()
+out = Console(width=None if sys.stdout.isatty() else 100)
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,9 @@ def _processor_s(pids: Sequence[int]) -> float:
 
 
 def table(points: Sequence[Point]) -> Table:
-    """One row a number of replicas."""
+    """One row a number of replicas; the processors are those that they took, of all there are."""
     found = Table("replicas", show_edge=False)
-    for heading in ("number", "requests/s", "times one", "p50 ms", "p95 ms", "lost", "processors they took"):
+    for heading in ("number", "requests/s", "times one", "p50 ms", "p95 ms", "lost", "processors"):
         found.add_column(heading, justify="right")
     for point in points:
         one = next(each.figures.per_second for each in points if each.kind == point.kind)
