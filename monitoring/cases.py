@@ -11,7 +11,7 @@ from monitoring.promql import Unsound
 from monitoring.registry import JOB
 from monitoring.series import INSTANCE, Series
 
-_LONG = 30  # minutes after which what has not fired never will
+_LONG = 10  # minutes after which a condition that does not hold never will
 
 
 @dataclass(frozen=True)

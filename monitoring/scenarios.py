@@ -10,14 +10,21 @@ from monitoring.series import Series, growing, series, spread, steady
 
 _SECONDS, _SIMILARITY = metrics.request_seconds, "/v1/similarity"
 
+# Ten times as often as anything is asked in the tests: they must not make failures look few.
+_PROBES = {
+    **series(metrics.requests_total, growing(100_000), route="/health/ready"),
+    **series(_SECONDS.count, growing(100_000), route="/health/ready"),
+}
+
 
 def _requests(good: str, bad: str, status: str = "503", route: str = "/v1/rerank") -> Series:
     total = metrics.requests_total
     return {**series(total, good), **series(total, bad, status=status, route=route)}
 
 
-def _outcomes(good: float, bad: float, outcome: str = "failed") -> Series:
-    return {**series(_SECONDS.count, growing(good)), **series(_SECONDS.count, growing(bad), outcome=outcome)}
+def _outcomes(good: float, bad: float, outcome: str = "failed", route: str = "/v1/rerank") -> Series:
+    count = _SECONDS.count
+    return {**series(count, growing(good)), **series(count, growing(bad), outcome=outcome, route=route)}
 
 
 def _rejected(reason: str, refused: float, asked: float) -> Series:
@@ -67,18 +74,30 @@ _SERVICE = {
         ],
     ),
     "QrerankAvailability": Scenario(
-        [Fires("1.1 % are 5xx", _requests(growing(989), growing(11)), "1.1%", begins=1)],
+        [
+            Fires("1.1 % are 5xx", _requests(growing(989), growing(11)), "1.1%", begins=1),
+            Fires("and probes are many", {**_requests(growing(989), growing(11)), **_PROBES}, "1.1%", begins=1),
+        ],
         [
             Rests("0.9 % are", _requests(growing(991), growing(9))),
             Rests("many are 4xx", _requests(growing(500), growing(500), status="429")),
             Rests("readiness says 503", _requests(growing(500), growing(500), route="/health/ready")),
-            Rests("5 % for ten minutes of a good hour", _requests(growing(1000), "0+0x60 50+50x9 500+0x600"), 120),
-            Rests("the hour was bad, and it is over", _requests(growing(1000), "0+0x60 1000+0x600"), 120),
+            Rests(
+                "5.5 % for ten minutes, 0.9 % of the hour", _requests(growing(1000), "0+0x60 55+55x9 550+0x600"), 120
+            ),
+            Rests("a bad minute, and 0.9 % since", _requests(growing(1000), "0+0x60 2000+9x600"), 120),
         ],
     ),
     "QrerankErrors": Scenario(
-        [Fires("0.2 % fail", _outcomes(998, 2), "0.2%", begins=1)],
-        [Rests("0.09 % fail", _outcomes(9991, 9)), Rests("half are refused", _outcomes(500, 500, "refused"))],
+        [
+            Fires("0.11 % fail", _outcomes(9989, 11), "0.11%", begins=1),
+            Fires("and probes are many", {**_outcomes(9989, 11), **_PROBES}, "0.11%", begins=1),
+        ],
+        [
+            Rests("0.09 % fail", _outcomes(9991, 9)),
+            Rests("half are refused", _outcomes(500, 500, "refused")),
+            Rests("a probe fails", _outcomes(500, 500, route="/health/detailed")),
+        ],
     ),
 }
 
@@ -116,21 +135,21 @@ _LOAD = {
         ],
     ),
     "QrerankOverloaded": Scenario(
-        [Fires("1.1 % are refused", _rejected("overloaded", 11, 1000), "1.1%", begins=1)],
+        [Fires("1.1 % are refused", {**_rejected("overloaded", 11, 1000), **_PROBES}, "1.1%", begins=1)],
         [
             Rests("0.9 % are", _rejected("overloaded", 9, 1000)),
             Rests("they are refused for quotas", _rejected("too-many-requests", 500, 1000)),
         ],
     ),
     "QrerankQuotaExhausted": Scenario(
-        [Fires("11 % are refused", _rejected("too-many-requests", 11, 100), "11%", begins=1)],
+        [Fires("11 % are refused", {**_rejected("too-many-requests", 11, 100), **_PROBES}, "11%", begins=1)],
         [
             Rests("9 % are", _rejected("too-many-requests", 9, 100)),
             Rests("they are refused for overload", _rejected("overloaded", 50, 100)),
         ],
     ),
     "QrerankLoopLag": Scenario(
-        [Fires("2 % are later than 100 ms", spread(_lag, {"0.1": 98.0, "0.25": 2.0}), "175ms", 1, ONE)],
+        [Fires("1.1 % are later than 100 ms", spread(_lag, {"0.1": 98.9, "0.25": 1.1}), "113.6ms", 1, ONE)],
         [Rests("1 % are", spread(_lag, {"0.1": 99.0, "0.25": 1.0}))],
     ),
     "QrerankMemory": Scenario(
@@ -138,13 +157,17 @@ _LOAD = {
         [Rests("2 GB in each", _of_two_workers(_memory, steady(4e9)))],
     ),
     "QrerankCacheCollapse": Scenario(
-        # After x minutes 15 of them have 0.9 - 0.8 x/15, six hours 0.9 - 0.8 x/360: less than half of that from x = 9
-        # on. It fires 15 minutes later, when there is only the new ratio.
-        [Fires("from 90 % to 10 %", _looked_up(90, 10), "10%", begins=369)],
+        # x minutes after six hours of 100 texts a minute, with 70 since, the last 15 minutes remember a part of
+        # (1350 - 83 x) / (1500 - 30 x), six hours (32400 - 83 x) / (36000 - 30 x): less than half of it from x = 10 on.
+        # It fires 15 minutes later, when there is only the new ratio.
         [
-            Rests("from 90 % to 60 %", _looked_up(90, 60), 420),
-            Rests("from 19 % to nothing", _looked_up(19, 0), 420),
-            Rests("hardly anybody asks any more", _looked_up(90, 10, 10), 420),
+            Fires("from 90 % to 10 %", _looked_up(90, 10, 70), "10%", begins=370),
+            Fires("from 22 % to 5 %", _looked_up(22, 5), "5%", begins=370),
+        ],
+        [
+            Rests("from 90 % to 60 %", _looked_up(90, 60), 385),
+            Rests("from 19 % to nothing", _looked_up(19, 0), 385),
+            Rests("less than one a second is asked about", _looked_up(90, 10, 54), 385),
         ],
     ),
 }
