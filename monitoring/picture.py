@@ -1,4 +1,4 @@
-"""Draw the dashboard as far as that goes without Grafana: `python -m monitoring.picture docs/images/dashboard.svg`.
+"""Draw the dashboard as far as that goes without Grafana: `python -m monitoring.picture docs/images/dashboard.png`.
 
 A real service with the default model is asked for two minutes, by few clients and then by too many, while a real
 Prometheus reads it every second. Places, titles, queries, legends and limits are those of monitoring/dashboard.json and
@@ -8,6 +8,7 @@ the values are Prometheus' answers; only the drawing is not Grafana's.
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import sys
@@ -27,7 +28,7 @@ from app.settings import Settings
 from benchmarks.server import ours
 from monitoring.__main__ import HERE
 from monitoring.prometheus import Prometheus, had, scraping
-from monitoring.promql import RATE
+from monitoring.queries import chosen
 from monitoring.registry import JOB
 from retrieval.demo import demo_passages
 
@@ -38,7 +39,7 @@ _PHASES = ((2, 50), (48, 40), (2, 30))  # clients, and for how many seconds
 _STEP_S = 2
 _RATE_OVER = "10s"
 _COLUMNS, _INCH = 24, 0.6  # of the grid; a column's width, and a third of it the height of a line
-_MOST_LEGENDS = 8
+_MOST_LEGENDS = 12
 
 
 def main() -> None:
@@ -95,11 +96,11 @@ def _request(chance: random.Random, passages: Sequence[str]) -> tuple[str, dict[
 
 
 def draw(prometheus: Prometheus, start: float, end: float, path: Path) -> None:
-    """Draw the dashboard's panels from one time to another, in seconds since 1970; SVG."""
+    """Draw the dashboard's panels from one time to another, in seconds since 1970; the file's name says how."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "quantum-rerank", "font.size": 7})
+    mpl.rcParams.update({"svg.fonttype": "none", "font.size": 7})
     panels = json.loads((HERE / "dashboard.json").read_text(encoding="utf-8"))["panels"]
     lines = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in panels)
     figure = Figure(figsize=(_COLUMNS * _INCH, lines * _INCH / 3), facecolor="white")
@@ -110,12 +111,12 @@ def draw(prometheus: Prometheus, start: float, end: float, path: Path) -> None:
             figure.text(0.005, top - 0.7 / lines, panel["title"], fontsize=11, fontweight="bold")
             continue
         width, height = place["w"] / _COLUMNS, place["h"] / lines
-        below = 0.35 if panel["type"] != "stat" else 0.1
-        inside = (x + 0.035, top - height * (1 - below), width - 0.045, height * (0.86 - below))
+        below, above = (0.35, 0.16) if panel["type"] != "stat" else (0.0, 0.45)
+        inside = (x + 0.035, top - height * (1 - below), width - 0.045, height * (1 - above - below))
         axes = figure.add_axes(inside)
         axes.set_title(panel["title"], loc="left", fontsize=8)
         _fill(axes, panel, prometheus, start, end)
-    figure.savefig(path, format="svg", metadata={"Date": None})
+    figure.savefig(path, dpi=90)
 
 
 def _fill(axes: Axes, panel: dict[str, Any], prometheus: Prometheus, start: float, end: float) -> None:
@@ -126,12 +127,12 @@ def _fill(axes: Axes, panel: dict[str, Any], prometheus: Prometheus, start: floa
             [(float(at) - start, float(value)) for at, value in series["values"]],
         )
         for target in panel["targets"]
-        for series in prometheus.ask_range(_plain(target["expr"]), start, end, _STEP_S)
+        for series in prometheus.ask_range(chosen(target["expr"], _RATE_OVER), start, end, _STEP_S)
     ]
     if panel["type"] == "stat":
         axes.axis("off")
         text = _told(found[0][1][-1][1], unit) if found else "none"
-        axes.text(0, 0.4, text, fontsize=20, color="#2b8a3e", va="center")
+        axes.text(0, 0.5, text, fontsize=20, color="#2b8a3e", va="center")
         return
     axes.set_xlim(0, end - start)
     axes.yaxis.set_major_formatter(lambda value, _: _told(value, unit))
@@ -160,7 +161,7 @@ def _lines(axes: Axes, panel: dict[str, Any], found: list[tuple[str, list[tuple[
     axes.grid(alpha=0.25)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[:_MOST_LEGENDS], labels[:_MOST_LEGENDS], ncols=4, loc="upper left", frameon=False, fontsize=6,
-                bbox_to_anchor=(-0.08, -0.1), columnspacing=1, handlelength=1)  # fmt: skip
+                bbox_to_anchor=(-0.02, -0.17), columnspacing=1, handlelength=1)  # fmt: skip
 
 
 def _heat(axes: Axes, found: list[tuple[str, list[tuple[float, float]]]], unit: str) -> None:
@@ -176,11 +177,6 @@ def _heat(axes: Axes, found: list[tuple[str, list[tuple[float, float]]]], unit: 
     axes.set_yticks(range(len(rows)), [_told(bound, unit) for bound, _ in rows], fontsize=5)
 
 
-def _plain(expression: str) -> str:
-    text = expression.replace(RATE, _RATE_OVER)
-    return re.sub(r"\$(job|instance|route)", ".+", text)
-
-
 def _legend(template: str, labels: dict[str, str]) -> str:
     name = re.sub(r"{{\s*(\w+)\s*}}", lambda found: labels.get(found[1], ""), template)
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", name)  # which port it was is chance
@@ -191,7 +187,8 @@ _UNITS = {"s": (1000.0, " ms"), "percentunit": (100.0, " %"), "decbytes": (1e-6,
 
 def _told(value: float, unit: str) -> str:
     scale, name = _UNITS.get(unit, (1.0, ""))
-    return f"{value * scale:.3g}{name}"
+    scaled = value * scale
+    return f"{scaled:.0f}{name}" if 100 <= scaled < math.inf else f"{scaled:.3g}{name}"
 
 
 if __name__ == "__main__":

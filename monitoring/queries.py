@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from monitoring.alerting import GROUPS
 from monitoring.promql import RATE
+from monitoring.registry import WORK
 from monitoring.rows import ROWS
-
-_CHOSEN = ("$job", "$instance", "$route")
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,14 @@ def of_the_dashboard(over: str = "1m") -> Iterator[Asked]:
     for row in ROWS:
         for panel in row.panels:
             for curve in panel.curves:
-                text = str(curve.query).replace(RATE, over)
-                for variable in _CHOSEN:
-                    text = text.replace(variable, ".+")
-                yield Asked(f"{row.title}: {panel.title}", text, curve.idle)
+                yield Asked(f"{row.title}: {panel.title}", chosen(str(curve.query), over), curve.idle)
+
+
+def chosen(text: str, over: str) -> str:
+    """A query as Grafana asks it with all jobs, instances and routes chosen. over: how far back rates look."""
+    for variable in ("$job", "$instance"):
+        text = text.replace(variable, ".+")
+    return text.replace('=~"$route"', f'!~"{WORK.expression}"').replace(RATE, over)
 
 
 def of_the_rules() -> Iterator[Asked]:
