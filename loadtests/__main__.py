@@ -95,7 +95,7 @@ def _loaded(
 ) -> tuple[Run, str]:
     """The run and what Locust printed, with a bar for the warm-up and one for the load."""
     reports.mkdir(parents=True, exist_ok=True)
-    climb_s = STEP_S * (1 + (MOST_USERS - NORMAL_USERS) / STEP_USERS) + AFTER_S
+    climb_s = STEP_S * (2 + (MOST_USERS - NORMAL_USERS) / STEP_USERS) + AFTER_S
     total = climb_s if shape == STRESS else seconds or length_s(PLANS[shape])
     variables = {"LOADTESTS_SHAPE": shape, "LOADTESTS_COLLECTIONS": str(collections)}
     variables |= {"LOADTESTS_SECONDS": str(seconds)} if seconds else {}

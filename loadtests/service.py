@@ -24,7 +24,7 @@ from app.identity import Tier
 from benchmarks.server import free_port, running
 from loadtests.pool import TOP_N, Traffic
 
-KEYS: Mapping[Tier, int] = {"public": 600, "standard": 360, "premium": 240, "unlimited": 1}  # more than users at once
+KEYS: Mapping[Tier, int] = {"public": 500, "standard": 300, "premium": 200, "unlimited": 1}  # as many as users at once
 _ENOUGH = 10**9  # similarities an hour: the real budgets are for days of use, not for a load without a pause
 _BATCH = 50  # passages of one request of the warm-up
 _READY_WITHIN_S = 180.0

@@ -52,25 +52,29 @@ def users_at(plan: Sequence[Stage], seconds: float) -> int | None:
 
 
 class Climb:
-    """More and more users until it is too much, then back to the normal number for a while."""
+    """More and more users until it is too much, twice as many to be sure, then the normal number for a while."""
 
     def __init__(self, users: int = NORMAL_USERS, step: int = STEP_USERS) -> None:
         """Begin with so many users; so many more come with each step."""
         self._normal = self.users = users
         self._step = step
         self.since = 0.0  # seconds, when the present number of users was asked for
-        self.broken = False
+        self.broken = self.back = False
 
     def next(self, now: float, too_much: bool) -> int | None:
         """The users from now on; None once it is over.
 
         now: seconds since the start. too_much: whether what was sent since `since` + `SETTLING_S` was.
         """
-        if self.broken:
-            return self.users if now - self.since < AFTER_S else None
-        if now - self.since < STEP_S:
+        if now - self.since < (AFTER_S if self.back else STEP_S):
             return self.users
-        self.broken = too_much or self.users + self._step > MOST_USERS
-        self.users = self._normal if self.broken else self.users + self._step
+        if self.back:
+            return None
+        self.back = self.broken
+        self.broken = too_much or self.broken or self.users + self._step > MOST_USERS
+        if self.back:
+            self.users = self._normal
+        else:
+            self.users = 2 * self.users if self.broken else self.users + self._step
         self.since = now
         return self.users

@@ -37,16 +37,16 @@ def test_it_climbs_until_it_is_too_much_and_goes_back():
     assert climb.next(0.5, too_much=True) == 50  # too early to tell
     assert climb.next(STEP_S, too_much=False) == 60
     assert climb.next(STEP_S + 1, too_much=True) == 60
-    assert climb.next(2 * STEP_S, too_much=True) == 50
-    assert (climb.broken, climb.since) == (True, 2 * STEP_S)
-    assert climb.next(2 * STEP_S + AFTER_S - 0.1, too_much=True) == 50
-    assert climb.next(2 * STEP_S + AFTER_S, too_much=False) is None
+    assert climb.next(2 * STEP_S, too_much=True) == 120
+    assert climb.next(3 * STEP_S, too_much=False) == 50
+    assert climb.since == 3 * STEP_S
+    assert climb.next(3 * STEP_S + AFTER_S - 0.1, too_much=True) == 50
+    assert climb.next(3 * STEP_S + AFTER_S, too_much=False) is None
 
 
 def test_it_does_not_climb_for_ever():
     climb, asked, now = Climb(), [NORMAL_USERS], 0.0
-    while not climb.broken:
+    while not climb.back:
         now += STEP_S
         asked.append(climb.next(now, too_much=False))
-    assert max(asked) == MOST_USERS
-    assert asked[-1] == NORMAL_USERS
+    assert asked[-3:] == [MOST_USERS, 2 * MOST_USERS, NORMAL_USERS]
