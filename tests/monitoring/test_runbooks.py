@@ -2,10 +2,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from app.errors import KINDS
 from app.settings import Settings
+from monitoring.__main__ import files
+from monitoring.alerting import GROUPS
 from monitoring.queries import of_the_rules
 from tests.monitoring.asked import Selector, selectors
 
@@ -59,3 +62,12 @@ def test_every_setting_that_is_named_exists(page):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_the_page_of_the_dashboard_has_every_alert_as_it_is():
+    page = (OPERATIONS / "dashboard.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[(\w+)\]\(runbooks/\1\.md\) \| (\w+) \| .*, for (\d+) min \|$", page, re.MULTILINE)
+    alerts = [alert for group in GROUPS.values() for alert in group]
+    assert rows == [(alert.name, alert.severity, str(alert.minutes)) for alert in alerts]
+    tests = yaml.safe_load(files()["alerts_test.yml"])["tests"]
+    assert f"{len(alerts)} rules passed" in page and f"{len(tests)} cases passed" in page
