@@ -47,13 +47,24 @@ def _fetch() -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise Missing("promtool is not on the PATH, and there is no apt-get and dpkg to fetch it with")
     print(f"fetching Debian's package {_PACKAGE} into {TOOLS}", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
-        for command in (["apt-get", "download", _PACKAGE], ["sh", "-c", f"dpkg -x *.deb {TOOLS}"]):
-            TOOLS.mkdir(exist_ok=True)
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-            if done.returncode:
-                last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-                raise Missing(f"`{' '.join(command)}` failed: {last}; `apt-get update` may help")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        status, said = told("apt-get", "download", _PACKAGE, folder=folder)
+        if status:  # images come without the lists of packages, which others than root may keep elsewhere
+            (folder / "lists" / "partial").mkdir(parents=True)
+            own = ("-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}")
+            told("apt-get", *own, "update", folder=folder)
+            status, said = told("apt-get", *own, "download", _PACKAGE, folder=folder)
+        if status:
+            raise Missing(f"`apt-get download {_PACKAGE}` failed: {_last(said)}")
+        TOOLS.mkdir(exist_ok=True)
+        status, said = told("dpkg", "-x", *folder.glob("*.deb"), TOOLS, folder=folder)
+        if status:
+            raise Missing(f"`dpkg -x` failed: {_last(said)}")
+
+
+def _last(said: str) -> str:
+    return (said.strip().splitlines() or ["no reason given"])[-1]
 
 
 def told(*command: str | Path, folder: Path) -> tuple[int, str]:
