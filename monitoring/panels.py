@@ -12,6 +12,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models.common import (
     BigValueColorMode,
     GraphThresholdsStyleMode,
+    HeatmapCellLayout,
     LegendDisplayMode,
     LegendPlacement,
     SortOrder,
@@ -130,7 +131,8 @@ def _stacked(panel: Panel) -> timeseries.Panel:
 def _heatmap(panel: Panel) -> heatmap.Panel:
     color = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
     axis = heatmap.YAxisConfig().unit(panel.unit)
-    return heatmap.Panel().calculate(False).color(color).y_axis(axis).mode(TooltipDisplayMode.SINGLE)
+    rows = heatmap.RowsHeatmapOptions().layout(HeatmapCellLayout.LE)
+    return heatmap.Panel().calculate(False).rows_frame(rows).color(color).y_axis(axis).mode(TooltipDisplayMode.SINGLE)
 
 
 def _number(panel: Panel) -> stat.Panel:  # noqa: ARG001 - like the others

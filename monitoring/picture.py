@@ -112,7 +112,7 @@ def draw(prometheus: Prometheus, start: float, end: float, path: Path) -> None:
             continue
         width, height = place["w"] / _COLUMNS, place["h"] / lines
         below, above = (0.35, 0.16) if panel["type"] != "stat" else (0.0, 0.45)
-        inside = (x + 0.035, top - height * (1 - below), width - 0.045, height * (1 - above - below))
+        inside = (x + 0.042, top - height * (1 - below), width - 0.052, height * (1 - above - below))
         axes = figure.add_axes(inside)
         axes.set_title(panel["title"], loc="left", fontsize=8)
         _fill(axes, panel, prometheus, start, end)
