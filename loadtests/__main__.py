@@ -131,4 +131,7 @@ def _compare(told: dict[str, Any], reports: Path, *, save: bool) -> list[str]:
 
 
 if __name__ == "__main__":
-    cli()
+    try:
+        cli()
+    except RuntimeError as error:  # the service or Locust did not do its part; the message says what
+        sys.exit(str(error))

@@ -151,4 +151,7 @@ def main(
 
 
 if __name__ == "__main__":
-    cli()
+    try:
+        cli()
+    except RuntimeError as error:  # the service or Locust did not do its part; the message says what
+        sys.exit(str(error))
