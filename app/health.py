@@ -172,7 +172,7 @@ class Health:
 
     async def _keep_certifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
-        await self.wrong()  # which opens the default collection before anybody searches it
+        await self._index.wrong()  # which opens the default collection before anybody searches it
         while self._settings.certify_every_s:
             await asyncio.sleep(self._settings.certify_every_s)
             await asyncio.to_thread(self._service.collections.certify)

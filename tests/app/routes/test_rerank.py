@@ -187,11 +187,12 @@ def test_candidates_come_from_a_collection(hash_settings):
         assert client.post("/rerank", json={"query": "owl"}).json()["results"] == rows
 
 
-def test_a_damaged_collection_is_a_server_error(hash_settings):
+def test_a_damaged_collection_is_refused(hash_settings):
     (hash_settings.collections_dir / "birds").mkdir(parents=True)
     with serving(hash_settings) as client:
         response = client.post("/rerank", json={"query": "owl", "collection": "birds"})
-        problem(response, 500, "its log says why")
+        problem(response, 503, "'birds' is damaged: ")
+        assert response.json()["error_type"] == "damaged-collection"
         assert str(hash_settings.data_dir) not in response.text
 
 
