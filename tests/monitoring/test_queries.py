@@ -1,14 +1,19 @@
 """Every query is held to what a real service's /metrics says after requests of every kind."""
 
+import json
+import re
+
 import pytest
 
 from app.catalogue import FAMILIES
 from app.errors import KINDS
 from app.main import create_app
 from app.settings import Settings
+from monitoring.dashboard import written
 from monitoring.exercise import SETTINGS
 from monitoring.queries import of_the_dashboard, of_the_rules
 from monitoring.registry import RERANK, SIMILARITY, WORK
+from monitoring.rows import ROWS
 from tests.monitoring.asked import TARGET, Selector, grouped, holds, selectors
 
 QUERIES = [*of_the_dashboard(), *of_the_rules()]
@@ -30,6 +35,15 @@ def test_a_query_groups_by_labels_that_its_series_have(query, exercised):
             named = [sample for sample in exercised if sample.name == selector.name]
             known = set().union(*(sample.labels for sample in named)) if named else set(TARGET)
             assert labels <= known, f"{query.text} groups by {labels - known}"
+
+
+@pytest.mark.parametrize("name", ["job", "instance", "route"])
+def test_what_can_be_chosen_is_there(name, exercised):
+    variables = {one["name"]: one for one in json.loads(written(ROWS, ""))["templating"]["list"]}
+    selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variables[name]["query"]["query"]).groups()
+    (one,) = selectors(selector.replace("$job", ".+"))
+    values = {sample.labels[label] for sample in exercised if one.takes(sample)}
+    assert values and not values & {"/health", "/health/ready", "/metrics"}
 
 
 def test_what_is_not_there_would_be_noticed(exercised):
