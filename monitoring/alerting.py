@@ -129,7 +129,7 @@ _LOAD = [
         > OVERLOADED_SHARE,
         5,
         "{{ $labels.job }} is overloaded",
-        "{{ $value | humanizePercentage }} of the requests are refused at once, so that the others need not wait for them.",
+        "{{ $value | humanizePercentage }} of the requests are refused, so that the others need not wait for them.",
     ),
     Alert(
         "QrerankLoopLag",
