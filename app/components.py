@@ -14,6 +14,7 @@ from retrieval.fault import Fault
 from retrieval.state_cache import CacheCounts
 
 Status = Literal["ok", "degraded", "unavailable"]
+_ENOUGH = 1000  # turns of the event loop, of which fifty are timed a second: while models load many are late
 LAG_S = 0.1  # by which the event loop may be late, one time in a hundred: no more than a similarity may take in all
 
 
@@ -86,7 +87,7 @@ def leaning(*, lost: bool, fault: Fault | None, **facts: object) -> Component:
 def event_loop(lag: Buckets) -> Component:
     """How late every answer may be."""
     p99 = quantile(lag, 0.99)
-    late = p99 is not None and p99 > LAG_S
+    late = p99 is not None and p99 > LAG_S and max(lag.values()) >= _ENOUGH
     return Component("degraded" if late else "ok", None, {"lag_p99_ms": _rounded(p99 and 1e3 * p99)})
 
 

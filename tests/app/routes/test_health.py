@@ -1,6 +1,5 @@
 """Each part is broken in its turn: readiness and the report see it, and see it mend."""
 
-import os
 import threading
 import time
 from contextlib import contextmanager
@@ -9,45 +8,13 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from app.quotas.shared import SharedCounters
-from app.settings import Settings
-from app.wire.health import HealthResponse
-from retrieval.collection import build
-from retrieval.hash_encoder import HashEncoder
-from retrieval.passage import Passage
-from retrieval.redis_states import RedisStates
-from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.live import live
 from tests.app.problems import problem
+from tests.app.reports import AT_ONCE, component, report, settings_of, statuses
 from tests.conftest import serving
-from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import RedisServer, eventually
+from tests.redis_server import eventually
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
-AT_ONCE = {"probe_every_s": 0}  # nothing is remembered
-
-
-def settings_of(folder, **others):
-    return Settings(**{"model": "hash", "data_dir": folder, "health": AT_ONCE} | others)
-
-
-def report(client, status=200):
-    """What /health/detailed says, which is what it is described to say."""
-    answer = client.get("/health/detailed")
-    assert answer.status_code == status, answer.text
-    HealthResponse.model_validate(answer.json(), strict=True)
-    assert (answer.headers.get("retry-after") == "5") == (status == 503)
-    return answer.json()
-
-
-def component(client, name, status=200):
-    return report(client, status)["components"][name]
-
-
-def statuses(client):
-    """Of the whole, and of the components that are not well."""
-    answer = client.get("/health/detailed").json()
-    return answer["status"], {name for name, of in answer["components"].items() if of["status"] != "ok"}
 
 
 def test_a_service_that_is_well_says_so(client):
@@ -208,137 +175,6 @@ def test_what_a_probe_found_is_remembered(tmp_path, monkeypatch, encoder):
         for _ in range(10):
             assert client.get("/health/ready").status_code == 200
         assert encoder.passes == passes
-
-
-def make(folder, name, count=20):
-    passages = [Passage(f"p{at}", "", f"passage {at} of an owl") for at in range(count)]
-    build(folder / "collections" / name, passages, HashEncoder(), lambda *_: None)
-    return folder / "collections" / name
-
-
-def search(client, name):
-    return client.post("/rerank", json={"query": "owl", "collection": name})
-
-
-def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_whole(tmp_path):
-    file = make(tmp_path, "birds") / "tokens.i8"
-    with serving(settings_of(tmp_path, default_collection="birds")) as client:
-        assert client.get("/health/ready").status_code == 200
-        well = component(client, "index")
-        (opened,) = well["facts"]["collections"]
-        assert (well["status"], well["facts"]["default"]) == ("ok", "birds")
-        assert (opened["passages"], opened["certified"], opened["certificate"]["recall"]) == (20, True, 1.0)
-        whole = file.read_bytes()
-        os.truncate(file, 100)
-        problem(search(client, "birds"), 503, "'birds' is damaged: ")
-        assert search(client, None).headers["retry-after"] == "60"
-        assert client.post("/rerank", json=BODY).status_code == 200, "what needs no collection is served"
-        problem(client.get("/health/ready"), 503, "the collection 'birds' is damaged")
-        lost = component(client, "index", 503)
-        assert lost["status"] == "unavailable"
-        assert "damaged" in lost["last_error"]
-        assert str(tmp_path) not in str(lost)
-        file.write_bytes(whole)
-        assert client.get("/health/ready").status_code == 200
-        assert search(client, None).status_code == 200
-        mended = component(client, "index")
-        assert (mended["status"], mended["last_error"]) == ("ok", lost["last_error"])
-
-
-def test_another_collection_that_rots_is_refused_and_the_service_goes_on(tmp_path):
-    make(tmp_path, "birds")
-    rotting = make(tmp_path, "bees")
-    health = AT_ONCE | {"certify_every_s": 0.05}
-    with serving(settings_of(tmp_path, default_collection="birds", health=health)) as client:
-        assert search(client, "bees").status_code == 200
-        with (rotting / "pooled.npy").open("r+b") as file:
-            file.seek(-100, os.SEEK_END)
-            file.write(bytes(100))
-        eventually(lambda: search(client, "bees").status_code == 503)
-        problem(search(client, "bees"), 503, "'bees' is damaged: pooled.npy holds vectors that are not of length 1")
-        assert search(client, "birds").status_code == client.get("/health/ready").status_code == 200
-        assert statuses(client) == ("degraded", {"index"})
-        assert "bees: pooled.npy" in component(client, "index")["last_error"]
-        make(tmp_path, "bees")
-        eventually(lambda: search(client, "bees").status_code == 200)
-        assert statuses(client) == ("ok", set())
-
-
-def test_a_default_collection_that_is_not_there_makes_it_unready_until_it_is_built(tmp_path):
-    with serving(settings_of(tmp_path, default_collection="birds")) as client:
-        problem(client.get("/health/ready"), 503, "there is no collection 'birds'")
-        assert component(client, "index", 503)["status"] == "unavailable"
-        make(tmp_path, "birds")
-        assert client.get("/health/ready").status_code == 200
-
-
-def test_a_default_collection_of_another_model_makes_it_unready(tmp_path):
-    class Other(HashEncoder):
-        digest = "other"
-
-    build(tmp_path / "collections" / "birds", [Passage("p", "", "owl")], Other(), lambda *_: None)
-    with serving(settings_of(tmp_path, default_collection="birds")) as client:
-        problem(client.get("/health/ready"), 503, "was built with model 'hash' and cannot be searched")
-
-
-def test_a_lost_redis_degrades_what_used_it_and_is_met_again(tmp_path, monkeypatch):
-    monkeypatch.setitem(RedisStates.__init__.__kwdefaults__, "retry_s", 0.1)
-    monkeypatch.setitem(SharedCounters.__init__.__kwdefaults__, "retry_s", 0.1)
-    with RedisServer() as server:
-        settings = settings_of(tmp_path, cache={"redis_url": server.url}, auth={"enabled": True})
-        with serving(settings) as client:
-            assert statuses(client) == ("ok", set())
-            assert {"cache_redis", "quota_redis", "keys"} <= report(client)["components"].keys()
-            server.kill()
-            assert statuses(client) == ("degraded", {"cache_redis", "quota_redis"}), "before anybody needs it"
-            assert client.get("/health/ready").status_code == 200
-            lost = report(client)["components"]
-            for name in ("cache_redis", "quota_redis"):
-                assert f"Redis at 127.0.0.1:{server.port} fails" in lost[name]["last_error"]
-            server.start()
-            eventually(lambda: statuses(client) == ("ok", set()))
-            assert component(client, "quota_redis")["last_error"] == lost["quota_redis"]["last_error"]
-
-
-def test_a_lost_database_of_keys_degrades_it_and_is_met_again(tmp_path):
-    with PostgresServer() as server:
-        auth = {"enabled": True, "database_url": server.database()}
-        with serving(settings_of(tmp_path, auth=auth)) as client:
-            assert statuses(client) == ("ok", set())
-            server.kill()
-            eventually(lambda: statuses(client) == ("degraded", {"keys"}))
-            assert client.get("/health/ready").status_code == 200
-            assert "the database failed: " in component(client, "keys")["last_error"]
-            assert PASSWORD not in client.get("/health/detailed").text
-            server.start()
-            eventually(lambda: statuses(client) == ("ok", set()))
-
-
-def test_a_file_of_keys_that_is_taken_away_degrades_it_until_it_is_back(tmp_path):
-    with serving(settings_of(tmp_path / "data", auth={"enabled": True})) as client:
-        eventually(lambda: statuses(client) == ("ok", set()))
-        (tmp_path / "data").rename(tmp_path / "elsewhere")
-        eventually(lambda: statuses(client) == ("degraded", {"keys"}))
-        assert "auth.sqlite3 is gone" in component(client, "keys")["last_error"]
-        (tmp_path / "elsewhere").rename(tmp_path / "data")
-        eventually(lambda: statuses(client) == ("ok", set()))
-
-
-def test_a_lost_issuer_of_tokens_degrades_it_and_is_met_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("app.auth.jwks.Jwks.__init__.__defaults__", (0,))  # it may be asked again at once
-    with serve() as issuer:
-        issuer.text, issuer.status = jwks(public(RSA)), 503
-        auth = {"enabled": True, "jwt": {"jwks_url": issuer.url, "audience": "owls"}}
-        with serving(settings_of(tmp_path, auth=auth)) as client:
-            bearer = {"Authorization": f"Bearer {token(aud='owls')}"}
-            assert client.get("/v1/models", headers=bearer).status_code == 503
-            assert statuses(client) == ("degraded", {"issuer"})
-            lost = component(client, "issuer")
-            assert "the keys of the tokens' issuer cannot be read: HTTP Error 503" in lost["last_error"]
-            assert client.get("/health/ready").status_code == 200
-            issuer.status = 200
-            eventually(lambda: statuses(client) == ("ok", set()))
-            assert client.get("/v1/models", headers=bearer).status_code == 200
 
 
 def test_targets_are_measured_on_the_requests_that_were_made(client):

@@ -1,0 +1,29 @@
+"""What /health/detailed tells, for tests that break a part."""
+
+from app.settings import Settings
+from app.wire.health import HealthResponse
+
+AT_ONCE = {"probe_every_s": 0}  # nothing is remembered
+
+
+def settings_of(folder, **others):
+    return Settings(**{"model": "hash", "data_dir": folder, "health": AT_ONCE} | others)
+
+
+def report(client, status=200):
+    """What /health/detailed says, which is what it is described to say."""
+    answer = client.get("/health/detailed")
+    assert answer.status_code == status, answer.text
+    HealthResponse.model_validate(answer.json(), strict=True)
+    assert (answer.headers.get("retry-after") == "5") == (status == 503)
+    return answer.json()
+
+
+def component(client, name, status=200):
+    return report(client, status)["components"][name]
+
+
+def statuses(client):
+    """Of the whole, and of the components that are not well."""
+    answer = client.get("/health/detailed").json()
+    return answer["status"], {name for name, of in answer["components"].items() if of["status"] != "ok"}
