@@ -74,6 +74,7 @@ bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.access
 	$(BIN)/python -m benchmarks.telemetry
+	$(BIN)/python -m benchmarks.logs
 
 SHAPE ?= normal
 
