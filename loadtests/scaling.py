@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -45,6 +45,7 @@ class Point:
     replicas: int
     figures: Figures
     processors: float  # that the replicas took, on average
+    others: float = 0.0  # that others' work took meanwhile
 
 
 @contextmanager
@@ -85,9 +86,9 @@ def _processor_s(pids: Sequence[int]) -> float:
 
 
 def table(points: Sequence[Point]) -> Table:
-    """One row a number of replicas; the processors are those that they took, of all there are."""
+    """One row a number of replicas; processors that they took, and that others' work took."""
     found = Table("replicas", show_edge=False)
-    for heading in ("number", "requests/s", "times one", "p50 ms", "p95 ms", "lost", "processors"):
+    for heading in ("number", "requests/s", "times one", "p50 ms", "p95 ms", "lost", "processors", "others'"):
         found.add_column(heading, justify="right")
     for point in points:
         one = next(each.figures.per_second for each in points if each.kind == point.kind)
@@ -95,7 +96,9 @@ def table(points: Sequence[Point]) -> Table:
         times = (f"{ms or 0:.0f}" for ms in (figures.p50_ms, figures.p95_ms))
         lost = str(figures.failed + figures.refused)
         rate = (f"{figures.per_second:.0f}", f"{figures.per_second / one:.2f}" if one else "")
-        found.add_row(point.kind, str(point.replicas), *rate, *times, lost, f"{point.processors:.2f}")
+        found.add_row(
+            point.kind, str(point.replicas), *rate, *times, lost, f"{point.processors:.2f}", f"{point.others:.2f}"
+        )
     return found
 
 
@@ -128,15 +131,19 @@ def main(
     """Measure worker processes and instances, print the table; exit status 1 if a request failed."""
     traffic, facts = open_traffic(collections), machine.facts()
     points: list[Point] = []
-    plan: list[tuple[str, int, Callable[..., object]]] = [("worker processes", count, workers) for count in WORKERS]
+    plan: list[tuple[str, int, Callable[[int, Traffic], AbstractContextManager[Target]]]] = [
+        ("worker processes", count, workers) for count in WORKERS
+    ]
     plan += [("instances", count, instances) for count in INSTANCES]
     with Progress(console=out, transient=True) as progress:
         bar = progress.add_task("", total=len(plan))
         for kind, count, opened in plan:
             progress.update(bar, description=f"{count} {kind}")
+            others = machine.watch_others()
             try:
-                with opened(count, traffic) as target:  # type: ignore[attr-defined]
-                    points.append(measure(kind, count, target, collections, seconds))
+                with opened(count, traffic) as target:
+                    point = measure(kind, count, target, collections, seconds)
+                points.append(replace(point, others=others()))
             except NoBalancer as error:
                 out.print(f"{count} {kind} not measured: {error}", style="yellow")
             progress.advance(bar)
