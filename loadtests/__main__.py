@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,7 +66,7 @@ def main(
     checks = judge(run, by_kind(run)["all"], memory(run.memory), bounds)
     show(out, run, checks)
     out.print(f"{facts['processor']}; others' work took {taken} of them meanwhile", highlight=False)
-    found = _compare(told, reports, save=save_baseline)
+    found = _compare(told, reports, [seconds and f"{seconds:g}s", users and f"{users}users", host], save=save_baseline)
     out.print(f"reports: {reports / shape}.html, .json and .run.json", highlight=False, soft_wrap=True)
     passed = told["passed"] and not (strict and found)
     out.print(f"[bold {'green' if passed else 'red'}]{shape}: {'passed' if passed else 'FAILED'}[/]")
@@ -114,9 +114,13 @@ def _loaded(
         )
 
 
-def _compare(told: dict[str, Any], reports: Path, *, save: bool) -> list[str]:
-    """What is worse than the baseline, printed; the baseline is made where there is none."""
-    path = baseline.path_of(reports, told["shape"], told["machine"]["processor"])
+def _compare(told: dict[str, Any], reports: Path, other: Sequence[object], *, save: bool) -> list[str]:
+    """What is worse than the baseline, printed; the baseline is made where there is none.
+
+    other: in what the run was not as its shape has it, which makes it another baseline's.
+    """
+    name = "-".join(map(str, filter(None, [told["shape"], *other])))
+    path = baseline.path_of(reports, name, told["machine"]["processor"])
     before = baseline.read(path)
     if before is None or save:
         baseline.save(path, told)

@@ -13,13 +13,16 @@ import orjson
 _TIMES = ("p50_ms", "p95_ms", "p99_ms")
 
 
-def path_of(folder: Path, shape: str, processor: str) -> Path:
-    """Where a shape's baseline is. Other machines have other folders: their figures cannot be compared.
+def path_of(folder: Path, name: str, processor: str) -> Path:
+    """Where a baseline is. Other machines have other folders: their figures cannot be compared.
 
-    processor: as `benchmarks.machine` names it, with its cores.
+    name: of the shape, and in what the run was not as the shape has it. processor: as `benchmarks.machine` names it.
     """
-    machine = re.sub(r"[^a-z0-9]+", "-", f"{platform.node()} {processor}".lower()).strip("-")
-    return folder / "baselines" / machine / f"{shape}.json"
+    return folder / "baselines" / _plain(f"{platform.node()} {processor}") / f"{_plain(name)}.json"
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def worse(report: Mapping[str, Any], baseline: Mapping[str, Any], noise: Mapping[str, float]) -> list[str]:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loadtests.figures import P95_MS, knee, memory, recovery_s, within
+from loadtests.figures import P95_MS, Figures, knee, memory, recovery_s, within
 from loadtests.run import Run, read
 from loadtests.shapes import SETTLING_S, STRESS
 
@@ -94,10 +94,8 @@ def _soak(run: Run, path: Path) -> None:
 
 def _latencies(axes: Axes, run: Run, unit_s: float = 1.0) -> None:
     """p50, p95 and p99 of what was sent in each of equal parts of the run."""
-    width = max(2.0, run.ended / _MOST_POINTS)
-    starts = [width * number for number in range(int(run.ended / width))]
-    found = [within(run, start, start + width) for start in starts]
-    middles = [(start + width / 2) / unit_s for start in starts]
+    middles, found = _parts(run)
+    middles = [middle / unit_s for middle in middles]
     for name, colour in (("p50_ms", _GREEN), ("p95_ms", _ORANGE), ("p99_ms", _RED)):
         values = [float("nan") if (ms := getattr(each, name)) is None else ms for each in found]
         axes.plot(middles, values, color=colour, label=name.removesuffix("_ms"), linewidth=1.3)
@@ -109,10 +107,8 @@ def _latencies(axes: Axes, run: Run, unit_s: float = 1.0) -> None:
 
 def _rates(axes: Axes, run: Run) -> None:
     """Answers and refusals a second."""
-    width = max(2.0, run.ended / _MOST_POINTS)
-    starts = [width * number for number in range(int(run.ended / width))]
-    found = [within(run, start, start + width) for start in starts]
-    middles = [start + width / 2 for start in starts]
+    middles, found = _parts(run)
+    width = middles[1] - middles[0]
     axes.plot(middles, [each.per_second for each in found], color=_BLUE, label="answered/s", linewidth=1.3)
     if any(each.refused + each.failed for each in found):
         lost = [(each.refused + each.failed) / width for each in found]
@@ -120,6 +116,13 @@ def _rates(axes: Axes, run: Run) -> None:
         axes.legend(loc="upper left", frameon=False)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("requests/s")
+
+
+def _parts(run: Run) -> tuple[list[float], list[Figures]]:
+    """The middles of equal parts of the run, in seconds, and what was sent in each."""
+    width = max(2.0, run.ended / _MOST_POINTS)
+    starts = [width * number for number in range(int(run.ended / width))]
+    return [start + width / 2 for start in starts], [within(run, start, start + width) for start in starts]
 
 
 def _most(run: Run) -> int:

@@ -55,3 +55,4 @@ def test_it_is_kept_by_machine_and_shape(tmp_path):
     save(path, told())
     assert read(path) == told()
     assert path != path_of(tmp_path, "peak", "AMD EPYC, 16 cores")
+    assert path_of(tmp_path, "peak-http://there:8000", "one").name == "peak-http-there-8000.json"

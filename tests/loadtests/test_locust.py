@@ -53,7 +53,7 @@ def test_users_come_as_the_shape_says_and_memory_is_read(short):
 def test_the_reports_and_the_baseline_are_there(short):
     reports, told, done = short
     assert "<html" in (reports / "peak.html").read_text()
-    (saved,) = reports.glob("baselines/*/peak.json")
+    (saved,) = reports.glob("baselines/*/peak-6s-10users.json")
     assert orjson.loads(saved.read_bytes()) == told
     assert "baseline saved" in done.stdout
 
