@@ -19,10 +19,10 @@ from app import cli_evaluate, cli_index, cli_keys, tables
 from app.errors import KeysUnavailable, ServiceError
 from app.exposure import Exposed, check_start
 from app.loading import open_encoder, open_reranker, processors_of
-from app.metrics_port import PortTaken, metrics_served
 from app.progress import bar, errors, log_progress
 from app.scoring import Method
 from app.settings import Settings
+from app.telemetry.metrics_port import PortTaken, metrics_served
 from quantum.errors import QuantumError
 from quantum.feature_maps import feature_map
 from retrieval.collection import Collection
@@ -54,8 +54,8 @@ def serve(
     """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
     import uvicorn
 
-    from app.logs import is_pretty, set_up
     from app.serving import options
+    from app.telemetry.logs import is_pretty, set_up
 
     settings = Settings()
     set_up(settings.logs)

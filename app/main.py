@@ -16,20 +16,15 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from app.access_log import log_requests
 from app.allocator import keep_memory
 from app.answer import Service
 from app.auth.usage import Usage
-from app.collected import Collected, Sources
 from app.draining import drained
 from app.engine import Engine
 from app.errors import STATUS
 from app.headers import HeadersMiddleware
-from app.health import Health
+from app.health.health import Health
 from app.loading import open_models
-from app.loop_lag import watch_loop
-from app.measured import count_requests
-from app.metrics import Metrics
 from app.observed import Watcher
 from app.open_collections import OpenCollections
 from app.openapi import describe
@@ -47,11 +42,16 @@ from app.routes.timing import TOLD as TIMES
 from app.routes.timing import TimingMiddleware
 from app.routes.usage import count_usage
 from app.settings import Settings
+from app.telemetry.access_log import log_requests
+from app.telemetry.collected import Collected, Sources
+from app.telemetry.loop_lag import watch_loop
+from app.telemetry.measured import count_requests
+from app.telemetry.metrics import Metrics
 from app.unread import UnreadBodyMiddleware
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
-    from app.tracing import Tracing
+    from app.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
 
@@ -206,6 +206,6 @@ def _watchers(app: FastAPI, settings: Settings) -> list[Watcher]:
 def _trace(settings: Settings) -> Tracing | None:
     if settings.tracing.endpoint is None:
         return None
-    from app.tracing import Tracing  # not before: its libraries are extra
+    from app.telemetry.tracing import Tracing  # not before: its libraries are extra
 
     return Tracing(settings.tracing)

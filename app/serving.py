@@ -7,9 +7,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.logs import set_up
 from app.protocol import BoundedProtocol
 from app.settings import LimitSettings, Settings
+from app.telemetry.logs import set_up
 
 _STOPS_WITHIN_S = 20  # a client that reads no more of its stream must not keep the server from stopping
 
@@ -31,7 +31,7 @@ def options(limits: LimitSettings) -> dict[str, Any]:
         "ws_max_size": 2 * limits.body_bytes,  # up to here a frame that is too large gets an error, then a close
         "ws_per_message_deflate": False,  # compressing an answer would hold up the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
-        "log_config": None,  # `app.logs` is in charge,
-        "access_log": False,  # and `app.access_log`
+        "log_config": None,  # `app.telemetry.logs` is in charge,
+        "access_log": False,  # and `app.telemetry.access_log`
         "reset_contextvars": True,  # else a connection's next request may begin as the last one
     }

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
-from app.health_settings import HealthSettings
+from app.health.settings import HealthSettings
 from app.models import split_method
-from app.telemetry_settings import LogSettings, OperationsSettings, TracingSettings
+from app.telemetry.settings import LogSettings, OperationsSettings, TracingSettings
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"

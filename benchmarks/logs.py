@@ -19,14 +19,14 @@ from unittest.mock import patch
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import use_span
 
-from app.access_log import log_requests
 from app.identity import ANONYMOUS
-from app.logs import set_up
 from app.observed import Observed
 from app.request_id import bind
 from app.stopwatch import Lap
-from app.telemetry_settings import LogSettings, TracingSettings
-from app.tracing import Tracing
+from app.telemetry.access_log import log_requests
+from app.telemetry.logs import set_up
+from app.telemetry.settings import LogSettings, TracingSettings
+from app.telemetry.tracing import Tracing
 from benchmarks.report import number, table
 
 _CALLS, _ROUNDS = 2000, 7

@@ -21,7 +21,7 @@ import orjson
 from app.identity import ANONYMOUS
 from app.observed import Observed
 from app.stopwatch import Lap
-from app.telemetry_settings import LogSettings
+from app.telemetry.settings import LogSettings
 from benchmarks.corpus import open_passages
 from benchmarks.measure import percentile
 from benchmarks.ours import request
@@ -93,11 +93,11 @@ def in_a_process(stages_ms: Mapping[str, float], *, files: bool) -> Microseconds
 
 def alone(stages_ms: Mapping[str, float]) -> Microseconds:
     """What each part takes for a request with these stages."""
-    from app.access_log import log_requests  # not before: prometheus_client decides where values are kept
-    from app.logs import set_up
-    from app.measured import count_requests
-    from app.metrics import Metrics
     from app.routes.timing import times
+    from app.telemetry.access_log import log_requests  # not before: prometheus_client decides where values are kept
+    from app.telemetry.logs import set_up
+    from app.telemetry.measured import count_requests
+    from app.telemetry.metrics import Metrics
 
     set_up(LogSettings(format="json"))
     seen = typical(stages_ms)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
+from app.health.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
 from monitoring.alerts import Alert, Severity
 from monitoring.limits import (
     BAD_SHARE,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.catalogue import FAMILIES
 from app.routes import rerank
+from app.telemetry.catalogue import FAMILIES
 from monitoring.promql import Matches, Metric, Unsound
 
 

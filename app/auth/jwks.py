@@ -16,7 +16,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from app.errors import KeysUnavailable
-from app.outgoing import HEADERS
+from app.telemetry.outgoing import HEADERS
 from retrieval.fault import Fault
 
 log = logging.getLogger(__name__)

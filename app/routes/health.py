@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from app.errors import RETRY_AFTER_S, NotReady
-from app.health import Health
+from app.health.health import Health
 from app.openapi import content, reference
 from app.routes.access import allow_operators
 from app.routes.problems import PROBLEMS

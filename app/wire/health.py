@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
-    from app.health import Report
+    from app.health.health import Report
 
 _STATUS = "degraded: the service serves, but lost a part; unavailable: it does not serve."
 

@@ -1,6 +1,6 @@
 """Is all well?"""
 
-from app.targets import MEMORY_BYTES, RERANK_MS
+from app.health.targets import MEMORY_BYTES, RERANK_MS
 from monitoring.panels import Curve, Panel, Row
 from monitoring.promql import Matches, one_of, share
 from monitoring.registry import RERANK, UP_TO_100, WORK, metrics

@@ -1,6 +1,6 @@
 """How full the processes are, what they lean on, and what they take."""
 
-from app.targets import MEMORY_BYTES
+from app.health.targets import MEMORY_BYTES
 from monitoring.limits import LAG_S, WAITING
 from monitoring.panels import Curve, Panel, Row
 from monitoring.registry import metrics

@@ -1,6 +1,6 @@
 """What is asked, how fast it is answered, and where the time goes."""
 
-from app.targets import RERANK_MS, SIMILARITY_MS
+from app.health.targets import RERANK_MS, SIMILARITY_MS
 from monitoring.panels import Curve, Panel, Row
 from monitoring.promql import Matches, one_of, share
 from monitoring.registry import RERANK, SIMILARITY, UP_TO_100, WORK, metrics

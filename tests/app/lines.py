@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
-from app.logs import set_up
-from app.telemetry_settings import LogSettings
+from app.telemetry.logs import set_up
+from app.telemetry.settings import LogSettings
 
 _LOGGERS = (None, "uvicorn.error", "app", "retrieval", "quantum")
 

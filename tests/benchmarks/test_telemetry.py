@@ -19,7 +19,7 @@ def test_the_dearer_way_is_held_against_the_target(dear, verdict):
 
 def test_each_part_does_its_work(monkeypatch):
     monkeypatch.setattr("benchmarks.telemetry._CALLS", 2)
-    monkeypatch.setattr("app.logs.set_up", lambda _: None)  # the tests' logs are not its own
+    monkeypatch.setattr("app.telemetry.logs.set_up", lambda _: None)  # the tests' logs are not its own
     found = alone(STAGES)
     assert found.keys() == {"metrics", "headers", "log"}
     assert all(us > 0 for us in found.values())

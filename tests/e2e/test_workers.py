@@ -12,12 +12,16 @@ import httpx
 import pytest
 
 from benchmarks.server import Server, family, free_port, running
-from tests.app.test_metrics import BODY, parsed, series
+from tests.app.telemetry.test_metrics import BODY, parsed, series
 
 RERANKED = series(
     "requests_total",
-    route="/rerank", http_method="POST", dialect="standard", method="hybrid",
-    tier="unlimited", status="200",
+    route="/rerank",
+    http_method="POST",
+    dialect="standard",
+    method="hybrid",
+    tier="unlimited",
+    status="200",
 )
 
 

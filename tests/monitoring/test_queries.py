@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from app.catalogue import FAMILIES
 from app.errors import KINDS
 from app.main import create_app
 from app.settings import Settings
+from app.telemetry.catalogue import FAMILIES
 from monitoring.dashboard import written
 from monitoring.exercise import SETTINGS
 from monitoring.queries import of_the_dashboard, of_the_rules

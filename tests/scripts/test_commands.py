@@ -8,10 +8,10 @@ import subprocess
 import pytest
 from typer.main import get_command
 
-from app.catalogue import FAMILIES
 from app.cli import cli
 from app.errors import KINDS
 from app.settings import Settings
+from app.telemetry.catalogue import FAMILIES
 from scripts.rehearsal.commands import PAGES, REHEARSED, Commands, blocks
 
 PAGE = "a\n```sh one\necho 1\n```\n1. b\n\n   ```sh two\n   if true; then\n     echo 2\n   fi\n   ```\n"

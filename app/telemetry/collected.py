@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
-from app.memory import resident_bytes
-from app.metrics import Metrics
+from app.telemetry.memory import resident_bytes
+from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from app.engine import Engine, EngineCounts

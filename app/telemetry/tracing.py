@@ -31,11 +31,11 @@ from opentelemetry.util.types import Attributes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from app.access_log import PROBES, facts
 from app.observed import Observed
-from app.outgoing import HEADERS
 from app.paths import canonical
-from app.telemetry_settings import TracingSettings
+from app.telemetry.access_log import PROBES, facts
+from app.telemetry.outgoing import HEADERS
+from app.telemetry.settings import TracingSettings
 
 PATH = "/v1/traces"
 FLUSH_WITHIN_S = 5
@@ -92,7 +92,7 @@ class Tracing:
             resource=resource, sampler=ParentBasedTraceIdRatio(settings.sample), shutdown_on_exit=False
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_EVERY_MS))
-        self._tracer = self._provider.get_tracer("app.tracing")
+        self._tracer = self._provider.get_tracer("app.telemetry.tracing")
         for name in _TELLING:
             logging.getLogger(name).addFilter(_SELDOM)
         self.telemetry = TelemetryConfig(

@@ -6,9 +6,9 @@ from bisect import bisect_left
 from http import HTTPStatus
 
 from app.errors import KINDS
-from app.metrics import Metrics
 from app.observed import Observed, Watcher
 from app.stopwatch import milliseconds
+from app.telemetry.metrics import Metrics
 
 NONE = "none"  # in the place of what a request has not
 OTHER = "other"  # in the place of what is not known here

@@ -3,7 +3,7 @@ import time
 
 from app.engine import EngineCounts
 from app.settings import AuthSettings, Settings
-from tests.app.test_metrics import BODY, values
+from tests.app.telemetry.test_metrics import BODY, values
 from tests.app.test_open_collections import make
 from tests.conftest import serving
 from tests.redis_server import RedisServer
@@ -85,7 +85,7 @@ def test_what_cannot_be_told_now_is_told_a_second_later(client, monkeypatch, cap
             raise error
         return counts()
 
-    monkeypatch.setattr("app.collected._EVERY_S", 0.01)
+    monkeypatch.setattr("app.telemetry.collected._EVERY_S", 0.01)
     monkeypatch.setattr(client.app.state.engine, "counts", fail)
     client.app.state.metrics.cache_entries.set(-1)
     end = time.monotonic() + 10

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.metrics_port import PortTaken, metrics_served
+from app.telemetry.metrics_port import PortTaken, metrics_served
 from benchmarks.server import free_port
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -50,6 +50,7 @@ def test_a_port_that_is_taken_is_told(tmp_path):
 
 
 def test_whoever_starts_workers_does_not_import_the_client_before_the_folder_is_known():
-    code = "import sys, uvicorn, app.cli, app.serving, app.metrics_port; print('prometheus_client' in sys.modules)"
+    modules = "sys, uvicorn, app.cli, app.serving, app.telemetry.metrics_port"
+    code = f"import {modules}; print('prometheus_client' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603 - ours
     assert out == "False\n"

@@ -3,14 +3,14 @@
 import pytest
 
 from app.identity import Identity
-from app.measured import count_requests, outcome_of, size_of
-from app.metrics import Metrics
 from app.observed import Observed
 from app.settings import Settings
 from app.stopwatch import Lap
+from app.telemetry.measured import count_requests, outcome_of, size_of
+from app.telemetry.metrics import Metrics
 from tests.app.live import live
 from tests.app.talking import talking
-from tests.app.test_metrics import BODY, parsed, series, values
+from tests.app.telemetry.test_metrics import BODY, parsed, series, values
 
 
 def counted(*requests: Observed) -> dict[str, float]:

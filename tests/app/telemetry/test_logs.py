@@ -15,8 +15,8 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from app.logs import FACTS
 from app.settings import Settings
+from app.telemetry.logs import FACTS
 from tests.app.lines import logged
 from tests.app.live import live
 
@@ -140,7 +140,7 @@ def test_nor_do_the_event_loop_threads_and_warnings_tell_more():
             "asyncio",
             "Exception in callback int",
         ),
-        ("app.logs", "a thread died"),
+        ("app.telemetry.logs", "a thread died"),
         ("py.warnings", __file__),
     }
 
@@ -149,8 +149,8 @@ def test_nor_do_the_event_loop_threads_and_warnings_tell_more():
 def test_on_a_terminal_lines_are_for_people(form, looks):
     program = f"""
 import logging
-from app.logs import set_up
-from app.telemetry_settings import LogSettings
+from app.telemetry.logs import set_up
+from app.telemetry.settings import LogSettings
 set_up(LogSettings(format={form!r}))
 logging.getLogger("app.x").info("hello", extra={{"facts": {{"texts": 3}}}})
 """
@@ -206,7 +206,7 @@ def test_an_unforeseen_error_is_of_its_request_too_where_the_server_tells_of_it(
         assert post(served, "owl").status_code == 500
         told = [(line["logger"], line["level"], line["event"], line["request_id"]) for line in lines.first(3)]
     assert told == [
-        ("app.access_log", "error", "request", "owl"),
+        ("app.telemetry.access_log", "error", "request", "owl"),
         ("app.errors", "error", "request owl failed: ValueError", "owl"),
         ("uvicorn.error", "error", "Exception in ASGI application", "owl"),
     ]
@@ -232,7 +232,7 @@ def test_streams_and_sockets_have_theirs(served, monkeypatch):
 
 
 def test_the_documented_line_is_what_is_written(served):
-    text = (Path(__file__).parents[2] / "docs/operations/logs.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/operations/logs.md").read_text()
     documented = json.loads(text.partition("```json\n")[2].partition("\n```")[0])
     with logged() as lines:
         post(served, documented["request_id"])

@@ -11,16 +11,12 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from app import components as parts
 from app.answer import Service
-from app.components import Component, Status
 from app.engine import Engine
-from app.memory import resident_bytes
-from app.order_check import check_order
-from app.probe import Probe
-from app.quotas.quotas import Quotas
-from app.reranker import Reranker
-from app.targets import (
+from app.health import components as parts
+from app.health.components import Component, Status
+from app.health.probe import Probe
+from app.health.targets import (
     EVERY_S,
     MEMORY_BYTES,
     RERANK_MS,
@@ -32,6 +28,10 @@ from app.targets import (
     latency,
     read,
 )
+from app.order_check import check_order
+from app.quotas.quotas import Quotas
+from app.reranker import Reranker
+from app.telemetry.memory import resident_bytes
 from retrieval.collection import check_encoder
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import sys
 import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
-from app.catalogue import FAMILIES
-from app.worker_files import WorkerFiles
+from app.telemetry.catalogue import FAMILIES
+from app.telemetry.worker_files import WorkerFiles
 
 BUCKET = "qrerank_stage_seconds_bucket"
 

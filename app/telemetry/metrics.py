@@ -11,8 +11,8 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
 
-from app.catalogue import FAMILIES, Family
-from app.worker_files import WorkerFiles
+from app.telemetry.catalogue import FAMILIES, Family
+from app.telemetry.worker_files import WorkerFiles
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # of the workers' values; prometheus_client looks for it when it is imported
 

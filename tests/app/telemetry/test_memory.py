@@ -1,11 +1,11 @@
 import numpy as np
 
-from app.memory import resident_bytes
+from app.telemetry.memory import resident_bytes
 
 
 def test_memory_that_is_used_is_counted(monkeypatch, tmp_path):
     before = resident_bytes()
     held = np.ones(64 * 2**20, dtype=np.uint8)
     assert before + 0.9 * held.nbytes < resident_bytes() < before + 2 * held.nbytes
-    monkeypatch.setattr("app.memory._STATM", tmp_path / "none")
+    monkeypatch.setattr("app.telemetry.memory._STATM", tmp_path / "none")
     assert resident_bytes() > before

@@ -1,7 +1,7 @@
 import math
 
-from app import components
-from app.components import latest
+from app.health import components
+from app.health.components import latest
 from retrieval.fault import Fault
 
 

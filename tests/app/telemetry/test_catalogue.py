@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from app.catalogue import FAMILIES, Family
 from app.identity import TIERS
-from app.measured import outcome_of, size_of
 from app.scoring import METHODS
+from app.telemetry.catalogue import FAMILIES, Family
+from app.telemetry.measured import outcome_of, size_of
 from app.wire import dialects
 
-PAGE = (Path(__file__).parents[2] / "docs" / "operations" / "metrics.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "operations" / "metrics.md").read_text(encoding="utf-8")
 
 
 def row(family: Family) -> str:

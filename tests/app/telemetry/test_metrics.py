@@ -1,8 +1,8 @@
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from app.catalogue import FAMILIES
-from app.metrics import Metrics
+from app.telemetry.catalogue import FAMILIES
+from app.telemetry.metrics import Metrics
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 

@@ -47,7 +47,7 @@ def _on_port(folder: Path, host: str, port: int | None) -> Iterator[None]:
         return
     from prometheus_client import CollectorRegistry, start_http_server
 
-    from app.worker_files import WorkerFiles
+    from app.telemetry.worker_files import WorkerFiles
 
     registry = CollectorRegistry(support_collectors_without_names=True)
     registry.register(WorkerFiles(folder))

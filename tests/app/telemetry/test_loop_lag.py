@@ -1,7 +1,7 @@
 import asyncio
 import time
 
-from app.loop_lag import watch_loop
+from app.telemetry.loop_lag import watch_loop
 
 
 def test_what_holds_the_loop_up_is_seen():

@@ -1,4 +1,4 @@
-"""What the service is made of and leans on, and how each part is. Nothing here waits or asks; see `app.health`."""
+"""What the service is made of and leans on, and how each part is. Nothing here waits or asks; `health.py` does."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from app.engine import EngineCounts, State
+from app.health.probe import Probe
+from app.health.targets import MEMORY_BYTES, Buckets, quantile
 from app.open_collections import CollectionCounts
-from app.probe import Probe
-from app.targets import MEMORY_BYTES, Buckets, quantile
 from retrieval.fault import Fault
 from retrieval.state_cache import CacheCounts
 

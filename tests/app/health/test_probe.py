@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from app.probe import Probe
+from app.health.probe import Probe
 
 
 class Thing:
@@ -33,7 +33,7 @@ def thing():
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr("app.probe._PATIENCE_S", 0.02)
+    monkeypatch.setattr("app.health.probe._PATIENCE_S", 0.02)
 
 
 def asked(probe: Probe, times: int = 1) -> list[str | None]:

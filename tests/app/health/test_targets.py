@@ -7,8 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.metrics import Metrics
-from app.targets import EVERY_S, RERANK_MS, SIMILARITY_MS, WINDOW_S, Target, Window, all_met, latency, quantile, read
+from app.health.targets import (
+    EVERY_S,
+    RERANK_MS,
+    SIMILARITY_MS,
+    WINDOW_S,
+    Target,
+    Window,
+    all_met,
+    latency,
+    quantile,
+    read,
+)
+from app.telemetry.metrics import Metrics
 
 BOUNDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 SECONDS = st.lists(st.floats(0.0001, 8), min_size=1, max_size=200)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.settings import Settings
-from app.telemetry_settings import TracingSettings
+from app.telemetry.settings import TracingSettings
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.collector import collecting
 from tests.app.lines import logged
@@ -154,7 +154,7 @@ def test_probes_are_not_traced_and_a_host_that_is_called_so_is(collector, traced
 
 
 def test_a_lost_collector_costs_one_warning_and_no_request(tmp_path, monkeypatch):
-    monkeypatch.setattr("app.tracing.FLUSH_WITHIN_S", 1)
+    monkeypatch.setattr("app.telemetry.tracing.FLUSH_WITHIN_S", 1)
     settings = Settings(model="hash", data_dir=tmp_path, tracing={"endpoint": f"http://127.0.0.1:{free_port()}"})
     with logged(level="info") as lines:
         with serving(settings) as client:
@@ -177,7 +177,7 @@ def test_a_lost_collector_costs_one_warning_and_no_request(tmp_path, monkeypatch
     ],
 )
 def test_where_spans_are_posted(given, meant):
-    from app.tracing import endpoint_of
+    from app.telemetry.tracing import endpoint_of
 
     assert endpoint_of(TracingSettings(endpoint=given)) == meant
 
@@ -214,7 +214,7 @@ import sys
 from app.main import create_app
 from app.settings import Settings
 create_app(Settings(model="hash", data_dir={str(tmp_path)!r}))
-print({{"app.tracing", "opentelemetry.sdk.trace", "opentelemetry.exporter"}} & set(sys.modules))
+print({{"app.telemetry.tracing", "opentelemetry.sdk.trace", "opentelemetry.exporter"}} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout.strip() == "set()"
@@ -237,7 +237,7 @@ def test_the_documented_spans_are_what_is_sent(collector, traced):
     with serving(traced()) as client:
         client.post("/rerank", json=BODY, headers={"X-Request-ID": "docs-1"})
     (request,) = collector.named("POST /rerank")
-    text = (Path(__file__).parents[2] / "docs/operations/tracing.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/operations/tracing.md").read_text()
     documented = json.loads(text.partition("```json\n")[2].partition("\n```")[0])
     assert documented["name"] == request.name
     assert documented["attributes"] == request.attributes

@@ -11,7 +11,7 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from app.catalogue import FAMILIES
+from app.telemetry.catalogue import FAMILIES
 
 
 class WorkerFiles(Collector):

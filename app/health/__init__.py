@@ -1,0 +1,1 @@
+"""Whether the service can serve, and how each part of it is."""
