@@ -144,7 +144,7 @@ def _formula() -> str:
         "request_ms = warm_ms + (1 - known) x documents x read_ms\n"
         f"read_ms    = (cold_ms - warm_ms) / {REFERENCE_DOCUMENTS}, at {REFERENCE_DOCUMENTS} documents\n"
         f"cores      = requests a second x request_ms / 1000 / {USE}\n"
-        "processes  = cores / processors of each, rounded up; one more, so that one may be lost\n"
+        "processes  = cores / processors of each, rounded up\n"
         "cache      = documents to remember x bytes of each, QRERANK_CACHE__MAX_BYTES of each process\n"
         f"memory     = processes x (MiB after load - {DEFAULT_CACHE_MIB:g} + cache)\n"
         "```"
@@ -159,7 +159,8 @@ def _example(rows: Sequence[Served], footprint: Footprint, demand: Demand) -> st
         f"process remembers {demand.remembered}; processes of {footprint.processors} processors. "
         f"warm_ms = {number(found.warm_ms)} and read_ms = {number(found.read_ms)}, so request_ms = "
         f"{number(found.request_ms)}: **{number(found.cores)} cores, {found.processes} processes, a cache of "
-        f"{number(found.cache_mib)} MiB each, {number(found.memory_mib / 1024)} GiB in all**."
+        f"{number(found.cache_mib)} MiB each, {number(found.memory_mib / 1024)} GiB in all**. So that "
+        f"one may be lost, run one more, of {number(found.memory_mib / found.processes / 1024)} GiB."
     )
 
 

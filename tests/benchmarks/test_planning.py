@@ -39,3 +39,4 @@ def test_the_report_has_a_row_for_each_size_and_works_the_example_out():
     assert "It took 1.00 to 2.00 cores" in text
     assert "| 2 | 400 | 900 | 1024 |" in text
     assert "**5.90 cores, 3 processes, a cache of 300 MiB each, 2.77 GiB in all**" in text
+    assert "run one more, of 0.92 GiB" in text
