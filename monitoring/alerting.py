@@ -36,6 +36,12 @@ def _bad(over: str) -> Query:
     return bad / view.rate(metrics.requests_total, route=WORK)
 
 
+def _refused(over: str, reason: str) -> Query:
+    """The part of the requests that were refused for this."""
+    view = _across(over)
+    return view.rate(metrics.rejections_total, reason=reason) / view.rate(metrics.requests_total, route=WORK)
+
+
 def _p95(routes: tuple[str, ...], **where: Matches) -> Query:
     return _across("5m").quantile(0.95, metrics.request_seconds, route=one_of(routes), outcome="ok", **where)
 
@@ -124,9 +130,7 @@ _LOAD = [
     Alert(
         "QrerankOverloaded",
         "warning",
-        _across("5m").rate(metrics.rejections_total, reason="overloaded")
-        / _across("5m").rate(metrics.requests_total, route=WORK)
-        > OVERLOADED_SHARE,
+        _refused("5m", "overloaded") > OVERLOADED_SHARE,
         5,
         "{{ $labels.job }} is overloaded",
         "{{ $value | humanizePercentage }} of the requests are refused, so that the others need not wait for them.",
@@ -158,9 +162,7 @@ _LOAD = [
     Alert(
         "QrerankQuotaExhausted",
         "info",
-        _across("15m").rate(metrics.rejections_total, reason="too-many-requests")
-        / _across("15m").rate(metrics.requests_total, route=WORK)
-        > QUOTA_SHARE,
+        _refused("15m", "too-many-requests") > QUOTA_SHARE,
         15,
         "Callers of {{ $labels.job }} go on beyond their quotas",
         "{{ $value | humanizePercentage }} of the requests in the last 15 minutes were refused with 429.",

@@ -1,10 +1,10 @@
 """Is all well?"""
 
 from app.health.targets import MEMORY_BYTES, RERANK_MS
+from monitoring.limits import BAD_SHARE
 from monitoring.panels import Curve, Panel, Row
-from monitoring.promql import Matches, one_of, share
-from monitoring.registry import RERANK, UP_TO_100, WORK, metrics
-from monitoring.rows.seen import HERE
+from monitoring.registry import WORK, metrics
+from monitoring.rows.seen import BAD, HERE, reranking
 
 GLANCE = Row(
     "At a glance",
@@ -22,18 +22,7 @@ GLANCE = Row(
             "p95 of reranking",
             "Of answers for up to 100 documents; promised are 500 ms.",
             "s",
-            [
-                Curve(
-                    HERE.quantile(
-                        0.95,
-                        metrics.request_seconds,
-                        route=one_of(RERANK),
-                        documents=one_of(UP_TO_100),
-                        outcome="ok",
-                    ),
-                    "p95",
-                )
-            ],
+            [Curve(reranking(0.95), "p95")],
             "number",
             limit=RERANK_MS / 1000,
             alerts=["QrerankSlow"],
@@ -44,17 +33,9 @@ GLANCE = Row(
             "Answered 5xx",
             "The part of all requests: overload, lateness, lost keys, faults. Promised is less than 1 %.",
             "percentunit",
-            [
-                Curve(
-                    share(
-                        HERE.rate(metrics.requests_total, route=WORK, status=Matches("5..")),
-                        HERE.rate(metrics.requests_total, route=WORK),
-                    ),
-                    "5xx",
-                )
-            ],
+            [Curve(BAD, "5xx")],
             "number",
-            limit=0.01,
+            limit=BAD_SHARE,
             alerts=["QrerankAvailability"],
             width=4,
             height=4,

@@ -1,10 +1,11 @@
 """What is asked, how fast it is answered, and where the time goes."""
 
 from app.health.targets import RERANK_MS, SIMILARITY_MS
+from monitoring.limits import BAD_SHARE
 from monitoring.panels import Curve, Panel, Row
-from monitoring.promql import Matches, one_of, share
-from monitoring.registry import RERANK, SIMILARITY, UP_TO_100, WORK, metrics
-from monitoring.rows.seen import HERE, ROUTE
+from monitoring.promql import one_of
+from monitoring.registry import SIMILARITY, metrics
+from monitoring.rows.seen import BAD, HERE, ROUTE, reranking
 
 _PARTS = (0.5, 0.95, 0.99)
 
@@ -23,16 +24,8 @@ TRAFFIC = Row(
             "Answered 5xx",
             "Above the line the error budget burns. Which kind it is, the rejections by reason say.",
             "percentunit",
-            [
-                Curve(
-                    share(
-                        HERE.rate(metrics.requests_total, route=WORK, status=Matches("5..")),
-                        HERE.rate(metrics.requests_total, route=WORK),
-                    ),
-                    "5xx",
-                )
-            ],
-            limit=0.01,
+            [Curve(BAD, "5xx")],
+            limit=BAD_SHARE,
             alerts=["QrerankAvailability", "QrerankErrors"],
         ),
         _by("dialect", "Requests by dialect", "Whose client it is: a client that was updated may change it."),
@@ -49,19 +42,7 @@ LATENCY = Row(
             "Of answers only. A p95 near the default deadline (400 ms) is normal where texts are new; above the line "
             "something but the encoder takes the time: look at the stages.",
             "s",
-            [
-                Curve(
-                    HERE.quantile(
-                        part,
-                        metrics.request_seconds,
-                        route=one_of(RERANK),
-                        documents=one_of(UP_TO_100),
-                        outcome="ok",
-                    ),
-                    f"p{100 * part:g}",
-                )
-                for part in _PARTS
-            ],
+            [Curve(reranking(part), f"p{100 * part:g}") for part in _PARTS],
             limit=RERANK_MS / 1000,
             alerts=["QrerankSlow"],
         ),
