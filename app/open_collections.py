@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from app.errors import DamagedCollection, UnknownCollection
+from app.errors import DamagedCollection, ServiceError, UnknownCollection
 from retrieval.certificate import Certificate, certify
 from retrieval.collection import Collection
 from retrieval.errors import CollectionError
@@ -78,15 +78,17 @@ class OpenCollections:
         return entry.collection
 
     def certify(self) -> None:
-        """Check every collection that was asked for. Blocks; requests for others go on."""
+        """Check all that were asked for, and try to open those that could not be. Blocks; requests for others go on."""
         for name in list(self._open):
             with self._lock:
                 try:
                     entry = self._renewed(name)
-                except UnknownCollection:
+                except ServiceError:
                     continue
                 if entry.collection is not None:
                     self._put(name, _checked(entry.stamp, entry.collection))
+                else:  # it may have been for want of something that is there now: files, memory
+                    self._put(name, _opened(self._folder / name, entry.stamp))
 
     def counts(self) -> Mapping[str, CollectionCounts]:
         """What is known of each collection that was asked for; costs some file system calls, and does not wait."""
@@ -97,10 +99,13 @@ class OpenCollections:
         entry, folder = self._open.get(name), self._folder / name
         if entry is not None and not entry.wrong():
             return entry
-        if not folder.is_dir():
+        try:
+            stamp = _stamp(folder) if folder.is_dir() else None
+        except OSError as error:  # it goes just now, or may not be read
+            raise DamagedCollection(f"the collection {name!r} cannot be read: {error.strerror}") from error
+        if stamp is None:
             self._open.pop(name, None)
             raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
-        stamp = _stamp(folder)
         if entry is None or entry.stamp != stamp:
             entry = self._put(name, _opened(folder, stamp))
         return entry
@@ -113,7 +118,7 @@ class OpenCollections:
         elif before and before.fault and not entry.fault:
             log.warning("the collection %s is searched again", name)
         elif before and before.fault and entry.fault:
-            entry = _Entry(entry.stamp, entry.collection, entry.certificate, before.fault)  # since when is what counts
+            entry = replace(entry, fault=replace(entry.fault, at=before.fault.at))  # since when is what counts
         self._open[name] = entry
         return entry
 

@@ -1,6 +1,9 @@
 """Collections that are opened, damaged, and mended while they are in use."""
 
 import os
+import resource
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +97,45 @@ def test_one_that_was_removed_is_gone_once_it_is_lost(collections, tmp_path):
         collections.get("birds")
     collections.certify()
     assert collections.counts() == {}
+
+
+def test_what_is_wrong_is_what_is_wrong_now(collections, tmp_path):
+    tokens, index = tmp_path / "birds" / "tokens.i8", tmp_path / "birds" / "index.faiss"
+    whole = tokens.read_bytes()
+    os.truncate(tokens, 40)
+    with pytest.raises(DamagedCollection, match="mmap length"):
+        collections.get("birds")
+    since = collections.counts()["birds"].fault.at
+    tokens.write_bytes(whole)
+    os.truncate(index, 40)
+    with pytest.raises(DamagedCollection, match=r"index\.faiss"):
+        collections.get("birds")
+    assert collections.counts()["birds"].fault.at == since
+
+
+@contextmanager
+def files_left(count):
+    """Within the block this process may open so many files more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest, spare = max(int(file.name) for file in Path("/proc/self/fd").iterdir()), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:  # numbers below the highest may be free, too
+                spare.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(count):
+            os.close(spare.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for file in spare:
+            os.close(file)
+
+
+@pytest.mark.parametrize("left", [0, 5])
+def test_one_that_could_not_be_opened_for_want_of_files_is_opened_by_the_next_check(collections, tmp_path, left):
+    with files_left(left), pytest.raises(DamagedCollection, match="Too many open files") as refused:
+        collections.get("birds")
+    assert str(tmp_path) not in str(refused.value)
+    collections.certify()
+    assert len(collections.get("birds")) == 20
