@@ -11,8 +11,8 @@ SATURATION = Row(
     [
         Panel(
             "Running and waiting",
-            "Waiting should be short peaks; the line is for each worker. Requests wait once QRERANK_ENGINE__REQUESTS threads "
-            "of a worker are busy.",
+            "Waiting should be short peaks; the line is for each worker. Requests wait once QRERANK_ENGINE__REQUESTS "
+            "threads of a worker are busy.",
             "short",
             [
                 Curve(HERE.total(metrics.requests_running), "running"),
