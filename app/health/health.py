@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -36,6 +37,8 @@ from retrieval.collection import check_encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class Health:
 
     async def run(self, loading: asyncio.Task[None]) -> None:
         """Take a reading every ten seconds, and once the models are loaded certify collections. Ends by cancel."""
-        await asyncio.gather(self._keep_reading(), self._keep_certifying(loading))
+        await asyncio.gather(_keep(self._window.past, EVERY_S), self._keep_certifying(loading))
 
     async def wrong(self) -> str | None:
         """Why the service is not ready; None if it is. Comes soon, whatever takes its time."""
@@ -165,14 +168,19 @@ class Health:
         for replicas in self._engine.replicas():
             replicas.check()
 
-    async def _keep_reading(self) -> None:
-        while True:
-            await asyncio.to_thread(self._window.past)
-            await asyncio.sleep(EVERY_S)
-
     async def _keep_certifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
         await self._index.wrong()  # which opens the default collection before anybody searches it
-        while self._settings.certify_every_s:
-            await asyncio.sleep(self._settings.certify_every_s)
-            await asyncio.to_thread(self._service.collections.certify)
+        if every_s := self._settings.certify_every_s:
+            await asyncio.sleep(every_s)
+            await _keep(self._service.collections.certify, every_s)
+
+
+async def _keep(work: Callable[[], object], every_s: float) -> None:
+    """Work in a thread, again and again. Ends by cancel."""
+    while True:
+        try:
+            await asyncio.to_thread(work)
+        except Exception:  # worker boundary: what fails now may go well the next time
+            log.exception("the service could not be looked after")
+        await asyncio.sleep(every_s)

@@ -1,7 +1,10 @@
 """What the service holds and leans on is broken in its turn: readiness and the report see it, and see it mend."""
 
 import os
+from collections import Counter
 
+from app.health.targets import read
+from app.open_collections import OpenCollections
 from app.quotas.shared import SharedCounters
 from retrieval.collection import build
 from retrieval.hash_encoder import HashEncoder
@@ -146,3 +149,24 @@ def test_a_lost_issuer_of_tokens_degrades_it_and_is_met_again(tmp_path, monkeypa
             issuer.status = 200
             eventually(lambda: statuses(client) == ("ok", set()))
             assert client.get("/v1/models", headers=bearer).status_code == 200
+
+
+def test_what_fails_once_is_done_again(tmp_path, monkeypatch, caplog):
+    done = Counter()
+
+    def failing_once(name, work):
+        def works(*arguments):
+            done[name] += 1
+            if done[name] == 1:
+                raise OSError("too many open files")
+            return work(*arguments)
+
+        return works
+
+    monkeypatch.setattr("app.health.health.EVERY_S", 0.01)
+    monkeypatch.setattr("app.health.health.read", failing_once("read", read))
+    monkeypatch.setattr(OpenCollections, "certify", failing_once("certify", OpenCollections.certify))
+    with serving(settings_of(tmp_path, health=AT_ONCE | {"certify_every_s": 0.01})) as client:
+        eventually(lambda: min(done["read"], done["certify"]) > 1)
+        assert statuses(client) == ("ok", set())
+    assert len([record for record in caplog.records if record.name == "app.health.health"]) == 2
