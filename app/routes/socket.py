@@ -42,6 +42,7 @@ _admit = allow("user")
 async def socket(websocket: WebSocket) -> None:
     """Talk until either side leaves; docs/streaming.md has the frames."""
     if _is_foreign(websocket):
+        websocket.state.observed.failed(HTTPStatus.FORBIDDEN, "forbidden")
         await websocket.close()
     else:
         await websocket.accept()

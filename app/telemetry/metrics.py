@@ -75,7 +75,10 @@ class Metrics:
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics of all workers in the text format that an Accept header asks for, and its media type."""
-        encode, media_type = choose_encoder(accept)
+        try:
+            encode, media_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # a version that is none
+            encode, media_type = choose_encoder("")
         return encode(self._all or self._own), media_type
 
     def histograms(self) -> Iterable[Metric]:

@@ -2,6 +2,7 @@
 
 import pytest
 from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocketDisconnect
 
 from app.observed import UNKNOWN
 from tests.conftest import serving
@@ -94,6 +95,14 @@ def test_callers_are_seen_and_those_who_were_not_let_in(hash_settings):
     assert [(one.http_method, one.status, one.problem, one.identity) for one in seen] == [
         ("POST", 401, "unauthorized", None),
         ("WS", 401, "unauthorized", None),
+    ]
+
+
+def test_a_page_of_elsewhere_that_opens_a_socket_is_seen(client, seen):
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/ws", headers={"Origin": "http://a.example"}):
+        pass
+    assert [(one.http_method, one.route, one.status, one.problem) for one in seen] == [
+        ("WS", "/v1/ws", 403, "forbidden")
     ]
 
 

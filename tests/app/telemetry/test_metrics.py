@@ -46,6 +46,12 @@ def test_who_asks_for_openmetrics_gets_it(client):
     assert client.get("/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 
+def test_who_asks_for_a_version_that_is_none_gets_the_oldest(client):
+    for kind in ("text/plain", "application/openmetrics-text"):
+        answer = client.get("/metrics", headers={"Accept": f"{kind};version=newest"})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+
+
 def test_histograms_are_had_without_the_rest():
     metrics = Metrics()
     metrics.request_seconds.labels("/rerank", "hybrid", "21-50", "ok").observe(0.3)
