@@ -116,13 +116,13 @@ class Memory:
     first: float
     last: float
     most: float
-    growth_per_hour: float  # slope of the least-squares line after the first part of the run
+    growth_per_hour: float  # slope of the least-squares line through the second half of the run
 
 
-def memory(series: Sequence[tuple[float, float]], skipped: float = 0.25) -> Memory | None:
+def memory(series: Sequence[tuple[float, float]], skipped: float = 0.5) -> Memory | None:
     """What a series of (seconds, MB) says; None for fewer than three readings after the skipped part of the time.
 
-    skipped: the part of the time in which memory may grow, because caches fill.
+    skipped: the part of the time in which memory may grow, because caches and heaps fill.
     """
     if not series:
         return None

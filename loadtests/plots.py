@@ -82,7 +82,7 @@ def _stress(run: Run, path: Path) -> None:
 
 def _soak(run: Run, path: Path) -> None:
     held = memory(run.memory)
-    growth = f", {held.growth_per_hour:+.1f} MB/hour after the first quarter" if held else ""
+    growth = f", {held.growth_per_hour:+.1f} MB/hour in the second half" if held else ""
     figure, (resident, latency) = new_figure(2, f"soak: {_most(run)} users{growth}", "minutes")
     minutes, megabytes = zip(*((at / 60, mb) for at, mb in run.memory), strict=True)
     resident.plot(minutes, megabytes, color=_BLUE)

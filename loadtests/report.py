@@ -49,7 +49,7 @@ def show(console: Console, run: Run, checks: Sequence[Check]) -> None:
         when = "never within the thresholds again" if again is None else f"within the thresholds {again:.0f} s later"
         console.print(f"back to {back.users} users after {back.at:.0f} s: {when}")
     if held := memory(run.memory):
-        growth = f"{held.growth_per_hour:+.1f} MB/hour after the first quarter"
+        growth = f"{held.growth_per_hour:+.1f} MB/hour in the second half"
         console.print(f"memory: {held.first:.0f} MB at first, {held.most:.0f} at most, {growth}")
     verdicts = Table("threshold", "measured", "bound", "verdict", show_edge=False)
     for check in checks:

@@ -97,8 +97,8 @@ def test_who_was_never_gone_is_back():
 
 
 def test_memory_grows_by_the_slope_after_its_first_part():
-    filling = [(float(at), 100.0 + at) for at in range(25)]
-    flat = [(float(at), 150.0 + 0.01 * at) for at in range(25, 101)]
+    filling = [(float(at), 100.0 + at) for at in range(50)]
+    flat = [(float(at), 150.0 + 0.01 * at) for at in range(50, 101)]
     found = memory(filling + flat)
     assert (found.first, found.last, found.most) == (100.0, 151.0, 151.0)
     assert found.growth_per_hour == pytest.approx(36)

@@ -45,4 +45,4 @@ def test_the_knee_and_the_recovery_are_marked(tmp_path):
 
 def test_a_soak_shows_its_memory(run, tmp_path):
     run.shape = "soak"
-    assert "+36.0 MB/hour after the first quarter" in drawn(run, tmp_path)
+    assert "+36.0 MB/hour in the second half" in drawn(run, tmp_path)
