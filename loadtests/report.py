@@ -16,6 +16,8 @@ from loadtests.run import Run
 from loadtests.shapes import SETTLING_S, STRESS
 from loadtests.thresholds import Bounds, Check, judge
 
+_LONG_S = 600  # of less, what memory grows by tells only that it fills
+
 
 def report(run: Run, bounds: Bounds, machine: Mapping[str, str], about: Mapping[str, object]) -> dict[str, Any]:
     """All that is told of a run. about: what was sent, and where to."""
@@ -49,8 +51,8 @@ def show(console: Console, run: Run, checks: Sequence[Check]) -> None:
         when = "never within the thresholds again" if again is None else f"within the thresholds {again:.0f} s later"
         console.print(f"back to {back.users} users after {back.at:.0f} s: {when}")
     if held := memory(run.memory):
-        growth = f"{held.growth_per_hour:+.1f} MB/hour in the second half"
-        console.print(f"memory: {held.first:.0f} MB at first, {held.most:.0f} at most, {growth}")
+        growth = f", {held.growth_per_hour:+.1f} MB/hour in the second half" if run.seconds >= _LONG_S else ""
+        console.print(f"memory: {held.first:.0f} MB at first, {held.most:.0f} at most{growth}")
     verdicts = Table("threshold", "measured", "bound", "verdict", show_edge=False)
     for check in checks:
         verdict = "[green]met[/]" if check.met else "[red]MISSED[/]"
