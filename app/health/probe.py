@@ -36,16 +36,16 @@ class Probe:
         """what: as in "the probe took too long". work: raises what is wrong; it may block for as long as it likes."""
         self._what, self._work, self._every_s, self._deadline_s = what, work, every_s, deadline_s
         self._running: Future[None] | None = None
+        self._over: asyncio.Future[None] | None = None  # the same; one for all, that those who leave are forgotten
         self._begun = 0.0
         self.last: Look | None = None
         self.last_fault: Fault | None = None  # that was ever met
 
     async def wrong(self) -> str | None:
         """What is wrong; None if nothing is. Waits for a look that is due, but not for long."""
-        running = self._begin()
-        if running:
+        if over := self._begin():
             timeout = _PATIENCE_S if self.last else min(self._deadline_s, 4 * _PATIENCE_S)
-            await asyncio.wait([asyncio.wrap_future(running)], timeout=timeout)
+            await asyncio.wait([over], timeout=timeout)
         return self.known()
 
     def known(self) -> str | None:
@@ -66,16 +66,18 @@ class Probe:
         running = self._running is not None and not self._running.done()
         return running and time.monotonic() - self._begun > self._deadline_s
 
-    def _begin(self) -> Future[None] | None:
-        """The look that is under way, which begins now if it is time; None if there is none."""
+    def _begin(self) -> asyncio.Future[None] | None:
+        """The end of the look that is under way, which begins now if it is time; None if there is none."""
         if self._running and not self._running.done():
-            return self._running
+            return self._over
         if self.last and time.monotonic() - self.last.over < self._every_s:
             return None
-        self._running, self._begun = Future(), time.monotonic()
-        self._running.set_running_or_notify_cancel()  # from now on nobody who leaves cancels it
-        threading.Thread(target=self._look, args=[self._running], name="probe", daemon=True).start()
-        return self._running
+        running, self._begun = Future[None](), time.monotonic()
+        running.set_running_or_notify_cancel()  # from now on nobody who leaves cancels it
+        threading.Thread(target=self._look, args=[running], name="probe", daemon=True).start()
+        # Only now: where there is no thread to be had, whoever asks next tries again.
+        self._running, self._over = running, asyncio.wrap_future(running)
+        return self._over
 
     def _look(self, running: Future[None]) -> None:
         begun = time.monotonic()

@@ -1,6 +1,7 @@
 """Looks that are remembered, that take their time, and that fail."""
 
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -116,3 +117,29 @@ def test_whoever_leaves_cancels_nothing(thing):
     running.result(10)
     assert asked(probe) == [None]
     assert thing.looks == 1
+
+
+def test_whoever_asks_while_a_look_hangs_leaves_nothing_behind(thing, monkeypatch):
+    monkeypatch.setattr("app.health.probe._PATIENCE_S", 0)
+    probe = Probe("a look", thing.look, every_s=0, deadline_s=0.001)
+    thing.free.clear()
+
+    async def ask_often() -> int:
+        before = len(gc.get_objects())
+        for _ in range(1000):
+            await probe.wrong()
+        return len(gc.get_objects()) - before
+
+    assert asyncio.run(ask_often()) < 500
+
+
+def test_a_look_for_which_there_is_no_thread_is_tried_again(thing, monkeypatch):
+    probe = Probe("a look", thing.look, every_s=0)
+
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as full, pytest.raises(RuntimeError):
+        full.setattr(threading.Thread, "start", start)
+        asked(probe)
+    assert asked(probe) == [None]
