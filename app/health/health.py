@@ -95,8 +95,10 @@ class Health:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the service was ready when somebody last asked."""
-        return self._engine.state.phase == "ready" and not any(probe.fails for probe in self._needed())
+        """Whether the service is ready, as far as is known: the models may rerank until somebody asked for a probe."""
+        if self._engine.state.phase != "ready" or self._probe.fails:
+            return False
+        return self._service.settings.default_collection is None or self._index.known() is None
 
     async def report(self) -> Report:
         """How everything is. What the service leans on is asked, so that its loss shows before it is needed."""

@@ -1,8 +1,10 @@
 """What the service holds and leans on is broken in its turn: readiness and the report see it, and see it mend."""
 
 import os
+import threading
 from collections import Counter
 
+from app import open_collections
 from app.health.targets import read
 from app.open_collections import OpenCollections
 from app.quotas.shared import SharedCounters
@@ -53,6 +55,17 @@ def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_who
         assert search(client, None).status_code == 200
         mended = component(client, "index")
         assert (mended["status"], mended["last_error"]) == ("ok", lost["last_error"])
+
+
+def test_until_the_default_collection_is_open_no_worker_counts_as_ready(tmp_path, monkeypatch):
+    make(tmp_path, "birds")
+    free, opened = threading.Event(), open_collections._opened
+    monkeypatch.setattr(open_collections, "_opened", lambda *of: free.wait(10) and opened(*of))
+    with serving(settings_of(tmp_path, default_collection="birds")) as client:
+        assert "qrerank_ready 0.0" in client.get("/metrics").text
+        free.set()
+        eventually(lambda: "qrerank_ready 1.0" in client.get("/metrics").text)
+        assert client.get("/health/ready").status_code == 200
 
 
 def test_another_collection_that_rots_is_refused_and_the_service_goes_on(tmp_path):
