@@ -28,8 +28,9 @@ run: $(STAMP) ## serve on 127.0.0.1:8000 with the demo collection
 test: $(STAMP) ## run the tests
 	$(TESTS)
 
-soak: $(STAMP) ## run the long tests as well
+soak: $(STAMP) ## run the long tests as well, then 20 minutes of load
 	$(BIN)/pytest -m "not clients"
+	$(BIN)/python -m loadtests --shape soak
 
 clients: $(STAMP) $(CLIENTS) ## run every rerank client against a real server; WIRE is where their judges are
 	WIRE=$(WIRE) $(BIN)/pytest -m clients --capture=no tests/clients
