@@ -21,7 +21,7 @@ from loadtests.mix import TIERS
 from loadtests.recorder import Recorder
 from loadtests.shapes import PLANS, SETTLING_S, STRESS, Climb, stretched, users_at
 
-_SPAWNED_PER_SECOND = 100
+_SPAWNED_PER_SECOND = 1000  # they come and go at once
 _ANSWERED_S = 1.0  # what was sent later than so long ago may not have been answered yet
 _SHAPE = os.environ.get(users.SHAPE, "")
 
