@@ -68,11 +68,6 @@ class Metrics:
         folder = os.environ.get(FOLDER)
         self._all = WorkerFiles(Path(folder)) if folder else None
 
-    @staticmethod
-    def families() -> tuple[Family, ...]:
-        """Every metric there is."""
-        return FAMILIES
-
     def render(self, accept: str = "") -> tuple[bytes, str]:
         """All metrics of all workers in the text format that an Accept header asks for, and its media type."""
         try:
