@@ -99,7 +99,8 @@ def test_requests_on_a_socket_are_counted_one_by_one(tmp_path, monkeypatch):
             client.until(named, "final")
         client.send({"type": "nonsense"})
         client.until(None, "error")
-        found = parsed(here.app.state.metrics.render()[0].decode())
+    # Only now: a request is counted a moment after its answer was sent.
+    found = parsed(here.app.state.metrics.render()[0].decode())
     about = {"route": "/v1/ws", "http_method": "WS", "tier": "unlimited"}
     assert found[series("requests_total", dialect="standard", method="hybrid", status="200", **about)] == 2
     assert found[series("rejections_total", reason="invalid-request")] == 1
