@@ -70,10 +70,3 @@ def test_what_several_processes_send_is_one_run(tmp_path):
     assert len(run.samples) > 50  # as many as one process sends
     assert {sample.outcome for sample in run.samples} == {"ok"}
     assert max(users for _, users in run.users) == 10
-
-
-@pytest.mark.soak
-def test_memory_is_flat_and_nothing_fails_over_twenty_minutes(tmp_path):
-    seconds = os.environ.get("LOADTESTS_SOAK_SECONDS", "1200")  # less, to try it
-    done = load("--shape", "soak", "--seconds", seconds, "--reports", tmp_path, model="all-MiniLM-L6-v2")
-    assert done.returncode == 0, done.stdout + done.stderr
