@@ -71,11 +71,17 @@ def _stress(run: Run, path: Path) -> None:
         marks.append(
             (back.at, f"back to {back.users}, {'not well' if again is None else f'well {again:.0f} s later'}", _RED)
         )
-    for at, text, colour in marks:
+    for row, (at, text, colour) in enumerate(marks):
         for each in (users, latency, rate):
             each.axvline(at, color=colour, linestyle="--", linewidth=1)
         users.annotate(
-            text, (at, users.get_ylim()[1]), (-4, -2), textcoords="offset points", ha="right", va="top", color=colour
+            text,
+            (at, users.get_ylim()[1]),
+            (-4, -2 - 14 * row),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=colour,
         )
     write(figure, path)
 
