@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import platform
 
@@ -15,9 +16,32 @@ _SETTINGS = {
 }
 
 
+_GIVE_BACK_EVERY_S = 30.0
+
+
 def keep_memory() -> bool:
     """Set the C library up; False where it is not glibc, and nothing is changed."""
-    if platform.libc_ver()[0] != "glibc":
+    if not _is_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(parameter, value) for parameter, value in _SETTINGS.items())
+
+
+def give_back() -> bool:
+    """Hand free memory back to the system, wherever it lies; whether there was any. False where it is not glibc."""
+    return _is_glibc() and bool(ctypes.CDLL(None).malloc_trim(0))
+
+
+async def keep_giving_back() -> None:
+    """Hand free memory back every half a minute. Ends by cancel.
+
+    Otherwise the process holds what the busiest moments since its start needed together, each in another place, and
+    that grows for hours under a steady load.
+    """
+    while True:
+        await asyncio.sleep(_GIVE_BACK_EVERY_S)
+        await asyncio.to_thread(give_back)
+
+
+def _is_glibc() -> bool:
+    return platform.libc_ver()[0] == "glibc"

@@ -16,7 +16,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from app.allocator import keep_memory
+from app.allocator import keep_giving_back, keep_memory
 from app.answer import Service
 from app.auth.usage import Usage
 from app.draining import drained
@@ -144,6 +144,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         asyncio.create_task(app.state.health.run(loading)),
         asyncio.create_task(watch_loop(app.state.metrics.event_loop_lag_seconds.observe)),
         asyncio.create_task(app.state.collected.keep()),
+        asyncio.create_task(keep_giving_back()),
     ]
     auth: Auth | None = app.state.auth
     if auth:

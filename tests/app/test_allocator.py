@@ -15,3 +15,18 @@ def test_large_arrays_come_from_the_heap_once_it_is_set_up():
         "if keep_memory(): faults(); assert faults() < without / 10, (faults(), without)\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own script
+
+
+def test_what_is_free_between_other_things_is_given_back():
+    script = (
+        "import numpy as np\n"
+        "from app.allocator import give_back, keep_memory\n"
+        "from app.telemetry.memory import resident_bytes\n"
+        "if keep_memory():\n"
+        "    kept = [np.ones(size) for _ in range(200) for size in (2**16, 2**8)]\n"  # 100 MiB, and little between
+        "    kept = kept[1::2]\n"
+        "    held = resident_bytes()\n"
+        "    assert give_back()\n"
+        "    assert resident_bytes() < held - 50 * 2**20, (held, resident_bytes())\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own script
