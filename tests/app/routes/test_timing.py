@@ -51,8 +51,7 @@ def test_every_other_post_tells_as_well(client, path, body):
 def test_a_stream_tells_what_is_known_when_it_begins(client):
     answer = client.post("/v1/rerank/stream", json=BODY)
     assert answer.headers["content-type"].startswith("text/event-stream")
-    assert {"queue", "total"} <= timing(answer).keys()
-    assert "serialise" not in timing(answer)
+    assert {"queue", "total"} <= timing(answer).keys()  # and more, where the work is quicker than the head
 
 
 @pytest.mark.parametrize(
