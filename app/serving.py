@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from app.protocol import BoundedProtocol
 from app.settings import LimitSettings, Settings
+from app.socket_protocol import PatientSocketProtocol
 from app.telemetry.logs import set_up
 
 _STOPS_WITHIN_S = 20  # a client that reads no more of its stream must not keep the server from stopping
@@ -27,6 +28,7 @@ def options(limits: LimitSettings) -> dict[str, Any]:
     """Arguments of `uvicorn.run`."""
     return {
         "http": partial(BoundedProtocol, limits=limits),
+        "ws": PatientSocketProtocol,
         "server_header": False,
         "ws_max_size": 2 * limits.body_bytes,  # up to here a frame that is too large gets an error, then a close
         "ws_per_message_deflate": False,  # compressing an answer would hold up the event loop

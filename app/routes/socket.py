@@ -25,6 +25,7 @@ from app.routes.observe import queued
 from app.routes.quotas import counted, paid
 from app.routes.rerank import cost_of
 from app.routes.stream import problem, work_of
+from app.socket_protocol import SERVICE_RESTART
 from app.streaming import follow
 from app.wire.body import fields_of
 from app.wire.dialects import dialect_of
@@ -72,17 +73,21 @@ class _Conversation:
         self._writing = asyncio.Lock()
 
     async def hold(self) -> None:
-        """Until either side leaves. Whatever ends it, every request is called off and waited for."""
+        """Until either side leaves. If the client does, every request is called off; in any case it is waited for."""
         try:
             async with asyncio.TaskGroup() as requests:
-                while True:
-                    await self._hear(await self._receive(), requests)
+                while (body := await self._receive()) is not None:
+                    await self._hear(body, requests)
+            await self._websocket.close(SERVICE_RESTART)
         except* WebSocketDisconnect:
             pass
 
-    async def _receive(self) -> bytes:
+    async def _receive(self) -> bytes | None:
+        """The next frame; None if the server stops, and hears nothing more."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
+            if message["code"] == SERVICE_RESTART:
+                return None
             raise WebSocketDisconnect(message["code"])
         text: str | None = message.get("text")
         return message["bytes"] if text is None else text.encode()

@@ -85,7 +85,7 @@ def test_a_path_that_a_client_mistypes_is_found(port):
         assert json.loads(connection.recv(timeout=30))["type"] == "pong"
 
 
-def test_a_server_that_stops_says_so_and_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_a_server_that_stops_answers_what_is_in_flight_and_then_says_so(tmp_path, monkeypatch):
     go = threading.Event()
     with (
         live(Settings(data_dir=tmp_path), monkeypatch, lambda _: go.wait(30)) as here,
@@ -94,6 +94,26 @@ def test_a_server_that_stops_says_so_and_leaves_nothing_behind(tmp_path, monkeyp
         client.send(ASKED | {"id": "a"})
         client.until("a", "order")
         threading.Timer(0.5, go.set).start()
+        here.server.should_exit = True
+        assert client.until("a", "final")[-1]["results"]
+        with pytest.raises(ConnectionClosed) as closed:
+            client.receive()
+    assert closed.value.rcvd.code == 1012
+
+
+def test_a_server_that_stops_waits_for_no_client_that_left(tmp_path, monkeypatch):
+    go = threading.Event()
+    with live(Settings(data_dir=tmp_path), monkeypatch, lambda _: go.wait(30)) as here:
+        with talking(here.port) as client:
+            client.send(ASKED | {"id": "a"})
+            client.until("a", "order")
+            here.server.should_exit = True
+            threading.Timer(0.5, go.set).start()
+        assert here.is_free()
+
+
+def test_a_server_that_stops_hangs_up_on_who_asks_for_nothing(tmp_path, monkeypatch):
+    with live(Settings(data_dir=tmp_path), monkeypatch) as here, talking(here.port) as client:
         here.server.should_exit = True
         with pytest.raises(ConnectionClosed) as closed:
             client.receive()
