@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import platform
 
@@ -15,8 +14,7 @@ _SETTINGS = {
     -8: 2,  # M_ARENA_MAX
 }
 
-
-_GIVE_BACK_EVERY_S = 30.0
+GIVE_BACK_EVERY_S = 30.0
 
 
 def keep_memory() -> bool:
@@ -28,19 +26,12 @@ def keep_memory() -> bool:
 
 
 def give_back() -> bool:
-    """Hand free memory back to the system, wherever it lies; whether there was any. False where it is not glibc."""
-    return _is_glibc() and bool(ctypes.CDLL(None).malloc_trim(0))
+    """Hand free memory back to the system, wherever it lies; whether there was any. False where it is not glibc.
 
-
-async def keep_giving_back() -> None:
-    """Hand free memory back every half a minute. Ends by cancel.
-
-    Otherwise the process holds what the busiest moments since its start needed together, each in another place, and
+    Never done, the process holds what the busiest moments since its start needed together, each in another place, and
     that grows for hours under a steady load.
     """
-    while True:
-        await asyncio.sleep(_GIVE_BACK_EVERY_S)
-        await asyncio.to_thread(give_back)
+    return _is_glibc() and bool(ctypes.CDLL(None).malloc_trim(0))
 
 
 def _is_glibc() -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -16,12 +16,13 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from app.allocator import keep_giving_back, keep_memory
+from app.allocator import GIVE_BACK_EVERY_S, give_back, keep_memory
 from app.answer import Service
 from app.auth.usage import Usage
 from app.draining import drained
 from app.engine import Engine
 from app.errors import STATUS
+from app.every import every
 from app.headers import HeadersMiddleware
 from app.health.health import Health
 from app.loading import open_models
@@ -43,6 +44,7 @@ from app.routes.timing import TimingMiddleware
 from app.routes.usage import count_usage
 from app.settings import Settings
 from app.telemetry.access_log import log_requests
+from app.telemetry.collected import EVERY_S as COLLECT_EVERY_S
 from app.telemetry.collected import Collected, Sources
 from app.telemetry.loop_lag import watch_loop
 from app.telemetry.measured import count_requests
@@ -143,8 +145,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         loading,
         asyncio.create_task(app.state.health.run(loading)),
         asyncio.create_task(watch_loop(app.state.metrics.event_loop_lag_seconds.observe)),
-        asyncio.create_task(app.state.collected.keep()),
-        asyncio.create_task(keep_giving_back()),
+        asyncio.create_task(every(COLLECT_EVERY_S, app.state.collected.publish, "publishing what is counted")),
+        asyncio.create_task(every(GIVE_BACK_EVERY_S, give_back, "giving free memory back")),
     ]
     auth: Auth | None = app.state.auth
     if auth:
@@ -153,18 +155,23 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         log.warning(
             "QRERANK_AUTH__ENABLED is false: nobody is asked for a key, and whoever reaches the service uses it"
         )
-    with drained(app.state.engine, app.state.service.settings.engine.drain_seconds):
-        yield
+    async with AsyncExitStack() as last:  # from the bottom up, whichever of them fails
+        if app.state.tracing:
+            last.push_async_callback(asyncio.to_thread, app.state.tracing.close)
+        if auth:
+            last.push_async_callback(auth.close)
+        last.callback(app.state.engine.close)
+        last.callback(app.state.quotas.close)
+        last.callback(app.state.collected.publish)  # once more, so that other workers may tell of it
+        last.push_async_callback(_cancel, tasks)
+        with drained(app.state.engine, app.state.service.settings.engine.drain_seconds):
+            yield
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    app.state.collected.publish()  # for the last time, so that other workers may tell of it
-    app.state.quotas.close()
-    app.state.engine.close()
-    if auth:
-        await auth.close()
-    if app.state.tracing:
-        await asyncio.to_thread(app.state.tracing.close)
 
 
 def _sources(app: FastAPI) -> Sources:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -14,6 +13,7 @@ from prometheus_client.core import Metric
 
 from app.answer import Service
 from app.engine import Engine
+from app.every import every
 from app.health import components as parts
 from app.health.components import Component, Status
 from app.health.probe import Probe
@@ -37,8 +37,6 @@ from retrieval.collection import check_encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,8 @@ class Health:
 
     async def run(self, loading: asyncio.Task[None]) -> None:
         """Take a reading every ten seconds, and once the models are loaded certify collections. Ends by cancel."""
-        await asyncio.gather(_keep(self._window.past, EVERY_S), self._keep_certifying(loading))
+        reading = every(EVERY_S, self._window.past, "reading how the service is")
+        await asyncio.gather(reading, self._keep_certifying(loading))
 
     async def wrong(self) -> str | None:
         """Why the service is not ready; None if it is. Comes soon, whatever takes its time."""
@@ -175,14 +174,4 @@ class Health:
         await self._index.wrong()  # which opens the default collection before anybody searches it
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
-            await _keep(self._service.collections.certify, every_s)
-
-
-async def _keep(work: Callable[[], object], every_s: float) -> None:
-    """Work in a thread, again and again. Ends by cancel."""
-    while True:
-        try:
-            await asyncio.to_thread(work)
-        except Exception:  # worker boundary: what fails now may go well the next time
-            log.exception("the service could not be looked after")
-        await asyncio.sleep(every_s)
+            await every(every_s, self._service.collections.certify, "certifying the collections")

@@ -103,7 +103,7 @@ async def _changed(
 
 
 def _answer(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(orjson.dumps(body), status, {"Cache-Control": "no-store"}, "application/json")
+    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to

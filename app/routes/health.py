@@ -55,7 +55,7 @@ async def detailed(request: Request) -> Response:
     """
     found: Health = request.app.state.health
     report = await found.report()
-    status, headers = HTTPStatus.OK, {"Cache-Control": "no-store"}
+    status, headers = HTTPStatus.OK, {}
     if report.status == "unavailable":
-        status, headers["Retry-After"] = HTTPStatus.SERVICE_UNAVAILABLE, str(RETRY_AFTER_S[NotReady])
+        status, headers = HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER_S[NotReady])}
     return Response(orjson.dumps(respond(report)), status, headers, "application/json")

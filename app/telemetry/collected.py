@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,9 +20,7 @@ if TYPE_CHECKING:
     from retrieval.redis_states import ReplicaCounts
     from retrieval.shared_encoder import EncoderCounts
 
-log = logging.getLogger(__name__)
-
-_EVERY_S = 1.0
+EVERY_S = 1.0
 _QUOTAS = ("requests", "similarities")
 
 
@@ -50,15 +46,6 @@ class Collected:
         self._collections: set[str] = set()  # that were ever told of
         metrics.build_info.labels(version("quantum-rerank"), model).set(1)
         metrics.workers.set(1)
-
-    async def keep(self) -> None:
-        """Publish every second, so that other workers may tell. Ends by cancel."""
-        while True:
-            try:
-                self.publish()
-            except Exception:  # worker boundary: what cannot be told now may be in a second
-                log.exception("what is counted could not be brought into the metrics")
-            await asyncio.sleep(_EVERY_S)
 
     def publish(self) -> None:
         """Bring the metrics up to date."""

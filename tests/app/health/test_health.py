@@ -182,4 +182,5 @@ def test_what_fails_once_is_done_again(tmp_path, monkeypatch, caplog):
     with serving(settings_of(tmp_path, health=AT_ONCE | {"certify_every_s": 0.01})) as client:
         eventually(lambda: min(done["read"], done["certify"]) > 1)
         assert statuses(client) == ("ok", set())
-    assert len([record for record in caplog.records if record.name == "app.health.health"]) == 2
+    failed = {"reading how the service is failed", "certifying the collections failed"}
+    assert failed <= set(caplog.messages)
