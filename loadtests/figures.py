@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from benchmarks.measure import percentile
 from loadtests.run import Run, Sample
 
+THRESHOLDS = Path(__file__).with_name("thresholds.toml")
+_ALL = tomllib.loads(THRESHOLDS.read_text(encoding="utf-8"))["all"]
+P95_MS, LOST_PERCENT = float(_ALL["p95_ms"]), float(_ALL["errors_below_percent"])  # beyond which a load is too much
 WINDOW_S = 5.0  # over which a service counts as recovered, or not
-P95_MS, LOST_PERCENT = 500.0, 1.0  # beyond which a load is too much
 
 
 @dataclass(frozen=True)

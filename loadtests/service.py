@@ -99,13 +99,13 @@ def wait_until_ready(url: str) -> None:
 
 
 def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object] = lambda *_: None) -> None:
-    """Have the service read every passage of the pool, then answer some of each kind of request; one at a time.
+    """Have the service read every passage of the pool and every query, one request at a time.
 
     step: gets how much is done, and of how much. RuntimeError for a request that is not answered.
     """
     asked = [("/rerank", body) for body in _whole_pool(traffic)]
-    asked += [("/rerank", body) for body in traffic.bodies["large"][::4]]
-    asked += [("/v1/similarity", body) for body in traffic.bodies["similarity"][::16]]
+    asked += [("/rerank", body) for body in traffic.bodies["large"]]
+    asked += [("/v1/similarity", body) for body in traffic.bodies["similarity"]]
     with _client(target) as client:
         for done, (path, body) in enumerate(asked, 1):
             _post(client, path, body)

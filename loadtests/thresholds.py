@@ -8,10 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.figures import Figures, Memory, recovery_s
+from loadtests.figures import THRESHOLDS, Figures, Memory, recovery_s
 from loadtests.run import Run
-
-FILE = Path(__file__).with_name("thresholds.toml")
 
 Bounds = Mapping[str, float]
 
@@ -72,7 +70,7 @@ _RULES = {
 }
 
 
-def bounds_of(shape: str, path: Path = FILE) -> Bounds:
+def bounds_of(shape: str, path: Path = THRESHOLDS) -> Bounds:
     """The thresholds of a shape, in the order of the report; ValueError for one that there is not."""
     tables = tomllib.loads(path.read_text(encoding="utf-8"))
     chosen = tables["all"] | tables.get(shape, {})
@@ -81,7 +79,7 @@ def bounds_of(shape: str, path: Path = FILE) -> Bounds:
     return {name: float(chosen[name]) for name in _RULES if chosen.get(name, False) is not False}
 
 
-def noise(path: Path = FILE) -> Mapping[str, float]:
+def noise(path: Path = THRESHOLDS) -> Mapping[str, float]:
     """By how much a figure may differ from its baseline: a `part` of it, and so many `ms`, `per_second` or `mb`."""
     table: Mapping[str, float] = tomllib.loads(path.read_text(encoding="utf-8"))["worse"]
     return table
