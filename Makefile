@@ -7,10 +7,10 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart clean
+.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart lock clean
 
 help: ## list the verbs
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 setup: $(STAMP) ## make .venv with everything a developer needs
 
@@ -88,5 +88,14 @@ monitoring: $(STAMP) ## write dashboard and alert rules from the metrics; with R
 chart: $(STAMP) ## check dashboard and alert rules with Prometheus' own programs, fetched where Debian's packages can be had
 	$(BIN)/python -m monitoring.check
 
+LOCK = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
+
+lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes the newest versions
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet uv==0.13.9
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra postgres --extra tracing pyproject.toml --output-file requirements/serve.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra prepare --overrides requirements/without-torch.txt pyproject.toml --output-file requirements/prepare.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/sbom.in --output-file requirements/sbom.txt
+
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-peers .venv-clients .node-clients .haproxy build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
+	rm -rf .venv .venv-peers .venv-clients .venv-lock .node-clients .haproxy build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
