@@ -1,0 +1,169 @@
+"""From what a few servers held to how much memory a deployment needs, also one larger than the machine they ran on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.corpus import PASSAGE_TOKENS
+from benchmarks.report import number, table
+
+BURST = 32  # requests at once
+_FREE = 1.25  # so that the highest peak is no more than 80 % of the limit
+_ROUND_MIB = 128
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What one server is given."""
+
+    workers: int
+    processors: int  # of all workers together
+    cache_mib: int  # of each worker
+    requests: int  # in work at once in each worker
+    queue: int = 64  # that may wait in each
+
+    @property
+    def at_once(self) -> int:
+        """Requests of a burst that are in work, in all workers."""
+        return min(self.workers * self.requests, BURST)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one server took; memory in MiB, of all its processes."""
+
+    given: Configuration
+    ready_s: float
+    idle_rss: float
+    idle_pss: float  # pages that its processes share are counted once
+    cold_peak: float  # the most that it held while it read new texts, as the sum of its processes' own peaks
+    warm_peak: float  # and while it ranked known ones
+    cache_mib: float  # that its caches held at the end
+    texts: float  # of so many documents and queries
+    per_second: float  # known requests
+    core_ms: float  # of a core, for each
+
+    @property
+    def working(self) -> float:
+        """What it took at most beyond its idle memory and its caches."""
+        return max(self.cold_peak, self.warm_peak) - self.idle_rss - self.cache_mib
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What memory is made of, in MiB."""
+
+    idle: float  # of one worker
+    supervisor: float  # of what watches over several
+    working: float  # of one worker that works, whatever the number of requests
+    request: float  # of each request in work, of 100 documents
+
+    def peak(self, given: Configuration) -> float:
+        """What all workers hold at most, their caches full and as many requests in work as they take."""
+        worker = self.idle + self.working + given.cache_mib + given.requests * self.request
+        return given.workers * worker + (self.supervisor if given.workers > 1 else 0)
+
+    def limit(self, given: Configuration) -> int:
+        """The memory limit of a container: a quarter more than its peak."""
+        return _ROUND_MIB * math.ceil(_FREE * self.peak(given) / _ROUND_MIB)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A size that the chart has a values file for."""
+
+    name: str
+    replicas: str
+    given: Configuration
+    cpu: str  # request / limit
+
+
+DEPLOYMENTS = (
+    Deployment("memory-constrained", "1", Configuration(1, 1, 32, 4, 8), "0.5 / 1"),
+    Deployment("small", "2", Configuration(1, 1, 128, 8, 32), "1 / 1"),
+    Deployment("medium, air-gapped", "2", Configuration(2, 2, 256, 16, 32), "2 / 2"),
+    Deployment("large", "3", Configuration(4, 4, 512, 16, 32), "4 / 4"),
+    Deployment("high-throughput", "4 to 12", Configuration(8, 8, 512, 16, 32), "8 / 8"),
+)
+
+
+def rule(rows: Sequence[Measured]) -> Rule:
+    """A line through what single workers took by requests in work, moved up until none lies above it.
+
+    ValueError without two different numbers of requests in single workers, and a row of several workers.
+    """
+    single = [row for row in rows if row.given.workers == 1]
+    several = next((row for row in rows if row.given.workers > 1), None)
+    counts = [row.given.at_once for row in single]
+    if len(set(counts)) < 2 or several is None:
+        raise ValueError("the rule needs single workers with few and with many requests, and several workers")
+    middle = sum(counts) / len(counts)
+    slope = sum((count - middle) * row.working for count, row in zip(counts, single, strict=True))
+    slope = max(0.0, slope / sum((count - middle) ** 2 for count in counts))
+    working = max(row.working - slope * count for count, row in zip(counts, single, strict=True))
+    idle = max(row.idle_rss for row in single)
+    return Rule(idle, max(0.0, several.idle_rss - several.given.workers * idle), working, slope)
+
+
+def report(rows: Sequence[Measured]) -> str:
+    """The tables and the rule, as markdown."""
+    found = rule(rows)
+    density = max(1000 * row.cache_mib / row.texts for row in rows)
+    law = (
+        "```\n"
+        f"limit = {_FREE} x (workers x (idle + working + cache + requests x request) + supervisor)\n"
+        f"idle {found.idle:.0f}, working {found.working:.0f}, request {found.request:.1f}, "
+        f"supervisor {found.supervisor:.0f} MiB (none for one worker)\n"
+        "```"
+    )
+    told = f"1000 passages of {PASSAGE_TOKENS} tokens take {number(density)} MiB of a cache."
+    return "\n\n".join((_configurations(rows), told, law, _deployments(found)))
+
+
+def _configurations(rows: Sequence[Measured]) -> str:
+    headings = (
+        "workers, processors, cache MiB, requests",
+        "ready, s",
+        "idle RSS / PSS",
+        "peak, new texts",
+        "peak, known texts",
+        "of it caches",
+        "known requests/s",
+        "ms of a core",
+    )
+    return table(headings, [_configuration(row) for row in rows])
+
+
+def _configuration(row: Measured) -> Sequence[str]:
+    given = row.given
+    return (
+        f"{given.workers}, {given.processors}, {given.cache_mib}, {given.requests}",
+        f"{row.ready_s:.1f}",
+        f"{row.idle_rss:.0f} / {row.idle_pss:.0f}",
+        *(f"{value:.0f}" for value in (row.cold_peak, row.warm_peak, row.cache_mib)),
+        number(row.per_second),
+        number(row.core_ms),
+    )
+
+
+def _deployments(found: Rule) -> str:
+    headings = (
+        "deployment",
+        "replicas",
+        "workers",
+        "processors",
+        "cache of each worker, MiB",
+        "requests of each worker",
+        "CPU request / limit",
+        "peak by the rule, MiB",
+        "memory limit, MiB",
+    )
+    rows = []
+    for each in DEPLOYMENTS:
+        given = each.given
+        sizes = (given.workers, given.processors, given.cache_mib, given.requests)
+        memory = (f"{found.peak(given):.0f}", str(found.limit(given)))
+        rows.append((each.name, each.replicas, *map(str, sizes), each.cpu, *memory))
+    return table(headings, rows)
