@@ -30,12 +30,14 @@ from retrieval.encoder import Encoder
 from retrieval.encoding import Encoded
 from retrieval.fusion import ranking
 from retrieval.lexical import bm25
+from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
 from retrieval.windows import USUAL, Reading
 
 __all__ = ["Ranking", "Reranker", "Span"]
 
 _FOR_TOKENISING = 0.25  # of the time left, at most, before the pre-score
+_WARM_UP_BYTES = 2**26  # more than the states of its texts
 
 
 class Reranker:
@@ -161,13 +163,13 @@ class Reranker:
     def warm_up(self) -> None:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
-        forgetful = StateSource(self.encoder)
-        documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(100)]
+        source = self.source.apart(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
+        documents = [" ".join(f"word{i} number{j}" for j in range(i // 2 + 1)) for i in range(100)]
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
             work = Work("word number", "hybrid")
-            question = forgetful.ask([work.query], math.inf, work.deadline)
-            found = SentDocuments(documents, forgetful)
+            question = source.ask([work.query], math.inf, work.deadline)
+            found = SentDocuments(documents, source)
             self._rank(work, question, found, bm25(work.terms, found.terms))
 
     @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -84,15 +84,18 @@ class SharedEncoder:
         return [ticket.encoded for ticket in tickets]
 
     def warm_up(self) -> None:
-        """Run every shape of pass once on every stream: kernels get compiled, and the cost of a token is learned."""
-        sample = self.encoder.tokenize(["word " * self.encoder.max_tokens])[0]
-        for _ in range(2):  # the second time is the one to learn from
-            list(self._pool.map(self._run_shapes, [sample] * self.encoder.streams))
+        """Run every shape of pass on every stream, so that kernels are compiled; learn from full ones what they cost."""
+        shapes = list(pass_shapes(self.encoder.max_tokens))
+        full = {length: (size, length) for size, length in reversed(shapes)}
+        for chosen in (shapes, list(full.values())[::2]):
+            self._cost = 0.0  # so that what compiling took does not count
+            list(self._pool.map(self._run_shapes, [chosen] * self.encoder.streams))
         self._texts = self._tokens = 0
         self._passes.clear()
 
-    def _run_shapes(self, sample: Tokens) -> None:
-        for size, length in pass_shapes(self.encoder.max_tokens):
+    def _run_shapes(self, shapes: Iterable[tuple[int, int]]) -> None:
+        sample = self.encoder.tokenize(["word " * self.encoder.max_tokens])[0]
+        for size, length in shapes:
             text = replace(sample, ids=sample.ids[:length], content=sample.content[:length], padded=length)
             self._forward([text] * size)
 

@@ -47,13 +47,15 @@ class StateSource:
         self.windows = Windows(encoder, partial(self._keys, "document"))
         self._counted = True
 
-    def apart(self) -> StateSource:
-        """The same encoder, to see whether it works: nothing is remembered, counted, or learned of its costs.
+    def apart(self, cache: StateCache | None = None) -> StateSource:
+        """The same encoder, to see whether it works: nothing is counted or learned of its costs.
+
+        cache: where something is remembered; nowhere if absent.
 
         Texts take their turn among all others, and passes that they share with others count as those do.
         """
         other = copy.copy(self)
-        other.cache, other.replicas, other._counted = StateCache(0), None, False
+        other.cache, other.replicas, other._counted = cache or StateCache(0), None, False
         return other
 
     def known(self, texts: Iterable[str], role: Role = "document") -> list[TextState | None]:
