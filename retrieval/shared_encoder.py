@@ -84,7 +84,7 @@ class SharedEncoder:
         return [ticket.encoded for ticket in tickets]
 
     def warm_up(self) -> None:
-        """Run every shape of pass on every stream, so that kernels are compiled; learn from full ones what they cost."""
+        """Run every shape of pass on every stream, so that kernels are compiled; learn the cost from full ones."""
         shapes = list(pass_shapes(self.encoder.max_tokens))
         full = {length: (size, length) for size, length in reversed(shapes)}
         for chosen in (shapes, list(full.values())[::2]):
