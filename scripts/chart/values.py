@@ -1,0 +1,254 @@
+"""What may be set in the chart's values, apart from the service's own settings; the schema is made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
+_PATH = r"^/[^\s{}\\\"';]*$"
+Name = Annotated[str, Field(pattern=rf"^({_SUBDOMAIN})?$", max_length=253)]  # empty: the chart's choice, or none
+GivenName = Annotated[str, Field(pattern=rf"^{_SUBDOMAIN}$", max_length=253)]
+Label = Annotated[str, Field(pattern=rf"^{_LABEL}$", max_length=63)]
+Host = Annotated[str, Field(pattern=rf"^((\*\.)?{_SUBDOMAIN})?$", max_length=253)]
+Namespaces = list[Label]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[int, Field(ge=0, le=600)]
+CPU = Annotated[str, Field(pattern=r"^([1-9]\d{0,3}|[1-9]\d{0,5}m|0?\.\d{1,3}|[1-9]\d{0,3}\.\d{1,3})$")]
+Bytes = Annotated[str, Field(pattern=r"^[1-9]\d{0,6}(Ki|Mi|Gi|Ti|k|M|G|T)$")]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
+LabelName = Annotated[str, Field(pattern=rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$")]
+Labels = dict[LabelName, LabelValue]
+Annotations = dict[LabelName, str]
+Password = Annotated[
+    str, Field(json_schema_extra={"writeOnly": True})
+]  # no pattern: Helm would print what does not fit
+ImageName = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][-a-z0-9._:/]*$")]
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel)
+
+
+class Image(_Group):
+    """Where the image is."""
+
+    repository: ImageName
+    tag: Annotated[str, Field(pattern=r"^(\w[\w.-]{0,127})?$")]
+    digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
+    pull_policy: Literal["IfNotPresent", "Always", "Never"]
+    pull_secrets: list[GivenName]
+
+
+class Amounts(_Group):
+    """Of what a pod may have."""
+
+    cpu: CPU | None = None
+    memory: Bytes | None = None
+    ephemeral_storage: Bytes | None = Field(None, alias="ephemeral-storage")
+
+
+class Resources(_Group):
+    """What a pod is promised, and what it may not go beyond."""
+
+    requests: Amounts | None = None
+    limits: Amounts | None = None
+
+
+class Toleration(_Group):
+    """Of a node's taint."""
+
+    key: LabelName | None = None
+    operator: Literal["Exists", "Equal"] | None = None
+    value: LabelValue | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: Annotated[int, Field(ge=0)] | None = None
+
+
+class Mount(_Group):
+    """A Secret, ConfigMap or claim whose files the pods read."""
+
+    name: Label
+    path: Annotated[str, Field(pattern=r"^/[^:\s]+$")]
+    secret: GivenName | None = None
+    config_map: GivenName | None = None
+    claim: GivenName | None = None
+
+
+class ServiceAccount(_Group):
+    """Whose name the pods run under."""
+
+    create: bool
+    name: Name
+    annotations: Annotations
+
+
+class Service(_Group):
+    """Where the pods are found."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"]
+    port: Port
+    annotations: Annotations
+
+
+class Tls(_Group):
+    """The ingress' certificate."""
+
+    enabled: bool
+    secret_name: Name
+
+
+class Path(_Group):
+    """One path with limits of its own."""
+
+    name: Label
+    path: Annotated[str, Field(pattern=_PATH)]
+    annotations: Annotations
+
+
+class Ingress(_Group):
+    """Who outside the cluster reaches it."""
+
+    enabled: bool
+    class_name: Name
+    host: Host
+    annotations: Annotations
+    tls: Tls
+    paths: Annotated[list[Path], Field(min_length=1)]
+
+
+class Latency(_Group):
+    """A metric that the cluster's adapter makes of the service's."""
+
+    metric: Annotated[str, Field(pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$")]
+    target_ms: Annotated[int, Field(ge=1, le=600_000)]
+
+
+class Autoscaling(_Group):
+    """How many pods there are."""
+
+    enabled: bool
+    min_replicas: Annotated[int, Field(ge=1, le=1000)]
+    max_replicas: Annotated[int, Field(ge=1, le=1000)]
+    target_cpu_percent: Annotated[int, Field(ge=1, le=100)] = Field(alias="targetCPUPercent")
+    latency: Latency
+
+
+class Disruptions(_Group):
+    """How many pods the drain of a node may take at once."""
+
+    max_unavailable: Annotated[int, Field(ge=1, le=1000)]
+
+
+class Egress(_Group):
+    """An address that pods may reach."""
+
+    cidr: Annotated[str, Field(pattern=r"^((\d{1,3}\.){3}\d{1,3}/([12]?\d|3[0-2])|[0-9a-f:]+/\d{1,3})$")]
+    port: Port
+
+
+class NetworkPolicy(_Group):
+    """Who reaches the pods, and whom they reach."""
+
+    enabled: bool
+    same_namespace: bool
+    client_namespaces: Namespaces
+    monitoring_namespaces: Namespaces
+    dns_namespaces: Annotated[Namespaces, Field(min_length=1)]
+    egress: list[Egress]
+
+
+class Persistence(_Group):
+    """The data folder."""
+
+    enabled: bool
+    existing_claim: Name
+    storage_class: Name
+    access_mode: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"]
+    size: Bytes
+
+
+class Index(_Group):
+    """A collection that a Job builds."""
+
+    enabled: bool
+    collection: Annotated[str, Field(pattern=r"^\w[\w.-]{0,63}$")]
+    config_map: Name
+    claim: Name
+    file: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")]
+    resources: Resources
+
+
+class Switch(_Group):
+    """An object for monitoring, with the labels by which it is found."""
+
+    enabled: bool
+    labels: Labels
+
+
+class Monitor(Switch):
+    """How the operator's Prometheus finds the pods."""
+
+    interval: Annotated[str, Field(pattern=r"^[1-9]\d{0,4}s$")]
+
+
+class Monitoring(_Group):
+    """What watches the service."""
+
+    service_monitor: Monitor
+    rules: Switch
+    dashboard: Switch
+    runbooks: Annotated[str, Field(pattern=r"^(https?://[^\s\"]+)?$")]
+
+
+class Redis(_Group):
+    """Redis in the chart."""
+
+    enabled: bool
+    image: ImageName
+    password: Password
+    quotas_mib: Annotated[int, Field(ge=16, le=65_536)] = Field(alias="quotasMiB")
+    cache_mib: Annotated[int, Field(ge=16, le=1_048_576)] = Field(alias="cacheMiB")
+
+
+class PostgreSQL(_Group):
+    """PostgreSQL in the chart."""
+
+    enabled: bool
+    image: ImageName
+    password: Password
+    storage_class: Name
+    size: Bytes
+    resources: Resources
+
+
+class Values(_Group):
+    """All of it but `config`, `secretConfig` and `existingSecret`, which are made of the settings."""
+
+    replica_count: Annotated[int, Field(ge=1, le=1000)]
+    workers: Annotated[int, Field(ge=1, le=64)]
+    fullname_override: Annotated[str, Field(pattern=rf"^({_LABEL})?$", max_length=40)]
+    image: Image
+    resources: Resources
+    pre_stop_seconds: Seconds
+    startup_seconds: Annotated[int, Field(ge=10, le=3600)]
+    pod_annotations: Annotations
+    pod_labels: Labels
+    node_selector: Labels
+    tolerations: list[Toleration]
+    priority_class_name: Name
+    mounts: list[Mount]
+    service_account: ServiceAccount
+    service: Service
+    ingress: Ingress
+    autoscaling: Autoscaling
+    pod_disruption_budget: Disruptions
+    network_policy: NetworkPolicy
+    persistence: Persistence
+    index: Index
+    monitoring: Monitoring
+    redis: Redis
+    postgresql: PostgreSQL
