@@ -95,7 +95,7 @@ lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes 
 	.venv-lock/bin/python -m pip install --quiet uv==0.13.9
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra postgres --extra tracing pyproject.toml --output-file requirements/serve.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra prepare --overrides requirements/without-torch.txt pyproject.toml --output-file requirements/prepare.txt
-	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/sbom.in --output-file requirements/sbom.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
 	rm -rf .venv .venv-peers .venv-clients .venv-lock .node-clients .haproxy build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
