@@ -88,6 +88,16 @@ def serve(
 
 
 @cli.command()
+def prepare() -> None:
+    """Prepare QRERANK_MODEL and QRERANK_MODELS in QRERANK_MODEL_DIR, as `serve` would, and end."""
+    settings = Settings()
+    with bar("preparing") as report:
+        for model in (settings.model, *settings.models):
+            encoder = open_encoder(settings, report, model)
+            out.print(f"{model} is ready in {settings.model_dir}: {encoder.arithmetic}", highlight=False)
+
+
+@cli.command()
 def rerank(
     query: Annotated[str, typer.Argument(help="The question.")],
     file: Annotated[typer.FileText, typer.Argument(help="Documents, one a line; - reads standard input.")],

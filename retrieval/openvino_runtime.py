@@ -28,15 +28,32 @@ def has_bf16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def resolve_precision(precision: Precision, cpuinfo: Path = _CPUINFO) -> Arithmetic:
-    """The arithmetic that "auto" means here: int8 where the CPU multiplies bytes, else bf16 if it has that, else f32.
+def resolve_precision(precision: Precision, folder: Path, cpuinfo: Path = _CPUINFO) -> Arithmetic:
+    """The arithmetic to run a prepared model in.
 
-    ModelError for a precision that this CPU has not got; int8 runs everywhere, if slowly.
+    "auto" means int8 where the CPU multiplies bytes, else bf16 if it has that, else f32; or whatever the folder holds,
+    where that is one form only. ModelError for a precision that this CPU or the folder has not got; int8 runs on every
+    CPU, if slowly.
     """
     if precision == "bf16" and not has_bf16():
         raise ModelError("this CPU has no bf16 instructions; set QRERANK_ENCODER__PRECISION=f32, int8 or auto")
-    if precision != "auto":
-        return precision
+    wanted = _best(cpuinfo) if precision == "auto" else precision
+    held = [arithmetic for arithmetic in ARITHMETICS if (folder / _form(arithmetic)).exists()]
+    if wanted in held:
+        return wanted
+    if precision == "auto" and held:
+        return held[0]
+    raise ModelError(
+        f"{folder} holds the model for {', '.join(held) or 'no precision'}, not for {wanted}; set "
+        "QRERANK_ENCODER__PRECISION=auto, or prepare the whole model: pip install 'quantum-rerank[prepare]'"
+    )
+
+
+def _form(arithmetic: Arithmetic) -> str:
+    return QUANTISED if arithmetic == "int8" else FULL
+
+
+def _best(cpuinfo: Path) -> Arithmetic:
     flags = cpuinfo.read_text(encoding="utf-8").split() if cpuinfo.exists() else []
     if not _BYTE_FLAGS.isdisjoint(flags):
         return "int8"
@@ -45,7 +62,7 @@ def resolve_precision(precision: Precision, cpuinfo: Path = _CPUINFO) -> Arithme
 
 def forward(folder: Path, arithmetic: Arithmetic, streams: int) -> Forward:
     """Compile a prepared model; the pass may be called from `streams` threads at once, and each call uses one core."""
-    xml = folder / (QUANTISED if arithmetic == "int8" else FULL)
+    xml = folder / _form(arithmetic)
     options = {
         # What int8 leaves in floating point is bf16 where the CPU has it.
         "INFERENCE_PRECISION_HINT": "f32" if arithmetic == "f32" or not has_bf16() else "bf16",

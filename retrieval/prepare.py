@@ -1,6 +1,6 @@
 """Turn a model's weights into OpenVINO files once, and open what was prepared.
 
-A prepared model is a folder `<name>-<digest>` under the model directory.
+A prepared model is a folder `<name>-<digest>` under the model directory, or among those that a wheel brings.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ Runtime = Literal["openvino", "torch"]
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
 _FORMAT = "v2"  # of a prepared folder; a change makes every model be prepared anew
+_SHIPPED = Path(__file__).with_name("shipped")  # only in a wheel of `make wheel`
 _NEEDED = ("torch", "sentence_transformers", "nncf")  # to prepare, never to serve
 
 
@@ -50,7 +51,7 @@ def load_encoder(
     if runtime == "torch":
         return _torch_encoder(model)
     folder = prepare(model, model_dir, progress)
-    arithmetic = resolve_precision(precision)
+    arithmetic = resolve_precision(precision, folder)
     spec = ModelSpec.read(folder / "spec.json")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     run = forward(folder, arithmetic, streams)
@@ -59,22 +60,34 @@ def load_encoder(
 
 def prepare(model: str, model_dir: Path, progress: Progress) -> Path:
     """The folder of the prepared model, made now if it is not there yet; progress is reported only when it is made."""
-    slug = re.sub(r"[^\w.-]+", "-", model).strip("-")
+    slug = _slug(model)
     source = weights.find(model)
     if source is None:
-        # A serving image carries prepared files and no weights.
-        prepared = sorted(model_dir.glob(f"{slug}-{_FORMAT}-*/spec.json"))
-        if len(prepared) == 1:
-            return prepared[0].parent
-        raise ModelError(
-            f"model {model!r} is neither a folder nor installed, and {model_dir} holds {len(prepared)} prepared "
-            f"copies of it; install it (pip install 'quantum-rerank[prepare]' for the default) or give its folder"
-        )
+        return _prepared_elsewhere(model, model_dir)
     digest = weights.digest(model, source)
     folder = model_dir / f"{slug}-{_FORMAT}-{digest[:16]}"
     if not folder.exists():
         _convert(model, source, digest, folder, progress)
     return folder
+
+
+def _slug(model: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", model).strip("-")
+
+
+def _prepared_elsewhere(model: str, model_dir: Path) -> Path:
+    """Serving images and wheels carry prepared files and no weights."""
+    shipped = weights.DEFAULT_MODEL if weights.is_default(model) else model
+    for place, name in ((model_dir, model), (_SHIPPED, shipped)):
+        prepared = sorted(place.glob(f"{_slug(name)}-{_FORMAT}-*/spec.json"))
+        if len(prepared) == 1:
+            return prepared[0].parent
+        if prepared:
+            break
+    raise ModelError(
+        f"model {model!r} is neither a folder nor installed, and {model_dir} holds {len(prepared)} prepared copies of "
+        "it; install it (pip install 'quantum-rerank[prepare]' for the default) or give its folder"
+    )
 
 
 def _convert(model: str, source: Path, digest: str, folder: Path, progress: Progress) -> None:

@@ -28,9 +28,9 @@ def find(model: str) -> Path | None:
         return Path(spec.origin).parent / "model" if spec and spec.origin else None
     if Path(model).is_dir():
         return Path(model).resolve()
-    if importlib.util.find_spec("huggingface_hub") is None:
-        return None
-    from huggingface_hub import snapshot_download  # the serving environment does without it
+    if importlib.util.find_spec("sentence_transformers") is None:
+        return None  # what a hub has would be of no use here, and asking it takes its time where there is no network
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:

@@ -46,6 +46,17 @@ def beir(tmp_path: Path) -> Path:
     return folder
 
 
+def test_prepare_says_where_each_model_is_and_how_it_is_computed(qrerank, tmp_path):
+    run = qrerank("prepare", QRERANK_MODEL_DIR=str(tmp_path / "models"))
+    assert (run.returncode, run.stdout) == (0, f"hash is ready in {tmp_path / 'models'}: hash\n")
+
+
+def test_prepare_fails_with_a_model_that_is_nowhere(qrerank):
+    run = qrerank("prepare", QRERANK_MODEL="no-such-model", HF_HUB_OFFLINE="1")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "'no-such-model' is neither a folder nor installed" in run.stderr
+
+
 def test_rerank_reads_lines(qrerank):
     run = qrerank("rerank", "owl song", "-", "--top-n", "2", stdin="market prices\nan owl song\n\nriver\n")
     assert run.returncode == 0, run.stderr

@@ -4,24 +4,68 @@ from app.settings import Settings
 from retrieval.errors import ModelError
 from retrieval.openvino_runtime import ARITHMETICS, forward, resolve_precision
 
+FORMS = {"model.xml", "int8.xml"}
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """A function that makes a prepared model's folder with these forms."""
+
+    def make(forms=FORMS):
+        folder = tmp_path / "prepared"
+        folder.mkdir()
+        for form in forms:
+            (folder / form).touch()
+        return folder
+
+    return make
+
+
+def without_byte_flags(folder):
+    cpuinfo = folder / "cpuinfo"
+    cpuinfo.write_text("processor : 0\nflags : fpu sse4_2 aes\n")
+    return cpuinfo
+
 
 @pytest.mark.parametrize("flag", ["avx512_vnni", "avx_vnni", "amx_int8"])
-def test_auto_is_int8_where_the_processor_multiplies_bytes(tmp_path, flag):
+def test_auto_is_int8_where_the_processor_multiplies_bytes(tmp_path, prepared, flag):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"processor : 0\nflags : fpu sse4_2 {flag} aes\n")
-    assert resolve_precision("auto", cpuinfo) == "int8"
+    assert resolve_precision("auto", prepared(), cpuinfo) == "int8"
 
 
-def test_auto_is_floating_point_elsewhere(tmp_path):
+def test_auto_is_floating_point_elsewhere(tmp_path, prepared):
+    folder = prepared()
+    assert resolve_precision("auto", folder, tmp_path / "none") in {"bf16", "f32"}
+    assert resolve_precision("auto", folder, without_byte_flags(tmp_path)) in {"bf16", "f32"}
+
+
+def test_auto_is_what_there_is(tmp_path, prepared):
+    assert resolve_precision("auto", prepared({"int8.xml"}), without_byte_flags(tmp_path)) == "int8"
+
+
+def test_auto_is_no_int8_where_there_is_none(tmp_path, prepared):
     cpuinfo = tmp_path / "cpuinfo"
-    assert resolve_precision("auto", cpuinfo) in {"bf16", "f32"}
-    cpuinfo.write_text("processor : 0\nflags : fpu sse4_2 aes\n")
-    assert resolve_precision("auto", cpuinfo) in {"bf16", "f32"}
+    cpuinfo.write_text("flags : amx_int8\n")
+    assert resolve_precision("auto", prepared({"model.xml"}), cpuinfo) == "f32"
 
 
 @pytest.mark.parametrize("precision", ["f32", "int8"])
-def test_what_runs_everywhere_is_taken_at_its_word(precision, tmp_path):
-    assert resolve_precision(precision, tmp_path / "none") == precision
+def test_what_runs_everywhere_is_taken_at_its_word(precision, prepared, tmp_path):
+    assert resolve_precision(precision, prepared(), tmp_path / "none") == precision
+
+
+@pytest.mark.parametrize(
+    ("precision", "forms", "said"),
+    [
+        ("f32", {"int8.xml"}, "for int8, not for f32; set QRERANK_ENCODER__PRECISION=auto"),
+        ("int8", {"model.xml"}, "for f32, bf16, not for int8"),
+        ("auto", set(), "for no precision, not for"),
+    ],
+)
+def test_a_precision_that_was_not_prepared_is_refused_by_name(precision, forms, said, prepared):
+    with pytest.raises(ModelError, match=said):
+        resolve_precision(precision, prepared(forms))
 
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)

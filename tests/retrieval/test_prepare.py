@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,19 +58,64 @@ def test_a_second_call_finds_what_the_first_prepared():
     assert reports == []
 
 
-def test_a_prepared_model_needs_no_weights(tmp_path):
-    spec = {
-        "name": "far/model",
-        "digest": "d",
-        "max_tokens": 8,
-        "pooled_dimension": 4,
-        "token_dimension": 4,
-        "prompts": {},
-    }
-    folder = tmp_path / "far-model-v2-0123"
-    folder.mkdir()
+def put(model: str, place: Path, digest: str = "0123") -> Path:
+    """A folder that looks like a prepared model."""
+    spec = {"name": model, "digest": "d", "max_tokens": 8, "pooled_dimension": 4, "token_dimension": 4, "prompts": {}}
+    folder = place / f"{model.replace('/', '-')}-v2-{digest}"
+    folder.mkdir(parents=True)
     (folder / "spec.json").write_text(json.dumps(spec))
+    return folder
+
+
+def test_a_prepared_model_needs_no_weights(tmp_path):
+    folder = put("far/model", tmp_path)
     assert prepare("far/model", tmp_path, quiet) == folder
+
+
+def test_two_prepared_models_of_one_name_need_weights_that_tell_which(tmp_path):
+    put("far/model", tmp_path, "0123"), put("far/model", tmp_path, "4567")
+    with pytest.raises(ModelError, match="2 prepared copies"):
+        prepare("far/model", tmp_path, quiet)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """The folder of the default model, prepared on this machine."""
+    return prepare("all-MiniLM-L6-v2", Settings().model_dir, quiet)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """The folder of the default model in a wheel that brings it, on a machine without weights."""
+    monkeypatch.setattr("retrieval.prepare._SHIPPED", tmp_path / "shipped")
+    monkeypatch.setattr("retrieval.weights.find", lambda _: None)
+    return put("all-MiniLM-L6-v2", tmp_path / "shipped")
+
+
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"])
+def test_without_weights_the_wheels_model_is_taken(shipped, tmp_path, name):
+    assert prepare(name, tmp_path / "none", quiet) == shipped
+
+
+def test_what_was_prepared_here_comes_before_what_the_wheel_brings(shipped, tmp_path):
+    ours = put("all-MiniLM-L6-v2", tmp_path / "models")
+    assert prepare("all-MiniLM-L6-v2", tmp_path / "models", quiet) == ours
+
+
+def test_the_wheel_brings_no_other_model(shipped, tmp_path):
+    with pytest.raises(ModelError, match="0 prepared copies"):
+        prepare("other", tmp_path, quiet)
+
+
+def test_a_wheels_model_ranks_in_the_one_precision_it_has(whole, shipped, tmp_path):
+    for name in ("int8.xml", "int8.bin", "tokenizer.json", "spec.json"):
+        shutil.copy(whole / name, shipped / name)
+    encoder = load_encoder("all-MiniLM-L6-v2", tmp_path, quiet)
+    assert encoder.arithmetic == "openvino-int8"
+    pooled = encoder.encode(["an owl", "a barn owl", "prices"]).pooled
+    assert pooled[0] @ pooled[1] > pooled[0] @ pooled[2]
+    with pytest.raises(ModelError, match="for int8, not for f32"):
+        load_encoder("all-MiniLM-L6-v2", tmp_path, quiet, precision="f32")
 
 
 def test_a_model_that_is_nowhere_is_an_error_that_says_what_to_do(tmp_path):

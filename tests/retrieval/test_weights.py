@@ -20,6 +20,12 @@ def test_an_unknown_name_is_found_nowhere(name):
     assert weights.find(name) is None
 
 
+def test_no_hub_is_asked_where_its_weights_would_be_of_no_use(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda _: pytest.fail("asked"))
+    assert weights.find("far/model") is None
+
+
 def test_the_published_weights_pass():
     assert len(weights.digest("all-MiniLM-L6-v2", MODEL_DIR)) == 64
 
