@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart lock clean
+.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart image image-push wheel lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -88,6 +88,20 @@ monitoring: $(STAMP) ## write dashboard and alert rules from the metrics; with R
 chart: $(STAMP) ## check dashboard and alert rules with Prometheus' own programs, fetched where Debian's packages can be had
 	$(BIN)/python -m monitoring.check
 
+IMAGE ?= localhost/quantum-rerank:latest
+TOOLS ?= ../shared/tools
+IMAGE_OPTIONS = --tag $(IMAGE) --tools $(TOOLS) $(if $(ENGINE),--engine $(ENGINE)) $(if $(MODEL),--model $(MODEL)) \
+	$(if $(BASE),--base $(BASE)) $(if $(SOURCE),--source $(SOURCE))
+
+image: ## build the image, run it and judge it; MODEL, BASE, IMAGE=NAME:TAG, ENGINE=docker, podman or buildah
+	$(PYTHON) -m scripts.image $(IMAGE_OPTIONS)
+
+image-push: ## push the image that `make image` made to TO=REGISTRY/NAME:TAG, and print its digest
+	$(PYTHON) -m scripts.image $(IMAGE_OPTIONS) --push $(TO)
+
+wheel: $(STAMP) ## build the wheel that brings its model, into dist/, and serve it from an empty environment; FOR=python3.12
+	$(BIN)/python -m scripts.wheel $(if $(FOR),--python $(FOR))
+
 LOCK = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
 
 lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes the newest versions
@@ -98,4 +112,4 @@ lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes 
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-peers .venv-clients .venv-lock .node-clients .haproxy build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
+	rm -rf .venv .venv-peers .venv-clients .venv-lock .node-clients .haproxy build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools

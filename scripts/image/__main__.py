@@ -1,0 +1,74 @@
+"""Build the serving image, run it as it is and locked up, and judge it: exit status 1 where it misses a target."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from scripts.image.engine import NAMES, Engine
+from scripts.image.engines import NoEngine, choose
+from scripts.image.judgement import SIZE, Judgement
+from scripts.image.trial import try_image
+
+ROOT = Path(__file__).parents[2]
+TAG = "localhost/quantum-rerank:latest"
+
+
+def labels() -> dict[str, str]:
+    """Build arguments that tell what the image was made of."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    revision = subprocess.run(
+        ["git", "rev-parse", "HEAD"],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"VERSION": project["version"], "REVISION": revision or "unknown", "CREATED": created}
+
+
+def make(engine: Engine, tag: str, arguments: Mapping[str, str]) -> int:
+    """Build, run twice, judge; the exit status."""
+    print(f"building {tag} with {engine.name}: ten minutes where nothing is at hand", flush=True)
+    since = time.monotonic()
+    engine.build(ROOT, tag, arguments)
+    print(f"built in {time.monotonic() - since:.0f} s\n\n{tag}", flush=True)
+    judgement = Judgement()
+    judgement.measured(SIZE, engine.size_mb(tag))
+    try_image(engine, tag, judgement, locked=False)
+    print("\nthe same with a read-only root, no capabilities and no new privileges", flush=True)
+    try_image(engine, tag, judgement, locked=True)
+    return judgement.verdict()
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.image", description=__doc__)
+    parser.add_argument("--tag", default=TAG, help="the image's name (%(default)s)")
+    parser.add_argument("--model", help="a sentence-transformers name, or a folder below models/")
+    parser.add_argument("--base", help="the Python image to build on, such as one with its digest")
+    parser.add_argument("--source", help="where this project's source is, for the image's label")
+    parser.add_argument("--engine", help=f"one of {', '.join(NAMES)}; absent: the first that works")
+    parser.add_argument("--tools", type=Path, default=ROOT / ".." / "shared" / "tools", help="build_image.sh's folder")
+    parser.add_argument("--push", metavar="NAME", help="push the image that was built before under this name, and end")
+    given = parser.parse_args()
+    chosen = {"MODEL": given.model, "BASE": given.base, "SOURCE": given.source}
+    try:
+        engine = choose(given.engine or None, given.tools.resolve())
+        if given.push:
+            print(f"digest={engine.push(given.tag, given.push)}")
+            return
+        sys.exit(make(engine, given.tag, labels() | {name: value for name, value in chosen.items() if value}))
+    except (NoEngine, RuntimeError, subprocess.CalledProcessError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Debian's Buildah by the scripts of shared/tools: the shipped Dockerfile where there is no engine and no registry.
+
+Containers share this machine's network and process numbers, and have all of its processors.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from scripts.image.engine import Container, call
+from scripts.trial import resident_mb
+
+_STOPS_WITHIN_S = 40
+_PORT = 8000  # the image's, for the network is the machine's
+_USER = "10001"
+_UNITS = {"B": 1e-6, "KB": 1e-3, "MB": 1.0, "GB": 1e3}
+
+
+class _Running:
+    port = _PORT
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, root: Path, health: Sequence[str]) -> None:
+        self._process, self._log, self._root, self._health = process, log, root, health
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def resident_mb(self) -> float:
+        return resident_mb(Path(f"/proc/{_server(self._process.pid)}/status").read_text(encoding="utf-8"))
+
+    def health(self) -> int:
+        return call(self._health, check=False).returncode
+
+    def read(self, path: str) -> bytes:
+        return (self._root / path.removeprefix("/")).read_bytes()
+
+    def stop(self) -> int:
+        os.kill(_server(self._process.pid), signal.SIGTERM)  # to Buildah itself it would be a hard kill
+        return self._process.wait(_STOPS_WITHIN_S)
+
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+
+class Buildah:
+    """Debian's Buildah, which needs root."""
+
+    name = "buildah"
+
+    def __init__(self, tools: Path) -> None:
+        """tools: the folder with build_image.sh and ro_run.sh."""
+        self._tools = tools
+        self._lab = Path(os.environ.get("LAB", Path(tempfile.gettempdir()) / "image-lab"))
+        self._environment = os.environ | {"LAB": str(self._lab)}
+        self._buildah = ["buildah", "--root", str(self._lab / "store"), "--runroot", str(self._lab / "run")]
+        self._buildah += ["--storage-driver", "vfs"]
+
+    def build(self, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
+        """As `Engine.build`."""
+        given = " ".join(f"--build-arg {name}={value}" for name, value in arguments.items())
+        command = [str(self._tools / "build_image.sh"), str(context), str(context / "Dockerfile"), tag]
+        subprocess.run(command, env=self._environment | {"BUILD_ARGS": given}, check=True)  # noqa: S603 - the project's
+
+    def size_mb(self, tag: str) -> float:
+        """As `Engine.size_mb`."""
+        told = call([*self._buildah, "images", "--format", "{{.Size}}", tag]).stdout.decode()
+        return in_megabytes(told)
+
+    @contextmanager
+    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
+        """As `Engine.run`. locked: there is no volume, so the data folder is in /tmp."""
+        config = json.loads(call([*self._buildah, "inspect", "--type", "image", tag]).stdout)["Docker"]["config"]
+        command, (_, *health) = [*config["Entrypoint"], *config["Cmd"]], config["Healthcheck"]["Test"]
+        name = call([*self._buildah, "from", "--pull-never", tag]).stdout.decode().strip()
+        root = Path(call([*self._buildah, "mount", name]).stdout.decode().strip())
+        if locked:
+            given = [*config["Env"], *_assigned(environment), "QRERANK_DATA_DIR=/tmp/data"]
+            inside = [str(self._tools / "ro_run.sh"), tag, _USER, _USER, *given]
+        else:
+            variables = [option for pair in _assigned(environment) for option in ("--env", pair)]
+            inside = [*self._buildah, "run", "--isolation", "chroot", *variables, name, "--"]
+        log = self._lab / "run.log"
+        try:
+            with log.open("wb") as output:
+                process = subprocess.Popen(  # noqa: S603 - the project's
+                    [*inside, *command], env=self._environment, stdout=output, stderr=subprocess.STDOUT
+                )
+            yield cast(Container, _Running(process, log, root, [*inside, *health]))
+        finally:
+            _end(process)
+            call([*self._buildah, "umount", name], check=False)
+            call([*self._buildah, "rm", name], check=False)
+
+    def push(self, tag: str, to: str) -> str:
+        """As `Engine.push`; `to` may name another transport, such as oci:FOLDER:TAG."""
+        with tempfile.NamedTemporaryFile() as digest:
+            target = to if re.match(r"^(oci|oci-archive|docker-archive|dir|docker):", to) else f"docker://{to}"
+            call([*self._buildah, "push", "--digestfile", digest.name, tag, target])
+            return Path(digest.name).read_text(encoding="utf-8").strip()
+
+
+def in_megabytes(size: str) -> float:
+    """A size such as "1.02 GB" in megabytes (10⁶ bytes)."""
+    number, unit = size.split()
+    return float(number) * _UNITS[unit.upper()]
+
+
+def _assigned(environment: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in environment.items()]
+
+
+def _server(process: int) -> int:
+    """The service among a process' descendants; RuntimeError if there is none."""
+    left = [process]
+    while left:
+        one = left.pop()
+        words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
+        if words[1:2] and words[1].endswith(b"/bin/qrerank"):
+            return one
+        left += map(int, Path(f"/proc/{one}/task/{one}/children").read_text(encoding="ascii").split())
+    raise RuntimeError("the container runs no service")
+
+
+def _end(process: subprocess.Popen[Any]) -> None:
+    if process.poll() is not None:
+        return
+    try:
+        os.kill(_server(process.pid), signal.SIGKILL)
+    except (OSError, RuntimeError):
+        process.kill()
+    process.wait(_STOPS_WITHIN_S)

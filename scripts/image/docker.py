@@ -1,0 +1,92 @@
+"""Docker and Podman, whose command lines agree in what is used here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scripts.image.engine import Container, call
+from scripts.trial import free_port, resident_mb
+
+_STOPS_WITHIN_S = 40
+_LOCKED = (
+    *("--read-only", "--tmpfs", "/tmp:rw,mode=1777"),  # noqa: S108 - the container's
+    *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+)
+
+
+class _Running:
+    def __init__(self, program: str, identity: str, port: int) -> None:
+        self._program, self._identity, self.port = program, identity, port
+
+    def _state(self) -> dict[str, Any]:
+        return _inspected(self._program, "container", self._identity)
+
+    def alive(self) -> bool:
+        return bool(self._state()["State"]["Running"])
+
+    def resident_mb(self) -> float:
+        return resident_mb(self.read("/proc/1/status").decode())
+
+    def read(self, path: str) -> bytes:
+        return call([self._program, "exec", self._identity, "cat", path]).stdout
+
+    def health(self) -> int:
+        _, *command = self._state()["Config"]["Healthcheck"]["Test"]  # the first word says how: CMD, no shell
+        return call([self._program, "exec", self._identity, *command], check=False).returncode
+
+    def stop(self) -> int:
+        call([self._program, "stop", "-t", str(_STOPS_WITHIN_S), self._identity])
+        return int(self._state()["State"]["ExitCode"])
+
+    def log(self) -> str:
+        done = call([self._program, "logs", self._identity], check=False)
+        return (done.stdout + done.stderr).decode(errors="replace")
+
+
+class Docker:
+    """An engine with Docker's command line."""
+
+    def __init__(self, program: str) -> None:
+        """program: docker or podman."""
+        self.name = program
+
+    def build(self, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
+        """As `Engine.build`. Podman's own format would drop the HEALTHCHECK."""
+        options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
+        form = ["--format", "docker"] if self.name == "podman" else []
+        subprocess.run([self.name, "build", *form, *options, "--tag", tag, str(context)], check=True)  # noqa: S603
+
+    def size_mb(self, tag: str) -> float:
+        """As `Engine.size_mb`."""
+        return float(_inspected(self.name, "image", tag)["Size"]) / 1e6
+
+    @contextmanager
+    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
+        """As `Engine.run`. Podman may hand out processors only where the system lets its user."""
+        port = free_port()
+        variables = [option for name, value in environment.items() for option in ("--env", f"{name}={value}")]
+        cores = ["--cpus", "2"] if self.name == "docker" else []
+        options = [*cores, "--publish", f"127.0.0.1:{port}:8000", *variables, *(_LOCKED if locked else ())]
+        identity = call([self.name, "run", "--detach", *options, tag]).stdout.decode().split()[-1]
+        try:
+            yield _Running(self.name, identity, port)
+        finally:
+            call([self.name, "rm", "--force", "--volumes", identity], check=False)
+
+    def push(self, tag: str, to: str) -> str:
+        """As `Engine.push`."""
+        call([self.name, "tag", tag, to])
+        subprocess.run([self.name, "push", to], check=True)  # noqa: S603
+        digests: list[str] = _inspected(self.name, "image", to)["RepoDigests"]
+        name = to.rpartition(":")[0]
+        return next(digest.partition("@")[2] for digest in digests if digest.startswith(f"{name}@"))
+
+
+def _inspected(program: str, kind: str, name: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = json.loads(call([program, kind, "inspect", name]).stdout)
+    return found[0]

@@ -1,0 +1,87 @@
+"""Build a wheel that brings the default model, install it in an empty environment, and serve there without a network."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from scripts import trial
+from scripts.image.judgement import IDLE, Judgement
+from scripts.wheel.build import ROOT, build, contents
+
+_STOPS_WITHIN_S = 40
+_FORBIDDEN = ("torch", "transformers", "sentence_transformers", "nncf")
+
+
+def install(wheel: Path, folder: Path, base: str) -> Path:
+    """An environment made by the Python `base` with the wheel, its dependencies and nothing else: its programs."""
+    subprocess.run([base, "-m", "venv", str(folder)], check=True)  # noqa: S603 - the developer's
+    programs = folder / "bin"
+    command = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
+    subprocess.run(command, check=True)  # noqa: S603 - our own
+    return programs
+
+
+def serve(programs: Path, home: Path, judgement: Judgement) -> None:
+    """Start `qrerank serve` as a user without settings, caches and network would; rank, and stop it."""
+    port = trial.free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
+    environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nobody is there
+    since = time.monotonic()
+    server = subprocess.Popen(  # noqa: S603 - our own
+        [str(programs / "qrerank"), "serve", "--port", str(port)], cwd=home, env=environment
+    )
+    try:
+        ready_s = trial.seconds_until_ready(port, since, lambda: server.poll() is None)
+        judgement.told("first start to ready", f"{ready_s:.1f} s")
+        status = Path(f"/proc/{server.pid}/status")
+        if status.exists():  # on Linux
+            judgement.measured(IDLE, trial.resident_mb(status.read_text(encoding="utf-8")))
+        judgement.found("POST /rerank", "the right document first", trial.ranks(port))
+        server.send_signal(signal.SIGTERM)
+        code = server.wait(_STOPS_WITHIN_S)
+        judgement.found("stopped by SIGTERM", f"exit status {code}", code == 0)
+    finally:
+        server.kill()
+        server.wait()
+
+
+def judge(wheel: Path, base: str) -> int:
+    """Install and serve; the exit status."""
+    judgement = Judgement()
+    print(f"\n{wheel}", flush=True)
+    judgement.told("wheel", f"{wheel.stat().st_size / 1e6:.1f} MB, {len(contents(wheel))} files")
+    with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as name:
+        print("installing it in an empty environment", flush=True)
+        programs = install(wheel, Path(name) / "venv", base)
+        judgement.told("environment", f"{trial.megabytes(Path(name) / 'venv'):.0f} MB")
+        found = [one for one in _FORBIDDEN if any((Path(name) / "venv").glob(f"lib/python3*/site-packages/{one}"))]
+        judgement.found("no torch, transformers or nncf in it", ", ".join(found) or "none there", not found)
+        home = Path(name) / "home"
+        home.mkdir()
+        serve(programs, home, judgement)
+        prepared = [path.name for path in home.rglob("*.bin")]
+        judgement.found("nothing had to be prepared", ", ".join(prepared) or "no model was written", not prepared)
+    return judgement.verdict()
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.wheel", description=__doc__)
+    parser.add_argument("--into", type=Path, default=ROOT / "dist", help="where the wheel goes (%(default)s)")
+    parser.add_argument("--python", default=sys.executable, help="which Python to install it for (%(default)s)")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as work:
+        wheel = build(Path(work), given.into)
+    sys.exit(judge(wheel, given.python))
+
+
+if __name__ == "__main__":
+    main()

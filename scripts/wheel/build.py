@@ -1,0 +1,54 @@
+"""A wheel of this project with the default model in it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from app.progress import bar
+from app.settings import Settings
+from retrieval.openvino_runtime import QUANTISED
+from retrieval.prepare import prepare
+from retrieval.weights import DEFAULT_MODEL
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("app", "quantum", "retrieval")
+_PROJECT = ("pyproject.toml", "README.md", "LICENSE")
+# A third of the whole model: what floating point needs stays out, and int8 runs on every CPU.
+_SHIPPED = (QUANTISED, Path(QUANTISED).with_suffix(".bin").name, "tokenizer.json", "spec.json")
+
+
+def build(work: Path, into: Path) -> Path:
+    """The wheel, in the folder `into`, made from a copy of the sources in `work`. CalledProcessError if that fails."""
+    sources = work / "sources"
+    copy_sources(sources)
+    with bar("preparing") as report:
+        prepared = prepare(DEFAULT_MODEL, Settings().model_dir, report)
+    shipped = sources / "retrieval" / "shipped" / prepared.name
+    shipped.mkdir(parents=True)
+    for name in _SHIPPED:
+        shutil.copy(prepared / name, shipped / name)
+    made = work / "made"
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(made), str(sources)]
+    subprocess.run(command, check=True)  # noqa: S603 - our own
+    (wheel,) = made.glob("*.whl")
+    into.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(wheel, into / wheel.name))
+
+
+def copy_sources(to: Path) -> None:
+    """Copy what a wheel is built from: no leftover of another build, and nothing of the developer's."""
+    to.mkdir(parents=True)
+    for name in _PROJECT:
+        shutil.copy(ROOT / name, to / name)
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
+
+
+def contents(wheel: Path) -> list[str]:
+    """The names of the files in a wheel."""
+    with zipfile.ZipFile(wheel) as file:
+        return file.namelist()
