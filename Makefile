@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart image image-push wheel lock clean
+.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -101,6 +101,9 @@ image-push: ## push the image that `make image` made to TO=REGISTRY/NAME:TAG, an
 
 wheel: $(STAMP) ## build the wheel that brings its model, into dist/, and serve it from an empty environment; FOR=python3.12
 	$(BIN)/python -m scripts.wheel $(if $(FOR),--python $(FOR))
+
+publish: ## make GitHub's release of the tag TAG with what is in dist/
+	gh release create $(TAG) --verify-tag --generate-notes dist/*
 
 LOCK = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --custom-compile-command "make lock"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from scripts.image.judgement import SIZE, Judgement
 from scripts.image.trial import try_image
 
 ROOT = Path(__file__).parents[2]
+PAPERS = ROOT / "dist"  # what a release hands out
 TAG = "localhost/quantum-rerank:latest"
 
 
@@ -42,10 +44,18 @@ def make(engine: Engine, tag: str, arguments: Mapping[str, str]) -> int:
     print(f"built in {time.monotonic() - since:.0f} s\n\n{tag}", flush=True)
     judgement = Judgement()
     judgement.measured(SIZE, engine.size_mb(tag))
-    try_image(engine, tag, judgement, locked=False)
+    try_image(engine, tag, judgement, locked=False, papers=PAPERS)
     print("\nthe same with a read-only root, no capabilities and no new privileges", flush=True)
     try_image(engine, tag, judgement, locked=True)
     return judgement.verdict()
+
+
+def _tell(line: str) -> None:
+    """Print a line; on GitHub it becomes an output of the step."""
+    print(line)
+    if outputs := os.environ.get("GITHUB_OUTPUT"):
+        with Path(outputs).open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
 
 
 def main() -> None:
@@ -63,7 +73,7 @@ def main() -> None:
     try:
         engine = choose(given.engine or None, given.tools.resolve())
         if given.push:
-            print(f"digest={engine.push(given.tag, given.push)}")
+            _tell(f"digest={engine.push(given.tag, given.push)}")
             return
         sys.exit(make(engine, given.tag, labels() | {name: value for name, value in chosen.items() if value}))
     except (NoEngine, RuntimeError, subprocess.CalledProcessError) as error:

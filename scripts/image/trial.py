@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from pathlib import Path
 from typing import Any
 
 from scripts import trial
 from scripts.image.engine import Container, Engine
 from scripts.image.judgement import IDLE, READY, Judgement
 
-PAPERS = "/usr/share/doc/quantum-rerank"
+BILL = "sbom.cdx.json"
+_PAPERS, _WHERE = (BILL, "licenses.txt", "debian.txt"), "/usr/share/doc/quantum-rerank"
 _SETTLED_S = 2
-_BUSY_REQUESTS, _BUSY_DOCUMENTS = 20, 100
+_REQUESTS, _DOCUMENTS = 20, 100
 _FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "pip", "setuptools"}
 
 
-def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool) -> None:
+def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool, papers: Path | None = None) -> None:
     """Start the image with a key of its own, rank with and without that key, check its health, and stop it.
 
-    locked: as `Engine.run`; what is slow to learn, and needs no second look, is then left out.
+    locked: as `Engine.run`. papers: a folder for the image's bill of materials and licences; with it the figures are
+    taken, too.
     """
     key = secrets.token_urlsafe(32)
     environment = {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": json.dumps([key])}
@@ -28,13 +31,14 @@ def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool) -
     with engine.run(tag, environment, locked=locked) as container:
         try:
             ready_s = trial.seconds_until_ready(container.port, since, container.alive)
-            if not locked:
+            if papers:
                 judgement.measured(READY, ready_s)
                 time.sleep(_SETTLED_S)
                 judgement.measured(IDLE, container.resident_mb())
             _ask(container, key, judgement)
-            if not locked:
-                _look_inside(container, key, judgement)
+            if papers:
+                _work(container, key, judgement)
+                _keep_papers(container, papers, judgement)
             judgement.found("HEALTHCHECK", f"exit status {(status := container.health())}", status == 0)
             judgement.found("stopped by SIGTERM", f"exit status {(status := container.stop())}", status == 0)
         except (RuntimeError, OSError):
@@ -49,20 +53,20 @@ def _ask(container: Container, key: str, judgement: Judgement) -> None:
     judgement.found("POST /rerank without a key", str(status), status == 401)
 
 
-def _look_inside(container: Container, key: str, judgement: Judgement) -> None:
-    trial.keep_busy(container.port, _BUSY_REQUESTS, _BUSY_DOCUMENTS, key)
-    judgement.told(
-        f"memory after {_BUSY_REQUESTS} requests of {_BUSY_DOCUMENTS} new documents",
-        f"{container.resident_mb():.0f} MB",
-    )
-    bill: dict[str, Any] = json.loads(container.read(f"{PAPERS}/sbom.cdx.json"))
+def _work(container: Container, key: str, judgement: Judgement) -> None:
+    trial.keep_busy(container.port, _REQUESTS, _DOCUMENTS, key)
+    held = f"{container.resident_mb():.0f} MB"
+    judgement.told(f"memory after {_REQUESTS} requests of {_DOCUMENTS} new documents", held)
+
+
+def _keep_papers(container: Container, folder: Path, judgement: Judgement) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in _PAPERS:
+        (folder / name).write_bytes(container.read(f"{_WHERE}/{name}"))
+        judgement.told(f"{name}, in the image and in {folder.name}/", f"{(folder / name).stat().st_size // 1024} KiB")
+    bill: dict[str, Any] = json.loads((folder / BILL).read_text(encoding="utf-8"))
     names = {component["name"].lower() for component in bill["components"]}
-    judgement.told("SBOM", f"{bill['bomFormat']} {bill['specVersion']}, {len(names)} components")
+    judgement.told("bill of materials", f"{bill['bomFormat']} {bill['specVersion']}, {len(names)} components")
     unwanted = names & _FORBIDDEN
-    judgement.found(
-        "serves without torch, transformers and pip", ", ".join(sorted(unwanted)) or "none there", not unwanted
-    )
-    papers = {name: len(container.read(f"{PAPERS}/{name}")) for name in ("licenses.txt", "LICENSE", "debian.txt")}
-    judgement.found(
-        "papers", ", ".join(f"{name} {size // 1024} KiB" for name, size in papers.items()), all(papers.values())
-    )
+    told = ", ".join(sorted(unwanted)) or "none of them"
+    judgement.found("no torch, transformers or pip in it", told, not unwanted)

@@ -1,4 +1,4 @@
-"""Build a wheel that brings the default model, install it in an empty environment, and serve there without a network."""
+"""Build a wheel that brings the default model, install it in an empty environment, and serve from there offline."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 from scripts import trial
 from scripts.image.judgement import IDLE, Judgement
-from scripts.wheel.build import ROOT, build, contents
+from scripts.wheel.build import ROOT, build, modules, strays
 
 _STOPS_WITHIN_S = 40
 _FORBIDDEN = ("torch", "transformers", "sentence_transformers", "nncf")
@@ -53,11 +54,22 @@ def serve(programs: Path, home: Path, judgement: Judgement) -> None:
         server.wait()
 
 
+def _look_into(wheel: Path, judgement: Judgement) -> None:
+    with zipfile.ZipFile(wheel) as file:
+        names = file.namelist()
+    judgement.told("wheel", f"{wheel.stat().st_size / 1e6:.1f} MB, {len(names)} files")
+    lacking, foreign = modules().difference(names), strays(names)
+    judgement.found("every module is in it", ", ".join(sorted(lacking)) or f"{len(modules())} of them", not lacking)
+    judgement.found("and nothing foreign", ", ".join(sorted(foreign)) or "nothing", not foreign)
+    licence = any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    judgement.found("with its licence", "LICENSE" if licence else "none", licence)
+
+
 def judge(wheel: Path, base: str) -> int:
     """Install and serve; the exit status."""
     judgement = Judgement()
     print(f"\n{wheel}", flush=True)
-    judgement.told("wheel", f"{wheel.stat().st_size / 1e6:.1f} MB, {len(contents(wheel))} files")
+    _look_into(wheel, judgement)
     with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as name:
         print("installing it in an empty environment", flush=True)
         programs = install(wheel, Path(name) / "venv", base)

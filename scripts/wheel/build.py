@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 from app.progress import bar
@@ -48,7 +48,11 @@ def copy_sources(to: Path) -> None:
         shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
 
 
-def contents(wheel: Path) -> list[str]:
-    """The names of the files in a wheel."""
-    with zipfile.ZipFile(wheel) as file:
-        return file.namelist()
+def modules() -> set[str]:
+    """The Python files of this project's packages, as a wheel names them."""
+    return {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
+
+
+def strays(names: Collection[str]) -> set[str]:
+    """Which of a wheel's files are neither of this project's packages nor of the wheel's own description."""
+    return {name for name in names if name.split("/")[0] not in PACKAGES and ".dist-info/" not in name}
