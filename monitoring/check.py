@@ -5,6 +5,7 @@ Exit status 0: all held; 1: something did not; 77: nothing failed, but promtool 
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,9 +20,8 @@ from app.settings import Settings
 from benchmarks.server import ours
 from monitoring.__main__ import HERE, files
 from monitoring.exercise import SETTINGS, exercise
-from monitoring.prometheus import Missing, had, scraping, told
+from monitoring.prometheus import CONFIGURATION, Missing, had, scraping, told
 from monitoring.queries import of_the_dashboard, of_the_rules
-from monitoring.registry import JOB
 from retrieval.hash_encoder import HashEncoder
 
 SKIPPED = 77
@@ -57,9 +57,20 @@ def check_rules(promtool: Path) -> None:
     )
 
 
+def check_configuration(promtool: Path) -> None:
+    """Failed unless promtool takes the configuration of docker-compose.yml, which has the rules beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path in (CONFIGURATION, HERE / "alerts.yml"):
+            shutil.copy(path, folder)
+        status, said = told(promtool, "check", "config", CONFIGURATION.name, folder=Path(folder))
+    if status:
+        raise Failed(f"promtool check config {CONFIGURATION.name}:\n{said}")
+    print(f"promtool check config: deploy/{CONFIGURATION.name} passed")
+
+
 def check_queries(program: Path) -> None:
     """Failed unless Prometheus, reading a real service, answers every query, and has something for all that should."""
-    with exercised() as port, scraping(program, port, JOB, HERE / "alerts.yml") as prometheus:
+    with exercised() as port, scraping(program, port, HERE / "alerts.yml") as prometheus:
         for _ in range(2):
             prometheus.await_scrapes(2)
             send(port)
@@ -112,6 +123,7 @@ def main() -> int:
         check_files()
         promtool, prometheus = had("promtool"), had("prometheus")
         check_rules(promtool)
+        check_configuration(promtool)
         check_queries(prometheus)
     except Failed as error:
         print(f"FAILED: {error}", file=sys.stderr)

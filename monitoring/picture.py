@@ -29,7 +29,6 @@ from benchmarks.server import ours
 from monitoring.__main__ import HERE
 from monitoring.prometheus import Prometheus, had, scraping
 from monitoring.queries import chosen
-from monitoring.registry import JOB
 from retrieval.demo import demo_passages
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ _MOST_LEGENDS = 12
 def main() -> None:
     """Draw the file that the command line names."""
     path = Path(sys.argv[1])
-    with _served() as port, scraping(had("prometheus"), port, JOB, HERE / "alerts.yml") as prometheus:
+    with _served() as port, scraping(had("prometheus"), port, HERE / "alerts.yml") as prometheus:
         start = time.time()
         for clients, seconds in _PHASES:
             _ask(port, clients, seconds)

@@ -15,9 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from benchmarks.server import free_port, running
 
-TOOLS = Path(__file__).parents[1] / ".tools"
+ROOT = Path(__file__).parents[1]
+TOOLS = ROOT / ".tools"
+CONFIGURATION = ROOT / "deploy" / "prometheus.yml"
 _PACKAGE = "prometheus"  # Debian's, with both programs
 _WITHIN_S = 30
 
@@ -118,13 +122,12 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(program: Path, service: int, job: str, rules: Path) -> Iterator[Prometheus]:
-    """Prometheus itself, with these rules, which reads the service on this port of this machine every second."""
-    config = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(rules.resolve())],
-        "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{service}"]}]}],
-    }
+def scraping(program: Path, service: int, rules: Path) -> Iterator[Prometheus]:
+    """Prometheus as docker-compose.yml has it, with these rules; it reads the service on this port every second."""
+    config = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))
+    config["global"] = dict.fromkeys(config["global"], "1s")
+    config["rule_files"] = [str(rules.resolve())]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{service}"]}]
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prometheus.yml"

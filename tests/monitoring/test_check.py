@@ -1,8 +1,8 @@
 import pytest
 
 from monitoring import prometheus
-from monitoring.check import SKIPPED, Failed, check_files, check_queries, main
-from monitoring.prometheus import Missing, found, had
+from monitoring.check import SKIPPED, Failed, check_configuration, check_files, check_queries, main
+from monitoring.prometheus import CONFIGURATION, Missing, found, had
 
 PROMETHEUS = found("prometheus")
 
@@ -39,3 +39,14 @@ def test_a_package_that_cannot_be_fetched_is_told_by_its_reason(monkeypatch, tmp
 def test_prometheus_answers_every_query_on_a_real_service(capsys):
     check_queries(PROMETHEUS)
     assert "17 rules loaded" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(PROMETHEUS is None, reason="no Prometheus on the PATH or in .tools: `make chart` fetches it")
+def test_promtool_takes_the_configuration_of_compose_and_no_broken_one(monkeypatch, tmp_path, capsys):
+    check_configuration(had("promtool"))
+    assert "deploy/prometheus.yml passed" in capsys.readouterr().out
+    broken = tmp_path / "prometheus.yml"
+    broken.write_text(CONFIGURATION.read_text(encoding="utf-8").replace("scrape_configs", "scrape_config"))
+    monkeypatch.setattr("monitoring.check.CONFIGURATION", broken)
+    with pytest.raises(Failed, match="scrape_config not found"):
+        check_configuration(had("promtool"))

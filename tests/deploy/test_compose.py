@@ -1,0 +1,177 @@
+import re
+import subprocess
+import time
+
+import pytest
+import redis
+from compose_pydantic import ComposeSpecification
+from pydantic import ValidationError
+
+from app.serving import _STOPS_WITHIN_S
+from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
+from tests.redis_server import _binary, free_port
+
+FULL, MINIMAL = "docker-compose.yml", "compose.minimal.yml"
+SERVICES = [(name, service) for name in (FULL, MINIMAL) for service in compose(name)["services"]]
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+
+
+def service(name, which="api"):
+    return compose(name)["services"][which]
+
+
+def specified(file):
+    return ComposeSpecification(**{key: value for key, value in file.items() if not key.startswith("x-")})
+
+
+@pytest.mark.parametrize("name", [FULL, MINIMAL])
+def test_the_file_is_of_the_compose_specification(name):
+    assert specified(compose(name)).services
+
+
+@pytest.mark.parametrize(("key", "value"), [("read_onli", True), ("cap_drop", "ALL"), ("ports", {"a": 1})])
+def test_what_is_not_is_refused(key, value):
+    file = compose(MINIMAL)
+    file["services"]["api"][key] = value
+    with pytest.raises(ValidationError):
+        specified(file)
+
+
+@pytest.mark.parametrize("name", [FULL, MINIMAL])
+def test_its_variables_are_settings_and_let_nobody_in_without_a_key(name, monkeypatch):
+    found = settings_of(service(name)["environment"], monkeypatch)
+    assert found.auth.enabled
+    assert not found.auth.force_open
+
+
+def test_a_variable_that_is_no_setting_is_refused(monkeypatch):
+    with pytest.raises(ValidationError, match="QRERANK_CASH__MAX_BYTES is not a setting"):
+        settings_of({"QRERANK_CASH__MAX_BYTES": "1"}, monkeypatch)
+
+
+@pytest.mark.parametrize(("name", "which"), SERVICES)
+def test_every_service_is_hardened_and_bounded(name, which):
+    found = service(name, which)
+    assert found["read_only"] is True
+    assert found["cap_drop"] == ["ALL"]
+    assert found["security_opt"] == ["no-new-privileges:true"]
+    assert found["restart"] == "unless-stopped"
+    assert {"max-size", "max-file"} <= found["logging"]["options"].keys()
+    assert {"cpus", "memory", "pids"} <= found["deploy"]["resources"]["limits"].keys()
+    assert not {"privileged", "cap_add", "network_mode", "pid", "ipc", "devices"} & found.keys()
+
+
+@pytest.mark.parametrize(("name", "which"), SERVICES)
+def test_nothing_runs_as_root(name, which):
+    user = service(name, which).get("user") or re.findall(r"^USER (\S+)", DOCKERFILE, re.MULTILINE)[-1]
+    assert user.split(":")[0] not in {"0", "root"}
+
+
+@pytest.mark.parametrize(("name", "which"), SERVICES)
+def test_every_service_says_whether_it_is_well(name, which):
+    check = service(name, which).get("healthcheck")
+    assert check or "build" in service(name, which)
+    if not check:
+        assert re.search(r"^HEALTHCHECK .*\n.*/health/ready", DOCKERFILE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "which"), SERVICES)
+def test_what_is_mounted_is_there_and_cannot_be_written(name, which):
+    volumes = compose(name)["volumes"]
+    for mount in service(name, which).get("volumes", []):
+        source, _, rest = mount.partition(":")
+        if source.startswith("."):
+            assert (ROOT / source).exists(), source
+            assert rest.endswith(":ro")
+        else:
+            assert source in volumes
+
+
+@pytest.mark.parametrize(("name", "which"), SERVICES)
+def test_ports_are_published_on_the_loopback_address_alone(name, which):
+    for port in service(name, which).get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port)
+
+
+@pytest.mark.parametrize("name", [FULL, MINIMAL])
+def test_the_service_is_what_the_image_makes_it(name, monkeypatch):
+    found = service(name)
+    exposed = re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)[0].split()
+    assert [port.split(":")[-1] for port in found["ports"]] == ["8000"]
+    assert "8000" in exposed
+    assert found["volumes"] == ["data:/data"]  # the image's QRERANK_DATA_DIR
+    assert "QRERANK_DATA_DIR=/data" in DOCKERFILE
+    assert found["tmpfs"][0].startswith("/tmp:")  # noqa: S108 - the container's
+    drain = settings_of(found["environment"], monkeypatch).engine.drain_seconds
+    assert seconds(found["stop_grace_period"]) >= drain + _STOPS_WITHIN_S + 5
+
+
+def test_prometheus_alone_reads_the_metrics(monkeypatch):
+    file = compose(FULL)
+    port = settings_of(service(FULL)["environment"], monkeypatch).operations.metrics_port
+    assert str(port) in re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)[0].split()
+    assert not [each for each in file["services"]["api"]["ports"] if each.endswith(f":{port}")]
+    assert f'targets: ["api:{port}"]' in (ROOT / "deploy" / "prometheus.yml").read_text(encoding="utf-8")
+
+
+def test_nobody_but_the_service_reaches_redis():
+    file = compose(FULL)
+    with_redis = [name for name, found in file["services"].items() if "states" in found.get("networks", [])]
+    assert sorted(with_redis) == ["api", "redis"]
+    assert file["networks"]["states"]["internal"] is True
+    assert file["services"]["redis"]["networks"] == ["states"]
+    assert "ports" not in file["services"]["redis"]
+
+
+def test_passwords_are_of_the_environment_file_which_git_ignores():
+    text = (ROOT / FULL).read_text(encoding="utf-8")
+    example = (ROOT / "deploy" / "compose.env.example").read_text(encoding="utf-8")
+    asked = {name for name, _ in re.findall(r"(?<!\$)\$\{(\w+)(:\?[^}]+)\}", text)}
+    assert asked == set(re.findall(r"^(\w+)=$", example, re.MULTILINE)) == SECRETS.keys()
+    assert ".env" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert not re.search(r"(PASSWORD|SECRET|PEPPER)\w*: *[\w\"']", text)
+
+
+@pytest.fixture
+def redis_of_the_file(tmp_path):
+    """Redis as the file starts it, but for its port."""
+    (tmp_path / "redis-server").symlink_to(_binary())
+    shell, flag, text = service(FULL, "redis")["command"]
+    port = free_port()
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **SECRETS}
+    command = [shell, flag, f"{text.replace('$$', '$')} --port {port} --bind 127.0.0.1"]
+    process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+    client = redis.Redis(port=port, password=SECRETS["REDIS_PASSWORD"])
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        try:
+            client.ping()
+            break
+        except redis.ConnectionError:
+            time.sleep(0.02)
+    yield client, port
+    client.close()
+    process.terminate()
+    process.wait(30)
+
+
+def test_redis_keeps_nothing_forgets_the_oldest_and_asks_for_its_password(redis_of_the_file, tmp_path):
+    client, port = redis_of_the_file
+    told = client.config_get("save", "appendonly", "maxmemory", "maxmemory-policy")
+    assert (told["save"], told["appendonly"], told["maxmemory-policy"]) == ("", "no", "volatile-lru")
+    limit = int(service(FULL, "redis")["deploy"]["resources"]["limits"]["memory"].removesuffix("M")) * 2**20
+    assert 0 < int(told["maxmemory"]) <= 0.85 * limit
+    client.set("text", "states")
+    client.shutdown(nosave=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["redis-server"]
+    with redis.Redis(port=port) as stranger, pytest.raises(redis.ConnectionError):
+        stranger.ping()
+
+
+def test_redis_opens_to_the_password_alone(redis_of_the_file):
+    _, port = redis_of_the_file
+    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+        stranger.ping()
+    url = service(FULL)["environment"]["QRERANK_CACHE__REDIS_URL"]
+    with redis.Redis.from_url(url.replace("@redis:6379", f"@127.0.0.1:{port}")) as ours:
+        assert ours.ping()
