@@ -6,9 +6,11 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
@@ -27,6 +29,9 @@ from quantum.errors import QuantumError
 from quantum.feature_maps import feature_map
 from retrieval.collection import Collection
 from retrieval.errors import RetrievalError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 cli = typer.Typer(
     help="Rerank retrieved passages with cosine, simulated fidelity circuits and BM25, on an ordinary CPU.",
@@ -54,7 +59,7 @@ def serve(
     """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
     import uvicorn
 
-    from app.serving import options
+    from app.serving import application, options
     from app.telemetry.logs import is_pretty, set_up
 
     settings = Settings()
@@ -62,23 +67,21 @@ def serve(
     check_start(settings, host)
     pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
     with bar("preparing") if pretty else nullcontext(log_progress) as report:
-        # Prepared here, with a bar, so that the worker processes find it ready.
-        encoder = open_encoder(settings, report)
-        for model in settings.models:
-            open_encoder(settings, report, model)
+        encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
         if demo:
-            cli_index.build_demo(settings, encoder, report)
+            cli_index.build_demo(settings, encoders[settings.model], report)
             os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
-    del encoder
-    if workers > 1:  # they share the cores
-        share = max(1, processors_of(settings) // workers)
-        os.environ["QRERANK_ENGINE__PROCESSORS"] = str(share)
+    served: str | Callable[[], FastAPI] = partial(application, encoders)
+    if workers > 1:  # they open what is prepared now each for itself, and share the cores
+        encoders.clear()
+        served = "app.serving:application"
+        os.environ["QRERANK_ENGINE__PROCESSORS"] = str(max(1, processors_of(settings) // workers))
     log.info("quantum-rerank listens on http://%s:%d (documentation: /docs)", host, port)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do of it when the server has stopped
     operations = settings.operations
     with metrics_served(workers, operations.metrics_host or host, operations.metrics_port):
         uvicorn.run(
-            "app.serving:application",
+            served,
             factory=True,
             host=host,
             port=port,

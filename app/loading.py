@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from app.models import Models
 from app.processors import granted, limit_threads
 from app.reranker import Reranker
@@ -34,9 +37,12 @@ def open_encoder(settings: Settings, progress: Progress, model: str | None = Non
     )
 
 
-def open_models(settings: Settings, progress: Progress) -> Models:
+def open_models(
+    settings: Settings, progress: Progress, encoders: Mapping[str, Encoder] = MappingProxyType({})
+) -> Models:
     """Every configured model, with one cache and one set of processors for all.
 
+    encoders: those that are open already, by their models' names.
     CircuitTooLarge or ModelError where the settings cannot be met.
     """
     circuit = settings.circuit
@@ -44,7 +50,7 @@ def open_models(settings: Settings, progress: Progress) -> Models:
     cache, turns = StateCache(settings.cache.max_bytes), Turns(processors_of(settings))
     served = {}
     for model in (settings.model, *settings.models):
-        encoder = open_encoder(settings, progress, model)
+        encoder = encoders.get(model) or open_encoder(settings, progress, model)
         source = StateSource(encoder, cache, _replicas(settings, encoder))
         served[model] = Reranker(source, states, turns=turns)
     return Models(served, settings.aliases)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
@@ -50,6 +51,7 @@ from app.telemetry.loop_lag import watch_loop
 from app.telemetry.measured import count_requests
 from app.telemetry.metrics import Metrics
 from app.unread import UnreadBodyMiddleware
+from retrieval.encoder import Encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
@@ -73,8 +75,11 @@ simulated circuits) and `hybrid` (both, with BM25; the default).
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """The ASGI application; the settings are the environment's unless given."""
+def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastAPI:
+    """The ASGI application; the settings are the environment's unless given.
+
+    encoders: models that are open already, by name.
+    """
     settings = settings or Settings()
     tracing = _trace(settings)
     app = FastAPI(
@@ -90,7 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.service = Service(settings, OpenCollections(settings.collections_dir))
     app.state.auth = _open_auth(settings)
     app.state.usage = app.state.auth.usage if app.state.auth else Usage(None)
-    app.state.engine = _engine(settings)
+    app.state.engine = _engine(settings, encoders)
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
     app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
     app.state.metrics = Metrics()
@@ -195,10 +200,13 @@ def _open_auth(settings: Settings) -> Auth | None:
     return Auth(settings.auth, settings.data_dir)
 
 
-def _engine(settings: Settings) -> Engine:
+def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:
     engine = settings.engine
     return Engine(
-        partial(open_models, settings, log_progress), engine.requests, engine.queue_requests, engine.least_part
+        partial(open_models, settings, log_progress, encoders),
+        engine.requests,
+        engine.queue_requests,
+        engine.least_part,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,17 +13,21 @@ from app.protocol import BoundedProtocol
 from app.settings import LimitSettings, Settings
 from app.socket_protocol import PatientSocketProtocol
 from app.telemetry.logs import set_up
+from retrieval.encoder import Encoder
 
 _STOPS_WITHIN_S = 20  # a client that reads no more of its stream must not keep the server from stopping
 
 
-def application() -> FastAPI:
-    """What a process serves, with the environment's settings; called in that process."""
+def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastAPI:
+    """What a process serves, with the environment's settings; called in that process.
+
+    encoders: models that are open already, by name.
+    """
     from app.main import create_app  # not before: it decides where metrics are kept, and takes memory
 
     settings = Settings()
     set_up(settings.logs)
-    return create_app(settings)
+    return create_app(settings, encoders)
 
 
 def options(limits: LimitSettings) -> dict[str, Any]:
