@@ -16,7 +16,7 @@ from typing import Any
 
 PATIENCE_S = 60
 QUERY = "which bird hunts at night"
-DOCUMENTS = ("stock prices fell again", "an owl catches mice in the dark", "the train to the coast is late")
+DOCUMENTS = ("stock prices fell again", "an owl hunts mice in the dark of night", "the train to the coast is late")
 BEST = 1  # of those documents
 
 

@@ -1,0 +1,138 @@
+"""What the Dockerfile promises, and what is let into a build."""
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from fnmatch import fnmatch
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from retrieval.weights import DEFAULT_MODEL
+
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "Dockerfile").read_text()
+LINES = re.sub(r"^#.*\n", "", TEXT, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
+STEPS = [(words[0], words[1]) for line in LINES if len(words := line.split(maxsplit=1)) == 2]
+LAST = STEPS[max(place for place, (word, _) in enumerate(STEPS) if word == "FROM") :]
+IGNORED = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+
+
+def goes_in(path: str) -> bool:
+    """Whether a file is part of a build: the last pattern that fits it, or a folder above it, decides."""
+    above = ["/".join(path.split("/")[:depth]) for depth in range(1, path.count("/") + 2)]
+    kept = True
+    for pattern in IGNORED:
+        bare = pattern.removeprefix("!").removeprefix("**/")
+        anywhere = "**/" in pattern
+        if any(fnmatch(one.rpartition("/")[2] if anywhere else one, bare) for one in above):
+            kept = pattern.startswith("!")
+    return kept
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *(
+            ".git/config",
+            ".venv/bin/python",
+            "tests/conftest.py",
+            "docs/openapi.json",
+            "dist/a.whl",
+            "build/x",
+            "Makefile",
+        ),
+        *(
+            ".env",
+            "auth.sqlite3",
+            "id_rsa",
+            "helm/quantum-rerank/values.yaml",
+            "scripts/trial.py",
+            ".github/dependabot.yml",
+        ),
+        *("app/__pycache__/cli.pyc", "retrieval/shipped/model/int8.bin", "models/.gitignore"),
+    ],
+)
+def test_what_no_stage_needs_stays_out(path):
+    assert not goes_in(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["app/cli.py", "app/auth/migrations/env.py", "quantum/py.typed", "models/mine/config.json", "LICENSE"]
+)
+def test_what_is_built_goes_in(path):
+    assert goes_in(path)
+
+
+def test_every_source_of_a_copy_goes_in():
+    copied = [rest.split()[:-1] for word, rest in STEPS if word == "COPY" and not rest.startswith("--from")]
+    assert all(goes_in(source) and (ROOT / source).exists() for sources in copied for source in sources)
+
+
+def test_every_stage_is_built_on_the_one_base_that_may_be_given():
+    assert STEPS[0] == ("ARG", "BASE=python:3.11-slim-bookworm")
+    stages = {name for word, rest in STEPS if word == "FROM" for name in re.findall(r" AS (\w+)", rest)}
+    bases = {rest.split()[0] for word, rest in STEPS if word == "FROM"}
+    assert bases - stages == {"${BASE}"}
+
+
+def test_every_package_is_installed_by_its_hash_but_torch_and_our_own():
+    installs = [options for line in LINES for options in re.findall(r"pip[^&]* install ([^&]*)", line)]
+    assert len(installs) == 6
+    for options in installs:
+        assert "--require-hashes" in options or "torch==2.13.0" in options or "--no-deps --no-index" in options
+
+
+def test_torch_is_the_one_that_pyproject_pins():
+    assert '"torch==2.13.0"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_last_stage_takes_only_what_serves():
+    copied = [rest.split() for word, rest in LAST if word == "COPY"]
+    assert copied == [
+        ["--from=papers", "/papers", "/usr/share/doc/quantum-rerank"],
+        ["--from=environment", "/opt/venv", "/opt/venv"],
+        ["--from=model", "/models", "/models"],
+    ]
+
+
+def test_it_runs_as_nobody_that_the_machine_knows():
+    told = dict(LAST)
+    assert (told["USER"], told["STOPSIGNAL"], told["EXPOSE"]) == ("10001:10001", "SIGTERM", "8000 9090")
+    assert json.loads(told["VOLUME"]) == ["/data", "/tmp"]  # noqa: S108 - the image's
+    assert (json.loads(told["ENTRYPOINT"]), json.loads(told["CMD"])) == (["qrerank"], ["serve", "--host", "0.0.0.0"])  # noqa: S104
+
+
+def test_both_stages_mean_the_same_model():
+    assert {rest for word, rest in STEPS if word == "ARG" and rest.startswith("MODEL")} == {f"MODEL={DEFAULT_MODEL}"}
+
+
+def health(port: int) -> int:
+    """Exit status of the HEALTHCHECK, asking a server on this port in place of the image's."""
+    command = json.loads(re.search(r"^HEALTHCHECK.*CMD (\[.*\])$", "\n".join(LINES), re.MULTILINE)[1])
+    assert command[0] == "python"
+    command = [sys.executable, *(word.replace("8000", str(port)) for word in command[1:])]
+    return subprocess.run(command, capture_output=True, check=False).returncode  # noqa: S603 - our own
+
+
+@pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
+def test_the_healthcheck_says_what_readiness_does(status, code):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status if self.path == "/health/ready" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert health(server.server_address[1]) == code
+        server.shutdown()
+
+
+def test_the_healthcheck_fails_where_nobody_answers():
+    assert health(9) != 0
