@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak load rehearse clients check format openapi bench monitoring chart image image-push wheel publish lock clean
+.PHONY: help setup run test soak load rehearse rollout clients check format openapi bench monitoring chart image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -52,6 +52,9 @@ clients: $(STAMP) $(CLIENTS) ## run every rerank client against a real server; W
 
 rehearse: $(STAMP) ## back up, restore, upgrade and roll back real servers under load, as docs/operations says
 	$(BIN)/python -m scripts.rehearse_operations
+
+rollout: $(STAMP) ## replace two servers under load by a new version, behind haproxy, then kill one
+	$(BIN)/python -m scripts.rehearse_rollout
 
 format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .

@@ -26,11 +26,12 @@ defaults
   timeout server 60s
 frontend load
   bind 127.0.0.1:{port}
+  monitor-uri /balancer
   default_backend replicas
 backend replicas
   balance leastconn
   option httpchk GET /health/ready
-{servers}
+{lines}
 """
 
 
@@ -67,20 +68,23 @@ def _run(command: Sequence[str]) -> None:
     subprocess.run(command, cwd=UNPACKED, check=True, capture_output=True)  # noqa: S603 - Debian's own tools
 
 
-def configuration(port: int, urls: Sequence[str]) -> str:
-    """The configuration: each request goes to the server with the fewest open ones, of those that are ready."""
-    servers = (f"  server replica{at} {urlsplit(url).netloc} check inter 1s" for at, url in enumerate(urls, 1))
-    return _CONFIGURATION.format(port=port, servers="\n".join(servers))
+def configuration(port: int, urls: Sequence[str], options: Sequence[str] = ()) -> str:
+    """The configuration: each request goes to the server with the fewest open ones, of those that are ready.
+
+    options: lines more for the servers' section, as haproxy's manual has them.
+    """
+    servers = (f"server replica{at} {urlsplit(url).netloc} check inter 1s" for at, url in enumerate(urls, 1))
+    return _CONFIGURATION.format(port=port, lines="\n".join(f"  {line}" for line in (*options, *servers)))
 
 
 @contextmanager
-def balanced(urls: Sequence[str]) -> Iterator[str]:
-    """The address of a balancer before some servers, while it runs. NoBalancer where there is none."""
+def balanced(urls: Sequence[str], options: Sequence[str] = ()) -> Iterator[str]:
+    """The address of a balancer before some servers, while it runs; options as above. NoBalancer without one."""
     program, port = haproxy(), free_port()
     libraries = ":".join(str(folder) for folder in sorted(UNPACKED.glob("usr/lib/*")))
     variables = dict(os.environ) | ({"LD_LIBRARY_PATH": libraries} if program.is_relative_to(UNPACKED) else {})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "haproxy.cfg"
-        path.write_text(configuration(port, urls), encoding="utf-8")
-        with running([str(program), "-db", "-f", str(path)], port, "/health/ready", variables):
+        path.write_text(configuration(port, urls, options), encoding="utf-8")
+        with running([str(program), "-db", "-f", str(path)], port, "/balancer", variables):
             yield f"http://127.0.0.1:{port}"

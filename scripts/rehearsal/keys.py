@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from app.auth.records import Records, open_records
 from app.auth.settings import AuthSettings
 from app.auth.usage import Counts, day_of
-from app.identity import Role
+from app.identity import Role, Tier
 from retrieval.demo import demo_passages
 from scripts.rehearsal.clients import Question, ask, question, results
 from scripts.rehearsal.place import Place
@@ -84,9 +84,9 @@ class Admin:
 
     key: Key
 
-    def create(self, port: int, name: str) -> Key:
+    def create(self, port: int, name: str, tier: Tier = "unlimited") -> Key:
         """A key that the server at this port makes."""
-        made = self._ask(port, "POST", "/v1/admin/keys", {"name": name, "tier": "unlimited"})
+        made = self._ask(port, "POST", "/v1/admin/keys", {"name": name, "tier": tier})
         return Key(made["id"], made["key"])
 
     def revoke(self, port: int, key: Key) -> None:

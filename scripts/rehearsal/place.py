@@ -83,10 +83,13 @@ class Place:
 
     @contextmanager
     def process(
-        self, text: str = '.venv/bin/qrerank serve --port "$PORT"', variable: str = "PORT"
+        self, text: str = '.venv/bin/qrerank serve --port "$PORT"', variable: str = "PORT", port: int | None = None
     ) -> Iterator[Process]:
-        """A server that a command of the pages starts, on a port of its own given in this variable; stopped at last."""
-        port = free_port()
+        """A server that a command of the pages starts, its port given in this variable; stopped at last.
+
+        port: absent, one that is free.
+        """
+        port = port or free_port()
         log = self.folder / f"log-{port}"
         environment = {**self.environment, variable: str(port)}
         # A page's command may set variables before the program, which the shell's `exec` would not take.

@@ -1,0 +1,1 @@
+"""A rolling update rehearsed: two servers behind a balancer, replaced under load, then one killed."""
