@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.candidates import Candidates, FoundPassages, SentDocuments
+from app.circuit_check import check_circuit
 from app.pace import Pace
 from app.parts import parts
 from app.scoring import Fusion, Method, Scorer, by_prescore
 from app.spans import SentenceScores, Span
 from app.turns import Turns
 from app.work import Ranking, Work
-from quantum.circuits import check_limits
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.collection import Collection, check_encoder
 from retrieval.deadline import Deadline
@@ -62,7 +62,7 @@ class Reranker:
         self.fusion = fusion or Fusion()
         self._turns = turns or Turns(processors)
         self._pace = Pace()
-        check_limits(self.feature_map)
+        check_circuit(self.feature_map)
 
     @property
     def encoder(self) -> Encoder:

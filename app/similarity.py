@@ -15,26 +15,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.circuit_check import check_circuit
 from app.errors import TooLarge, TooLate
 from app.reranker import Reranker
 from app.scoring import Fusion, Method
 from app.settings import LimitSettings
 from app.stopwatch import Lap, Stopwatch, milliseconds
-from quantum.circuits import check_limits
 from retrieval.deadline import Deadline
 from retrieval.windows import Reading
 
 # Documents that are scored for all queries before the next are read: their states must stay cached meanwhile.
 _PART_DOCUMENTS = 100
 _PART_CHARACTERS = 200_000
-
-_size = cache(check_limits)
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,7 @@ def circuit_of(reranker: Reranker) -> Circuit:
     """The circuit that the quantum method simulates for each register."""
     states = reranker.feature_map
     width = reranker.encoder.encode([]).tokens.shape[1]
-    size = _size(states)
+    size = check_circuit(states)
     return Circuit(states.name, states.bandwidth, size.qubits, size.depth, states.register_count(width))
 
 
