@@ -28,7 +28,7 @@ Runtime = Literal["openvino", "torch"]
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
 _FORMAT = "v2"  # of a prepared folder; a change makes every model be prepared anew
-_SHIPPED = Path(__file__).with_name("shipped")  # only in a wheel of `make wheel`
+_SHIPPED = Path(__file__).with_name("shipped")
 _NEEDED = ("torch", "sentence_transformers", "nncf")  # to prepare, never to serve
 
 

@@ -40,12 +40,12 @@ def build(work: Path, into: Path) -> Path:
 
 
 def copy_sources(to: Path) -> None:
-    """Copy what a wheel is built from: no leftover of another build, and nothing of the developer's."""
+    """Copy what a wheel is built from, so that no leftover of another build gets into it."""
     to.mkdir(parents=True)
     for name in _PROJECT:
         shutil.copy(ROOT / name, to / name)
     for name in PACKAGES:
-        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
+        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def modules() -> set[str]:
