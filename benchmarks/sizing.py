@@ -34,7 +34,6 @@ _STEPS = 4  # of each configuration
 CONFIGURATIONS = (
     Configuration(1, 1, 64, 4, 8),
     Configuration(1, 1, 64, 32),
-    Configuration(1, 1, 256, 8),
     Configuration(1, 1, 256, 32),
     Configuration(1, 2, 512, 32),
     Configuration(2, 2, 256, 32),
