@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import kubernetes_validate
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from scripts.chart.engine import Manifest
 
 VERSIONS = ("1.31", "1.34", "1.37")
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)  # 30 times as fast
 OPERATORS = {"ServiceMonitor": v1.ServiceMonitor, "PrometheusRule": v1.PrometheusRule}
 
 

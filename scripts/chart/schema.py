@@ -64,6 +64,8 @@ def _trimmed(made: Any) -> Any:
         return made
     if "anyOf" in made:
         (made,) = [choice for choice in made["anyOf"] if choice.get("type") != "null"]
+    if "patternProperties" in made:  # pydantic leaves other names open
+        made = made | {"additionalProperties": False}
     return {
         key: {name: _trimmed(inner) for name, inner in value.items()} if key == "properties" else _trimmed(value)
         for key, value in made.items()

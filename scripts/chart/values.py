@@ -9,23 +9,19 @@ from pydantic.alias_generators import to_camel
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_PATH = r"^/[^\s{}\\\"';]*$"
 Name = Annotated[str, Field(pattern=rf"^({_SUBDOMAIN})?$", max_length=253)]  # empty: the chart's choice, or none
 GivenName = Annotated[str, Field(pattern=rf"^{_SUBDOMAIN}$", max_length=253)]
 Label = Annotated[str, Field(pattern=rf"^{_LABEL}$", max_length=63)]
-Host = Annotated[str, Field(pattern=rf"^((\*\.)?{_SUBDOMAIN})?$", max_length=253)]
 Namespaces = list[Label]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[int, Field(ge=0, le=600)]
-CPU = Annotated[str, Field(pattern=r"^([1-9]\d{0,3}|[1-9]\d{0,5}m|0?\.\d{1,3}|[1-9]\d{0,3}\.\d{1,3})$")]
-Bytes = Annotated[str, Field(pattern=r"^[1-9]\d{0,6}(Ki|Mi|Gi|Ti|k|M|G|T)$")]
+CPU = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,3}|[1-9][0-9]{0,5}m|0?\.[0-9]{1,3}|[1-9][0-9]{0,3}\.[0-9]{1,3})$")]
+Bytes = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,6}(Ki|Mi|Gi|Ti|k|M|G|T)$")]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")]
 LabelName = Annotated[str, Field(pattern=rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$")]
 Labels = dict[LabelName, LabelValue]
 Annotations = dict[LabelName, str]
-Password = Annotated[
-    str, Field(json_schema_extra={"writeOnly": True})
-]  # no pattern: Helm would print what does not fit
+# Without a pattern: Helm would print what does not fit.
+Password = Annotated[str, Field(json_schema_extra={"writeOnly": True})]
 ImageName = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][-a-z0-9._:/]*$")]
 
 
@@ -37,7 +33,7 @@ class Image(_Group):
     """Where the image is."""
 
     repository: ImageName
-    tag: Annotated[str, Field(pattern=r"^(\w[\w.-]{0,127})?$")]
+    tag: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")]
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
     pull_policy: Literal["IfNotPresent", "Always", "Never"]
     pull_secrets: list[GivenName]
@@ -105,7 +101,7 @@ class Path(_Group):
     """One path with limits of its own."""
 
     name: Label
-    path: Annotated[str, Field(pattern=_PATH)]
+    path: Annotated[str, Field(pattern=r"^/[^\s{}\\\"';]*$")]
     annotations: Annotations
 
 
@@ -114,14 +110,14 @@ class Ingress(_Group):
 
     enabled: bool
     class_name: Name
-    host: Host
+    host: Annotated[str, Field(pattern=rf"^((\*\.)?{_SUBDOMAIN})?$", max_length=253)]
     annotations: Annotations
     tls: Tls
     paths: Annotated[list[Path], Field(min_length=1)]
 
 
 class Latency(_Group):
-    """A metric that the cluster's adapter makes of the service's."""
+    """A metric that the cluster's adapter offers."""
 
     metric: Annotated[str, Field(pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$")]
     target_ms: Annotated[int, Field(ge=1, le=600_000)]
@@ -146,7 +142,7 @@ class Disruptions(_Group):
 class Egress(_Group):
     """An address that pods may reach."""
 
-    cidr: Annotated[str, Field(pattern=r"^((\d{1,3}\.){3}\d{1,3}/([12]?\d|3[0-2])|[0-9a-f:]+/\d{1,3})$")]
+    cidr: Annotated[str, Field(pattern=r"^(([0-9]{1,3}\.){3}[0-9]{1,3}/([12]?[0-9]|3[0-2])|[0-9a-f:]+/[0-9]{1,3})$")]
     port: Port
 
 
@@ -175,15 +171,15 @@ class Index(_Group):
     """A collection that a Job builds."""
 
     enabled: bool
-    collection: Annotated[str, Field(pattern=r"^\w[\w.-]{0,63}$")]
+    collection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
     config_map: Name
     claim: Name
-    file: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")]
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*$")]
     resources: Resources
 
 
 class Switch(_Group):
-    """An object for monitoring, with the labels by which it is found."""
+    """An object for monitoring, and its labels."""
 
     enabled: bool
     labels: Labels
@@ -192,7 +188,7 @@ class Switch(_Group):
 class Monitor(Switch):
     """How the operator's Prometheus finds the pods."""
 
-    interval: Annotated[str, Field(pattern=r"^[1-9]\d{0,4}s$")]
+    interval: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}s$")]
 
 
 class Monitoring(_Group):
@@ -233,7 +229,7 @@ class Values(_Group):
     fullname_override: Annotated[str, Field(pattern=rf"^({_LABEL})?$", max_length=40)]
     image: Image
     resources: Resources
-    pre_stop_seconds: Seconds
+    pre_stop_seconds: Annotated[int, Field(ge=0, le=600)]
     startup_seconds: Annotated[int, Field(ge=10, le=3600)]
     pod_annotations: Annotations
     pod_labels: Labels
