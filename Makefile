@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak load rehearse rollout clients check format openapi bench monitoring chart image image-push wheel publish lock clean
+.PHONY: help setup run test soak load rehearse rollout clients check format openapi bench monitoring chart chart-package image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -88,8 +88,21 @@ load: $(STAMP) ## load the service with Locust for two minutes, and judge it; SH
 monitoring: $(STAMP) ## write dashboard and alert rules from the metrics; with RUNBOOKS=URL, where runbooks are, to build/monitoring
 	$(BIN)/python -m monitoring $(if $(RUNBOOKS),--runbooks $(RUNBOOKS) --out build/monitoring)
 
-chart: $(STAMP) ## check dashboard and alert rules with Prometheus' own programs, fetched where Debian's packages can be had
+chart: $(STAMP) .venv-chart/.setup ## check the Helm chart; then dashboard and alert rules with Prometheus' own programs
+	$(BIN)/python -m scripts.chart --check
+	.venv-chart/bin/python -m scripts.chart.check
+	.venv-chart/bin/python -m pytest -p no:cloudcoil -m chart --confcutdir tests/helm tests/helm
 	$(BIN)/python -m monitoring.check
+
+chart-package: .venv-chart/.setup ## write the chart's archive to dist/
+	.venv-chart/bin/python -m scripts.chart.check --package dist
+
+# Checkov pins many packages to what it was written with, and Helm's engine takes 75 MB.
+.venv-chart/.setup: scripts/chart/requirements.txt
+	@echo "installing what the chart is checked with"
+	$(PYTHON) -m venv .venv-chart
+	.venv-chart/bin/python -m pip install --quiet --requirement $<
+	@touch $@
 
 IMAGE ?= localhost/quantum-rerank:latest
 TOOLS ?= ../shared/tools
@@ -118,4 +131,4 @@ lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes 
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-peers .venv-clients .venv-lock .node-clients .haproxy build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
+	rm -rf .venv .venv-peers .venv-clients .venv-chart .venv-lock .node-clients .haproxy build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
