@@ -1,0 +1,125 @@
+"""What the schema cannot say is said by name, all of it at once."""
+
+import re
+
+import pytest
+
+from scripts.chart.engine import Refused
+from scripts.chart.examples import merged
+from tests.helm.drawn import KEY, PASSWORD, PEPPER, URL
+
+OPEN = {"config": {"auth": {"enabled": False, "force_open": True}, "operations": {"access": "open"}}}
+APART = {"persistence": {"enabled": False}}
+SHARED = {"persistence": {"accessMode": "ReadWriteMany"}}
+STORED = {"secretConfig": {"auth": {"pepper": PEPPER, "database_url": URL}}}
+EGRESS = {"networkPolicy": {"egress": [{"cidr": "10.0.0.1/32", "port": 5432}]}}
+
+
+def secret(**auth):
+    return {"secretConfig": {"auth": auth}}
+
+
+WRONG = [  # what is named, what is wrong, and what mends it
+    ("replicaCount", merged({"replicaCount": 2}, SHARED), merged(STORED, EGRESS)),
+    ("replicaCount", merged({"autoscaling": {"enabled": True}}, SHARED), merged(STORED, EGRESS)),
+    ("secretConfig.auth.pepper", merged(secret(database_url=URL), EGRESS), secret(pepper=PEPPER)),
+    ("persistence.enabled", APART, secret(keys=[KEY])),
+    ("persistence.enabled", APART, {"config": {"auth": {"jwt": {"jwks_file": "/issuer/keys"}}}}),
+    ("config.auth.enabled", {"config": {"auth": {"enabled": False}, "operations": {"access": "open"}}}, OPEN),
+    ("config.operations.access", {"config": {"auth": {"enabled": False, "force_open": True}}}, OPEN),
+    ("config.auth.enabled", merged(OPEN, secret(keys=[KEY])), {"config": {"auth": {"enabled": True}}}),
+    ("persistence.accessMode", {"replicaCount": 2, **STORED, **EGRESS}, SHARED),
+    ("existingSecret.name", {"existingSecret": {"keys": ["QRERANK_AUTH__KEYS"]}}, {"existingSecret": {"name": "a"}}),
+    ("existingSecret.keys", {"existingSecret": {"name": "a"}}, {"existingSecret": {"keys": ["QRERANK_AUTH__KEYS"]}}),
+    (
+        "existingSecret.keys",
+        {"existingSecret": {"name": "a", "keys": ["QRERANK_AUTH__PEPPER"]}, **secret(pepper=PEPPER)},
+        {"existingSecret": {"keys": ["QRERANK_AUTH__KEYS"]}},
+    ),
+    ("redis.password", {"redis": {"enabled": True}}, {"redis": {"password": PASSWORD}}),
+    (
+        "postgresql.password",
+        {"postgresql": {"enabled": True}, **secret(pepper=PEPPER)},
+        {"postgresql": {"password": PASSWORD}},
+    ),
+    (
+        "redis.enabled",
+        {"redis": {"enabled": True, "password": PASSWORD}, "secretConfig": {"cache": {"redis_url": "redis://a"}}},
+        {"redis": {"enabled": False}, **EGRESS},
+    ),
+    (
+        "postgresql.enabled",
+        {"postgresql": {"enabled": True, "password": PASSWORD}, **STORED},
+        {"postgresql": {"enabled": False}, **EGRESS},
+    ),
+    ("networkPolicy.egress", STORED, EGRESS),
+    ("networkPolicy.egress", STORED, {"networkPolicy": {"enabled": False}}),
+    ("networkPolicy.egress", {"config": {"tracing": {"endpoint": "http://collector:4318"}}}, EGRESS),
+    (
+        "autoscaling.minReplicas",
+        merged({"autoscaling": {"enabled": True, "minReplicas": 7}}, {**SHARED, **STORED, **EGRESS}),
+        {"autoscaling": {"maxReplicas": 7}},
+    ),
+    ("ingress.host", {"ingress": {"enabled": True}}, {"ingress": {"host": "rerank.example.com"}}),
+    (
+        "index.enabled",
+        merged({"index": {"enabled": True, "claim": "a"}, **secret(keys=[KEY])}, APART),
+        {"persistence": {"enabled": True}},
+    ),
+    ("index.configMap", {"index": {"enabled": True}}, {"index": {"configMap": "papers"}}),
+    ("index.configMap", {"index": {"enabled": True, "claim": "a", "configMap": "b"}}, {"index": {"claim": ""}}),
+    ("mounts", {"mounts": [{"name": "a", "path": "/a"}]}, {"mounts": [{"name": "a", "path": "/a", "claim": "b"}]}),
+    (
+        "config.operations.metrics_port",
+        {"config": {"operations": {"metrics_port": 8000}}},
+        {"config": {"operations": {"metrics_port": 8001}}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("named", "wrong", "mend"), WRONG, ids=range(len(WRONG)))
+def test_what_does_not_go_together_is_refused_until_it_is_mended(helm, named, wrong, mend):
+    with pytest.raises(Refused) as refused:
+        helm.render(wrong)
+    assert re.findall(r"^  - ([\w.]+): ", str(refused.value), re.MULTILINE) == [named]
+    assert not [hidden for hidden in (KEY, PEPPER, URL, PASSWORD) if hidden in str(refused.value)]
+    assert helm.render(merged(wrong, mend))
+
+
+def test_all_that_is_wrong_is_told_at_once(helm):
+    with pytest.raises(Refused) as refused:
+        helm.render({"replicaCount": 2, "redis": {"enabled": True}, "ingress": {"enabled": True}})
+    assert len(re.findall("^  - ", str(refused.value), re.MULTILINE)) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"config": {"engine": {"requests": 1025}}}, "'/config/engine/requests': maximum: got 1,025, want 1,024"),
+        ({"config": {"engine": {"requests": 0}}}, "'/config/engine/requests': minimum: got 0, want 1"),
+        ({"config": {"logs": {"format": "xml"}}}, "'/config/logs/format': value must be one of"),
+        ({"config": {"operations": {"metrics_port": None}}}, "'/config/operations': missing property 'metrics_port'"),
+        ({"replicaCount": None}, "missing property 'replicaCount'"),
+        (
+            {"existingSecret": {"name": "a", "keys": ["QRERANK_MODEL"]}},
+            "'/existingSecret/keys/0': value must be one of",
+        ),
+        ({"resources": {"limits": {"cpus": "2"}}}, "'/resources/limits': additional properties 'cpus' not allowed"),
+    ],
+)
+def test_values_out_of_bounds_are_refused_with_their_place(helm, values, said):
+    with pytest.raises(Refused, match=re.escape(said)):
+        helm.render(values)
+
+
+@pytest.mark.parametrize("requests", [1, 1024])
+def test_values_at_their_bounds_are_taken(helm, requests):
+    made = helm.render({"config": {"engine": {"requests": requests}}})["templates/configmap.yaml"]
+    assert f'QRERANK_ENGINE__REQUESTS: "{requests}"' in made
+
+
+def test_a_secret_that_does_not_fit_is_not_printed(helm):
+    with pytest.raises(Refused) as refused:
+        helm.render(secret(pepper="hidden-but-short", keys=["hidden-too"]))
+    assert "/secretConfig/auth/pepper" in str(refused.value)
+    assert "hidden" not in str(refused.value)

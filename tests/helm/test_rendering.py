@@ -1,0 +1,165 @@
+"""What single values come to."""
+
+import json
+
+import pytest
+import yaml
+
+from scripts.chart.examples import merged
+from tests.helm.drawn import KEY, PASSWORD, PEPPER
+from tests.helm.laws import of_kind
+
+NAME = "rel-quantum-rerank"
+
+
+def found(manifests, kind, name=NAME):
+    (one,) = [made for made in of_kind(manifests, kind) if made["metadata"]["name"] == name]
+    return one
+
+
+def variables(helm, config):
+    return found(helm.manifests({"config": config}), "ConfigMap")["data"]
+
+
+def test_settings_become_variables_as_the_service_reads_them(helm):
+    said = variables(
+        helm,
+        {
+            "limits": {"body_bytes": 1073741824},
+            "circuit": {"bandwidth": 0.125},
+            "cors": {"origins": ["https://a.example", "*"]},
+            "aliases": {"rerank-v3.5": "all-MiniLM-L6-v2:quantum"},
+            "model": '"quoted"\n: é {{ .Values }}',
+            "hsts_s": 0,
+            "auth": {"force_open": False},
+        },
+    )
+    assert said["QRERANK_LIMITS__BODY_BYTES"] == "1073741824"  # and not 1.073741824e+09
+    assert said["QRERANK_CIRCUIT__BANDWIDTH"] == "0.125"
+    assert json.loads(said["QRERANK_CORS__ORIGINS"]) == ["https://a.example", "*"]
+    assert json.loads(said["QRERANK_ALIASES"]) == {"rerank-v3.5": "all-MiniLM-L6-v2:quantum"}
+    assert said["QRERANK_MODEL"] == '"quoted"\n: é {{ .Values }}'
+    assert (said["QRERANK_HSTS_S"], said["QRERANK_AUTH__FORCE_OPEN"]) == ("0", "false")
+    assert (said["QRERANK_DATA_DIR"], said["QRERANK_MODEL_DIR"]) == ("/data", "/models")
+
+
+@pytest.mark.parametrize(("drain", "stop", "whole"), [(0, 0, 25), (5, 5, 35), (9.5, 3, 38), (600, 600, 1225)])
+def test_the_time_to_end_is_the_sum_of_its_parts(helm, drain, stop, whole):
+    values = {"config": {"engine": {"drain_seconds": drain}}, "preStopSeconds": stop}
+    pod = found(helm.manifests(values), "Deployment")["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == whole
+    assert ("lifecycle" in pod["containers"][0]) == (stop > 0)
+
+
+def checksums(helm, values):
+    notes = found(helm.manifests(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]
+    return notes["checksum/config"], notes["checksum/secret"]
+
+
+def test_checksums_change_with_what_they_are_of_and_with_nothing_else(helm):
+    config, secret = checksums(helm, {})
+    assert checksums(helm, {"service": {"port": 81}}) == (config, secret)
+    assert checksums(helm, {"config": {"candidates": 50}})[0] != config
+    assert checksums(helm, {"config": {"candidates": 50}})[1] == secret
+    assert checksums(helm, {"secretConfig": {"auth": {"keys": [KEY]}}})[0] == config
+    assert checksums(helm, {"secretConfig": {"auth": {"keys": [KEY]}}})[1] != secret
+
+
+def test_passwords_are_escaped_in_addresses_and_plain_for_their_servers(helm):
+    values = {
+        "redis": {"enabled": True, "password": PASSWORD},
+        "postgresql": {"enabled": True, "password": PASSWORD},
+        "secretConfig": {"auth": {"pepper": PEPPER}},
+    }
+    said = found(helm.manifests(values), "Secret")["stringData"]
+    assert said["postgresql-password"] == said["redis-password"] == PASSWORD
+    assert (
+        said["QRERANK_AUTH__DATABASE_URL"]
+        == f"postgresql://qrerank:hidden%20p%2Fssw%2Brd@{NAME}-postgresql:5432/qrerank"
+    )
+    assert said["QRERANK_QUOTAS__REDIS_URL"] == f"redis://:hidden%20p%2Fssw%2Brd@{NAME}-redis-quotas:6379/0"
+
+
+def test_a_volume_of_one_node_is_handed_on_and_a_shared_one_is_not(helm):
+    alone = found(helm.manifests({}), "Deployment")["spec"]["strategy"]
+    shared = found(helm.manifests({"persistence": {"accessMode": "ReadWriteMany"}}), "Deployment")["spec"]["strategy"]
+    assert alone == {"type": "Recreate"}
+    assert shared == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+
+
+def test_a_job_that_does_something_else_is_another_job(helm):
+    base = {"index": {"enabled": True, "configMap": "papers"}}
+
+    def job(**over):
+        return of_kind(helm.manifests(merged(base, over)), "Job")[0]["metadata"]["name"]
+
+    assert job() == job(service={"port": 81})
+    others = [job(image={"tag": "2"}), job(index={"file": "a.txt"}), job(config={"encoder": {"precision": "f32"}})]
+    assert len({job(), *others}) == 4
+
+
+def test_each_path_has_an_ingress_with_its_own_limits(helm):
+    values = {"ingress": {"enabled": True, "host": "a.example", "annotations": {"a/b": "c"}}}
+    made = of_kind(helm.manifests(values), "Ingress")
+    paths = {one["spec"]["rules"][0]["http"]["paths"][0]["path"]: one["metadata"]["annotations"] for one in made}
+    assert set(paths) == {"/", "/v1/rerank/stream", "/v1/ws", "/v1/admin"}
+    assert all(notes["a/b"] == "c" for notes in paths.values())
+    assert paths["/v1/admin"]["nginx.ingress.kubernetes.io/limit-rpm"] == "30"
+    assert "nginx.ingress.kubernetes.io/limit-rpm" not in paths["/"]
+    assert all(one["spec"]["tls"] == [{"hosts": ["a.example"], "secretName": f"{NAME}-tls"}] for one in made)
+
+
+def test_alerts_and_dashboard_are_those_of_monitoring_but_for_the_runbooks(helm):
+    values = {
+        "monitoring": {"rules": {"enabled": True}, "dashboard": {"enabled": True}, "runbooks": "https://w.example/r/"}
+    }
+    manifests = helm.manifests(values)
+    groups = found(manifests, "PrometheusRule")["spec"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) == 17
+    assert {rule["annotations"]["runbook_url"] for rule in rules} == {
+        f"https://w.example/r/{rule['alert']}.md" for rule in rules
+    }
+    assert "{{ $labels.job }}" in json.dumps(rules)
+    dashboard = found(manifests, "ConfigMap", f"{NAME}-dashboard")["data"]["quantum-rerank.json"]
+    assert "example.com" not in dashboard
+    assert json.loads(dashboard)["uid"] == "quantum-rerank"
+
+
+def test_prometheus_calls_the_job_as_the_alerts_do(helm):
+    manifests = helm.manifests({"monitoring": {"serviceMonitor": {"enabled": True}}})
+    label = found(manifests, "ServiceMonitor")["spec"]["jobLabel"]
+    assert found(manifests, "Service", f"{NAME}-metrics")["metadata"]["labels"][label] == "quantum-rerank"
+
+
+def test_the_latency_target_is_in_thousandths(helm):
+    values = {
+        "autoscaling": {"enabled": True, "latency": {"metric": "p95_seconds", "targetMs": 250}},
+        "config": {"auth": {"enabled": False, "force_open": True}, "operations": {"access": "open"}},
+        "persistence": {"enabled": False},
+    }
+    (cpu, pods) = found(helm.manifests(values), "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert cpu["resource"]["target"]["averageUtilization"] == 60
+    assert pods["pods"]["metric"]["name"] == "p95_seconds"
+    assert pods["pods"]["target"]["averageValue"] == "250m"
+
+
+def test_several_pods_without_redis_are_warned(helm):
+    open_to_all = {
+        "replicaCount": 2,
+        "config": {"auth": {"enabled": False, "force_open": True}, "operations": {"access": "open"}},
+        "persistence": {"enabled": False},
+    }
+    assert "no Redis" in helm.render(open_to_all)["templates/NOTES.txt"]
+    redis = {"redis": {"enabled": True, "password": PASSWORD}}
+    assert "no Redis" not in helm.render(merged(open_to_all, redis))["templates/NOTES.txt"]
+    assert "no Redis" not in helm.render({})["templates/NOTES.txt"]
+
+
+def test_a_release_that_is_called_as_the_chart_is_not_called_so_twice(helm):
+    assert found(helm.manifests({"fullnameOverride": "other"}), "Deployment", "other")
+
+
+def test_the_golden_file_is_yaml_of_the_default_render(helm):
+    assert len(helm.manifests({})) == 11
+    assert all(yaml.safe_dump(made) for made in helm.manifests({}))

@@ -1,0 +1,97 @@
+"""What `helm test` runs, against a real server in each way that the chart sets it up."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.server import ours
+from scripts.chart.__main__ import CHART
+
+KEY = "a-key-of-the-environment"
+
+
+def reranked(port, settings):
+    """The exit status of the chart's program, and what it said. It finds `qrerank` on the PATH, as in the image."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(  # noqa: S603 - ours
+        [sys.executable, CHART / "files" / "rerank.py", f"http://127.0.0.1:{port}"],
+        env=kept | settings | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_without_keys_anybody_reranks():
+    with ours(model="hash") as server:
+        assert reranked(server.port, {"QRERANK_AUTH__ENABLED": "false"}) == (
+            0,
+            "ok: reranked 2 documents, the nightingale first\n",
+        )
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory):
+    """A server that asks for keys, and its data folder."""
+    data = tmp_path_factory.mktemp("data")
+    with ours(model="hash", auth__enabled="true", auth__keys=json.dumps([KEY]), data_dir=data) as server:
+        yield server, data
+
+
+def test_a_key_of_the_secret_opens(keyed):
+    status, said = reranked(keyed[0].port, {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": json.dumps([KEY])})
+    assert (status, said.count("ok: ")) == (0, 2)
+
+
+def test_a_key_is_made_in_the_shared_store_and_ended(keyed):
+    server, data = keyed
+    store = {"QRERANK_AUTH__ENABLED": "true", "QRERANK_DATA_DIR": str(data), "TEST_STORE": "shared"}
+    status, said = reranked(server.port, store)
+    assert (status, said.count("ok: ")) == (0, 2), said
+    listed = subprocess.run(  # noqa: S603 - ours
+        [Path(sys.executable).parent / "qrerank", "keys", "list", "--json"],
+        env=os.environ | store,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [(key["name"], key["status"]) for key in json.loads(listed.stdout)["data"]] == [("helm test", "revoked")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"QRERANK_AUTH__ENABLED": "false"}, "FAILED: the service answered 401"),
+        (
+            {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": '["not-one-of-its-keys"]'},
+            "FAILED: the service answered 401",
+        ),
+        (
+            {"QRERANK_AUTH__ENABLED": "true", "TEST_STORE": "shared", "QRERANK_DATA_DIR": "/proc/no"},
+            "keys create ended with",
+        ),
+    ],
+)
+def test_what_is_set_up_wrongly_fails(keyed, settings, said):
+    status, told = reranked(keyed[0].port, settings)
+    assert status == 1
+    assert said in told
+
+
+def test_where_only_tokens_open_the_rest_is_left_to_their_holders(keyed):
+    status, said = reranked(keyed[0].port, {"QRERANK_AUTH__ENABLED": "true", "TEST_STORE": "apart"})
+    assert status == 0
+    assert "a token's holder" in said
+
+
+def test_a_service_that_asks_for_no_key_where_it_should_fails():
+    with ours(model="hash") as server:
+        status, said = reranked(server.port, {"QRERANK_AUTH__ENABLED": "true"})
+    assert status == 1
+    assert "without a key it answered 200, not 401" in said
