@@ -58,8 +58,7 @@ def roll(rollout: Rollout) -> None:
     rollout.part("before")
     rollout.part("first replaced", lambda: rollout.replace(0, 2))
     rollout.part("second replaced", lambda: rollout.replace(1, 3))
-    rollout.part("after")
-    rollout.sharing.after(rollout.ports())
+    rollout.part("after", rollout.after)
     records = list(rollout.load.records)
     failed = [record for record in records if record.failures]
     moved = sum(record.moved for record in records)

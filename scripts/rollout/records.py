@@ -45,11 +45,11 @@ class Summary:
 
 
 def summary(name: str, records: Sequence[Record], start: float, end: float) -> Summary:
-    """Of the requests that began in a span of time; ValueError if none did."""
-    mine = [record for record in records if start <= record.begun < end]
+    """Of the requests that ended in a span of time; ValueError if none did."""
+    mine = [record for record in records if start <= record.ended < end]
     if not mine:
-        raise ValueError(f"{name}: nothing was sent")
-    answers = sorted(record.ended for record in records if record.answered and start <= record.ended < end)
+        raise ValueError(f"{name}: nothing was asked")
+    answers = sorted(record.ended for record in mine if record.answered)
     times = [record.ms for record in mine]
     failed = [record for record in mine if record.failures]
     return Summary(

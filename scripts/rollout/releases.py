@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,11 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from scripts.rehearsal.place import Place
+from scripts.wheel.build import copy_sources
 
-ROOT = Path(__file__).parents[2]
 NOW = version("quantum-rerank")
-_PACKAGES = ("app", "quantum", "retrieval")
-_FILES = ("pyproject.toml", "README.md", "LICENSE")
 
 
 def next_version(now: str) -> str:
@@ -29,10 +26,7 @@ def next_version(now: str) -> str:
 def install(place: Place, folder: Path, number: str) -> Place:
     """The tree with another version number, installed into a folder: a place where commands find it first."""
     source, target = folder / "source", folder / "site"
-    for package in _PACKAGES:
-        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in _FILES:
-        shutil.copy(ROOT / name, source)
+    copy_sources(source)
     project = source / "pyproject.toml"
     text, found = re.subn(r'^version = ".*"$', f'version = "{number}"', project.read_text("utf-8"), flags=re.MULTILINE)
     if found != 1:

@@ -81,6 +81,11 @@ class Rollout:
         status = self.running.pop(leaving).ended()
         self.findings.check(f"{name_of(leaving)} drained and exited", status == 0, f"exit status {status}")
 
+    def after(self) -> None:
+        """Load on the new version alone, then what its servers know of keys and limits."""
+        time.sleep(QUIET_S)
+        self.sharing.after(self.ports())
+
     def kill(self, slot: int) -> None:
         """SIGKILL for a server that is at work, then load alone."""
         name = name_of(slot)
@@ -93,7 +98,7 @@ class Rollout:
         self.load.stop()
         records = list(self.load.records)
         flying = [each for each in records if each.begun <= over and each.ended >= begun]
-        failed = [each for each in records if each.begun >= self.parts[-1][2] and each.failures]
+        failed = [each for each in records if each.failures]
         late = [each for each in failed if each.begun > over]
         self.findings.check(
             f"{name} was killed, and only requests in flight failed",

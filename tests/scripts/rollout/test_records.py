@@ -11,7 +11,7 @@ RECORDS = [
 ]
 
 
-def test_a_part_counts_what_began_in_it():
+def test_a_part_counts_what_ended_in_it():
     found = summary("part", RECORDS, 1.0, 3.0)
     assert (found.sent, found.answered, found.failed, found.retried, found.moved) == (4, 3, 2, 1, 1)
     assert (found.p50, found.p95) == (pytest.approx(200), pytest.approx(1000))
@@ -23,7 +23,7 @@ def test_the_longest_pause_is_between_answers_whoever_got_them():
 
 
 def test_of_a_part_without_requests_nothing_is_said():
-    with pytest.raises(ValueError, match="part: nothing was sent"):
+    with pytest.raises(ValueError, match="part: nothing was asked"):
         summary("part", RECORDS, 10.0, 11.0)
 
 
