@@ -23,10 +23,10 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 COPY requirements/serve.txt requirements/
 RUN python -m venv --without-pip /opt/venv \
-    && python -m pip --python /opt/venv/bin/python install --require-hashes --only-binary :all: \
+    && python -m pip --python /opt/venv/bin/python install --no-deps --require-hashes --only-binary :all: \
         --requirement requirements/serve.txt
-# 110 MB that a CPU serving OpenVINO's own files never opens: plugins of other devices, readers of other formats, headers,
-# and the tests of libraries. A name that is gone fails the build, so that the list stays true.
+# 150 MB that nothing opens where a CPU serves OpenVINO's own files: plugins of other devices, readers of other formats,
+# and what libraries bring for their tests and for compilers. A name that is gone fails the build: the list stays true.
 RUN rm --recursive \
         /opt/venv/lib/python3*/site-packages/openvino/include \
         /opt/venv/lib/python3*/site-packages/openvino/libs/cache.json \
@@ -36,7 +36,9 @@ RUN rm --recursive \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_paddle_frontend.so* \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_pytorch_frontend.so* \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_tensorflow*_frontend.so* \
-    && find /opt/venv/lib -depth -type d -name tests -exec rm --recursive {} +
+    && find /opt/venv/lib -depth -type d -name tests -exec rm --recursive {} + \
+    && find /opt/venv/lib -type f \( -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \) \
+        -delete
 COPY --from=tools /wheel /wheel
 RUN python -m pip --python /opt/venv/bin/python install --no-deps --no-index /wheel/*.whl
 

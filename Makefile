@@ -126,8 +126,8 @@ LOCK = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 -
 lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes the newest versions
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet uv==0.13.9
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra postgres --extra tracing pyproject.toml --output-file requirements/serve.txt
-	$(LOCK) $(if $(UPGRADE),--upgrade) --extra prepare --overrides requirements/without-torch.txt pyproject.toml --output-file requirements/prepare.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra postgres --extra tracing --overrides requirements/serve.overrides pyproject.toml --output-file requirements/serve.txt
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra prepare --overrides requirements/prepare.overrides pyproject.toml --output-file requirements/prepare.txt
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 clean: ## remove what make made (the prepared models in your cache folder stay)

@@ -9,10 +9,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +32,7 @@ class _Running:
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, root: Path, health: Sequence[str]) -> None:
         self._process, self._log, self._root, self._health = process, log, root, health
+        self.started = time.monotonic()
 
     def alive(self) -> bool:
         return self._process.poll() is None
@@ -79,6 +82,7 @@ class Buildah:
     def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
         """As `Engine.run`. locked: there is no volume, so the data folder is in /tmp."""
         config = json.loads(call([*self._buildah, "inspect", "--type", "image", tag]).stdout)["Docker"]["config"]
+        _check_port()
         command, (_, *health) = [*config["Entrypoint"], *config["Cmd"]], config["Healthcheck"]["Test"]
         name = call([*self._buildah, "from", "--pull-never", tag]).stdout.decode().strip()
         root = Path(call([*self._buildah, "mount", name]).stdout.decode().strip())
@@ -89,6 +93,7 @@ class Buildah:
             variables = [option for pair in _assigned(environment) for option in ("--env", pair)]
             inside = [*self._buildah, "run", "--isolation", "chroot", *variables, name, "--"]
         log = self._lab / "run.log"
+        process = None
         try:
             with log.open("wb") as output:
                 process = subprocess.Popen(  # noqa: S603 - the project's
@@ -96,7 +101,8 @@ class Buildah:
                 )
             yield cast(Container, _Running(process, log, root, [*inside, *health]))
         finally:
-            _end(process)
+            if process:
+                _end(process)
             call([*self._buildah, "umount", name], check=False)
             call([*self._buildah, "rm", name], check=False)
 
@@ -118,23 +124,35 @@ def _assigned(environment: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in environment.items()]
 
 
-def _server(process: int) -> int:
-    """The service among a process' descendants; RuntimeError if there is none."""
+def _check_port() -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", _PORT)) == 0:
+            raise RuntimeError(
+                f"something answers on port {_PORT} already, which the image would listen on; stop it first"
+            )
+
+
+def _family(process: int) -> Iterator[int]:
+    """A process and its descendants, whichever of its threads started them."""
     left = [process]
     while left:
-        one = left.pop()
+        yield (one := left.pop())
+        for told in Path(f"/proc/{one}/task").glob("*/children"):
+            left += map(int, told.read_text(encoding="ascii").split())
+
+
+def _server(process: int) -> int:
+    """The service among a process' descendants; RuntimeError if there is none."""
+    for one in _family(process):
         words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
         if words[1:2] and words[1].endswith(b"/bin/qrerank"):
             return one
-        left += map(int, Path(f"/proc/{one}/task/{one}/children").read_text(encoding="ascii").split())
     raise RuntimeError("the container runs no service")
 
 
 def _end(process: subprocess.Popen[Any]) -> None:
-    if process.poll() is not None:
-        return
-    try:
-        os.kill(_server(process.pid), signal.SIGKILL)
-    except (OSError, RuntimeError):
-        process.kill()
-    process.wait(_STOPS_WITHIN_S)
+    if process.poll() is None:
+        for one in list(_family(process.pid)):
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGKILL)
+        process.wait(_STOPS_WITHIN_S)

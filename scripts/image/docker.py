@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +21,8 @@ _LOCKED = (
 
 
 class _Running:
-    def __init__(self, program: str, identity: str, port: int) -> None:
-        self._program, self._identity, self.port = program, identity, port
+    def __init__(self, program: str, identity: str, port: int, started: float) -> None:
+        self._program, self._identity, self.port, self.started = program, identity, port, started
 
     def _state(self) -> dict[str, Any]:
         return _inspected(self._program, "container", self._identity)
@@ -72,9 +73,10 @@ class Docker:
         variables = [option for name, value in environment.items() for option in ("--env", f"{name}={value}")]
         cores = ["--cpus", "2"] if self.name == "docker" else []
         options = [*cores, "--publish", f"127.0.0.1:{port}:8000", *variables, *(_LOCKED if locked else ())]
+        started = time.monotonic()
         identity = call([self.name, "run", "--detach", *options, tag]).stdout.decode().split()[-1]
         try:
-            yield _Running(self.name, identity, port)
+            yield _Running(self.name, identity, port, started)
         finally:
             call([self.name, "rm", "--force", "--volumes", identity], check=False)
 

@@ -16,6 +16,7 @@ class Container(Protocol):
     """A container that runs the image's own command."""
 
     port: int  # of this machine's loopback address, on which it answers
+    started: float  # when, in seconds of `time.monotonic()`
 
     def alive(self) -> bool:
         """Whether it still runs."""

@@ -16,7 +16,7 @@ BILL = "sbom.cdx.json"
 _PAPERS, _WHERE = (BILL, "licenses.txt", "debian.txt"), "/usr/share/doc/quantum-rerank"
 _SETTLED_S = 2
 _REQUESTS, _DOCUMENTS = 20, 100
-_FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "pip", "setuptools"}
+_FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "huggingface-hub", "pip"}
 
 
 def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool, papers: Path | None = None) -> None:
@@ -27,10 +27,9 @@ def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool, p
     """
     key = secrets.token_urlsafe(32)
     environment = {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": json.dumps([key])}
-    since = time.monotonic()
     with engine.run(tag, environment, locked=locked) as container:
         try:
-            ready_s = trial.seconds_until_ready(container.port, since, container.alive)
+            ready_s = trial.seconds_until_ready(container.port, container.started, container.alive)
             if papers:
                 judgement.measured(READY, ready_s)
                 time.sleep(_SETTLED_S)

@@ -68,6 +68,7 @@ def test_a_lock_pins_every_file_by_its_hash_and_names_no_place(name):
     ("name", "absent"),
     [
         ("serve", {"torch", "transformers", "sentence-transformers", "nncf", "setuptools", "pip"}),
+        ("serve", {"huggingface-hub", "openvino-telemetry"}),
         ("prepare", {"torch"}),
     ],
 )

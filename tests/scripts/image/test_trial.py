@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Local:
 
     def __init__(self, port, process, papers, log):
         self.port, self._process, self._papers, self._log = port, process, papers, log
+        self.started = time.monotonic()
 
     def alive(self):
         return self._process.poll() is None
