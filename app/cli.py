@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -18,9 +19,10 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 
 from app import cli_evaluate, cli_index, cli_keys, tables
+from app.circuit_check import check_circuit
 from app.errors import KeysUnavailable, ServiceError
 from app.exposure import Exposed, check_start
-from app.loading import open_encoder, open_reranker, processors_of
+from app.loading import circuit_of, open_encoder, open_reranker, processors_of
 from app.progress import bar, errors, log_progress
 from app.scoring import Method
 from app.settings import Settings
@@ -28,7 +30,9 @@ from app.telemetry.metrics_port import PortTaken, metrics_served
 from quantum.errors import QuantumError
 from quantum.feature_maps import feature_map
 from retrieval.collection import Collection
+from retrieval.encoder import Encoder
 from retrieval.errors import RetrievalError
+from retrieval.prepare import Progress
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -67,7 +71,7 @@ def serve(
     check_start(settings, host)
     pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
     with bar("preparing") if pretty else nullcontext(log_progress) as report:
-        encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
+        encoders = _opened(settings, report)
         if demo:
             cli_index.build_demo(settings, encoders[settings.model], report)
             os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
@@ -88,6 +92,14 @@ def serve(
             workers=workers,
             **options(settings.limits),
         )
+
+
+def _opened(settings: Settings, report: Progress) -> dict[str, Encoder]:
+    with ThreadPoolExecutor(1) as beside:
+        checked = beside.submit(check_circuit, circuit_of(settings))  # Qiskit is imported while models are compiled
+        encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
+        checked.result()
+    return encoders
 
 
 @cli.command()

@@ -10,7 +10,7 @@ from app.processors import granted, limit_threads
 from app.reranker import Reranker
 from app.settings import Settings
 from app.turns import Turns
-from quantum.feature_maps import feature_map
+from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.encoder import Encoder
 from retrieval.prepare import Progress, load_encoder
 from retrieval.redis_states import RedisStates
@@ -21,6 +21,12 @@ from retrieval.state_source import StateSource
 def processors_of(settings: Settings) -> int:
     """The processors to compute on: those configured, or those granted."""
     return settings.engine.processors or granted()
+
+
+def circuit_of(settings: Settings) -> FeatureMap:
+    """The configured feature map."""
+    circuit = settings.circuit
+    return feature_map(circuit.map, circuit.qubits, circuit.bandwidth)
 
 
 def open_encoder(settings: Settings, progress: Progress, model: str | None = None) -> Encoder:
@@ -45,8 +51,7 @@ def open_models(
     encoders: those that are open already, by their models' names.
     CircuitTooLarge or ModelError where the settings cannot be met.
     """
-    circuit = settings.circuit
-    states = feature_map(circuit.map, circuit.qubits, circuit.bandwidth)
+    states = circuit_of(settings)
     cache, turns = StateCache(settings.cache.max_bytes), Turns(processors_of(settings))
     served = {}
     for model in (settings.model, *settings.models):

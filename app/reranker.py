@@ -164,7 +164,7 @@ class Reranker:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
         source = self.source.apart(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
-        documents = [" ".join(f"word{i} number{j}" for j in range(i // 2 + 1)) for i in range(100)]
+        documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(50)]
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
             work = Work("word number", "hybrid")
