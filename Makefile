@@ -104,7 +104,7 @@ chart-package: .venv-chart/.setup ## write the chart's archive to dist/
 	.venv-chart/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
-IMAGE ?= localhost/quantum-rerank:latest
+IMAGE ?= quantum-rerank:latest
 TOOLS ?= ../shared/tools
 IMAGE_OPTIONS = --tag $(IMAGE) --tools $(TOOLS) $(if $(ENGINE),--engine $(ENGINE)) $(if $(MODEL),--model $(MODEL)) \
 	$(if $(BASE),--base $(BASE)) $(if $(SOURCE),--source $(SOURCE))

@@ -19,7 +19,7 @@ from scripts.image.trial import try_image
 
 ROOT = Path(__file__).parents[2]
 PAPERS = ROOT / "dist"  # what a release hands out
-TAG = "localhost/quantum-rerank:latest"
+TAG = "quantum-rerank:latest"
 
 
 def labels() -> dict[str, str]:
