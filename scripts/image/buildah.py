@@ -76,7 +76,7 @@ class Buildah:
     def size_mb(self, tag: str) -> float:
         """As `Engine.size_mb`."""
         told = call([*self._buildah, "images", "--format", "{{.Size}}", tag]).stdout.decode()
-        return in_megabytes(told)
+        return in_megabytes(told.splitlines()[0])  # a line for each name that the image has
 
     @contextmanager
     def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
