@@ -1,4 +1,4 @@
-"""What a deployment must be given: `python -m benchmarks.sizing` prints the tables of docs/deployment.md in 6 minutes.
+"""What a deployment must be given: `python -m benchmarks.sizing` prints docs/deployment.md's tables in 6 to 8 minutes.
 
 A real `qrerank serve` with the default model, once for each of a few configurations: how long it takes to be ready,
 what it holds idle, and at most under bursts of large requests, of texts never seen before and of known ones. The
