@@ -9,8 +9,6 @@ if find_spec("helm_python"):
 
     from scripts.chart.engine import chart
 
-    pytestmark = pytest.mark.chart
-
     @pytest.fixture(scope="session")
     def helm():
         with chart() as loaded:
