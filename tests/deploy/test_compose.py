@@ -12,6 +12,7 @@ from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
 from tests.redis_server import _binary, free_port
 
 FULL, MINIMAL = "docker-compose.yml", "compose.minimal.yml"
+REDIS = {"redis": "allkeys-lru", "redis-quotas": "noeviction"}  # each with what it does when it is full
 SERVICES = [(name, service) for name in (FULL, MINIMAL) for service in compose(name)["services"]]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
@@ -117,10 +118,11 @@ def test_prometheus_alone_reads_the_metrics(monkeypatch):
 def test_nobody_but_the_service_reaches_redis():
     file = compose(FULL)
     with_redis = [name for name, found in file["services"].items() if "states" in found.get("networks", [])]
-    assert sorted(with_redis) == ["api", "redis"]
+    assert sorted(with_redis) == ["api", *REDIS]
     assert file["networks"]["states"]["internal"] is True
-    assert file["services"]["redis"]["networks"] == ["states"]
-    assert "ports" not in file["services"]["redis"]
+    for name in REDIS:
+        assert file["services"][name]["networks"] == ["states"]
+        assert "ports" not in file["services"][name]
 
 
 def test_passwords_are_of_the_environment_file_which_git_ignores():
@@ -132,13 +134,14 @@ def test_passwords_are_of_the_environment_file_which_git_ignores():
     assert not re.search(r"(PASSWORD|SECRET|PEPPER)\w*: *[\w\"']", text)
 
 
-@pytest.fixture
-def redis_of_the_file(tmp_path):
-    """Redis as the file starts it, but for its port."""
+@pytest.fixture(params=REDIS)
+def redis_of_the_file(tmp_path, request):
+    """Each Redis as the file starts it, but for its port."""
     (tmp_path / "redis-server").symlink_to(_binary())
-    shell, flag, text = service(FULL, "redis")["command"]
+    found = service(FULL, request.param)
+    shell, flag, text = found["command"]
     port = free_port()
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **SECRETS}
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **found["environment"], **SECRETS}
     command = [shell, flag, f"{text.replace('$$', '$')} --port {port} --bind 127.0.0.1"]
     process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
     client = redis.Redis(port=port, password=SECRETS["REDIS_PASSWORD"])
@@ -149,17 +152,17 @@ def redis_of_the_file(tmp_path):
             break
         except redis.ConnectionError:
             time.sleep(0.02)
-    yield client, port
+    yield client, port, request.param
     client.close()
     process.terminate()
     process.wait(30)
 
 
-def test_redis_keeps_nothing_forgets_the_oldest_and_asks_for_its_password(redis_of_the_file, tmp_path):
-    client, port = redis_of_the_file
+def test_redis_keeps_nothing_and_asks_for_its_password(redis_of_the_file, tmp_path):
+    client, port, name = redis_of_the_file
     told = client.config_get("save", "appendonly", "maxmemory", "maxmemory-policy")
-    assert (told["save"], told["appendonly"], told["maxmemory-policy"]) == ("", "no", "volatile-lru")
-    limit = int(service(FULL, "redis")["deploy"]["resources"]["limits"]["memory"].removesuffix("M")) * 2**20
+    assert (told["save"], told["appendonly"], told["maxmemory-policy"]) == ("", "no", REDIS[name])
+    limit = int(service(FULL, name)["deploy"]["resources"]["limits"]["memory"].removesuffix("M")) * 2**20
     assert 0 < int(told["maxmemory"]) <= 0.85 * limit
     client.set("text", "states")
     client.shutdown(nosave=False)
@@ -169,9 +172,9 @@ def test_redis_keeps_nothing_forgets_the_oldest_and_asks_for_its_password(redis_
 
 
 def test_redis_opens_to_the_password_alone(redis_of_the_file):
-    _, port = redis_of_the_file
+    _, port, name = redis_of_the_file
     with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
-    url = service(FULL)["environment"]["QRERANK_CACHE__REDIS_URL"]
-    with redis.Redis.from_url(url.replace("@redis:6379", f"@127.0.0.1:{port}")) as ours:
+    url = service(FULL)["environment"][f"QRERANK_{'CACHE' if name == 'redis' else 'QUOTAS'}__REDIS_URL"]
+    with redis.Redis.from_url(url.replace(f"@{name}:6379", f"@127.0.0.1:{port}")) as ours:
         assert ours.ping()
