@@ -145,7 +145,8 @@ def _server(process: int) -> int:
     """The service among a process' descendants; RuntimeError if there is none."""
     for one in _family(process):
         words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
-        if words[1:2] and words[1].endswith(b"/bin/qrerank"):
+        # Buildah's own processes carry the command's words, too.
+        if b"python" in words[0] and words[1].endswith(b"/bin/qrerank"):
             return one
     raise RuntimeError("the container runs no service")
 
