@@ -9,17 +9,19 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from app.admission import Admission, Place, size_of
 from app.errors import NotReady
 from app.models import Models
 from app.order_check import check_order
 from retrieval.deadline import Deadline
-from retrieval.redis_states import RedisStates, ReplicaCounts
 from retrieval.shared_encoder import EncoderCounts
 from retrieval.state_cache import CacheCounts
 from retrieval.state_source import StateSource
+
+if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
+    from retrieval.redis_states import RedisStates, ReplicaCounts
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

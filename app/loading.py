@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from app.models import Models
 from app.processors import granted, limit_threads
@@ -13,9 +14,11 @@ from app.turns import Turns
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.encoder import Encoder
 from retrieval.prepare import Progress, load_encoder
-from retrieval.redis_states import RedisStates
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
+
+if TYPE_CHECKING:
+    from retrieval.redis_states import RedisStates
 
 
 def processors_of(settings: Settings) -> int:
@@ -69,6 +72,8 @@ def open_reranker(settings: Settings, progress: Progress) -> Reranker:
 def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:
     if settings.cache.redis_url is None:
         return None
+    from retrieval.redis_states import RedisStates  # not before: redis-py takes 0.3 s to import
+
     states = encoder.encode([""])
     return RedisStates(
         settings.cache.redis_url.get_secret_value(),

@@ -8,16 +8,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from app.errors import Forbidden, TooLarge
 from app.identity import Identity
-from app.quotas.shared import Lost, SharedCounters
-from app.quotas.windows import Charge, LocalCounters, MonotonicStorage, Standing, Verdict
+from app.quotas.windows import Charge, LocalCounters, Lost, MonotonicStorage, Standing, Verdict
 from app.scoring import Method
 from app.settings import QuotaSettings, TierSettings
+
+if TYPE_CHECKING:
+    from app.quotas.shared import SharedCounters
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,12 @@ class _Tally:
     alone: int = 0
 
 
+def _shared(redis_url: str) -> SharedCounters:
+    from app.quotas.shared import SharedCounters  # not before: redis-py takes 0.3 s to import
+
+    return SharedCounters(redis_url)
+
+
 class Quotas:
     """Counts every caller's requests and similarities. Belongs to one event loop."""
 
@@ -80,7 +88,7 @@ class Quotas:
         self._unlimited = {name for name, tier in self._tiers.items() if tier == _Tier()}
         self._prices = settings.prices
         self._local = LocalCounters()
-        self.shared = SharedCounters(redis_url) if redis_url else None
+        self.shared = _shared(redis_url) if redis_url else None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="quotas")
         self._spent = MonotonicStorage()  # of whom requests are used up, so that more of them cost nothing
         self._tally = _Tally()

@@ -12,7 +12,7 @@ from limits import RateLimitItemPerSecond
 from limits.storage import RedisStorage
 from slowapi import Limiter
 
-from app.quotas.windows import Charge, Standing, Verdict, key_func
+from app.quotas.windows import Charge, Lost, Standing, Verdict, key_func
 from retrieval.fault import Fault
 from retrieval.redis_client import FAILURES, connect, told
 
@@ -47,10 +47,6 @@ end
 return answer
 """
 _PROBE = [Charge(RateLimitItemPerSecond(1_000_000, namespace="probe"), 1)]
-
-
-class Lost(Exception):
-    """Redis does not answer, or not usefully; nothing is known of what was taken."""
 
 
 class SharedCounters:

@@ -20,6 +20,10 @@ from limits.strategies import RateLimiter
 from slowapi import Limiter
 
 
+class Lost(Exception):
+    """The counters do not answer, or not usefully; nothing is known of what was taken."""
+
+
 @dataclass(frozen=True)
 class Charge:
     """What a request takes of one quota, at least 1 and at most all of it."""
