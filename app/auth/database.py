@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 _FILE = "auth.sqlite3"
 _PATIENCE_S = 3  # for a statement, a lock or a connection
+_MIGRATED_WITHIN_S = 60  # by whoever starts at the same time
 _MODE = "qrerank_mode"  # execution option: what a transaction is for
 _TIMEOUTS = (  # to the end of the transaction
     f"SELECT set_config('lock_timeout', '{_PATIENCE_S - 1}s', true), "
@@ -232,9 +233,11 @@ def _set_up_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    mode = connection.get_execution_options().get(_MODE)
+    patience_s = _MIGRATED_WITHIN_S if mode == "migrate" else _PATIENCE_S
+    connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * patience_s)}")
     # A transaction that begins by reading cannot wait for another writer when it comes to write.
-    reads = connection.get_execution_options().get(_MODE) == "read"
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+    connection.exec_driver_sql("BEGIN" if mode == "read" else "BEGIN IMMEDIATE")
 
 
 def _begin_postgresql(connection: Connection) -> None:
