@@ -73,9 +73,10 @@ class Docker:
         variables = [option for name, value in environment.items() for option in ("--env", f"{name}={value}")]
         cores = ["--cpus", "2"] if self.name == "docker" else []
         options = [*cores, "--publish", f"127.0.0.1:{port}:8000", *variables, *(_LOCKED if locked else ())]
-        started = time.monotonic()
-        identity = call([self.name, "run", "--detach", *options, tag]).stdout.decode().split()[-1]
+        identity = call([self.name, "create", *options, tag]).stdout.decode().split()[-1]
         try:
+            started = time.monotonic()  # what it took to lay out its files is the engine's
+            call([self.name, "start", identity])
             yield _Running(self.name, identity, port, started)
         finally:
             call([self.name, "rm", "--force", "--volumes", identity], check=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool, p
             ready_s = trial.seconds_until_ready(container.port, container.started, container.alive)
             if papers:
                 judgement.measured(READY, ready_s)
+                judgement.told("meanwhile", f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
                 time.sleep(_SETTLED_S)
                 judgement.measured(IDLE, container.resident_mb())
             _ask(container, key, judgement)

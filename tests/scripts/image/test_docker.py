@@ -12,7 +12,7 @@ case "$*" in
     echo '[{"State": {"Running": true, "ExitCode": 3}, "Config": {"Healthcheck": {"Test": ["CMD", "ask"]}}}]' ;;
   *" cat /proc/1/status") printf 'VmRSS:\\t1000 kB\\n' ;;
   *" ask") exit 1 ;;
-  run*) printf 'pulling\\nc0ffee\\n' ;;
+  create*) printf 'pulling\\nc0ffee\\n' ;;
   logs*) echo out; echo err >&2 ;;
 esac
 """
@@ -37,7 +37,8 @@ def test_a_container_is_asked_stopped_and_removed(noted):
         assert container.log() == "out\nerr\n"
         assert container.stop() == 3
     first, *_, last = noted.read_text().splitlines()
-    assert first == f"run --detach --cpus 2 --publish 127.0.0.1:{container.port}:8000 --env A=1 it:1"
+    assert first == f"create --cpus 2 --publish 127.0.0.1:{container.port}:8000 --env A=1 it:1"
+    assert noted.read_text().splitlines()[1] == "start c0ffee"
     assert "stop -t 40 c0ffee" in noted.read_text()
     assert last == "rm --force --volumes c0ffee"
 
