@@ -1,4 +1,4 @@
-"""How the C library hands memory back: rarely, since each request needs about as much as the one before."""
+"""How the C library hands memory back: now and then, since each request needs about as much as the one before."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def give_back() -> bool:
     """Hand free memory back to the system, wherever it lies; whether there was any. False where it is not glibc.
 
     Never done, the process holds what the busiest moments since its start needed together, each in another place, and
-    that grows for hours under a steady load.
+    that grows for hours under a steady load, though what is in use does not.
     """
     return _is_glibc() and bool(ctypes.CDLL(None).malloc_trim(0))
 
