@@ -20,7 +20,7 @@ from scripts.chart.scanners import checkov_dockerfile, checkov_manifests, except
 from scripts.rehearsal.findings import Findings
 
 ROOT = CHART.parents[1]
-DIST = ROOT / "dist"
+DOCKERFILE = ROOT / "Dockerfile"
 GOLDEN = ROOT / "tests" / "helm" / "golden.yaml"
 TYPOS: Mapping[str, Values] = {
     "replicaCuont": {"replicaCuont": 3},
@@ -89,15 +89,14 @@ def check_scanners(findings: Findings, helm: Chart) -> None:
     findings.begin("Scanners")
     made = {name: helm.manifests(values) for name, values in examples().items()}
     with tempfile.TemporaryDirectory() as folder:
-        scans = {"checkov, manifests": checkov_manifests(made, Path(folder))}
-    dockerfile = ROOT / "Dockerfile"
-    if dockerfile.exists():
-        scans |= {"checkov, Dockerfile": checkov_dockerfile(dockerfile), "hadolint": hadolint(dockerfile)}
-    else:
-        print("  skipped: there is no Dockerfile")
+        scans = {
+            "checkov, manifests": checkov_manifests(made, Path(folder)),
+            "checkov, Dockerfile": checkov_dockerfile(DOCKERFILE),
+            "hadolint": hadolint(DOCKERFILE),
+        }
     for name, scan in scans.items():
         print(f"  {name}: {scan.passed} checks passed, {len(scan.objections)} objections")
-    answers = exceptions(with_dockerfile=dockerfile.exists())
+    answers = exceptions()
     left, stale = excepted(scans.values(), answers)
     told = "; ".join(f"{one.check} {one.where}: {one.said}" for one in left)
     findings.check("each objection has its reason", not left, told or f"{len(answers)} exceptions")

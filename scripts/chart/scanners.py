@@ -77,10 +77,10 @@ def excepted(scans: Iterable[Scan], exceptions: list[dict[str, Any]]) -> tuple[l
     return sorted(left, key=lambda objection: (objection.check, objection.where)), stale
 
 
-def exceptions(with_dockerfile: bool) -> list[dict[str, Any]]:
-    """The committed ones, each with check, of (kinds) and why; those of the Dockerfile only where there is one."""
+def exceptions() -> list[dict[str, Any]]:
+    """The committed ones, each with check, of (kinds) and why."""
     made: list[dict[str, Any]] = yaml.safe_load(EXCEPTIONS.read_text(encoding="utf-8"))
-    return [one for one in made if with_dockerfile or one["of"] != ["Dockerfile"]]
+    return made
 
 
 def _checkov(*what: str) -> Scan:

@@ -119,7 +119,6 @@ def test_an_objection_needs_an_exception_and_an_exception_an_objection():
 
 
 def test_each_exception_has_a_reason():
-    for one in exceptions(with_dockerfile=True):
+    for one in exceptions():
         assert set(one) == {"check", "of", "why"}
         assert len(one["why"]) > 20
-    assert {"Dockerfile"} not in [set(one["of"]) for one in exceptions(with_dockerfile=False)]
