@@ -14,7 +14,7 @@ _SETTINGS = {
     -8: 2,  # M_ARENA_MAX
 }
 
-GIVE_BACK_EVERY_S = 30.0
+GIVE_BACK_EVERY_S = 5.0
 
 
 def keep_memory() -> bool:

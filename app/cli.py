@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,9 +31,7 @@ from app.telemetry.metrics_port import PortTaken, metrics_served
 from quantum.errors import QuantumError
 from quantum.feature_maps import feature_map
 from retrieval.collection import Collection
-from retrieval.encoder import Encoder
 from retrieval.errors import RetrievalError
-from retrieval.prepare import Progress
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -63,27 +62,17 @@ def serve(
     """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
     import uvicorn
 
-    from app.serving import application, options
-    from app.telemetry.logs import is_pretty, set_up
+    from app.serving import options
+    from app.telemetry.logs import set_up
 
     settings = Settings()
     set_up(settings.logs)
     check_start(settings, host)
-    pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
-    with bar("preparing") if pretty else nullcontext(log_progress) as report:
-        encoders = _opened(settings, report)
-        if demo:
-            cli_index.build_demo(settings, encoders[settings.model], report)
-            os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
-    served: str | Callable[[], FastAPI] = partial(application, encoders)
-    if workers > 1:  # they open what is prepared now each for itself, and share the cores
-        encoders.clear()
-        served = "app.serving:application"
-        os.environ["QRERANK_ENGINE__PROCESSORS"] = str(max(1, processors_of(settings) // workers))
-    log.info("quantum-rerank listens on http://%s:%d (documentation: /docs)", host, port)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do of it when the server has stopped
     operations = settings.operations
     with metrics_served(workers, operations.metrics_host or host, operations.metrics_port):
+        served = _prepared(settings, workers, demo)
+        log.info("quantum-rerank listens on http://%s:%d (documentation: /docs)", host, port)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do when the server has stopped
         uvicorn.run(
             served,
             factory=True,
@@ -94,12 +83,26 @@ def serve(
         )
 
 
-def _opened(settings: Settings, report: Progress) -> dict[str, Encoder]:
-    with ThreadPoolExecutor(1) as beside:
-        checked = beside.submit(check_circuit, circuit_of(settings))  # Qiskit is imported while models are compiled
+def _prepared(settings: Settings, workers: int, demo: bool) -> str | Callable[[], FastAPI]:
+    """What uvicorn is to serve, once each model is prepared, and opened where one process serves alone."""
+    from app.serving import application
+    from app.telemetry.logs import is_pretty
+
+    pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
+    with bar("preparing") if pretty else nullcontext(log_progress) as report, ThreadPoolExecutor(1) as beside:
+        checked = beside.submit(check_circuit, circuit_of(settings))  # Python imports while OpenVINO compiles
+        if workers == 1:
+            beside.submit(import_module, "app.main")  # if that fails it will again, and be heard
         encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
+        if demo:
+            cli_index.build_demo(settings, encoders[settings.model], report)
+            os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
         checked.result()
-    return encoders
+    if workers == 1:
+        return partial(application, encoders)
+    # Each process opens for itself what is prepared now, and they share the cores.
+    os.environ["QRERANK_ENGINE__PROCESSORS"] = str(max(1, processors_of(settings) // workers))
+    return "app.serving:application"
 
 
 @cli.command()

@@ -87,7 +87,7 @@ class SharedEncoder:
         """Run every shape of pass on every stream, so that kernels are compiled; learn the cost from full ones."""
         shapes = list(pass_shapes(self.encoder.max_tokens))
         full = {length: (size, length) for size, length in reversed(shapes)}
-        for chosen in (shapes, list(full.values())[::2]):
+        for chosen in (shapes, list(full.values())[::4]):
             self._cost = 0.0  # so that what compiling took does not count
             list(self._pool.map(self._run_shapes, [chosen] * self.encoder.streams))
         self._texts = self._tokens = 0
