@@ -112,7 +112,10 @@ def test_newcomers_do_not_hold_up_an_elder_for_good():
     young = [callers.encode([words(60 + i, f"young{i}")]) for i in range(10)]
     while not elder.done() and len(young) < 150:  # as many come as are served
         young.append(callers.encode([words(60 + len(young), f"young{len(young)}")]))
+        begun = len(gated.passes)
         gated.go(1)
+        while len(gated.passes) == begun and not elder.done():
+            time.sleep(0.001)
     assert elder.done()
     gated.go()
     for future in young:
