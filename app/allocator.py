@@ -18,7 +18,10 @@ GIVE_BACK_EVERY_S = 5.0
 
 
 def keep_memory() -> bool:
-    """Set the C library up; False where it is not glibc, and nothing is changed."""
+    """Set the C library up; False where it is not glibc, and nothing is changed.
+
+    Before there are threads: a heap that one has made stays.
+    """
     if not _is_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt

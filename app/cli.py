@@ -20,6 +20,7 @@ from pydantic_settings import SettingsError
 from rich.console import Console
 
 from app import cli_evaluate, cli_index, cli_keys, tables
+from app.allocator import keep_memory
 from app.circuit_check import check_circuit
 from app.errors import KeysUnavailable, ServiceError
 from app.exposure import Exposed, check_start
@@ -65,6 +66,7 @@ def serve(
     from app.serving import options
     from app.telemetry.logs import set_up
 
+    keep_memory()  # before there are threads, each of which would make a heap of its own
     settings = Settings()
     set_up(settings.logs)
     check_start(settings, host)

@@ -17,7 +17,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from app.allocator import GIVE_BACK_EVERY_S, give_back, keep_memory
+from app.allocator import GIVE_BACK_EVERY_S, give_back
 from app.answer import Service
 from app.auth.usage import Usage
 from app.draining import drained
@@ -142,7 +142,6 @@ def _surround(app: FastAPI, settings: Settings) -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    keep_memory()
     sys.setswitchinterval(_SWITCH_S)
     # The model loads while the service already answers its liveness probe.
     loading = asyncio.create_task(app.state.engine.start())

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.allocator import keep_memory
 from app.protocol import BoundedProtocol
 from app.settings import LimitSettings, Settings
 from app.socket_protocol import PatientSocketProtocol
@@ -23,6 +24,7 @@ def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastA
 
     encoders: models that are open already, by name.
     """
+    keep_memory()
     from app.main import create_app  # not before: it decides where metrics are kept, and takes memory
 
     settings = Settings()
