@@ -8,9 +8,11 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
+from functools import partial
 
 import orjson
+
+from scripts.rehearsal.working import Working
 
 THREADS = 4
 _TIMEOUT_S = 30
@@ -71,40 +73,24 @@ class Counts:
         return f"{self.sent} sent, {self.answered} answered{retried}{failed}"
 
 
-class Clients:
+class Clients(Working):
     """Threads that ask from entering the block to leaving it, each server in turn, and once more on the next one."""
 
     def __init__(self, questions: Sequence[Question], *ports: int) -> None:
         """ports: of the servers; they may be changed at any time by `use`."""
+        super().__init__([partial(self._work, at) for at in range(THREADS)], _TIMEOUT_S)
         self.counts = Counts()
         self._questions, self._ports = questions, ports
-        self._lock, self._over = threading.Lock(), threading.Event()
-        self._threads = [threading.Thread(target=self._work, args=[at], daemon=True) for at in range(THREADS)]
+        self._lock = threading.Lock()
 
     def use(self, *ports: int) -> None:
         """Send requests to these servers from now on, as a balancer is told to."""
         self._ports = ports
 
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Ask nothing more; what is under way is answered first."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join(_TIMEOUT_S)
-
     def _work(self, first: int) -> None:
         connections: dict[int, http.client.HTTPConnection] = {}
         for turn in itertools.count(first):
-            if self._over.is_set():
+            if self.over.is_set():
                 break
             ports = self._ports
             asked = self._questions[turn % len(self._questions)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shutil
 import time
@@ -20,6 +19,7 @@ from app.auth.settings import AuthSettings
 from app.auth.usage import Counts, day_of
 from app.identity import Role, Tier
 from retrieval.demo import demo_passages
+from scripts import trial
 from scripts.rehearsal.clients import Question, ask, question, results
 from scripts.rehearsal.place import Place
 
@@ -94,15 +94,10 @@ class Admin:
         self._ask(port, "DELETE", f"/v1/admin/keys/{key.id}")
 
     def _ask(self, port: int, method: str, path: str, body: dict[str, str] | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        headers = {"Authorization": f"Bearer {self.key.secret}"}
-        connection.request(method, path, json.dumps(body) if body else None, headers)
-        response = connection.getresponse()
-        told = response.read()
-        connection.close()
-        if response.status >= 300:
-            raise RuntimeError(f"{method} {path}: {response.status} {told[:500]!r}")
-        return cast("dict[str, Any]", json.loads(told))
+        status, told = trial.ask(port, method, path, body, self.key.secret)
+        if status >= 300:
+            raise RuntimeError(f"{method} {path}: {status} {told}")
+        return cast("dict[str, Any]", told)
 
 
 def lend_collection(place: Place, folder: Path) -> None:

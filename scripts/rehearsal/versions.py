@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from app.auth.migrations import HEAD as NOW
 from scripts.rehearsal.place import Place
+from scripts.wheel.build import copy_sources
 
 __all__ = ["NEXT", "NOW", "install_next"]
 
-ROOT = Path(__file__).parents[2]
 NEXT = f"{int(NOW) + 1:04d}"
-_PACKAGES = ("app", "quantum", "retrieval")
 _MIGRATION = f'''"""A column more, as a version to come may want it."""
 
 import sqlalchemy as sa
@@ -32,8 +30,7 @@ def upgrade() -> None:
 
 def install_next(place: Place, folder: Path) -> Place:
     """The version to come, in a folder of its own, with the environment of another place."""
-    for package in _PACKAGES:
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    copy_sources(folder)
     (folder / ".venv").symlink_to((place.folder / ".venv").resolve())
     migrations = folder / "app" / "auth" / "migrations"
     text = (migrations / "__init__.py").read_text(encoding="utf-8")

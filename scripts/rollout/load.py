@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from types import TracebackType
+from functools import partial
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
@@ -18,6 +17,7 @@ from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
 from app.socket_protocol import SERVICE_RESTART
+from scripts.rehearsal.working import Working
 from scripts.rollout.questions import OVER_HTTP, SOCKET, Dialect, Question, Wrong, check, question
 from scripts.rollout.records import Record
 
@@ -141,30 +141,14 @@ def clients(url: str, key: str) -> list[Client]:
     return [*(HttpClient(url, key, dialect) for dialect in OVER_HTTP), SocketClient(url, key), SocketClient(url, key)]
 
 
-class Load:
+class Load(Working):
     """Asks from entering the block to leaving it; each client in a thread."""
 
     def __init__(self, who: Sequence[Client]) -> None:
         """who: each is used by one thread alone."""
+        super().__init__([partial(self._work, client) for client in who], _ATTEMPTS * _TIMEOUT_S)
         self.records: list[Record] = []
-        self._over, self._numbers = threading.Event(), itertools.count(1)
-        self._threads = [threading.Thread(target=self._work, args=[client], daemon=True) for client in who]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Ask nothing more; what is under way is answered first."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join(_ATTEMPTS * _TIMEOUT_S)
+        self._numbers = itertools.count(1)
 
     def answered_by(self, server: str, within_s: float) -> bool:
         """Wait until this server answered a request."""
@@ -176,7 +160,7 @@ class Load:
         return True
 
     def _work(self, client: Client) -> None:
-        while not self._over.is_set():
+        while not self.over.is_set():
             asked = question(next(self._numbers), client.documents)
             record = Record(client.kind, time.monotonic())
             ask(client, asked, record)

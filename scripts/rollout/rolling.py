@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
+import http
 import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import orjson
-
+from scripts import trial
 from scripts.rehearsal.findings import Findings
 from scripts.rehearsal.keys import Key
 from scripts.rehearsal.place import Place, Process
@@ -23,7 +22,6 @@ CHANGED = "QRERANK_LIMITS__DOCUMENTS"
 BEFORE, AFTER = 1000, 200  # its values
 QUIET_S = 10  # of load alone: before, after, and after the kill
 _SEEN_WITHIN_S = 30
-_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
@@ -121,26 +119,13 @@ def reasons(failed: Sequence[Record]) -> str:
 
 def info(port: int) -> dict[str, object]:
     """What a server says of its version and of the setting that changes."""
-    status, body = _ask(port, "GET", "/info")
+    status, told = trial.ask(port, "GET", "/info")
     if status != http.HTTPStatus.OK:
-        raise RuntimeError(f"GET /info: {status} {body[:500]!r}")
-    told = orjson.loads(body)
+        raise RuntimeError(f"GET /info: {status} {told}")
     return {name: told[name] for name in ("version", "max_client_batch_size")}
 
 
 def takes(port: int, key: Key, documents: int) -> int:
     """The status of a request with so many documents."""
-    body = orjson.dumps({"query": "owl", "documents": ["an owl"] * documents, "top_n": 1})
-    return _ask(port, "POST", "/rerank", body, {"Authorization": f"Bearer {key.secret}"})[0]
-
-
-def _ask(
-    port: int, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None
-) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
-    try:
-        connection.request(method, path, body or None, headers or {})
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
+    body = {"query": "owl", "documents": ["an owl"] * documents, "top_n": 1}
+    return trial.ask(port, "POST", "/rerank", body, key.secret)[0]

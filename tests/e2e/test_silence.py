@@ -3,12 +3,13 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import httpx
+
+from tests.redis_server import free_port
 
 WATCHED = """
 import sys
@@ -22,12 +23,6 @@ from app.cli import main
 main()
 """
 BODY = {"query": "which bird sings at night", "documents": ["stocks fell", "the nightingale sings"], "deadline_ms": 0}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def heard(program, *words, environment=None):
