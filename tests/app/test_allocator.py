@@ -1,5 +1,9 @@
+import os
+import platform
 import subprocess
 import sys
+
+import pytest
 
 
 def test_large_arrays_come_from_the_heap_once_it_is_set_up():
@@ -30,3 +34,36 @@ def test_what_is_free_between_other_things_is_given_back():
         "    assert resident_bytes() < held - 50 * 2**20, (held, resident_bytes())\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own script
+
+
+HEAPS = """
+import ctypes, sys, tempfile, threading
+from xml.etree import ElementTree
+import uvicorn
+from app.cli import main
+
+def heaps():
+    library = ctypes.CDLL(None)
+    library.fopen.restype = ctypes.c_void_p
+    with tempfile.NamedTemporaryFile() as told:
+        file = ctypes.c_void_p(library.fopen(told.name.encode(), b"w"))
+        library.malloc_info(0, file)
+        library.fclose(file)
+        return len(ElementTree.parse(told.name).findall("heap"))
+
+def served(application, **_):
+    application().state.engine._load_and_probe()
+    print(heaps())
+
+uvicorn.run = served
+sys.argv = ["qrerank", "serve"]
+main()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such heaps")
+def test_the_heaps_of_a_server_are_bounded_before_its_threads_make_any(tmp_path):
+    environment = os.environ | {"QRERANK_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", HEAPS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert int(done.stdout.splitlines()[-1]) <= 2, done.stdout
