@@ -146,7 +146,7 @@ class Health:
             if auth.issuer:
                 found["issuer"] = parts.leaning(lost=auth.issuer.lost, fault=auth.issuer.last_fault)
         found["event_loop"] = parts.event_loop(past.buckets["lag"])
-        found["memory"] = parts.memory(resident_bytes(), past.most_bytes)
+        found["memory"] = parts.memory(past.bytes_now, past.most_bytes)
         return found
 
     def _rerank(self) -> None:

@@ -101,7 +101,8 @@ class Past:
 
     seconds: float  # that are known of, at most the window
     buckets: Reading
-    most_bytes: float  # the most memory seen
+    bytes_now: float  # of memory
+    most_bytes: float  # that were seen, now or before
 
 
 class Window:
@@ -130,7 +131,7 @@ class Window:
                 self._seen.popleft()
             begun, first, _ = self._seen[0]
             buckets = {name: _grown(first.get(name, {}), of) for name, of in reading.items()}
-            return Past(now - begun, buckets, max(memory, *(memory for _, _, memory in self._seen)))
+            return Past(now - begun, buckets, memory, max(memory, *(memory for _, _, memory in self._seen)))
 
 
 def _grown(before: Buckets, now: Buckets) -> Buckets:
