@@ -23,6 +23,10 @@ FULL, QUANTISED = "model.xml", "int8.xml"  # the two forms of a prepared model
 _BYTE_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _CPUINFO = Path("/proc/cpuinfo")
 
+# The binding makes its table of types when it first needs it, and lets go of Python's lock meanwhile: of two threads
+# whose first passes begin together, one may hold that lock and wait for the table, the other the reverse, for ever.
+openvino.Type.i64.to_dtype()
+
 
 @cache
 def has_bf16() -> bool:

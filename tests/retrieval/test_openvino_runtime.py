@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from app.settings import Settings
@@ -79,3 +82,37 @@ def test_a_damaged_model_is_an_error_that_says_what_to_do(tmp_path, arithmetic):
 def test_the_settings_know_every_arithmetic():
     for arithmetic in ARITHMETICS:
         assert Settings(encoder={"precision": arithmetic}).encoder.precision == arithmetic
+
+
+FIRST_PASSES = """
+import sys
+from pathlib import Path
+from threading import Barrier, Thread
+import numpy as np
+import openvino
+from openvino import opset13 as op
+from retrieval.openvino_runtime import FULL, forward
+
+inputs = [op.parameter([-1, -1], np.int64) for _ in range(2)]
+model = openvino.Model([op.convert(each, "f32") for each in inputs], inputs)
+openvino.save_model(model, Path(sys.argv[1]) / FULL)
+run, start = forward(Path(sys.argv[1]), "f32", 8), Barrier(8)
+
+def first_pass():
+    start.wait()
+    run(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64))
+
+sys.setswitchinterval(1e-9)  # as on a busy machine: a thread may lose Python's lock anywhere
+threads = [Thread(target=first_pass) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_first_passes_that_begin_together_end(tmp_path):
+    for number in range(4):  # without the table of types each hangs three times in four
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        subprocess.run([sys.executable, "-c", FIRST_PASSES, str(folder)], check=True, timeout=60)  # noqa: S603 - ours
