@@ -139,6 +139,9 @@ class QuotaSettings(_Group):
     """How much callers may ask for, by their tier; the tier unlimited is not limited here."""
 
     redis_url: SecretStr | None = Field(None, description="Where replicas count together; absent: the cache's.")
+    redis_timeout_s: float = Field(
+        0.25, ge=0.01, le=10, description="What it may cost a request; a process that it keeps longer counts alone."
+    )
     public: PublicSettings = PublicSettings()
     standard: StandardSettings = StandardSettings()
     premium: PremiumSettings = PremiumSettings()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_PATIENCE_S = 0.25  # what Redis may cost a request at most; in an outage, one of them
 _THREADS = 16  # that wait for Redis
 
 
@@ -68,10 +67,10 @@ class _Tally:
     alone: int = 0
 
 
-def _shared(redis_url: str) -> SharedCounters:
+def _shared(redis_url: str, timeout_s: float) -> SharedCounters:
     from app.quotas.shared import SharedCounters  # not before: redis-py takes 0.3 s to import
 
-    return SharedCounters(redis_url)
+    return SharedCounters(redis_url, timeout_s=timeout_s)
 
 
 class Quotas:
@@ -88,7 +87,8 @@ class Quotas:
         self._unlimited = {name for name, tier in self._tiers.items() if tier == _Tier()}
         self._prices = settings.prices
         self._local = LocalCounters()
-        self.shared = _shared(redis_url) if redis_url else None
+        self._timeout_s = settings.redis_timeout_s
+        self.shared = _shared(redis_url, self._timeout_s) if redis_url else None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="quotas")
         self._spent = MonotonicStorage()  # of whom requests are used up, so that more of them cost nothing
         self._tally = _Tally()
@@ -158,12 +158,12 @@ class Quotas:
             return self._local.take(who, charges)
         if self.shared.available:
             asked = asyncio.get_running_loop().run_in_executor(self._threads, self.shared.take, who, charges)
-            await asyncio.wait([asked], timeout=_PATIENCE_S)  # a timeout that loses no answer that is there
+            await asyncio.wait([asked], timeout=self._timeout_s)  # a timeout that loses no answer that is there
             try:
                 if asked.done():
                     return asked.result()
                 asked.cancel()
-                self.shared.fail(TimeoutError(f"no answer within {_PATIENCE_S} s"))
+                self.shared.fail(TimeoutError(f"no answer within {self._timeout_s:g} s"))
             except Lost:
                 pass
         self._tally.alone += 1

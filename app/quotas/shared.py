@@ -56,7 +56,7 @@ class SharedCounters:
     server every `retry_s` until it answers.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 0.2, retry_s: float = 1.0) -> None:
+    def __init__(self, url: str, *, timeout_s: float, retry_s: float = 1.0) -> None:
         """Use the server at a redis://, rediss:// or unix:// URL, whether or not it can be reached yet.
 
         timeout_s: how long a call waits for the server, each time that it waits for it.

@@ -67,4 +67,5 @@ def shared(folder: Path, model: str) -> Iterator[Place]:
             QRERANK_ENGINE__DRAIN_SECONDS=DRAIN_S,
             # Three servers start and compute on the cores of one here: slow is not lost.
             QRERANK_ENGINE__DEADLINE_MS=0,
+            QRERANK_QUOTAS__REDIS_TIMEOUT_S=10,
         )

@@ -25,8 +25,8 @@ def caller(name="ada", tier="public", key_id=None):
 
 
 @contextmanager
-def opened(url=None):
-    quotas = Quotas(QuotaSettings(**TIERS), url)
+def opened(url=None, **settings):
+    quotas = Quotas(QuotaSettings(**TIERS, **settings), url)
     try:
         yield quotas
     finally:
@@ -157,10 +157,9 @@ def test_a_lost_redis_leaves_each_process_its_own_quotas_until_it_is_back():
         assert quotas.counts().alone == 50
 
 
-def test_a_silent_redis_holds_nobody_up(monkeypatch, caplog):
+def test_a_silent_redis_holds_nobody_up(caplog):
     caplog.set_level(logging.WARNING, "app.quotas.shared")
-    monkeypatch.setattr("app.quotas.quotas._PATIENCE_S", 0.05)
-    with answering(None) as port, opened(f"redis://127.0.0.1:{port}") as quotas:
+    with answering(None) as port, opened(f"redis://127.0.0.1:{port}", redis_timeout_s=0.05) as quotas:
         assert passed(take(quotas, 50)) == 3
         assert quotas.counts().alone == 50
         assert len(caplog.records) == 1
