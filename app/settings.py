@@ -140,7 +140,7 @@ class QuotaSettings(_Group):
 
     redis_url: SecretStr | None = Field(None, description="Where replicas count together; absent: the cache's.")
     redis_timeout_s: float = Field(
-        0.25, ge=0.01, le=10, description="What it may cost a request; a process that it keeps longer counts alone."
+        0.25, ge=0.01, le=10, description="How long it may keep a request waiting; then its process counts alone."
     )
     public: PublicSettings = PublicSettings()
     standard: StandardSettings = StandardSettings()
