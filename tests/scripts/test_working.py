@@ -32,8 +32,13 @@ def test_they_end_as_well_where_the_block_fails():
 
 
 def test_one_that_hangs_is_not_waited_for():
-    hanging = threading.Event()
-    working = Working([lambda: hanging.wait(30)], 0.01)
-    with working:
+    hanging, ended = threading.Event(), threading.Event()
+
+    def work():
+        hanging.wait(30)
+        ended.set()
+
+    with Working([work], 0.01):
         pass
+    assert not ended.is_set()
     hanging.set()
