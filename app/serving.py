@@ -24,7 +24,7 @@ def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastA
 
     encoders: models that are open already, by name.
     """
-    keep_memory()
+    keep_memory()  # in a worker nobody has yet; the process that serves alone has in `serve`
     from app.main import create_app  # not before: it decides where metrics are kept, and takes memory
 
     settings = Settings()

@@ -41,6 +41,7 @@ import ctypes, sys, tempfile
 from xml.etree import ElementTree
 import uvicorn
 from app.cli import main
+from app.serving import application
 
 def heaps():
     library = ctypes.CDLL(None)
@@ -55,15 +56,19 @@ def served(application, **_):
     application().state.engine._load_and_probe()
     print(heaps())
 
-uvicorn.run = served
-sys.argv = ["qrerank", "serve"]
-main()
+if sys.argv.pop() == "worker":  # uvicorn starts it, and it begins here
+    served(application)
+else:
+    uvicorn.run = served
+    sys.argv = ["qrerank", "serve"]
+    main()
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such heaps")
-def test_the_heaps_of_a_server_are_bounded_before_its_threads_make_any(tmp_path):
+@pytest.mark.parametrize("process", ["alone", "worker"])
+def test_the_heaps_of_a_server_are_bounded_before_its_threads_make_any(tmp_path, process):
     environment = os.environ | {"QRERANK_DATA_DIR": str(tmp_path)}
-    command = [sys.executable, "-c", HEAPS]
+    command = [sys.executable, "-c", HEAPS, process]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)  # noqa: S603
     assert int(done.stdout.splitlines()[-1]) <= 2, done.stdout
