@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 
 from app.allocator import GIVE_BACK_EVERY_S, give_back
 from app.answer import Service
@@ -30,7 +31,7 @@ from app.loading import open_models
 from app.observed import Watcher
 from app.open_collections import OpenCollections
 from app.openapi import describe
-from app.paths import CanonicalPathMiddleware
+from app.paths import CanonicalPathMiddleware, HeadMiddleware
 from app.progress import log_progress
 from app.quotas.quotas import Quotas
 from app.request_id import HEADER, RequestIdMiddleware
@@ -38,7 +39,7 @@ from app.routes import MODELS, router
 from app.routes.observe import ObserveMiddleware
 from app.routes.operations import metrics_router
 from app.routes.pages import router as pages
-from app.routes.problems import any_error, foreseen, http_error
+from app.routes.problems import any_error, client_gone, foreseen, http_error
 from app.routes.quotas import QuotaHeadersMiddleware
 from app.routes.timing import TOLD as TIMES
 from app.routes.timing import TimingMiddleware
@@ -61,8 +62,7 @@ log = logging.getLogger(__name__)
 
 _SWITCH_S = 0.0005  # a computing thread keeps the interpreter from the event loop for no longer than this
 
-# Headers that pages of the allowed origins may send, and read.
-_ASKED = ("Authorization", "X-API-Key", "Api-Key", "Content-Type", HEADER)
+# Headers that pages of the allowed origins may read.
 _LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource")
 _TOLD = (HEADER, "Retry-After", *_LIMITS, *TIMES)
 
@@ -114,18 +114,20 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
     for kind in STATUS:
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ClientDisconnect, client_gone)
     app.add_exception_handler(Exception, any_error)
     return app
 
 
 def _surround(app: FastAPI, settings: Settings) -> None:
     """Add what every request passes on its way in and out; the last added comes first."""
+    app.add_middleware(HeadMiddleware)
     if settings.cors.origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=[*_ASKED],
+            allow_headers=["*"],  # SDKs send many of their own; cookies are never allowed
             expose_headers=[*_TOLD],
         )
     app.add_middleware(HeadersMiddleware, settings.cors.origins, settings.hsts_s, lambda: app.state.engine.stops)

@@ -1,10 +1,14 @@
-"""Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already."""
+"""Requests as they were meant.
+
+Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already. And HEAD, which
+is GET without the body of the answer (RFC 9110, section 9.3.2).
+"""
 
 from __future__ import annotations
 
 import re
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # at a line break a route's pattern would end
 _SLASHES = re.compile(r"/{2,}")
@@ -30,3 +34,24 @@ class CanonicalPathMiddleware:
             path = canonical(scope["path"])
             scope = {**scope, "path": path, "raw_path": path.encode()}
         await self._app(scope, receive, send)
+
+
+class HeadMiddleware:
+    """Has every route that answers GET answer HEAD."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an ASGI application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, send_without_body)

@@ -37,6 +37,7 @@ def options(limits: LimitSettings) -> dict[str, Any]:
     return {
         "http": partial(BoundedProtocol, limits=limits),
         "ws": PatientSocketProtocol,
+        "timeout_keep_alive": limits.keep_alive_seconds,
         "server_header": False,
         "ws_max_size": 2 * limits.body_bytes,  # up to here a frame that is too large gets an error, then a close
         "ws_per_message_deflate": False,  # compressing an answer would hold up the event loop

@@ -52,6 +52,9 @@ class LimitSettings(_Group):
     body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or to go.")
     head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Request line and headers, at most 200 of them.")
     head_seconds: int = Field(10, ge=1, le=3600, description="How long they may take to come.")
+    keep_alive_seconds: int = Field(
+        75, ge=1, le=3600, description="How long an idle connection stays open: longer than a proxy before it keeps it."
+    )
     documents: int = Field(1000, ge=1, le=100_000)
     queries: int = Field(100, ge=1, le=10_000, description="Queries that are compared with documents at once.")
     query_characters: int = Field(10_000, ge=1, le=1_000_000)

@@ -8,12 +8,16 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from app.errors import Problem, problem_of, unforeseen
 from app.headers import ALWAYS
+from app.observed import CLIENT_GONE
 from app.openapi import reference
 from app.routes.observe import observed
 from app.routes.timing import times
+
+_METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "PATCH", "DELETE")}
 
 
 class ProblemResponse(BaseModel):
@@ -57,13 +61,31 @@ async def foreseen(request: Request, error: Exception) -> Response:
     return problem.response(detail_is_text=bool(dialect and dialect.detail_is_text))
 
 
+async def client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    """The end of a request whose client left in the middle of its body: nobody reads it, but it is counted as 499."""
+    return Response(status_code=CLIENT_GONE)
+
+
 async def http_error(request: Request, error: Exception) -> Response:
     """The response to a route or method that does not exist."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
     observed(request).failed(status, kind)
-    return Problem(status, kind, message, _request_id(request)).response()
+    response = Problem(status, kind, message, _request_id(request)).response()
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(_allowed(request))
+    return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes on the path of the request."""
+    asked = {name: request.scope[name] for name in ("type", "path", "root_path", "headers") if name in request.scope}
+    return [
+        allowed
+        for method, allowed in _METHODS.items()
+        if any(route.matches(asked | {"method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
 
 
 async def any_error(request: Request, error: Exception) -> Response:

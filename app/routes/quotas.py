@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from starlette.datastructures import MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import ServiceError, TooManyRequests
@@ -44,13 +44,13 @@ async def paid(connection: HTTPConnection, read: Read[T], cost: Callable[[T, Mod
 
 
 async def counted(connection: HTTPConnection, read: Read[T]) -> T:
-    """What was read of a request, which is counted if it could not be read."""
+    """What was read of a request, which is counted if it could not be read, or its client left before its end."""
     quotas, identity = _counting(connection)
     if quotas is None:
         return await read()
     try:
         return await read()
-    except ServiceError:
+    except (ServiceError, ClientDisconnect):
         _settle(connection, await quotas.take(identity, Cost()))
         raise
 

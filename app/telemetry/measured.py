@@ -6,7 +6,7 @@ from bisect import bisect_left
 from http import HTTPStatus
 
 from app.errors import KINDS
-from app.observed import Observed, Watcher
+from app.observed import CLIENT_GONE, Observed, Watcher
 from app.stopwatch import milliseconds
 from app.telemetry.metrics import Metrics
 
@@ -54,7 +54,9 @@ def size_of(documents: int | None) -> str:
 
 
 def outcome_of(status: int) -> str:
-    """What became of a request: it was answered, refused for a reason that was foreseen, or failed."""
+    """What became of a request: answered, refused for a reason that was foreseen, left by its client, or failed."""
     if status < HTTPStatus.BAD_REQUEST:
         return "ok"
+    if status == CLIENT_GONE:
+        return "gone"
     return "refused" if status < HTTPStatus.INTERNAL_SERVER_ERROR or status in _FORESEEN else "failed"

@@ -64,6 +64,26 @@ def test_configured_origins_may_call_but_never_with_credentials(tmp_path, allowe
         assert other.status_code == (200 if allowed == "*" else 403)
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "x-api-key",
+        "authorization,content-type,x-stainless-os,x-stainless-retry-count",  # openai, cohere-ai
+        "X-Fern-Language, X-Fern-SDK-Name, X-Fern-Runtime",
+        "traceparent,tracestate,baggage",
+        "x-request-id,x-client-name,x-pinecone-api-version",
+    ],
+)
+def test_pages_of_an_allowed_origin_may_send_what_their_sdk_does(tmp_path, sent):
+    asked = CROSS | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": sent}
+    with serving(Settings(model="hash", data_dir=tmp_path, cors={"origins": [ORIGIN]})) as client:
+        response = client.options("/v1/embeddings", headers=asked)
+        assert response.status_code == 200
+        assert response.headers["access-control-allow-headers"] == sent
+        other = client.options("/v1/embeddings", headers=asked | {"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
 def test_the_page_needs_nothing_from_elsewhere(client):
     page = client.get("/docs")
     addresses = re.findall(r'(?:src|href|data-description)="([^"]+)"', page.text)

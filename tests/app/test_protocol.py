@@ -27,6 +27,7 @@ def server(tmp_path_factory):
             "head_bytes": 4096,
             "head_seconds": 1,
             "body_seconds": 1,
+            "keep_alive_seconds": 2,
             "body_bytes": 2**20,
             "all_bodies_bytes": 2**21,
         },
@@ -105,7 +106,7 @@ def test_slow_headers_are_cut_off_on_a_new_and_on_a_kept_connection(port):
 
 def test_a_connection_that_says_nothing_is_closed(port):
     assert talk(port) == b""
-    refused(talk(port, *[b"\r\n"] * 60, pause=0.05), 408, "after 1 seconds")
+    assert talk(port, *[b"\r\n"] * 60, pause=0.05) == b""
 
 
 def test_a_slow_body_is_cut_off(port):
@@ -204,3 +205,73 @@ def test_a_body_without_end_is_not_read_to_its_end(port):
 def test_compressed_bodies_are_not_unpacked(port):
     assert by_httpx(port, BODY, **{"X-API-Key": KEY, "Content-Encoding": "gzip"}) == 400
     assert by_httpx(port, BODY, **{"X-API-Key": KEY, "Content-Encoding": "identity"}) == 200
+
+
+ROUTES = ["/rerank", "/v1/rerank/stream", "/v1/similarity", "/v1/batch-similarity", "/v1/embeddings"]
+BODIES = {
+    "/v1/similarity": {"text1": "owl", "text2": "an owl"},
+    "/v1/batch-similarity": {"queries": ["owl"], "documents": ["an owl"]},
+    "/v1/embeddings": {"input": "owl"},
+}
+H2C = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAAB")  # Java's client
+
+
+def body_of(route: str) -> bytes:
+    return json.dumps(BODIES.get(route, {"query": "owl", "documents": ["an owl"]})).encode()
+
+
+def whole(body: bytes) -> tuple[list[bytes], bytes]:
+    return [b"Content-Length: %d" % len(body)], body
+
+
+def in_chunks(body: bytes) -> tuple[list[bytes], bytes]:
+    pieces = [body[at : at + 7] for at in range(0, len(body), 7)]
+    return [b"Transfer-Encoding: chunked"], b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in [*pieces, b""])
+
+
+@pytest.mark.parametrize("sent", [whole, in_chunks])
+@pytest.mark.parametrize("offered", [H2C, (b"Connection: upgrade", b"Upgrade: TLS/1.0"), (b"Upgrade: foo",)])
+@pytest.mark.parametrize("route", ROUTES)
+def test_an_upgrade_that_we_do_not_speak_is_ignored(port, route, offered, sent):
+    lines, body = sent(body_of(route))
+    first = head(*offered, *lines, to=b"POST " + route.encode()) + body
+    last = head(b"Connection: close", *lines, to=b"POST " + route.encode()) + body
+    assert talk(port, first + last).count(b"HTTP/1.1 200") == 2  # and the connection goes on
+
+
+def test_an_upgrade_is_ignored_on_get_too(port):
+    assert (
+        talk(port, head(*H2C, to=b"GET /health") + head(b"Connection: close", to=b"GET /health")).count(b"alive") == 2
+    )
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_http_1_0_gets_an_answer_that_ends_with_the_connection(port, route):
+    lines, body = whole(body_of(route))
+    said = talk(port, head(*lines, to=b"POST " + route.encode()).replace(b"HTTP/1.1", b"HTTP/1.0") + body)
+    answer, _, content = said.partition(b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding" not in answer.lower()
+    assert content.startswith((b"{", b"event: "))
+    assert content.endswith((b"}", b"\n\n"))
+
+
+def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(port):
+    start = time.monotonic()
+    assert talk(port, head(to=b"GET /health")).count(b"HTTP/1.1 200") == 1
+    assert time.monotonic() - start >= 2  # `keep_alive_seconds`: it is the server who hangs up
+
+
+def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_one_line_of_the_log(server, caplog):
+    over = []
+    server.app.state.watchers.append(over.append)
+    with caplog.at_level("INFO"), socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(head(b"Content-Length: 99") + b"{")
+        while not server.server.server_state.tasks:
+            time.sleep(0.01)
+        connection.close()
+        while not over:
+            time.sleep(0.01)
+    server.app.state.watchers.remove(over.append)
+    assert over[0].status == 499
+    assert [(line.levelname, line.exc_info) for line in caplog.records] == [("INFO", None)]

@@ -63,7 +63,7 @@ def test_what_was_refused_is_counted_by_its_reason_and_what_failed_is_not():
 
 @pytest.mark.parametrize(
     ("status", "outcome"),
-    [(101, "ok"), (200, "ok"), (401, "refused"), (429, "refused"), (499, "refused"), (500, "failed"), (503, "refused")],
+    [(101, "ok"), (200, "ok"), (401, "refused"), (429, "refused"), (499, "gone"), (500, "failed"), (503, "refused")],
 )
 def test_every_status_is_an_outcome(status, outcome):
     assert outcome_of(status) == outcome
