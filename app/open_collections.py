@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Mapping
@@ -10,13 +11,14 @@ from pathlib import Path
 
 from app.errors import DamagedCollection, ServiceError, UnknownCollection
 from retrieval.certificate import Certificate, certify
-from retrieval.collection import Collection
+from retrieval.collection import SPEC, Collection
 from retrieval.errors import CollectionError
 from retrieval.fault import Fault
 
 log = logging.getLogger(__name__)
 
 Stamp = tuple[tuple[str, int, int, int], ...]
+Identity = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class CollectionCounts:
 class _Entry:
     """A collection that was asked for, as it was when it was last looked at."""
 
+    identity: Identity | None  # of its folder, when that was last looked at
     stamp: Stamp  # of its folder when it was opened
     collection: Collection | None
     certificate: Certificate | None
@@ -53,7 +56,8 @@ class _Entry:
 class OpenCollections:
     """Opens each collection once; safe to share between threads. One that fails its check is not searched.
 
-    It is opened again when its folder has changed.
+    Each `get` looks whether its folder is still the one that was opened: a collection that was built again is opened
+    again, and one that was removed is gone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -69,7 +73,7 @@ class OpenCollections:
         UnknownCollection if there is none, DamagedCollection if it cannot be trusted.
         """
         entry = self._open.get(name)
-        if entry is None or entry.wrong():
+        if entry is None or entry.wrong() or entry.identity != _identity(self._folder / name):
             with self._lock:
                 entry = self._renewed(name)
         wrong = entry.wrong()
@@ -86,29 +90,33 @@ class OpenCollections:
                 except ServiceError:
                     continue
                 if entry.collection is not None:
-                    self._put(name, _checked(entry.stamp, entry.collection))
+                    self._put(name, _checked(entry.identity, entry.stamp, entry.collection))
                 else:  # it may have been for want of something that is there now: files, memory
-                    self._put(name, _opened(self._folder / name, entry.stamp))
+                    self._put(name, _opened(self._folder / name, entry.identity, entry.stamp))
 
     def counts(self) -> Mapping[str, CollectionCounts]:
         """What is known of each collection that was asked for; costs some file system calls, and does not wait."""
         return {name: _counts(entry) for name, entry in list(self._open.items())}
 
     def _renewed(self, name: str) -> _Entry:
-        """The collection as it is now: opened if it was not, and opened again if it is lost and its folder changed."""
+        """The collection as it is now: opened if it was not, and opened again if its folder changed."""
         entry, folder = self._open.get(name), self._folder / name
-        if entry is not None and not entry.wrong():
+        identity = _identity(folder)  # before the files are read: what changes after this is seen by the next look
+        if entry is not None and not entry.wrong() and entry.identity == identity:
             return entry
         try:
             stamp = _stamp(folder) if folder.is_dir() else None
         except OSError as error:  # it goes just now, or may not be read
-            raise DamagedCollection(f"the collection {name!r} cannot be read: {error.strerror}") from error
+            if error.errno == errno.ENAMETOOLONG:
+                stamp = None
+            else:
+                raise DamagedCollection(f"the collection {name!r} cannot be read: {error.strerror}") from error
         if stamp is None:
             self._open.pop(name, None)
             raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
         if entry is None or entry.stamp != stamp:
-            entry = self._put(name, _opened(folder, stamp))
-        return entry
+            return self._put(name, _opened(folder, identity, stamp))
+        return self._put(name, replace(entry, identity=identity))
 
     def _put(self, name: str, entry: _Entry) -> _Entry:
         before = self._open.get(name)
@@ -123,19 +131,27 @@ class OpenCollections:
         return entry
 
 
-def _opened(folder: Path, stamp: Stamp) -> _Entry:
+def _opened(folder: Path, identity: Identity | None, stamp: Stamp) -> _Entry:
     try:
-        return _checked(stamp, Collection(folder))
+        return _checked(identity, stamp, Collection(folder))
     except CollectionError as error:
         # Where it lies is no client's affair.
         text = str(error).removeprefix(f"collection {folder} is damaged: ").replace(str(folder), folder.name)
-        return _Entry(stamp, None, None, Fault.now(text))
+        return _Entry(identity, stamp, None, None, Fault.now(text))
 
 
-def _checked(stamp: Stamp, collection: Collection) -> _Entry:
+def _checked(identity: Identity | None, stamp: Stamp, collection: Collection) -> _Entry:
     certificate = certify(collection)
     fault = Fault(f"{certificate.fault}; build it again", certificate.at) if certificate.fault else None
-    return _Entry(stamp, collection, certificate, fault)
+    return _Entry(identity, stamp, collection, certificate, fault)
+
+
+def _identity(folder: Path) -> Identity | None:
+    """What tells a folder from the one that takes its place; two system calls, and no file is opened."""
+    try:
+        return tuple((stat.st_ino, stat.st_mtime_ns) for stat in (folder.stat(), (folder / SPEC).stat()))
+    except OSError:
+        return None
 
 
 def _stamp(folder: Path) -> Stamp:

@@ -19,6 +19,7 @@ from retrieval.folders import whole_folder
 from retrieval.lexical import tokenize
 from retrieval.passage import Passage
 
+SPEC = "spec.json"  # the file that says what the others are
 FORMAT = "v2"  # of the folder, and of the terms in it: a change to either makes collections be built anew
 _BLOCK = 256  # passages encoded at once: enough to batch by length, little enough to hold
 
@@ -121,7 +122,7 @@ def build(
         spec = CollectionSpec(
             FORMAT, len(passages), int(offsets[-1]), dimension, encoder.name, encoder.digest, encoder.arithmetic
         )
-        (partial / "spec.json").write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
+        (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
     return spec
 
 
@@ -175,7 +176,7 @@ def _write_lines(folder: Path, name: str, lines: Iterable[str]) -> None:
 
 def _read_spec(folder: Path) -> CollectionSpec:
     try:
-        spec = CollectionSpec(**json.loads((folder / "spec.json").read_text(encoding="utf-8")))
+        spec = CollectionSpec(**json.loads((folder / SPEC).read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from error
     except (ValueError, TypeError) as error:

@@ -5,6 +5,7 @@ import resource
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from app.errors import DamagedCollection, UnknownCollection
@@ -97,6 +98,53 @@ def test_one_that_was_removed_is_gone_once_it_is_lost(collections, tmp_path):
         collections.get("birds")
     collections.certify()
     assert collections.counts() == {}
+
+
+def test_one_that_is_built_again_is_the_new_one_at_once(collections, tmp_path):
+    before = collections.get("birds")
+    for count in (10, 20, 5):
+        make(tmp_path / "birds", count)
+        assert len(collections.get("birds")) == count
+    assert len(before.passages(np.arange(20))) == 20, "whoever searches the old one goes on"
+
+
+def test_one_whose_files_are_replaced_one_by_one_is_the_new_one(collections, tmp_path):
+    collections.get("birds")
+    make(tmp_path / "new" / "birds", 10)
+    for file in (tmp_path / "new" / "birds").iterdir():  # as rsync does
+        file.replace(tmp_path / "birds" / file.name)
+    assert len(collections.get("birds")) == 10
+
+
+def test_one_that_is_removed_is_gone_at_once_and_back_when_it_is_back(collections, tmp_path):
+    collections.get("birds")
+    for _ in range(2):
+        (tmp_path / "birds").rename(tmp_path / "elsewhere")
+        with pytest.raises(UnknownCollection):
+            collections.get("birds")
+        assert collections.counts() == {}
+        (tmp_path / "elsewhere").rename(tmp_path / "birds")
+        assert len(collections.get("birds")) == 20
+
+
+def test_one_whose_files_did_not_change_is_not_opened_again(collections, tmp_path):
+    opened = collections.get("birds")
+    (tmp_path / "birds" / "note").write_text("")
+    (tmp_path / "birds" / "note").unlink()
+    assert collections.get("birds") is opened
+
+
+@pytest.mark.parametrize("name", ["鳥" * 64, "é" * 64 + "鳥" * 64, "x" * 256])
+def test_a_name_that_no_folder_can_have_is_unknown(collections, name):
+    with pytest.raises(UnknownCollection):
+        collections.get(name)
+
+
+def test_one_without_its_description_is_damaged(collections, tmp_path):
+    (tmp_path / "birds" / "spec.json").unlink()
+    for _ in range(2):
+        with pytest.raises(DamagedCollection):
+            collections.get("birds")
 
 
 def test_what_is_wrong_is_what_is_wrong_now(collections, tmp_path):

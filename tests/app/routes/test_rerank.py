@@ -181,7 +181,8 @@ def test_candidates_come_from_a_collection(hash_settings):
         assert rows[0]["document"] == {"id": "a", "title": "Owls", "text": "an owl song"}
         bare = client.post("/rerank", json={"query": "owl", "collection": "birds", "return_documents": False})
         assert "document" not in bare.json()["results"][0]
-        problem(client.post("/rerank", json={"query": "owl", "collection": "fish"}), 404, "no collection 'fish'")
+        for name in ("fish", "鳥" * 64, "𠮷" * 64):  # the last are longer than a folder's name may be
+            problem(client.post("/rerank", json={"query": "owl", "collection": name}), 404, f"no collection '{name}'")
     default = hash_settings.model_copy(update={"default_collection": "birds"})
     with serving(default) as client:
         assert client.post("/rerank", json={"query": "owl"}).json()["results"] == rows
