@@ -176,7 +176,7 @@ class Reranker:
     def _processor(self, work: Work) -> Iterator[None]:
         """Wait for a processor to compute on."""
         begun = time.perf_counter()
-        with self._turns.turn():
+        with self._turns.turn(work.deadline.caller):
             work.watch.since("wait", begun)
             work.deadline.check()
             yield

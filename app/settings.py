@@ -48,8 +48,20 @@ class LimitSettings(_Group):
     """What a request may hold."""
 
     body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30)
-    all_bodies_bytes: int = Field(2**28, ge=1024, le=2**40, description="Of all requests that are being served.")
-    body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or to go.")
+    all_bodies_bytes: int = Field(
+        2**28,
+        ge=1024,
+        le=2**40,
+        description="Memory of the bodies of all requests that are being served; of one caller ¾.",
+    )
+    all_answers_bytes: int = Field(
+        2**26,
+        ge=2**16,
+        le=2**40,
+        description="Of all answers that clients have not taken; beyond it the largest is cut.",
+    )
+    connections: int = Field(1000, ge=1, le=1_000_000, description="At once; of one address ¾.")
+    body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or half an answer to go.")
     head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Request line and headers, at most 200 of them.")
     head_seconds: int = Field(10, ge=1, le=3600, description="How long they may take to come.")
     keep_alive_seconds: int = Field(
@@ -60,6 +72,9 @@ class LimitSettings(_Group):
     query_characters: int = Field(10_000, ge=1, le=1_000_000)
     excluded_texts: int = Field(16, ge=1, le=256)
     chunks_per_document: int = Field(16, ge=1, le=256, description="Of as many tokens as the model reads at once.")
+    units: int = Field(
+        100_000, ge=1, le=10**9, description="Work of one request: a query compared with up to 1000 characters is one."
+    )
     socket_requests: int = Field(16, ge=1, le=1024, description="Requests in flight on one WebSocket.")
 
 
@@ -75,7 +90,8 @@ class EngineSettings(_Group):
     drain_seconds: float = Field(
         5, ge=0, le=600, description="From SIGTERM until no more connections are taken; not ready meanwhile."
     )
-    deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: none.")
+    deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: the longest.")
+    longest_ms: int = Field(60_000, ge=1, le=600_000, description="The longest deadline; also of requests that name 0.")
 
 
 class CorsSettings(_Group):

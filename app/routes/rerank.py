@@ -10,16 +10,18 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.answer import DEFAULT_METHOD, Service, answer, check_limits, deadline_of
+from app.cost import Cost, of_rerank
 from app.errors import InvalidRequest
 from app.models import Models
 from app.openapi import content, example, one_of, reference
-from app.quotas.quotas import Cost
+from app.routes.access import caller
 from app.routes.bodies import is_small, read_body
 from app.routes.observe import observed
 from app.routes.problems import PROBLEMS
 from app.routes.quotas import paid
 from app.routes.work import worked
-from app.wire.body import fields_of
+from app.settings import Settings
+from app.wire.body import fields_of, memory_of
 from app.wire.dialects import Dialect, dialect_of
 from app.wire.mixedbread import MixedbreadBody
 from app.wire.pinecone import PineconeBody
@@ -41,8 +43,8 @@ async def rerank(request: Request) -> Response:
     passages of a collection.
     """
     service: Service = request.app.state.service
-    dialect, asked = await read_request(request)
-    deadline, seen = deadline_of(asked.deadline_ms, service.settings), observed(request)
+    dialect, asked, cost = await read_request(request)
+    deadline, seen = deadline_of(asked.deadline_ms, service.settings, caller(request)), observed(request)
 
     def work(models: Models) -> bytes:
         outcome = answer(models, asked, deadline, service, request.state.request_id)
@@ -50,26 +52,32 @@ async def rerank(request: Request) -> Response:
         with seen.watch("serialise"):
             return orjson.dumps(dialect.respond(outcome))
 
-    return await worked(request, deadline, work, asked.texts, asked.model)
+    return await worked(request, deadline, work, cost, asked.texts, asked.model)
 
 
-async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:
-    """The body's dialect and what it asks for, within the limits and paid for."""
-    candidates = request.app.state.service.settings.candidates
-    return await paid(request, lambda: _read(request), lambda read, models: cost_of(read[1], models, candidates))
+async def read_request(request: Request, *, reported: bool = False) -> tuple[Dialect, RerankRequest, Cost]:
+    """The body's dialect and what it asks for, within the limits and paid for, and what it costs."""
+    settings = request.app.state.service.settings
+    (dialect, asked), cost = await paid(
+        request,
+        observed(request),
+        lambda: _read(request),
+        lambda read, models: cost_of(read[1], models, settings, reported=reported),
+    )
+    return dialect, asked, cost
 
 
-def cost_of(asked: RerankRequest, models: Models, candidates: int) -> Cost:
-    """What a request takes. candidates: of a search, which holds no documents."""
-    sent = len(asked.documents or ())
+def cost_of(asked: RerankRequest, models: Models, settings: Settings, *, reported: bool) -> Cost:
+    """What a request takes. reported: with every ranking on the way."""
     method = asked.method or models.choose(asked.model).method or DEFAULT_METHOD
-    return Cost(sent, candidates if asked.documents is None else sent, method)
+    return of_rerank(asked, method, settings.limits, settings.candidates, reported=reported)
 
 
 async def _read(request: Request) -> tuple[Dialect, RerankRequest]:
     """The body's dialect and what it asks for, within the limits. The dialect is kept for errors to come."""
     limits = request.app.state.service.settings.limits
     body = await read_body(request, limits)
+    request.state.hold(memory_of(body))
     dialect, asked = parse(request, body) if is_small(body) else await asyncio.to_thread(parse, request, body)
     check_limits(asked, limits)
     return dialect, asked

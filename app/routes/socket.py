@@ -14,12 +14,12 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from app.answer import Service, check_limits, deadline_of
+from app.cost import Cost
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.models import Models
 from app.observed import Observed, Watcher
-from app.quotas.quotas import Cost
 from app.request_id import bind
-from app.routes.access import allow, origin_of
+from app.routes.access import allow, caller, origin_of
 from app.routes.bodies import is_small
 from app.routes.observe import queued
 from app.routes.quotas import counted, paid
@@ -114,8 +114,10 @@ class _Conversation:
                 bind(seen.request_id)
                 await _admit(self._websocket)  # once more: since then its key may have ended
                 self._check_room()
-                asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields, seen), self._cost)
-                self._begin(named, asked, seen, requests)
+                asked, cost = await paid(
+                    self._websocket, seen, lambda: _aside(body, self._asked, fields, seen), self._cost
+                )
+                self._begin(named, asked, cost, seen, requests)
         except ServiceError as error:
             await self._say(to, "error", problem(error, seen))
             seen.end(self._watchers)
@@ -145,31 +147,33 @@ class _Conversation:
         return asked
 
     def _cost(self, asked: RerankRequest, models: Models) -> Cost:
-        return cost_of(asked, models, self._service.settings.candidates)
+        return cost_of(asked, models, self._service.settings, reported=True)
 
     def _check_room(self) -> None:
         running = len(self._flying) + self._stopping
         if running >= self._service.settings.limits.socket_requests:
             raise Overloaded(f"{running} requests are in flight on this connection; wait for one, or cancel one")
 
-    def _begin(self, named: Id, asked: RerankRequest, seen: Observed, requests: asyncio.TaskGroup) -> None:
-        self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings)
-        requests.create_task(self._answer(named, asked, seen, self._flying[named]))
+    def _begin(self, named: Id, asked: RerankRequest, cost: Cost, seen: Observed, requests: asyncio.TaskGroup) -> None:
+        self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings, caller(self._websocket))
+        requests.create_task(self._answer(named, asked, cost, seen, self._flying[named]))
 
-    async def _answer(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> None:
+    async def _answer(self, named: Id, asked: RerankRequest, cost: Cost, seen: Observed, deadline: Deadline) -> None:
         """Do one request, and show it."""
         try:
-            told = await self._tell(named, asked, seen, deadline)
+            told = await self._tell(named, asked, cost, seen, deadline)
             self._stopping -= not told
         finally:
             seen.end(self._watchers)
 
-    async def _tell(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> bool:
+    async def _tell(self, named: Id, asked: RerankRequest, cost: Cost, seen: Observed, deadline: Deadline) -> bool:
         """Have one request done, and pass on what is told of it; whether that came to its end, or it was cancelled."""
         engine = self._websocket.app.state.engine
         work = queued(seen, work_of(asked, deadline, self._service, partial(_frame, named), seen))
         async with follow(
-            lambda report: engine.run(lambda models: work(models, report), asked.texts, deadline, asked.model),
+            lambda report: engine.run(
+                lambda models: work(models, report), asked.texts, deadline, asked.model, cost.units
+            ),
             deadline,
             lambda error: _frame(named, "error", problem(error, seen)),
         ) as reports:

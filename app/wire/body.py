@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, TypeVar
 
 import orjson
@@ -13,6 +14,9 @@ from app.wire.request import Document, RerankRequest
 _SHOWN_ERRORS = 3
 _WRITTEN_DEPTH = 254  # orjson writes no deeper
 _DEPTH = 240  # an answer adds some levels of its own around what it repeats
+_SMALL = 2**16
+_ASTRAL = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")  # code points above U+FFFF, or their surrogates
+_SIZES = {b"{": 232, b"[": 88, b'"': 30, b",": 32}  # of CPython's objects, about: dict, list, half a text, a number
 _PLAINER = {  # than pydantic's own messages
     "string_too_short": "must not be empty",
     "too_short": "must hold at least one entry",
@@ -76,6 +80,19 @@ def fields_of(body: bytes) -> Any:
     if body.count(b"[") + body.count(b"{") > _DEPTH:  # else it cannot be that deep
         _check_depth(fields)
     return fields
+
+
+def memory_of(body: bytes) -> int:
+    """Bytes that a body's JSON may take once it is read, from above: by what opens and ends values, and its text.
+
+    A few bytes may be an object of some hundred: 16 MB of `{"a":1}` are a gigabyte.
+    """
+    if len(body) < _SMALL:
+        return 0
+    wide = 1 if body.isascii() else 2  # bytes of a code point, at least two where there is a single one above U+00FF
+    if _ASTRAL.search(body):
+        wide = 4
+    return wide * len(body) + sum(size * body.count(mark) for mark, size in _SIZES.items())
 
 
 def _check_depth(fields: object) -> None:

@@ -53,3 +53,24 @@ def test_an_error_comes_out_and_the_processors_are_given_back():
             turns.map(lambda x: 1 // x, [1, 0, 0, 1])
     with turns.turn(), turns.turn():
         pass
+
+
+def test_callers_take_turns_however_many_threads_each_has():
+    turns, order, started = Turns(1), [], []
+
+    def work(caller: str) -> None:
+        started.append(caller)
+        with turns.turn(caller):
+            order.append(caller)
+
+    callers = ["greedy"] * 6 + ["other", "other", "third"]
+    threads = []
+    with turns.turn():
+        for number, caller in enumerate(callers, start=1):
+            threads.append(threading.Thread(target=work, args=(caller,)))
+            threads[-1].start()
+            while sum(map(len, turns._waiting.values())) < number:  # they wait in the order in which they came
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join(10)
+    assert order == ["greedy", "other", "third", "greedy", "other", *["greedy"] * 4]

@@ -280,3 +280,24 @@ def test_what_is_not_counted_teaches_nothing_and_takes_its_turn():
     encode("a text that nobody sent")
     assert shared.counts().texts == before.texts + 1
     assert shared.wanted_s > wanted
+
+
+def test_callers_share_equally_however_many_jobs_each_has():
+    gated = Gated()
+    callers = Callers(gated)
+    greedy = [
+        callers.encode(
+            [words(100 + 16 * (job % 2), f"g{job}-{text}") for text in range(9)], deadline=Deadline(caller="g")
+        )
+        for job in range(16)
+    ]
+    alone = callers.encode([words(200, f"o{text}") for text in range(9)], deadline=Deadline(caller="o"))
+    while not alone.done():
+        gated.go(1)
+        time.sleep(0.001)
+    picked = [length for lengths in gated.passes for length in lengths]
+    other = 9 * 208
+    assert sum(length for length in picked if length < 200) <= other + 3 * 512, "as much as the other, about"
+    gated.go()
+    for future in greedy:
+        future.result(10)
