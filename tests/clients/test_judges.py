@@ -50,13 +50,13 @@ def node_judge(url: str, key: str | None) -> list[str | Path]:
     return ["node", judge("clients_check.mjs"), url, key or "any"]
 
 
-def own_judge(url: str, key: str | None) -> list[str | Path]:
+def own_check(url: str, key: str | None) -> list[str | Path]:
     return [ROOT / ".venv-clients/bin/python", HERE / "check_clients.py", url, key or "any"]
 
 
 @pytest.mark.parametrize(
     ("language", "clients", "command"),
-    [("Python", 53, python_judge), ("Node", 11, node_judge), ("more Python", 13, own_judge)],
+    [("Python", 53, python_judge), ("Node", 11, node_judge), ("more Python", 13, own_check)],
 )
 def test_all_clients_pass_or_with_the_wrong_key_none(language, clients, command, caller, summarise):
     found = verdicts(command(caller.url, caller.key))
