@@ -17,6 +17,7 @@ from retrieval.chunking import split_passages
 from retrieval.errors import DataError
 from retrieval.metrics import Qrels
 from retrieval.passage import Passage
+from retrieval.sentences import is_blank
 
 V = TypeVar("V")
 
@@ -70,7 +71,7 @@ def load_exclusions(path: Path) -> list[Exclusion]:
     found: dict[str, Exclusion] = {}
     for place, record in _records(path):
         exclude = record.get("exclude")
-        if not isinstance(exclude, list) or not all(isinstance(text, str) and text.strip() for text in exclude):
+        if not isinstance(exclude, list) or any(not isinstance(text, str) or is_blank(text) for text in exclude):
             raise DataError(f'{place}: "exclude" must be a list of texts, none of them blank')
         query = _id(record, place)
         _add(found, query, Exclusion(query, _text(record, "text", place, blank=False), tuple(exclude)), place)
@@ -163,7 +164,7 @@ def _id(record: dict[str, Any], place: str) -> str:
 
 def _text(record: dict[str, Any], key: str, place: str, *, blank: bool = True) -> str:
     text = record.get(key)
-    if not isinstance(text, str) or not (blank or text.strip()):
+    if not isinstance(text, str) or (is_blank(text) and not blank):
         raise DataError(f'{place}: "{key}" must be a {"" if blank else "non-blank "}string')
     return text
 

@@ -17,30 +17,38 @@ from app.openapi import content, example, one_of, reference
 from app.routes.access import caller
 from app.routes.bodies import is_small, read_body
 from app.routes.observe import observed
-from app.routes.problems import PROBLEMS
+from app.routes.problems import PROBLEMS, ProblemResponse
 from app.routes.quotas import paid
 from app.routes.work import worked
 from app.settings import Settings
 from app.wire.body import fields_of, memory_of
-from app.wire.dialects import Dialect, dialect_of
+from app.wire.dashscope import DashScopeBody
+from app.wire.dialects import PATHS, Dialect, dialect_of
 from app.wire.mixedbread import MixedbreadBody
+from app.wire.nim import NimBody
 from app.wire.pinecone import PineconeBody
 from app.wire.request import RerankRequest
-from app.wire.responses import MixedbreadResponse, PineconeResponse, RerankResponse, TeiRank, VoyageResponse
+from app.wire.responses import (
+    DashScopeResponse,
+    MixedbreadResponse,
+    NimResponse,
+    PineconeResponse,
+    RerankResponse,
+    TeiRank,
+    VoyageResponse,
+)
 from app.wire.standard import StandardBody
 from app.wire.tei import TeiBody
 from app.wire.voyage import VoyageBody
 
 router: APIRouter = APIRouter(tags=["rerank"])
 
-PATHS = ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking")
-
 
 async def rerank(request: Request) -> Response:
     """Order documents by how well they answer a query, best first.
 
     The body's dialect is told by what it holds, not by the path. Without `documents`, the candidates are the nearest
-    passages of a collection.
+    passages of a collection. A body without documents that holds texts in a field of another name is refused.
     """
     service: Service = request.app.state.service
     dialect, asked, cost = await read_request(request)
@@ -93,11 +101,15 @@ def parse(request: Request, body: bytes) -> tuple[Dialect, RerankRequest]:
     return dialect, dialect.request(fields)
 
 
-_BODIES = (StandardBody, TeiBody, VoyageBody, MixedbreadBody, PineconeBody)
-_RESPONSES = (RerankResponse, VoyageResponse, MixedbreadResponse, PineconeResponse)
+_BODIES = (StandardBody, TeiBody, VoyageBody, MixedbreadBody, PineconeBody, NimBody, DashScopeBody)
+_RESPONSES = (RerankResponse, VoyageResponse, MixedbreadResponse, PineconeResponse, NimResponse, DashScopeResponse)
 MODELS: tuple[type[BaseModel], ...] = (*_BODIES, *_RESPONSES, TeiRank)  # that the description refers to
 _EXAMPLES = {body.__name__.removesuffix("Body").lower(): example(body) for body in _BODIES}
 ANY_BODY = {"requestBody": {"required": True, **content(one_of(_BODIES), _EXAMPLES)}}
+DIALECT_PROBLEMS = {  # in the media type that the dialect's clients read
+    status: described | {"content": described["content"] | content(reference(ProblemResponse))["content"]}
+    for status, described in PROBLEMS.items()
+}
 _RANKED = {"oneOf": [*one_of(_RESPONSES)["oneOf"], {"type": "array", "items": reference(TeiRank)}]}
 
 for path in PATHS:
@@ -106,6 +118,6 @@ for path in PATHS:
         rerank,
         methods=["POST"],
         summary="Rerank documents",
-        responses=PROBLEMS | {200: {"description": "In the dialect of the body.", **content(_RANKED)}},
+        responses=DIALECT_PROBLEMS | {200: {"description": "In the dialect of the body.", **content(_RANKED)}},
         openapi_extra=ANY_BODY,
     )

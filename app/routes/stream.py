@@ -21,8 +21,8 @@ from app.openapi import one_of
 from app.routes.access import caller
 from app.routes.disconnect import cancelled_with
 from app.routes.observe import observed, queued
-from app.routes.problems import PROBLEMS, ProblemResponse
-from app.routes.rerank import ANY_BODY, read_request
+from app.routes.problems import ProblemResponse
+from app.routes.rerank import ANY_BODY, DIALECT_PROBLEMS, read_request
 from app.streaming import Report, Reports, follow
 from app.wire.events import Order, order
 from app.wire.outcome import Outcome
@@ -141,7 +141,7 @@ router.add_api_route(
     methods=["POST"],
     summary="Rerank documents, with every order on the way",
     response_class=StreamingResponse,  # FastAPI would take the class for events for the mark of a generator
-    responses=PROBLEMS
+    responses=DIALECT_PROBLEMS
     | {200: {"description": "Events.", "content": {"text/event-stream": {"itemSchema": _EVENT, "example": _EXAMPLE}}}},
     openapi_extra=ANY_BODY,
 )

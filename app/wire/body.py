@@ -9,9 +9,12 @@ import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from app.errors import InvalidRequest, MalformedBody
+from app.wire.broken_text import broken_text
 from app.wire.request import Document, RerankRequest
+from retrieval.sentences import is_blank
 
 _SHOWN_ERRORS = 3
+_BYTE_ORDER_MARK = "\ufeff".encode()  # some clients write it before JSON
 _WRITTEN_DEPTH = 254  # orjson writes no deeper
 _DEPTH = 240  # an answer adds some levels of its own around what it repeats
 _SMALL = 2**16
@@ -20,7 +23,7 @@ _SIZES = {b"{": 232, b"[": 88, b'"': 30, b",": 32}  # of CPython's objects, abou
 _PLAINER = {  # than pydantic's own messages
     "string_too_short": "must not be empty",
     "too_short": "must hold at least one entry",
-    "model_type": "the body must be a JSON object",
+    "model_type": "must be a JSON object",
     "missing": "is required",
 }
 
@@ -35,8 +38,17 @@ def _check_documents(value: object) -> object:
 
 
 def _stripped(value: object) -> object:
-    """What Python takes for white space goes: pydantic leaves U+001C to U+001F, and would take them for a text."""
-    return value.strip() if isinstance(value, str) else value
+    """White space goes, and all of a text that holds nothing to read; pydantic would keep U+001C and U+200B."""
+    if not isinstance(value, str):
+        return value
+    return "" if is_blank(value) else value.strip()
+
+
+def _number(value: object) -> object:
+    """A boolean is no number; as 1, `true` would read one token of each document."""
+    if value is True:
+        raise ValueError("must be a number, not true")
+    return value
 
 
 def _listed(value: object) -> object:
@@ -54,7 +66,8 @@ Documents = Annotated[list[Document], BeforeValidator(_check_documents), Field(m
 Texts = Annotated[list[str], Field(min_length=1)]
 Names = Annotated[list[str], BeforeValidator(_listed)]
 Phrases = Annotated[list[Text], BeforeValidator(_listed)]
-Count = Annotated[int, Field(ge=1)]
+Number = BeforeValidator(_number)
+Count = Annotated[int, Field(ge=1), Number]
 Model = Annotated[Any, Field(None, description="In any form; echoed. It chooses among the models that are served.")]
 
 
@@ -72,11 +85,16 @@ B = TypeVar("B", bound=BaseModel)
 
 
 def fields_of(body: bytes) -> Any:
-    """A body's JSON; MalformedBody if it is none, or nested too deep to be written back within an answer."""
+    """A body's JSON; MalformedBody if it is none, or nested too deep to be written back within an answer.
+
+    A byte order mark before it is skipped.
+    """
+    body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise MalformedBody(f"the body is not JSON in UTF-8: {error.msg} at byte {error.pos}") from error
+        why = broken_text(body) or f"{error.msg} at byte {error.pos}"
+        raise MalformedBody(f"the body is not JSON in UTF-8: {why}") from error
     if body.count(b"[") + body.count(b"{") > _DEPTH:  # else it cannot be that deep
         _check_depth(fields)
     return fields
@@ -118,5 +136,7 @@ def _explained(error: ValidationError) -> InvalidRequest:
     for item in items[:_SHOWN_ERRORS]:
         where = ".".join(str(part) for part in item["loc"])
         message = _PLAINER.get(item["type"], item["msg"].removeprefix("Value error, "))
+        if item["type"] == "model_type" and not where:
+            message = f"the body {message}"
         lines.append(f"{where}: {message}" if where else message)
     return InvalidRequest("; ".join(lines), items[0]["loc"])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.auth.store import Key
 from app.auth.usage import Day
 from app.identity import Role, Tier
+from app.wire.body import Number
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -38,7 +39,9 @@ class KeyBody(BaseModel):
     tier: Tier = "standard"
     role: Role = "user"
     expires_days: Annotated[
-        float | None, Field(gt=0, le=LONGEST_DAYS, allow_inf_nan=False, description="Absent: it does not expire.")
+        float | None,
+        Field(gt=0, le=LONGEST_DAYS, allow_inf_nan=False, description="Absent: it does not expire."),
+        Number,
     ] = None
 
 
@@ -47,7 +50,7 @@ class RotationBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"overlap_hours": 24}]})
 
-    overlap_hours: float = Field(
+    overlap_hours: Annotated[float, Number] = Field(
         DEFAULT_OVERLAP_HOURS,
         ge=0,
         le=LONGEST_OVERLAP_HOURS,

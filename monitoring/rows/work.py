@@ -51,7 +51,7 @@ WORK = Row(
         ),
         Panel(
             "Work of a request",
-            "units: a query compared with up to 1000 characters is one, as limits and quotas count; tokens: those read.",
+            "units: a query compared with up to 1000 characters is one, as quotas count; tokens: those that were read.",
             "short",
             [
                 Curve(HERE.quantile(part, of, route=ROUTE), f"{name} p{100 * part:g}")

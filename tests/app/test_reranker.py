@@ -19,6 +19,7 @@ from retrieval.errors import CollectionError
 from retrieval.hash_encoder import HashEncoder
 from retrieval.lexical import bm25, tokenize
 from retrieval.passage import Passage
+from retrieval.sentences import is_blank
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
 from retrieval.windows import USUAL, Reading, Windows, cut_up
@@ -55,7 +56,9 @@ def test_every_method_puts_the_answer_first(real_reranker, method):
 
 
 @given(
-    query=TEXTS.filter(str.strip), documents=st.lists(TEXTS, min_size=1, max_size=12), method=st.sampled_from(METHODS)
+    query=TEXTS.filter(lambda text: not is_blank(text)),
+    documents=st.lists(TEXTS, min_size=1, max_size=12),
+    method=st.sampled_from(METHODS),
 )
 def test_a_ranking_is_a_sorted_permutation_with_scores_in_range(query, documents, method):
     ranking = Reranker(HashEncoder()).rerank(query, documents, method=method)
@@ -157,6 +160,8 @@ def test_excluding_the_query_itself_is_an_error(reranker, method):
     ("arguments", "message"),
     [
         ({"query": " "}, "must not be empty"),
+        ({"query": "\u200b\xad"}, "must not be empty"),
+        ({"exclude": ["a", "\ufeff"]}, "must not be empty"),
         ({"exclude": [""]}, "must not be empty"),
         ({"documents": []}, "no documents"),
         ({"method": "magic"}, "classical, quantum, hybrid"),

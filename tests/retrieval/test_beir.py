@@ -110,6 +110,7 @@ def test_exclusions(tmp_path: Path) -> None:
         ('{"_id": "1", "text": "birds"}', '"exclude" must be a list'),
         ('{"_id": "1", "text": "birds", "exclude": "owls"}', '"exclude" must be a list'),
         ('{"_id": "1", "text": "birds", "exclude": [" "]}', "none of them blank"),
+        ('{"_id": "1", "text": "birds", "exclude": ["owls", "\u200b"]}', "none of them blank"),
         ('{"_id": "1", "text": "", "exclude": ["owls"]}', '"text"'),
         ('{"_id": "0", "text": "birds", "exclude": ["owls"]}', "'0' occurs twice"),
     ],
