@@ -46,6 +46,11 @@ def check_limits(request: RerankRequest, limits: LimitSettings) -> None:
     excluded = len(request.exclude)
     if excluded > limits.excluded_texts:
         raise TooLarge(f"{excluded} texts are excluded and at most {limits.excluded_texts} are taken")
+    longest = max(map(len, request.exclude), default=0)
+    if longest > limits.query_characters:
+        raise TooLarge(
+            f"an excluded text has {longest} characters and at most {limits.query_characters} are taken; exclude less"
+        )
 
 
 def deadline_of(deadline_ms: float | None, settings: Settings, caller: str) -> Deadline:

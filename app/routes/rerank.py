@@ -21,7 +21,7 @@ from app.routes.problems import PROBLEMS, ProblemResponse
 from app.routes.quotas import paid
 from app.routes.work import worked
 from app.settings import Settings
-from app.wire.body import fields_of, memory_of
+from app.wire.body import check_lists, fields_of, memory_of
 from app.wire.dashscope import DashScopeBody
 from app.wire.dialects import PATHS, Dialect, dialect_of
 from app.wire.mixedbread import MixedbreadBody
@@ -96,6 +96,7 @@ def parse(request: Request, body: bytes) -> tuple[Dialect, RerankRequest]:
     fields = fields_of(body)
     if not isinstance(fields, Mapping):
         raise InvalidRequest("the body must be a JSON object")
+    check_lists(fields, request.app.state.service.settings.limits.documents)
     dialect = dialect_of(fields, request.url.path, request.headers)
     request.state.dialect, observed(request).dialect = dialect, dialect.name
     return dialect, dialect.request(fields)

@@ -27,7 +27,7 @@ from app.routes.rerank import cost_of
 from app.routes.stream import problem, work_of
 from app.socket_protocol import SERVICE_RESTART
 from app.streaming import follow
-from app.wire.body import fields_of
+from app.wire.body import check_lists, fields_of
 from app.wire.dialects import dialect_of
 from app.wire.events import Id, id_of
 from app.wire.request import RerankRequest
@@ -140,6 +140,7 @@ class _Conversation:
         return fields
 
     def _asked(self, fields: Mapping[str, Any], seen: Observed) -> RerankRequest:
+        check_lists(fields, self._service.settings.limits.documents)
         dialect = dialect_of(fields, self._websocket.url.path, self._websocket.headers)
         seen.dialect = dialect.name
         asked = dialect.request(fields)

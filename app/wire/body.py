@@ -8,18 +8,26 @@ from typing import Annotated, Any, TypeVar
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
-from app.errors import InvalidRequest, MalformedBody
+from app.errors import InvalidRequest, MalformedBody, TooLarge
 from app.wire.broken_text import broken_text
 from app.wire.request import Document, RerankRequest
 from retrieval.sentences import is_blank
 
 _SHOWN_ERRORS = 3
+_MOST_NAMES = 64
 _BYTE_ORDER_MARK = "\ufeff".encode()  # some clients write it before JSON
 _WRITTEN_DEPTH = 254  # orjson writes no deeper
 _DEPTH = 240  # an answer adds some levels of its own around what it repeats
+_NOUNS = {
+    "documents": "documents",
+    "candidates": "documents",
+    "passages": "documents",
+    "texts": "texts",
+    "input": "texts",
+}
 _SMALL = 2**16
 _ASTRAL = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")  # code points above U+FFFF, or their surrogates
-_SIZES = {b"{": 232, b"[": 88, b'"': 30, b",": 32}  # of CPython's objects, about: dict, list, half a text, a number
+_SIZES = {b"{": 232, b"[": 88, b":": 50, b'"': 30, b",": 32}  # of CPython's: dict, list, entry, half a text, number
 _PLAINER = {  # than pydantic's own messages
     "string_too_short": "must not be empty",
     "too_short": "must hold at least one entry",
@@ -55,6 +63,14 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _names(value: object) -> object:
+    """Each name once: one that stands there a thousand times would repeat its field as often."""
+    listed = _listed(value)
+    if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
+        return list(dict.fromkeys(listed))
+    return listed
+
+
 def _query_text(value: object) -> object:
     """Some clients send the query as an object."""
     return value.get("text", value) if isinstance(value, dict) else value
@@ -64,7 +80,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), Be
 Query = Annotated[Text, BeforeValidator(_query_text)]
 Documents = Annotated[list[Document], BeforeValidator(_check_documents), Field(min_length=1)]
 Texts = Annotated[list[str], Field(min_length=1)]
-Names = Annotated[list[str], BeforeValidator(_listed)]
+Names = Annotated[list[str], BeforeValidator(_names), Field(max_length=_MOST_NAMES)]
 Phrases = Annotated[list[Text], BeforeValidator(_listed)]
 Number = BeforeValidator(_number)
 Count = Annotated[int, Field(ge=1), Number]
@@ -111,6 +127,19 @@ def memory_of(body: bytes) -> int:
     if _ASTRAL.search(body):
         wide = 4
     return wide * len(body) + sum(size * body.count(mark) for mark, size in _SIZES.items())
+
+
+def check_lists(fields: object, most: int) -> None:
+    """TooLarge where a list of the body, or of an object in it, has more entries than documents are taken.
+
+    Before anything is made of them: to validate a million takes seconds.
+    """
+    for name, value in fields.items() if isinstance(fields, dict) else ():
+        if isinstance(value, list) and len(value) > most:
+            what = _NOUNS.get(name, f"entries of `{name[:_MOST_NAMES]}`")
+            raise TooLarge(f"{len(value)} {what} were sent and at most {most} are taken; send them in parts")
+        if isinstance(value, dict):
+            check_lists(value, most)
 
 
 def _check_depth(fields: object) -> None:

@@ -32,13 +32,13 @@ def refuse_misnamed(fields: Mapping[str, Any], known: Collection[str]) -> None:
 def _are_candidates(name: str, value: object) -> bool:
     """Whether a client may want this ranked.
 
-    A list of texts or objects: under every name. One text, or an object of them: under a name that speaks of texts,
-    since there are many that are no candidates (a user, a filter, an instruction). Any object with a `text`, or with
-    such a list.
+    A list of texts or objects: under every name. One text, an object of them, or no text at all: under a name that
+    speaks of texts, since there are many that are no candidates (a user, a filter, an instruction). Any object with a
+    `text`, or with such a list.
     """
-    if isinstance(value, list):
-        return any(isinstance(item, str | dict) or _are_candidates("", item) for item in value)
     named = name.lower() in _NAMES
+    if isinstance(value, list):
+        return (named and not value) or any(isinstance(item, str | dict) or _are_candidates("", item) for item in value)
     if isinstance(value, dict):
         return isinstance(value.get("text"), str) or any(
             named if isinstance(item, str) else (named or key.lower() in _NAMES) and _are_candidates(key, item)

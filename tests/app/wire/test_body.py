@@ -1,11 +1,13 @@
+import tracemalloc
 import unicodedata
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.errors import InvalidRequest, MalformedBody
-from app.wire.body import fields_of, validate
+from app.errors import InvalidRequest, MalformedBody, TooLarge
+from app.wire.body import check_lists, fields_of, memory_of, validate
 from app.wire.keys import KeyBody, RotationBody
 from app.wire.request import SpanOptions
 from app.wire.similarity import BatchSimilarityBody, SimilarityBody
@@ -133,3 +135,53 @@ def test_true_is_no_number(model, field):
     assert validate(model, fields | {field: 1})
     with pytest.raises(InvalidRequest, match=f"^{field}: must be a number, not true$"):
         validate(model, fields | {field: True})
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"documents": ["a"] * 4}, "4 documents"),
+        ({"texts": ["a"] * 4}, "4 texts"),
+        ({"input": {"documents": [{}] * 4}}, "4 documents"),
+        ({"exclude": ["a"] * 4, "documents": ["a"]}, "4 entries of `exclude`"),
+        ({"metadata": {"x" * 100: [None] * 4}}, f"4 entries of `{'x' * 64}`"),
+    ],
+)
+def test_a_list_that_is_too_long_is_refused_before_anything_is_made_of_it(fields, what):
+    check_lists(fields, 5)
+    with pytest.raises(TooLarge, match=f"{what} were sent and at most 3"):
+        check_lists(fields, 3)
+
+
+def test_a_name_counts_once_however_often_it_stands_there():
+    body = {"query": "q", "documents": [{"a": "x"}], "rank_fields": ["a"] * 15_000}
+    assert validate(StandardBody, body).to_request().texts == ["x"]
+    with pytest.raises(InvalidRequest, match="rank_fields"):
+        validate(StandardBody, body | {"rank_fields": [f"name{i}" for i in range(65)]})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"a": 1}] * 50_000,
+        [[]] * 200_000,
+        [1.5] * 100_000,
+        ["ab"] * 100_000,
+        {f"key{i}": i for i in range(50_000)},
+        "x" * 500_000 + "\U0001f989",
+        "\u00e9" * 300_000,
+        "plain" * 100_000,
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_memory_of_a_body_is_known_before_it_is_read(value):
+    body = orjson.dumps({"value": value})
+    tracemalloc.start()
+    try:
+        fields = fields_of(body)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert fields
+    assert taken <= 1.2 * memory_of(body) + 10_000
+    assert memory_of(body) <= 4 * taken + len(body)

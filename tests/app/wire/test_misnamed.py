@@ -35,6 +35,8 @@ def test_a_list_of_texts_or_objects_is_refused_under_any_name(name, value):
         ("payload", {"text": "secret"}),
         ("document", "secret"),
         ("Text", "secret"),
+        ("docs", []),
+        ("contexts", []),
     ],
 )
 def test_an_object_or_a_text_is_refused_where_it_can_be_nothing_else(name, value):
@@ -48,7 +50,7 @@ def test_an_object_or_a_text_is_refused_where_it_can_be_nothing_else(name, value
         {"exclude": ["a"], "rank_fields": ["text"], "relevant_spans": {"mode": "enabled"}, "model": {"text": "m"}},
         {"instruction": "find birds", "user": "me", "truncate_prompt_tokens": -1, "kwargs": "{}", "priority": 1},
         {"user": {"id": 3, "groups": [1]}, "metadata": {"team": "search"}, "filter": {"lang": ["en"]}},
-        {"vectors": [[0.1, 0.2]], "ids": [1, 2], "flags": [True, None], "tags": [], "docs": None, "passages": []},
+        {"vectors": [[0.1, 0.2]], "ids": [1, 2], "flags": [True, None], "tags": [], "docs": None},
         {"text": "", "docs": {}, "context": {"session": 3}, "chunks": 5, "document": False},
     ],
 )
