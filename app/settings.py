@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.auth.settings import AuthSettings
 from app.health.settings import HealthSettings
 from app.models import split_method
+from app.shares import part_of_one
 from app.telemetry.settings import LogSettings, OperationsSettings, TracingSettings
 
 _NAME = "quantum-rerank"
@@ -221,8 +222,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_bodies_that_never_fit(self) -> Self:
-        if self.limits.body_bytes > self.limits.all_bodies_bytes:
-            raise ValueError("limits.body_bytes is more than limits.all_bodies_bytes: such a body would never be taken")
+        if 2 * self.limits.body_bytes > part_of_one(self.limits.all_bodies_bytes):  # as bytes, and as texts
+            raise ValueError(
+                "limits.all_bodies_bytes is less than 8/3 of limits.body_bytes: such a body would never be taken"
+            )
         return self
 
     @model_validator(mode="after")

@@ -23,7 +23,7 @@ class Shares:
     def __init__(self, amount: int) -> None:
         """amount: at least 1, in any unit."""
         self.amount = amount
-        self._of_one = part_of_one(amount)
+        self.of_one = part_of_one(amount)
         self._taken: Counter[str] = Counter()
         self._total = 0
 
@@ -38,7 +38,7 @@ class Shares:
 
     def take(self, caller: str, amount: int) -> bool:
         """Take so much ≥ 0 for a caller; False, and nothing is taken, if that is more than its part or than is left."""
-        if self._total + amount > self.amount or self.taken(caller) + amount > self._of_one:
+        if self._total + amount > self.amount or self.taken(caller) + amount > self.of_one:
             return False
         self._taken[caller] += amount
         self._total += amount

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Overloaded
+from app.errors import Overloaded, TooLarge
 from app.identity import address_of, caller_of
 from app.settings import LimitSettings
 from app.shares import Shares
@@ -70,10 +70,15 @@ class HeldMemory:
         self._size = 0
 
     def take(self, size: int) -> None:
-        """Take so many bytes more; Overloaded where there are too few left, of all or of the caller's."""
+        """Take so many bytes more; Overloaded where too few are left, TooLarge where there never are so many."""
         if self._caller is None:
             identity = self._scope["state"].get("identity")
             self._caller = caller_of(identity, address_of(self._scope.get("client")))
+        if self._size + size > self._bodies.of_one:
+            raise TooLarge(
+                f"the body takes more than the {self._bodies.of_one} bytes of memory that are there for it; send fewer "
+                "or shorter documents, and fewer fields"
+            )
         if not self._bodies.take(self._caller, size):
             raise Overloaded("the requests that are being served are too large together; try again shortly")
         self._size += size

@@ -32,6 +32,24 @@ class Live:
         """Requests in work or waiting."""
         return self.app.state.engine.counts().admitted
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self.server.server_state.connections)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait until clients take them."""
+        connections = [each for each in self.server.server_state.connections if each.transport]
+        return sum(each.transport.get_write_buffer_size() for each in connections)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Wait until something is true; an error if it does not come to that."""
+        end = time.monotonic() + 30
+        while not true():
+            assert time.monotonic() < end, "it did not come true"
+            time.sleep(0.01)
+
     def narrow(self) -> socket.socket:
         """A connection on whose way little fits."""
         self.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # its children have it

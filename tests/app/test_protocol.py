@@ -29,7 +29,7 @@ def server(tmp_path_factory):
             "body_seconds": 1,
             "keep_alive_seconds": 2,
             "body_bytes": 2**20,
-            "all_bodies_bytes": 2**21,
+            "all_bodies_bytes": 3 * 2**20,
         },
         auth={"enabled": True, "keys": (KEY,)},
     )
@@ -122,11 +122,11 @@ def test_bodies_are_bounded_together(port):
         return connection
 
     with half_sent(), half_sent():
-        while (status := by_httpx(port, b" " * 500_000, **{"X-API-Key": KEY})) == 400:
+        while (status := by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY})) == 400:
             time.sleep(0.01)  # they were not there yet
         assert status == 503
         assert by_httpx(port, BODY, **{"X-API-Key": KEY}) == 200
-    while (status := by_httpx(port, b" " * 500_000, **{"X-API-Key": KEY})) == 503:
+    while (status := by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY})) == 503:
         time.sleep(0.01)
     assert status == 400  # no JSON, but read
 
@@ -237,6 +237,22 @@ def test_an_upgrade_that_we_do_not_speak_is_ignored(port, route, offered, sent):
     first = head(*offered, *lines, to=b"POST " + route.encode()) + body
     last = head(b"Connection: close", *lines, to=b"POST " + route.encode()) + body
     assert talk(port, first + last).count(b"HTTP/1.1 200") == 2  # and the connection goes on
+
+
+def test_a_body_may_not_come_in_too_many_small_chunks(port):
+    chunks = b"1\r\n \r\n" * 4000
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    chunked = head(b"Transfer-Encoding: chunked", b"Connection: close")
+    assert talk(port, chunked + chunks + body).startswith(b"HTTP/1.1 200")
+    refused(talk(port, chunked + chunks * 2 + body), 400, "Invalid HTTP")
+    large = b"200\r\n" + b" " * 512 + b"\r\n"
+    assert talk(port, chunked + large * 900 + body).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("trailer", [b"X-A: b\r\n", b"X-A: " + b"b" * 1000 + b"\r\n"])
+def test_trailers_without_end_are_cut_off(port, trailer):
+    said = talk(port, head(b"Transfer-Encoding: chunked") + b"0\r\n", *[trailer * 100] * 20)
+    refused(said, 431, "more than 4096 bytes")
 
 
 def test_an_upgrade_is_ignored_on_get_too(port):
