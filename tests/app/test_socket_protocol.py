@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import struct
+import threading
 
 import pytest
 from websockets.frames import CloseCode
@@ -132,3 +133,17 @@ def test_who_reads_no_answers_is_cut_off(tmp_path, monkeypatch):
         for number in range(12):
             client.send(asked | {"id": number})
         here.until(lambda: here.connections == 0)
+
+
+def test_a_request_holds_its_memory_until_it_is_answered(tmp_path, monkeypatch):
+    gate = threading.Event()
+    with live(Settings(data_dir=tmp_path), monkeypatch, lambda _: gate.wait(20)) as here, talking(here.port) as client:
+        large = SMALL | {"id": 1, "documents": ["owl " * 50_000]}
+        client.send(large)
+        here.until(lambda: here.app.state.bodies.total >= 2 * 200_000)
+        client.send({"type": "ping"})
+        client.until(None, "pong")
+        assert here.app.state.bodies.total >= 2 * 200_000
+        gate.set()
+        client.until(1, "final")
+        here.until(lambda: here.app.state.bodies.total == 0)
