@@ -132,7 +132,7 @@ def _surround(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],  # SDKs send many of their own; cookies are never allowed
             expose_headers=[*_TOLD],
         )
-    app.add_middleware(HeadersMiddleware, settings.cors.origins, settings.hsts_s, lambda: app.state.engine.stops)
+    app.add_middleware(HeadersMiddleware, settings, lambda: app.state.engine.stops)
     app.add_middleware(TimingMiddleware, settings.cors.origins)
     app.add_middleware(ObserveMiddleware, app.state.watchers)
     app.add_middleware(CanonicalPathMiddleware)

@@ -201,6 +201,11 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
     cors: CorsSettings = CorsSettings()
+    hosts: tuple[str, ...] = Field(
+        (),
+        description='Names that the service is asked by, a JSON list: ["rerank.example.org"], ["*.example.org"], ["*"]. '
+        "Absent: any with keys; without, addresses and names that no site can have.",
+    )
     hsts_s: int = Field(0, ge=0, le=10**9, description="How long browsers insist on TLS; for where a proxy speaks it.")
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()

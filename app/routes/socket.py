@@ -55,7 +55,12 @@ async def socket(websocket: WebSocket) -> None:
 def _is_foreign(websocket: WebSocket) -> bool:
     """Whether another origin's page asks for what no key protects: for sockets, browsers leave that to the server."""
     origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-    return websocket.app.state.auth is None and origin is not None and urlsplit(origin).netloc != host
+    if websocket.app.state.auth is not None or origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != host
+    except ValueError:  # it is no origin
+        return True
 
 
 def _frame(to: Id | None, kind: str, fields: Mapping[str, Any]) -> str:

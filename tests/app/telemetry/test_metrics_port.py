@@ -2,6 +2,8 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -37,6 +39,21 @@ def test_a_port_of_their_own_is_served_and_given_back():
     for _ in range(2):
         with metrics_served(1, "127.0.0.1", port):
             assert "# TYPE qrerank_requests_total counter" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+
+def test_idle_connections_take_no_more_threads_than_there_are(monkeypatch):
+    monkeypatch.setattr("app.telemetry.metrics_port._Handler.timeout", 1)
+    port, before = free_port(), threading.active_count()
+    with metrics_served(1, "127.0.0.1", port), ExitStack() as idle:
+        for _ in range(300):
+            idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert threading.active_count() <= before + 17
+        while True:  # once those who say nothing are dropped
+            try:
+                assert "qrerank_requests_total" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+                break
+            except httpx.TransportError:
+                pass
 
 
 def test_a_port_that_is_taken_is_told(tmp_path):
