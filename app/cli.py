@@ -172,8 +172,9 @@ def circuit(
     chosen = feature_map(map_name or configured.map, qubits or configured.qubits, configured.bandwidth)
     size = check_limits(chosen)
     if svg:
+        drawing = draw(symbolic_circuit(chosen), "svg")
         with naming(svg):
-            svg.write_text(draw(symbolic_circuit(chosen), "svg"), encoding="utf-8")
+            svg.write_text(drawing, encoding="utf-8")
     else:
         text = draw(symbolic_circuit(chosen), "text")
         out.print(text.translate(_IN_ASCII) if out.options.ascii_only else text, soft_wrap=True)

@@ -54,18 +54,17 @@ _INSTALLED = [
 def run(command: Callable[[], Any]) -> int:
     """Run a Typer application that is not in standalone mode, and return its exit status."""
     try:
-        status = int(command() or 0)
+        return int(command() or 0)
     except typer.TyperException as error:
-        fail_usage(error)
-        status = error.exit_code
+        _fail_usage(error)
+        return error.exit_code
     except (*_FORESEEN, OSError) as error:
         lines = _sentences(error)
         if lines is None:
             raise
         for line in lines:
             fail(line)
-        status = FAILED
-    return status
+        return FAILED
 
 
 @contextmanager
@@ -78,7 +77,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def fail_usage(error: typer.TyperException) -> None:
+def _fail_usage(error: typer.TyperException) -> None:
     """Print what is wrong with the command line, or the help of a group that was given no command."""
     context = getattr(error, "ctx", None)
     text = error.format_message()
