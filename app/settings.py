@@ -203,7 +203,7 @@ class Settings(BaseSettings):
     cors: CorsSettings = CorsSettings()
     hosts: tuple[str, ...] = Field(
         (),
-        description='Names that the service is asked by, a JSON list: ["rerank.example.org"], ["*.example.org"], ["*"]. '
+        description='Names that the service is asked by, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
         "Absent: any with keys; without, addresses and names that no site can have.",
     )
     hsts_s: int = Field(0, ge=0, le=10**9, description="How long browsers insist on TLS; for where a proxy speaks it.")

@@ -24,7 +24,12 @@ _CONNECTIONS = 16  # to the port, at once
 
 
 class PortTaken(Exception):
-    """The port for metrics cannot be had. The message says what to do."""
+    """A port cannot be had. The message says what to do."""
+
+
+def url_of(host: str, port: int) -> str:
+    """The URL of a server that listens there. host: a name or an address, IPv6 without brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host or 'localhost'}:{port}"
 
 
 class _Handler(WSGIRequestHandler):
@@ -96,15 +101,15 @@ def _on_port(folder: Path, host: str, port: int | None) -> Iterator[None]:
     registry = CollectorRegistry(support_collectors_without_names=True)
     registry.register(WorkerFiles(folder))
     try:
-        server = _Server((host.strip("[]"), port), _Handler)
-    except OSError as error:
+        server = _Server((host, port), _Handler)
+    except (OSError, UnicodeError) as error:  # the latter for what could not be a host's name
         raise PortTaken(
-            f"/metrics cannot be served on {host}:{port} ({error.strerror}); set QRERANK_OPERATIONS__METRICS_HOST and "
-            "__METRICS_PORT to an address that is free"
+            f"/metrics cannot be served on {url_of(host, port)} ({getattr(error, 'strerror', error)}); set "
+            "QRERANK_OPERATIONS__METRICS_HOST and __METRICS_PORT to an address that is free"
         ) from None
     server.set_app(make_wsgi_app(registry))
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    log.info("metrics are on http://%s:%d/metrics", host, port)
+    log.info("metrics are on %s/metrics", url_of(host, port))
     try:
         yield
     finally:

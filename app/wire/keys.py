@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.auth.store import Key
 from app.auth.usage import Day
 from app.identity import Role, Tier
+from app.printable import CONTROLS
 from app.wire.body import Number
 
 HOUR_S = 3600
@@ -21,7 +23,21 @@ LONGEST_DAYS = 36_500
 LONGEST_OVERLAP_HOURS = 8760
 DEFAULT_OVERLAP_HOURS = 24
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_PRINTABLE = rf"^[^{CONTROLS}]*$"
+
+
+def _check_name(name: str) -> str:
+    if not re.search(_PRINTABLE, name):
+        raise ValueError("a name is one line, without control characters and those that turn the direction of text")
+    return name
+
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=128),
+    AfterValidator(_check_name),
+    Field(json_schema_extra={"pattern": _PRINTABLE}),
+]
 
 
 class KeyBody(BaseModel):

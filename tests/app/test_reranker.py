@@ -201,6 +201,20 @@ def test_search_ranks_what_the_collection_holds(tmp_path, real_reranker, method)
     np.testing.assert_allclose(ranking.scores, direct.scores, atol=1e-6)
 
 
+def test_a_passage_that_is_left_out_makes_place_for_the_next(tmp_path, reranker):
+    texts = [f"owl {word}" for word in "dusk song river stone market price".split()]
+    build(
+        tmp_path / "c", [Passage(str(i), "", text) for i, text in enumerate(texts)], reranker.encoder, lambda *_: None
+    )
+    collection = Collection(tmp_path / "c")
+    nearest, _ = reranker.search("owl song", collection, candidates=len(texts))
+    for left_out in nearest:
+        for candidates in (1, 3, len(texts)):
+            found, ranking = reranker.search("owl song", collection, candidates=candidates, leave_out=int(left_out))
+            assert found.tolist() == [at for at in nearest if at != left_out][:candidates]
+            assert sorted(ranking.order) == list(range(len(found)))
+
+
 def test_search_refuses_another_models_collection(tmp_path, reranker, real_reranker):
     build(tmp_path / "c", [Passage("1", "", "owl")], reranker.encoder, lambda *_: None)
     with pytest.raises(CollectionError):

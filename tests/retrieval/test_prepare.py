@@ -118,6 +118,29 @@ def test_a_wheels_model_ranks_in_the_one_precision_it_has(whole, shipped, tmp_pa
         load_encoder("all-MiniLM-L6-v2", tmp_path, quiet, precision="f32")
 
 
+@pytest.mark.parametrize("file", ["spec.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", ["", "{", "{}", "\xff"])
+def test_a_prepared_model_that_is_damaged_says_so(whole, tmp_path, file, content):
+    folder = tmp_path / whole.name
+    folder.mkdir()
+    for part in whole.iterdir():
+        if part.name == file:
+            (folder / file).write_text(content)
+        else:
+            (folder / part.name).symlink_to(part)
+    with pytest.raises(ModelError, match=f"{folder.name} is damaged .*delete it"):
+        load_encoder("all-MiniLM-L6-v2", tmp_path, quiet)
+
+
+@pytest.mark.parametrize("folder", ["file", "file/x", "/dev/null/x", "/proc/x", os.fsdecode(b"caf\xe9")])
+def test_a_folder_that_cannot_hold_models_is_named_before_any_work(tmp_path, folder):
+    (tmp_path / "file").write_text("")
+    reports = []
+    with pytest.raises(ModelError, match=f"{folder} cannot hold prepared models .*QRERANK_MODEL_DIR"):
+        prepare("all-MiniLM-L6-v2", tmp_path / folder, lambda *report: reports.append(report))
+    assert reports == []
+
+
 def test_a_model_that_is_nowhere_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(ModelError, match="install it"):
         prepare("no-such-model", tmp_path, quiet)

@@ -21,6 +21,12 @@ WRONG = [
     ({"name": "x" * 129}, "name"),
     ({"name": "a\nb"}, "name"),
     ({"name": "\u0000"}, "name"),
+    ({"name": "a\x1b[31m"}, "name: a name is one line"),
+    ({"name": "a\x9b"}, "name"),
+    ({"name": "exe.\u202etxt"}, "name"),
+    ({"name": "\u2066a"}, "name"),
+    ({"name": "a\u200f"}, "name"),
+    ({"name": "a\u2028b"}, "name"),
     ([], "object"),
 ]
 KEY = r"qr_[a-z0-9]{8}_[\w-]{43}"

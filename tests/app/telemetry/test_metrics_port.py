@@ -66,6 +66,12 @@ def test_a_port_that_is_taken_is_told(tmp_path):
     assert FOLDER not in os.environ
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300])
+def test_a_host_that_is_none_is_told(host):
+    with pytest.raises(PortTaken, match=r"cannot be served on .*__METRICS_PORT"), metrics_served(1, host, free_port()):
+        pass
+
+
 def test_whoever_starts_workers_does_not_import_the_client_before_the_folder_is_known():
     modules = "sys, uvicorn, app.cli, app.serving, app.telemetry.metrics_port"
     code = f"import {modules}; print('prometheus_client' in sys.modules)"
