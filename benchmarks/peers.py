@@ -19,7 +19,8 @@ from rich.progress import Progress
 
 from benchmarks.corpus import Task
 from benchmarks.measure import Sample
-from benchmarks.server import free_port, running
+from benchmarks.server import running
+from scripts.trial import free_port
 from benchmarks.wire import get, in_turn, post
 from retrieval import weights
 

@@ -21,7 +21,8 @@ import psutil
 from app.auth.records import open_records
 from app.auth.settings import AuthSettings
 from app.identity import Tier
-from benchmarks.server import free_port, running
+from benchmarks.server import running
+from scripts.trial import free_port
 from loadtests.pool import TOP_N, Traffic
 
 KEYS: Mapping[Tier, int] = {"public": 500, "standard": 300, "premium": 200, "unlimited": 1}  # as many as users at once

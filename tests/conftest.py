@@ -16,6 +16,7 @@ from app.settings import Settings
 from retrieval.encoder import Encoder
 from retrieval.hash_encoder import HashEncoder
 from retrieval.prepare import load_encoder
+from tests.waiting import Clock, eventually
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -55,10 +56,16 @@ def pytest_terminal_summary(terminalreporter):
 def serving(settings: Settings) -> Iterator[TestClient]:
     """A client of the real application, once that is done loading."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        end = time.monotonic() + 60
-        while client.app.state.engine.state.phase == "loading" and time.monotonic() < end:
-            time.sleep(0.01)
+        eventually(lambda: client.app.state.engine.state.phase != "loading")
         yield client
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The monotonic clock, which stands still until the test moves it. Not for event loops: their timers stop, too."""
+    standing = Clock(time.monotonic())
+    monkeypatch.setattr(time, "monotonic", standing)
+    return standing
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.server import answers, free_port
+from benchmarks.server import answers
+from scripts.trial import free_port
 from scripts.rehearsal.commands import Commands
 
 DRAIN_S = 2

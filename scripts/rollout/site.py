@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.server import free_port
+from scripts.trial import free_port
 from loadtests.balancer import balanced
 from scripts.rehearsal.place import Place, Process, install
 from scripts.rollout.load import SERVED_BY

@@ -9,7 +9,8 @@ from threading import Thread
 import pytest
 
 from benchmarks.load import drive
-from benchmarks.server import free_port, running
+from benchmarks.server import running
+from scripts.trial import free_port
 from benchmarks.wire import get, in_turn, post
 
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from app.serving import _STOPS_WITHIN_S
 from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
-from tests.redis_server import _binary, free_port
+from scripts.trial import free_port
+from tests.redis_server import _binary
 
 FULL, MINIMAL = "docker-compose.yml", "compose.minimal.yml"
 REDIS = {"redis": "allkeys-lru", "redis-quotas": "noeviction"}  # each with what it does when it is full

@@ -18,7 +18,7 @@ from app.auth.keys import Pepper
 from app.auth.sql_usage import SqlUsage
 from tests.app.auth.issuer import RSA, token
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import free_port
+from scripts.trial import free_port
 
 HIDDEN = {
     "QRERANK_AUTH__KEYS": "hidden-key-of-the-environment",

@@ -9,7 +9,7 @@ import time
 
 import httpx
 
-from tests.redis_server import free_port
+from scripts.trial import free_port
 
 WATCHED = """
 import sys

@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.server import Server, family, free_port, running
+from benchmarks.server import Server, family, running
+from scripts.trial import free_port
 from tests.app.telemetry.test_metrics import BODY, parsed, series
 
 RERANKED = series(

@@ -17,7 +17,8 @@ import httpx
 from app.auth.records import open_records
 from app.auth.settings import AuthSettings
 from app.identity import Tier
-from benchmarks.server import free_port, running
+from benchmarks.server import running
+from scripts.trial import free_port
 
 CLIENTS = 50
 _QRERANK = str(Path(sys.executable).parent / "qrerank")

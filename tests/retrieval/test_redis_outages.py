@@ -8,7 +8,8 @@ import pytest
 from retrieval.errors import RetrievalError
 from retrieval.redis_client import RedisUrlError
 from retrieval.redis_states import RedisStates
-from tests.redis_server import PATIENT_S, TEN, RedisServer, answering, eventually, not_accepting, open_states, share
+from tests.redis_server import TEN, RedisServer, answering, not_accepting, open_states, share
+from tests.waiting import PATIENT_S, eventually
 
 
 def tried_again(states: RedisStates, errors: int) -> bool:

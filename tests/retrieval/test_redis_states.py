@@ -8,7 +8,8 @@ import pytest
 from retrieval.hash_encoder import DIMENSION
 from retrieval.redis_states import RedisStates
 from retrieval.text_state import TextState, to_bytes
-from tests.redis_server import PATIENT_S, TEN, RedisServer, eventually, open_states, share, states_of
+from tests.redis_server import TEN, RedisServer, open_states, share, states_of
+from tests.waiting import PATIENT_S, eventually
 
 
 def records(states: list[TextState | None]) -> list[bytes | None]:

@@ -17,7 +17,8 @@ from tests.app.problems import problem
 from tests.app.reports import AT_ONCE, component, report, settings_of, statuses
 from tests.conftest import serving
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import RedisServer, eventually
+from tests.redis_server import RedisServer
+from tests.waiting import eventually
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 

@@ -10,7 +10,8 @@ from app.identity import ANONYMOUS, Identity
 from app.quotas.quotas import Cost, Quotas
 from app.settings import QuotaSettings
 from tests.app.quotas.counting import left
-from tests.redis_server import RedisServer, answering, eventually
+from tests.redis_server import RedisServer, answering
+from tests.waiting import eventually
 
 ASKED = Cost(10, 10, "hybrid")
 TIERS = {

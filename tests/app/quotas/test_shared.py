@@ -13,7 +13,8 @@ from limits.strategies import FixedWindowRateLimiter
 from app.quotas.shared import Lost, SharedCounters
 from app.quotas.windows import LocalCounters
 from tests.app.quotas.counting import at_once, charges, left
-from tests.redis_server import RedisServer, answering, eventually, not_accepting
+from tests.redis_server import RedisServer, answering, not_accepting
+from tests.waiting import eventually
 
 DAY_S = 86_400.0
 

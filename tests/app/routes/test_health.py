@@ -12,7 +12,7 @@ from tests.app.live import live
 from tests.app.problems import problem
 from tests.app.reports import AT_ONCE, component, report, settings_of, statuses
 from tests.conftest import serving
-from tests.redis_server import eventually
+from tests.waiting import eventually
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
