@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from app.settings import Settings
 from retrieval.encoder import Encoder
 from retrieval.hash_encoder import HashEncoder
 from retrieval.prepare import load_encoder
-from tests.waiting import Clock, eventually
+from retrieval.redis_states import RedisStates
+from tests.waiting import PATIENT_S, Clock, eventually
 
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
@@ -61,11 +62,34 @@ def serving(settings: Settings) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The monotonic clock, which stands still until the test moves it. Not for event loops: their timers stop, too."""
+def monotonic(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """`time.monotonic`, which stands still until the test moves it. The timers of event loops stop, too."""
     standing = Clock(time.monotonic())
     monkeypatch.setattr(time, "monotonic", standing)
     return standing
+
+
+@pytest.fixture
+def fast_forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Makes `time.monotonic`, which goes on, so many seconds later at once."""
+    real, skipped = time.monotonic, list[float]()
+    monkeypatch.setattr(time, "monotonic", lambda: real() + sum(skipped))
+    return skipped.append
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever other processes and tests do: no probe and no event loop is late, and the process is not large."""
+    monkeypatch.setattr("app.health.probe._PATIENCE_S", PATIENT_S)
+    monkeypatch.setattr("app.health.components.LAG_S", float("inf"))
+    monkeypatch.setattr("app.health.components.MEMORY_BYTES", float("inf"))
+
+
+@pytest.fixture
+def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis of states that is late, since the machine is busy, is not lost."""
+    monkeypatch.setitem(RedisStates.__init__.__kwdefaults__, "timeout_s", PATIENT_S)
+    monkeypatch.setattr(RedisStates.close, "__defaults__", (PATIENT_S,))
 
 
 @pytest.fixture(scope="session")

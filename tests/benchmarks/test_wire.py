@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.load import drive
 from benchmarks.server import running
-from scripts.trial import free_port
 from benchmarks.wire import get, in_turn, post
+from scripts.trial import free_port
 
 
 class Echo(BaseHTTPRequestHandler):

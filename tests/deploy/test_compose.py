@@ -8,8 +8,8 @@ from compose_pydantic import ComposeSpecification
 from pydantic import ValidationError
 
 from app.serving import _STOPS_WITHIN_S
-from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
 from scripts.trial import free_port
+from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
 from tests.redis_server import _binary
 
 FULL, MINIMAL = "docker-compose.yml", "compose.minimal.yml"

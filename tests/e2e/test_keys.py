@@ -16,9 +16,9 @@ import pytest
 from app.auth.database import Database, url_of
 from app.auth.keys import Pepper
 from app.auth.sql_usage import SqlUsage
+from scripts.trial import free_port
 from tests.app.auth.issuer import RSA, token
 from tests.postgres_server import PASSWORD, PostgresServer
-from scripts.trial import free_port
 
 HIDDEN = {
     "QRERANK_AUTH__KEYS": "hidden-key-of-the-environment",

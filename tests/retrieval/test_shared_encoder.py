@@ -156,24 +156,24 @@ def test_newcomers_do_not_hold_up_an_elder_for_good():
         future.result(PATIENT_S)
 
 
-def test_what_does_not_fit_before_the_deadline_is_not_begun(clock):
+def test_what_does_not_fit_before_the_deadline_is_not_begun(monotonic):
     gated = Gated()
     callers = Callers(gated)
     callers.shared._cost = 1.0
     texts = [words(6, "a"), words(12, "b"), words(3, "c")]
-    future = callers.encode(texts, until=clock() + 10)
+    future = callers.encode(texts, until=monotonic() + 10)
     gated.go()
     found = future.result(PATIENT_S)
     assert [states is not None for states in found] == [True, False, False]
     assert gated.passes == [[6]]
 
 
-def test_a_cost_learned_too_high_is_unlearned(clock):
-    callers = Callers(Timed(clock, 0.001))
+def test_a_cost_learned_too_high_is_unlearned(monotonic):
+    callers = Callers(Timed(monotonic, 0.001))
     callers.shared._cost = 1.0
     came = []
     for i in range(100):
-        found = callers.encode([words(6, f"a{i}"), words(12, f"b{i}")], clock() + 0.5).result(PATIENT_S)
+        found = callers.encode([words(6, f"a{i}"), words(12, f"b{i}")], monotonic() + 0.5).result(PATIENT_S)
         came.append([states is not None for states in found])
     assert came[0] == [True, False]
     assert came[-1] == [True, True]
@@ -181,9 +181,9 @@ def test_a_cost_learned_too_high_is_unlearned(clock):
     assert callers.shared.counts().seconds_per_token == pytest.approx(0.001, rel=0.05)
 
 
-def test_a_deadline_that_has_passed_encodes_nothing(clock):
+def test_a_deadline_that_has_passed_encodes_nothing(monotonic):
     gated = Gated()
-    assert Callers(gated).encode(["owl", "dusk"], until=clock() - 1).result(PATIENT_S) == [None, None]
+    assert Callers(gated).encode(["owl", "dusk"], until=monotonic() - 1).result(PATIENT_S) == [None, None]
     assert gated.passes == []
 
 
@@ -243,8 +243,8 @@ def test_a_fault_of_the_queue_itself_reaches_every_waiter(monkeypatch):
     assert callers.encode(["after"]).result(PATIENT_S)[0] is not None
 
 
-def test_the_cost_of_a_token_is_learned(clock):
-    callers = Callers(Timed(clock, 0.002))
+def test_the_cost_of_a_token_is_learned(monotonic):
+    callers = Callers(Timed(monotonic, 0.002))
     callers.encode([words(10, f"t{i}") for i in range(3)]).result(PATIENT_S)
     counts = callers.shared.counts()
     assert counts.seconds_per_token == pytest.approx(0.002)
@@ -275,15 +275,15 @@ def test_many_threads_get_what_they_asked_for():
     assert callers.shared.counts().pending == 0
 
 
-def test_an_expired_request_is_let_go_though_others_had_less(clock):
+def test_an_expired_request_is_let_go_though_others_had_less(monotonic):
     gated = Gated()
     callers = Callers(gated)
     running = callers.begin(words(9, "running"))
-    served = callers.encode([words(8 + i, f"s{i}") for i in range(12)], until=clock() + 0.1)
+    served = callers.encode([words(8 + i, f"s{i}") for i in range(12)], until=monotonic() + 0.1)
     gated.go(3)
     gated.has_begun(4)
     young = [callers.encode([words(40 + i, f"y{i}")]) for i in range(6)]  # all have had less
-    clock.now += 0.15
+    monotonic.now += 0.15
     gated.go(2)
     found = served.result(PATIENT_S)  # while the young still wait
     assert found[0] is not None
