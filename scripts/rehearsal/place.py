@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.server import answers
-from scripts.trial import free_port
 from scripts.rehearsal.commands import Commands
+from scripts.trial import free_port
 
 DRAIN_S = 2
 _PATIENCE_S = 60

@@ -30,7 +30,7 @@ class Live:
     @property
     def admitted(self) -> int:
         """Requests in work or waiting."""
-        return self.app.state.engine.counts().admitted
+        return len(self.app.state.engine._admission)
 
     def called_off(self) -> bool:
         """Whether there is work whose client is known to have left."""

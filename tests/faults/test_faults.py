@@ -13,6 +13,7 @@ import pytest
 from app.settings import Settings
 from tests.app.live import Live, live
 from tests.conftest import serving
+from tests.waiting import PATIENT_S
 
 PER_CLIENT, CLIENTS, SOAK = 25, 8, 500
 
@@ -47,7 +48,7 @@ def broken(tmp_path, monkeypatch):
 
 
 def ask(server: Live, text: str) -> tuple[int, dict]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENT_S)
     connection.request("POST", "/rerank", json.dumps({"query": f"owl {text}", "documents": [text, "an owl song"]}))
     response = connection.getresponse()
     body = json.loads(response.read())

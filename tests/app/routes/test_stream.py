@@ -143,12 +143,12 @@ def test_an_unforeseen_one_tells_nothing_and_is_logged(client, monkeypatch, capl
 def test_when_too_many_wait_it_is_said_with_a_status(tmp_path, monkeypatch):
     go = threading.Event()
     settings = Settings(data_dir=tmp_path, engine={"requests": 1, "queue_requests": 0})
-    with live(settings, monkeypatch, lambda _: go.wait(30)) as here:
+    with live(settings, monkeypatch, lambda _: go.wait(PATIENT_S)) as here:
         url = f"http://127.0.0.1:{here.port}{PATH}"
-        with httpx.stream("POST", url, json=BODY, timeout=30) as first:
+        with httpx.stream("POST", url, json=BODY, timeout=PATIENT_S) as first:
             lines = first.iter_lines()
             assert next(lines) == "event: order"
-            second = httpx.post(url, json=BODY, timeout=30)
+            second = httpx.post(url, json=BODY, timeout=PATIENT_S)
             problem(second, 503, "try again")
             assert second.headers["retry-after"] == "1"
             go.set()
@@ -159,11 +159,11 @@ def test_the_first_order_comes_before_anything_is_encoded(tmp_path, monkeypatch)
     go, encoded = threading.Event(), []
 
     def hold(batch):
-        go.wait(30)
+        go.wait(PATIENT_S)
         encoded.extend(batch)
 
     with live(Settings(data_dir=tmp_path), monkeypatch, hold) as here:
-        with httpx.stream("POST", f"http://127.0.0.1:{here.port}{PATH}", json=BODY, timeout=30) as response:
+        with httpx.stream("POST", f"http://127.0.0.1:{here.port}{PATH}", json=BODY, timeout=PATIENT_S) as response:
             lines = response.iter_lines()
             assert next(lines) == "event: order"
             assert json.loads(next(lines).removeprefix("data: "))["stage"] == "prescore"
