@@ -19,7 +19,9 @@ from retrieval.prepare import load_encoder
 from retrieval.redis_states import RedisStates
 from tests.waiting import PATIENT_S, Clock, eventually
 
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "house", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("house")
 
 for variable in [name for name in os.environ if name.startswith("QRERANK_") and name != "QRERANK_MODEL_DIR"]:

@@ -87,7 +87,7 @@ def encoder():
 def served(settings, monkeypatch, encoder):
     with (
         live(settings, monkeypatch, encoder, log_level="critical") as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENT_S) as client,
     ):
         yield client
         encoder.free.set()
@@ -137,7 +137,7 @@ def test_an_overload_leaves_it_ready(tmp_path, monkeypatch, encoder):
         told: list[int] = []
 
         def ask(number: int) -> None:
-            with httpx.Client(base_url=client.base_url, timeout=30) as own:
+            with httpx.Client(base_url=client.base_url, timeout=PATIENT_S) as own:
                 while not over.is_set():
                     texts = [f"{number} {len(told)} {at} {'owl ' * at}" for at in range(20)]
                     told.append(own.post("/rerank", json={"query": "owl", "documents": texts}).status_code)
