@@ -1,4 +1,3 @@
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,6 +22,7 @@ from retrieval.sentences import is_blank
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
 from retrieval.windows import USUAL, Reading, Windows, cut_up
+from tests.waiting import PATIENT_S, eventually
 
 QUERY = "which bird sings at night"
 BIRDS = [
@@ -263,10 +263,10 @@ def test_known_documents_are_scored_though_the_deadline_leaves_no_time_to_encode
     assert set(ranking.order[:2]) == {0, 1}
 
 
-def test_a_deadline_cuts_after_the_most_promising(method):
+def test_a_deadline_cuts_after_the_most_promising(method, monotonic):
     class Slow(HashEncoder):
         def forward(self, batch):
-            time.sleep(0.02 * len(batch))
+            monotonic.now += 0.02 * len(batch)
             return super().forward(batch)
 
     documents = [f"owl {'stone ' * (2 + i)}" for i in range(60)]  # ever less promising
@@ -278,7 +278,7 @@ def test_a_deadline_cuts_after_the_most_promising(method):
     assert ranking.order[ranking.encoded :].tolist() == list(range(ranking.encoded, 60))
 
 
-def test_a_cost_of_scoring_learned_too_high_is_unlearned():
+def test_a_cost_of_scoring_learned_too_high_is_unlearned(monotonic):
     reranker = Reranker(HashEncoder())
     reranker._pace.cost = 1.0
     documents = [f"owl {i}" for i in range(100)]
@@ -417,10 +417,10 @@ def test_rerankers_may_share_their_processors():
     one, other = (Reranker(HashEncoder(), turns=turns) for _ in range(2))
     with turns.turn(), ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
-        time.sleep(0.05)
+        eventually(lambda: len(turns._free._cond._waiters) == 2)
         assert not any(future.done() for future in waiting)
         turns._free.release()
-        assert all(future.result(5).encoded == len(BIRDS) for future in waiting)
+        assert all(future.result(PATIENT_S).encoded == len(BIRDS) for future in waiting)
         turns._free.acquire()
 
 
@@ -496,10 +496,10 @@ def test_no_more_is_cut_than_is_about_to_be_read():
     assert len(encoder.tokenised) < 250  # a batch's texts, the first chunks of it and the query
 
 
-def test_a_deadline_has_each_document_read_where_it_promises_most():
+def test_a_deadline_has_each_document_read_where_it_promises_most(monotonic):
     class Slow(Short):
         def forward(self, batch):
-            time.sleep(0.01 * len(batch))
+            monotonic.now += 0.01 * len(batch)
             return super().forward(batch)
 
     filler = [" ".join(f"dusk{at}" for at in range(24 * i, 24 * i + 24)) for i in range(20)]

@@ -14,6 +14,7 @@ from websockets.frames import CloseCode
 from app.settings import Settings
 from tests.app.live import live
 from tests.app.talking import SMALL, talking
+from tests.waiting import PATIENT_S, eventually
 
 TEXT, CONT, PING, END = 0x1, 0x0, 0x9, 0x80
 
@@ -28,7 +29,7 @@ def serving(tmp_path, monkeypatch, **limits):
 def shaken(port: int):
     """A connection on which the handshake is done."""
     key = base64.b64encode(os.urandom(16))
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as connection:
         connection.sendall(
             b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
@@ -70,7 +71,7 @@ def test_frames_that_come_too_fast_end_the_connection(tmp_path, monkeypatch, one
     with serving(tmp_path, monkeypatch) as here, shaken(here.port) as connection:
         send(connection, frame(TEXT, b"x") + one * 10_000)
         assert closed(connection) == CloseCode.PROTOCOL_ERROR
-        here.until(lambda: here.connections == 0)
+        eventually(lambda: here.connections == 0)
 
 
 def test_a_message_may_come_in_fragments(tmp_path, monkeypatch):
@@ -93,7 +94,7 @@ def test_a_message_that_never_ends_is_cut_off(tmp_path, monkeypatch):
             connection.settimeout(2)
             with pytest.raises(TimeoutError):
                 connection.recv(1)
-        here.until(lambda: here.connections == 0)
+        eventually(lambda: here.connections == 0)
 
 
 def test_unfinished_messages_share_the_memory_of_bodies(tmp_path, monkeypatch):
@@ -102,12 +103,12 @@ def test_unfinished_messages_share_the_memory_of_bodies(tmp_path, monkeypatch):
         bodies = here.app.state.bodies
         for held in (700_000, 1_400_000, 2_100_000):
             send(stack.enter_context(shaken(here.port)), frame(TEXT, b"x" * 700_000))
-            here.until(lambda held=held: bodies.total == held)
+            eventually(lambda held=held: bodies.total == held)
         with shaken(here.port) as connection:
             send(connection, frame(TEXT, b"x" * 700_000))  # more than three quarters
             assert closed(connection) == CloseCode.TRY_AGAIN_LATER
         stack.close()
-        here.until(lambda: bodies.total == 0)
+        eventually(lambda: bodies.total == 0)
         with talking(here.port) as client:
             assert client.ask(SMALL | {"id": 1})["type"] == "final"
 
@@ -132,18 +133,21 @@ def test_who_reads_no_answers_is_cut_off(tmp_path, monkeypatch):
     ):
         for number in range(12):
             client.send(asked | {"id": number})
-        here.until(lambda: here.connections == 0)
+        eventually(lambda: here.connections == 0)
 
 
 def test_a_request_holds_its_memory_until_it_is_answered(tmp_path, monkeypatch):
     gate = threading.Event()
-    with live(Settings(data_dir=tmp_path), monkeypatch, lambda _: gate.wait(20)) as here, talking(here.port) as client:
+    with (
+        live(Settings(data_dir=tmp_path), monkeypatch, lambda _: gate.wait(PATIENT_S)) as here,
+        talking(here.port) as client,
+    ):
         large = SMALL | {"id": 1, "documents": ["owl " * 50_000]}
         client.send(large)
-        here.until(lambda: here.app.state.bodies.total >= 2 * 200_000)
+        eventually(lambda: here.app.state.bodies.total >= 2 * 200_000)
         client.send({"type": "ping"})
         client.until(None, "pong")
         assert here.app.state.bodies.total >= 2 * 200_000
         gate.set()
         client.until(1, "final")
-        here.until(lambda: here.app.state.bodies.total == 0)
+        eventually(lambda: here.app.state.bodies.total == 0)

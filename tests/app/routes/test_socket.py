@@ -11,6 +11,7 @@ from app.wire.events import Order
 from app.wire.responses import RerankResponse
 from tests.app.live import live
 from tests.app.talking import ASKED, DOCUMENTS, SMALL, talking
+from tests.waiting import PATIENT_S
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def held(tmp_path, monkeypatch):
     """A client of a server that encodes nothing until the event is set, the event, and the server."""
     go = threading.Event()
     settings = Settings(data_dir=tmp_path, limits={"socket_requests": 3}, engine={"requests": 8})
-    with live(settings, monkeypatch, lambda _: go.wait(30)) as here:
+    with live(settings, monkeypatch, lambda _: go.wait(PATIENT_S)) as here:
         with talking(here.port) as client:
             yield client, go, here
         go.set()

@@ -1,5 +1,4 @@
 import os
-import time
 
 from app.engine import EngineCounts
 from app.settings import AuthSettings, Settings
@@ -7,6 +6,7 @@ from tests.app.telemetry.test_metrics import BODY, values
 from tests.app.test_open_collections import make
 from tests.conftest import serving
 from tests.redis_server import RedisServer
+from tests.waiting import eventually
 
 
 def test_what_the_engine_counts_is_published(client):
@@ -26,7 +26,7 @@ def test_what_the_engine_counts_is_published(client):
     assert not [name for name in found if name.startswith(("replica_cache", "breaker_open"))]
 
 
-def test_replicas_share_over_http(tmp_path):
+def test_replicas_share_over_http(tmp_path, patient_cache):
     with RedisServer() as redis:
         settings = Settings(model="hash", data_dir=tmp_path, cache={"redis_url": redis.url})
         with serving(settings) as first:
@@ -87,8 +87,5 @@ def test_what_cannot_be_told_now_is_told_a_second_later(client, monkeypatch, cap
 
     monkeypatch.setattr(client.app.state.engine, "counts", fail)
     client.app.state.metrics.cache_entries.set(-1)
-    end = time.monotonic() + 10
-    while client.app.state.metrics.cache_entries._value.get() < 0 and time.monotonic() < end:
-        time.sleep(0.01)
-    assert client.app.state.metrics.cache_entries._value.get() == 3
+    eventually(lambda: client.app.state.metrics.cache_entries._value.get() == 3)
     assert "publishing what is counted failed" in caplog.text

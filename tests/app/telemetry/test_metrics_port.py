@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.telemetry.metrics_port import PortTaken, metrics_served
-from benchmarks.server import free_port
+from scripts.trial import free_port
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
