@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 # What closes a sentence may be closed itself, by quotes and brackets. A full stop within a number or a name is none.
-_END = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’）]*|[\n\r\v\f\x85\u2028\u2029]""")
+# It is looked for where a run of stops begins only: were it from each stop on, a page of dots would take an hour.
+_END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s)|[。！？]++[」』”’）]*+|[\n\r\v\f\x85\u2028\u2029]""")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
