@@ -6,13 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval import text_limits
-from retrieval.text_limits import Allowance, looked_at, runs
-
-
-@given(st.text(max_size=200), st.integers(1, 5))
-def test_a_beginning_is_looked_at(text, tokens):
-    assert text.startswith(text[looked_at(tokens)])
-    assert len(text[looked_at(tokens)]) == min(len(text), 32 * tokens)
+from retrieval.text_limits import Allowance, runs
 
 
 @given(st.lists(st.integers(0, 9)), st.integers(1, 20), st.none() | st.integers(1, 5))
