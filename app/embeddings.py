@@ -14,7 +14,7 @@ from app.reranker import Reranker
 from app.settings import LimitSettings
 from retrieval.deadline import Deadline
 from retrieval.encoder import Encoder, Role
-from retrieval.lexical import tokenize
+from retrieval.lexical import terms_of
 from retrieval.state_source import StateSource
 
 _PART = 100  # texts whose token states, which come with the vectors, are held at once
@@ -61,9 +61,14 @@ def embed(
 
 def _part(source: StateSource, texts: Sequence[str], role: Role, deadline: Deadline) -> Embeddings:
     deadline.check()
+    texts = [text[: source.code_points] for text in texts]
     known = source.known(texts, role)
     missing = [text for text, state in zip(texts, known, strict=True) if state is None]
-    found = iter(source.find(missing, [tokenize(text) for text in missing], math.inf, deadline, role))
+    terms = []
+    for text in missing:
+        deadline.check()
+        terms.append(terms_of(text))
+    found = iter(source.find(missing, terms, math.inf, deadline, role))
     states = [(state or next(found)) for state in known]
     encoded = [state.encoded for state in states if state is not None]  # all of them: there was time without end
     return Embeddings(np.concatenate([one.pooled for one in encoded]), sum(int(one.lengths.sum()) for one in encoded))

@@ -71,6 +71,20 @@ def test_cancelled_work_ends(cached):
         embed(cached, TEXTS, deadline=deadline)
 
 
+def test_work_that_is_cancelled_while_words_are_cut_ends(cached, monkeypatch):
+    deadline, cut = Deadline(), []
+
+    def cancel(text):
+        cut.append(text)
+        deadline.cancel()
+        return text
+
+    monkeypatch.setattr(app.embeddings, "terms_of", cancel)
+    with pytest.raises(Cancelled):
+        embed(cached, TEXTS, deadline=deadline)
+    assert cut == TEXTS[:1]
+
+
 def test_only_the_models_own_dimensions_are_given():
     check_dimensions(None, HashEncoder())
     check_dimensions(64, HashEncoder())

@@ -11,6 +11,7 @@ from app.turns import Turns
 from quantum.errors import CircuitTooLarge, InvalidVector
 from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
 from quantum.late_interaction import score_documents
+from retrieval import text_limits
 from retrieval.collection import Collection, build
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoding import Encoded
@@ -253,6 +254,19 @@ def test_a_deadline_that_has_passed_leaves_the_prescore_order(reranker, method):
     lexical = ranking.rankers["lexical"]
     np.testing.assert_array_equal(ranking.order, np.argsort(-lexical, kind="stable"))
     assert ((ranking.scores >= 0) & (ranking.scores <= 1)).all()
+
+
+def test_a_ranking_says_that_there_was_no_time_for_the_words_of_some_documents(monkeypatch, method):
+    reranker, seen = counting(), []
+    reranker.rerank(QUERY, BIRDS[:2], method=method)
+    monkeypatch.setattr(text_limits, "_ALWAYS", 0)
+    late = {"method": method, "deadline": Deadline(0.0), "report": seen.append}
+    ranking = reranker.rerank(QUERY, BIRDS, **late, encode_limit=1)
+    assert (ranking.encoded, ranking.cut) == (1, True)
+    assert [report.cut for report in seen] == [True]
+    assert ranking.order.tolist() == [1, 0, 2, 3, 4]
+    assert reranker.rerank(QUERY, BIRDS, method=method).encoded == len(BIRDS)
+    assert not reranker.rerank(QUERY, BIRDS, **late, encode_limit=1).cut
 
 
 def test_known_documents_are_scored_though_the_deadline_leaves_no_time_to_encode(method):
