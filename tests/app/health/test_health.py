@@ -4,12 +4,15 @@ import os
 import threading
 from collections import Counter
 
+import pytest
+
 from app import open_collections
 from app.health.targets import read
 from app.open_collections import OpenCollections
 from app.quotas.shared import SharedCounters
 from retrieval.collection import build
 from retrieval.hash_encoder import HashEncoder
+from retrieval.held_files import HeldFiles
 from retrieval.passage import Passage
 from retrieval.redis_states import RedisStates
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
@@ -55,6 +58,35 @@ def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_who
         assert search(client, None).status_code == 200
         mended = component(client, "index")
         assert (mended["status"], mended["last_error"]) == ("ok", lost["last_error"])
+
+
+@pytest.mark.parametrize("name", ["tokens.i8", "passages.jsonl", "terms.txt"])
+def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone(tmp_path, monkeypatch, name, caplog):
+    file = make(tmp_path, "birds") / name
+    with serving(settings_of(tmp_path)) as client:
+        before = search(client, "birds").json()["results"]
+        whole = file.read_bytes()
+        monkeypatch.setattr(HeldFiles, "changed", lambda _: None)  # all is well when the request comes
+        os.truncate(file, 0)
+        for _ in range(2):
+            answer = search(client, "birds")
+            problem(answer, 503, f"the collection 'birds' cannot be searched: {name} was cut short")
+            assert answer.json()["error_type"] == "damaged-collection"
+        told = component(client, "index")
+        assert told["last_error"].startswith(f"birds: {name} was cut short")
+        assert str(tmp_path) not in answer.text + str(told)
+        assert [record.levelname for record in caplog.records if "birds" in record.message] == ["ERROR"]
+        file.write_bytes(whole)
+        assert search(client, "birds").json()["results"] == before
+
+
+def test_a_collection_of_another_model_is_refused_with_the_remedy(tmp_path):
+    class Other(HashEncoder):
+        digest = "other"
+
+    build(tmp_path / "collections" / "birds", [Passage("p", "", "owl")], Other(), lambda *_: None)
+    with serving(settings_of(tmp_path)) as client:
+        problem(search(client, "birds"), 503, "cannot be searched with 'hash'; build it again")
 
 
 def test_until_the_default_collection_is_open_no_worker_counts_as_ready(tmp_path, monkeypatch):
