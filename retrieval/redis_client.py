@@ -12,7 +12,8 @@ from redis.retry import Retry
 from retrieval.errors import RetrievalError
 
 # ValueError: a host name that cannot be encoded, or an answer from something that does not speak Redis.
-FAILURES = (redis.RedisError, OSError, ValueError)
+# RecursionError: an answer of lists in lists.
+FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
 
 
 class RedisUrlError(RetrievalError):

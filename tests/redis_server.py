@@ -150,8 +150,8 @@ def eventually(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def share(states: RedisStates, entries: dict[bytes, TextState]) -> None:
-    """Put and wait until it is done."""
-    done = states.counts().written + len(entries)
+def share(states: RedisStates, entries: dict[bytes, TextState], written: int | None = None) -> None:
+    """Put and wait until so many of them are written, all unless told."""
+    done = states.counts().written + (len(entries) if written is None else written)
     states.put(entries)
     eventually(lambda: states.counts().written == done)
