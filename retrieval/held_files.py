@@ -28,7 +28,10 @@ class HeldFiles:
     def changed(self) -> str | None:
         """What is wrong if a file is not as large as it was; None if all are."""
         for name, file in self._files.items():
-            size = os.fstat(file.fileno()).st_size
+            try:
+                size = os.fstat(file.fileno()).st_size
+            except OSError as error:  # of a disk that is gone
+                return str(_unreadable(name, error))
             if size != self.sizes[name]:
                 return f"{name} has {size} bytes, and had {self.sizes[name]} when it was opened"
         return None

@@ -60,6 +60,18 @@ def test_a_disk_that_fails_is_an_error_that_names_no_folder(tmp_path):
             read()
 
 
+def test_a_disk_that_is_gone_is_a_change(files):
+    number = files._files["letters"].fileno()
+    kept = os.dup(number)
+    os.close(number)
+    try:
+        assert files.changed() == "letters cannot be read: Bad file descriptor"
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+    assert files.changed() is None
+
+
 def test_a_file_that_is_not_there_is_missing(folder):
     with pytest.raises(ValueError, match="other is missing"):
         HeldFiles(folder, ["letters", "other"])
