@@ -54,12 +54,7 @@ def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, peppe
 
         right = ask()
         eventually(lambda: len(states(client)) == 5)
-        for key in client.scan_iter():
-            if isinstance(damage, bytes):
-                client.set(key, damage)
-            else:
-                client.delete(key)
-                client.execute_command(damage[0], key, *damage[1:])
+        write_everywhere(client, damage)
         damaged = {key: client.dump(key) for key in states(client)}
         assert ask() == right
         assert misses() == 10
@@ -75,6 +70,15 @@ def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, peppe
             assert component(service, "quota_redis")["facts"]["counters_reset"] == 2
             assert "no numbers" in component(service, "quota_redis")["last_error"]
         assert {found[name] for name in found if name.startswith("breaker_open")} == {0}
+
+
+def write_everywhere(client, damage):
+    for key in client.scan_iter():
+        if isinstance(damage, bytes):
+            client.set(key, damage)
+        else:
+            client.delete(key)
+            client.execute_command(damage[0], key, *damage[1:])
 
 
 def states(client):

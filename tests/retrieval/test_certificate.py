@@ -120,8 +120,7 @@ def test_an_index_of_another_collection_is_found(folder):
 def test_a_spec_of_another_collection_is_found(folder):
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"tokens": spec["tokens"] - 1}))
-    with pytest.raises(CollectionError, match=r"tokens\.i8 has .* build it again"):
-        Collection(folder)
+    assert "tokens.i8 holds" in certify(Collection(folder)).fault
 
 
 class Astray(ExactIndex):
