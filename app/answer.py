@@ -19,6 +19,7 @@ from app.settings import LimitSettings, Settings
 from app.wire.outcome import Outcome, Row
 from app.wire.request import Document, RerankRequest
 from retrieval.deadline import Deadline
+from retrieval.errors import CollectionError
 from retrieval.windows import Reading
 
 DEFAULT_METHOD: Method = "hybrid"
@@ -103,16 +104,19 @@ def _search(
             "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
         )
     collection = service.collections.get(name)
-    positions, ranking = reranker.search(
-        request.query,
-        collection,
-        candidates=service.settings.candidates,
-        method=answering.method,
-        exclude=request.exclude,
-        deadline=deadline,
-        report=report,
-    )
-    passages = collection.passages(positions[answering.shown(ranking)])
+    try:
+        positions, ranking = reranker.search(
+            request.query,
+            collection,
+            candidates=service.settings.candidates,
+            method=answering.method,
+            exclude=request.exclude,
+            deadline=deadline,
+            report=report,
+        )
+        passages = collection.passages(positions[answering.shown(ranking)])
+    except CollectionError as error:  # damaged since it was looked at, or another model's
+        raise service.collections.failed(name, error) from error
     documents: list[Document] | None = None
     if request.return_documents is not False:
         documents = [asdict(passage) for passage in passages]

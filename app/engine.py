@@ -77,7 +77,7 @@ class Engine:
         models = self._load()
         for reranker in models.served.values():
             reranker.warm_up()
-            check_order(reranker, 0)
+            check_order(reranker.apart(), 0)  # it says how the model is, whatever is remembered here or in Redis
         return models
 
     async def run(

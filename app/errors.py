@@ -95,10 +95,18 @@ class DamagedCollection(ServiceError):
 class KeysUnavailable(ServiceError):
     """Whether a key is known cannot be told at the moment."""
 
+    message = "keys cannot be checked at the moment, since what holds them does not answer; try again"
+
     def __init__(self, reason: str) -> None:
         """reason: for whoever runs the service; clients are not told it."""
-        super().__init__("keys cannot be checked at the moment, since what holds them does not answer; try again")
+        super().__init__(self.message)
         self.reason = reason
+
+
+class KeysReadOnly(KeysUnavailable):
+    """Keys can be checked, and neither changed nor their usage written."""
+
+    message = "keys cannot be changed at the moment, since what holds them takes no writes; try again"
 
 
 class KeysMisconfigured(KeysUnavailable):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from app.auth.keys import open_pepper
 from app.models import Models
 from app.processors import granted, limit_threads
 from app.reranker import Reranker
@@ -74,10 +75,11 @@ def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:
         return None
     from retrieval.redis_states import RedisStates  # not before: redis-py takes 0.3 s to import
 
-    states = encoder.encode([""])
+    states, pepper = encoder.encode([""]), open_pepper(settings.auth, settings.data_dir)
     return RedisStates(
         settings.cache.redis_url.get_secret_value(),
         states.pooled.shape[1],
         states.tokens.shape[1],
+        secret=pepper.derive("states in Redis") if pepper else None,
         ttl_s=settings.cache.redis_ttl_s,
     )

@@ -191,8 +191,10 @@ def _sources(app: FastAPI) -> Sources:
             return {}
         return {"keys": auth.database.lost} | ({"issuer": auth.issuer.lost} if auth.issuer else {})
 
-    collections = state.service.collections
-    return Sources(state.engine, state.quotas.counts, collections.counts, lambda: state.health.is_ready, lost)
+    collections, usage = state.service.collections, state.usage
+    return Sources(
+        state.engine, state.quotas.counts, usage.counts, collections.counts, lambda: state.health.is_ready, lost
+    )
 
 
 def _open_auth(settings: Settings) -> Auth | None:

@@ -81,6 +81,14 @@ class OpenCollections:
             raise DamagedCollection(f"the collection {name!r} is damaged: {wrong}")
         return entry.collection
 
+    def failed(self, name: str, error: CollectionError) -> DamagedCollection:
+        """What to tell whoever searched an open collection that could not be read to the end."""
+        text = f"{name}: {error}"
+        if self.last_fault is None or self.last_fault.text != text:  # many requests may meet it at once
+            log.error("the collection %s could not be searched: %s", name, error)
+        self.last_fault = Fault.now(text)
+        return DamagedCollection(f"the collection {name!r} cannot be searched: {_with_remedy(str(error))}")
+
     def certify(self) -> None:
         """Check all that were asked for, and try to open those that could not be. Blocks; requests for others go on."""
         for name in list(self._open):
@@ -137,13 +145,20 @@ def _opened(folder: Path, identity: Identity | None, stamp: Stamp) -> _Entry:
     except CollectionError as error:
         # Where it lies is no client's affair.
         text = str(error).removeprefix(f"collection {folder} is damaged: ").replace(str(folder), folder.name)
-        return _Entry(identity, stamp, None, None, Fault.now(text))
+    except Exception as error:  # whatever is in its files, it costs this collection and no other
+        log.exception("the collection %s cannot be opened", folder.name)
+        text = f"it cannot be opened ({type(error).__name__}); build it again"
+    return _Entry(identity, stamp, None, None, Fault.now(text))
 
 
 def _checked(identity: Identity | None, stamp: Stamp, collection: Collection) -> _Entry:
     certificate = certify(collection)
-    fault = Fault(f"{certificate.fault}; build it again", certificate.at) if certificate.fault else None
+    fault = Fault(_with_remedy(certificate.fault), certificate.at) if certificate.fault else None
     return _Entry(identity, stamp, collection, certificate, fault)
+
+
+def _with_remedy(text: str) -> str:
+    return text if "build it again" in text else f"{text}; build it again"
 
 
 def _identity(folder: Path) -> Identity | None:

@@ -1,14 +1,19 @@
-"""A collection on disk: passages, their states and a FAISS index, in one folder that is read by memory mapping."""
+"""A collection on disk: passages, their states and a FAISS index, in one folder.
+
+Pooled vectors are in memory, in the index. Tokens and texts are read from the files when they are needed, and not
+mapped: a mapped file that is cut short kills the process that reads it, and a read that comes up short is an error.
+"""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from retrieval.encoder import Encoder
@@ -16,11 +21,14 @@ from retrieval.encoding import Encoded
 from retrieval.errors import CollectionError
 from retrieval.faiss_index import FaissIndex
 from retrieval.folders import whole_folder
+from retrieval.held_files import HeldFiles, Lines
 from retrieval.lexical import tokenize
 from retrieval.passage import Passage
 
 SPEC = "spec.json"  # the file that says what the others are
 FORMAT = "v2"  # of the folder, and of the terms in it: a change to either makes collections be built anew
+_TOKENS = "tokens.i8"
+_FILES = ("passages.jsonl", "terms.txt", _TOKENS, "pooled.npy", "index.faiss")
 _BLOCK = 256  # passages encoded at once: enough to batch by length, little enough to hold
 
 
@@ -44,17 +52,13 @@ class Collection:
         """Open a folder that `build` made; CollectionError says what is wrong with it otherwise."""
         self.name = folder.name
         self.spec = _read_spec(folder)
-        rows = (self.spec.tokens, self.spec.token_dimension)
         try:
-            self.files = HeldFiles(folder)
-            self.texts = Lines(folder, "passages.jsonl")
-            self.term_lines = Lines(folder, "terms.txt")
-            self.stored = Encoded(
-                np.load(folder / "pooled.npy", mmap_mode="r"),
-                np.memmap(folder / "tokens.i8", dtype=np.int8, mode="r", shape=rows),
-                np.load(folder / "offsets.npy"),
-                np.load(folder / "lengths.npy"),
-            )
+            self.files = HeldFiles(folder, _FILES)
+            self.texts = Lines(self.files, "passages.jsonl", _numbers(folder / "passages.npy"))
+            self.term_lines = Lines(self.files, "terms.txt", _numbers(folder / "terms.npy"))
+            self.offsets = _numbers(folder / "offsets.npy")  # (n + 1,) passage i owns rows offsets[i]:offsets[i + 1]
+            self.lengths = _numbers(folder / "lengths.npy")  # (n,) tokens that the model read
+            _check_size(self.files, self.spec)
         except (OSError, ValueError, EOFError) as error:
             raise CollectionError(f"collection {folder} is damaged: {error}; build it again") from error
         self.index = FaissIndex.load(folder / "index.faiss")
@@ -68,16 +72,30 @@ class Collection:
         return ids[0], scores[0]
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
-        """The stored states of the passages at (m,) positions."""
-        return self.stored.take(positions)
+        """The stored states of the passages at (m,) positions; CollectionError where tokens.i8 ends before them."""
+        width, starts = self.spec.token_dimension, self.offsets[positions]
+        counts = self.offsets[positions + 1] - starts
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        tokens = np.empty((offsets[-1], width), dtype=np.int8)
+        into = tokens.reshape(-1).data
+        parts = pairwise((offsets * width).tolist())
+        for (begin, end), start in zip(parts, (starts * width).tolist(), strict=True):
+            self.files.fill(_TOKENS, into[begin:end], start)
+        return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions])
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
-        """The passages at (m,) positions."""
-        return [Passage(**json.loads(line)) for line in self.texts.at(positions)]
+        """The passages at (m,) positions; CollectionError where they cannot be read."""
+        try:
+            return [Passage(**orjson.loads(line)) for line in self.texts.at(positions)]
+        except (ValueError, TypeError):  # without the cause, whose text may hold a passage's
+            raise CollectionError("passages.jsonl holds lines that cannot be read") from None
 
     def terms(self, positions: NDArray[np.int64]) -> list[list[str]]:
-        """The lexical terms of the passages at (m,) positions."""
-        return [line.decode().split() for line in self.term_lines.at(positions)]
+        """The lexical terms of the passages at (m,) positions; CollectionError where they cannot be read."""
+        try:
+            return [line.decode().split() for line in self.term_lines.at(positions)]
+        except ValueError:
+            raise CollectionError("terms.txt holds lines that cannot be read") from None
 
 
 def check_encoder(collection: Collection, encoder: Encoder) -> None:
@@ -103,7 +121,7 @@ def build(
         _write_lines(partial, "terms.txt", (" ".join(tokenize(p.content)) for p in passages))
         pooled, counts, lengths = [], [], []
         progress(0, len(passages))
-        with (partial / "tokens.i8").open("wb") as file:
+        with (partial / _TOKENS).open("wb") as file:
             for start in range(0, len(passages), _BLOCK):
                 block = passages[start : start + _BLOCK]
                 states = encoder.encode([passage.content for passage in block])
@@ -126,45 +144,6 @@ def build(
     return spec
 
 
-class HeldFiles:
-    """The files of a folder, held open: what they are called, how large they were, and whether they still are.
-
-    A mapped file that is cut short kills whoever reads beyond its new end, so this is asked before each search. A
-    folder that was replaced does no harm: what is held is the old one.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Hold every file of the folder; OSError if one cannot be read."""
-        self._files = {path.name: path.open("rb", buffering=0) for path in sorted(folder.iterdir()) if path.is_file()}
-        self.sizes = {name: os.fstat(file.fileno()).st_size for name, file in self._files.items()}
-
-    def changed(self) -> str | None:
-        """What is wrong if a file is not as large as it was; None if all are."""
-        for name, file in self._files.items():
-            size = os.fstat(file.fileno()).st_size
-            if size != self.sizes[name]:
-                return f"{name} has {size} bytes, and had {self.sizes[name]} when it was opened"
-        return None
-
-    def read(self, name: str, start: int, count: int) -> bytes:
-        """So many bytes of a file, or as many as there are: unlike a mapping this never kills."""
-        return os.pread(self._files[name].fileno(), count, start)
-
-
-class Lines:
-    """A text file of which any line can be read at once: where each begins is kept beside it."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        """Map the file `build` wrote."""
-        self._bytes = np.memmap(folder / name, dtype=np.uint8, mode="r")
-        self.offsets: NDArray[np.int64] = np.load((folder / name).with_suffix(".npy"))  # (n + 1,) the last is the end
-
-    def at(self, positions: NDArray[np.int64]) -> list[bytes]:
-        """The lines at (m,) positions."""
-        ends = zip(self.offsets[positions], self.offsets[positions + 1], strict=True)
-        return [self._bytes[start:end].tobytes() for start, end in ends]
-
-
 def _write_lines(folder: Path, name: str, lines: Iterable[str]) -> None:
     ends = [0]
     with (folder / name).open("wb") as file:
@@ -183,4 +162,20 @@ def _read_spec(folder: Path) -> CollectionSpec:
         raise CollectionError(f"collection {folder} is damaged or of another version; build it again") from error
     if spec.format != FORMAT:
         raise CollectionError(f"collection {folder} is of format {spec.format}, not {FORMAT}; build it again")
+    if not all(isinstance(size, int) and size > 0 for size in (spec.passages, spec.tokens, spec.token_dimension)):
+        raise CollectionError(f"collection {folder} is damaged: {SPEC} has sizes that are none; build it again")
     return spec
+
+
+def _check_size(files: HeldFiles, spec: CollectionSpec) -> None:
+    found, wanted = files.sizes[_TOKENS], spec.tokens * spec.token_dimension
+    if found < wanted:  # what is too long is for the self-check
+        raise ValueError(f"{_TOKENS} has {found} bytes, and should have {wanted}")
+
+
+def _numbers(path: Path) -> NDArray[np.int64]:
+    """The (n,) whole numbers of a file; ValueError where it holds anything else."""
+    numbers = np.load(path)
+    if not (isinstance(numbers, np.ndarray) and numbers.ndim == 1 and numbers.dtype == np.int64):
+        raise ValueError(f"{path.name} holds no list of whole numbers")
+    return numbers

@@ -12,7 +12,8 @@ from redis.retry import Retry
 from retrieval.errors import RetrievalError
 
 # ValueError: a host name that cannot be encoded, or an answer from something that does not speak Redis.
-FAILURES = (redis.RedisError, OSError, ValueError)
+# RecursionError: an answer of lists in lists.
+FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
 
 
 class RedisUrlError(RetrievalError):
@@ -42,10 +43,14 @@ def connect(url: str, timeout_s: float) -> redis.Redis:
     return redis.Redis(connection_pool=pool)
 
 
+def address(client: redis.Redis) -> str:
+    """Where the server is."""
+    options = client.connection_pool.connection_kwargs
+    return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
+
+
 def told(client: redis.Redis, error: Exception) -> tuple[str, str]:
     """Where the server is and what went wrong; no password and no key, though some servers quote what they refuse."""
-    options = client.connection_pool.connection_kwargs
-    where = options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
     what = f"{type(error).__name__}: {error}".split(", with args beginning with")[0]
-    password = options.get("password")
-    return where, what.replace(password, "***") if password else what
+    password = client.connection_pool.connection_kwargs.get("password")
+    return address(client), what.replace(password, "***") if password else what

@@ -137,8 +137,8 @@ def open_states(url: str, *, timeout_s: float = PATIENT_S, retry_s: float = 0.2,
     return RedisStates(url, DIMENSION, DIMENSION, timeout_s=timeout_s, retry_s=retry_s, ttl_s=ttl_s)
 
 
-def share(states: RedisStates, entries: dict[bytes, TextState]) -> None:
-    """Put and wait until it is done."""
-    done = states.counts().written + len(entries)
+def share(states: RedisStates, entries: dict[bytes, TextState], written: int | None = None) -> None:
+    """Put and wait until so many of them are written, all unless told."""
+    done = states.counts().written + (len(entries) if written is None else written)
     states.put(entries)
     eventually(lambda: states.counts().written == done)

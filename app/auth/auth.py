@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from app.auth.jwks import Jwks
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _THREADS = 4  # as many as the database takes connections
 
@@ -54,13 +55,20 @@ class Auth:
 
     async def run(self) -> None:
         """Open the database, and write usage every second, until cancelled."""
-        with suppress(KeysUnavailable):  # the database said so in the log, and is asked again
+        try:
             await self.in_thread(self.database.open)
+        except KeysUnavailable:
+            pass  # the database said so in the log, and is asked again
+        except Exception:  # worker boundary: what fails now may go well when somebody asks for a key
+            log.exception("the database of keys could not be opened")
         await self.usage.keep_writing(self.in_thread)
 
     async def close(self) -> None:
         """Write what is left of usage, and let go of the database."""
-        with suppress(KeysUnavailable):
+        try:
             await self.in_thread(self.usage.write)
-        self._threads.shutdown()
-        self.database.close()
+        except KeysUnavailable as error:
+            log.warning("%d rows of usage are lost with this process: %s", self.usage.counts().waiting, error.reason)
+        finally:
+            self._threads.shutdown()
+            self.database.close()

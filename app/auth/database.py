@@ -9,17 +9,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import ConnectionPoolEntry
 
-from app.auth import tables
+from app.auth import sqlite_file, tables
 from app.auth.keys import Pepper
 from app.auth.migrations import is_current, upgrade
-from app.errors import KeysMisconfigured, KeysUnavailable
+from app.errors import KeysMisconfigured, KeysReadOnly, KeysUnavailable
 from retrieval.fault import Fault
 
 log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ _TIMEOUTS = (  # to the end of the transaction
     f"set_config('statement_timeout', '{_PATIENCE_S}s', true)"
 )
 _CONFLICTS = {"40001", "40P01", "55P03"}  # of serialisation, deadlock, lock not available
+_UNREACHABLE = ("08", "57P")  # beginnings of PostgreSQL's codes: of connections, and of a server that stops or starts
 _POSTGRESQL = {
     "connect_timeout": _PATIENCE_S,
     "tcp_user_timeout": _PATIENCE_S * 1000,
@@ -58,7 +59,8 @@ def url_of(database_url: str | None, data_dir: Path) -> URL:
 class Database:
     """Transactions on tables that are brought up to date on first use, and after each loss.
 
-    While the database does not answer, one attempt is made per second, and everybody else is told so at once.
+    While the database does not answer, one attempt is made per second, and everybody else is told so at once. One that
+    can be read and not written, for want of space or of leave, is not lost.
     """
 
     def __init__(self, url: URL, pepper: Pepper, *, retry_s: float = RETRY_S) -> None:
@@ -95,9 +97,14 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction; KeysUnavailable while the database does not answer."""
+        """A transaction; KeysUnavailable while the database does not answer, KeysReadOnly while it takes no writes."""
         with self._transaction("write") as connection:
-            yield connection
+            try:
+                yield connection
+            except DBAPIError as error:
+                if _is_unwritable(error) and self._file is None:
+                    connection.invalidate()  # the next one may lead to a server that takes writes
+                raise
 
     def open(self) -> None:
         """Make the database ready, unless it is. While it is lost, one thread at a time tries, and no other waits."""
@@ -108,7 +115,7 @@ class Database:
                 return
             if self._lost is not None and time.monotonic() < self._retry_at:
                 raise KeysUnavailable(self._lost)
-            with self._watched():
+            with self._watched("open"):
                 self._prepare()
             self._ready = True
             if self._lost is not None:
@@ -124,7 +131,7 @@ class Database:
     @contextmanager
     def _transaction(self, mode: str) -> Iterator[Connection]:
         self.open()
-        with self._watched(), self._begin(mode) as connection:
+        with self._watched(mode), self._begin(mode) as connection:
             yield connection
 
     def _prepare(self) -> None:
@@ -146,7 +153,7 @@ class Database:
         return self._engine.execution_options(**{_MODE: mode}).begin()
 
     @contextmanager
-    def _watched(self) -> Iterator[None]:
+    def _watched(self, mode: str) -> Iterator[None]:
         try:
             yield
         except (IntegrityError, DataError):
@@ -154,6 +161,8 @@ class Database:
         except (DBAPIError, PoolTimeout, OSError, KeysUnavailable) as error:
             if _is_busy(error):
                 raise KeysUnavailable(f"the database is busy: {_text(error)}") from None
+            if mode == "write" and _is_unwritable(error):
+                raise KeysReadOnly(f"the database takes no writes: {_text(error)}") from None
             raise self._lose(error) from None
 
     def _knows_pepper(self, connection: Connection) -> bool:
@@ -189,6 +198,15 @@ def _is_busy(error: Exception) -> bool:
     return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or state in _CONFLICTS
 
 
+def _is_unwritable(error: Exception) -> bool:
+    """Whether a transaction that writes failed in a way that says nothing of those that read."""
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.Error):
+        return sqlite_file.is_unwritable(cause)
+    state = getattr(cause, "sqlstate", None) or ""  # of a server that answered
+    return state != "" and not state.startswith(_UNREACHABLE)
+
+
 def _inode(file: Path) -> int | None:
     try:
         return file.stat().st_ino
@@ -197,16 +215,18 @@ def _inode(file: Path) -> int | None:
 
 
 def _make(file: Path) -> None:
-    """Make an empty file for the owner alone, where there is none."""
+    """Make an empty file for the owner alone, where there is none; the one that is there need not be writable."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    if not file.exists():
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _engine(url: URL) -> Engine:
     """An engine whose errors tell nothing of what was asked."""
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": _PATIENCE_S})
-        event.listen(engine, "connect", _set_up_sqlite)
+        file = Path(url.database or "")
+        engine = create_engine(url, hide_parameters=True, creator=partial(sqlite_file.connect, file, _PATIENCE_S))
+        event.listen(engine, "checkout", sqlite_file.use_once)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     try:
@@ -224,12 +244,6 @@ def _engine(url: URL) -> Engine:
         raise KeysMisconfigured("PostgreSQL needs a driver: pip install 'quantum-rerank[postgres]'") from error
     event.listen(engine, "begin", _begin_postgresql)
     return engine
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:  # noqa: ARG001 - an event's
-    connection.isolation_level = None  # the driver begins no transactions of its own
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA foreign_keys=ON")
 
 
 def _begin_sqlite(connection: Connection) -> None:

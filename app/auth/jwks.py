@@ -7,7 +7,6 @@ import logging
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +112,12 @@ class Jwks:
         try:
             self._keys = await self._in_thread(lambda: parse(self._read()))
             self._read_at, self._failure = time.monotonic(), None
-        except (OSError, HTTPException, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - whoever answers for the issuer may answer anything
+            why = str(error) or type(error).__name__
             if self._failure is None or not self._keys:
-                log.warning("the keys of the tokens' issuer cannot be read: %s", error)
-            self._failure = str(error)
-            self.last_fault = Fault.now(f"the keys of the tokens' issuer cannot be read: {error}")
+                log.warning("the keys of the tokens' issuer cannot be read: %s", why)
+            self._failure = why
+            self.last_fault = Fault.now(f"the keys of the tokens' issuer cannot be read: {why}")
         finally:
             self._reading = None
 
@@ -136,12 +136,15 @@ def parse(text: bytes) -> list[PyJWK]:
 
 def _key(item: Any) -> PyJWK | None:
     """A key of a kind and length that is used here, without private members; others may stand beside it."""
-    if not isinstance(item, dict) or item.get("kty") not in _KINDS or item.get("use", "sig") != "sig":
+    kind = item.get("kty") if isinstance(item, dict) else None
+    if not isinstance(kind, str) or kind not in _KINDS or item.get("use", "sig") != "sig":
         return None
-    algorithm, members = _KINDS[item["kty"]]
+    algorithm, members = _KINDS[kind]
     if item.get("alg", algorithm) != algorithm or item.get("crv", "P-256") != "P-256":
         return None
     public = {name: item[name] for name in ("kty", "kid", *members) if name in item}
+    if not all(isinstance(member, str) for member in public.values()):
+        return None
     try:
         key = PyJWK(public, algorithm)
     except (PyJWTError, ValueError, TypeError):

@@ -10,8 +10,12 @@ import string
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.errors import KeysMisconfigured
+
+if TYPE_CHECKING:
+    from app.auth.settings import AuthSettings
 
 _FORM = re.compile(r"(qr_[a-z0-9]{8})_[\w-]{43}", re.ASCII)
 _ALPHABET = string.ascii_lowercase + string.digits
@@ -42,6 +46,17 @@ class Pepper:
     def hash(self, text: str) -> bytes:
         """The keyed hash of a key or token. These are long and random, so a fast hash is as good as a slow one."""
         return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32).digest()
+
+    def derive(self, use: str) -> bytes:
+        """A secret for another use, 32 bytes; no key or token hashes to it."""
+        return hashlib.blake2b(use.encode(), key=self._key, digest_size=32, person=b"qrerank-derived").digest()
+
+
+def open_pepper(settings: AuthSettings, data_dir: Path) -> Pepper | None:
+    """The pepper that the settings mean; None where nobody is asked for a key and none is set."""
+    if settings.pepper:
+        return Pepper(settings.pepper.get_secret_value())
+    return pepper_in(data_dir) if settings.enabled else None
 
 
 def pepper_in(folder: Path) -> Pepper:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.auth.database import Database, url_of
-from app.auth.keys import Pepper, pepper_in
+from app.auth.keys import Pepper, open_pepper, pepper_in
 from app.auth.settings import AuthSettings
 from app.auth.sql_keys import SqlKeys
 from app.auth.sql_usage import SqlUsage
@@ -24,7 +24,7 @@ class Records:
 
 def open_records(settings: AuthSettings, data_dir: Path) -> Records:
     """The records that the settings mean; KeysMisconfigured if they mean none. The database is opened on first use."""
-    pepper = Pepper(settings.pepper.get_secret_value()) if settings.pepper else pepper_in(data_dir)
+    pepper = open_pepper(settings, data_dir) or pepper_in(data_dir)
     url = settings.database_url.get_secret_value() if settings.database_url else None
     database = Database(url_of(url, data_dir), pepper)
     return Records(pepper, database, SqlKeys(database, pepper), SqlUsage(database))

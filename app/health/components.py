@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.auth.usage import Usage
 from app.engine import EngineCounts, State
 from app.health.probe import Probe
 from app.health.targets import MEMORY_BYTES, Buckets, quantile
@@ -82,6 +83,24 @@ def cache(counts: CacheCounts) -> Component:
 def leaning(*, lost: bool, fault: Fault | None, **facts: object) -> Component:
     """Something elsewhere without which the service does less."""
     return Component("degraded" if lost else "ok", fault, facts)
+
+
+def replicas(counts: EngineCounts) -> dict[str, int]:
+    """What became of states in Redis: records that were none of ours, and states that were not written."""
+    of = counts.replicas.values()
+    return {"corrupt": sum(each.corrupt for each in of), "dropped": sum(each.dropped for each in of)}
+
+
+def keys(usage: Usage, *, lost: bool, fault: Fault | None) -> Component:
+    """The database of keys, which may be read and not written. lost, fault: of reading."""
+    counts = usage.counts()
+    return leaning(
+        lost=lost or counts.fault is not None,
+        fault=latest([fault, usage.last_fault]),
+        usage_waiting_rows=counts.waiting,
+        usage_dropped=counts.dropped,
+        usage_fault=counts.fault and counts.fault.text,
+    )
 
 
 def event_loop(lag: Buckets) -> Component:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -37,6 +38,8 @@ from retrieval.collection import check_encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -138,11 +141,14 @@ class Health:
             if counts.replicas:
                 lost = not all(replicas.available for replicas in counts.replicas.values())
                 fault = parts.latest(replicas.last_fault for replicas in self._engine.replicas())
-                found["cache_redis"] = parts.leaning(lost=lost, fault=fault)
+                found["cache_redis"] = parts.leaning(lost=lost, fault=fault, **parts.replicas(counts))
         if quotas.shared:
-            found["quota_redis"] = parts.leaning(lost=not quotas.shared.available, fault=quotas.shared.last_fault)
+            shared = quotas.shared
+            found["quota_redis"] = parts.leaning(
+                lost=not shared.available, fault=shared.last_fault, counters_reset=shared.resets
+            )
         if auth:
-            found["keys"] = parts.leaning(lost=auth.database.lost, fault=auth.database.last_fault)
+            found["keys"] = parts.keys(auth.usage, lost=auth.database.lost, fault=auth.database.last_fault)
             if auth.issuer:
                 found["issuer"] = parts.leaning(lost=auth.issuer.lost, fault=auth.issuer.last_fault)
         found["event_loop"] = parts.event_loop(past.buckets["lag"])
@@ -171,7 +177,10 @@ class Health:
 
     async def _keep_certifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
-        await self._index.wrong()  # which opens the default collection before anybody searches it
+        try:
+            await self._index.wrong()  # which opens the default collection before anybody searches it
+        except Exception:  # worker boundary: whoever asks for it opens it
+            log.exception("opening the default collection failed")
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
             await every(every_s, self._service.collections.certify, "certifying the collections")

@@ -33,6 +33,7 @@ class QuotaCounts:
     refused: Mapping[str, int]  # requests, by quota
     alone: int  # requests that this process counted alone because Redis did not answer
     errors: int  # exchanges with Redis that failed
+    resets: int  # of counters in Redis that were no numbers
     available: bool | None  # whether Redis answers; None without
 
 
@@ -135,6 +136,7 @@ class Quotas:
             dict(self._tally.refused),
             self._tally.alone,
             shared.errors if shared else 0,
+            shared.resets if shared else 0,
             shared.available if shared else None,
         )
 

@@ -14,35 +14,45 @@ from slowapi import Limiter
 
 from app.quotas.windows import Charge, Lost, Standing, Verdict, key_func
 from retrieval.fault import Fault
-from retrieval.redis_client import FAILURES, connect, told
+from retrieval.redis_client import FAILURES, address, connect, told
 
 log = logging.getLogger(__name__)
 
 # The counters are those of the library's fixed windows. Its own script knows one of them and counts before it looks, so
 # that a refusal would cost; this one looks at all before it counts anything, in one step and one round trip.
-# A window that lasts for ever or too long, which a clock that was set back may leave, is cut to its size.
+# A counter that is no number begins anew: Redis would refuse to count on. A window that lasts for ever
+# or too long, which a clock that was set back may leave, is cut to its size.
+# Answers: which charge was refused, or 0; how many counters began anew; of each charge that was taken, or of the
+# refused one, what is counted and for how many milliseconds.
 _TAKE = """
-local left = {}
+local left, wrong = {}, 0
 for i, key in ipairs(KEYS) do
     local cost, limit, window = tonumber(ARGV[3 * i - 2]), tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
-    local spent = tonumber(redis.call('get', key) or 0)
+    local found = redis.pcall('get', key)
+    if not found then
+        found = '0'
+    elseif type(found) ~= 'string' or #found > 15 or not (found == '0' or string.match(found, '^[1-9]%d*$')) then
+        redis.call('del', key)
+        found = '0'
+        wrong = wrong + 1
+    end
     left[i] = redis.call('pttl', key)
     if left[i] == -1 or left[i] > window then
         redis.call('pexpire', key, window)
         left[i] = window
     end
-    if spent + cost > limit then
-        return {i, spent, left[i]}
+    if tonumber(found) + cost > limit then
+        return {i, wrong, tonumber(found), left[i]}
     end
 end
-local answer = {0}
+local answer = {0, wrong}
 for i, key in ipairs(KEYS) do
-    answer[2 * i] = redis.call('incrby', key, ARGV[3 * i - 2])
+    answer[2 * i + 1] = redis.call('incrby', key, ARGV[3 * i - 2])
     if left[i] < 0 then
         left[i] = tonumber(ARGV[3 * i])
         redis.call('pexpire', key, left[i])
     end
-    answer[2 * i + 1] = left[i]
+    answer[2 * i + 2] = left[i]
 end
 return answer
 """
@@ -73,7 +83,7 @@ class SharedCounters:
         self._script = self._storage.get_connection().register_script(_TAKE.encode())
         self._retry_s = retry_s
         self._lock = threading.Lock()  # guards what follows
-        self._available, self._errors = True, 0
+        self._available, self._errors, self._resets = True, 0, 0
         self.last_fault: Fault | None = None
         self._closing = threading.Event()
 
@@ -86,6 +96,11 @@ class SharedCounters:
     def errors(self) -> int:
         """Exchanges that failed."""
         return self._errors
+
+    @property
+    def resets(self) -> int:
+        """Counters that were no numbers, and began anew."""
+        return self._resets
 
     def check(self) -> None:
         """Ask the server whether it answers, and counts, unless it is known that it does not; blocks."""
@@ -123,10 +138,22 @@ class SharedCounters:
     def _ask(self, who: str, charges: Sequence[Charge]) -> Verdict:
         keys = [self._storage.prefixed_key(charge.limit.key_for(who)) for charge in charges]
         sizes = ((charge.cost, charge.limit.amount, 1000 * charge.limit.get_expiry()) for charge in charges)
-        refused, *numbers = cast("list[int]", self._script(keys, [number for size in sizes for number in size]))
+        refused, resets, numbers = _read(self._script(keys, [number for size in sizes for number in size]), charges)
+        if resets:
+            self._note(resets)
         counted = [charges[refused - 1]] if refused else charges
         stands = zip(counted, numbers[::2], numbers[1::2], strict=True)
         return Verdict(not refused, [_standing(charge, spent, left_ms) for charge, spent, left_ms in stands])
+
+    def _note(self, resets: int) -> None:
+        """Tell of counters that somebody else wrote something into, the first time."""
+        with self._lock:
+            first, self._resets = not self._resets, self._resets + resets
+        self.last_fault = Fault.now(
+            f"Redis at {address(self._client)} held counters of quotas that are no numbers; they began anew"
+        )
+        if first:
+            log.warning("%s; more of their kind are counted", self.last_fault.text)
 
     def _watch(self) -> None:
         """End the outage as soon as the server answers, and writes."""
@@ -135,10 +162,24 @@ class SharedCounters:
                 self._ask("", _PROBE)
             except FAILURES:
                 continue
+            except Exception:  # worker boundary: without this thread the outage would not end
+                log.exception("asking whether Redis answers failed")
+                continue
             self._available = not self._closing.is_set()
             log.info("Redis answers again; quotas are shared")
             return
 
 
+def _read(answer: object, charges: Sequence[Charge]) -> tuple[int, int, list[int]]:
+    """The script's answer: its first two numbers, and the others; ValueError for one that the script never gives."""
+    if not (isinstance(answer, list) and len(answer) > 1 and all(type(number) is int for number in answer)):
+        raise ValueError("the answer to a quota's script is no list of numbers")
+    refused, resets, *numbers = answer
+    if not 0 <= refused <= len(charges) or len(numbers) != 2 * (1 if refused else len(charges)):
+        raise ValueError("the answer to a quota's script has not as many numbers as it should")
+    return refused, resets, numbers
+
+
 def _standing(charge: Charge, spent: int, left_ms: int) -> Standing:
-    return Standing.of(charge.limit, charge.limit.amount - spent, left_ms / 1000)
+    limit = charge.limit.amount
+    return Standing.of(charge.limit, min(limit, max(0, limit - spent)), left_ms / 1000)

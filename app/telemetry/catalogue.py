@@ -82,14 +82,18 @@ _OF_THE_ENGINE = (
     _gauge("cache_entries", "Texts remembered."),
     _gauge("cache_bytes", "Memory of what is remembered."),
 )
-_OF_REDIS_AND_QUOTAS = (
+_OF_WHAT_IT_LEANS_ON = (
     _counter("replica_cache_hits", "Texts whose states Redis had.", "model"),
     _counter("replica_cache_misses", "Texts whose states Redis had not.", "model"),
+    _counter("replica_cache_corrupt", "Records in Redis that were no states of ours; each is read anew.", "model"),
     _counter("replica_cache_errors", "Failures of Redis; each costs speed only.", "model"),
     _counter("replica_cache_dropped", "Texts that were to be written to Redis and were not.", "model"),
     _counter("quota_refusals", "Requests beyond a quota.", "quota"),
     _counter("quota_alone", "Requests counted by one process alone: Redis was lost."),
     _counter("quota_redis_errors", "Failures of Redis; quotas are then each process's."),
+    _counter("quota_counters_reset", "Counters in Redis that were no numbers and began anew."),
+    _gauge("usage_waiting_rows", "Rows of usage, one a day and caller, that are to be written."),
+    _counter("usage_dropped", "Requests that are missing from usage, which could not be written."),
     _gauge("breaker_open", "1 while what the service leans on is lost and not asked.", "dependency", over="livemax"),
 )
 _OF_THE_REST = (
@@ -103,4 +107,4 @@ _OF_THE_REST = (
     _gauge("build_info", "1, for its labels.", "version", "model", over="livemax"),
 )
 
-FAMILIES: tuple[Family, ...] = (*_OF_REQUESTS, *_OF_THE_ENCODER, *_OF_THE_ENGINE, *_OF_REDIS_AND_QUOTAS, *_OF_THE_REST)
+FAMILIES: tuple[Family, ...] = (*_OF_REQUESTS, *_OF_THE_ENCODER, *_OF_THE_ENGINE, *_OF_WHAT_IT_LEANS_ON, *_OF_THE_REST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,11 +15,14 @@ from app.telemetry.memory import resident_bytes
 from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
+    from app.auth.usage import UsageCounts
     from app.engine import Engine, EngineCounts
     from app.open_collections import CollectionCounts
     from app.quotas.quotas import QuotaCounts
     from retrieval.redis_states import ReplicaCounts
     from retrieval.shared_encoder import EncoderCounts
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 _QUOTAS = ("requests", "similarities")
@@ -30,6 +34,7 @@ class Sources:
 
     engine: Engine
     quotas: Callable[[], QuotaCounts]
+    usage: Callable[[], UsageCounts]
     collections: Callable[[], Mapping[str, CollectionCounts]]
     ready: Callable[[], bool]  # whether this worker serves, as far as is known
     lost: Callable[[], Mapping[str, bool]]  # whether they are, by what else the service leans on
@@ -44,28 +49,51 @@ class Collected:
         self._lock = threading.Lock()
         self._told: dict[tuple[Counter, tuple[str, ...]], float] = {}  # what a counter was raised to
         self._collections: set[str] = set()  # that were ever told of
+        self._failing: set[str] = set()  # what could not be had the last time
         metrics.build_info.labels(version("quantum-rerank"), model).set(1)
         metrics.workers.set(1)
 
     def publish(self) -> None:
-        """Bring the metrics up to date."""
+        """Bring the metrics up to date, as far as that can be had now; what cannot is told in the log once."""
+        sources = self._sources
+        parts: dict[str, Callable[[], None]] = {
+            "the process": self._publish_process,
+            "the engine": lambda: self._publish_engine(sources.engine.counts()),
+            "quotas": lambda: self._publish_quotas(sources.quotas()),
+            "usage": lambda: self._publish_usage(sources.usage()),
+            "collections": lambda: self._publish_collections(sources.collections()),
+        }
         with self._lock:
-            engine = self._sources.engine
-            self._metrics.process_memory_bytes.set(resident_bytes())
-            self._metrics.ready.set(self._sources.ready())
-            counts = engine.counts()
-            if counts is not None:
-                self._publish_engine(counts)
-                for model, encoder in counts.encoders.items():
-                    self._publish_encoder(model, encoder)
-                for model, replicas in counts.replicas.items():
-                    self._publish_replicas(model, replicas)
-            self._publish_quotas(self._sources.quotas())
-            self._publish_collections(self._sources.collections())
-            for dependency, lost in self._sources.lost().items():
-                self._metrics.breaker_open.labels(dependency).set(lost)
+            for name, publish in parts.items():
+                try:
+                    publish()
+                except Exception:  # one of them keeps no other from being told
+                    if name not in self._failing:
+                        log.exception("publishing what is counted of %s failed", name)
+                    self._failing.add(name)
+                else:
+                    self._failing.discard(name)
 
-    def _publish_engine(self, counts: EngineCounts) -> None:
+    def _publish_process(self) -> None:
+        self._metrics.process_memory_bytes.set(resident_bytes())
+        self._metrics.ready.set(self._sources.ready())
+        for dependency, lost in self._sources.lost().items():
+            self._metrics.breaker_open.labels(dependency).set(lost)
+
+    def _publish_engine(self, counts: EngineCounts | None) -> None:
+        if counts is None:
+            return
+        self._publish_threads_and_cache(counts)
+        for model, encoder in counts.encoders.items():
+            self._publish_encoder(model, encoder)
+        for model, replicas in counts.replicas.items():
+            self._publish_replicas(model, replicas)
+
+    def _publish_usage(self, counts: UsageCounts) -> None:
+        self._metrics.usage_waiting_rows.set(counts.waiting)
+        self._raise(self._metrics.usage_dropped_total, counts.dropped)
+
+    def _publish_threads_and_cache(self, counts: EngineCounts) -> None:
         metrics, cache = self._metrics, counts.cache
         metrics.requests_running.set(counts.running)
         metrics.requests_waiting.set(counts.admitted - counts.running)
@@ -91,6 +119,7 @@ class Collected:
         metrics = self._metrics
         self._raise(metrics.replica_cache_hits_total, counts.hits, model)
         self._raise(metrics.replica_cache_misses_total, counts.misses, model)
+        self._raise(metrics.replica_cache_corrupt_total, counts.corrupt, model)
         self._raise(metrics.replica_cache_errors_total, counts.errors, model)
         self._raise(metrics.replica_cache_dropped_total, counts.dropped, model)
 
@@ -100,6 +129,7 @@ class Collected:
             self._raise(metrics.quota_refusals_total, counts.refused.get(quota, 0), quota)
         self._raise(metrics.quota_alone_total, counts.alone)
         self._raise(metrics.quota_redis_errors_total, counts.errors)
+        self._raise(metrics.quota_counters_reset_total, counts.resets)
         if counts.available is not None:
             metrics.breaker_open.labels("quota_redis").set(not counts.available)
 

@@ -45,11 +45,15 @@ class Metrics:
     cache_bytes: Gauge
     replica_cache_hits_total: Counter
     replica_cache_misses_total: Counter
+    replica_cache_corrupt_total: Counter
     replica_cache_errors_total: Counter
     replica_cache_dropped_total: Counter
     quota_refusals_total: Counter
     quota_alone_total: Counter
     quota_redis_errors_total: Counter
+    quota_counters_reset_total: Counter
+    usage_waiting_rows: Gauge
+    usage_dropped_total: Counter
     breaker_open: Gauge
     index_passages: Gauge
     index_bytes: Gauge

@@ -83,13 +83,26 @@ DEPENDENCIES = Row(
         ),
         Panel(
             "Quotas without Redis",
-            "alone: requests counted by each process for itself; callers then have their quota once for each.",
+            "alone: requests counted by each process for itself; callers then have their quota once for each. reset: "
+            "counters that somebody else wrote something into.",
             "reqps",
             [
                 Curve(HERE.rate(metrics.quota_alone_total), "alone", idle=True),
                 Curve(HERE.rate(metrics.quota_redis_errors_total), "errors", idle=True),
+                Curve(HERE.rate(metrics.quota_counters_reset_total), "reset", idle=True),
             ],
             alerts=["QrerankQuotaRedisLost"],
+        ),
+        Panel(
+            "Usage that is not written",
+            "waiting: rows, one a day and caller, written every second; ever more where the database takes no writes. "
+            "dropped: requests a second that will be missing.",
+            "short",
+            [
+                Curve(HERE.total(metrics.usage_waiting_rows, "instance"), "waiting {{instance}}"),
+                Curve(HERE.rate(metrics.usage_dropped_total), "dropped"),
+            ],
+            alerts=["QrerankKeysLost"],
         ),
         Panel(
             "Collections' certificates",
@@ -110,14 +123,12 @@ DEPENDENCIES = Row(
             "How many a collection holds. Processes that differ have different files.",
             "short",
             [Curve(HERE.highest(metrics.index_passages, "collection"), "{{collection}}", idle=True)],
-            width=12,
         ),
         Panel(
             "Bytes of the files",
-            "Mapped into memory as they are searched, and counted as resident then.",
+            "Read as they are searched; only the index is in the processes' memory.",
             "bytes",
             [Curve(HERE.highest(metrics.index_bytes, "collection"), "{{collection}}", idle=True)],
-            width=12,
         ),
     ],
 )

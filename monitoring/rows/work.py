@@ -98,11 +98,13 @@ CACHE = Row(
         ),
         Panel(
             "Failures of Redis",
-            "dropped: states that were to be written and were not, since it was lost, full or slow.",
+            "dropped: states that were to be written and were not, since it was lost, full or slow. corrupt: records "
+            "that no replica of ours wrote.",
             "cps",
             [
                 Curve(HERE.rate(metrics.replica_cache_errors_total), "errors", idle=True),
                 Curve(HERE.rate(metrics.replica_cache_dropped_total), "dropped", idle=True),
+                Curve(HERE.rate(metrics.replica_cache_corrupt_total), "corrupt", idle=True),
             ],
             alerts=["QrerankCacheRedisLost"],
         ),

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -11,6 +12,7 @@ from app.settings import Settings
 from retrieval.errors import ModelError
 from retrieval.hash_encoder import HashEncoder
 from tests.conftest import serving
+from tests.redis_server import KEYS, RedisServer, open_states, share, states_of
 from tests.waiting import PATIENT_S
 
 
@@ -61,6 +63,23 @@ def test_a_model_that_ranks_nonsense_does_not_become_ready():
         assert engine.state.phase == "failed"
 
     asyncio.run(story())
+
+
+def test_what_redis_holds_of_a_probes_texts_does_not_keep_it_from_getting_ready(tmp_path):
+    """Whoever writes into Redis may have put one text's state in another's place, so that the answer would be last."""
+    query, answer = "which bird sings at night, asks 0", "the nightingale sings after dusk, says 0"
+    other = "stock prices fell sharply, says 0"
+    with RedisServer() as server:
+        with closing(open_states(server.url)) as states:
+            documents, questions = states_of(answer, other), states_of(query)
+            swapped = dict(zip(documents, reversed(documents.values()), strict=True))
+            share(states, swapped | {KEYS("query", query): questions[KEYS("document", query)]})
+        with serving(Settings(model="hash", data_dir=tmp_path, cache={"redis_url": server.url})) as client:
+            assert client.get("/health/ready").status_code == 200
+            (counts,) = client.app.state.engine.counts().replicas.values()
+            assert (counts.hits, counts.misses, counts.written) == (0, 0, 0)
+            order = client.post("/rerank", json={"query": query, "documents": [answer, other], "method": "classical"})
+            assert [row["index"] for row in order.json()["results"]] == [1, 0], "what was put there does lead astray"
 
 
 def test_no_more_wait_than_may_and_the_loop_stays_free():

@@ -68,7 +68,7 @@ def test_whoever_asks_whether_the_server_answers_knows_before_anybody_needs_it()
 
 
 def test_what_a_server_refuses_is_not_repeated():
-    refused = b"-ERR unknown command 'MGET', with args beginning with: 'qrerank:v1:secret'\r\n"
+    refused = b"-ERR unknown command 'MGET', with args beginning with: 'qrerank:v2:secret'\r\n"
     with answering(refused) as port, closing(open_states(f"redis://127.0.0.1:{port}")) as states:
         states.check()
         assert "unknown command 'MGET'" in states.last_fault.text
@@ -99,7 +99,29 @@ def test_nobody_waits_while_a_hanging_server_is_tried_again():
 
 @pytest.mark.parametrize(
     "answer",
-    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"$many\r\n", b"-LOADING the dataset\r\n", b"*1\r\n$1\r\n", b"\0\xff\r\n"],
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"$many\r\n",
+        b"-LOADING the dataset\r\n",
+        b"*1\r\n$1\r\n",
+        b"\0\xff\r\n",
+        b":5\r\n",
+        b"+OK\r\n",
+        b"$-1\r\n",
+        b"$3\r\nabc\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*10\r\n" + b":1\r\n" * 10,
+        b"*10\r\n" + b"*0\r\n" * 10,
+        b"*10\r\n" + b"-ERR no\r\n" * 10,
+        b"*11\r\n" + b"$-1\r\n" * 11,
+        b"*1\r\n" * 5000 + b":1\r\n",
+        b"%1\r\n+a\r\n+b\r\n",
+        b"*99999999999999999999\r\n",
+        b"$99999999999\r\nabc",
+        b"-\xff\r\n",
+    ],
+    ids=lambda answer: repr(answer[:12]),
 )
 def test_what_does_not_speak_redis_is_an_outage(answer, caplog):
     with answering(answer) as port, closing(open_states(f"redis://127.0.0.1:{port}", timeout_s=0.2)) as states:

@@ -1,14 +1,20 @@
+import math
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 
+import numpy as np
 import pytest
 
+from retrieval.deadline import Deadline
+from retrieval.encoding import Encoded
 from retrieval.hash_encoder import DIMENSION
 from retrieval.redis_states import RedisStates
-from retrieval.text_state import TextState, to_bytes
-from tests.redis_server import TEN, RedisServer, open_states, share, states_of
+from retrieval.state_cache import StateCache
+from retrieval.state_source import StateSource
+from retrieval.text_state import Seal, TextState, to_bytes
+from tests.redis_server import ENCODER, TEN, RedisServer, open_states, share, states_of
 from tests.waiting import PATIENT_S, eventually
 
 
@@ -82,7 +88,7 @@ def test_states_are_under_their_prefix_and_expire(server):
     with closing(open_states(server.url, ttl_s=100)) as states:
         share(states, TEN)
     client = server.client()
-    assert set(client.keys()) == {b"qrerank:v1:" + key for key in TEN}
+    assert set(client.keys()) == {b"qrerank:v2:" + key for key in TEN}
     assert all(0 < client.ttl(key) <= 100 for key in client.scan_iter())
 
 
@@ -90,16 +96,77 @@ def test_what_is_no_record_is_a_miss_and_counted(server, states):
     share(states, TEN)
     garbage, another, list_, good, *_ = TEN
     client = server.client()
-    client.set(b"qrerank:v1:" + garbage, b"garbage")
-    client.set(b"qrerank:v1:" + another, to_bytes(TEN[another])[:-1])
-    client.delete(b"qrerank:v1:" + list_)
-    client.lpush(b"qrerank:v1:" + list_, b"not even a string")
+    client.set(b"qrerank:v2:" + garbage, b"garbage")
+    client.set(b"qrerank:v2:" + another, to_bytes(TEN[another], another)[:-1])
+    client.delete(b"qrerank:v2:" + list_)
+    client.lpush(b"qrerank:v2:" + list_, b"not even a string")
     found = states.get([garbage, another, list_, good])
     assert records(found) == [None, None, None, to_bytes(TEN[good])]
     counts = states.counts()
     assert (counts.hits, counts.misses, counts.corrupt, counts.errors, counts.available) == (1, 3, 2, 0, True)
     share(states, {garbage: TEN[garbage]})
     assert states.get([garbage]) != [None]
+
+
+SECRET = b"a secret of thirty-two characters"
+
+
+def with_secret(server: RedisServer, secret: bytes | None) -> RedisStates:
+    return RedisStates(server.url, DIMENSION, DIMENSION, secret=secret, timeout_s=1.0, retry_s=0.2)
+
+
+def test_what_is_sealed_is_shared_with_those_of_the_same_secret_and_overwritten_by_no_other(server):
+    secrets = [SECRET, b"another secret" * 3, None]
+    with ExitStack() as stack:
+        opened = [stack.enter_context(closing(with_secret(server, secret))) for secret in secrets]
+        for number, states in enumerate(opened, 1):
+            assert states.get([*TEN]) == [None] * 10
+            share(states, TEN)
+            assert server.client().dbsize() == 10 * number
+        for secret in secrets:
+            again = stack.enter_context(closing(with_secret(server, secret)))
+            assert records(again.get([*TEN])) == records([*TEN.values()])
+            assert again.counts().corrupt == 0
+
+
+def test_what_somebody_without_the_secret_wrote_is_corrupt(server, caplog):
+    (text, state), (other, _), *_ = TEN.items()
+    with closing(with_secret(server, SECRET)) as states:
+        share(states, TEN)
+        client, prefix = server.client(), server.client().keys()[0][:-24]
+        sealed = client.get(prefix + other)
+        for wrong in (to_bytes(state, text), to_bytes(state, text, Seal(b"another" * 5)), sealed, sealed[:-1], b""):
+            before = states.counts().corrupt
+            client.set(prefix + text, wrong)
+            assert states.get([text]) == [None]
+            assert states.counts().corrupt == before + 1
+        assert "holds what is no state (CorruptState" in states.last_fault.text
+        assert SECRET.decode() not in caplog.text + states.last_fault.text
+        assert [record.levelname for record in caplog.records] == ["WARNING"], "it is told once"
+
+
+@pytest.mark.parametrize("secret", [SECRET, None])
+def test_a_corrupt_state_is_read_anew_and_overwritten_by_the_right_one(server, secret):
+    texts = ["an owl at dusk", "a stone", "a river"]
+    with closing(with_secret(server, secret)) as states:
+        find(states, texts)
+        client = server.client()
+        right = {key: client.get(key) for key in client.scan_iter()}
+        anothers = next(iter(right.values()))
+        for key, wrong in zip(right, [b"garbage", bytes(len(anothers)), anothers], strict=True):
+            client.set(key, wrong)
+        assert {key: client.get(key) for key in right} != right
+        find(states, texts)
+        eventually(lambda: {key: client.get(key) for key in right} == right)
+        assert states.counts().corrupt == 3
+
+
+def find(states: RedisStates, texts: list[str]) -> None:
+    """Have a service that remembers nothing itself read these texts."""
+    done = states.counts().written
+    found = StateSource(ENCODER, StateCache(0), states).find(texts, [""] * len(texts), math.inf, Deadline())
+    assert None not in found
+    eventually(lambda: states.counts().written == done + len(texts))
 
 
 def test_another_models_states_are_no_states(server, states):
@@ -139,6 +206,39 @@ def test_close_writes_what_is_waiting(server):
     states.close(PATIENT_S)
     assert server.client().dbsize() == 10
     assert states.counts().written == 10
+
+
+class Unwritable(TextState):
+    """A state that is none."""
+
+    def __init__(self) -> None:
+        tokens = np.zeros((1, 1, 1), np.int8)
+        super().__init__(Encoded(np.zeros((1, 1), np.float32), tokens, np.zeros(2, np.int64), np.zeros(1)), "")
+
+
+def test_a_state_that_cannot_be_written_down_costs_no_other_and_is_told_once(server, states, caplog):
+    for number in range(2):
+        share(states, {b"bad": Unwritable()} | TEN, written=10)
+        assert states.counts().dropped == number + 1
+    assert server.client().dbsize() == 10
+    assert [record.message for record in caplog.records] == [
+        "a state cannot be written down, and is dropped; more of its kind are counted"
+    ]
+
+
+def test_the_writer_survives_whatever_befalls_it(states, monkeypatch, caplog):
+    taken = iter([RuntimeError("nobody thought of this")])
+    take = states._take
+
+    def fail():
+        if error := next(taken, None):
+            raise error
+        return take()
+
+    monkeypatch.setattr(states, "_take", fail)
+    share(states, TEN)
+    assert None not in states.get([*TEN])
+    assert "the writer of states failed" in caplog.messages
 
 
 def test_after_close_all_is_a_miss_and_nothing_is_kept(states):

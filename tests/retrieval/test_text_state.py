@@ -1,4 +1,5 @@
 import gc
+import math
 import tracemalloc
 
 import numpy as np
@@ -6,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.encoding import Encoded
+from retrieval.encoding import Encoded, quantise, unit_rows
 from retrieval.errors import RetrievalError
 from retrieval.hash_encoder import DIMENSION, HashEncoder
 from retrieval.lexical import terms_of, tokenize
 from retrieval.state_cache import StateCache
-from retrieval.text_state import CorruptState, StateKeys, TextState, from_bytes, state_key, to_bytes
+from retrieval.text_state import CorruptState, Seal, StateKeys, TextState, from_bytes, state_key, to_bytes
 
 FIELDS = ("pooled", "tokens", "offsets", "lengths")
 ENCODER = HashEncoder()
@@ -31,7 +32,12 @@ def assert_same(one: TextState, other: TextState) -> None:
         assert mine.tobytes() == theirs.tobytes()
 
 
-RECORD = to_bytes(state_of("The cat sat on the mat."))
+STATE = state_of("The cat sat on the mat.")
+RECORD = to_bytes(STATE)
+SECRET = b"a secret of thirty-two characters"
+CHECKSUM = Seal()
+SEALS = (CHECKSUM, Seal(SECRET))
+FIELDS_BYTES = 24  # of the sizes that follow the seal
 
 
 @given(anything)
@@ -117,13 +123,19 @@ def test_a_state_comes_back_bit_for_bit(text):
     assert_same(from_bytes(to_bytes(state), DIMENSION, DIMENSION), state)
 
 
-@given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 4), st.integers(0, 2**62), anything, st.randoms())
-def test_any_state_comes_back_bit_for_bit(count, dimension, pooled, length, terms, random):
-    """Dimensions may differ, and no value is special: not NaN, not -0.0, not -128."""
-    floats = np.frombuffer(random.randbytes(4 * pooled), np.float32).reshape(1, pooled).copy()
-    rows = np.frombuffer(random.randbytes(count * dimension), np.int8).reshape(count, dimension).copy()
-    state = TextState(Encoded(floats, rows, np.array([0, count]), np.array([length])), terms)
-    assert_same(from_bytes(to_bytes(state), pooled, dimension), state)
+@given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 4), st.integers(0, 64), anything, st.randoms())
+def test_any_state_comes_back_bit_for_bit(count, dimension, pooled, special, terms, random):
+    """Dimensions may differ."""
+    state = made(count, dimension, pooled, special, terms, random.randint(0, 2**32))
+    for seal in SEALS:
+        assert_same(from_bytes(to_bytes(state, b"key", seal), pooled, dimension, b"key", seal), state)
+
+
+def made(count: int, dimension: int, pooled: int, special: int, terms: str, seed: int) -> TextState:
+    chance = np.random.default_rng(seed)
+    vector = unit_rows(chance.standard_normal((1, pooled)))
+    rows = quantise(chance.standard_normal((count, dimension), dtype=np.float32))
+    return TextState(Encoded(vector, rows, np.array([0, count]), np.array([count + special])), terms)
 
 
 def test_a_state_does_not_live_on_the_buffer_it_was_read_from():
@@ -133,21 +145,25 @@ def test_a_state_does_not_live_on_the_buffer_it_was_read_from():
     assert_same(state, from_bytes(RECORD, DIMENSION, DIMENSION))
 
 
-def test_every_flipped_bit_is_refused():
-    for at in range(8 * len(RECORD)):
-        flipped = bytearray(RECORD)
+@pytest.mark.parametrize("seal", SEALS, ids=["checksum", "secret"])
+def test_every_flipped_bit_is_refused(seal):
+    record = to_bytes(STATE, b"key", seal)
+    for at in range(8 * len(record)):
+        flipped = bytearray(record)
         flipped[at // 8] ^= 1 << at % 8
         with pytest.raises(CorruptState):
-            from_bytes(bytes(flipped), DIMENSION, DIMENSION)
+            from_bytes(bytes(flipped), DIMENSION, DIMENSION, b"key", seal)
 
 
-def test_every_cut_and_every_addition_is_refused():
-    for end in range(len(RECORD)):
+@pytest.mark.parametrize("seal", SEALS, ids=["checksum", "secret"])
+def test_every_cut_and_every_addition_is_refused(seal):
+    record = to_bytes(STATE, b"key", seal)
+    for end in range(len(record)):
         with pytest.raises(CorruptState):
-            from_bytes(RECORD[:end], DIMENSION, DIMENSION)
-    for wrong in (RECORD + b"\0", b"\0" + RECORD, RECORD + RECORD):
+            from_bytes(record[:end], DIMENSION, DIMENSION, b"key", seal)
+    for wrong in (record + b"\0", b"\0" + record, record + record):
         with pytest.raises(CorruptState):
-            from_bytes(wrong, DIMENSION, DIMENSION)
+            from_bytes(wrong, DIMENSION, DIMENSION, b"key", seal)
 
 
 @given(st.binary(max_size=200))
@@ -163,11 +179,88 @@ def test_another_models_dimensions_are_refused(dimensions):
         from_bytes(RECORD, *dimensions)
 
 
-def test_a_record_without_tokens_is_refused():
-    """Its checksum is right, but no text has such a state."""
-    none = Encoded(np.ones((1, 2), np.float32), np.zeros((0, 2), np.int8), np.zeros(2, np.int64), np.ones(1, np.int64))
-    with pytest.raises(CorruptState, match="damaged"):
-        from_bytes(to_bytes(TextState(none, "")), 2, 2)
+def with_pooled(vector: list[float]) -> TextState:
+    return TextState(
+        Encoded(np.array([vector], np.float32), np.full((1, 2), 127, np.int8), np.array([0, 1]), np.array([1])), ""
+    )
+
+
+def with_rows(*rows: list[int], length: int | None = None) -> TextState:
+    tokens, count = np.array(rows, np.int8).reshape(-1, 2), len(rows)
+    lengths = np.array([count if length is None else length], np.int64)
+    return TextState(Encoded(np.array([[1, 0]], np.float32), tokens, np.array([0, count]), lengths), "")
+
+
+@pytest.mark.parametrize("seal", SEALS, ids=["checksum", "secret"])
+@pytest.mark.parametrize(
+    "state",
+    [
+        *(with_pooled([first, 0]) for first in (0, 0.99, 1.01, -2, 3e38, math.inf, -math.inf, math.nan)),
+        with_pooled([1, math.nan]),
+        *(with_rows(row) for row in ([0, 0], [126, -126], [-128, 0], [-128, 127])),
+        with_rows([127, 0], [0, 1]),
+        with_rows(),
+        *(with_rows([127, 0], length=length) for length in (0, -1, 66, 2**62, -(2**63))),
+    ],
+)
+def test_a_state_that_no_encoder_makes_is_refused_though_its_seal_is_right(state, seal):
+    from_bytes(to_bytes(with_rows([127, -127], [-127, 3], length=66), seal=seal), 2, 2, seal=seal)  # as all should be
+    with pytest.raises(CorruptState, match="encode the text again"):
+        from_bytes(to_bytes(state, seal=seal), 2, 2, seal=seal)
+
+
+@pytest.mark.parametrize("terms", [b"\xff", b"caf\xc3", b"\xf5\x80\x80\x80"])
+def test_terms_that_are_no_text_are_refused(terms):
+    body = to_bytes(with_rows([127, 0]))[CHECKSUM.nbytes :]
+    body = body[: FIELDS_BYTES - 4] + len(terms).to_bytes(4, "little") + body[FIELDS_BYTES:] + terms
+    with pytest.raises(CorruptState, match="terms are no text"):
+        from_bytes(CHECKSUM.of(b"", body) + body, 2, 2)
+
+
+@pytest.mark.parametrize("seal", SEALS, ids=["checksum", "secret"])
+@given(edits=st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=9)), max_size=4), cut=st.integers(0, 100))
+def test_whatever_is_sealed_is_a_state_that_can_be_used_or_corrupt(seal, edits, cut):
+    """As if whoever writes into Redis had the secret: real records, overwritten, lengthened and cut."""
+    body = bytearray(to_bytes(STATE, b"key", seal)[seal.nbytes :])
+    for number, written in edits:
+        at = number % (FIELDS_BYTES if number % 2 else len(body))
+        body[at : at + len(written)] = written
+    del body[len(body) - cut * (cut < 10) :]
+    try:
+        state = from_bytes(seal.of(b"key", bytes(body)) + bytes(body), DIMENSION, DIMENSION, b"key", seal)
+    except CorruptState:
+        return
+    assert np.linalg.norm(state.encoded.pooled) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(state.encoded.token_rows(), axis=1), 1, atol=1e-5)
+    assert state.encoded.lengths[0] < 1000
+    assert state.terms.encode("utf-8", "surrogatepass")
+
+
+@given(data=st.binary(max_size=400))
+def test_no_bytes_are_a_state_that_nobody_sealed(data):
+    for seal in SEALS:
+        for wrong in (data, seal.magic + data, to_bytes(STATE, b"key", seal)[: seal.nbytes + FIELDS_BYTES] + data):
+            with pytest.raises(CorruptState):
+                from_bytes(wrong, DIMENSION, DIMENSION, b"key", seal)
+
+
+def test_a_record_is_its_keys_alone_and_its_secrets():
+    other, shorter = Seal(b"another secret" * 3), Seal(SECRET[:-1])
+    for seal in SEALS:
+        record = to_bytes(STATE, b"key", seal)
+        for key in (b"", b"kez", b"key\0", b"ke"):
+            with pytest.raises(CorruptState):
+                from_bytes(record, DIMENSION, DIMENSION, key, seal)
+        for wrong in (other, shorter, *(each for each in SEALS if each is not seal)):
+            with pytest.raises(CorruptState):
+                from_bytes(record, DIMENSION, DIMENSION, b"key", wrong)
+
+
+def test_secrets_are_told_apart_by_names_that_do_not_tell_them():
+    names = {Seal(secret).name for secret in (SECRET, SECRET + b"1", None)}
+    assert len(names) == 3
+    assert b"" in names
+    assert not any(SECRET in name or SECRET.hex().encode() in name for name in names)
 
 
 def test_a_corrupt_state_is_one_of_our_errors():

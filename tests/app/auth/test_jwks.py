@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.auth.jwks import Jwks, from_url, parse
 from app.errors import KeysUnavailable
@@ -126,6 +128,40 @@ def test_only_public_keys_that_sign_are_taken():
     )
     assert [(key.key_id, key.algorithm_name) for key in found] == [("private", "RS256"), ("ec", "ES256")]
     assert not hasattr(found[0].key, "private_numbers")
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),
+    lambda of: st.lists(of, max_size=2) | st.dictionaries(st.text(max_size=3), of, max_size=2),
+    max_leaves=4,
+)
+MEMBERS = ("kty", "kid", "use", "alg", "crv", "n", "e", "x", "y")
+
+
+@given(
+    kind=st.sampled_from([RSA, EC]),
+    members=st.dictionaries(st.sampled_from(MEMBERS), ANY, max_size=4),
+    dropped=st.sets(st.sampled_from(MEMBERS), max_size=1),
+)
+def test_an_odd_entry_costs_no_other(kind, members, dropped):
+    odd = {name: value for name, value in (public(kind, "odd") | members).items() if name not in dropped}
+    found = parse(jwks(odd, members, public(OTHER_RSA, "good")))
+    assert found[-1].key_id == "good"
+    assert all(key.key_id is None or isinstance(key.key_id, str) for key in found)
+
+
+def test_whatever_befalls_the_reading_it_is_tried_again(served, monkeypatch):
+    async def run():
+        keys = opened(served)
+        with monkeypatch.context() as patch:
+            patch.setattr("app.auth.jwks.parse", lambda _: {}[0])
+            with pytest.raises(KeysUnavailable):
+                await named(keys, "one")
+            assert keys.lost
+        assert await named(keys, "one") == [True]
+        assert not keys.lost
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b'{"keys": [1, null, {}]}'])

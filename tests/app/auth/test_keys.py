@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.auth.environment import EnvironmentKeys
-from app.auth.keys import Pepper, new_key, pepper_in, prefix_of
+from app.auth.keys import Pepper, new_key, open_pepper, pepper_in, prefix_of
+from app.auth.settings import AuthSettings
 from app.auth.store import UNKNOWN
 from app.errors import KeysMisconfigured
 from tests.app.auth.conftest import PEPPER
@@ -22,6 +23,22 @@ def test_without_the_pepper_a_hash_is_of_no_use():
     assert PEPPER.hash("key") == PEPPER.hash("key")
     assert len({pepper.hash(key) for pepper in (PEPPER, Pepper("other")) for key in ("key", "kez")}) == 4
     assert "a-pepper" not in repr(PEPPER) + str(vars(PEPPER))
+
+
+def test_a_derived_secret_is_its_uses_alone_and_no_keys_hash():
+    derived = {pepper.derive(use) for pepper in (PEPPER, Pepper("other")) for use in ("one use", "another")}
+    assert len(derived | {PEPPER.hash("one use"), PEPPER.hash("another")}) == 6
+    assert PEPPER.derive("one use") in derived
+    assert all(len(secret) == 32 for secret in derived)
+
+
+def test_there_is_a_pepper_where_one_is_set_or_keys_are_asked_for(tmp_path):
+    mine, asked = {"pepper": "p" * 32}, {"enabled": True}
+    assert open_pepper(AuthSettings(), tmp_path) is None
+    assert not list(tmp_path.iterdir())
+    for settings in (mine, mine | asked):
+        assert open_pepper(AuthSettings(**settings), tmp_path).hash("key") == Pepper("p" * 32).hash("key")
+    assert open_pepper(AuthSettings(**asked), tmp_path).hash("key") == pepper_in(tmp_path).hash("key")
 
 
 def test_one_pepper_is_made_however_many_start_at_once(tmp_path):

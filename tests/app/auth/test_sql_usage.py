@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.auth.sql_usage import SqlUsage
-from app.auth.usage import Counts, Day, day_of
+from app.auth.usage import Counts, Day, Usage, day_of
+from app.identity import Identity
 
 NOW = 1_800_000_000.0
 TODAY, YESTERDAY, LONG_AGO = (day_of(NOW - days * 86_400) for days in (0, 1, 40))
@@ -45,3 +46,35 @@ def test_replicas_lose_nothing_of_each_other(opened):
 def test_sums_grow_large(usage):
     usage.add({(TODAY, "a"): Counts(tokens=2**40)}, {})
     assert usage.read(1)[0].tokens == 2**40
+
+
+CURSED = {  # a row that the database refuses
+    "sqlite": [
+        "CREATE TRIGGER cursed BEFORE INSERT ON qrerank_usage WHEN NEW.who = 'cursed' "
+        "BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ],
+    "postgresql": ["ALTER TABLE qrerank_usage ADD CONSTRAINT cursed CHECK (who <> 'cursed')"],
+}
+
+
+@pytest.mark.parametrize(
+    ("named", "tokens"),
+    [("cursed", 1), ("nul\0", 1), ("long" * 100, 1), ("\ud800", 1), ("many", 2**63), ("more", 2**70)],
+    ids=["refused", "nul", "long", "surrogate", "many", "more"],
+)
+def test_one_bad_row_costs_no_other(database, usage, named, tokens):
+    with database.writing() as connection:
+        for statement in CURSED[connection.dialect.name]:
+            connection.exec_driver_sql(statement)
+        takes = connection.dialect.name == "sqlite" and named[:3] in {"nul", "lon"}  # it minds neither
+    counting = Usage(usage)
+    for _ in range(2):
+        for at in range(20):
+            counting.count(Identity(f"caller {at}", "user", "public"), requests=1)
+        counting.count(Identity(named, "user", "public"), requests=1, tokens=tokens)
+        counting.write()
+    assert not database.lost
+    assert (counting.counts().waiting, counting.counts().dropped) == (0, 0 if takes else 2)
+    written = {day.who: day.requests for day in usage.read(1)}
+    assert {f"caller {at}": 2 for at in range(20)}.items() <= written.items()
+    assert (named in written) == takes

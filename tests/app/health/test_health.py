@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 
 import pytest
+from sqlalchemy import event
 
 from app import open_collections
 from app.health.targets import read
@@ -12,6 +13,7 @@ from app.open_collections import OpenCollections
 from app.quotas.shared import SharedCounters
 from retrieval.collection import build
 from retrieval.hash_encoder import HashEncoder
+from retrieval.held_files import HeldFiles
 from retrieval.passage import Passage
 from retrieval.redis_states import RedisStates
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
@@ -59,6 +61,35 @@ def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_who
         assert search(client, None).status_code == 200
         mended = component(client, "index")
         assert (mended["status"], mended["last_error"]) == ("ok", lost["last_error"])
+
+
+@pytest.mark.parametrize("name", ["tokens.i8", "passages.jsonl", "terms.txt"])
+def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone(tmp_path, monkeypatch, name, caplog):
+    file = make(tmp_path, "birds") / name
+    with serving(settings_of(tmp_path)) as client:
+        before = search(client, "birds").json()["results"]
+        whole = file.read_bytes()
+        monkeypatch.setattr(HeldFiles, "changed", lambda _: None)  # all is well when the request comes
+        os.truncate(file, 0)
+        for _ in range(2):
+            answer = search(client, "birds")
+            problem(answer, 503, f"the collection 'birds' cannot be searched: {name} was cut short")
+            assert answer.json()["error_type"] == "damaged-collection"
+        told = component(client, "index")
+        assert told["last_error"].startswith(f"birds: {name} was cut short")
+        assert str(tmp_path) not in answer.text + str(told)
+        assert [record.levelname for record in caplog.records if "birds" in record.message] == ["ERROR"]
+        file.write_bytes(whole)
+        assert search(client, "birds").json()["results"] == before
+
+
+def test_a_collection_of_another_model_is_refused_with_the_remedy(tmp_path):
+    class Other(HashEncoder):
+        digest = "other"
+
+    build(tmp_path / "collections" / "birds", [Passage("p", "", "owl")], Other(), lambda *_: None)
+    with serving(settings_of(tmp_path)) as client:
+        problem(search(client, "birds"), 503, "cannot be searched with 'hash'; build it again")
 
 
 def test_until_the_default_collection_is_open_no_worker_counts_as_ready(tmp_path, monkeypatch):
@@ -140,6 +171,33 @@ def test_a_lost_database_of_keys_degrades_it_and_is_met_again(tmp_path):
             assert PASSWORD not in client.get("/health/detailed").text
             server.start()
             eventually(lambda: statuses(client) == ("ok", set()))
+
+
+def test_a_database_that_takes_no_writes_lets_everybody_in_and_usage_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.auth.usage.WRITE_EVERY_S", 0.01)
+    read_only = [1]
+    with serving(settings_of(tmp_path, auth={"enabled": True})) as client:
+        auth = client.app.state.auth
+        made = [auth.keys.create("", "admin" if at == 0 else "user", "unlimited") for at in range(20)]
+        listener = (auth.database._engine, "checkout", lambda c, *_: c.execute(f"PRAGMA query_only = {read_only[0]}"))
+        event.listen(*listener)
+        for _, plain in made:  # nobody remembers them yet
+            assert client.get("/v1/models", headers={"Authorization": f"Bearer {plain}"}).status_code == 200
+        eventually(lambda: statuses(client) == ("degraded", {"keys"}))
+        assert client.get("/health/ready").status_code == 200
+        told = component(client, "keys")
+        assert told["last_error"] == told["facts"]["usage_fault"]
+        assert told["last_error"].startswith("usage cannot be written: the database takes no writes: attempt to write")
+        assert (told["facts"]["usage_waiting_rows"], told["facts"]["usage_dropped"]) == (20, 0)
+        metrics = client.get("/metrics").text
+        assert 'breaker_open{dependency="keys"} 0.0' in metrics
+        eventually(lambda: "qrerank_usage_waiting_rows 20.0" in client.get("/metrics").text)
+        admin = {"Authorization": f"Bearer {made[0][1]}"}
+        problem(client.post("/v1/admin/keys", json={"name": "new"}, headers=admin), 503, "keys cannot be changed")
+        read_only[0] = 0
+        eventually(lambda: statuses(client) == ("ok", set()))
+        eventually(lambda: sum(day.requests for day in auth.used.read(1)) == 21)
+        assert component(client, "keys")["facts"]["usage_fault"] is None
 
 
 def test_a_file_of_keys_that_is_taken_away_degrades_it_until_it_is_back(tmp_path):

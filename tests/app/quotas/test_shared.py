@@ -100,6 +100,127 @@ def test_a_window_without_end_is_cut_to_its_size(server, replicas, damage):
     assert 0 < server.client().ttl("qrerank:quota:requests/a/1/1/minute") <= 60
 
 
+def damaged(client, damage):
+    """Put something in the place of every counter."""
+    for key in client.scan_iter():
+        if isinstance(damage, bytes):
+            client.set(key, damage)
+        else:
+            client.delete(key)
+            client.execute_command(damage[0], key, *damage[1:])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(
+            b"",
+            b"owl",
+            b"-5",
+            b"-0",
+            b"1.5",
+            b"1e3",
+            b"0x10",
+            b" 5",
+            b"5\n",
+            b"007",
+            b"nan",
+            b"inf",
+            b"\xff\0",
+            b"5" * 400,
+        ),
+        *(b"9" * 16, b"9223372036854775807", b"-9223372036854775808", b"18446744073709551616"),
+        *(("RPUSH", 1, 2), ("HSET", "a", 1), ("SADD", 1), ("ZADD", 1, "a"), ("XADD", "*", "a", 1)),
+    ],
+    ids=lambda damage: repr(damage)[:24],
+)
+def test_a_counter_that_is_no_number_begins_anew_and_costs_nobody_anything(server, replicas, damage, caplog):
+    one, other = replicas
+    assert one.take("a", charges()).taken
+    assert one.take("b", charges()).taken
+    damaged(server.client(), damage)
+    verdict = other.take("a", charges())
+    assert (verdict.taken, left(verdict)) == (True, {"requests": 59, "similarities": 99_990})
+    assert left(one.take("a", charges())) == {"requests": 58, "similarities": 99_980}
+    assert 55 < server.client().ttl("qrerank:quota:requests/a/60/1/minute") <= 60
+    assert (one.resets, other.resets, one.errors, other.errors) == (0, 2, 0, 0)
+    assert one.available
+    assert other.available
+    assert one.take("b", charges()).taken
+    assert "counters of quotas that are no numbers" in one.last_fault.text
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], "each tells once"
+
+
+def test_a_counter_far_beyond_its_quota_refuses_until_its_window_ends(server, replicas):
+    assert replicas[0].take("a", charges()).taken
+    damaged(server.client(), b"9" * 15)
+    verdict = replicas[0].take("a", charges())
+    assert (verdict.taken, left(verdict)) == (False, {"requests": 0})
+    assert 0 < verdict.standings[0].resets_in_s <= 60
+    assert 0 < server.client().ttl("qrerank:quota:requests/a/60/1/minute") <= 60
+
+
+ODD = [
+    *(
+        b":5\r\n",
+        b"+OK\r\n",
+        b"$-1\r\n",
+        b"$3\r\nabc\r\n",
+        b"*-1\r\n",
+        b"*0\r\n",
+        b"*1\r\n:0\r\n",
+        b"*2\r\n:0\r\n:0\r\n",
+    ),
+    b"*6\r\n:0\r\n:0\r\n:1\r\n:1\r\n$1\r\n1\r\n:1\r\n",
+    b"*6\r\n:0\r\n:0\r\n:1\r\n:1\r\n*0\r\n:1\r\n",
+    b"*6\r\n:0\r\n:0\r\n:1\r\n:1\r\n-ERR no\r\n:1\r\n",
+    b"*4\r\n:3\r\n:0\r\n:1\r\n:1\r\n",
+    b"*4\r\n:-1\r\n:0\r\n:1\r\n:1\r\n",
+    b"*4\r\n:0\r\n:0\r\n:1\r\n:1\r\n",
+    b"*7\r\n" + b":0\r\n" * 7,
+    b"*1\r\n" * 5000 + b":1\r\n",
+    b"-WRONGTYPE no\r\n",
+    b"-NOSCRIPT no\r\n",
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:40])
+def test_answers_of_every_wrong_type_are_an_outage_in_which_each_counts_alone(odd):
+    with answering(odd) as port, ExitStack() as stack:
+        counters = opened(stack, f"redis://127.0.0.1:{port}")
+        with pytest.raises(Lost):
+            counters.take("a", charges())
+        assert not counters.available
+        assert counters.errors == 1
+
+
+@pytest.mark.parametrize("numbers", [(0, 0, -5, 10**12, 10**18, -7), (0, 0, 10**18, 10**18, 0, 0)])
+def test_numbers_that_cannot_be_come_to_standings_that_can(numbers):
+    odd = b"*6\r\n" + b"".join(b":%d\r\n" % number for number in numbers)
+    with answering(odd) as port, ExitStack() as stack:
+        verdict = opened(stack, f"redis://127.0.0.1:{port}").take("a", charges())
+        for standing in verdict.standings:
+            assert 0 <= standing.left <= standing.limit
+            assert 0 <= standing.resets_in_s <= 3600
+
+
+def test_whatever_befalls_the_watch_the_outage_ends(monkeypatch, caplog):
+    with RedisServer() as server, ExitStack() as stack:
+        counters = opened(stack, server.url)
+        asked, ask = [], counters._ask
+
+        def fail(*of):
+            asked.append(of)
+            if len(asked) < 4:
+                raise ZeroDivisionError
+            return ask(*of)
+
+        monkeypatch.setattr(counters, "_ask", fail)
+        counters.fail(TimeoutError())
+        eventually(lambda: counters.available)
+        assert caplog.messages.count("asking whether Redis answers failed") == 3
+
+
 def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):
     caplog.set_level(logging.INFO, "app.quotas.shared")
     with RedisServer("--requirepass", "secret") as server, ExitStack() as stack:
