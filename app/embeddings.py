@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InvalidRequest, TooLarge
+from app.errors import InvalidRequest, TooLarge, TooLate
 from app.reranker import Reranker
 from app.settings import LimitSettings
 from retrieval.deadline import Deadline
@@ -50,7 +49,8 @@ def embed(
     """The pooled vectors of n ≥ 1 texts, the same that `Reranker.rerank` compares.
 
     A text longer than the model reads is cut, an empty one stood for by the tokens that stand around every text.
-    EncodingError for a text without a usable vector; Cancelled when the deadline, which otherwise plays no part, is.
+    EncodingError for a text without a usable vector; TooLate where the deadline leaves no time for all; Cancelled when
+    it is cancelled.
     """
     parts = [
         _part(reranker.source, texts[at : at + _PART], role, deadline or Deadline())
@@ -68,7 +68,9 @@ def _part(source: StateSource, texts: Sequence[str], role: Role, deadline: Deadl
     for text in missing:
         deadline.check()
         terms.append(terms_of(text))
-    found = iter(source.find(missing, terms, math.inf, deadline, role))
+    found = iter(source.find(missing, terms, deadline.at, deadline, role))
     states = [(state or next(found)) for state in known]
-    encoded = [state.encoded for state in states if state is not None]  # all of them: there was time without end
+    encoded = [state.encoded for state in states if state is not None]
+    if len(encoded) < len(texts):
+        raise TooLate("not all of the texts could be embedded in the time that there is; send fewer at once")
     return Embeddings(np.concatenate([one.pooled for one in encoded]), sum(int(one.lengths.sum()) for one in encoded))

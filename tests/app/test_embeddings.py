@@ -5,7 +5,7 @@ import pytest
 
 import app.embeddings
 from app.embeddings import check_count, check_dimensions, embed
-from app.errors import InvalidRequest, TooLarge
+from app.errors import InvalidRequest, TooLarge, TooLate
 from app.reranker import Reranker
 from app.settings import LimitSettings
 from retrieval.deadline import Cancelled, Deadline
@@ -100,3 +100,10 @@ def test_the_limit_holds_at_n_and_n_plus_one():
     check_count(TEXTS, limits)
     with pytest.raises(TooLarge, match="5 texts were sent and at most 4"):
         check_count([*TEXTS, ""], limits)
+
+
+def test_what_is_not_done_by_the_deadline_is_no_answer(cached):
+    embed(cached, TEXTS)
+    with pytest.raises(TooLate, match="send fewer"):
+        embed(cached, [*TEXTS, "night"], deadline=Deadline(0))
+    assert len(embed(cached, TEXTS, deadline=Deadline(0)).vectors) == 4  # what is cached takes no time

@@ -429,13 +429,12 @@ def test_a_search_reports_too(tmp_path, reranker, method):
 def test_rerankers_may_share_their_processors():
     turns = Turns(1)
     one, other = (Reranker(HashEncoder(), turns=turns) for _ in range(2))
-    with turns.turn(), ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
-        eventually(lambda: len(turns._free._cond._waiters) == 2)
-        assert not any(future.done() for future in waiting)
-        turns._free.release()
+    with ThreadPoolExecutor(2) as pool:
+        with turns.turn():
+            waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
+            eventually(lambda: turns.waiting == 2)
+            assert not any(future.done() for future in waiting)
         assert all(future.result(PATIENT_S).encoded == len(BIRDS) for future in waiting)
-        turns._free.acquire()
 
 
 def cut(text: str, encoder=None, reading=USUAL) -> list[str]:
