@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak load rehearse rollout clients check format openapi bench monitoring chart chart-package image image-push wheel publish lock clean
+.PHONY: help setup run test steady soak load rehearse rollout clients check format openapi bench monitoring chart chart-package image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -27,6 +27,11 @@ run: $(STAMP) ## serve on 127.0.0.1:8000 with the demo collection
 
 test: $(STAMP) ## run the tests
 	$(TESTS)
+
+N ?= 10
+
+steady: $(STAMP) ## run the tests N times, 10 unless said otherwise, beside busy loops, one for each core
+	$(BIN)/python -m scripts.steady --runs $(N)
 
 soak: $(STAMP) ## run the long tests as well, then 20 minutes of load
 	$(BIN)/pytest -m "not clients"

@@ -47,12 +47,17 @@ def check_limits(request: RerankRequest, limits: LimitSettings) -> None:
     excluded = len(request.exclude)
     if excluded > limits.excluded_texts:
         raise TooLarge(f"{excluded} texts are excluded and at most {limits.excluded_texts} are taken")
+    longest = max(map(len, request.exclude), default=0)
+    if longest > limits.query_characters:
+        raise TooLarge(
+            f"an excluded text has {longest} characters and at most {limits.query_characters} are taken; exclude less"
+        )
 
 
-def deadline_of(deadline_ms: float | None, settings: Settings) -> Deadline:
-    """When the answer to a request that just came in is due."""
+def deadline_of(deadline_ms: float | None, settings: Settings, caller: str) -> Deadline:
+    """When the answer to a request that just came in is due: never later than the longest deadline, as 0 means."""
     milliseconds = settings.engine.deadline_ms if deadline_ms is None else deadline_ms
-    return Deadline.after(milliseconds / 1e3) if milliseconds else Deadline()
+    return Deadline.after(min(milliseconds or math.inf, settings.engine.longest_ms) / 1e3, caller)
 
 
 def answer(

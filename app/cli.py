@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -15,42 +16,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
-from pydantic_settings import SettingsError
-from rich.console import Console
 
 from app import cli_evaluate, cli_index, cli_keys, tables
 from app.allocator import keep_memory
 from app.circuit_check import check_circuit
-from app.errors import KeysUnavailable, ServiceError
-from app.exposure import Exposed, check_start
+from app.cli_errors import STATUSES, naming, run
+from app.cli_options import Exclude, MethodOption, Query, TopN, readable, writable
+from app.exposure import bare, check_start, free_port
 from app.loading import circuit_of, open_encoder, open_reranker, processors_of
-from app.progress import bar, errors, log_progress
-from app.scoring import Method
+from app.progress import bar, log_progress
 from app.settings import Settings
-from app.telemetry.metrics_port import PortTaken, metrics_served
-from quantum.errors import QuantumError
+from app.telemetry.metrics_port import metrics_served, url_of
+from app.terminal import out, print_line
 from quantum.feature_maps import feature_map
 from retrieval.collection import Collection
-from retrieval.errors import RetrievalError
+from retrieval.text_files import read_text
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 cli = typer.Typer(
     help="Rerank retrieved passages with cosine, simulated fidelity circuits and BM25, on an ordinary CPU.",
+    epilog=STATUSES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its panels would take brackets in help and errors for markup
 )
 cli.add_typer(cli_index.index, name="index")
 cli.add_typer(cli_keys.keys, name="keys")
 cli.command()(cli_evaluate.evaluate)
-out = Console()
 log = logging.getLogger(__name__)
 
-MethodOption = Annotated[Method, typer.Option(help="classical: cosine; quantum: fidelity; hybrid: both and BM25.")]
-TopN = Annotated[int, typer.Option(min=1, help="How many to show.")]
-Exclude = Annotated[list[str] | None, typer.Option(help="What the answer must not be about; may be repeated.")]
+_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # what circuits are drawn with
 
 
 @cli.command()
@@ -69,11 +66,13 @@ def serve(
     keep_memory()  # before there are threads, each of which would make a heap of its own
     settings = Settings()
     set_up(settings.logs)
+    host = bare(host)
     check_start(settings, host)
+    port = free_port(host, port)
     operations = settings.operations
-    with metrics_served(workers, operations.metrics_host or host, operations.metrics_port):
+    with metrics_served(workers, bare(operations.metrics_host or host), operations.metrics_port):
         served = _prepared(settings, workers, demo)
-        log.info("quantum-rerank listens on http://%s:%d (documentation: /docs)", host, port)
+        log.info("quantum-rerank listens on %s (documentation: /docs)", url_of(host, port))
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do when the server has stopped
         uvicorn.run(
             served,
@@ -114,19 +113,21 @@ def prepare() -> None:
     with bar("preparing") as report:
         for model in (settings.model, *settings.models):
             encoder = open_encoder(settings, report, model)
-            out.print(f"{model} is ready in {settings.model_dir}: {encoder.arithmetic}", highlight=False)
+            out.print(f"{model} is ready in {settings.model_dir}: {encoder.arithmetic}", soft_wrap=True)
 
 
 @cli.command()
 def rerank(
-    query: Annotated[str, typer.Argument(help="The question.")],
-    file: Annotated[typer.FileText, typer.Argument(help="Documents, one a line; - reads standard input.")],
+    query: Query,
+    file: Annotated[
+        Path, typer.Argument(callback=readable, help="Documents, one a line, in UTF-8; - reads standard input.")
+    ],
     method: MethodOption = "hybrid",
     top_n: TopN = 10,
     exclude: Exclude = None,
 ) -> None:
     """Rank the lines of a file for a query."""
-    documents = [line.strip() for line in file if line.strip()]
+    documents = [line.strip() for line in re.split(r"[\r\n]", read_text(file)) if line.strip()]
     if not documents:
         raise typer.BadParameter("the file holds no text; give one document a line")
     with bar("preparing") as report:
@@ -137,7 +138,7 @@ def rerank(
 
 @cli.command()
 def search(
-    query: Annotated[str, typer.Argument(help="The question.")],
+    query: Query,
     collection: Annotated[str, typer.Option(help="A collection made by `qrerank index build`.")] = cli_index.DEMO,
     method: MethodOption = "hybrid",
     top_n: TopN = 5,
@@ -162,7 +163,7 @@ def circuit(
         str | None, typer.Option("--map", help="angle or entangled; absent: the configured one.")
     ] = None,
     qubits: Annotated[int | None, typer.Option(min=2, max=4, help="Qubits per register.")] = None,
-    svg: Annotated[Path | None, typer.Option(help="Write the drawing here as SVG, in place of text.")] = None,
+    svg: Annotated[Path | None, typer.Option(callback=writable, help="Write the drawing here as SVG.")] = None,
 ) -> None:
     """Draw the fidelity circuit of one register, and its size in the basis {ry, rz, cx}."""
     from quantum.circuits import check_limits, draw, symbolic_circuit
@@ -171,11 +172,14 @@ def circuit(
     chosen = feature_map(map_name or configured.map, qubits or configured.qubits, configured.bandwidth)
     size = check_limits(chosen)
     if svg:
-        svg.write_text(draw(symbolic_circuit(chosen), "svg"), encoding="utf-8")
+        drawing = draw(symbolic_circuit(chosen), "svg")
+        with naming(svg):
+            svg.write_text(drawing, encoding="utf-8")
     else:
-        out.print(draw(symbolic_circuit(chosen), "text"), markup=False, highlight=False, soft_wrap=True)
+        text = draw(symbolic_circuit(chosen), "text")
+        out.print(text.translate(_IN_ASCII) if out.options.ascii_only else text, soft_wrap=True)
     gates = ", ".join(f"{count} {gate}" for gate, count in size.counts)
-    out.print(f"{chosen.name}: {size.qubits} qubits, depth {size.depth} ({gates})", highlight=False)
+    out.print(f"{chosen.name}: {size.qubits} qubits, depth {size.depth} ({gates})")
 
 
 @cli.command()
@@ -184,22 +188,9 @@ def openapi() -> None:
     from app.main import create_app
     from app.openapi import render
 
-    sys.stdout.write(render(create_app()))
+    print_line(render(create_app()).rstrip())
 
 
 def main() -> None:
-    """Run the command line; errors meant for the user are one line on standard error and exit status 1."""
-    try:
-        cli()
-    except ValidationError as error:
-        for item in error.errors(include_url=False, include_input=False):
-            where = "QRERANK_" + "__".join(str(part) for part in item["loc"]).upper() if item["loc"] else "settings"
-            errors.print(f"{where}: {item['msg'].removeprefix('Value error, ')}", markup=False, style="red")
-        sys.exit(1)
-    except SettingsError as error:  # lists and objects are JSON
-        errors.print(f"{error}: it is not JSON", markup=False, style="red")
-        sys.exit(1)
-    except (RetrievalError, QuantumError, ServiceError, Exposed, PortTaken) as error:
-        text = error.reason if isinstance(error, KeysUnavailable) else str(error)
-        errors.print(text, markup=False, style="red")
-        sys.exit(1)
+    """Run the command line, and end with its exit status."""
+    sys.exit(run(partial(cli, standalone_mode=False)))

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from app.loading import open_encoder
 from app.progress import bar
 from app.settings import COLLECTION_NAME, Settings
+from app.terminal import out
 from retrieval.beir import read_passages
 from retrieval.certificate import Certificate, certify
 from retrieval.collection import Collection, build, check_encoder
@@ -25,7 +25,6 @@ from retrieval.prepare import Progress
 DEMO = "demo"
 _NAME_BYTES = 255  # of a folder's name, on every file system that we know
 index = typer.Typer(help="Build collections and look at them.", no_args_is_help=True)
-out = Console()
 
 Name = Annotated[str, typer.Argument(help="The collection's name.")]
 

@@ -3,58 +3,50 @@
 from __future__ import annotations
 
 import getpass
-import json
 import logging
 import os
 import time
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+from pydantic import ValidationError
 from rich.table import Column, Table
 
 from app.auth import audit
 from app.auth.store import Key
+from app.cli_options import utf8
 from app.identity import Role, Tier
-from app.progress import errors
+from app.printable import escaped
 from app.settings import Settings
-from app.wire.keys import (
-    DAY_S,
-    DEFAULT_OVERLAP_HOURS,
-    HOUR_S,
-    LONGEST_DAYS,
-    LONGEST_OVERLAP_HOURS,
-    describe,
-    moment,
-)
+from app.terminal import errors, note, out, print_json, print_line
+from app.wire.keys import DAY_S, DEFAULT_OVERLAP_HOURS, HOUR_S, LONGEST_OVERLAP_HOURS, KeyBody, describe, moment
 
 if TYPE_CHECKING:
     from app.auth.records import Records
 
 keys = typer.Typer(help="Make keys, list and end them; while the service runs or before.", no_args_is_help=True)
-out = Console()
 
-Named = Annotated[str, typer.Argument(metavar="ID", help="The key's id, or its prefix.")]
+Named = Annotated[str, typer.Argument(metavar="ID", parser=utf8, help="The key's id, or its prefix.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Option(help="For whom or for what.")] = "",
+    name: Annotated[str, typer.Option(parser=utf8, help="For whom or for what.")] = "",
     tier: Annotated[Tier, typer.Option(help="Which limits hold for it.")] = "standard",
     role: Annotated[Role, typer.Option(help="What it may do.")] = "user",
-    expires_days: Annotated[
-        float | None, typer.Option(min=0.0, max=LONGEST_DAYS, help="Absent: it does not expire.")
-    ] = None,
+    expires_days: Annotated[float | None, typer.Option(help="Absent: it does not expire.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once."""
-    if len(name) > 128 or not name.isprintable():
-        raise typer.BadParameter("a name is at most 128 characters on one line", param_hint="--name")
-    if expires_days == 0:
-        raise typer.BadParameter("a key must live for a while", param_hint="--expires-days")
+    try:
+        wanted = KeyBody(name=name, tier=tier, role=role, expires_days=expires_days)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = "--" + str(first["loc"][0]).replace("_", "-")
+        raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=option) from None
     expires = None if expires_days is None else time.time() + expires_days * DAY_S
-    key, plain = _records().keys.create(name, role, tier, expires)
+    key, plain = _records().keys.create(wanted.name, role, tier, expires)
     _record("key.created", key, {"role": role, "tier": tier, "expires": moment(expires)})
     _show_new(key, plain, as_json=as_json)
 
@@ -64,13 +56,13 @@ def list_command(as_json: AsJson = False) -> None:
     """Every key there ever was, oldest first. The keys themselves are kept nowhere."""
     found = [describe(key) for key in _records().keys.all()]
     if as_json:
-        _print_json({"object": "list", "data": found})
+        print_json({"object": "list", "data": found})
         return
     rest = ("role", "tier", "status", "expires", "last used")
     table = Table(_whole("id", 16), _whole("prefix", 11), "name", *rest, show_edge=False)
     for key in found:
         shown = ("id", "prefix", "name", "role", "tier", "status", "expires", "last_used")
-        table.add_row(*(str(key[field] or "") for field in shown))
+        table.add_row(*(escaped(str(key[field] or "")) for field in shown))
     out.print(table)
 
 
@@ -94,26 +86,28 @@ def revoke(named: Named, as_json: AsJson = False) -> None:
     key = _records().keys.revoke(named)
     _record("key.revoked", key)
     if as_json:
-        _print_json(describe(key))
+        print_json(describe(key))
     else:
-        out.print(f"{key.id} ({key.prefix}) is revoked", highlight=False, markup=False)
+        out.print(f"{key.id} ({key.prefix}) is revoked")
 
 
 @keys.command()
 def usage(
-    named: Annotated[str | None, typer.Argument(metavar="ID", help="A key's id. Absent: everybody.")] = None,
+    named: Annotated[
+        str | None, typer.Argument(metavar="ID", parser=utf8, help="A key's id. Absent: everybody.")
+    ] = None,
     days: Annotated[int, typer.Option(min=1, max=3660, help="How many days, today among them.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """What keys were used for, per day in UTC."""
     found = _records().usage.read(days, named)
     if as_json:
-        _print_json({"object": "list", "data": [vars(day) for day in found]})
+        print_json({"object": "list", "data": [vars(day) for day in found]})
         return
     table = Table("day", "who", "requests", "documents", "tokens", "rejected", show_edge=False)
     for day in found:
         table.add_row(
-            day.day, day.who, f"{day.requests:,}", f"{day.documents:,}", f"{day.tokens:,}", f"{day.rejected:,}"
+            day.day, escaped(day.who), f"{day.requests:,}", f"{day.documents:,}", f"{day.tokens:,}", f"{day.rejected:,}"
         )
     out.print(table)
 
@@ -152,18 +146,13 @@ def _whole(name: str, width: int) -> Column:
 
 def _show_new(key: Key, plain: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json(describe(key) | {"key": plain})
+        print_json(describe(key) | {"key": plain})
         return
-    typer.echo(plain)
+    print_line(plain)
     errors.print(
         f"{key.id}: role {key.role}, tier {key.tier}, expires {moment(key.expires) or 'never'}. "
         "The key is not shown again.",
-        highlight=False,
-        markup=False,
+        soft_wrap=True,
     )
     if not Settings().auth.enabled:
-        errors.print("Nobody asks for it yet: set QRERANK_AUTH__ENABLED=true for the service.", style="yellow")
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False))
+        note("Nobody asks for it yet: set QRERANK_AUTH__ENABLED=true for the service.")

@@ -11,14 +11,15 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from app.admission import Admission, Place, size_of
+from app.admission import Admission, Place
+from app.cost import size_of
 from app.errors import NotReady
 from app.models import Models
 from app.order_check import check_order
 from retrieval.deadline import Deadline
 from retrieval.shared_encoder import EncoderCounts
 from retrieval.state_cache import CacheCounts
-from retrieval.state_source import StateSource
+from retrieval.windows import USUAL
 
 if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
     from retrieval.redis_states import RedisStates, ReplicaCounts
@@ -56,7 +57,7 @@ class Engine:
         """`load` makes the models; it runs in a worker once `start` is awaited."""
         self._load = load
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rerank")
-        self._admission = Admission(threads + queue, least)
+        self._admission = Admission(threads, queue, least)
         self.models: Models | None = None  # until they are loaded, and after the end
         self.state = State("loading", "the model is being loaded")
 
@@ -85,19 +86,22 @@ class Engine:
         texts: Sequence[str] = (),
         deadline: Deadline | None = None,
         model: object = None,
+        units: int = 0,
     ) -> T:
         """Do work in a worker thread; NotReady before the model is loaded, Overloaded if it would come to little.
 
-        texts: what is to be read for it by the model that this means. deadline: when its result is due.
+        texts: what is to be read for it by the model that this means. deadline: when its result is due, and for whom.
+        units: what it costs, as `app.cost` has it.
         """
         models = self.models
         if models is None:
             raise NotReady(f"not ready: {self.state.reason}")
         source = models.choose(model).reranker.source
         small = sum(map(len, texts)) <= _INLINE_CHARACTERS
-        size = _size(source, texts) if small else await asyncio.to_thread(_size, source, texts)
-        place = self._admission.enter(size, deadline or Deadline())
+        unread = source.unread(texts) if small else await asyncio.to_thread(source.unread, texts)
+        place = self._admission.enter(size_of(unread, units, USUAL.max_chunks), deadline or Deadline())
         try:
+            await self._admission.wait(place)
             return await self._compute(lambda: self._do(work, models, place))
         finally:
             self._admission.leave(place, _wanted_s(models))
@@ -149,14 +153,10 @@ class Engine:
         """Finish what runs, drop what waits, take no more."""
         replicas, self.models = self.replicas(), None
         self.state = State("closed", "the service is shutting down")
+        self._admission.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
         for each in replicas:
             each.close()
-
-
-def _size(source: StateSource, texts: Sequence[str]) -> int:
-    """Of what is not remembered: all else costs next to nothing."""
-    return size_of(source.unread(texts))
 
 
 def _wanted_s(models: Models) -> float:

@@ -149,7 +149,7 @@ RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, DamagedCollection: 60,
 
 @dataclass(frozen=True)
 class Problem:
-    """RFC 9457 problem details, with the members that rerank clients read (`message`, `error`, `error_type`)."""
+    """RFC 9457 problem details, with the members that rerank clients read: `message`, `error`, `error_type`, `code`."""
 
     status: int
     kind: str
@@ -171,19 +171,20 @@ class Problem:
             "message": self.message,
             "error": self.message,
             "error_type": self.kind,
+            "code": self.kind,
             "request_id": self.request_id,
         }
         return body if self.retry_after_s is None else body | {"retry_after_s": self.retry_after_s}
 
-    def response(self, *, detail_is_text: bool = False) -> Response:
-        """The answer as `application/problem+json`."""
+    def response(self, *, detail_is_text: bool = False, media_type: str = "application/problem+json") -> Response:
+        """The answer, as what clients want it to be called."""
         headers = {HEADER: self.request_id}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["WWW-Authenticate"] = "Bearer"
         body = orjson.dumps(self.body(detail_is_text=detail_is_text))
-        return Response(body, self.status, headers, "application/problem+json")
+        return Response(body, self.status, headers, media_type)
 
 
 def problem_of(error: Exception, request_id: str) -> Problem | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.reranker import Ranking, Reranker
 from app.scoring import Method
-from retrieval.beir import BeirDataset, Exclusion
+from retrieval.beir import BeirDataset, Query
 from retrieval.collection import FORMAT, Collection, build
 from retrieval.encoder import Encoder
 from retrieval.errors import DataError
@@ -23,9 +25,12 @@ from retrieval.passage import Passage
 from retrieval.prepare import Progress
 from retrieval.significance import Paired, paired_test
 
+Found = tuple[NDArray[np.int64], Ranking]  # positions in the collection, and their ranking
+
 BASELINE: Method = "classical"
 BM25 = "bm25"  # beside the methods in every table: BM25 over the same candidates
 _DEPTH = 10
+_NAME_CHARACTERS = 40  # of a dataset, in the name of the folder where it is kept
 
 
 @dataclass(frozen=True)
@@ -74,48 +79,56 @@ class Evaluation:
 def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: Progress) -> Collection:
     """The dataset's documents as a collection, built once for each content, model and arithmetic."""
     content = hashlib.sha256(repr((dataset.document_ids, dataset.documents)).encode()).hexdigest()
-    folder = cache / f"{dataset.name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
+    name = re.sub(r"[^\w.-]+", "-", dataset.name, flags=re.ASCII)[:_NAME_CHARACTERS]  # FAISS opens no other path
+    folder = cache / f"{name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
     if not folder.exists():
         passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]
         build(folder, passages, encoder, lambda done, total: progress(f"encoding {dataset.name}", done, total))
     return Collection(folder)
 
 
+def judged_queries(dataset: BeirDataset, exclusions: Sequence[Query] = ()) -> list[Query]:
+    """The queries to evaluate: those with a relevant document, since the others say nothing.
+
+    exclusions: queries to take in the place of the dataset's, under the same ids. DataError where none is left.
+    """
+    queries = exclusions or [Query(i, text, ()) for i, text in zip(dataset.query_ids, dataset.queries, strict=True)]
+    judged = [query for query in queries if any(grade > 0 for grade in dataset.qrels.get(query.id, {}).values())]
+    if not judged:
+        raise DataError(f"{dataset.name}: none of the {len(queries)} queries has a relevant document in its qrels")
+    return judged
+
+
 def evaluate(
     reranker: Reranker,
     dataset: BeirDataset,
     collection: Collection,
+    queries: Sequence[Query],
     methods: Sequence[Method],
     progress: Progress,
     *,
     candidates: int = 100,
     encode_limit: int | None = None,
-    exclusions: Sequence[Exclusion] = (),
+    keep_identical_ids: bool = False,
 ) -> Evaluation:
-    """Rerank every query's nearest `candidates` documents by each method.
+    """Rerank every query's nearest `candidates` documents by each method; paired tests compare it with `classical`.
 
-    With exclusions, their queries alone are evaluated. Paired tests compare each other method with `classical`.
+    queries: those of `judged_queries`. keep_identical_ids: whether a document may be found that has the query's id.
+    As in BEIR it may not: in ArguAna it is the query itself. Only where it is judged relevant is it another one, since
+    two countings met.
     """
-    queries = _queries(dataset, exclusions)
-    qrels = {query_id: dataset.qrels[query_id] for query_id, _, _ in queries}
+    qrels = {query.id: dataset.qrels[query.id] for query in queries}
+    own = {} if keep_identical_ids else own_documents(dataset)
     results: dict[str, Scores] = {}
     for method in methods:
-        runs: dict[str, dict[str, list[str]]] = {method: {}, BM25: {}}
-        elapsed = prescoring = 0.0
-        for done, (query_id, text, exclude) in enumerate(queries):
+        runs = _Runs()
+        search = partial(reranker.search, candidates=candidates, method=method, encode_limit=encode_limit)
+        for done, query in enumerate(queries):
             progress(f"{dataset.name}: {method}", done, len(queries))
-            start = time.perf_counter()
-            positions, ranking = reranker.search(
-                text, collection, candidates=candidates, method=method, exclude=exclude, encode_limit=encode_limit
-            )
-            elapsed += time.perf_counter() - start
-            ids = [passage.id for passage in collection.passages(positions)]
-            runs[method][query_id] = [ids[i] for i in ranking.order]
-            runs[BM25][query_id] = _by_bm25(ids, ranking)
-            prescoring += ranking.timings_ms["prescore"]
-        results[method] = _score(runs[method], qrels, candidates, elapsed * 1e3 / len(queries))
-        results.setdefault(BM25, _score(runs[BM25], qrels, candidates, prescoring / len(queries)))
+            runs.add(query, collection, partial(search, leave_out=own.get(query.id)))
         progress(f"{dataset.name}: {method}", len(queries), len(queries))
+        results[method] = _score(runs.method, qrels, candidates, runs.ms / len(queries))
+        results.setdefault(BM25, _score(runs.bm25, qrels, candidates, runs.prescore_ms / len(queries)))
     paired = {
         f"{name} vs {BASELINE}": paired_test(scores.by_query, results[BASELINE].by_query)
         for name, scores in results.items()
@@ -124,20 +137,33 @@ def evaluate(
     return Evaluation(dataset.name, reranker.encoder.arithmetic, len(queries), candidates, results, paired)
 
 
-def _queries(dataset: BeirDataset, exclusions: Sequence[Exclusion]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Query id, text and what it excludes; queries without a relevant document say nothing and are left out."""
-    if exclusions:
-        asked = [(item.query_id, item.text, item.exclude) for item in exclusions]
-    else:
-        asked = [(i, text, ()) for i, text in zip(dataset.query_ids, dataset.queries, strict=True)]
-    judged = [query for query in asked if any(grade > 0 for grade in dataset.qrels.get(query[0], {}).values())]
-    if not judged:
-        raise DataError(f"{dataset.name}: none of the {len(asked)} queries has a relevant document in its qrels")
-    return judged
+@dataclass
+class _Runs:
+    """What one method made of the queries so far, and BM25 of the same candidates; times are of all of them."""
+
+    method: Run = field(default_factory=dict)
+    bm25: Run = field(default_factory=dict)
+    ms: float = 0.0
+    prescore_ms: float = 0.0
+
+    def add(self, query: Query, collection: Collection, search: Callable[..., Found]) -> None:
+        start = time.perf_counter()
+        positions, ranking = search(query.text, collection, exclude=query.exclude)
+        self.ms += (time.perf_counter() - start) * 1e3
+        self.prescore_ms += ranking.timings_ms["prescore"]
+        ids = [passage.id for passage in collection.passages(positions)]
+        self.method[query.id] = [ids[i] for i in ranking.order]
+        self.bm25[query.id] = [ids[i] for i in best_first(ranking.rankers["lexical"])]
 
 
-def _by_bm25(ids: Sequence[str], ranking: Ranking) -> list[str]:
-    return [ids[i] for i in best_first(ranking.rankers["lexical"])]
+def own_documents(dataset: BeirDataset) -> dict[str, int]:
+    """Of each query whose id a document has as well, unless that is judged relevant to it: the document's position."""
+    positions = {document: at for at, document in enumerate(dataset.document_ids)}
+    return {
+        query: positions[query]
+        for query, grades in dataset.qrels.items()
+        if query in positions and grades.get(query, 0) <= 0
+    }
 
 
 def _score(run: Run, qrels: Qrels, candidates: int, ms_per_query: float) -> Scores:

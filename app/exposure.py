@@ -1,14 +1,20 @@
-"""Whether a service may be started on an address, as its keys are."""
+"""Whether a service may be started on an address, as its keys are, and whether the address can be had."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import logging
 import socket
+from collections.abc import Sequence
+from typing import Any
 
 from app.auth import audit
 from app.errors import KeysMisconfigured, KeysUnavailable
 from app.settings import Settings
+from app.telemetry.metrics_port import PortTaken, url_of
+
+_ELSEWHERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # an address that this machine has not, as ::1 without IPv6
 
 log = logging.getLogger(__name__)
 
@@ -38,16 +44,58 @@ def check_start(settings: Settings, host: str) -> None:
 
 
 def is_public(host: str) -> bool:
-    """Whether other machines than this one may reach an address."""
+    """Whether other machines than this one may reach an address; PortTaken where it is none."""
     try:
         return not ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         pass
-    try:
-        found = {str(address[0]) for *_, address in socket.getaddrinfo(host or None, 0, flags=socket.AI_PASSIVE)}
-    except OSError:
-        return True
+    found = {str(address[0]) for *_, address in _addresses(host)}
     return not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found)
+
+
+def bare(host: str) -> str:
+    """An address as sockets take it: IPv6 without the brackets that it has in a URL."""
+    return host[1:-1] if host.startswith("[") and host.endswith("]") else host
+
+
+def free_port(host: str, port: int) -> int:
+    """The port to serve on: this one, or one that is free where it is 0; PortTaken where it cannot be had.
+
+    It is asked for here so that a start that cannot come to anything fails before models are loaded.
+    """
+    failed: OSError | None = None
+    bound = False
+    for family, kind, protocol, _, address in _addresses(host):
+        try:
+            with socket.socket(family, kind, protocol) as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as whoever serves does
+                if family == socket.AF_INET6:
+                    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                server.bind((address[0], port, *address[2:]))
+                port, bound = server.getsockname()[1], True
+        except OSError as error:
+            failed = error
+            if error.errno not in _ELSEWHERE:
+                break
+    if failed and not (bound and failed.errno in _ELSEWHERE):
+        raise PortTaken(f"{url_of(host, port)} cannot be served: {failed.strerror}; {_remedy(failed)}")
+    return port
+
+
+def _addresses(host: str) -> Sequence[tuple[Any, ...]]:
+    """What `getaddrinfo` says of a host to listen on; PortTaken where it is none."""
+    try:
+        return socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:  # the latter where it could not be a name
+        raise PortTaken(f"{host!r} is not an address to listen on; give one of this machine's with --host") from error
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "stop what listens there, or give another --port"
+    if error.errno == errno.EACCES:
+        return "give a --port above 1023"
+    return "give an address of this machine with --host"
 
 
 def _check_keys(settings: Settings) -> None:

@@ -45,6 +45,7 @@ from app.routes.timing import TOLD as TIMES
 from app.routes.timing import TimingMiddleware
 from app.routes.usage import count_usage
 from app.settings import Settings
+from app.shares import Shares
 from app.telemetry.access_log import log_requests
 from app.telemetry.collected import EVERY_S as COLLECT_EVERY_S
 from app.telemetry.collected import Collected, Sources
@@ -96,6 +97,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
     app.state.auth = _open_auth(settings)
     app.state.usage = app.state.auth.usage if app.state.auth else Usage(None)
     app.state.engine = _engine(settings, encoders)
+    app.state.bodies = Shares(settings.limits.all_bodies_bytes)
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
     app.state.quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
     app.state.metrics = Metrics()
@@ -130,20 +132,20 @@ def _surround(app: FastAPI, settings: Settings) -> None:
             allow_headers=["*"],  # SDKs send many of their own; cookies are never allowed
             expose_headers=[*_TOLD],
         )
-    app.add_middleware(HeadersMiddleware, settings.cors.origins, settings.hsts_s, lambda: app.state.engine.stops)
+    app.add_middleware(HeadersMiddleware, settings, lambda: app.state.engine.stops)
     app.add_middleware(TimingMiddleware, settings.cors.origins)
     app.add_middleware(ObserveMiddleware, app.state.watchers)
     app.add_middleware(CanonicalPathMiddleware)
     if settings.auth.enabled:  # else nobody has a quota
         app.add_middleware(QuotaHeadersMiddleware)
     app.add_middleware(RequestIdMiddleware)
-    app.add_middleware(UnreadBodyMiddleware, settings.limits)
+    app.add_middleware(UnreadBodyMiddleware, settings.limits, app.state.bodies)
     if app.state.tracing:
         app.add_middleware(app.state.tracing.middleware)
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
     sys.setswitchinterval(_SWITCH_S)
     # The model loads while the service already answers its liveness probe.
     loading = asyncio.create_task(app.state.engine.start())
@@ -171,7 +173,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         last.callback(app.state.collected.publish)  # once more, so that other workers may tell of it
         last.push_async_callback(_cancel, tasks)
         with drained(app.state.engine, app.state.service.settings.engine.drain_seconds):
-            yield
+            yield {"bodies": app.state.bodies}  # which the server's WebSockets share
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -32,6 +32,7 @@ class Observed:
     method: Method | None = None
     model: str | None = None  # a served one's name
     documents: int | None = None  # that were ranked, compared or embedded
+    units: int | None = None  # of work, as `app.cost` estimates it
     tokens: int | None = None  # that the encoder read for them, now or once
     known: int = 0  # documents whose states were remembered
     encoded: int = 0  # documents that were read for this request

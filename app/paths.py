@@ -1,7 +1,8 @@
 """Requests as they were meant.
 
-Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already. And HEAD, which
-is GET without the body of the answer (RFC 9110, section 9.3.2).
+Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already. Only those that
+rerank clients call: where others begin, proxies have rules that a path of another form would pass. And HEAD, which is
+GET without the body of the answer (RFC 9110, section 9.3.2).
 """
 
 from __future__ import annotations
@@ -10,15 +11,23 @@ import re
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # at a line break a route's pattern would end
+from app.wire.dialects import PATHS
+
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^/v1(?=/v[12]/)")
+_WORK = ("similarity", "batch-similarity", "embeddings")
+_MENDED = {
+    *PATHS,
+    *(f"{version}/{name}" for name in _WORK for version in ("", "/v1")),
+    *("/v1/rerank/stream", "/v1/ws", "/info", "/v1/cluster/auth", "/v1/models"),
+}
+_MODELS = "/v1/models/"
 
 
 def canonical(path: str) -> str:
     """The path that was meant; clients do not follow redirects reliably, so none is sent."""
-    path = _SLASHES.sub("/", _CONTROL.sub("", path))
-    return _DOUBLED.sub("", path).rstrip("/") or "/"
+    meant = _DOUBLED.sub("", _SLASHES.sub("/", path)).rstrip("/") or "/"
+    return meant if meant in _MENDED or meant.startswith(_MODELS) else path
 
 
 class CanonicalPathMiddleware:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from app.printable import escaped
+from app.terminal import errors
 from retrieval.prepare import Progress as Report
 
-errors = Console(stderr=True)
 log = logging.getLogger(__name__)
 
 
@@ -24,16 +24,19 @@ def log_progress(step: str, done: int, total: int) -> None:
 def bar(title: str) -> Iterator[Report]:
     """A bar that shows once the first report comes: what is done, steps done, steps in all."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task(title, total=None, visible=False)
+    with ExitStack() as shown:
+        progress = Progress(*columns, console=errors)
 
         def report(step: str, done: int, total: int) -> None:
-            progress.update(task, description=step, completed=done, total=total, visible=True)
+            if not progress.tasks:
+                shown.enter_context(progress)
+                progress.add_task(title)
+            progress.update(progress.task_ids[0], description=escaped(step), completed=done, total=total)
 
         yield report

@@ -1,8 +1,9 @@
 """HTTP/1.1 as uvicorn speaks it on h11, with bounds that uvicorn does not have.
 
-The size, the number and the time of a request's headers are bounded, and so is the time in which a client takes the
-answer; what is no HTTP is refused as JSON. An upgrade that we do not speak (h2c, which Java's client offers) is ignored
-as RFC 9110, section 7.8, lets a server do: the request is served as it is.
+The size, the number and the time of a request's headers are bounded, the number of its chunks, and what waits until a
+client takes its answers; so is the number of connections. What is no HTTP is refused as JSON. An upgrade that we do not
+speak (h2c, which Java's client offers) is ignored as RFC 9110, section 7.8, lets a server do: the request is served as
+it is.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from app.connections import Connections, Outgoing
 from app.errors import Problem
-from app.request_id import HEADER
+from app.identity import address_of
 from app.settings import LimitSettings
 
 _HEADERS = 200
+_CHUNKS = 4096  # of a body, and one more for every so many bytes: each costs time, however small
+_BYTES_PER_CHUNK = 256
 
 Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
@@ -32,7 +36,8 @@ class _BoundedConnection(h11.Connection):
     def __init__(self, head_bytes: int) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size=head_bytes)
         self._head_bytes = head_bytes
-        self.too_large = False  # whether that is what was wrong
+        self._chunks = self._bytes = 0  # of the body that comes
+        self.too_large = False  # whether the head is what was wrong
 
     def next_event(self) -> Event:
         try:
@@ -40,9 +45,16 @@ class _BoundedConnection(h11.Connection):
         except h11.RemoteProtocolError as error:
             self.too_large = error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             raise
-        if isinstance(event, h11.Request) and not self._is_bounded(event):  # it came at once, so h11 takes it
-            self.too_large = True
-            raise h11.RemoteProtocolError("the headers are too large")
+        if isinstance(event, h11.Request):
+            self._chunks = self._bytes = 0
+            if not self._is_bounded(event):  # it came at once, so h11 takes it
+                self.too_large = True
+                raise h11.RemoteProtocolError("the headers are too large")
+        elif isinstance(event, h11.Data):
+            self._chunks += 1
+            self._bytes += len(event.data)
+            if self._chunks > _CHUNKS + self._bytes // _BYTES_PER_CHUNK:
+                raise h11.RemoteProtocolError("the chunks are too small")
         return event
 
     def _is_bounded(self, request: h11.Request) -> bool:
@@ -61,21 +73,29 @@ class BoundedProtocol(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         limits: LimitSettings,
+        connections: Connections,
     ) -> None:
-        """As uvicorn makes it, with the limits."""
+        """As uvicorn makes it, with the limits. connections: all of this server."""
         super().__init__(config, server_state, app_state, _loop)
-        self._limits = limits
+        self._limits, self._all = limits, connections
+        self._opened: str | None = None  # by which address
         self.conn: _BoundedConnection = _BoundedConnection(limits.head_bytes)
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Expect a request."""
+        """Expect a request, unless there are too many connections."""
         super().connection_made(transport)
+        self._outgoing = Outgoing(transport, self._all)
+        address = address_of(self.client)
+        if not self._all.open(address):
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "there are too many connections; close some, or try again")
+            return
+        self._opened = address
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Expect nothing more."""
-        self._stop_head_timer()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -91,10 +111,24 @@ class BoundedProtocol(H11Protocol):
             self._expect_head()
 
     def on_response_complete(self) -> None:
-        """Give the client time to take what it is sent: until then it costs memory."""
+        """Watch what waits to be sent."""
         super().on_response_complete()
-        if self.transport.get_write_buffer_size():
-            self.loop.call_later(self._limits.body_seconds, self._drop_unless_taken)
+        self._outgoing.look()
+
+    def pause_writing(self) -> None:
+        """More waits to be sent than should."""
+        super().pause_writing()
+        self._outgoing.look()
+
+    def resume_writing(self) -> None:
+        """Most of it was sent."""
+        super().resume_writing()
+        self._outgoing.end()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over to the other protocol, which counts it."""
+        self._leave()
+        super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what came, and hang up."""
@@ -108,6 +142,7 @@ class BoundedProtocol(H11Protocol):
         self._stop_head_timer()
         if self.transport.is_closing():
             return
+        kind = "overloaded" if status == HTTPStatus.SERVICE_UNAVAILABLE else "malformed-request"
         if self.cycle is not None and not self.cycle.response_complete:  # a body that is no HTTP
             started = self.cycle.response_started
             self.cycle.disconnected = True
@@ -116,10 +151,10 @@ class BoundedProtocol(H11Protocol):
                 self.transport.abort()
                 return
         request_id = uuid.uuid4().hex
-        problem = Problem(status, "malformed-request", message, request_id).response()
-        head = f"HTTP/1.1 {status} {status.phrase}\r\n{HEADER}: {request_id}\r\nconnection: close\r\n"
-        for name in ("content-type", "content-length"):
-            head += f"{name}: {problem.headers[name]}\r\n"
+        retry_after_s = 1 if kind == "overloaded" else None
+        problem = Problem(status, kind, message, request_id, retry_after_s).response()
+        head = f"HTTP/1.1 {status} {status.phrase}\r\nconnection: close\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
         self.transport.write(head.encode() + b"\r\n" + bytes(problem.body))
         self.transport.close()
 
@@ -141,6 +176,9 @@ class BoundedProtocol(H11Protocol):
         else:  # it never said a word
             self.transport.close()
 
-    def _drop_unless_taken(self) -> None:
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
+    def _leave(self) -> None:
+        self._stop_head_timer()
+        self._outgoing.end()
+        if self._opened is not None:
+            self._all.close(self._opened)
+            self._opened = None

@@ -110,13 +110,18 @@ class Reranker:
         encode_limit: int | None = None,
         deadline: Deadline | None = None,
         report: Callable[[Ranking], None] | None = None,
+        leave_out: int | None = None,
     ) -> tuple[NDArray[np.int64], Ranking]:
-        """Retrieve a collection's nearest passages and rank them: their (n,) positions, and the ranking of those."""
+        """Retrieve a collection's nearest passages and rank them: their (n,) positions, and the ranking of those.
+
+        leave_out: the position of a passage that must not be among them; the next nearest takes its place.
+        """
         check_encoder(collection, self.encoder)
         work = Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
         question = self._ask(work, math.inf)  # without it nothing is found
         with self._processor(work), work.watch("retrieve"):
-            positions, _ = collection.search(question.pooled[0], candidates)
+            positions, _ = collection.search(question.pooled[0], candidates + (leave_out is not None))
+            positions = positions[positions != leave_out][:candidates]
             found = FoundPassages(positions, collection)
         with self._processor(work), work.watch("prescore"):
             lexical = bm25(work.terms, found.terms)
@@ -176,7 +181,7 @@ class Reranker:
     def _processor(self, work: Work) -> Iterator[None]:
         """Wait for a processor to compute on."""
         begun = time.perf_counter()
-        with self._turns.turn():
+        with self._turns.turn(work.deadline.caller):
             work.watch.since("wait", begun)
             work.deadline.check()
             yield

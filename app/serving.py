@@ -10,9 +10,10 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.allocator import keep_memory
+from app.connections import Connections
 from app.protocol import BoundedProtocol
 from app.settings import LimitSettings, Settings
-from app.socket_protocol import PatientSocketProtocol
+from app.socket_protocol import SPARE_BYTES, BoundedSocketProtocol
 from app.telemetry.logs import set_up
 from retrieval.encoder import Encoder
 
@@ -34,12 +35,13 @@ def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastA
 
 def options(limits: LimitSettings) -> dict[str, Any]:
     """Arguments of `uvicorn.run`."""
+    connections = Connections(limits)
     return {
-        "http": partial(BoundedProtocol, limits=limits),
-        "ws": PatientSocketProtocol,
+        "http": partial(BoundedProtocol, limits=limits, connections=connections),
+        "ws": partial(BoundedSocketProtocol, limits=limits, connections=connections),
         "timeout_keep_alive": limits.keep_alive_seconds,
         "server_header": False,
-        "ws_max_size": 2 * limits.body_bytes,  # up to here a frame that is too large gets an error, then a close
+        "ws_max_size": limits.body_bytes + SPARE_BYTES,  # so little too large gets an error, and what is larger a close
         "ws_per_message_deflate": False,  # compressing an answer would hold up the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
         "log_config": None,  # `app.telemetry.logs` is in charge,

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.auth.settings import AuthSettings
 from app.health.settings import HealthSettings
 from app.models import split_method
+from app.shares import part_of_one
 from app.telemetry.settings import LogSettings, OperationsSettings, TracingSettings
 
 _NAME = "quantum-rerank"
@@ -48,8 +49,20 @@ class LimitSettings(_Group):
     """What a request may hold."""
 
     body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30)
-    all_bodies_bytes: int = Field(2**28, ge=1024, le=2**40, description="Of all requests that are being served.")
-    body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or to go.")
+    all_bodies_bytes: int = Field(
+        2**28,
+        ge=1024,
+        le=2**40,
+        description="Memory of the bodies of all requests that are being served; of one caller ¾.",
+    )
+    all_answers_bytes: int = Field(
+        2**26,
+        ge=2**16,
+        le=2**40,
+        description="Of all answers that clients have not taken; beyond it the largest is cut.",
+    )
+    connections: int = Field(1000, ge=1, le=1_000_000, description="At once; of one address ¾.")
+    body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or half an answer to go.")
     head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Request line and headers, at most 200 of them.")
     head_seconds: int = Field(10, ge=1, le=3600, description="How long they may take to come.")
     keep_alive_seconds: int = Field(
@@ -60,6 +73,9 @@ class LimitSettings(_Group):
     query_characters: int = Field(10_000, ge=1, le=1_000_000)
     excluded_texts: int = Field(16, ge=1, le=256)
     chunks_per_document: int = Field(16, ge=1, le=256, description="Of as many tokens as the model reads at once.")
+    units: int = Field(
+        100_000, ge=1, le=10**9, description="Work of one request: a query compared with up to 1000 characters is one."
+    )
     socket_requests: int = Field(16, ge=1, le=1024, description="Requests in flight on one WebSocket.")
 
 
@@ -75,7 +91,8 @@ class EngineSettings(_Group):
     drain_seconds: float = Field(
         5, ge=0, le=600, description="From SIGTERM until no more connections are taken; not ready meanwhile."
     )
-    deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: none.")
+    deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: the longest.")
+    longest_ms: int = Field(60_000, ge=1, le=600_000, description="The longest deadline; also of requests that name 0.")
 
 
 class CorsSettings(_Group):
@@ -184,6 +201,11 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
     cors: CorsSettings = CorsSettings()
+    hosts: tuple[str, ...] = Field(
+        (),
+        description='Names that the service is asked by, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
+        "Absent: any with keys; without, addresses and names that no site can have.",
+    )
     hsts_s: int = Field(0, ge=0, le=10**9, description="How long browsers insist on TLS; for where a proxy speaks it.")
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()
@@ -205,8 +227,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_bodies_that_never_fit(self) -> Self:
-        if self.limits.body_bytes > self.limits.all_bodies_bytes:
-            raise ValueError("limits.body_bytes is more than limits.all_bodies_bytes: such a body would never be taken")
+        if 2 * self.limits.body_bytes > part_of_one(self.limits.all_bodies_bytes):  # as bytes, and as texts
+            raise ValueError(
+                "limits.all_bodies_bytes is less than 8/3 of limits.body_bytes: such a body would never be taken"
+            )
         return self
 
     @model_validator(mode="after")

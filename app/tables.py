@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from app.evaluate import BASELINE, Evaluation
+from app.printable import escaped
 from app.reranker import Ranking
 
 _EXCERPT = 100
@@ -19,7 +20,7 @@ def ranked(titles: Sequence[str], texts: Sequence[str], ranking: Ranking, top_n:
         by_ranker = [f"{values[index]:.3f}" for values in ranking.rankers.values()]
         text = " ".join(texts[index].split())
         excerpt = text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
-        shown = f"{titles[index]}: {excerpt}" if titles[index] else excerpt
+        shown = escaped(f"{titles[index]}: {excerpt}" if titles[index] else excerpt)
         table.add_row(str(rank), f"{ranking.scores[index]:.4f}", *by_ranker, str(index), shown)
     return table
 
@@ -27,7 +28,7 @@ def ranked(titles: Sequence[str], texts: Sequence[str], ranking: Ranking, top_n:
 def evaluated(result: Evaluation) -> Table:
     """One collection's methods, each beside cosine."""
     asked = f"{result.queries} queries, the {result.candidates} nearest documents reranked"
-    title = f"{result.dataset}: {asked}, {result.encoder}"
+    title = f"{escaped(result.dataset)}: {asked}, {result.encoder}"
     recall = f"recall@{result.candidates}"
     table = Table("method", "nDCG@10", f"vs {BASELINE}", "p", "MRR@10", recall, "ms/query", title=title)
     base = result.methods.get(BASELINE)

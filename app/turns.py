@@ -1,8 +1,9 @@
-"""Who computes when: as many threads at once as there are processors, and idle processors help."""
+"""Who computes when: as many threads at once as there are processors, callers in turn, and idle processors help."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -13,19 +14,35 @@ R = TypeVar("R")
 
 
 class Turns:
-    """Lets so many threads compute at once; the others wait, which is cheaper than interrupting each other."""
+    """Lets so many threads compute at once; the others wait, which is cheaper than interrupting each other.
+
+    A processor that gets free goes to the callers in turn, and to the threads of one caller as they came: one that has
+    many threads waits as long for each of its turns as one that has a single one.
+    """
 
     def __init__(self, processors: int) -> None:
         """processors: at least 1."""
-        self._processors = processors
-        self._free = threading.Semaphore(processors)
+        self._processors = self._free = processors
+        self._lock = threading.Lock()  # guards the free ones and what waits
+        self._waiting: dict[str, deque[threading.Event]] = {}  # by caller, the next caller first
         self._helpers = ThreadPoolExecutor(processors, thread_name_prefix="helper")
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
+    def turn(self, caller: str = "") -> Iterator[None]:
         """Wait for a processor, and have it for the block."""
-        with self._free:
+        with self._lock:
+            mine = None
+            if self._free:
+                self._free -= 1
+            else:
+                mine = threading.Event()
+                self._waiting.setdefault(caller, deque()).append(mine)
+        if mine:
+            mine.wait()
+        try:
             yield
+        finally:
+            self._release()
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """What `map` gives, in order; within a turn, computed on this processor and on those that are idle now."""
@@ -46,13 +63,25 @@ class Turns:
         finally:
             wait(helpers)
             for _ in helpers:
-                self._free.release()
+                self._release()
         for helper in helpers:
             helper.result()
         return [done[at] for at in range(len(done))]
 
     def _borrow(self, most: int) -> int:
-        borrowed = 0
-        while borrowed < min(most, self._processors - 1) and self._free.acquire(blocking=False):
-            borrowed += 1
-        return borrowed
+        with self._lock:
+            borrowed = max(0, min(most, self._processors - 1, self._free))
+            self._free -= borrowed
+            return borrowed
+
+    def _release(self) -> None:
+        """Hand a processor to the next caller's next thread."""
+        with self._lock:
+            if not self._waiting:
+                self._free += 1
+                return
+            caller = next(iter(self._waiting))
+            threads = self._waiting.pop(caller)
+            threads.popleft().set()
+            if threads:
+                self._waiting[caller] = threads  # behind the other callers

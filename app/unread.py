@@ -13,8 +13,10 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Overloaded
+from app.errors import Overloaded, TooLarge
+from app.identity import address_of, caller_of
 from app.settings import LimitSettings
+from app.shares import Shares
 
 _MARGIN_BYTES = 2**26  # a client that sends so much more than the limit finds its connection closed
 
@@ -22,13 +24,13 @@ _MARGIN_BYTES = 2**26  # a client that sends so much more than the limit finds i
 class UnreadBodyMiddleware:
     """Reads what is left of a body, and drops it, before the answer begins; up to a bound of bytes and of time.
 
-    Bounds as well what the bodies of all requests hold together, from their first byte until they are answered.
+    Bounds as well the memory that the bodies of all requests take together, from their first byte until they are
+    answered. Whoever parses one has that counted before, by the function `hold` in the request's state.
     """
 
-    def __init__(self, app: ASGIApp, limits: LimitSettings) -> None:
-        """Wrap an ASGI application."""
-        self._app, self._limits = app, limits
-        self._held = 0
+    def __init__(self, app: ASGIApp, limits: LimitSettings, bodies: Shares) -> None:
+        """Wrap an ASGI application. bodies: bytes of memory."""
+        self._app, self._limits, self._bodies = app, limits, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
@@ -36,14 +38,12 @@ class UnreadBodyMiddleware:
             await self._app(scope, receive, send)
             return
         body = _Body(Headers(scope=scope), receive)
+        held = HeldMemory(self._bodies, scope)
+        scope.setdefault("state", {})["hold"] = held.take
 
         async def receive_and_hold() -> Message:
             message = await body.receive()
-            size = len(message.get("body", b""))
-            if self._held + size > self._limits.all_bodies_bytes:
-                raise Overloaded("the requests that are being served are too large together; try again shortly")
-            self._held += size
-            body.held += size
+            held.take(len(message.get("body", b"")))
             return message
 
         async def send_after_body(message: Message) -> None:
@@ -57,7 +57,37 @@ class UnreadBodyMiddleware:
         try:
             await self._app(scope, receive_and_hold, send_after_body)
         finally:
-            self._held -= body.held
+            held.give()
+
+
+class HeldMemory:
+    """What one request takes of the memory for bodies."""
+
+    def __init__(self, bodies: Shares, scope: Scope) -> None:
+        """Of the caller that the scope's state has by the time when something is taken."""
+        self._bodies, self._scope = bodies, scope
+        self._caller: str | None = None
+        self._size = 0
+
+    def take(self, size: int) -> None:
+        """Take so many bytes more; Overloaded where too few are left, TooLarge where there never are so many."""
+        if self._caller is None:
+            identity = self._scope["state"].get("identity")
+            self._caller = caller_of(identity, address_of(self._scope.get("client")))
+        if self._size + size > self._bodies.of_one:
+            raise TooLarge(
+                f"the body takes more than the {self._bodies.of_one} bytes of memory that are there for it; send fewer "
+                "or shorter documents, and fewer fields"
+            )
+        if not self._bodies.take(self._caller, size):
+            raise Overloaded("the requests that are being served are too large together; try again shortly")
+        self._size += size
+
+    def give(self) -> None:
+        """Give all of it back."""
+        if self._caller is not None:
+            self._bodies.give(self._caller, self._size)
+        self._size = 0
 
 
 class _Body:
@@ -65,7 +95,6 @@ class _Body:
 
     def __init__(self, headers: Headers, receive: Receive) -> None:
         self.unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        self.held = 0
         self._size = 0
         self._kept = "expect" in headers  # by its client, until it is asked for it
         self._receive = receive

@@ -13,6 +13,7 @@ from app.stopwatch import Lap, Stopwatch, milliseconds
 from retrieval.deadline import Deadline
 from retrieval.fusion import ranking
 from retrieval.lexical import tokenize
+from retrieval.sentences import is_blank
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Work:
             raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
         if self.encode_limit is not None and self.encode_limit < 1:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
-        if not all(text.strip() for text in (self.query, *self.exclude)):
+        if any(is_blank(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
         self.terms = tokenize(self.query)
 

@@ -19,9 +19,10 @@ from rich.progress import Progress
 
 from benchmarks.corpus import Task
 from benchmarks.measure import Sample
-from benchmarks.server import free_port, running
+from benchmarks.server import running
 from benchmarks.wire import get, in_turn, post
 from retrieval import weights
+from scripts.trial import free_port
 
 ENVIRONMENT = Path(__file__).parent.parent / ".venv-peers"
 TORCH = "torch==2.13.0"  # first and alone: left to the resolver it brings gigabytes of CUDA

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from scripts.trial import free_port
 
 READY_WITHIN_S = 180.0
 _LOG_TAIL = 2000
@@ -31,13 +32,6 @@ class Server:
     def resident_mb(self) -> float:
         """Memory that the process and its children hold, in MiB (Linux only)."""
         return sum(_resident_kb(pid) for pid in family(self.pid)) / 1024
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

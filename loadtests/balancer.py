@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from benchmarks.server import free_port, running
+from benchmarks.server import running
+from scripts.trial import free_port
 
 UNPACKED = Path(__file__).parents[1] / ".haproxy"
 _PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libpcre2-8-0")

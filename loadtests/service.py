@@ -21,8 +21,9 @@ import psutil
 from app.auth.records import open_records
 from app.auth.settings import AuthSettings
 from app.identity import Tier
-from benchmarks.server import free_port, running
+from benchmarks.server import running
 from loadtests.pool import TOP_N, Traffic
+from scripts.trial import free_port
 
 KEYS: Mapping[Tier, int] = {"public": 500, "standard": 300, "premium": 200, "unlimited": 1}  # as many as users at once
 _ENOUGH = 10**9  # similarities an hour: the real budgets are for days of use, not for a load without a pause

@@ -17,7 +17,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.server import free_port, running
+from benchmarks.server import running
+from scripts.trial import free_port
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / ".tools"

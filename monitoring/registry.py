@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from app.routes import rerank
 from app.telemetry.catalogue import FAMILIES
+from app.wire.dialects import PATHS
 from monitoring.promql import Matches, Metric, Unsound
 
 
@@ -28,7 +28,7 @@ class Registry:
 metrics = Registry()
 
 JOB = "quantum-rerank"  # what Prometheus has to call the service when it scrapes it
-RERANK = rerank.PATHS  # not those that stream: they answer bit by bit
+RERANK = PATHS  # not those that stream: they answer bit by bit
 SIMILARITY = ("/similarity", "/v1/similarity")  # of one pair
 WORK = Matches("/(health|metrics|docs)(/.*)?", negated=True)  # but for what monitoring itself asks, and readers
 UP_TO_100 = ("1-20", "21-50", "51-100")

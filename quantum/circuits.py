@@ -81,7 +81,9 @@ def check_limits(feature_map: FeatureMap) -> CircuitSize:
 def draw(circuit: QuantumCircuit, output: Literal["text", "svg"] = "text") -> str:
     """The circuit as text, or as an SVG document (the `draw` extra; QuantumError without it)."""
     if output == "text":
-        return str(circuit.draw("text"))
+        drawing = circuit.draw("text")
+        drawing.encoding = "utf-8"  # not what standard output happens to take: the drawing is the same anywhere
+        return str(drawing)
     try:
         from matplotlib import pyplot as plt
         from matplotlib import rc_context

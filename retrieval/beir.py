@@ -1,24 +1,22 @@
 """Reading test collections in BEIR's layout, exclusion queries, and passages to index.
 
 BEIR: Thakur et al. 2021, arXiv 2104.08663. A folder with corpus.jsonl ({"_id", "title", "text"} a line), queries.jsonl
-({"_id", "text"}) and qrels/test.tsv (query-id, corpus-id, score; a header line may come first).
+({"_id", "text"}) and qrels/test.tsv (query-id, corpus-id, score; a header line may come first), or another split's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import orjson
 
 from retrieval.chunking import split_passages
 from retrieval.errors import DataError
 from retrieval.metrics import Qrels
 from retrieval.passage import Passage
-
-V = TypeVar("V")
+from retrieval.qrels import qrels_file, read_qrels
+from retrieval.sentences import is_blank
+from retrieval.text_files import add_once, id_of, read_records, read_text, text_of
 
 
 @dataclass(frozen=True)
@@ -31,144 +29,111 @@ class BeirDataset:
     query_ids: list[str]
     queries: list[str]
     qrels: Qrels
+    notes: tuple[str, ...] = ()  # what to know of its figures
 
 
 @dataclass(frozen=True)
-class Exclusion:
+class Query:
     """A query and what its answer must not be about."""
 
-    query_id: str
+    id: str
     text: str
     exclude: tuple[str, ...]
 
 
-def load(path: Path) -> BeirDataset:
+def load(path: Path, split: str = "test") -> BeirDataset:
     """Read a folder in BEIR's layout.
 
     A judged document that the corpus lacks, as in some BEIR sets, stays in the qrels and so in the ideal ranking, as
-    trec_eval has it. Raises DataError for a missing or malformed file, an id that occurs twice, a judged query that
-    queries.jsonl lacks, and a document graded twice differently.
+    trec_eval has it. A judged query that queries.jsonl lacks is left out. `notes` count both.
+    Raises DataError for a missing or malformed file, an id that is missing or occurs twice, a document graded twice
+    differently, and judgements by which every ranking would be as good: none of them is about a query of queries.jsonl,
+    none grades a document above 0, or the corpus holds no document that they do.
     """
-    corpus = list(read_passages(path / "corpus.jsonl"))
+    file = qrels_file(path, split)
+    corpus = list(read_passages(path / "corpus.jsonl", numbered=False))
     queries: dict[str, str] = {}
-    for place, record in _records(path / "queries.jsonl"):
-        _add(queries, _id(record, place), _text(record, "text", place, blank=False), place)
-    judged = _read_qrels(path / "qrels" / "test.tsv", queries)
+    for place, record in read_records(path / "queries.jsonl"):
+        add_once(queries, id_of(record, place), text_of(record, "text", place, blank=False), place)
+    judged = read_qrels(file, queries)
     qrels = {query: judged[query] for query in queries if query in judged}
+    document_ids = [passage.id for passage in corpus]
     return BeirDataset(
         path.resolve().name,
-        [passage.id for passage in corpus],
+        document_ids,
         [passage.content for passage in corpus],
         list(qrels),
         [queries[query] for query in qrels],
         qrels,
+        tuple(_check(file, judged, qrels, document_ids)),
     )
 
 
-def load_exclusions(path: Path) -> list[Exclusion]:
+def _check(file: Path, judged: Qrels, qrels: Qrels, document_ids: Sequence[str]) -> Iterator[str]:
+    """What is missing on either side of the judgements; DataError where nothing is left that a ranking can be told by.
+
+    judged: all of them; qrels: those about queries of queries.jsonl.
+    """
+    if not judged:
+        raise DataError(f"{file}: there is no judgement; write one query-id, corpus-id and score a line, between tabs")
+    if not qrels:
+        raise DataError(
+            f"{file}: none of the {len(judged)} judged queries is in queries.jsonl, as {next(iter(judged))!r} is not; "
+            "both must use the same ids"
+        )
+    relevant = {document for grades in qrels.values() for document, grade in grades.items() if grade > 0}
+    if not relevant:
+        raise DataError(f"{file}: no document is relevant, since no score is above 0")
+    missing = relevant.difference(document_ids)
+    if len(missing) == len(relevant):
+        raise DataError(
+            f"{file}: none of the {len(relevant)} relevant documents is in corpus.jsonl, as {min(missing)!r} is not; "
+            "both must use the same ids"
+        )
+    if unknown := len(judged) - len(qrels):
+        yield f"{unknown} of {len(judged)} judged queries are not in queries.jsonl, and are left out"
+    if missing:
+        yield f"{len(missing)} of {len(relevant)} relevant documents are not in corpus.jsonl, and count as not found"
+
+
+def load_exclusions(path: Path) -> list[Query]:
     """Read {"_id", "text", "exclude": [text, …]} a line; DataError says which line is malformed or repeats an id."""
-    found: dict[str, Exclusion] = {}
-    for place, record in _records(path):
+    found: dict[str, Query] = {}
+    for place, record in read_records(path):
         exclude = record.get("exclude")
-        if not isinstance(exclude, list) or not all(isinstance(text, str) and text.strip() for text in exclude):
+        if not isinstance(exclude, list) or any(not isinstance(text, str) or is_blank(text) for text in exclude):
             raise DataError(f'{place}: "exclude" must be a list of texts, none of them blank')
-        query = _id(record, place)
-        _add(found, query, Exclusion(query, _text(record, "text", place, blank=False), tuple(exclude)), place)
+        query = id_of(record, place)
+        add_once(found, query, Query(query, text_of(record, "text", place, blank=False), tuple(exclude)), place)
     if not found:
         raise DataError(f'{path}: no queries; write one {{"_id", "text", "exclude"}} object a line')
     return list(found.values())
 
 
-def read_passages(path: Path) -> Iterator[Passage]:
+def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
     """Read passages from a .jsonl file as they stand, or cut a .txt or .md file into passages.
 
-    In .jsonl, "text" is required, "title" is "" and "_id" the line's number unless given. In the others, the ids are
-    the file's name and a number. Raises DataError when it comes to a line that is malformed or repeats an id, and at
-    once for another kind of file.
+    In .jsonl, "text" is required and "title" is "" unless given. numbered: whether a line may lack "_id", which is then
+    the line's number. In the others, the ids are the file's name and a number. Raises DataError when it comes to a line
+    that is malformed or repeats an id, and at once for another kind of file.
     """
     if path.suffix == ".jsonl":
-        return _jsonl_passages(path)
+        return _jsonl_passages(path, numbered=numbered)
     if path.suffix in {".txt", ".md"}:
         return _text_passages(path)
     raise DataError(f"{path}: passages are read from .jsonl, .txt and .md files; convert this one")
 
 
-def _jsonl_passages(path: Path) -> Iterator[Passage]:
+def _jsonl_passages(path: Path, *, numbered: bool) -> Iterator[Passage]:
     seen: dict[str, None] = {}
-    for place, record in _records(path):
-        name = _id(record, place) if "_id" in record else place.rpartition(":")[2]
-        _add(seen, name, None, place)
-        title = _text(record, "title", place) if record.get("title") is not None else ""
-        yield Passage(name, title, _text(record, "text", place))
+    for place, record in read_records(path):
+        name = place.rpartition(":")[2] if numbered and "_id" not in record else id_of(record, place)
+        add_once(seen, name, None, place)
+        title = text_of(record, "title", place) if record.get("title") is not None else ""
+        yield Passage(name, title, text_of(record, "text", place))
 
 
 def _text_passages(path: Path) -> Iterator[Passage]:
-    try:
-        text = _read(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
-    for number, passage in enumerate(split_passages(text), 1):
-        yield Passage(f"{path.name}-{number}", "", passage)
-
-
-def _read_qrels(path: Path, queries: dict[str, str]) -> Qrels:
-    qrels: Qrels = {}
-    for place, line in _lines(path):
-        try:
-            query, document, grade = line.decode().split("\t")
-            value = int(grade)
-        except ValueError as error:  # UnicodeDecodeError is one
-            if place.endswith(":1") and line.count(b"\t") == 2 and not line.strip()[-1:].isdigit():
-                continue  # the header
-            raise DataError(f"{place}: expected query-id, corpus-id and an integer score between tabs") from error
-        if query not in queries:
-            raise DataError(f"{place}: query {query!r} is not in queries.jsonl; add it there or remove this line")
-        if qrels.setdefault(query, {}).setdefault(document, value) != value:
-            raise DataError(f"{place}: document {document!r} has another score for query {query!r} above; keep one")
-    return qrels
-
-
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a .jsonl file, each with its place, "file:line"; blank lines are passed over."""
-    for place, line in _lines(path):
-        try:
-            record = orjson.loads(line)  # refuses what is not UTF-8, and lone surrogates, which cannot be written again
-        except orjson.JSONDecodeError as error:
-            raise DataError(f"{place}: not JSON ({error}); each line must be one object in UTF-8") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{place}: each line must be one JSON object, this is something else")
-        yield place, record
-
-
-def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    for number, line in enumerate(_read(path).removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        if line.strip():
-            yield f"{path}:{number}", line.rstrip(b"\r")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); is the path right?") from error
-
-
-def _id(record: dict[str, Any], place: str) -> str:
-    name = record.get("_id")
-    # Some converters write numbers; the qrels name them by their digits.
-    if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
-        raise DataError(f'{place}: "_id" must be a non-empty string')
-    return str(name)
-
-
-def _text(record: dict[str, Any], key: str, place: str, *, blank: bool = True) -> str:
-    text = record.get(key)
-    if not isinstance(text, str) or not (blank or text.strip()):
-        raise DataError(f'{place}: "{key}" must be a {"" if blank else "non-blank "}string')
-    return text
-
-
-def _add(found: dict[str, V], name: str, value: V, place: str) -> None:
-    if name in found:
-        raise DataError(f"{place}: id {name!r} occurs twice; give each its own")
-    found[name] = value
+    name = path.name.encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8, an id must
+    for number, passage in enumerate(split_passages(read_text(path)), 1):
+        yield Passage(f"{name}-{number}", "", passage)

@@ -1,4 +1,4 @@
-"""When an answer is due, and whether anybody still waits for it."""
+"""When an answer is due, whether anybody still waits for it, and who."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ class Cancelled(RetrievalError):
 class Deadline:
     """A point in time that work is planned towards; may be called off from another thread."""
 
-    def __init__(self, at: float = math.inf) -> None:
-        """Due at this `time.monotonic()`, in seconds; never, unless given."""
+    def __init__(self, at: float = math.inf, caller: str = "") -> None:
+        """Due at this `time.monotonic()`, in seconds; never, unless given.
+
+        caller: whose work it is. What is computed at once is shared equally between callers.
+        """
         self.at = at
+        self.caller = caller
         self.cancelled = False
 
     @staticmethod
-    def after(seconds: float) -> Deadline:
+    def after(seconds: float, caller: str = "") -> Deadline:
         """Due so long from now."""
-        return Deadline(time.monotonic() + seconds)
+        return Deadline(time.monotonic() + seconds, caller)
 
     def share(self, part: float) -> float:
         """When this part of the time from now to the deadline will be over, as `time.monotonic()`."""

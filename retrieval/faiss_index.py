@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class FaissIndex:
     def load(cls, path: Path) -> FaissIndex:
         """Read what `save` wrote; CollectionError if it is missing, cut short or another kind of index."""
         try:
-            index = faiss.read_index(str(path))
+            index = faiss.read_index(_name(path))
         except RuntimeError as error:
             raise CollectionError(f"index {path} is missing or damaged; build the collection again") from error
         if not isinstance(index, faiss.IndexFlatIP):
@@ -42,7 +43,7 @@ class FaissIndex:
     def save(self, path: Path) -> None:
         """Write the index to a file whose folder exists; CollectionError if it cannot be written."""
         try:
-            faiss.write_index(self._flat, str(path))
+            faiss.write_index(self._flat, _name(path))
         except RuntimeError as error:
             raise CollectionError(f"index {path} cannot be written: is there such a folder, and space?") from error
 
@@ -78,3 +79,11 @@ class FaissIndex:
                 hits, values = best(ids, scores, k)
                 return hits[0], values[0]
             wanted = min(2 * wanted, n)
+
+
+def _name(path: Path) -> str:
+    """A path as FAISS takes it; CollectionError for one that is not UTF-8."""
+    try:
+        return os.fsencode(path).decode()  # which `str` is not where the locale is ASCII
+    except UnicodeDecodeError as error:
+        raise CollectionError(f"index {path}: FAISS opens only paths in UTF-8; keep collections in another") from error

@@ -1,4 +1,4 @@
-"""What callers of the shared encoder wait for: their jobs, and the texts that these are made of."""
+"""What waits at the shared encoder: callers, their jobs, and the texts that these are made of."""
 
 from __future__ import annotations
 
@@ -24,17 +24,38 @@ class Ticket:
 
 
 @dataclass(eq=False)
+class Caller:
+    """Whose jobs get together what another caller's get."""
+
+    served: float  # padded tokens picked for it, from what a caller had that was there all the time
+    of_each_job: float = 0.0  # what a job of its would have got by now that was there all the time
+    jobs: int = 0  # in the queue
+
+    def serve(self, job: Job, tokens: int) -> None:
+        """Count what was picked for one of its jobs."""
+        job.served += tokens
+        self.served += tokens
+        self.of_each_job += tokens / self.jobs
+
+
+@dataclass(eq=False)
 class Job:
-    """What one caller waits for."""
+    """What one thread waits for."""
 
     until: float
     deadline: Deadline
-    served: float  # padded tokens picked for it, from what a job had that was there all the time
+    caller: Caller
+    served: float = 0.0  # padded tokens picked for it, from what a job had that was there all the time
     queue: deque[Ticket] = field(default_factory=deque)  # not picked yet, the most wanted first
     begun: bool = False
     open: int = 0  # tickets neither finished nor given up
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The least served caller comes first, and of its jobs the least served."""
+        return self.caller.served, self.served
 
     @property
     def called_off(self) -> bool:

@@ -12,7 +12,7 @@ from itertools import islice
 import numpy as np
 
 Run = dict[str, list[str]]  # query id -> document ids, best first, none twice
-Qrels = dict[str, dict[str, int]]  # query id -> document id -> grade
+Qrels = dict[str, dict[str, float]]  # query id -> document id -> grade
 
 
 def ndcg(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
@@ -55,7 +55,7 @@ def mean(values: Mapping[str, float]) -> float:
     return float(np.mean(list(values.values())))
 
 
-def _judged(run: Run, qrels: Qrels, k: int) -> Iterator[tuple[str, list[str], dict[str, int]]]:
+def _judged(run: Run, qrels: Qrels, k: int) -> Iterator[tuple[str, list[str], dict[str, float]]]:
     """Each query that counts, its top k, and the grades of its relevant documents."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
@@ -69,5 +69,5 @@ def _judged(run: Run, qrels: Qrels, k: int) -> Iterator[tuple[str, list[str], di
         yield query, list(islice(ranked, k)), relevant
 
 
-def _dcg(gains: Sequence[int]) -> float:
+def _dcg(gains: Sequence[float]) -> float:
     return float(np.sum(np.array(gains, dtype=np.float64) / np.log2(np.arange(2, len(gains) + 2))))

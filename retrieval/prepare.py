@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -52,8 +53,11 @@ def load_encoder(
         return _torch_encoder(model)
     folder = prepare(model, model_dir, progress)
     arithmetic = resolve_precision(precision, folder)
-    spec = ModelSpec.read(folder / "spec.json")
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    try:
+        spec = ModelSpec.read(folder / "spec.json")
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # tokenizers raise nothing narrower
+        raise ModelError(f"{folder} is damaged ({error}); delete it and it will be prepared again") from error
     run = forward(folder, arithmetic, streams)
     return TextEncoder(spec, tokenizer, run, f"openvino-{arithmetic}", streams)
 
@@ -95,6 +99,7 @@ def _convert(model: str, source: Path, digest: str, folder: Path, progress: Prog
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"preparing {model!r} needs {', '.join(missing)}; pip install 'quantum-rerank[prepare]'")
+    _make(folder.parent)
     progress(f"preparing {model}: loading torch", 0, 5)
     # -P: a folder called "retrieval" where the user happens to stand is not ours.
     command = [sys.executable, "-P", "-m", "retrieval.conversion", model, str(source), digest, str(folder)]
@@ -110,6 +115,19 @@ def _convert(model: str, source: Path, digest: str, folder: Path, progress: Prog
         log.seek(0)
         why = said["error"] if isinstance(said, dict) else f"exit {child.returncode}: {_tail(log.read())}"
     raise ModelError(f"preparing {model!r} failed: {why}")
+
+
+def _make(model_dir: Path) -> None:
+    """Make the folder of prepared models before a minute's work, unless it is there."""
+    try:
+        model_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=model_dir).close()
+        os.fsencode(model_dir).decode()  # OpenVINO opens no other path
+    except (OSError, UnicodeDecodeError) as error:
+        why = "its name is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise ModelError(
+            f"{model_dir} cannot hold prepared models ({why}); set QRERANK_MODEL_DIR to a folder that can"
+        ) from error
 
 
 def _tail(log: bytes) -> str:

@@ -1,11 +1,23 @@
-"""Where a text's sentences lie."""
+"""Whether a text says anything, and where its sentences lie."""
 
 from __future__ import annotations
 
 import re
+import unicodedata
 
 # What closes a sentence may be closed itself, by quotes and brackets. A full stop within a number or a name is none.
 _END = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’）]*|[\n\r\v\f\x85\u2028\u2029]""")
+
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control and format characters, separators
+
+
+def is_blank(text: str) -> bool:
+    """Whether a text holds nothing to read.
+
+    That is white space, control characters and format characters alone: zero width spaces and joiners, soft hyphens,
+    byte order marks.
+    """
+    return all(unicodedata.category(char) in _UNSEEN for char in text)
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
-"""One encoder for many threads: their texts share forward passes, none is encoded twice, and each gets a fair share.
+"""One encoder for many threads: their texts share forward passes, none is encoded twice, and callers share equally.
 
-A worker for each stream of the encoder picks the next pass: the first text of the job that had least so far, and beside
-it texts of the same padded length from any job.
+A worker for each stream of the encoder picks the next pass: the first text of the job that had least so far, of the
+caller that had least so far, and beside it texts of the same padded length from any job.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import islice
 from retrieval.deadline import Deadline
 from retrieval.encoder import PASS_TOKENS, Encoder, Tokens, pass_shapes, pass_size
 from retrieval.encoding import Encoded
-from retrieval.jobs import Job, Ticket
+from retrieval.jobs import Caller, Job, Ticket
 
 _LOOKAHEAD = 32  # texts of a job among which a pass looks for its length
 _LEARNING = 0.1  # weight of the newest pass in the learned cost
@@ -43,8 +43,9 @@ class SharedEncoder:
         self._lock = threading.Lock()
         self._jobs: list[Job] = []
         self._tickets: dict[bytes, Ticket] = {}
-        # Tokens that a job would have got by now had it always had its equal share: where newcomers start, so that they
-        # neither wait for their elders nor, however many come, hold them up for good.
+        self._callers: dict[str, Caller] = {}  # that have jobs
+        # Tokens that a caller would have got by now had it always had its equal share: where newcomers start, so that
+        # they neither wait for their elders nor, however many come, hold them up for good.
         self._fair_share = 0.0
         self._workers = 0
         self._pool = ThreadPoolExecutor(encoder.streams, thread_name_prefix="encoder")
@@ -75,7 +76,8 @@ class SharedEncoder:
         texts.
         """
         with self._lock:
-            job = Job(until, deadline, self._fair_share)
+            caller = self._callers.get(deadline.caller) or Caller(self._fair_share)
+            job = Job(until, deadline, caller, caller.of_each_job)
             tickets = self._admit(keys, texts, job, counted)
         job.done.wait()
         deadline.check()
@@ -118,6 +120,8 @@ class SharedEncoder:
             job.done.set()
         if job.queue:
             self._jobs.append(job)
+            self._callers[job.deadline.caller] = job.caller
+            job.caller.jobs += 1
             while self._workers < min(self.encoder.streams, len(self._tickets)):
                 self._workers += 1
                 self._pool.submit(self._work)
@@ -150,6 +154,7 @@ class SharedEncoder:
                 job.error = told
                 job.done.set()
             self._jobs.clear()
+            self._callers.clear()
             self._tickets.clear()
 
     def _pick(self) -> list[Ticket]:
@@ -161,19 +166,19 @@ class SharedEncoder:
                 if job.called_off or (job.queue and not self._fits(job, job.queue[0].tokens.padded)):
                     self._give_up(job)
                 elif not job.queue:
-                    self._jobs.remove(job)  # the rest of its tickets run already
+                    self._remove(job)  # the rest of its tickets run already
             if not self._jobs:
                 return []
-            least = min(self._jobs, key=lambda job: job.served)
+            least = min(self._jobs, key=lambda job: job.rank)
             if batch := self._fill(least.queue[0].tokens.padded):  # none if its time ran out just now
                 return batch
 
     def _fill(self, padded: int) -> list[Ticket]:
-        """Take texts of one padded length for a pass, from the least served job first."""
+        """Take texts of one padded length for a pass, from the least served caller's least served job first."""
         most = pass_size(PASS_TOKENS, padded)
         found: list[tuple[Job, Ticket]] = []
         taken: set[bytes] = set()
-        for job in sorted(self._jobs, key=lambda other: other.served):
+        for job in sorted(self._jobs, key=lambda other: other.rank):
             for ticket in islice(job.queue, _LOOKAHEAD):
                 if len(found) == most or job.called_off or not self._fits(job, (len(found) + 1) * padded):
                     break
@@ -181,9 +186,9 @@ class SharedEncoder:
                     found.append((job, ticket))
                     taken.add(ticket.key)
         del found[pass_size(len(found), padded) :]
-        self._fair_share += padded * len(found) / len(self._jobs)
+        self._fair_share += padded * len(found) / len(self._callers)
         for job, ticket in found:
-            job.served += padded
+            job.caller.serve(job, padded)
             job.begun = True
             ticket.running = True
         return [ticket for _, ticket in found]
@@ -231,7 +236,7 @@ class SharedEncoder:
 
     def _give_up(self, job: Job) -> None:
         """Drop what a job has not begun; other jobs that want the same texts still get them."""
-        self._jobs.remove(job)
+        self._remove(job)
         dropped = [ticket for ticket in job.queue if not ticket.running]
         for ticket in dropped:
             ticket.jobs.remove(job)
@@ -239,3 +244,9 @@ class SharedEncoder:
                 del self._tickets[ticket.key]
         job.queue.clear()
         job.close(len(dropped))
+
+    def _remove(self, job: Job) -> None:
+        self._jobs.remove(job)
+        job.caller.jobs -= 1
+        if not job.caller.jobs:
+            del self._callers[job.deadline.caller]

@@ -18,13 +18,20 @@ PATIENCE_S = 60
 QUERY = "which bird hunts at night"
 DOCUMENTS = ("stock prices fell again", "an owl hunts mice in the dark of night", "the train to the coast is late")
 BEST = 1  # of those documents
+_KEPT: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port of this machine on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that is kept for the caller until this process ends.
+
+    A server that sets SO_REUSEADDR, as all do, may listen on it, again and again. Nobody else is given it meanwhile,
+    and until a server listens connections are refused.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _KEPT.append(kept)
+    return int(kept.getsockname()[1])
 
 
 def ask(port: int, method: str, path: str, body: object = None, key: str | None = None) -> tuple[int, Any]:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,12 +16,19 @@ from app.settings import Settings
 from retrieval.encoder import Encoder
 from retrieval.hash_encoder import HashEncoder
 from retrieval.prepare import load_encoder
+from retrieval.redis_states import RedisStates
+from tests.waiting import PATIENT_S, Clock, eventually
 
-hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
+hypothesis.settings.register_profile(
+    "house", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("house")
 
 for variable in [name for name in os.environ if name.startswith("QRERANK_") and name != "QRERANK_MODEL_DIR"]:
     del os.environ[variable]
+# On a busy machine a request may take longer than the 0.4 s that it has by default. Tests of deadlines say their own.
+os.environ["QRERANK_ENGINE__DEADLINE_MS"] = "600000"
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx, an oracle, would be compiled for a minute
 
 
 def quiet(step: str, done: int, total: int) -> None:
@@ -55,10 +62,39 @@ def pytest_terminal_summary(terminalreporter):
 def serving(settings: Settings) -> Iterator[TestClient]:
     """A client of the real application, once that is done loading."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        end = time.monotonic() + 60
-        while client.app.state.engine.state.phase == "loading" and time.monotonic() < end:
-            time.sleep(0.01)
+        eventually(lambda: client.app.state.engine.state.phase != "loading")
         yield client
+
+
+@pytest.fixture
+def monotonic(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """`time.monotonic`, which stands still until the test moves it. The timers of event loops stop, too."""
+    standing = Clock(time.monotonic())
+    monkeypatch.setattr(time, "monotonic", standing)
+    return standing
+
+
+@pytest.fixture
+def fast_forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Makes `time.monotonic`, which goes on, so many seconds later at once."""
+    real, skipped = time.monotonic, list[float]()
+    monkeypatch.setattr(time, "monotonic", lambda: real() + sum(skipped))
+    return skipped.append
+
+
+@pytest.fixture
+def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever other processes and tests do: no probe and no event loop is late, and the process is not large."""
+    monkeypatch.setattr("app.health.probe._PATIENCE_S", PATIENT_S)
+    monkeypatch.setattr("app.health.components.LAG_S", float("inf"))
+    monkeypatch.setattr("app.health.components.MEMORY_BYTES", float("inf"))
+
+
+@pytest.fixture
+def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis of states that is late, since the machine is busy, is not lost."""
+    monkeypatch.setitem(RedisStates.__init__.__kwdefaults__, "timeout_s", PATIENT_S)
+    monkeypatch.setattr(RedisStates.close, "__defaults__", (PATIENT_S,))
 
 
 @pytest.fixture(scope="session")

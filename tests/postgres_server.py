@@ -8,14 +8,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import uuid
 from pathlib import Path
 from types import TracebackType
 
 import psycopg
 
-from tests.redis_server import free_port
+from scripts.trial import free_port
+from tests.waiting import PATIENT_S, eventually
 
 PASSWORD = "a-secret-of-the-database"  # noqa: S105 - that the server does not ask for
 _USER = "nobody"  # PostgreSQL refuses to run as root
@@ -58,22 +58,25 @@ class PostgresServer:
         command = [self._bin / "postgres", "-D", self._data, *(word for option in options for word in ("-c", option))]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, user=self._user, cwd=self._folder, stdout=quiet, stderr=quiet)  # noqa: S603
-        end = time.monotonic() + 30
-        while time.monotonic() < end and self._process.poll() is None:
-            try:
-                self._connect().close()
-            except psycopg.OperationalError:
-                time.sleep(0.02)
-            else:
-                return
-        self.kill()
-        raise RuntimeError("the PostgreSQL server did not start")
+        try:
+            eventually(self._answers)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, "the PostgreSQL server did not start"
+        try:
+            self._connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def kill(self) -> None:
         """End it at once, as a crash would, with every connection."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)  # SIGKILL would leave its children
-            self._process.wait(30)
+            self._process.wait(PATIENT_S)
             self._process = None
 
     def database(self) -> str:

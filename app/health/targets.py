@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 from prometheus_client import Metric
 
+from app.wire.dialects import PATHS
+
 WINDOW_S = 300.0
 EVERY_S = 10.0
 PART = 0.95  # of the requests, that must take no longer than the target
@@ -23,7 +25,6 @@ RERANK_MS, SIMILARITY_MS, MEMORY_BYTES = 500.0, 100.0, 2e9
 Buckets = Mapping[float, float]  # upper bound in seconds to how many took at most that; infinity to all
 Reading = Mapping[str, Buckets]
 
-_RERANK = {"/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking"}
 _SIMILARITY = {"/similarity", "/v1/similarity"}
 _AT_MOST_100 = {"1-20", "21-50", "51-100"}
 
@@ -57,7 +58,7 @@ def _histogram(family: str, labels: Mapping[str, str]) -> str | None:
         return None
     if labels["route"] in _SIMILARITY:
         return "similarity"
-    return "rerank" if labels["route"] in _RERANK and labels["documents"] in _AT_MOST_100 else None
+    return "rerank" if labels["route"] in PATHS and labels["documents"] in _AT_MOST_100 else None
 
 
 def quantile(buckets: Buckets, part: float) -> float | None:

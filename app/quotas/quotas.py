@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
+from app.cost import Cost
 from app.errors import Forbidden, TooLarge
-from app.identity import Identity
+from app.identity import Identity, caller_of
 from app.quotas.windows import Charge, LocalCounters, Lost, MonotonicStorage, Standing, Verdict
-from app.scoring import Method
 from app.settings import QuotaSettings, TierSettings
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _THREADS = 16  # that wait for Redis
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a request wants done. One that cannot be read wants nothing, and is a request all the same."""
-
-    documents: int = 0  # that it holds
-    pairs: int = 0  # texts to be compared, or embedded
-    work: Method | Literal["embedding"] = "classical"
 
 
 @dataclass(frozen=True)
@@ -121,7 +112,7 @@ class Quotas:
         limit = self._tiers[identity.tier].requests
         if limit is None:
             return None
-        key = limit.key_for(_who(identity))
+        key = limit.key_for(caller_of(identity, ""))
         if not self._spent.get(key):
             return None
         self._tally.refused["requests"] += 1
@@ -129,7 +120,7 @@ class Quotas:
 
     async def take(self, identity: Identity, cost: Cost) -> Verdict:
         """Take a request and its similarities, or neither, once `check` let it pass."""
-        who, charges = _who(identity), self._charges(identity, cost)
+        who, charges = caller_of(identity, ""), self._charges(identity, cost)
         verdict = await self._take(who, charges) if charges else Verdict(True, [])
         if not verdict.taken:
             refusing = verdict.standings[0]
@@ -180,9 +171,4 @@ class Quotas:
 
     def _similarities(self, cost: Cost) -> int:
         price: int = getattr(self._prices, cost.work)
-        return cost.pairs * price
-
-
-def _who(identity: Identity) -> str:
-    """By key, not by address: callers behind one proxy are several, and one with many addresses is one."""
-    return f"name:{identity.name}" if identity.key_id is None else f"key:{identity.key_id}"
+        return cost.units * price

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from app.auth import audit
 from app.auth.credentials import presented
 from app.errors import Forbidden, Unauthorized
-from app.identity import ANONYMOUS, Identity, Role
+from app.identity import ANONYMOUS, Identity, Role, address_of, caller_of
 
 Check = Callable[[HTTPConnection], Awaitable[Identity]]
 
@@ -41,9 +41,14 @@ async def allow_operators(connection: HTTPConnection) -> None:
         await _admins(connection)
 
 
+def caller(connection: HTTPConnection) -> str:
+    """By what the caller's shares are counted."""
+    return caller_of(connection.state.identity, origin_of(connection))
+
+
 def origin_of(connection: HTTPConnection) -> str:
     """Where a connection comes from, for logs."""
-    return connection.client.host if connection.client else "unknown"
+    return address_of(connection.client)
 
 
 async def _identify(connection: HTTPConnection) -> Identity:

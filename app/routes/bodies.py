@@ -9,15 +9,19 @@ from fastapi import Request
 
 from app.errors import MalformedBody, TooLarge, TooSlow
 from app.settings import LimitSettings
-from app.wire.body import fields_of
+from app.wire.body import check_lists, fields_of, memory_of
 
 _INLINE_BYTES = 2**16  # a larger body is parsed in a thread, since parsing holds up the loop for a millisecond or more
 
 
 async def read_fields(request: Request) -> Any:
-    """The body's JSON; TooLarge or MalformedBody."""
-    body = await read_body(request, request.app.state.service.settings.limits)
-    return fields_of(body) if is_small(body) else await asyncio.to_thread(fields_of, body)
+    """The body's JSON; TooLarge, also for lists in it, or MalformedBody."""
+    limits = request.app.state.service.settings.limits
+    body = await read_body(request, limits)
+    request.state.hold(memory_of(body))
+    fields = fields_of(body) if is_small(body) else await asyncio.to_thread(fields_of, body)
+    check_lists(fields, limits.documents)
+    return fields
 
 
 def is_small(body: bytes) -> bool:

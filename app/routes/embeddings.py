@@ -8,10 +8,12 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from app.answer import deadline_of
+from app.cost import of_embeddings
 from app.embeddings import check_count, check_dimensions, embed
 from app.models import Models
 from app.openapi import content, example, reference
-from app.quotas.quotas import Cost
+from app.routes.access import caller
 from app.routes.bodies import read_fields
 from app.routes.observe import observed
 from app.routes.problems import PROBLEMS
@@ -19,7 +21,6 @@ from app.routes.quotas import paid
 from app.routes.work import worked
 from app.wire.body import validate
 from app.wire.embeddings import EmbeddingsBody, EmbeddingsResponse, respond
-from retrieval.deadline import Deadline
 
 router = APIRouter(tags=["embeddings"])
 
@@ -38,8 +39,9 @@ async def embeddings(request: Request) -> Response:
         check_count(body.input, request.app.state.service.settings.limits)
         return body
 
-    body = await paid(request, read, lambda body, _: Cost(len(body.input), len(body.input), "embedding"))
-    deadline, seen = Deadline(), observed(request)  # there is none; it carries the news that the client left
+    seen = observed(request)
+    body, cost = await paid(request, seen, read, lambda body, _: of_embeddings(body.input))
+    deadline = deadline_of(0, request.app.state.service.settings, caller(request))
 
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
@@ -50,7 +52,7 @@ async def embeddings(request: Request) -> Response:
         with seen.watch("serialise"):
             return orjson.dumps(respond(found, body, choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
 
-    return await worked(request, deadline, work, body.input, body.model)
+    return await worked(request, deadline, work, cost, body.input, body.model)
 
 
 MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # that the description refers to

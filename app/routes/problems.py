@@ -16,6 +16,7 @@ from app.observed import CLIENT_GONE
 from app.openapi import reference
 from app.routes.observe import observed
 from app.routes.timing import times
+from app.wire.dialects import home_of
 
 _METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "PATCH", "DELETE")}
 
@@ -30,6 +31,7 @@ class ProblemResponse(BaseModel):
     message: str = Field(description="The same as text.")
     error: str
     error_type: str
+    code: str = Field(description="The same as error_type, where DashScope's SDK looks for it.")
     request_id: str
     retry_after_s: int | None = Field(None, description="On 429 and 503: when to try again. As Retry-After says.")
 
@@ -53,12 +55,19 @@ def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
+def _response(request: Request, problem: Problem) -> Response:
+    """A problem in the shape that the body's dialect wants, or that of the path's clients where no body was read."""
+    dialect = getattr(request.state, "dialect", None) or home_of(request.url.path)
+    if dialect is None:
+        return problem.response()
+    return problem.response(detail_is_text=dialect.detail_is_text, media_type=dialect.problem_type)
+
+
 async def foreseen(request: Request, error: Exception) -> Response:
-    """The response to an error of the table in `app.errors`, in the shape that the body's dialect wants."""
+    """The response to an error of the table in `app.errors`."""
     problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
     observed(request).failed(problem.status, problem.kind)
-    dialect = getattr(request.state, "dialect", None)
-    return problem.response(detail_is_text=bool(dialect and dialect.detail_is_text))
+    return _response(request, problem)
 
 
 async def client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
@@ -72,7 +81,7 @@ async def http_error(request: Request, error: Exception) -> Response:
     message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
     observed(request).failed(status, kind)
-    response = Problem(status, kind, message, _request_id(request)).response()
+    response = _response(request, Problem(status, kind, message, _request_id(request)))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = ", ".join(_allowed(request))
     return response
@@ -90,7 +99,7 @@ def _allowed(request: Request) -> list[str]:
 
 async def any_error(request: Request, error: Exception) -> Response:
     """The response to what nobody foresaw; the server logs the error itself."""
-    response = unforeseen(error, _request_id(request)).response()
+    response = _response(request, unforeseen(error, _request_id(request)))
     response.headers.update(ALWAYS)  # no middleware sees it
     seen = getattr(request.state, "observed", None)
     if seen and request.method == "POST":

@@ -9,38 +9,48 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.cost import Cost, check
 from app.errors import ServiceError, TooManyRequests
 from app.identity import Identity
 from app.models import Models
-from app.quotas.quotas import Cost, Quotas
+from app.observed import Observed
+from app.quotas.quotas import Quotas
 from app.quotas.windows import Standing, Verdict
 
 T = TypeVar("T")
 Read = Callable[[], Awaitable[T]]
 
 
-async def paid(connection: HTTPConnection, read: Read[T], cost: Callable[[T, Models], Cost]) -> T:
-    """What was read of a request, once its caller's quotas paid for it.
+async def paid(
+    connection: HTTPConnection, seen: Observed, read: Read[T], cost: Callable[[T, Models], Cost]
+) -> tuple[T, Cost]:
+    """What was read of a request, once its caller's quotas paid for it, and what it costs.
 
     TooManyRequests if they cannot, and nothing is taken of either; TooLarge for what is too much at any time. Of a
     caller whose requests are used up nothing is read. A request that fails later was counted all the same.
     """
     quotas, identity = _counting(connection)
     models: Models | None = connection.app.state.engine.models
-    if quotas is None or models is None:  # it is not ready, as the request will hear: nothing is done, nothing taken
-        return await read()
+    if models is None:  # it is not ready, as the request will hear: nothing is done, nothing taken
+        return await read(), Cost()
 
     async def checked() -> tuple[T, Cost]:
         asked = await read()
         wanted = cost(asked, models)
-        quotas.check(identity, wanted)
+        check(wanted, connection.app.state.service.settings.limits)
+        seen.units = wanted.units
+        if quotas:
+            quotas.check(identity, wanted)
         return asked, wanted
+
+    if quotas is None:
+        return await checked()
 
     if refusal := quotas.spent(identity):
         _settle(connection, refusal)
     asked, wanted = await counted(connection, checked)
     _settle(connection, await quotas.take(identity, wanted))
-    return asked
+    return asked, wanted
 
 
 async def counted(connection: HTTPConnection, read: Read[T]) -> T:

@@ -10,39 +10,49 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.answer import DEFAULT_METHOD, Service, answer, check_limits, deadline_of
+from app.cost import Cost, of_rerank
 from app.errors import InvalidRequest
 from app.models import Models
 from app.openapi import content, example, one_of, reference
-from app.quotas.quotas import Cost
+from app.routes.access import caller
 from app.routes.bodies import is_small, read_body
 from app.routes.observe import observed
-from app.routes.problems import PROBLEMS
+from app.routes.problems import PROBLEMS, ProblemResponse
 from app.routes.quotas import paid
 from app.routes.work import worked
-from app.wire.body import fields_of
-from app.wire.dialects import Dialect, dialect_of
+from app.settings import Settings
+from app.wire.body import check_lists, fields_of, memory_of
+from app.wire.dashscope import DashScopeBody
+from app.wire.dialects import PATHS, Dialect, dialect_of
 from app.wire.mixedbread import MixedbreadBody
+from app.wire.nim import NimBody
 from app.wire.pinecone import PineconeBody
 from app.wire.request import RerankRequest
-from app.wire.responses import MixedbreadResponse, PineconeResponse, RerankResponse, TeiRank, VoyageResponse
+from app.wire.responses import (
+    DashScopeResponse,
+    MixedbreadResponse,
+    NimResponse,
+    PineconeResponse,
+    RerankResponse,
+    TeiRank,
+    VoyageResponse,
+)
 from app.wire.standard import StandardBody
 from app.wire.tei import TeiBody
 from app.wire.voyage import VoyageBody
 
 router: APIRouter = APIRouter(tags=["rerank"])
 
-PATHS = ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking")
-
 
 async def rerank(request: Request) -> Response:
     """Order documents by how well they answer a query, best first.
 
     The body's dialect is told by what it holds, not by the path. Without `documents`, the candidates are the nearest
-    passages of a collection.
+    passages of a collection. A body without documents that holds texts in a field of another name is refused.
     """
     service: Service = request.app.state.service
-    dialect, asked = await read_request(request)
-    deadline, seen = deadline_of(asked.deadline_ms, service.settings), observed(request)
+    dialect, asked, cost = await read_request(request)
+    deadline, seen = deadline_of(asked.deadline_ms, service.settings, caller(request)), observed(request)
 
     def work(models: Models) -> bytes:
         outcome = answer(models, asked, deadline, service, request.state.request_id)
@@ -50,26 +60,32 @@ async def rerank(request: Request) -> Response:
         with seen.watch("serialise"):
             return orjson.dumps(dialect.respond(outcome))
 
-    return await worked(request, deadline, work, asked.texts, asked.model)
+    return await worked(request, deadline, work, cost, asked.texts, asked.model)
 
 
-async def read_request(request: Request) -> tuple[Dialect, RerankRequest]:
-    """The body's dialect and what it asks for, within the limits and paid for."""
-    candidates = request.app.state.service.settings.candidates
-    return await paid(request, lambda: _read(request), lambda read, models: cost_of(read[1], models, candidates))
+async def read_request(request: Request, *, reported: bool = False) -> tuple[Dialect, RerankRequest, Cost]:
+    """The body's dialect and what it asks for, within the limits and paid for, and what it costs."""
+    settings = request.app.state.service.settings
+    (dialect, asked), cost = await paid(
+        request,
+        observed(request),
+        lambda: _read(request),
+        lambda read, models: cost_of(read[1], models, settings, reported=reported),
+    )
+    return dialect, asked, cost
 
 
-def cost_of(asked: RerankRequest, models: Models, candidates: int) -> Cost:
-    """What a request takes. candidates: of a search, which holds no documents."""
-    sent = len(asked.documents or ())
+def cost_of(asked: RerankRequest, models: Models, settings: Settings, *, reported: bool) -> Cost:
+    """What a request takes. reported: with every ranking on the way."""
     method = asked.method or models.choose(asked.model).method or DEFAULT_METHOD
-    return Cost(sent, candidates if asked.documents is None else sent, method)
+    return of_rerank(asked, method, settings.limits, settings.candidates, reported=reported)
 
 
 async def _read(request: Request) -> tuple[Dialect, RerankRequest]:
     """The body's dialect and what it asks for, within the limits. The dialect is kept for errors to come."""
     limits = request.app.state.service.settings.limits
     body = await read_body(request, limits)
+    request.state.hold(memory_of(body))
     dialect, asked = parse(request, body) if is_small(body) else await asyncio.to_thread(parse, request, body)
     check_limits(asked, limits)
     return dialect, asked
@@ -80,16 +96,21 @@ def parse(request: Request, body: bytes) -> tuple[Dialect, RerankRequest]:
     fields = fields_of(body)
     if not isinstance(fields, Mapping):
         raise InvalidRequest("the body must be a JSON object")
+    check_lists(fields, request.app.state.service.settings.limits.documents)
     dialect = dialect_of(fields, request.url.path, request.headers)
     request.state.dialect, observed(request).dialect = dialect, dialect.name
     return dialect, dialect.request(fields)
 
 
-_BODIES = (StandardBody, TeiBody, VoyageBody, MixedbreadBody, PineconeBody)
-_RESPONSES = (RerankResponse, VoyageResponse, MixedbreadResponse, PineconeResponse)
+_BODIES = (StandardBody, TeiBody, VoyageBody, MixedbreadBody, PineconeBody, NimBody, DashScopeBody)
+_RESPONSES = (RerankResponse, VoyageResponse, MixedbreadResponse, PineconeResponse, NimResponse, DashScopeResponse)
 MODELS: tuple[type[BaseModel], ...] = (*_BODIES, *_RESPONSES, TeiRank)  # that the description refers to
 _EXAMPLES = {body.__name__.removesuffix("Body").lower(): example(body) for body in _BODIES}
 ANY_BODY = {"requestBody": {"required": True, **content(one_of(_BODIES), _EXAMPLES)}}
+DIALECT_PROBLEMS = {  # in the media type that the dialect's clients read
+    status: described | {"content": described["content"] | content(reference(ProblemResponse))["content"]}
+    for status, described in PROBLEMS.items()
+}
 _RANKED = {"oneOf": [*one_of(_RESPONSES)["oneOf"], {"type": "array", "items": reference(TeiRank)}]}
 
 for path in PATHS:
@@ -98,6 +119,6 @@ for path in PATHS:
         rerank,
         methods=["POST"],
         summary="Rerank documents",
-        responses=PROBLEMS | {200: {"description": "In the dialect of the body.", **content(_RANKED)}},
+        responses=DIALECT_PROBLEMS | {200: {"description": "In the dialect of the body.", **content(_RANKED)}},
         openapi_extra=ANY_BODY,
     )

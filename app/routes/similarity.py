@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.answer import DEFAULT_METHOD
+from app.answer import DEFAULT_METHOD, deadline_of
+from app.cost import Cost, of_similarity
 from app.models import Models
 from app.openapi import content, example, reference
-from app.quotas.quotas import Cost
+from app.routes.access import caller
 from app.routes.bodies import read_fields
 from app.routes.observe import observed
 from app.routes.problems import PROBLEMS
 from app.routes.quotas import paid
 from app.routes.work import worked
+from app.settings import LimitSettings
 from app.similarity import check_counts, circuit_of, compare
 from app.wire.body import validate
 from app.wire.similarity import BatchSimilarityBody, SimilarityBody, respond, respond_to_batch
@@ -44,8 +46,11 @@ async def similarity(request: Request) -> Response:
         check_counts([body.text1], 1, limits)
         return body
 
-    body = await paid(request, read, lambda *_: Cost(1, 1, "hybrid"))  # every method is told
-    deadline, seen = _deadline(body.deadline_ms), observed(request)
+    seen = observed(request)
+    body, cost = await paid(  # every method is told
+        request, seen, read, lambda body, _: of_similarity([body.text1], [body.text2], "hybrid", limits)
+    )
+    deadline = _deadline(request, body.deadline_ms)
 
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
@@ -56,7 +61,7 @@ async def similarity(request: Request) -> Response:
         with seen.watch("serialise"):
             return orjson.dumps(respond(found, method, circuit, choice.name, request.state.request_id))
 
-    return await worked(request, deadline, work, [body.text2], body.model)
+    return await worked(request, deadline, work, cost, [body.text2], body.model)
 
 
 async def batch_similarity(request: Request) -> Response:
@@ -72,8 +77,9 @@ async def batch_similarity(request: Request) -> Response:
         check_counts(body.queries, len(body.documents), limits)
         return body, body.texts()
 
-    body, texts = await paid(request, read, lambda read, models: _cost(read[0], models))
-    deadline, seen = _deadline(body.deadline_ms), observed(request)
+    seen = observed(request)
+    (body, texts), cost = await paid(request, seen, read, lambda read, models: _cost(*read, models, limits))
+    deadline = _deadline(request, body.deadline_ms)
 
     def work(models: Models) -> bytes:
         choice = models.choose(body.model)
@@ -85,17 +91,17 @@ async def batch_similarity(request: Request) -> Response:
         with seen.watch("serialise"):
             return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
 
-    return await worked(request, deadline, work, texts, body.model)
+    return await worked(request, deadline, work, cost, texts, body.model)
 
 
-def _cost(body: BatchSimilarityBody, models: Models) -> Cost:
+def _cost(body: BatchSimilarityBody, texts: Sequence[str], models: Models, limits: LimitSettings) -> Cost:
     method = body.method or models.choose(body.model).method or DEFAULT_METHOD
-    return Cost(len(body.documents), len(body.queries) * len(body.documents), "hybrid" if body.explain else method)
+    return of_similarity(body.queries, texts, "hybrid" if body.explain else method, limits)
 
 
-def _deadline(milliseconds: float | None) -> Deadline:
+def _deadline(request: Request, milliseconds: float | None) -> Deadline:
     """Where /rerank's default deadline costs some documents their states, here it would cost the whole answer."""
-    return Deadline.after(milliseconds / 1e3) if milliseconds else Deadline()
+    return deadline_of(milliseconds or 0, request.app.state.service.settings, caller(request))
 
 
 MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -14,12 +15,12 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 
 from app.answer import Service, check_limits, deadline_of
+from app.cost import Cost
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.models import Models
 from app.observed import Observed, Watcher
-from app.quotas.quotas import Cost
 from app.request_id import bind
-from app.routes.access import allow, origin_of
+from app.routes.access import allow, caller, origin_of
 from app.routes.bodies import is_small
 from app.routes.observe import queued
 from app.routes.quotas import counted, paid
@@ -27,7 +28,8 @@ from app.routes.rerank import cost_of
 from app.routes.stream import problem, work_of
 from app.socket_protocol import SERVICE_RESTART
 from app.streaming import follow
-from app.wire.body import fields_of
+from app.unread import HeldMemory
+from app.wire.body import check_lists, fields_of, memory_of
 from app.wire.dialects import dialect_of
 from app.wire.events import Id, id_of
 from app.wire.request import RerankRequest
@@ -53,12 +55,26 @@ async def socket(websocket: WebSocket) -> None:
 def _is_foreign(websocket: WebSocket) -> bool:
     """Whether another origin's page asks for what no key protects: for sockets, browsers leave that to the server."""
     origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-    return websocket.app.state.auth is None and origin is not None and urlsplit(origin).netloc != host
+    if websocket.app.state.auth is not None or origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc != host
+    except ValueError:  # it is no origin
+        return True
 
 
 def _frame(to: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
     own = {"type": kind, "id": to}
     return orjson.dumps(own | {**fields} | own).decode()  # first to be read, and in the place of fields of these names
+
+
+@dataclass
+class _Heard:
+    """A frame that came."""
+
+    seen: Observed
+    memory: HeldMemory  # of the frame, and of the request in it until that is answered
+    named: Id | None = None  # whom an error is for: nobody where it ends no request
 
 
 class _Conversation:
@@ -94,31 +110,43 @@ class _Conversation:
 
     async def _hear(self, body: bytes, requests: asyncio.TaskGroup) -> None:
         """Do what a frame asks for; say what is wrong with it."""
-        to: Id | None = None  # whom an error is for: nobody where it ends no request
-        seen = self._see()
+        heard = _Heard(self._see(), HeldMemory(self._websocket.app.state.bodies, self._websocket.scope))
+        begun = False
         try:
-            fields = await counted(self._websocket, lambda: self._fields(body))
-            kind, named = fields.get("type"), id_of(fields)
-            if kind == "ping":
-                await self._say(None, "pong", {})
-            elif kind not in {"rerank", "cancel"}:
-                raise InvalidRequest("type: must be `rerank`, `cancel` or `ping`", ("type",))
-            elif named is None:
-                raise InvalidRequest("id: must be a number or a text of 1 to 128 characters", ("id",))
-            elif kind == "cancel":
-                await self._cancel(named)
-            elif named in self._flying:
-                raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
-            else:
-                to, seen.request_id = named, f"{seen.request_id}/{ascii(named).strip(chr(39))}"  # fit for a log
-                bind(seen.request_id)
-                await _admit(self._websocket)  # once more: since then its key may have ended
-                self._check_room()
-                asked = await paid(self._websocket, lambda: _aside(body, self._asked, fields, seen), self._cost)
-                self._begin(named, asked, seen, requests)
+            heard.memory.take(len(body) + memory_of(body))
+            begun = await self._obey(body, heard, requests)
         except ServiceError as error:
-            await self._say(to, "error", problem(error, seen))
-            seen.end(self._watchers)
+            await self._say(heard.named, "error", problem(error, heard.seen))
+            heard.seen.end(self._watchers)
+        finally:
+            if not begun:
+                heard.memory.give()
+
+    async def _obey(self, body: bytes, heard: _Heard, requests: asyncio.TaskGroup) -> bool:
+        """Do what a frame asks for; whether that is a request, which goes on."""
+        fields = await counted(self._websocket, lambda: self._fields(body))
+        kind, named, seen = fields.get("type"), id_of(fields), heard.seen
+        if kind == "ping":
+            await self._say(None, "pong", {})
+        elif kind not in {"rerank", "cancel"}:
+            raise InvalidRequest("type: must be `rerank`, `cancel` or `ping`", ("type",))
+        elif named is None:
+            raise InvalidRequest("id: must be a number or a text of 1 to 128 characters", ("id",))
+        elif kind == "cancel":
+            await self._cancel(named)
+        elif named in self._flying:
+            raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
+        else:
+            heard.named, seen.request_id = named, f"{seen.request_id}/{ascii(named).strip(chr(39))}"  # fit for a log
+            bind(seen.request_id)
+            await _admit(self._websocket)  # once more: since then its key may have ended
+            self._check_room()
+            asked, cost = await paid(self._websocket, seen, lambda: _aside(body, self._asked, fields, seen), self._cost)
+            deadline = deadline_of(asked.deadline_ms, self._service.settings, caller(self._websocket))
+            self._flying[named] = deadline
+            requests.create_task(self._answer(named, asked, cost, heard, deadline))
+            return True
+        return False
 
     def _see(self) -> Observed:
         """A request that is about to be read."""
@@ -138,6 +166,7 @@ class _Conversation:
         return fields
 
     def _asked(self, fields: Mapping[str, Any], seen: Observed) -> RerankRequest:
+        check_lists(fields, self._service.settings.limits.documents)
         dialect = dialect_of(fields, self._websocket.url.path, self._websocket.headers)
         seen.dialect = dialect.name
         asked = dialect.request(fields)
@@ -145,31 +174,30 @@ class _Conversation:
         return asked
 
     def _cost(self, asked: RerankRequest, models: Models) -> Cost:
-        return cost_of(asked, models, self._service.settings.candidates)
+        return cost_of(asked, models, self._service.settings, reported=True)
 
     def _check_room(self) -> None:
         running = len(self._flying) + self._stopping
         if running >= self._service.settings.limits.socket_requests:
             raise Overloaded(f"{running} requests are in flight on this connection; wait for one, or cancel one")
 
-    def _begin(self, named: Id, asked: RerankRequest, seen: Observed, requests: asyncio.TaskGroup) -> None:
-        self._flying[named] = deadline_of(asked.deadline_ms, self._service.settings)
-        requests.create_task(self._answer(named, asked, seen, self._flying[named]))
-
-    async def _answer(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> None:
+    async def _answer(self, named: Id, asked: RerankRequest, cost: Cost, heard: _Heard, deadline: Deadline) -> None:
         """Do one request, and show it."""
         try:
-            told = await self._tell(named, asked, seen, deadline)
+            told = await self._tell(named, asked, cost, heard.seen, deadline)
             self._stopping -= not told
         finally:
-            seen.end(self._watchers)
+            heard.memory.give()
+            heard.seen.end(self._watchers)
 
-    async def _tell(self, named: Id, asked: RerankRequest, seen: Observed, deadline: Deadline) -> bool:
+    async def _tell(self, named: Id, asked: RerankRequest, cost: Cost, seen: Observed, deadline: Deadline) -> bool:
         """Have one request done, and pass on what is told of it; whether that came to its end, or it was cancelled."""
         engine = self._websocket.app.state.engine
         work = queued(seen, work_of(asked, deadline, self._service, partial(_frame, named), seen))
         async with follow(
-            lambda report: engine.run(lambda models: work(models, report), asked.texts, deadline, asked.model),
+            lambda report: engine.run(
+                lambda models: work(models, report), asked.texts, deadline, asked.model, cost.units
+            ),
             deadline,
             lambda error: _frame(named, "error", problem(error, seen)),
         ) as reports:

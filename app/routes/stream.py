@@ -18,10 +18,11 @@ from app.errors import problem_of, unforeseen
 from app.models import Models
 from app.observed import CLIENT_GONE, Observed
 from app.openapi import one_of
+from app.routes.access import caller
 from app.routes.disconnect import cancelled_with
 from app.routes.observe import observed, queued
-from app.routes.problems import PROBLEMS, ProblemResponse
-from app.routes.rerank import ANY_BODY, read_request
+from app.routes.problems import ProblemResponse
+from app.routes.rerank import ANY_BODY, DIALECT_PROBLEMS, read_request
 from app.streaming import Report, Reports, follow
 from app.wire.events import Order, order
 from app.wire.outcome import Outcome
@@ -80,14 +81,16 @@ async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
     """The events of the request, until its response is sent or its client leaves."""
     service: Service = request.app.state.service
     seen = observed(request)
-    _, asked = await read_request(request)
-    deadline, tell = deadline_of(asked.deadline_ms, service.settings), _numbered()
+    _, asked, cost = await read_request(request, reported=True)
+    deadline, tell = deadline_of(asked.deadline_ms, service.settings, caller(request)), _numbered()
     work = queued(seen, work_of(asked, deadline, service, tell, seen))
     engine = request.app.state.engine
     async with (
         cancelled_with(request, deadline),
         follow(
-            lambda report: engine.run(lambda models: work(models, report), asked.texts, deadline, asked.model),
+            lambda report: engine.run(
+                lambda models: work(models, report), asked.texts, deadline, asked.model, cost.units
+            ),
             deadline,
             lambda error: tell("error", problem(error, seen)),
         ) as reports,
@@ -138,7 +141,7 @@ router.add_api_route(
     methods=["POST"],
     summary="Rerank documents, with every order on the way",
     response_class=StreamingResponse,  # FastAPI would take the class for events for the mark of a generator
-    responses=PROBLEMS
+    responses=DIALECT_PROBLEMS
     | {200: {"description": "Events.", "content": {"text/event-stream": {"itemSchema": _EVENT, "example": _EXAMPLE}}}},
     openapi_extra=ANY_BODY,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from fastapi import Request, Response
 
+from app.cost import Cost
 from app.models import Models
 from app.observed import CLIENT_GONE
 from app.routes.disconnect import cancelled_with
@@ -14,7 +15,12 @@ from retrieval.deadline import Cancelled, Deadline
 
 
 async def worked(
-    request: Request, deadline: Deadline, work: Callable[[Models], bytes], texts: Sequence[str], model: object
+    request: Request,
+    deadline: Deadline,
+    work: Callable[[Models], bytes],
+    cost: Cost,
+    texts: Sequence[str],
+    model: object,
 ) -> Response:
     """The JSON that work gives for which these texts are to be read by the model that this means.
 
@@ -22,7 +28,9 @@ async def worked(
     """
     async with cancelled_with(request, deadline):
         try:
-            body = await request.app.state.engine.run(queued(observed(request), work), texts, deadline, model)
+            body = await request.app.state.engine.run(
+                queued(observed(request), work), texts, deadline, model, cost.units
+            )
             return Response(body, media_type="application/json")
         except Cancelled:
             return Response(status_code=CLIENT_GONE)

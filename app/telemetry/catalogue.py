@@ -44,6 +44,7 @@ def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -
 _REQUEST_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2, 5)
 _STAGE_S = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 _DOCUMENTS = (1, 5, 10, 20, 50, 100, 200, 500, 1000)
+_UNITS = (1, 10, 50, 100, 200, 500, 1000, 5000, 20_000, 100_000)
 _TOKENS = (100, 1000, 5000, 10_000, 20_000, 50_000, 100_000)
 _LAG_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1)
 
@@ -57,6 +58,7 @@ _OF_REQUESTS = (
     ),
     _histogram("stage_seconds", "How long a request spent in a stage.", "stage", buckets=_STAGE_S),
     _histogram("request_documents", "Documents of a request.", "route", buckets=_DOCUMENTS),
+    _histogram("request_units", "Estimated work of a request.", "route", buckets=_UNITS),
     _histogram("request_tokens", "Tokens that the encoder read for a request, now or once.", "route", buckets=_TOKENS),
     _counter(
         "documents", "Documents that were ranked: encoded now, cached before, or unread for want of time.", "read"

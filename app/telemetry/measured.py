@@ -33,10 +33,14 @@ def count_requests(metrics: Metrics) -> Watcher:
         times.observe(seen.seconds)
         for stage, ms in milliseconds(seen.watch.laps).items():
             metrics.stage_seconds.labels(stage).observe(ms / 1e3)
-        if seen.documents is not None:
-            metrics.request_documents.labels(seen.route).observe(seen.documents)
-        if seen.tokens is not None:
-            metrics.request_tokens.labels(seen.route).observe(seen.tokens)
+        sizes = (
+            (metrics.request_documents, seen.documents),
+            (metrics.request_units, seen.units),
+            (metrics.request_tokens, seen.tokens),
+        )
+        for histogram, size in sizes:
+            if size is not None:
+                histogram.labels(seen.route).observe(size)
         for read, documents in (("encoded", seen.encoded), ("cached", seen.known), ("unread", seen.unread)):
             if documents:
                 metrics.documents_total.labels(read).inc(documents)

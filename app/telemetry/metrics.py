@@ -26,6 +26,7 @@ class Metrics:
     request_seconds: Histogram
     stage_seconds: Histogram
     request_documents: Histogram
+    request_units: Histogram
     request_tokens: Histogram
     documents_total: Counter
     requests_cut_total: Counter

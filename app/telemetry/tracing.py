@@ -42,6 +42,8 @@ FLUSH_WITHIN_S = 5
 _EVERY_MS = 2_000
 _WARN_EVERY_S = 60
 _PREFIX = "qrerank."
+_APART_S = 1e-4  # two readings of a clock between which another one is read, unless the thread is interrupted
+_READINGS = 10
 # What may leave of what FastAPI notes: it would tell paths, query strings and hosts.
 _KEPT = frozenset(
     {
@@ -110,7 +112,7 @@ class Tracing:
         span = get_current_span()
         if not span.get_span_context().trace_flags.sampled:
             return
-        now, clock = time.time_ns(), time.perf_counter()
+        now, clock = _same_moment()
 
         def at(second: float) -> int:
             return now - round((clock - second) * 1e9)
@@ -144,6 +146,18 @@ def describe(span: Span, seen: Observed) -> None:
         for name, value in facts(seen).items():
             if name not in _OTHERWISE:
                 span.set_attribute(_PREFIX + name, value)
+
+
+def _same_moment() -> tuple[int, float]:
+    """`time.time_ns` and `time.perf_counter` of one moment, to a tenth of a millisecond.
+
+    A thread may be interrupted between the two for as long as a request takes, and every stage would lie elsewhere.
+    """
+    for _ in range(_READINGS):
+        before, now, after = time.perf_counter(), time.time_ns(), time.perf_counter()
+        if after - before < _APART_S:
+            break
+    return now, (before + after) / 2
 
 
 def _bind(span: Span) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.errors import InvalidRequest
-from app.wire import mixedbread, pinecone, standard, tei, voyage
+from app.wire import dashscope, mixedbread, nim, pinecone, standard, tei, voyage
 from app.wire.body import Body, validate
+from app.wire.documents import with_text
+from app.wire.misnamed import refuse_misnamed
 from app.wire.outcome import Outcome
 from app.wire.request import RerankRequest
 
@@ -21,6 +24,7 @@ class Dialect:
     body: type[Body]
     respond: Callable[[Outcome], object]
     detail_is_text: bool = False  # of a 422; other clients expect FastAPI's list there
+    problem_type: str = "application/problem+json"  # the media type of errors
 
     def request(self, fields: object) -> RerankRequest:
         """A body's fields as a request; InvalidRequest says what is wrong with them."""
@@ -29,18 +33,30 @@ class Dialect:
 
 STANDARD = Dialect("standard", standard.StandardBody, standard.respond)
 STANDARD_WITH_DATA = Dialect("standard", standard.StandardBody, standard.respond_with_data)
+LITELLM = Dialect("standard", standard.StandardBody, partial(standard.respond, show=with_text))
+LITELLM_WITH_DATA = Dialect("standard", standard.StandardBody, partial(standard.respond_with_data, show=with_text))
 INFINITY = Dialect("infinity", standard.StandardBody, standard.respond_in_text)
 TEI = Dialect("tei", tei.TeiBody, tei.respond, detail_is_text=True)
 VOYAGE = Dialect("voyage", voyage.VoyageBody, voyage.respond, detail_is_text=True)
 MIXEDBREAD = Dialect("mixedbread", mixedbread.MixedbreadBody, mixedbread.respond)
 PINECONE = Dialect("pinecone", pinecone.PineconeBody, pinecone.respond)
+NIM = Dialect("nim", nim.NimBody, nim.respond, detail_is_text=True)
+DASHSCOPE = Dialect(  # its SDK reads errors of this media type alone
+    "dashscope", dashscope.DashScopeBody, dashscope.respond, detail_is_text=True, problem_type="application/json"
+)
+
+# Where clients look for a reranker. Every dialect is taken on each.
+PATHS = ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking", nim.PATH, dashscope.PATH)
 
 _BY_PATH = {"/v1/rerank": STANDARD_WITH_DATA, "/infinity/rerank": INFINITY}
+_FOR_LITELLM = {STANDARD: LITELLM, STANDARD_WITH_DATA: LITELLM_WITH_DATA}  # it crashes on an object without `text`
+_HOMES = {nim.PATH: NIM, dashscope.PATH: DASHSCOPE}  # whose clients send nothing else there
+_KNOWN = {*standard.StandardBody.model_fields, "candidates", "top_k"}
 _NOT_VOYAGES = {"top_n", "candidates", "collection", "method", "exclude", "deadline_ms", "explain"}
 
 
 def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:
-    """The dialect of a body's fields; InvalidRequest where they are of two.
+    """The dialect of a body's fields; InvalidRequest where they are of two, or candidates are where nobody reads them.
 
     Voyage is told by its keys, whatever their values, unless there is a key that none of its clients sends.
     """
@@ -48,10 +64,33 @@ def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str])
         if fields.get("documents") is not None:
             raise InvalidRequest("send either `texts` or `documents`, not both")
         return TEI
-    if fields.get("input") is not None and fields.get("documents") is None:
-        return MIXEDBREAD
+    if fields.get("documents") is None:
+        return _without_documents(fields, path, headers)
     if pinecone.HEADER in headers:
         return PINECONE
-    if fields.get("documents") is not None and ("top_k" in fields or "truncation" in fields):
-        return VOYAGE if _NOT_VOYAGES.isdisjoint(fields) else _BY_PATH.get(path, STANDARD)
-    return _BY_PATH.get(path, STANDARD)
+    if ("top_k" in fields or "truncation" in fields) and _NOT_VOYAGES.isdisjoint(fields):
+        return VOYAGE
+    return _standard(path, headers)
+
+
+def home_of(path: str) -> Dialect | None:
+    """The dialect whose clients call this path, if it is of one alone: theirs are the errors of unread bodies."""
+    return _HOMES.get(path)
+
+
+def _without_documents(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:
+    if fields.get("input") is not None:
+        return DASHSCOPE if isinstance(fields["input"], Mapping) else MIXEDBREAD
+    if pinecone.HEADER in headers:
+        return PINECONE
+    if fields.get("candidates") is not None:
+        return _standard(path, headers)
+    if nim.is_nim(fields):
+        return NIM
+    refuse_misnamed(fields, _KNOWN)
+    return _HOMES.get(path) or _standard(path, headers)
+
+
+def _standard(path: str, headers: Mapping[str, str]) -> Dialect:
+    dialect = _BY_PATH.get(path, STANDARD)
+    return _FOR_LITELLM.get(dialect, dialect) if headers.get("user-agent", "").startswith("litellm/") else dialect

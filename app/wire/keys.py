@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.auth.store import Key
 from app.auth.usage import Day
 from app.identity import Role, Tier
+from app.printable import CONTROLS
+from app.wire.body import Number
 
 HOUR_S = 3600
 DAY_S = 24 * HOUR_S
@@ -20,7 +23,21 @@ LONGEST_DAYS = 36_500
 LONGEST_OVERLAP_HOURS = 8760
 DEFAULT_OVERLAP_HOURS = 24
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=128, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_PRINTABLE = rf"^[^{CONTROLS}]*$"
+
+
+def _check_name(name: str) -> str:
+    if not re.search(_PRINTABLE, name):
+        raise ValueError("a name is one line, without control characters and those that turn the direction of text")
+    return name
+
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=128),
+    AfterValidator(_check_name),
+    Field(json_schema_extra={"pattern": _PRINTABLE}),
+]
 
 
 class KeyBody(BaseModel):
@@ -38,7 +55,9 @@ class KeyBody(BaseModel):
     tier: Tier = "standard"
     role: Role = "user"
     expires_days: Annotated[
-        float | None, Field(gt=0, le=LONGEST_DAYS, allow_inf_nan=False, description="Absent: it does not expire.")
+        float | None,
+        Field(gt=0, le=LONGEST_DAYS, allow_inf_nan=False, description="Absent: it does not expire."),
+        Number,
     ] = None
 
 
@@ -47,7 +66,7 @@ class RotationBody(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"overlap_hours": 24}]})
 
-    overlap_hours: float = Field(
+    overlap_hours: Annotated[float, Number] = Field(
         DEFAULT_OVERLAP_HOURS,
         ge=0,
         le=LONGEST_OVERLAP_HOURS,

@@ -31,7 +31,7 @@ class MixedbreadBody(Body):
         return RerankRequest(
             self.query,
             self.input,
-            [text_of(document, at, self.rank_fields) for at, document in enumerate(self.input)],
+            [text_of(document, at, self.rank_fields, ("input",)) for at, document in enumerate(self.input)],
             top_n=self.top_k,
             return_documents=bool(self.return_input),
             model=self.model,

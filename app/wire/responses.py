@@ -142,3 +142,52 @@ class PineconeResponse(_Exact):
     model: str
     data: list[PineconeResult]
     usage: PineconeUsage
+
+
+class NimRanking(_Exact):
+    """One passage's place."""
+
+    index: int
+    logit: float = Field(description="Log-odds of the score in [0, 1].")
+
+
+class NimUsage(_Exact):
+    """Tokens that the encoder read for this request, now or once."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class NimResponse(_Exact):
+    """NVIDIA NIM's rankings, best first."""
+
+    rankings: list[NimRanking]
+    usage: NimUsage
+
+
+class DashScopeResult(_Exact):
+    """One document's place."""
+
+    index: int
+    relevance_score: float
+    document: dict[str, Any] = _or_absent("With return_documents.")
+
+
+class DashScopeOutput(_Exact):
+    """What was asked for, best result first."""
+
+    results: list[DashScopeResult]
+
+
+class DashScopeUsage(_Exact):
+    """Tokens read."""
+
+    total_tokens: int
+
+
+class DashScopeResponse(_Exact):
+    """DashScope's envelope."""
+
+    output: DashScopeOutput
+    usage: DashScopeUsage
+    request_id: str

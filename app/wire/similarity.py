@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from app.scoring import Method
 from app.similarity import Circuit, Similarities
-from app.wire.body import Count, Documents, Model, Phrases, Query
+from app.wire.body import Count, Documents, Model, Number, Phrases, Query
 from app.wire.documents import text_of
 from retrieval.fusion import ranking
 
@@ -40,6 +40,7 @@ def _one_name(body: object, names: Mapping[str, Sequence[str]]) -> object:
 Milliseconds = Annotated[
     float | None,
     Field(ge=0, le=600_000, allow_inf_nan=False, description="When the answer is due, or 504. Absent or 0: whenever."),
+    Number,
 ]
 Wanted = Annotated[Method | None, Field(description="Which score is `similarity`. Absent: hybrid, or the alias's.")]
 
@@ -91,7 +92,9 @@ class BatchSimilarityBody(_Body):
         description="Texts, or objects with a `text`. Also taken as `candidates`."
     )
     top_k: Count | None = Field(None, description="How many matches of each query; absent: all. Also taken as `top_n`.")
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Only matches at or above it.")
+    threshold: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
+        None, description="Only matches at or above it."
+    )
     explain: bool | None = Field(None, description="Give each match's score by method.")
     method: Wanted = None
     deadline_ms: Milliseconds = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from app.scoring import Method
 from app.settings import CollectionName
-from app.wire.body import Body, Count, Documents, Model, Names, Phrases, Query
-from app.wire.documents import as_object, text_of
+from app.wire.body import Body, Count, Documents, Model, Names, Number, Phrases, Query
+from app.wire.documents import as_object, as_text, text_of
 from app.wire.outcome import Outcome, Row
 from app.wire.request import Document, RerankRequest, SpanOptions
 
@@ -21,7 +21,7 @@ class SpansWanted(BaseModel):
     """Cohere's `relevant_spans`."""
 
     mode: Literal["enabled", "disabled"] | None = Field(None, description="Absent: enabled.")
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = Field(None, description="Least score. Absent: 0.1.")
+    threshold: Annotated[float, Field(ge=0, le=1), Number] | None = Field(None, description="Least score. Absent: 0.1.")
     max_spans: Count | None = Field(None, description="Most spans of a document. Absent: all.")
 
     @property
@@ -31,6 +31,21 @@ class SpansWanted(BaseModel):
             return None
         default = SpanOptions()
         return SpanOptions(default.threshold if self.threshold is None else self.threshold, self.max_spans)
+
+
+_BOOLEAN = TypeAdapter(bool)
+
+
+def _spans_wanted(value: object) -> object:
+    """Options, where only a mode was sent: true, false, a word for one of them, or `enabled` or `disabled` alone."""
+    if value is None or isinstance(value, dict | SpansWanted):
+        return value
+    if value in ("enabled", "disabled"):
+        return {"mode": value}
+    try:
+        return {"mode": "enabled" if _BOOLEAN.validate_python(value) else "disabled"}
+    except ValidationError:
+        raise ValueError("must be true, false, or an object with `mode`, `threshold` and `max_spans`") from None
 
 
 class StandardBody(Body):
@@ -63,10 +78,12 @@ class StandardBody(Body):
     max_tokens_per_doc: Count | None = Field(None, description="Tokens read of a document; the rest is ignored.")
     max_chunks_per_doc: Count | None = Field(None, description="Chunks read of a long document; the best one counts.")
     raw_scores: bool | None = Field(None, description="Log-odds in place of scores in [0, 1].")
-    relevant_spans: SpansWanted | None = Field(None, description="Which sentences of each document match.")
+    relevant_spans: Annotated[
+        SpansWanted | None, BeforeValidator(_spans_wanted, json_schema_input_type=SpansWanted | bool | None)
+    ] = Field(None, description="Which sentences of each document match. true: as `{}`; false: none.")
     method: Method | None = Field(None, description="Absent: hybrid, or what the model's alias says.")
     exclude: Phrases | None = Field(None, description="What the answer must not be about.")
-    deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False)] | None = Field(
+    deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False), Number] | None = Field(
         None, description="When the answer is due; documents not encoded by then stand below. 0: no deadline."
     )
     explain: bool | None = Field(None, description="Give each result's score by ranker.")
@@ -108,10 +125,6 @@ class StandardBody(Body):
         )
 
 
-def _as_text(document: Document, text: str) -> str:  # noqa: ARG001 - a way to show, like `as_object`
-    return text
-
-
 def respond(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
     """The standard envelope."""
     return {
@@ -129,14 +142,14 @@ def respond(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
     }
 
 
-def respond_with_data(outcome: Outcome) -> dict[str, Any]:
+def respond_with_data(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
     """The envelope with the rows in `data`, too: some of Voyage's clients send a body that looks like Jina's."""
-    return respond(outcome) | {"data": [_result(row, _as_text) for row in outcome.rows]}
+    return respond(outcome, show) | {"data": [_result(row, as_text) for row in outcome.rows]}
 
 
 def respond_in_text(outcome: Outcome) -> dict[str, Any]:
     """The envelope with documents as strings, as Infinity's own server gives them."""
-    return respond(outcome, _as_text)
+    return respond(outcome, as_text)
 
 
 def _result(row: Row, show: Show) -> dict[str, Any]:

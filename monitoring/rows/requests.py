@@ -91,7 +91,7 @@ LATENCY = Row(
         ),
         Panel(
             "Requests by outcome",
-            "refused: foreseen, the answer says what to do; gone: the client left; failed: a fault, which the log has by its id.",
+            "refused: foreseen, the answer says what to do; gone: the client left; failed: a fault, which the log has.",
             "reqps",
             [Curve(HERE.rate(metrics.request_seconds.count, "outcome", route=ROUTE), "{{outcome}}")],
             "stacked",

@@ -50,11 +50,12 @@ WORK = Row(
             "heatmap",
         ),
         Panel(
-            "Tokens of a request",
-            "Longer texts cost more: about in proportion.",
+            "Work of a request",
+            "units: a query compared with up to 1000 characters is one, as quotas count; tokens: those that were read.",
             "short",
             [
-                Curve(HERE.quantile(part, metrics.request_tokens, route=ROUTE), f"p{100 * part:g}")
+                Curve(HERE.quantile(part, of, route=ROUTE), f"{name} p{100 * part:g}")
+                for name, of in (("units", metrics.request_units), ("tokens", metrics.request_tokens))
                 for part in (0.5, 0.95)
             ],
         ),

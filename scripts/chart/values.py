@@ -197,7 +197,7 @@ class Monitoring(_Group):
     service_monitor: Monitor
     rules: Switch
     dashboard: Switch
-    runbooks: Annotated[str, Field(pattern=r"^(https?://[^\s\"]+)?$")]
+    runbooks: Annotated[str, Field(pattern=r"^(https?://[!#-~]+)?$")]
 
 
 class Redis(_Group):
@@ -226,7 +226,7 @@ class Values(_Group):
 
     replica_count: Annotated[int, Field(ge=1, le=1000)]
     workers: Annotated[int, Field(ge=1, le=64)]
-    fullname_override: Annotated[str, Field(pattern=rf"^({_LABEL})?$", max_length=40)]
+    fullname_override: Annotated[str, Field(pattern=r"^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$")]
     image: Image
     resources: Resources
     pre_stop_seconds: Annotated[int, Field(ge=0, le=600)]

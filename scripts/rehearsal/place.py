@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.server import answers, free_port
+from benchmarks.server import answers
 from scripts.rehearsal.commands import Commands
+from scripts.trial import free_port
 
 DRAIN_S = 2
 _PATIENCE_S = 60

@@ -24,6 +24,7 @@ SETTINGS = {
 }
 _SLACK_S = 1.0  # a busy machine's, beyond what a replica may remember of a key
 _PATIENCE_S = 20
+_TIMEOUT_S = 20  # of one request
 _PAIR = orjson.dumps({"text1": "which bird sings at night", "text2": "an owl calls"})
 
 
@@ -37,7 +38,7 @@ class Told:
 
 def ask(port: int, key: Key) -> Told:
     """Have a replica compare one pair of texts."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT_S)
     try:
         connection.request("POST", "/v1/similarity", _PAIR, {"Authorization": f"Bearer {key.secret}"})
         response = connection.getresponse()

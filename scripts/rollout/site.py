@@ -8,10 +8,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.server import free_port
 from loadtests.balancer import balanced
 from scripts.rehearsal.place import Place, Process, install
 from scripts.rollout.load import SERVED_BY
+from scripts.trial import free_port
 
 DRAIN_S = 5  # as unless set
 SLOTS = 4

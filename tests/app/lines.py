@@ -4,13 +4,13 @@ import io
 import json
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
 from app.telemetry.logs import set_up
 from app.telemetry.settings import LogSettings
+from tests.waiting import eventually
 
 _LOGGERS = (None, "uvicorn.error", "app", "retrieval", "quantum")
 
@@ -30,13 +30,13 @@ class Lines(io.StringIO):
 
     def first(self, count: int, of: str = "") -> list[dict[str, Any]]:
         """So many lines of loggers that begin so, once they are there: a server writes some after it answered."""
-        end = time.monotonic() + 10
-        while True:
-            found = [line for line in self.read if line["logger"].startswith(of)]
-            if len(found) >= count or time.monotonic() > end:
-                assert len(found) == count, self.text
-                return found
-            time.sleep(0.01)
+
+        def found() -> list[dict[str, Any]]:
+            return [line for line in self.read if line["logger"].startswith(of)]
+
+        eventually(lambda: len(found()) >= count)
+        assert len(found()) == count, self.text
+        return found()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from retrieval.encoder import Tokens
 from retrieval.hash_encoder import HashEncoder
+from tests.waiting import PATIENT_S, eventually
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,22 @@ class Live:
     @property
     def admitted(self) -> int:
         """Requests in work or waiting."""
-        return self.app.state.engine.counts().admitted
+        return len(self.app.state.engine._admission)
+
+    def called_off(self) -> bool:
+        """Whether there is work whose client is known to have left."""
+        return is_called_off(self.app)
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self.server.server_state.connections)
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait until clients take them."""
+        connections = [each for each in self.server.server_state.connections if each.transport]
+        return sum(each.transport.get_write_buffer_size() for each in connections)
 
     def narrow(self) -> socket.socket:
         """A connection on whose way little fits."""
@@ -42,10 +57,12 @@ class Live:
 
     def is_free(self) -> bool:
         """Whether soon no request is in work."""
-        end = time.monotonic() + 20
-        while self.admitted and time.monotonic() < end:
-            time.sleep(0.01)
-        return self.admitted == 0
+        return eventually(lambda: self.admitted == 0)
+
+
+def is_called_off(app: FastAPI) -> bool:
+    """Whether an application has work whose client is known to have left."""
+    return any(place.deadline.cancelled for place in list(app.state.engine._admission._places))
 
 
 @contextmanager
@@ -70,12 +87,11 @@ def live(
     server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while app.state.engine.state.phase == "loading" or not server.started:
-        time.sleep(0.01)
-    ready.set()
     try:
+        eventually(lambda: app.state.engine.state.phase != "loading" and server.started)
+        ready.set()
         yield Live(server.servers[0].sockets[0].getsockname()[1], app, server)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(PATIENT_S)
         assert not thread.is_alive()

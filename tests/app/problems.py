@@ -1,10 +1,10 @@
 """What every error response must be."""
 
 
-def problem(response, status: int, detail: str) -> None:
+def problem(response, status: int, detail: str, media_type: str = "application/problem+json") -> None:
     """The response is a problem of this status, whose detail holds this text, and that repeats no document."""
     assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["content-type"] == media_type
     body = response.json()
     assert body["status"] == status
     listed = isinstance(body["detail"], list)
@@ -12,6 +12,7 @@ def problem(response, status: int, detail: str) -> None:
     assert detail in text
     assert text == body["message"] == body["error"]
     assert body["error_type"]
+    assert body["code"] == body["error_type"]
     assert not listed or status == 422
     assert body["request_id"] == response.headers["x-request-id"]
     assert "secret" not in response.text

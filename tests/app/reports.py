@@ -3,7 +3,7 @@
 from app.settings import Settings
 from app.wire.health import HealthResponse
 
-AT_ONCE = {"probe_every_s": 0}  # nothing is remembered
+AT_ONCE = {"probe_every_s": 0, "probe_deadline_ms": 600_000}  # nothing is remembered, nothing late
 
 
 def settings_of(folder, **others):

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from websockets.sync.client import connect
 
+from tests.waiting import PATIENT_S
+
 DOCUMENTS = [f"{i} an owl " + "song " * (i % 7) for i in range(150)]
 ASKED = {"type": "rerank", "query": "owl song", "documents": DOCUMENTS, "deadline_ms": 0}
 SMALL = {"type": "rerank", "query": "owl", "documents": ["an owl", "market prices"]}
@@ -20,7 +22,7 @@ class Client:
         self.connection.send(json.dumps(frame))
 
     def receive(self):
-        return json.loads(self.connection.recv(timeout=30))
+        return json.loads(self.connection.recv(timeout=PATIENT_S))
 
     def until(self, named, *kinds):
         """Frames up to the first of these kinds with this id."""

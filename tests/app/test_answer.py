@@ -114,7 +114,11 @@ def test_limits_name_both_numbers(request_, message):
             check_limits(request_, limits)
 
 
-def test_a_request_may_be_due_never():
-    assert deadline_of(0, Settings(model="hash")).at == math.inf
-    assert deadline_of(None, Settings(model="hash", engine={"deadline_ms": 0})).at == math.inf
-    assert deadline_of(None, Settings(model="hash")).at < math.inf
+@pytest.mark.parametrize(
+    ("asked", "default", "seconds"), [(None, 400, 0.4), (0, 400, 5), (None, 0, 5), (100, 400, 0.1), (600_000, 400, 5)]
+)
+def test_no_request_is_due_later_than_the_longest_deadline(monkeypatch, asked, default, seconds):
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    settings = Settings(model="hash", engine={"deadline_ms": default, "longest_ms": 5000})
+    deadline = deadline_of(asked, settings, "ada")
+    assert (deadline.at, deadline.caller) == (1000.0 + seconds, "ada")

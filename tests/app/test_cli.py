@@ -2,11 +2,14 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from app import cli
 
 CORPUS = [
     {"_id": "a", "title": "Owls", "text": "an owl song at dusk"},
@@ -100,7 +103,6 @@ def test_circuit_draws(qrerank, tmp_path, name):
     ("words", "variables", "message"),
     [
         (["search", "owl", "--collection", "none"], {}, "qrerank index build"),
-        (["search", "owl", "--collection", "../x"], {}, "collection's name"),
         (["evaluate", "."], {}, "corpus.jsonl"),
         (["evaluate", ".", "--methods", "magic"], {}, "classical,quantum,hybrid"),
         (["circuit", "--map", "magic"], {}, "angle"),
@@ -112,5 +114,104 @@ def test_circuit_draws(qrerank, tmp_path, name):
 def test_errors_are_one_message_and_no_traceback(qrerank, words, variables, message):
     run = qrerank(*words, stdin="text", **variables)
     assert run.returncode in {1, 2}
-    assert message in " ".join(run.stderr.replace("│", " ").split())
-    assert "Traceback" not in run.stderr
+    assert message in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert run.stdout == ""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """The command line in this process: status, standard output, standard error."""
+    monkeypatch.setenv("QRERANK_MODEL", "hash")
+    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, **variables: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["qrerank", *words])
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+BAD_NAMES = ["../x", "", "[/x]", "a b", "x" * 65, "x" * 300, "a\n", "/", "\x1b[31m", "\udce9"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("words", [["search", "owl", "--collection"], ["index", "stats"], ["index", "build"]])
+def test_a_name_that_is_no_collections_is_a_usage_error(here, beir, words, name):
+    rest = [str(beir / "corpus.jsonl")] if words[-1] == "build" else []
+    status, printed, said = here(*words, name, *rest)
+    assert (status, printed) == (2, "")
+    assert "a collection's name is up to 64 letters" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_file_in_place_of_a_folder_is_named(here, tmp_path, beir):
+    for words in (["index", "stats", "x"], ["search", "owl"], ["index", "build", "x", str(beir / "corpus.jsonl")]):
+        (tmp_path / "file").write_text("")
+        status, printed, said = here(*words, QRERANK_DATA_DIR=str(tmp_path / "file"))
+        assert (status, printed) == (1, "")
+        assert said.startswith(f"{tmp_path / 'file'}")
+        assert "set QRERANK_DATA_DIR" in said
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["rerank", "", "ok.txt"], 2, "'query': it is empty"),
+        (["rerank", " ", "ok.txt"], 2, "'query': it is empty"),
+        (["search", "\u3000"], 2, "'query': it is empty"),
+        (["rerank", "owl", "ok.txt", "--exclude", "fox", "--exclude", ""], 2, "'--exclude': it is empty"),
+        (["rerank", "owl", "ok.txt", "--exclude", "\udce9"], 2, "'--exclude': it is not UTF-8"),
+        (["rerank", "owl", "ok.txt", "--exclude", "owl"], 1, "parallel to the query"),
+        (["rerank", "owl", "latin1.txt"], 1, "latin1.txt: not UTF-8 at byte 3; save it as UTF-8"),
+        (["rerank", "owl", "blank.txt"], 2, "the file holds no text"),
+        (["rerank", "owl", "[/x].txt"], 2, "[/x].txt: No such file or directory"),
+        (["rerank", "owl", "."], 2, "is a folder"),
+        (["rerank", "owl", "x" * 300], 2, "File name too long"),
+        (["index", "build", "x", "latin1.txt"], 1, "latin1.txt: not UTF-8 at byte 3; save it as UTF-8"),
+        (["index", "build", "x", "blank.txt"], 1, "no passages"),
+        (["circuit", "--svg", "none/x.svg"], 2, "none/x.svg: No such file or directory"),
+        (["circuit", "--svg", "."], 2, "is a folder"),
+        (["circuit", "[/x]:smile:\x1b"], 2, "[/x]:smile:"),
+        (["[/x]"], 2, "No such command '[/x]'"),
+    ],
+)
+def test_mistakes_are_one_sentence(here, tmp_path, words, status, message):
+    (tmp_path / "ok.txt").write_text("an owl")
+    (tmp_path / "blank.txt").write_text(" \n")
+    (tmp_path / "latin1.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    ended, printed, said = here(*words)
+    assert (ended, printed) == (status, "")
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert "\x1b" not in said
+
+
+def test_help_tells_of_exit_statuses_and_keeps_brackets(here):
+    status, printed, _ = here("--help")
+    assert status == 0
+    assert "Exit status: 0 done" in printed
+    assert '{"_id", "text", "exclude": [...]}' in here("evaluate", "--help")[1]
+    assert here()[::2] == (2, printed)
+
+
+def test_an_address_that_cannot_be_had_is_told_before_a_model_is_opened(qrerank):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        for words, message in [
+            (["--port", port], f"http://127.0.0.1:{port} cannot be served: Address already in use; stop what"),
+            (["--port", port, "--workers", "2"], f"http://127.0.0.1:{port} cannot be served: Address already in use;"),
+            (["--host", "x" * 300], "is not an address to listen on"),
+        ]:
+            run = qrerank("serve", *words, QRERANK_MODEL="no-such-model")
+            assert run.returncode == 1
+            assert message in run.stderr
+            assert len(run.stderr.splitlines()) == 1

@@ -2,26 +2,28 @@
 
 import json
 import socket
-import time
+import threading
 
 import pytest
 
 from app.settings import Settings
 from tests.app.live import live
+from tests.waiting import PATIENT_S, eventually
 
 
 @pytest.fixture
-def slow_server(tmp_path, monkeypatch):
-    """A server whose encoder takes 50 ms a text; yields its port and the texts that it encoded."""
-    encoded = []
+def held(tmp_path, monkeypatch):
+    """A server whose encoder is held up until the event is set, that event, and the texts that it encoded."""
+    go, encoded = threading.Event(), []
 
-    def slow(batch):
-        time.sleep(0.05 * len(batch))
+    def hold(batch):
         encoded.extend(batch)
+        assert go.wait(PATIENT_S)
 
     settings = Settings(data_dir=tmp_path, engine={"requests": 1, "queue_requests": 0})
-    with live(settings, monkeypatch, slow) as here:
-        yield here.port, encoded
+    with live(settings, monkeypatch, hold) as here:
+        yield here, go, encoded
+        go.set()
 
 
 def send(port: int, documents: int) -> socket.socket:
@@ -33,16 +35,16 @@ def send(port: int, documents: int) -> socket.socket:
     return connection
 
 
-def test_work_stops_when_the_client_leaves_and_its_place_is_free(slow_server):
-    port, encoded = slow_server
-    leaving = send(port, 200)  # ten seconds of work
-    while not encoded:
-        time.sleep(0.01)
+def test_work_stops_when_the_client_leaves_and_its_place_is_free(held):
+    here, go, encoded = held
+    leaving = send(here.port, 200)
+    eventually(lambda: encoded)
+    with send(here.port, 1) as refused:
+        assert b"503 " in refused.recv(4096)
     leaving.close()
-    answer = b""
-    end = time.monotonic() + 5
-    while b"200 OK" not in answer and time.monotonic() < end:
-        with send(port, 1) as staying:  # 503 until the only place is free
-            answer = staying.recv(4096)
-    assert b"200 OK" in answer
+    eventually(here.called_off)
+    go.set()
+    assert here.is_free()
+    with send(here.port, 1) as staying:
+        assert b"200 OK" in staying.recv(4096)
     assert len(encoded) < 100

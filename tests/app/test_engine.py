@@ -13,6 +13,7 @@ from retrieval.errors import ModelError
 from retrieval.hash_encoder import HashEncoder
 from tests.conftest import serving
 from tests.redis_server import KEYS, RedisServer, open_states, share, states_of
+from tests.waiting import PATIENT_S
 
 
 def load(encoder: type[HashEncoder] = HashEncoder) -> Models:
@@ -86,7 +87,7 @@ def test_no_more_wait_than_may_and_the_loop_stays_free():
         engine = Engine(load, threads=1, queue=1)
         await engine.start()
         go = threading.Event()
-        admitted = [asyncio.create_task(engine.run(lambda _: go.wait(10))) for _ in range(2)]
+        admitted = [asyncio.create_task(engine.run(lambda _: go.wait(PATIENT_S))) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="2 requests"):
             await engine.run(lambda _: None)

@@ -1,11 +1,14 @@
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from app.evaluate import BM25, evaluate, open_dataset
+from app.evaluate import BM25, evaluate, judged_queries, open_dataset, own_documents
 from app.reranker import Reranker
 from app.scoring import METHODS
 from app.tables import evaluated
-from retrieval.beir import BeirDataset, Exclusion
+from retrieval.beir import BeirDataset, Query
 from retrieval.errors import DataError
 from retrieval.metrics import ndcg
 
@@ -39,7 +42,7 @@ def test_the_dataset_is_encoded_once_for_its_content(dataset, reranker, tmp_path
 
 
 def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: Reranker):
-    result = evaluate(reranker, dataset, collection, METHODS, quiet, candidates=4)
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, quiet, candidates=4)
     assert (result.dataset, result.encoder, result.queries, result.candidates) == ("birds", "numpy-f32", 2, 4)
     assert set(result.methods) == {*METHODS, BM25}
     for method in METHODS:
@@ -53,19 +56,21 @@ def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: R
 
 
 def test_json_has_the_promised_keys(dataset, collection, reranker):
-    written = evaluate(reranker, dataset, collection, ["classical", "hybrid"], quiet, candidates=3).as_json()
+    written = evaluate(
+        reranker, dataset, collection, judged_queries(dataset), ["classical", "hybrid"], quiet, candidates=3
+    ).as_json()
     assert set(written) == {"dataset", "queries", "candidates", "methods", "paired"}
     assert set(written["methods"]["hybrid"]) == {"ndcg@10", "mrr@10", "recall@3", "ms_per_query"}
     assert set(written["paired"]["hybrid vs classical"]) == {"delta", "p"}
 
 
 def test_without_the_baseline_nothing_is_compared(dataset, collection, reranker):
-    assert evaluate(reranker, dataset, collection, ["quantum"], quiet).paired == {}
+    assert evaluate(reranker, dataset, collection, judged_queries(dataset), ["quantum"], quiet).paired == {}
 
 
 def test_exclusions_replace_the_queries(dataset, collection, reranker):
-    exclusions = [Exclusion("q1", "owl", ("dusk",))]
-    result = evaluate(reranker, dataset, collection, ["classical"], quiet, exclusions=exclusions)
+    exclusions = [Query("q1", "owl", ("dusk",))]
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset, exclusions), ["classical"], quiet)
     assert result.queries == 1
     positions, ranking = reranker.search("owl", collection, method="classical", exclude=("dusk",))
     run = {"q1": [list(DOCUMENTS)[positions[i]] for i in ranking.order]}
@@ -81,15 +86,61 @@ def test_an_encode_limit_reaches_the_reranker(dataset, collection, reranker):
             encoded.append(ranking.encoded)
             return positions, ranking
 
-    evaluate(Recording(reranker.encoder), dataset, collection, ["classical"], quiet, encode_limit=2)
+    evaluate(
+        Recording(reranker.encoder), dataset, collection, judged_queries(dataset), ["classical"], quiet, encode_limit=2
+    )
     assert encoded == [2, 2]
 
 
-def test_no_judged_query_is_an_error(dataset, collection, reranker):
+def test_no_judged_query_is_an_error(dataset):
+    assert judged_queries(dataset) == [Query("q1", "owl song", ()), Query("q2", "stone river", ())]
     with pytest.raises(DataError, match="none of the 1 queries"):
-        evaluate(reranker, dataset, collection, METHODS, quiet, exclusions=[Exclusion("q3", "x", ("y",))])
+        judged_queries(dataset, [Query("q3", "x", ("y",))])
+
+
+ARGUMENTS = {
+    "a": "school uniforms make pupils equal",
+    "b": "school uniforms make no pupils equal",
+    "c": "zoos protect rare animals",
+    "d": "zoos cage rare animals",
+}
+
+
+@pytest.fixture
+def arguments():
+    """As ArguAna: each query is a document, and its counter-argument is what is relevant."""
+    qrels = {"a": {"b": 1}, "c": {"d": 1, "c": 0}}
+    texts = list(ARGUMENTS.values())
+    return BeirDataset("arguments", list(ARGUMENTS), texts, list(qrels), [ARGUMENTS[i] for i in qrels], qrels)
+
+
+@pytest.mark.parametrize("candidates", [1, 2, 100])
+def test_a_query_does_not_find_itself_and_another_takes_its_place(arguments, reranker, tmp_path, candidates):
+    collection = open_dataset(arguments, reranker.encoder, tmp_path, quiet)
+    queries = judged_queries(arguments)
+    left_out = evaluate(reranker, arguments, collection, queries, METHODS, quiet, candidates=candidates)
+    assert {name: (scores.ndcg, scores.recall) for name, scores in left_out.methods.items()} == dict.fromkeys(
+        [*METHODS, BM25], (1.0, 1.0)
+    )
+    kept = evaluate(
+        reranker, arguments, collection, queries, METHODS, quiet, candidates=candidates, keep_identical_ids=True
+    )
+    assert kept.methods["classical"].mrr == (0.0 if candidates == 1 else 0.5)
+
+
+def test_a_document_of_a_querys_id_that_is_judged_relevant_is_another_one(arguments):
+    assert own_documents(arguments) == {"a": 0, "c": 2}
+    arguments.qrels["c"]["c"] = 1
+    assert own_documents(arguments) == {"a": 0}
+
+
+@pytest.mark.parametrize("name", ["x" * 250, os.fsdecode(b"caf\xe9"), "\x1b[31m[/x]", "..", "日本"])
+def test_a_dataset_may_be_called_anything(dataset, reranker, tmp_path, name):
+    for _ in range(2):
+        assert len(open_dataset(replace(dataset, name=name), reranker.encoder, tmp_path / "kept", quiet)) == 5
+    assert len(list((tmp_path / "kept").iterdir())) == 1
 
 
 def test_the_table_has_a_row_a_method(dataset, collection, reranker):
-    result = evaluate(reranker, dataset, collection, METHODS, quiet)
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, quiet)
     assert evaluated(result).row_count == 4

@@ -4,11 +4,12 @@ import threading
 import pytest
 
 from app.every import every
+from tests.waiting import PATIENT_S
 
 
 async def _until(done, seconds, work):
     task = asyncio.create_task(every(seconds, work, "the work"))
-    await asyncio.wait_for(asyncio.to_thread(done.wait, 30), 60)
+    await asyncio.wait_for(asyncio.to_thread(done.wait, PATIENT_S), 2 * PATIENT_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

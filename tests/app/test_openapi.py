@@ -1,12 +1,13 @@
 """The description: complete, and the committed one."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from app.main import create_app
 from app.openapi import render
-from app.routes.rerank import PATHS
+from app.wire.dialects import PATHS
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -39,10 +40,20 @@ def test_every_reference_leads_somewhere(description):
 def test_every_dialect_is_documented_with_an_example_that_works(client, description, path):
     post = description["paths"][path]["post"]
     body = post["requestBody"]["content"]["application/json"]
-    assert len(body["schema"]["oneOf"]) == len(body["examples"]) == 5
+    assert len(body["schema"]["oneOf"]) == len(body["examples"]) == 7
     assert set(post["responses"]) >= {"200", "400", "401", "404", "413", "422", "503"}
     for example in body["examples"].values():
         assert client.post(path, json=example["value"]).status_code == 200
+
+
+def test_every_path_skips_a_byte_order_mark(client, description):
+    for path, operations in description["paths"].items():
+        sent = operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        for example in sent.get("examples", {}).values():
+            body = json.dumps(example["value"]).encode()
+            plain, marked = (client.post(path, content=mark + body).status_code for mark in (b"", b"\xef\xbb\xbf"))
+            assert (path, marked) == (path, plain)
+            assert plain in {200, 403}, path  # the second: keys are off
 
 
 def test_the_page_that_shows_it_is_served(client, description):

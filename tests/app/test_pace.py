@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from app.pace import Pace
@@ -8,20 +6,20 @@ from retrieval.deadline import Deadline
 NEVER = float("inf")
 
 
-def test_encoding_leaves_the_time_that_scoring_is_known_to_take():
+def test_encoding_leaves_the_time_that_scoring_is_known_to_take(monotonic):
     pace = Pace()
     pace.learn({"wait": 0.0, "join": 40.0, "quantum": 50.0, "fuse": 10.0, "encode": 900.0}, 50)
     assert pace.cost == pytest.approx(0.002)
-    at = time.monotonic() + 10
+    at = monotonic() + 10
     assert pace.encode_until(Deadline(at), 100) == pytest.approx(at - 0.01 - 0.2)
     assert pace.encode_until(Deadline(), 100) == NEVER
 
 
-def test_half_of_the_time_left_is_for_encoding_whatever_was_learned():
+def test_half_of_the_time_left_is_for_encoding_whatever_was_learned(monotonic):
     pace = Pace()
     pace.cost = 60.0
-    at = time.monotonic() + 2
-    assert pace.encode_until(Deadline(at), 100) == pytest.approx(at - 0.01 - 1, abs=0.1)
+    at = monotonic() + 2
+    assert pace.encode_until(Deadline(at), 100) == pytest.approx(at - 0.01 - 0.995)
     assert pace.encode_until(Deadline(0.0), 100) <= 0
 
 

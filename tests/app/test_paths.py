@@ -14,16 +14,46 @@ from app.paths import canonical
         ("/v1/v1/rerank", "/v1/rerank"),
         ("/v1/v2/rerank", "/v2/rerank"),
         ("//v1///v1//rerank//", "/v1/rerank"),
-        ("/v1/models/v1/x", "/v1/models/v1/x"),
-        ("/v1/v1x", "/v1/v1x"),
-        ("/", "/"),
-        ("///", "/"),
-        ("", "/"),
+        ("//v1/models/v1/x/", "/v1/models/v1/x"),
+        ("//info", "/info"),
+        ("//v1/cluster/auth", "/v1/cluster/auth"),
+        ("/v1/v1/embeddings", "/v1/embeddings"),
+        ("//v1/ws", "/v1/ws"),
     ],
 )
 def test_slips_are_mended(sent, meant):
     assert canonical(sent) == meant
     assert canonical(meant) == meant
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/v1/admin/keys",
+        "//v1/admin/keys",
+        "/v1//admin/keys",
+        "/v1/admin/keys/",
+        "/v1/v1/usage",
+        "//metrics",
+        "/metrics/",
+        "/health//detailed",
+        "//docs",
+        "/v1/v1x",
+        "/",
+        "///",
+        "",
+        "/v1/v1/v1/rerank",
+    ],
+)
+def test_what_proxies_may_have_rules_for_is_left_as_it_is(path):
+    assert canonical(path) == path
+
+
+@pytest.mark.parametrize("path", ["/metr%01ics", "/v1/admin/keys%0a", "/rerank%00", "/health%7f", "/%C2%85rerank"])
+def test_control_characters_in_a_path_are_refused(client, path):
+    for method in ("GET", "POST"):
+        response = client.request(method, path)
+        assert (response.status_code, response.json()["error_type"]) == (400, "malformed-request")
 
 
 def paths(client, method: str) -> list[str]:

@@ -7,39 +7,39 @@ import socket
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
 from app.settings import Settings
 from tests.app.live import live
+from tests.waiting import PATIENT_S, eventually
 
 BODY = json.dumps({"query": "owl", "documents": ["an owl"]}).encode()
 LARGE = b"x" * 14_000_000
 KEY = "0123456789abcdef"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    settings = Settings(
-        data_dir=tmp_path_factory.mktemp("data"),
-        limits={
-            "head_bytes": 4096,
-            "head_seconds": 1,
-            "body_seconds": 1,
-            "keep_alive_seconds": 2,
-            "body_bytes": 2**20,
-            "all_bodies_bytes": 2**21,
-        },
-        auth={"enabled": True, "keys": (KEY,)},
-    )
+@contextmanager
+def bounded(folder, **limits):
+    limits |= {"head_bytes": 4096, "body_bytes": 2**20, "all_bodies_bytes": 3 * 2**20}
+    settings = Settings(data_dir=folder, limits=limits, auth={"enabled": True, "keys": (KEY,)})
     with pytest.MonkeyPatch.context() as patch, live(settings, patch) as here:
         yield here
 
 
-@pytest.fixture
-def port(server):
-    return server.port
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    with bounded(tmp_path_factory.mktemp("data")) as here:
+        yield here.port
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory):
+    """A server that waits for heads and bodies for a second, and for the next request for two."""
+    with bounded(tmp_path_factory.mktemp("data"), head_seconds=1, body_seconds=1, keep_alive_seconds=2) as here:
+        yield here
 
 
 def head(*lines: bytes, to: bytes = b"POST /rerank") -> bytes:
@@ -49,9 +49,9 @@ def head(*lines: bytes, to: bytes = b"POST /rerank") -> bytes:
 def talk(port: int, *pieces: bytes, pause: float = 0) -> bytes:
     """Everything that the server says to these bytes until it hangs up, or drops what we say."""
     said, unsent = b"", list(pieces)
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as connection:
         while True:
-            readable, _, _ = select.select([connection], [], [], pause if unsent else 20)
+            readable, _, _ = select.select([connection], [], [], pause if unsent else PATIENT_S)
             try:
                 if readable:
                     some = connection.recv(65536)
@@ -60,6 +60,8 @@ def talk(port: int, *pieces: bytes, pause: float = 0) -> bytes:
                         return said
                 elif unsent:
                     connection.sendall(unsent.pop(0))
+                else:
+                    raise TimeoutError("the server neither answers nor hangs up")
             except ConnectionError:
                 return said
 
@@ -94,23 +96,23 @@ def test_a_long_address_is_cut_off(port):
     refused(talk(port, b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431, "more than 4096 bytes")
 
 
-def test_slow_headers_are_cut_off_on_a_new_and_on_a_kept_connection(port):
+def test_slow_headers_are_cut_off_on_a_new_and_on_a_kept_connection(hasty):
     first = head(to=b"GET /health")
     for before in (b"", first):
         start = time.monotonic()
-        said = talk(port, before, *[b"G", b"E", b"T", *[b" "] * 60], pause=0.05)
-        assert time.monotonic() - start < 4
+        said = talk(hasty.port, before, *[b"G", b"E", b"T", *[b" "] * 2000], pause=0.05)
+        assert time.monotonic() - start < 50  # all pieces would take 100 s
         assert said.count(b"HTTP/1.1 200") == bool(before)
         refused(said[said.index(b"HTTP/1.1 4") :], 408, "after 1 seconds")
 
 
-def test_a_connection_that_says_nothing_is_closed(port):
-    assert talk(port) == b""
-    assert talk(port, *[b"\r\n"] * 60, pause=0.05) == b""
+def test_a_connection_that_says_nothing_is_closed(hasty):
+    assert talk(hasty.port) == b""
+    assert talk(hasty.port, *[b"\r\n"] * 60, pause=0.05) == b""
 
 
-def test_a_slow_body_is_cut_off(port):
-    said = talk(port, head(b"Content-Length: 1000"), *[b" "] * 60, pause=0.05)
+def test_a_slow_body_is_cut_off(hasty):
+    said = talk(hasty.port, head(b"Content-Length: 1000"), *[b" "] * 60, pause=0.05)
     refused(said, 408, "after 1 seconds")
     assert b"connection: close" in said
 
@@ -122,27 +124,18 @@ def test_bodies_are_bounded_together(port):
         return connection
 
     with half_sent(), half_sent():
-        while (status := by_httpx(port, b" " * 500_000, **{"X-API-Key": KEY})) == 400:
-            time.sleep(0.01)  # they were not there yet
-        assert status == 503
+        eventually(lambda: by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY}) == 503)  # once they are there
         assert by_httpx(port, BODY, **{"X-API-Key": KEY}) == 200
-    while (status := by_httpx(port, b" " * 500_000, **{"X-API-Key": KEY})) == 503:
-        time.sleep(0.01)
-    assert status == 400  # no JSON, but read
+    eventually(lambda: by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY}) == 400)  # no JSON, but read
 
 
-def test_who_does_not_take_the_answer_is_dropped(server):
+def test_who_does_not_take_the_answer_is_dropped(hasty):
     body = json.dumps({"query": "owl", "documents": ["owl " * 200_000], "return_documents": True}).encode()
-    connections = server.server.server_state.connections
-    with server.narrow() as connection:
+    connections = hasty.server.server_state.connections
+    with hasty.narrow() as connection:
         connection.sendall(head(b"Content-Length: %d" % len(body)) + body)
-        end = time.monotonic() + 10
-        while not connections and time.monotonic() < end:
-            time.sleep(0.01)
-        assert connections
-        while connections and time.monotonic() < end:
-            time.sleep(0.01)
-        assert not connections
+        eventually(lambda: connections)
+        eventually(lambda: not connections)
 
 
 def test_what_is_not_http_is_refused_as_json(port):
@@ -159,25 +152,27 @@ def test_two_requests_at_once_are_answered(port):
 def by_urllib(port, body, **headers):
     request = urllib.request.Request(f"http://127.0.0.1:{port}/rerank", body, headers)
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310 - our own server
+        with urllib.request.urlopen(request, timeout=PATIENT_S) as response:  # noqa: S310 - our own server
             return response.status
     except urllib.error.HTTPError as error:
         return error.status
 
 
 def by_http_client(port, body, **headers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENT_S)
     connection.request("POST", "/rerank", body, headers)
     return connection.getresponse().status
 
 
 def by_httpx(port, body, **headers):
-    return httpx.post(f"http://127.0.0.1:{port}/rerank", content=body, headers=headers, timeout=20).status_code
+    return httpx.post(f"http://127.0.0.1:{port}/rerank", content=body, headers=headers, timeout=PATIENT_S).status_code
 
 
 def by_httpx_in_chunks(port, body, **headers):
     content = (body[at : at + 2**16] for at in range(0, len(body), 2**16))
-    return httpx.post(f"http://127.0.0.1:{port}/rerank", content=content, headers=headers, timeout=20).status_code
+    return httpx.post(
+        f"http://127.0.0.1:{port}/rerank", content=content, headers=headers, timeout=PATIENT_S
+    ).status_code
 
 
 @pytest.mark.parametrize("send", [by_urllib, by_http_client, by_httpx, by_httpx_in_chunks])
@@ -239,6 +234,22 @@ def test_an_upgrade_that_we_do_not_speak_is_ignored(port, route, offered, sent):
     assert talk(port, first + last).count(b"HTTP/1.1 200") == 2  # and the connection goes on
 
 
+def test_a_body_may_not_come_in_too_many_small_chunks(port):
+    chunks = b"1\r\n \r\n" * 4000
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+    chunked = head(b"Transfer-Encoding: chunked", b"Connection: close")
+    assert talk(port, chunked + chunks + body).startswith(b"HTTP/1.1 200")
+    refused(talk(port, chunked + chunks * 2 + body), 400, "Invalid HTTP")
+    large = b"200\r\n" + b" " * 512 + b"\r\n"
+    assert talk(port, chunked + large * 900 + body).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("trailer", [b"X-A: b\r\n", b"X-A: " + b"b" * 1000 + b"\r\n"])
+def test_trailers_without_end_are_cut_off(port, trailer):
+    said = talk(port, head(b"Transfer-Encoding: chunked") + b"0\r\n", *[trailer * 100] * 20)
+    refused(said, 431, "more than 4096 bytes")
+
+
 def test_an_upgrade_is_ignored_on_get_too(port):
     assert (
         talk(port, head(*H2C, to=b"GET /health") + head(b"Connection: close", to=b"GET /health")).count(b"alive") == 2
@@ -256,22 +267,20 @@ def test_http_1_0_gets_an_answer_that_ends_with_the_connection(port, route):
     assert content.endswith((b"}", b"\n\n"))
 
 
-def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(port):
+def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(hasty):
     start = time.monotonic()
-    assert talk(port, head(to=b"GET /health")).count(b"HTTP/1.1 200") == 1
-    assert time.monotonic() - start >= 2  # `keep_alive_seconds`: it is the server who hangs up
+    assert talk(hasty.port, head(to=b"GET /health")).count(b"HTTP/1.1 200") == 1
+    assert time.monotonic() - start >= 2  # it is the server that hangs up
 
 
-def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_one_line_of_the_log(server, caplog):
+def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_one_line_of_the_log(hasty, caplog):
     over = []
-    server.app.state.watchers.append(over.append)
-    with caplog.at_level("INFO"), socket.create_connection(("127.0.0.1", server.port)) as connection:
+    hasty.app.state.watchers.append(over.append)
+    with caplog.at_level("INFO"), socket.create_connection(("127.0.0.1", hasty.port)) as connection:
         connection.sendall(head(b"Content-Length: 99") + b"{")
-        while not server.server.server_state.tasks:
-            time.sleep(0.01)
+        eventually(lambda: hasty.server.server_state.tasks)
         connection.close()
-        while not over:
-            time.sleep(0.01)
-    server.app.state.watchers.remove(over.append)
+        eventually(lambda: over)
+    hasty.app.state.watchers.remove(over.append)
     assert over[0].status == 499
     assert [(line.levelname, line.exc_info) for line in caplog.records] == [("INFO", None)]

@@ -1,4 +1,3 @@
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,9 +18,11 @@ from retrieval.errors import CollectionError
 from retrieval.hash_encoder import HashEncoder
 from retrieval.lexical import bm25, tokenize
 from retrieval.passage import Passage
+from retrieval.sentences import is_blank
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
 from retrieval.windows import USUAL, Reading, Windows, cut_up
+from tests.waiting import PATIENT_S, eventually
 
 QUERY = "which bird sings at night"
 BIRDS = [
@@ -55,7 +56,9 @@ def test_every_method_puts_the_answer_first(real_reranker, method):
 
 
 @given(
-    query=TEXTS.filter(str.strip), documents=st.lists(TEXTS, min_size=1, max_size=12), method=st.sampled_from(METHODS)
+    query=TEXTS.filter(lambda text: not is_blank(text)),
+    documents=st.lists(TEXTS, min_size=1, max_size=12),
+    method=st.sampled_from(METHODS),
 )
 def test_a_ranking_is_a_sorted_permutation_with_scores_in_range(query, documents, method):
     ranking = Reranker(HashEncoder()).rerank(query, documents, method=method)
@@ -157,6 +160,8 @@ def test_excluding_the_query_itself_is_an_error(reranker, method):
     ("arguments", "message"),
     [
         ({"query": " "}, "must not be empty"),
+        ({"query": "\u200b\xad"}, "must not be empty"),
+        ({"exclude": ["a", "\ufeff"]}, "must not be empty"),
         ({"exclude": [""]}, "must not be empty"),
         ({"documents": []}, "no documents"),
         ({"method": "magic"}, "classical, quantum, hybrid"),
@@ -194,6 +199,20 @@ def test_search_ranks_what_the_collection_holds(tmp_path, real_reranker, method)
     direct = real_reranker.rerank(QUERY, [BIRDS[i] for i in positions], method=method)
     np.testing.assert_array_equal(ranking.order, direct.order)
     np.testing.assert_allclose(ranking.scores, direct.scores, atol=1e-6)
+
+
+def test_a_passage_that_is_left_out_makes_place_for_the_next(tmp_path, reranker):
+    texts = [f"owl {word}" for word in "dusk song river stone market price".split()]
+    build(
+        tmp_path / "c", [Passage(str(i), "", text) for i, text in enumerate(texts)], reranker.encoder, lambda *_: None
+    )
+    collection = Collection(tmp_path / "c")
+    nearest, _ = reranker.search("owl song", collection, candidates=len(texts))
+    for left_out in nearest:
+        for candidates in (1, 3, len(texts)):
+            found, ranking = reranker.search("owl song", collection, candidates=candidates, leave_out=int(left_out))
+            assert found.tolist() == [at for at in nearest if at != left_out][:candidates]
+            assert sorted(ranking.order) == list(range(len(found)))
 
 
 def test_search_refuses_another_models_collection(tmp_path, reranker, real_reranker):
@@ -244,10 +263,10 @@ def test_known_documents_are_scored_though_the_deadline_leaves_no_time_to_encode
     assert set(ranking.order[:2]) == {0, 1}
 
 
-def test_a_deadline_cuts_after_the_most_promising(method):
+def test_a_deadline_cuts_after_the_most_promising(method, monotonic):
     class Slow(HashEncoder):
         def forward(self, batch):
-            time.sleep(0.02 * len(batch))
+            monotonic.now += 0.02 * len(batch)
             return super().forward(batch)
 
     documents = [f"owl {'stone ' * (2 + i)}" for i in range(60)]  # ever less promising
@@ -259,7 +278,7 @@ def test_a_deadline_cuts_after_the_most_promising(method):
     assert ranking.order[ranking.encoded :].tolist() == list(range(ranking.encoded, 60))
 
 
-def test_a_cost_of_scoring_learned_too_high_is_unlearned():
+def test_a_cost_of_scoring_learned_too_high_is_unlearned(monotonic):
     reranker = Reranker(HashEncoder())
     reranker._pace.cost = 1.0
     documents = [f"owl {i}" for i in range(100)]
@@ -398,10 +417,10 @@ def test_rerankers_may_share_their_processors():
     one, other = (Reranker(HashEncoder(), turns=turns) for _ in range(2))
     with turns.turn(), ThreadPoolExecutor(2) as pool:
         waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
-        time.sleep(0.05)
+        eventually(lambda: len(turns._free._cond._waiters) == 2)
         assert not any(future.done() for future in waiting)
         turns._free.release()
-        assert all(future.result(5).encoded == len(BIRDS) for future in waiting)
+        assert all(future.result(PATIENT_S).encoded == len(BIRDS) for future in waiting)
         turns._free.acquire()
 
 
@@ -477,10 +496,10 @@ def test_no_more_is_cut_than_is_about_to_be_read():
     assert len(encoder.tokenised) < 250  # a batch's texts, the first chunks of it and the query
 
 
-def test_a_deadline_has_each_document_read_where_it_promises_most():
+def test_a_deadline_has_each_document_read_where_it_promises_most(monotonic):
     class Slow(Short):
         def forward(self, batch):
-            time.sleep(0.01 * len(batch))
+            monotonic.now += 0.01 * len(batch)
             return super().forward(batch)
 
     filler = [" ".join(f"dusk{at}" for at in range(24 * i, 24 * i + 24)) for i in range(20)]

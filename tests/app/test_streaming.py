@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.streaming import follow
 from retrieval.deadline import Cancelled, Deadline
+from tests.waiting import PATIENT_S, eventually, soon
 
 
 def in_thread(work):
@@ -20,21 +21,15 @@ def told(work, deadline=None):
     return follow(in_thread(work), deadline or Deadline(), lambda error: f"failed: {error}")
 
 
-async def until(true):
-    async with asyncio.timeout(30):
-        while not true():  # noqa: ASYNC110 - of another thread
-            await asyncio.sleep(0.001)
-
-
 @pytest.mark.parametrize("reports", [0, 1, 5])
 def test_a_reader_that_keeps_up_misses_nothing(reports):
     taken = threading.Semaphore(1)
 
     def work(report):
         for number in range(reports):
-            taken.acquire(timeout=30)
+            taken.acquire(timeout=PATIENT_S)
             report(number)
-        taken.acquire(timeout=30)
+        taken.acquire(timeout=PATIENT_S)
         return reports
 
     async def story():
@@ -53,7 +48,7 @@ def test_a_reader_that_keeps_up_misses_nothing(reports):
 def test_a_reader_that_comes_late_gets_the_first_and_the_last():
     async def story():
         async with told(lambda report: [report(number) for number in range(1000)] and "last") as read:
-            await until(lambda: read._ended)
+            await soon(lambda: read._ended)
             assert [report async for report in read] == [0, "last"]
 
     asyncio.run(story())
@@ -106,7 +101,7 @@ def test_what_no_reader_will_get_is_not_kept():
 
     async def story():
         async with told(work) as read:
-            await until(lambda: read._ended)
+            await soon(lambda: read._ended)
             assert len(alive) == 1  # the first; the result came in place of the newest
 
     asyncio.run(story())
@@ -155,8 +150,7 @@ def test_leaving_calls_the_work_off_and_waits_for_it():
 
     def work(report):
         report("first")
-        while not deadline.cancelled:
-            stopped.wait(0.001)
+        eventually(lambda: deadline.cancelled)
         stopped.set()
         deadline.check()
 
@@ -187,8 +181,7 @@ def test_a_reader_that_is_cancelled_leaves_nothing_behind():
 
     def work(report):
         begun.set()
-        while not deadline.cancelled:
-            threading.Event().wait(0.001)
+        eventually(lambda: deadline.cancelled)
         deadline.check()
 
     async def read():
@@ -197,7 +190,7 @@ def test_a_reader_that_is_cancelled_leaves_nothing_behind():
 
     async def story():
         reader = asyncio.create_task(read())
-        await until(begun.is_set)
+        await soon(begun.is_set)
         reader.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reader

@@ -1,7 +1,4 @@
 import pytest
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import BertConfig, BertModel
 
 from benchmarks.roofline import MINILM, Roofline, Transformer
 
@@ -13,6 +10,10 @@ def test_a_layer_without_attention_is_its_six_projections():
 
 @pytest.mark.parametrize("tokens", [7, 64])
 def test_the_count_is_what_torch_counts(tokens):
+    import torch  # here, since it takes seconds
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import BertConfig, BertModel
+
     sizes = Transformer(layers=2, hidden=48, feed_forward=96)
     config = BertConfig(
         hidden_size=48,

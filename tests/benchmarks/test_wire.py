@@ -9,8 +9,10 @@ from threading import Thread
 import pytest
 
 from benchmarks.load import drive
-from benchmarks.server import free_port, running
+from benchmarks.server import running
 from benchmarks.wire import get, in_turn, post
+from scripts.trial import free_port
+from tests.waiting import PATIENT_S
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -66,7 +68,7 @@ def test_a_load_counts_refusals_apart(port):
 
 
 def test_a_load_ends_with_its_time(port):
-    assert drive(port, repeat(get("/health")), clients=2, seconds=0.1).seconds < 5
+    assert drive(port, repeat(get("/health")), clients=2, seconds=0.1).seconds < PATIENT_S
 
 
 def test_a_server_that_dies_is_reported_with_its_last_words():

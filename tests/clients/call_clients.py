@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import cohere
 import infinity_client
 import litellm
+import own_clients
 import voyageai
 from haystack import Document as HaystackDocument
 from haystack.utils import Secret
@@ -165,6 +166,9 @@ CLIENTS: dict[str, Call] = {
     "rerankers-voyage": of_rerankers("voyage", "/v1/rerank"),
     "rerankers-tei": of_rerankers("text-embeddings-inference", "/rerank"),
     "rerankers-pinecone": of_rerankers("pinecone", "/rerank"),
+} | {
+    name: lambda url, query, call=client.call: call(url, KEY, query, DOCUMENTS)
+    for name, client in own_clients.CLIENTS.items()
 }
 
 

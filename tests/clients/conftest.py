@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from scripts.trial import free_port
+
 KEY = "a-key-that-only-this-test-knows"
 SUMMARY = pytest.StashKey[list[str]]()
 
@@ -21,9 +22,7 @@ SUMMARY = pytest.StashKey[list[str]]()
 @contextmanager
 def serving(data: Path, settings: dict[str, str]) -> Iterator[str]:
     """The address of a server process with the default model."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [Path(sys.executable).parent / "qrerank", "serve", "--port", str(port)]
     environment = os.environ | {"QRERANK_DATA_DIR": str(data), "QRERANK_ENGINE__DRAIN_SECONDS": "0"} | settings
     log = data / "log"

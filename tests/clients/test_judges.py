@@ -1,6 +1,7 @@
-"""The judges of shared/wire, which call every client, against a real server: all pass with the right key, none without.
+"""Every client against a real server: all pass without keys and with the right one, none with a wrong one.
 
-The judges are not ours and not copied: WIRE says where they are.
+Most are called by the conformance tests of shared/wire, which are not ours and not copied: WIRE says where they are.
+The others are ours to call, in check_clients.py.
 """
 
 import os
@@ -13,7 +14,8 @@ import pytest
 
 pytestmark = pytest.mark.clients
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 WIRE = (ROOT / os.environ.get("WIRE", "../shared/wire")).resolve()
 NODE = ROOT / ".node-clients"  # where the Node judge looks for its packages
 
@@ -48,7 +50,14 @@ def node_judge(url: str, key: str | None) -> list[str | Path]:
     return ["node", judge("clients_check.mjs"), url, key or "any"]
 
 
-@pytest.mark.parametrize(("language", "clients", "command"), [("Python", 53, python_judge), ("Node", 11, node_judge)])
+def own_check(url: str, key: str | None) -> list[str | Path]:
+    return [ROOT / ".venv-clients/bin/python", HERE / "check_clients.py", url, key or "any"]
+
+
+@pytest.mark.parametrize(
+    ("language", "clients", "command"),
+    [("Python", 53, python_judge), ("Node", 11, node_judge), ("more Python", 13, own_check)],
+)
 def test_all_clients_pass_or_with_the_wrong_key_none(language, clients, command, caller, summarise):
     found = verdicts(command(caller.url, caller.key))
     summarise(f"{language} clients, {caller.name}: {found['PASS']} of {clients} pass")

@@ -1,19 +1,23 @@
 import re
 import subprocess
-import time
 
 import pytest
 import redis
 from compose_pydantic import ComposeSpecification
 from pydantic import ValidationError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app.serving import _STOPS_WITHIN_S
+from scripts.trial import free_port
 from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
-from tests.redis_server import _binary, free_port
+from tests.redis_server import _binary
+from tests.waiting import PATIENT_S, eventually
 
 FULL, MINIMAL = "docker-compose.yml", "compose.minimal.yml"
 REDIS = {"redis": "allkeys-lru", "redis-quotas": "noeviction"}  # each with what it does when it is full
 SERVICES = [(name, service) for name in (FULL, MINIMAL) for service in compose(name)["services"]]
+AT_ONCE = Retry(NoBackoff(), 0)  # by default a client asks a lost server for seconds
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 
@@ -134,6 +138,13 @@ def test_passwords_are_of_the_environment_file_which_git_ignores():
     assert not re.search(r"(PASSWORD|SECRET|PEPPER)\w*: *[\w\"']", text)
 
 
+def answers(client):
+    try:
+        return client.ping()
+    except redis.ConnectionError:
+        return False
+
+
 @pytest.fixture(params=REDIS)
 def redis_of_the_file(tmp_path, request):
     """Each Redis as the file starts it, but for its port."""
@@ -144,18 +155,12 @@ def redis_of_the_file(tmp_path, request):
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", **found["environment"], **SECRETS}
     command = [shell, flag, f"{text.replace('$$', '$')} --port {port} --bind 127.0.0.1"]
     process = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
-    client = redis.Redis(port=port, password=SECRETS["REDIS_PASSWORD"])
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        try:
-            client.ping()
-            break
-        except redis.ConnectionError:
-            time.sleep(0.02)
+    client = redis.Redis(port=port, password=SECRETS["REDIS_PASSWORD"], retry=AT_ONCE)
+    eventually(lambda: answers(client))
     yield client, port, request.param
     client.close()
     process.terminate()
-    process.wait(30)
+    process.wait(PATIENT_S)
 
 
 def test_redis_keeps_nothing_and_asks_for_its_password(redis_of_the_file, tmp_path):
@@ -167,13 +172,13 @@ def test_redis_keeps_nothing_and_asks_for_its_password(redis_of_the_file, tmp_pa
     client.set("text", "states")
     client.shutdown(nosave=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["redis-server"]
-    with redis.Redis(port=port) as stranger, pytest.raises(redis.ConnectionError):
+    with redis.Redis(port=port, retry=AT_ONCE) as stranger, pytest.raises(redis.ConnectionError):
         stranger.ping()
 
 
 def test_redis_opens_to_the_password_alone(redis_of_the_file):
     _, port, name = redis_of_the_file
-    with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
+    with redis.Redis(port=port, retry=AT_ONCE) as stranger, pytest.raises(redis.AuthenticationError):
         stranger.ping()
     url = service(FULL)["environment"][f"QRERANK_{'CACHE' if name == 'redis' else 'QUOTAS'}__REDIS_URL"]
     with redis.Redis.from_url(url.replace(f"@{name}:6379", f"@127.0.0.1:{port}")) as ours:

@@ -2,15 +2,11 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from app.auth.database import Database, url_of
@@ -18,7 +14,8 @@ from app.auth.keys import Pepper
 from app.auth.sql_usage import SqlUsage
 from tests.app.auth.issuer import RSA, token
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import free_port
+from tests.processes import running
+from tests.waiting import eventually
 
 HIDDEN = {
     "QRERANK_AUTH__KEYS": "hidden-key-of-the-environment",
@@ -57,29 +54,13 @@ def qrerank(environment, *words):
     return done
 
 
-@contextmanager
-def serving(environment, log):
-    """A client of a server process, and that process."""
-    port = free_port()
-    command = [Path(sys.executable).parent / "qrerank", "serve", "--port", str(port)]
-    with log.open("a") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)  # noqa: S603 - our own
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
-        end = time.monotonic() + 60
-        while not ready(client):
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
-        yield client, process
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-    process.wait(30)
-
-
-def ready(client):
-    try:
-        return client.get("/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
+def used(environment, folder, who):
+    """What the database has of a caller's requests and documents."""
+    url, pepper = url_of(environment["QRERANK_AUTH__DATABASE_URL"], folder), Pepper(HIDDEN["QRERANK_AUTH__PEPPER"])
+    database = Database(url, pepper)
+    days = SqlUsage(database).read(1, who)
+    database.close()
+    return [(day.requests, day.documents) for day in days]
 
 
 def bearer(key):
@@ -91,7 +72,7 @@ def test_no_secret_is_written_anywhere_and_usage_survives(environment, postgres,
     created = qrerank(environment, "keys", "create", "--tier", "standard", "--role", "admin", "--json")
     admin = json.loads(created.stdout)
     written = [created.stderr]
-    with serving(environment, log) as (client, process):
+    with running([Path(sys.executable).parent / "qrerank", "serve"], environment, log) as (process, client):
         mine = token(HIDDEN["QRERANK_AUTH__JWT__SECRET"], "HS256")
         made = client.post("/v1/admin/keys", json={"tier": "premium"}, headers=bearer(admin["key"])).json()
         wrong = made["key"][:-1] + ("a" if made["key"][-1] != "a" else "b")
@@ -104,7 +85,8 @@ def test_no_secret_is_written_anywhere_and_usage_survives(environment, postgres,
         rotated = client.post(f"/v1/admin/keys/{made['id']}/rotate", headers=bearer(admin["key"])).json()
         client.delete(f"/v1/admin/keys/{made['id']}", headers=bearer(admin["key"]))
         written += [client.post("/rerank", json=BODY, headers=bearer(key["key"])).text for key in (made, rotated)]
-        time.sleep(1.5)  # usage is written every second
+        # A rerank and a look at usage, which are written within a second.
+        eventually(lambda: used(environment, tmp_path, made["id"]) == [(2, 2)])
         postgres.kill()
         lost = client.post("/rerank", json=BODY, headers=bearer(wrong))
         assert lost.status_code == 503
@@ -112,12 +94,7 @@ def test_no_secret_is_written_anywhere_and_usage_survives(environment, postgres,
         postgres.start()
         process.kill()
     written.append(log.read_text())
-    database = Database(
-        url_of(environment["QRERANK_AUTH__DATABASE_URL"], tmp_path), Pepper(HIDDEN["QRERANK_AUTH__PEPPER"])
-    )
-    used = SqlUsage(database).read(1, made["id"])
-    database.close()
-    assert [(day.requests, day.documents) for day in used] == [(2, 2)]  # a rerank and a look at usage
+    assert used(environment, tmp_path, made["id"]) == [(2, 2)]
     written += [file.read_text("latin-1") for file in (tmp_path / "data").rglob("*") if file.is_file()]
     everything = "\n".join(written)
     assert '"event":"key.revoked"' in everything

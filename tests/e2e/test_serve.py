@@ -1,11 +1,9 @@
-"""The real server process with the real model and the demo collection: what `make run` starts."""
+"""The real server process with the real model and the demo collection: what `make run` starts. It asks no network."""
 
+import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,30 +12,35 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from tests.processes import running
+from tests.waiting import PATIENT_S
+
+# Python itself tells of every address that is looked up or connected to.
+WATCHED = """
+import sys
+
+def tell(event, arguments):
+    if event in {"socket.getaddrinfo", "socket.gethostbyname", "socket.connect", "socket.sendto", "os.fork"}:
+        print(event, arguments[1:] if event == "socket.connect" else arguments, file=sys.stderr, flush=True)
+
+sys.addaudithook(tell)
+from app.cli import main
+main()
+"""
+
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [Path(sys.executable).parent / "qrerank", "serve", "--port", str(port), "--demo"]
-    environment = os.environ | {
-        "QRERANK_DATA_DIR": str(tmp_path_factory.mktemp("data")),
-        "QRERANK_ENGINE__DRAIN_SECONDS": "0",
-    }
-    process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own command
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-        end = time.monotonic() + 120
-        while time.monotonic() < end and process.poll() is None:
-            try:
-                if client.get("/health/ready").status_code == 200:
-                    break
-            except httpx.ConnectError:
-                pass
-            time.sleep(0.2)
-        yield client
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client, Path]]:
+    """The process, a client of it, and its log."""
+    folder = tmp_path_factory.mktemp("data")
+    environment = os.environ | {"QRERANK_DATA_DIR": str(folder), "QRERANK_ENGINE__DRAIN_SECONDS": "0"}
+    with running([sys.executable, "-c", WATCHED, "serve", "--demo"], environment, folder / "log") as (process, client):
+        yield process, client, folder / "log"
+
+
+@pytest.fixture
+def server(served) -> httpx.Client:
+    return served[1]
 
 
 def test_the_readmes_request_gets_a_sensible_order(server):
@@ -68,10 +71,29 @@ def test_sockets_take_frames_up_to_a_limit_and_compress_none(server):
     with connect(address, max_size=None) as connection:
         assert not connection.protocol.extensions
         connection.send("x" * (16 * 2**20 + 1))
-        assert '"status":413' in connection.recv(timeout=30)
+        assert '"status":413' in connection.recv(timeout=PATIENT_S)
         connection.send('{"type":"rerank","id":1,"query":"how does a for loop work"}')
-        assert '"stage":"prescore"' in connection.recv(timeout=30)
+        assert '"stage":"prescore"' in connection.recv(timeout=PATIENT_S)
         with pytest.raises(ConnectionClosed):
             connection.send("x" * (32 * 2**20 + 1))
             while True:
-                connection.recv(timeout=30)
+                connection.recv(timeout=PATIENT_S)
+
+
+def test_who_asks_is_heard():
+    asking = WATCHED.partition("from app.cli")[0] + "import socket\nsocket.getaddrinfo('localhost', 1)"
+    done = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    assert "socket.getaddrinfo ('localhost', 1" in done.stderr
+
+
+def test_it_started_and_reranked_and_stops_without_asking_anybody(served):
+    process, client, log = served
+    body = {"query": "which bird sings at night", "documents": ["stocks fell", "the nightingale sings"]}
+    assert client.post("/rerank", json=body).json()["results"][0]["index"] == 1
+    assert client.get("/docs").status_code == 200
+    process.terminate()
+    assert process.wait(PATIENT_S) == 0
+    told = [line for line in log.read_text().splitlines() if line and not line.startswith("{")]
+    # To listen on an address, the name of this machine's own is looked up.
+    assert [line for line in told if "127.0.0.1" not in line] == []
+    assert all("event" in json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))

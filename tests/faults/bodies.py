@@ -46,6 +46,8 @@ _FIELDS = (
         "documents",
         "texts",
         "input",
+        "passages",
+        "parameters",
         "top_n",
         "top_k",
         "return_documents",

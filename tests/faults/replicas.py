@@ -17,7 +17,9 @@ import httpx
 from app.auth.records import open_records
 from app.auth.settings import AuthSettings
 from app.identity import Tier
-from benchmarks.server import free_port, running
+from benchmarks.server import running
+from scripts.trial import free_port
+from tests.waiting import PATIENT_S
 
 CLIENTS = 50
 _QRERANK = str(Path(sys.executable).parent / "qrerank")
@@ -44,7 +46,7 @@ class Replicas:
         mine = [range(client, times, CLIENTS) for client in range(CLIENTS)]
 
         def several(numbers: range) -> list[int]:
-            connections = [HTTPConnection("127.0.0.1", port, timeout=60) for port in self.ports]
+            connections = [HTTPConnection("127.0.0.1", port, timeout=PATIENT_S) for port in self.ports]
             start.wait()
             return [post(connections[number // CLIENTS % 2], key, path, body) for number in numbers]
 

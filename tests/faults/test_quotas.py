@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 
 from tests.faults.replicas import replicas
-from tests.redis_server import RedisServer, eventually
+from tests.redis_server import RedisServer
+from tests.waiting import eventually
 
 SMALL = {"query": "owl", "documents": ["an owl"], "method": "classical"}
 TEN = {"queries": ["owl"], "documents": [f"an owl {number}" for number in range(10)], "method": "quantum"}

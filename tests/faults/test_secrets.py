@@ -11,6 +11,7 @@ from tests.app.lines import logged
 from tests.app.live import live
 from tests.conftest import serving
 from tests.faults.bodies import routes
+from tests.waiting import PATIENT_S
 
 MARKED = "s3cr3t-${jndi:ldap://x}-{{7*7}}-<script>alert(1)</script>-'; DROP TABLE keys; ---$(touch /tmp/run)-%s%n"
 WRONG = (None, 7, {"a": 7}, [[]])
@@ -93,10 +94,10 @@ def test_nor_does_a_server_that_tells_all_it_can(tmp_path, monkeypatch, rerank):
             with connect(f"ws://127.0.0.1:{here.port}/v1/ws?q=s3cr3t") as connection:
                 connection.send(json.dumps(body | {"type": "rerank", "id": 1}))
                 kind = "error" if rerank else "final"
-                while f'"type":"{kind}"' not in connection.recv(timeout=30)[:30]:
+                while f'"type":"{kind}"' not in connection.recv(timeout=PATIENT_S)[:30]:
                     pass
                 connection.send(MARKED)
-                connection.recv(timeout=30)
+                connection.recv(timeout=PATIENT_S)
         told = lines.text
     assert "s3cr3t" not in told
     assert told.count('"event":"request"') == 4

@@ -1,10 +1,11 @@
 """Reading collections: what is kept, and what every kind of bad line is answered with."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from retrieval.beir import BeirDataset, Exclusion, load, load_exclusions, read_passages
+from retrieval.beir import BeirDataset, Query, load, load_exclusions, read_passages
 from retrieval.errors import DataError
 from retrieval.passage import Passage
 
@@ -38,25 +39,9 @@ def test_loads_what_is_judged_in_the_order_of_the_queries(folder: Path) -> None:
         ["q2", "q1"],
         ["who sings", "who hunts"],
         {"q2": {"d2": 1, "3": 0}, "q1": {"d1": 2, "gone": 1}},
+        ("1 of 3 relevant documents are not in corpus.jsonl, and count as not found",),
     )
     assert list(data.qrels) == data.query_ids
-
-
-@pytest.mark.parametrize(
-    "qrels",
-    [
-        QRELS.split("\n", 1)[1],
-        QRELS.replace("\n", "\r\n"),
-        "\ufeff" + QRELS,
-        QRELS + "\nq1\td1\t2\n",
-        QRELS.removesuffix("\n"),
-    ],
-    ids=["no header", "CRLF", "byte order mark", "said twice", "no last newline"],
-)
-def test_qrels_may_be_written_otherwise(folder: Path, qrels: str) -> None:
-    expected = load(folder).qrels
-    (folder / "qrels" / "test.tsv").write_bytes(qrels.encode())
-    assert load(folder).qrels == expected
 
 
 @pytest.mark.parametrize(
@@ -69,18 +54,16 @@ def test_qrels_may_be_written_otherwise(folder: Path, qrels: str) -> None:
         ("corpus.jsonl", b'{"_id": "a", "text": "", "title": []}', 'corpus.jsonl:1: "title"'),
         ("corpus.jsonl", b'{"_id": true, "text": ""}', 'corpus.jsonl:1: "_id"'),
         ("corpus.jsonl", b'{"_id": "", "text": ""}', 'corpus.jsonl:1: "_id"'),
+        ("corpus.jsonl", b'{"_id": null, "text": ""}', 'corpus.jsonl:1: "_id"'),
+        ("corpus.jsonl", b'{"_id": "d1", "text": ""}\n{"id": "d2", "text": ""}', 'corpus.jsonl:2: there is no "_id"'),
+        ("corpus.jsonl", '{"_id": "a"}'.encode("utf-16"), "corpus.jsonl:1: not JSON"),
         ("corpus.jsonl", b'{"_id": "a", "text": "\xff"}', "corpus.jsonl:1: not JSON.*UTF-8"),
         ("corpus.jsonl", b'{"_id": "a", "text": "\\ud800"}', "corpus.jsonl:1: not JSON"),
         ("corpus.jsonl", b'{"_id": "1", "text": ""}\n\n{"_id": 1, "text": ""}', "corpus.jsonl:3: id '1' occurs twice"),
         ("queries.jsonl", b'{"_id": "q1", "text": " "}', 'queries.jsonl:1: "text" must be a non-blank string'),
-        ("queries.jsonl", b'{"text": "who"}', 'queries.jsonl:1: "_id"'),
+        ("queries.jsonl", b'{"text": "who"}', 'queries.jsonl:1: there is no "_id"'),
         ("queries.jsonl", b'{"_id": "q1", "text": "who"}\n' * 2, "queries.jsonl:2: id 'q1' occurs twice"),
-        ("qrels/test.tsv", b"q1\td1\t1\nq9\td1\t1", "test.tsv:2: query 'q9' is not in queries.jsonl"),
-        ("qrels/test.tsv", b"q1\td1\t1\nq1\td1\t2", "test.tsv:2: document 'd1' has another score"),
-        ("qrels/test.tsv", b"q1 d1 1", "test.tsv:1: expected query-id, corpus-id and an integer score"),
-        ("qrels/test.tsv", b"q1\td1\t0.5", "test.tsv:1: expected"),
-        ("qrels/test.tsv", b"q1\t\xff\t1", "test.tsv:1: expected"),
-        ("qrels/test.tsv", b"q1\td1\t1\nquery-id\tcorpus-id\tscore", "test.tsv:2: expected"),
+        ("qrels/test.tsv", b"q1\td1\trelevant\nq1\td2\t1", "test.tsv:1: expected query-id"),
     ],
 )
 def test_bad_lines_are_named(folder: Path, file: str, content: bytes, message: str) -> None:
@@ -92,8 +75,48 @@ def test_bad_lines_are_named(folder: Path, file: str, content: bytes, message: s
 @pytest.mark.parametrize("file", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
 def test_missing_files_are_named(folder: Path, file: str) -> None:
     (folder / file).unlink()
-    with pytest.raises(DataError, match=f"{file}: cannot be read"):
+    with pytest.raises(DataError, match=f"{file}: (cannot be read|there is no such file)"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("qrels/test.tsv", "", "test.tsv: there is no judgement"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n", "test.tsv: there is no judgement"),
+        ("qrels/test.tsv", "q1\td1\t0\nq2\td2\t-1\n", "test.tsv: no document is relevant"),
+        ("qrels/test.tsv", "q3\td1\t0\nq9\td1\t1\n", "test.tsv: no document is relevant"),
+        ("qrels/test.tsv", "q8\td1\t1\nq9\td1\t1\n", "none of the 2 judged queries is in queries.jsonl, as 'q8'"),
+        (
+            "qrels/test.tsv",
+            "q1\tdoc1\t1\nq1\td1\t0\n",
+            "none of the 1 relevant documents is in corpus.jsonl, as 'doc1'",
+        ),
+        ("corpus.jsonl", '{"_id": "D1", "text": "a"}', "none of the 3 relevant documents is in corpus.jsonl"),
+        ("corpus.jsonl", "", "none of the 3 relevant documents"),
+        ("queries.jsonl", "\n", "none of the 2 judged queries"),
+    ],
+)
+def test_judgements_that_tell_no_ranking_from_another_are_refused(folder, file, content, message) -> None:
+    (folder / file).write_text(content)
+    with pytest.raises(DataError, match=message):
+        load(folder)
+
+
+def test_judged_queries_that_are_nowhere_are_left_out_and_counted(folder: Path) -> None:
+    (folder / "qrels" / "test.tsv").write_text(QRELS + "q7\td1\t1\nq8\td1\t1\n")
+    data = load(folder)
+    assert list(data.qrels) == data.query_ids == ["q2", "q1"]
+    assert data.notes[0] == "2 of 4 judged queries are not in queries.jsonl, and are left out"
+
+
+def test_another_split_is_read_and_a_missing_one_is_answered_with_those_there_are(folder: Path) -> None:
+    (folder / "qrels" / "dev.tsv").write_text("q3\td1\t1\n")
+    assert load(folder, "dev").qrels == {"q3": {"d1": 1}}
+    with pytest.raises(
+        DataError, match=r"qrels/train.tsv: there is no such file; the splits that it has are dev, test"
+    ):
+        load(folder, "train")
 
 
 def test_exclusions(tmp_path: Path) -> None:
@@ -101,7 +124,7 @@ def test_exclusions(tmp_path: Path) -> None:
     path.write_text(
         '{"_id": "1", "text": "birds", "exclude": ["owls", "wrens"]}\n{"_id": "2", "text": "b", "exclude": []}'
     )
-    assert load_exclusions(path) == [Exclusion("1", "birds", ("owls", "wrens")), Exclusion("2", "b", ())]
+    assert load_exclusions(path) == [Query("1", "birds", ("owls", "wrens")), Query("2", "b", ())]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +133,7 @@ def test_exclusions(tmp_path: Path) -> None:
         ('{"_id": "1", "text": "birds"}', '"exclude" must be a list'),
         ('{"_id": "1", "text": "birds", "exclude": "owls"}', '"exclude" must be a list'),
         ('{"_id": "1", "text": "birds", "exclude": [" "]}', "none of them blank"),
+        ('{"_id": "1", "text": "birds", "exclude": ["owls", "\u200b"]}', "none of them blank"),
         ('{"_id": "1", "text": "", "exclude": ["owls"]}', '"text"'),
         ('{"_id": "0", "text": "birds", "exclude": ["owls"]}', "'0' occurs twice"),
     ],
@@ -135,6 +159,12 @@ def test_passages_from_text(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("\ufeff" + "owl " * 100 + "\n\n" + "wren " * 100, encoding="utf-8")
     passages = list(read_passages(tmp_path / name))
     assert [(p.id, p.title, len(p.text.split())) for p in passages] == [(f"{name}-1", "", 100), (f"{name}-2", "", 100)]
+
+
+def test_a_file_whose_name_is_not_utf8_gives_ids_that_are(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.txt")
+    path.write_text("owls hunt")
+    assert [passage.id for passage in read_passages(path)] == ["caf\\udce9.txt-1"]
 
 
 def test_unreadable_passages(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The contract of an index, held by both; FAISS against the oracle."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,3 +140,12 @@ def test_refuses_files_that_are_not_such_an_index(tmp_path: Path) -> None:
         FaissIndex.load(tmp_path / "none")
     with pytest.raises(CollectionError, match="cannot be written"):
         FaissIndex.build(random_rows(1)).save(tmp_path / "none" / "index.faiss")
+
+
+def test_paths_that_faiss_cannot_open_are_named(tmp_path: Path) -> None:
+    index = FaissIndex.build(random_rows(3))
+    index.save(tmp_path / "caf\u00e9.faiss")
+    assert len(FaissIndex.load(tmp_path / "caf\u00e9.faiss").rows) == 3
+    for use in (index.save, FaissIndex.load):
+        with pytest.raises(CollectionError, match="FAISS opens only paths in UTF-8"):
+            use(tmp_path / os.fsdecode(b"caf\xe9.faiss"))

@@ -4,7 +4,6 @@ import random
 from collections.abc import Callable
 
 import pytest
-import ranx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,8 @@ def random_judgements(seed: int) -> tuple[Run, Qrels]:
 
 @pytest.mark.parametrize("k", [1, 10, 100])
 def test_agrees_with_ranx(k: int) -> None:
+    import ranx  # here, since it takes a second
+
     for seed in range(4):
         run, qrels = random_judgements(seed)
         scored = {query: {d: 1 / rank for rank, d in enumerate(ranked, 1)} for query, ranked in run.items()}

@@ -6,6 +6,7 @@ import pytest
 from app.settings import Settings
 from retrieval.errors import ModelError
 from retrieval.openvino_runtime import ARITHMETICS, forward, resolve_precision
+from tests.waiting import PATIENT_S
 
 FORMS = {"model.xml", "int8.xml"}
 
@@ -115,4 +116,4 @@ def test_first_passes_that_begin_together_end(tmp_path):
     for number in range(4):  # without the table of types each hangs three times in four
         folder = tmp_path / str(number)
         folder.mkdir()
-        subprocess.run([sys.executable, "-c", FIRST_PASSES, str(folder)], check=True, timeout=60)  # noqa: S603 - ours
+        subprocess.run([sys.executable, "-c", FIRST_PASSES, str(folder)], check=True, timeout=PATIENT_S)  # noqa: S603 - ours

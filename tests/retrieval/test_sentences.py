@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.sentences import sentences
+from retrieval.sentences import is_blank, sentences
 
 PROSE = st.lists(st.sampled_from(["owl", "Dusk", ".", "!", "?", "…", "。", "」", '"', ")", " ", "\n", "\u2003", "3.5"]))
 
@@ -32,3 +32,16 @@ def test_sentences_are_the_text_but_for_white_space_between_them(text):
     bounds = [0, *(at for span in found for at in span), len(text)]
     assert bounds == sorted(bounds)
     assert "".join("".join(text[start:end] for start, end in found).split()) == "".join(text.split())
+
+
+@given(
+    st.text(st.characters(categories=["Cc", "Cf", "Zl", "Zp", "Zs"])),
+    st.characters(categories=["L", "M", "N", "P", "S"]),
+)
+def test_a_text_is_blank_until_it_holds_something_to_read(unseen, seen):
+    assert is_blank(unseen)
+    assert not is_blank(unseen + seen + unseen)
+
+
+def test_white_space_is_blank():
+    assert is_blank("".join(char for char in map(chr, range(0x110000)) if char.isspace()))

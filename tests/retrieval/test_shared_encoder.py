@@ -1,7 +1,6 @@
 """Concurrency is made repeatable by an encoder whose passes wait until the test lets them go."""
 
 import threading
-import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -13,6 +12,7 @@ from retrieval.deadline import Cancelled, Deadline
 from retrieval.errors import EncodingError
 from retrieval.hash_encoder import HashEncoder
 from retrieval.shared_encoder import SharedEncoder
+from tests.waiting import PATIENT_S, Clock, eventually
 
 NEVER = float("inf")
 
@@ -26,7 +26,7 @@ class Gated(HashEncoder):
 
     def forward(self, batch):
         self.passes.append([len(text.ids) for text in batch])
-        assert self.gate.acquire(timeout=10)
+        assert self.gate.acquire(timeout=PATIENT_S)
         if any(text.ids.size == 13 for text in batch):
             raise EncodingError("thirteen")
         return super().forward(batch)
@@ -35,12 +35,40 @@ class Gated(HashEncoder):
         for _ in range(passes):
             self.gate.release()
 
+    def has_begun(self, passes: int) -> None:
+        """Wait until so many have."""
+        eventually(lambda: len(self.passes) >= passes)
+
+
+class Timed(HashEncoder):
+    """Takes so many seconds for each padded token, by a clock that stands still meanwhile."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self.clock, self.seconds = clock, seconds
+
+    def forward(self, batch):
+        self.clock.now += self.seconds * sum(text.padded for text in batch)
+        return super().forward(batch)
+
+
+class Observed(SharedEncoder):
+    """Says when a question has been queued."""
+
+    def __init__(self, encoder: HashEncoder) -> None:
+        super().__init__(encoder)
+        self.queued = threading.Semaphore(0)
+
+    def _admit(self, *question):
+        tickets = super()._admit(*question)
+        self.queued.release()
+        return tickets
+
 
 class Callers:
     """Threads that wait for a shared encoder."""
 
     def __init__(self, encoder: HashEncoder) -> None:
-        self.shared = SharedEncoder(encoder)
+        self.shared = Observed(encoder)
         self.pool = ThreadPoolExecutor(200)
 
     def encode(self, texts: list[str], until: float = NEVER, deadline: Deadline | None = None) -> Future:
@@ -48,9 +76,13 @@ class Callers:
         keys = [text.encode() for text in texts]
         read = self.shared.encoder.tokenize(texts)
         future = self.pool.submit(self.shared.encode, keys, read, until, deadline or Deadline())
-        end = time.monotonic() + 5
-        while keys and keys[-1] not in self.shared._tickets and not future.done() and time.monotonic() < end:
-            time.sleep(0.001)
+        assert self.shared.queued.acquire(timeout=PATIENT_S)
+        return future
+
+    def begin(self, text: str) -> Future:
+        """Ask for one text, and come back when its pass has begun: what is asked from now on waits for the next."""
+        future = self.encode([text])
+        self.shared.encoder.has_begun(1)
         return future
 
 
@@ -61,7 +93,7 @@ def words(count: int, name: str) -> str:
 @given(st.lists(st.integers(1, 40), max_size=30))
 def test_every_text_gets_its_own_states(lengths):
     texts = [words(n, "w") for n in lengths]
-    found = Callers(HashEncoder()).encode(texts).result(10)
+    found = Callers(HashEncoder()).encode(texts).result(PATIENT_S)
     for text, states in zip(texts, found, strict=True):
         np.testing.assert_array_equal(states.tokens, HashEncoder().encode([text]).tokens)
 
@@ -69,23 +101,27 @@ def test_every_text_gets_its_own_states(lengths):
 def test_requests_share_a_pass():
     gated = Gated()
     callers = Callers(gated)
-    first = callers.encode([words(7, "first")])
+    first = callers.begin(words(7, "first"))
     others = [callers.encode([words(5, f"q{i}")]) for i in range(4)]
     gated.go()
     for future in [first, *others]:
-        assert future.result(10)[0] is not None
+        assert future.result(PATIENT_S)[0] is not None
     assert gated.passes == [[7], [5, 5, 5, 5]]
 
 
 def test_a_text_wanted_twice_is_encoded_once():
     gated = Gated()
     callers = Callers(gated)
-    futures = [callers.encode(["owl", "dusk lamp", "owl"])]
-    futures += [callers.pool.submit(callers.shared.encode, [b"owl"], gated.tokenize(["owl"]), NEVER, Deadline())]
+    callers.begin(words(3, "busy"))
+    waiting = callers.encode(["owl", "dusk lamp", "owl"])
+    same = callers.encode(["owl"])  # while it waits
+    gated.go(1)
+    gated.has_begun(2)
+    late = callers.encode(["owl"])  # while it is encoded
     gated.go()
-    assert [len(future.result(10)) for future in futures] == [3, 1]
-    assert sorted(gated.passes) == [[1], [2]]
-    assert callers.shared.counts().texts == 2
+    assert [len(future.result(PATIENT_S)) for future in (waiting, same, late)] == [3, 1, 1]
+    assert gated.passes == [[3], [1], [2]]
+    assert callers.shared.counts().texts == 3
     assert callers.shared.counts().pending == 0
 
 
@@ -94,12 +130,11 @@ def test_a_small_request_does_not_wait_for_a_large_one():
     callers = Callers(gated)
     large = callers.encode([words(100 + i, f"large{i}") for i in range(40)])
     gated.go(10)
-    while len(gated.passes) < 11:
-        time.sleep(0.001)
+    gated.has_begun(11)
     small = callers.encode([words(50 + i, f"small{i}") for i in range(5)])
     gated.go()
-    assert len(small.result(10)) == 5
-    assert len(large.result(10)) == 40
+    assert len(small.result(PATIENT_S)) == 5
+    assert len(large.result(PATIENT_S)) == 40
     sizes = [size for batch in gated.passes for size in batch]
     last_small = max(at for at, size in enumerate(sizes) if size < 100)
     assert last_small <= 11 + 5 + 3  # each gets the same number of tokens: half as many large texts between small ones
@@ -114,74 +149,72 @@ def test_newcomers_do_not_hold_up_an_elder_for_good():
         young.append(callers.encode([words(60 + len(young), f"young{len(young)}")]))
         begun = len(gated.passes)
         gated.go(1)
-        while len(gated.passes) == begun and not elder.done():
-            time.sleep(0.001)
+        eventually(lambda begun=begun: len(gated.passes) > begun or elder.done())
     assert elder.done()
     gated.go()
     for future in young:
-        future.result(10)
+        future.result(PATIENT_S)
 
 
-def test_what_does_not_fit_before_the_deadline_is_not_begun():
+def test_what_does_not_fit_before_the_deadline_is_not_begun(monotonic):
     gated = Gated()
     callers = Callers(gated)
     callers.shared._cost = 1.0
-    until = time.monotonic() + 10
     texts = [words(6, "a"), words(12, "b"), words(3, "c")]
-    future = callers.encode(texts, until)
+    future = callers.encode(texts, until=monotonic() + 10)
     gated.go()
-    found = future.result(20)
+    found = future.result(PATIENT_S)
     assert [states is not None for states in found] == [True, False, False]
     assert gated.passes == [[6]]
 
 
-def test_a_cost_learned_too_high_is_unlearned():
-    callers = Callers(HashEncoder())
+def test_a_cost_learned_too_high_is_unlearned(monotonic):
+    callers = Callers(Timed(monotonic, 0.001))
     callers.shared._cost = 1.0
+    came = []
     for i in range(100):
-        found = callers.encode([words(6, f"a{i}"), words(6, f"b{i}")], time.monotonic() + 0.5).result(10)
-        assert found[0] is not None
-    assert callers.shared.counts().seconds_per_token < 0.01
-    assert found[1] is not None
+        found = callers.encode([words(6, f"a{i}"), words(12, f"b{i}")], monotonic() + 0.5).result(PATIENT_S)
+        came.append([states is not None for states in found])
+    assert came[0] == [True, False]
+    assert came[-1] == [True, True]
+    assert all(first for first, _ in came)
+    assert callers.shared.counts().seconds_per_token == pytest.approx(0.001, rel=0.05)
 
 
-def test_a_deadline_that_has_passed_encodes_nothing():
+def test_a_deadline_that_has_passed_encodes_nothing(monotonic):
     gated = Gated()
-    assert Callers(gated).encode(["owl", "dusk"], until=time.monotonic() - 1).result(10) == [None, None]
+    assert Callers(gated).encode(["owl", "dusk"], until=monotonic() - 1).result(PATIENT_S) == [None, None]
     assert gated.passes == []
 
 
 def test_a_text_that_another_request_still_wants_is_encoded_though_the_first_gave_up():
     gated = Gated()
     callers = Callers(gated)
-    busy = callers.encode([words(9, "busy")])
+    busy = callers.begin(words(9, "busy"))
     off = Deadline()
     impatient = callers.encode([words(4, "x"), words(3, "alone")], deadline=off)
-    patient = callers.pool.submit(
-        callers.shared.encode, [words(4, "x").encode()], gated.tokenize([words(4, "x")]), NEVER, Deadline()
-    )
-    time.sleep(0.05)
+    patient = callers.encode([words(4, "x")])
     off.cancel()
     gated.go()
     with pytest.raises(Cancelled):
-        impatient.result(10)
-    assert patient.result(10)[0] is not None
-    assert busy.result(10)[0] is not None
+        impatient.result(PATIENT_S)
+    assert patient.result(PATIENT_S)[0] is not None
+    assert busy.result(PATIENT_S)[0] is not None
     assert gated.passes == [[9], [4]]
 
 
 def test_one_bad_text_fails_its_own_request_only():
     gated = Gated()
     callers = Callers(gated)
-    first = callers.encode([words(7, "first")])
+    first = callers.begin(words(7, "first"))
     good = callers.encode([words(13, "good")[:-1].replace("good", "g")])
     bad = callers.encode([words(13, "bad")])
     gated.go()
-    assert first.result(10)[0] is not None
+    assert first.result(PATIENT_S)[0] is not None
     for future in (good, bad):
         with pytest.raises(EncodingError, match="thirteen"):
-            future.result(10)
-    assert callers.encode(["after"]).result(10)[0] is not None
+            future.result(PATIENT_S)
+    assert callers.encode(["after"]).result(PATIENT_S)[0] is not None
     assert callers.shared.counts().pending == 0
 
 
@@ -192,34 +225,29 @@ def test_a_failing_pass_is_run_again_text_by_text():
                 raise EncodingError("several at once")
             return super().forward(batch)
 
-    found = Callers(Picky()).encode(["owl", "dusk", "lamp"]).result(10)
+    found = Callers(Picky()).encode(["owl", "dusk", "lamp"]).result(PATIENT_S)
     assert all(states is not None for states in found)
 
 
 def test_a_fault_of_the_queue_itself_reaches_every_waiter(monkeypatch):
     gated = Gated()
     callers = Callers(gated)
-    first = callers.encode(["owl"])
+    first = callers.begin("owl")
     second = callers.encode(["dusk lamp"])
     monkeypatch.setattr(callers.shared, "_finish", lambda *_: 1 // 0)
     gated.go()
     for future in (first, second):
         with pytest.raises(ZeroDivisionError):
-            future.result(10)
+            future.result(PATIENT_S)
     monkeypatch.undo()
-    assert callers.encode(["after"]).result(10)[0] is not None
+    assert callers.encode(["after"]).result(PATIENT_S)[0] is not None
 
 
-def test_the_cost_of_a_token_is_learned():
-    class Slow(HashEncoder):
-        def forward(self, batch):
-            time.sleep(0.02)
-            return super().forward(batch)
-
-    callers = Callers(Slow())
-    callers.encode([words(10, f"t{i}") for i in range(3)]).result(10)
+def test_the_cost_of_a_token_is_learned(monotonic):
+    callers = Callers(Timed(monotonic, 0.002))
+    callers.encode([words(10, f"t{i}") for i in range(3)]).result(PATIENT_S)
     counts = callers.shared.counts()
-    assert counts.seconds_per_token > 0.0005
+    assert counts.seconds_per_token == pytest.approx(0.002)
     assert (counts.texts, counts.tokens) == (3, 30)
     assert counts.passes == {2: 1, 1: 1}  # a power of two, and the rest
 
@@ -242,28 +270,27 @@ def test_many_threads_get_what_they_asked_for():
         for texts in asked
     ]
     for texts, future in zip(asked, futures, strict=True):
-        for text, states in zip(texts, future.result(30), strict=True):
+        for text, states in zip(texts, future.result(PATIENT_S), strict=True):
             np.testing.assert_array_equal(states.tokens, HashEncoder().encode([text]).tokens)
     assert callers.shared.counts().pending == 0
 
 
-def test_an_expired_request_is_let_go_though_others_had_less():
+def test_an_expired_request_is_let_go_though_others_had_less(monotonic):
     gated = Gated()
     callers = Callers(gated)
-    running = callers.encode([words(9, "running")])
-    served = callers.encode([words(8 + i, f"s{i}") for i in range(12)], until=time.monotonic() + 0.1)
+    running = callers.begin(words(9, "running"))
+    served = callers.encode([words(8 + i, f"s{i}") for i in range(12)], until=monotonic() + 0.1)
     gated.go(3)
-    while len(gated.passes) < 4:
-        time.sleep(0.001)
+    gated.has_begun(4)
     young = [callers.encode([words(40 + i, f"y{i}")]) for i in range(6)]  # all have had less
-    time.sleep(0.15)
+    monotonic.now += 0.15
     gated.go(2)
-    found = served.result(10)  # while the young still wait
+    found = served.result(PATIENT_S)  # while the young still wait
     assert found[0] is not None
     assert found[-1] is None
     assert not young[-1].done()
     gated.go()
-    assert [future.result(10)[0] is not None for future in [running, *young]] == [True] * 7
+    assert [future.result(PATIENT_S)[0] is not None for future in [running, *young]] == [True] * 7
 
 
 def test_what_is_not_counted_teaches_nothing_and_takes_its_turn():
@@ -280,3 +307,25 @@ def test_what_is_not_counted_teaches_nothing_and_takes_its_turn():
     encode("a text that nobody sent")
     assert shared.counts().texts == before.texts + 1
     assert shared.wanted_s > wanted
+
+
+def test_callers_share_equally_however_many_jobs_each_has():
+    gated = Gated()
+    callers = Callers(gated)
+    greedy = [
+        callers.encode(
+            [words(100 + 16 * (job % 2), f"g{job}-{text}") for text in range(9)], deadline=Deadline(caller="g")
+        )
+        for job in range(16)
+    ]
+    alone = callers.encode([words(200, f"o{text}") for text in range(9)], deadline=Deadline(caller="o"))
+    while not alone.done():
+        begun = len(gated.passes)
+        gated.go(1)
+        eventually(lambda begun=begun: len(gated.passes) > begun or alone.done())
+    picked = [length for lengths in gated.passes for length in lengths]
+    other = 9 * 208
+    assert sum(length for length in picked if length < 200) <= other + 3 * 512, "as much as the other, about"
+    gated.go()
+    for future in greedy:
+        future.result(10)

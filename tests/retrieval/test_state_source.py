@@ -9,6 +9,7 @@ from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
 from retrieval.windows import USUAL
 from tests.redis_server import RedisServer
+from tests.waiting import PATIENT_S
 
 TEXTS = ["the owl sings", "", "dusk lamp"]
 NEVER = float("inf")
@@ -125,12 +126,12 @@ def shared():
 
 def test_replicas_share_what_one_encoded(shared):
     def source() -> StateSource:
-        replicas = RedisStates(shared.url, 64, 64, retry_s=0.2)
+        replicas = RedisStates(shared.url, 64, 64, timeout_s=PATIENT_S)
         return StateSource(HashEncoder(), StateCache(BIG), replicas)
 
     one, other = source(), source()
     find(one)
-    one.replicas.close()  # everything is written
+    one.replicas.close(PATIENT_S)  # everything is written
     found = find(other)
     assert other.shared_encoder.counts().texts == 0
     assert other.replicas.counts().hits == 3

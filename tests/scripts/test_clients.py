@@ -1,11 +1,11 @@
 import threading
-import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from scripts.rehearsal.clients import Clients, ask, question, results
+from tests.waiting import eventually
 
 
 @contextmanager
@@ -42,8 +42,7 @@ def answering(status):
 
 def some(*ports):
     with Clients([question("a", "why", ["because"])], *ports) as clients:
-        while clients.counts.sent < 20:
-            time.sleep(0.01)
+        eventually(lambda: clients.counts.sent >= 20)
     return clients.counts
 
 

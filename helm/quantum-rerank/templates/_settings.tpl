@@ -55,3 +55,9 @@
 {{- $config := include "qrerank.config" . | fromJson -}}
 {{- get $config "QRERANK_ENGINE__DRAIN_SECONDS" | default "5" | float64 | ceil | int -}}
 {{- end -}}
+
+{{- /* What changes with a secret, so that pods begin anew, and tells nothing of it: 16 bits of what scrypt makes of it. A
+       plain hash, which whoever may see pods sees, would let them try passwords by the billion. */ -}}
+{{- define "qrerank.secretChecksum" -}}
+{{- derivePassword 1 "maximum" . "checksum" "quantum-rerank" | sha256sum | trunc 4 | quote -}}
+{{- end -}}

@@ -1,7 +1,6 @@
 """The two databases of keys: each test gets an empty one of each."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from app.auth.keys import Pepper
 from app.auth.sql_keys import SqlKeys
 from app.auth.sql_usage import SqlUsage
 from tests.postgres_server import PostgresServer
+from tests.waiting import Clock
 
 PEPPER = Pepper("a-pepper-of-the-tests")
 
@@ -46,18 +46,9 @@ def database(opened: Callable[..., Database]) -> Database:
     return opened()
 
 
-@dataclass
-class Clock:
-    """A clock that a test sets."""
-
-    now: float = field(default=1_800_000_000.0)
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
+    """The clock by which keys expire."""
     return Clock()
 
 

@@ -15,6 +15,7 @@ from app.auth.store import UNKNOWN, Grant, Refusal
 from app.errors import KeysUnavailable, Overloaded, Unauthorized
 from app.identity import Identity
 from tests.app.auth.conftest import PEPPER
+from tests.waiting import PATIENT_S, soon
 
 OWL = Identity("qr_owl", "user", "public", "key_owl")
 
@@ -28,7 +29,7 @@ class Kept:
 
     def find(self, key, digest):  # noqa: ARG002 - a store's
         self.asked.append(key)
-        assert self.go.wait(20)
+        assert self.go.wait(PATIENT_S)
         assert threading.current_thread() is not threading.main_thread()
         found = self.found.get(key, UNKNOWN)
         if isinstance(found, Exception):
@@ -112,7 +113,7 @@ def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along():
         store.go.clear()
         door = authenticator(store)
         waiting = [asyncio.create_task(door.identify(["right"], "here")) for _ in range(50)]
-        await asyncio.sleep(0.05)
+        await soon(lambda: store.asked)  # by then all of them wait: they were begun in the same turn of the loop
         waiting[0].cancel()
         store.go.set()
         found = await asyncio.gather(*waiting, return_exceptions=True)
@@ -129,7 +130,7 @@ def test_what_was_asked_before_a_change_is_not_remembered_after_it():
         store.go.clear()
         door = authenticator(store, Remembered(seconds=3600))
         early = asyncio.create_task(door.identify(["right"], "here"))
-        await asyncio.sleep(0.05)
+        await soon(lambda: store.asked)
         door.forget()
         store.go.set()
         assert await early == OWL
@@ -148,7 +149,7 @@ def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
         store.go.clear()
         door = authenticator(store)
         waiting = [asyncio.create_task(door.identify([guess], "here")) for guess in "ab"]
-        await asyncio.sleep(0.05)
+        await soon(lambda: len(store.asked) == 2)
         with pytest.raises(Overloaded):
             await door.identify(["c"], "here")
         store.go.set()

@@ -21,6 +21,7 @@ from app.auth.usage import Counts
 from app.errors import KeysUnavailable
 from tests.app.auth.conftest import PEPPER
 from tests.postgres_server import PASSWORD, PostgresServer
+from tests.waiting import PATIENT_S
 
 
 def test_the_migrations_make_the_tables(database):
@@ -56,7 +57,7 @@ def test_many_processes_may_start_at_once(database_url, tmp_path):
     command = [sys.executable, "-c", program, str(tmp_path), database_url or ""]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]  # noqa: S603
     for process in started:
-        assert process.communicate(timeout=60) == ("started\n", "")
+        assert process.communicate(timeout=PATIENT_S) == ("started\n", "")
 
 
 def test_keys_made_with_another_pepper_are_not_pretended_to_be_known(database, opened):

@@ -1,6 +1,5 @@
 """Usage in both databases."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -9,8 +8,14 @@ from app.auth.sql_usage import SqlUsage
 from app.auth.usage import Counts, Day, Usage, day_of
 from app.identity import Identity
 
-NOW = time.time()
+NOW = 1_800_000_000.0
 TODAY, YESTERDAY, LONG_AGO = (day_of(NOW - days * 86_400) for days in (0, 1, 40))
+
+
+@pytest.fixture(autouse=True)
+def one_day(monkeypatch):
+    """No test lasts over midnight."""
+    monkeypatch.setattr("app.auth.sql_usage.time.time", lambda: NOW)
 
 
 def test_sums_grow_by_day_and_caller(usage):

@@ -21,8 +21,10 @@ from tests.app.problems import problem
 from tests.app.reports import AT_ONCE, component, report, settings_of, statuses
 from tests.conftest import serving
 from tests.postgres_server import PASSWORD, PostgresServer
-from tests.redis_server import RedisServer, eventually
+from tests.redis_server import RedisServer
+from tests.waiting import PATIENT_S, eventually
 
+pytestmark = pytest.mark.usefixtures("quiet_machine")
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
 
@@ -93,7 +95,7 @@ def test_a_collection_of_another_model_is_refused_with_the_remedy(tmp_path):
 def test_until_the_default_collection_is_open_no_worker_counts_as_ready(tmp_path, monkeypatch):
     make(tmp_path, "birds")
     free, opened = threading.Event(), open_collections._opened
-    monkeypatch.setattr(open_collections, "_opened", lambda *of: free.wait(10) and opened(*of))
+    monkeypatch.setattr(open_collections, "_opened", lambda *of: free.wait(PATIENT_S) and opened(*of))
     with serving(settings_of(tmp_path, default_collection="birds")) as client:
         assert "qrerank_ready 0.0" in client.get("/metrics").text
         free.set()
@@ -137,16 +139,17 @@ def test_a_default_collection_of_another_model_makes_it_unready(tmp_path):
         problem(client.get("/health/ready"), 503, "was built with model 'hash' and cannot be searched")
 
 
-def test_a_lost_redis_degrades_what_used_it_and_is_met_again(tmp_path, monkeypatch):
+def test_a_lost_redis_degrades_what_used_it_and_is_met_again(tmp_path, monkeypatch, patient_cache):
     monkeypatch.setitem(RedisStates.__init__.__kwdefaults__, "retry_s", 0.1)
     monkeypatch.setitem(SharedCounters.__init__.__kwdefaults__, "retry_s", 0.1)
     with RedisServer() as server:
-        settings = settings_of(tmp_path, cache={"redis_url": server.url}, auth={"enabled": True})
+        quotas = {"redis_timeout_s": 10}
+        settings = settings_of(tmp_path, cache={"redis_url": server.url}, auth={"enabled": True}, quotas=quotas)
         with serving(settings) as client:
-            assert statuses(client) == ("ok", set())
+            eventually(lambda: statuses(client) == ("ok", set()))
             assert {"cache_redis", "quota_redis", "keys"} <= report(client)["components"].keys()
             server.kill()
-            assert statuses(client) == ("degraded", {"cache_redis", "quota_redis"}), "before anybody needs it"
+            eventually(lambda: statuses(client) == ("degraded", {"cache_redis", "quota_redis"}))  # nobody needed it yet
             assert client.get("/health/ready").status_code == 200
             lost = report(client)["components"]
             for name in ("cache_redis", "quota_redis"):
@@ -160,7 +163,7 @@ def test_a_lost_database_of_keys_degrades_it_and_is_met_again(tmp_path):
     with PostgresServer() as server:
         auth = {"enabled": True, "database_url": server.database()}
         with serving(settings_of(tmp_path, auth=auth)) as client:
-            assert statuses(client) == ("ok", set())
+            eventually(lambda: statuses(client) == ("ok", set()))
             server.kill()
             eventually(lambda: statuses(client) == ("degraded", {"keys"}))
             assert client.get("/health/ready").status_code == 200
@@ -215,7 +218,7 @@ def test_a_lost_issuer_of_tokens_degrades_it_and_is_met_again(tmp_path, monkeypa
         with serving(settings_of(tmp_path, auth=auth)) as client:
             bearer = {"Authorization": f"Bearer {token(aud='owls')}"}
             assert client.get("/v1/models", headers=bearer).status_code == 503
-            assert statuses(client) == ("degraded", {"issuer"})
+            eventually(lambda: statuses(client) == ("degraded", {"issuer"}))
             lost = component(client, "issuer")
             assert "the keys of the tokens' issuer cannot be read: HTTP Error 503" in lost["last_error"]
             assert client.get("/health/ready").status_code == 200

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from app.health.probe import Probe
+from tests.waiting import PATIENT_S, soon
 
 
 class Thing:
@@ -20,7 +21,7 @@ class Thing:
 
     def look(self) -> None:
         self.looks += 1
-        assert self.free.wait(10)
+        assert self.free.wait(PATIENT_S)
         if self.error:
             raise self.error
 
@@ -33,8 +34,25 @@ def thing():
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    monkeypatch.setattr("app.health.probe._PATIENCE_S", 0.02)
+def patient(monkeypatch):
+    """From now on whoever asks waits for a look that ends, however busy the machine is."""
+
+    def wait():
+        monkeypatch.setattr("app.health.probe._PATIENCE_S", PATIENT_S)
+
+    wait()
+    return wait
+
+
+@pytest.fixture
+def hold_up(thing, monkeypatch):
+    """From now on a look takes until `thing.free` is set, and nobody waits for it."""
+
+    def hold():
+        thing.free.clear()
+        monkeypatch.setattr("app.health.probe._PATIENCE_S", 0)
+
+    return hold
 
 
 def asked(probe: Probe, times: int = 1) -> list[str | None]:
@@ -73,31 +91,31 @@ def test_whatever_is_raised_is_what_is_wrong(thing, error):
     assert asked(probe) == [f"a look failed: {type(error).__name__}"]
 
 
-def test_while_a_look_takes_its_time_the_last_one_counts_until_it_is_overdue(thing):
+def test_while_a_look_takes_its_time_the_last_one_counts_until_it_is_overdue(thing, hold_up, patient, monotonic):
     probe = Probe("a look", thing.look, every_s=0, deadline_s=0.2)
     assert asked(probe) == [None]
-    thing.free.clear()
+    hold_up()
     assert asked(probe, 3) == [None] * 3
-    assert thing.looks == 2
-    threading.Event().wait(0.2)
-    (wrong,) = asked(probe)
-    assert wrong.startswith("a look has taken ")
-    assert wrong.endswith(", and 200 ms are allowed")
-    assert thing.looks == 2, "nobody piles up behind it"
+    monotonic.now += 0.15
+    assert asked(probe) == [None], "it has still time"
+    monotonic.now += 0.15
+    assert asked(probe) == ["a look has taken 300 ms, and 200 ms are allowed"]
     running = probe._running
     thing.free.set()
-    running.result(10)
-    assert probe.known().startswith("a look took "), "it ended, but too late"
+    running.result(PATIENT_S)
+    assert thing.looks == 2, "nobody piles up behind it"
+    assert probe.known() == "a look took 300 ms, and 200 ms are allowed", "it ended, but too late"
+    patient()
     assert asked(probe) == [None]
 
 
-def test_a_first_look_that_takes_long_is_no_answer(thing):
+def test_a_first_look_that_takes_long_is_no_answer(thing, hold_up):
     probe = Probe("a look", thing.look, every_s=0)
-    thing.free.clear()
+    hold_up()
     assert asked(probe) == ["a look is under way for the first time"]
     running = probe._running
     thing.free.set()
-    running.result(10)
+    running.result(PATIENT_S)
     assert probe.known() is None
 
 
@@ -107,22 +125,21 @@ def test_whoever_leaves_cancels_nothing(thing):
 
     async def leave() -> None:
         task = asyncio.create_task(probe.wrong())
-        await asyncio.sleep(0.005)
+        await soon(lambda: thing.looks)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
     asyncio.run(leave())
     running = probe._running
     thing.free.set()
-    running.result(10)
+    running.result(PATIENT_S)
     assert asked(probe) == [None]
     assert thing.looks == 1
 
 
-def test_whoever_asks_while_a_look_hangs_leaves_nothing_behind(thing, monkeypatch):
-    monkeypatch.setattr("app.health.probe._PATIENCE_S", 0)
+def test_whoever_asks_while_a_look_hangs_leaves_nothing_behind(thing, hold_up):
     probe = Probe("a look", thing.look, every_s=0, deadline_s=0.001)
-    thing.free.clear()
+    hold_up()
 
     async def ask_often() -> int:
         before = len(gc.get_objects())

@@ -13,7 +13,8 @@ from limits.strategies import FixedWindowRateLimiter
 from app.quotas.shared import Lost, SharedCounters
 from app.quotas.windows import LocalCounters
 from tests.app.quotas.counting import at_once, charges, left
-from tests.redis_server import RedisServer, answering, eventually, not_accepting
+from tests.redis_server import RedisServer, answering, not_accepting
+from tests.waiting import PATIENT_S, eventually
 
 DAY_S = 86_400.0
 
@@ -33,7 +34,7 @@ def replicas(server):
 
 
 def opened(stack, url, **options):
-    counters = SharedCounters(url, **{"timeout_s": 2, "retry_s": 0.05} | options)
+    counters = SharedCounters(url, **{"timeout_s": PATIENT_S, "retry_s": 0.05} | options)
     stack.callback(counters.close)
     return counters
 
@@ -65,7 +66,7 @@ def test_both_counters_decide_alike(server, asked):
             ours, theirs = local.take(who, wanted), shared.take(who, wanted)
             assert (ours.taken, left(ours)) == (theirs.taken, left(theirs))
             for one, other in zip(ours.standings, theirs.standings, strict=True):
-                assert one.resets_in_s == pytest.approx(other.resets_in_s, abs=5)
+                assert one.resets_in_s == pytest.approx(other.resets_in_s, abs=30)
 
 
 def test_the_librarys_own_strategy_sees_what_was_counted(server, replicas):
@@ -74,7 +75,7 @@ def test_the_librarys_own_strategy_sees_what_was_counted(server, replicas):
         counters.take("a", charges())
     strategy = FixedWindowRateLimiter(RedisStorage(server.url, key_prefix="qrerank:quota"))
     assert strategy.get_window_stats(limit, "a").remaining == 58
-    assert strategy.get_window_stats(limit, "a").reset_time == pytest.approx(time.time() + 60, abs=5)
+    assert strategy.get_window_stats(limit, "a").reset_time == pytest.approx(time.time() + 60, abs=30)
 
 
 @pytest.mark.parametrize("jump", [-DAY_S, DAY_S])
@@ -96,7 +97,7 @@ def test_a_window_without_end_is_cut_to_its_size(server, replicas, damage):
     verdict = replicas[1].take("a", charges(1))
     assert not verdict.taken
     assert verdict.standings[0].resets_in_s == 60
-    assert 55 < server.client().ttl("qrerank:quota:requests/a/1/1/minute") <= 60
+    assert 0 < server.client().ttl("qrerank:quota:requests/a/1/1/minute") <= 60
 
 
 def damaged(client, damage):
@@ -273,14 +274,20 @@ def test_what_does_not_answer_as_redis_does_is_lost(broken):
         assert not counters.available
 
 
+def refusals(server):
+    """How often a server failed to run the script."""
+    told = server.client().info("commandstats").get("cmdstat_evalsha", {})
+    return told.get("failed_calls", 0) + told.get("rejected_calls", 0)
+
+
 def test_a_server_that_takes_no_writes_is_lost_and_met_when_it_does(caplog):
     with RedisServer() as server, ExitStack() as stack:
         counters = opened(stack, server.url)
         server.client().config_set("min-replicas-to-write", 1)
         with pytest.raises(Lost):
             counters.take("a", charges())
-        errors = counters.errors
-        time.sleep(0.2)
+        errors, tried = counters.errors, refusals(server)
+        eventually(lambda: refusals(server) > tried + 2)
         assert not counters.available
         assert counters.errors == errors
         server.client().config_set("min-replicas-to-write", 0)

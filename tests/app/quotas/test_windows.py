@@ -11,11 +11,14 @@ DAY_S = 86_400.0
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """The monotonic clock, set by the test: clock[0] seconds have passed."""
-    passed, start = [0.0], time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: start + passed[0])
-    return passed
+def at(monotonic):
+    """Sets the monotonic clock to so many seconds after the start."""
+    start = monotonic.now
+
+    def set_to(seconds):
+        monotonic.now = start + seconds
+
+    return set_to
 
 
 @pytest.mark.parametrize("limit", [1, 60, 199, 200])
@@ -33,11 +36,11 @@ def test_of_50_threads_at_once_as_many_pass_as_may(monkeypatch, limit):
     assert sum(verdict.taken for verdict in verdicts) == min(limit, len(verdicts))
 
 
-def test_the_last_one_passes_and_the_next_one_is_refused(clock):
+def test_the_last_one_passes_and_the_next_one_is_refused(at):
     counters = LocalCounters()
     for used in range(3):
         assert left(counters.take("a", charges(3))) == {"requests": 2 - used, "similarities": 99_990 - 10 * used}
-    clock[0] = 20
+    at(20)
     verdict = counters.take("a", charges(3))
     assert not verdict.taken
     assert verdict.standings == [Standing("requests", 3, "minute", 0, pytest.approx(40))]
@@ -53,50 +56,50 @@ def test_a_refusal_takes_nothing_of_either_quota():
     assert left(counters.take("a", charges(4, 100, cost=1)[:1])) == {"requests": 1}
 
 
-def test_a_window_begins_with_the_first_request_and_ends_for_all_of_them(clock):
+def test_a_window_begins_with_the_first_request_and_ends_for_all_of_them(at):
     counters = LocalCounters()
-    clock[0] = 30
+    at(30)
     assert counters.take("a", charges(2)).taken
-    clock[0] = 89
+    at(89)
     assert counters.take("a", charges(2)).taken
     assert not counters.take("a", charges(2)).taken
-    clock[0] = 90
+    at(90)
     assert left(counters.take("a", charges(2))) == {"requests": 1, "similarities": 99_970}
 
 
 @pytest.mark.parametrize("jump", [-DAY_S, DAY_S])
-def test_a_jump_of_the_clock_neither_frees_nor_locks(monkeypatch, clock, jump):
+def test_a_jump_of_the_clock_neither_frees_nor_locks(monkeypatch, at, jump):
     counters = LocalCounters()
     assert counters.take("a", charges(1)).taken
-    now = time.time
-    monkeypatch.setattr(time, "time", lambda: now() + jump)
+    now = time.time() + jump
+    monkeypatch.setattr(time, "time", lambda: now)
     verdict = counters.take("a", charges(1))
     assert not verdict.taken
     assert verdict.standings[0].retry_after_s == 60
-    assert int(verdict.standings[0].headers()["X-RateLimit-Reset"]) == pytest.approx(time.time() + 60, abs=2)
-    clock[0] = 60
+    assert int(verdict.standings[0].headers()["X-RateLimit-Reset"]) == pytest.approx(now + 60, abs=1)
+    at(60)
     assert counters.take("a", charges(1)).taken
 
 
-def test_what_is_over_is_forgotten(clock):
+def test_what_is_over_is_forgotten(at):
     storage = MonotonicStorage()
     for number in range(1000):
         storage.incr(str(number), 60)
-    clock[0] = 61
+    at(61)
     storage.incr("new", 60)
     assert storage.reset() == 1
     assert not storage._queue[1:]
 
 
-def test_a_key_that_was_cleared_begins_anew(clock):
+def test_a_key_that_was_cleared_begins_anew(at):
     storage = MonotonicStorage()
     storage.incr("a", 60)
     storage.clear("a")
-    clock[0] = 30
+    at(30)
     assert storage.incr("a", 60, 2) == 2
-    clock[0] = 61
+    at(61)
     assert storage.get("a") == 2
-    clock[0] = 90
+    at(90)
     assert storage.get("a") == 0
     assert storage.check()
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 
@@ -10,6 +9,7 @@ from app.auth.records import open_records
 from app.settings import Settings
 from tests.app.problems import problem
 from tests.conftest import serving
+from tests.waiting import eventually
 
 BODY = {"query": "owl", "documents": ["an owl"]}
 WRONG = [
@@ -21,6 +21,12 @@ WRONG = [
     ({"name": "x" * 129}, "name"),
     ({"name": "a\nb"}, "name"),
     ({"name": "\u0000"}, "name"),
+    ({"name": "a\x1b[31m"}, "name: a name is one line"),
+    ({"name": "a\x9b"}, "name"),
+    ({"name": "exe.\u202etxt"}, "name"),
+    ({"name": "\u2066a"}, "name"),
+    ({"name": "a\u200f"}, "name"),
+    ({"name": "a\u2028b"}, "name"),
     ([], "object"),
 ]
 KEY = r"qr_[a-z0-9]{8}_[\w-]{43}"
@@ -161,10 +167,9 @@ def test_the_keys_may_be_looked_after_while_requests_come(client):
 def test_last_use_is_seen(client):
     key = client.post("/v1/admin/keys", json={"tier": "unlimited"}).json()
     assert opens(client, key["key"])
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
+
+    def last_used():
         [row] = [row for row in client.get("/v1/admin/keys").json()["data"] if row["id"] == key["id"]]
-        if row["last_used"]:
-            break
-        time.sleep(0.1)
-    assert row["last_used"] >= key["created"]
+        return row["last_used"]
+
+    assert eventually(last_used) >= key["created"]

@@ -10,10 +10,11 @@ import pytest
 
 from tests.app.live import live
 from tests.app.problems import problem
-from tests.app.reports import AT_ONCE, component, report, settings_of, statuses
+from tests.app.reports import component, report, settings_of, statuses
 from tests.conftest import serving
-from tests.redis_server import eventually
+from tests.waiting import PATIENT_S, eventually
 
+pytestmark = pytest.mark.usefixtures("quiet_machine")
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
 
@@ -28,7 +29,7 @@ def test_a_service_that_is_well_says_so(client):
     assert {of["last_error"] for of in told["components"].values()} == {None}
     (model,) = told["components"]["models"]["facts"]["models"]
     assert model["name"] == "hash"
-    assert 0 < model["probe_ms"] < 2000
+    assert model["probe_ms"] > 0
 
 
 def test_a_model_that_cannot_be_loaded_is_told_with_its_error(tmp_path):
@@ -43,7 +44,7 @@ def test_a_model_that_cannot_be_loaded_is_told_with_its_error(tmp_path):
         assert engine["facts"]["phase"] == "failed"
         assert "ModelError" in engine["last_error"]
         age = datetime.now(UTC) - datetime.fromisoformat(engine["last_error_at"])
-        assert 0 <= age.total_seconds() < 60
+        assert 0 <= age.total_seconds() < 3600
         assert told["components"]["models"]["status"] == "unavailable"
 
 
@@ -70,7 +71,7 @@ class Encoder:
     def __call__(self, _: object) -> None:
         self.passes += 1
         time.sleep(self.seconds)
-        assert self.free.wait(20)
+        assert self.free.wait(PATIENT_S)
         if self.error:
             raise self.error
 
@@ -86,7 +87,7 @@ def encoder():
 def served(settings, monkeypatch, encoder):
     with (
         live(settings, monkeypatch, encoder, log_level="critical") as server,
-        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=30) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENT_S) as client,
     ):
         yield client
         encoder.free.set()
@@ -110,20 +111,22 @@ def test_an_encoder_that_breaks_makes_it_unready_until_it_mends(tmp_path, monkey
         assert (mended["status"], mended["last_error"]) == ("ok", broken["last_error"])
 
 
-def test_an_encoder_that_takes_too_long_makes_it_unready_until_it_is_in_time(tmp_path, monkeypatch, encoder):
-    health = AT_ONCE | {"probe_deadline_ms": 700}
-    with served(settings_of(tmp_path, health=health), monkeypatch, encoder) as client:
+def test_an_encoder_that_takes_too_long_makes_it_unready_until_it_is_in_time(
+    tmp_path, monkeypatch, encoder, fast_forward
+):
+    with served(settings_of(tmp_path), monkeypatch, encoder) as client:
         assert client.get("/health/ready").status_code == 200
         encoder.free.clear()
+        monkeypatch.setattr("app.health.probe._PATIENCE_S", 0.01)
         passes = encoder.passes
         assert client.get("/health/ready").status_code == 200, "the probe has still time, and the last one was well"
-        eventually(lambda: client.get("/health/ready").status_code == 503)
-        problem(client.get("/health/ready"), 503, "and 700 ms are allowed")
+        fast_forward(601)
+        problem(client.get("/health/ready"), 503, "and 600000 ms are allowed")
         assert statuses(client) == ("unavailable", {"models"})
         assert encoder.passes <= passes + 1, "probes do not pile up"
         encoder.free.set()
         eventually(lambda: client.get("/health/ready").status_code == 200)
-        assert "and 700 ms are allowed" in component(client, "models")["last_error"]
+        assert "and 600000 ms are allowed" in component(client, "models")["last_error"]
 
 
 def test_an_overload_leaves_it_ready(tmp_path, monkeypatch, encoder):
@@ -134,7 +137,7 @@ def test_an_overload_leaves_it_ready(tmp_path, monkeypatch, encoder):
         told: list[int] = []
 
         def ask(number: int) -> None:
-            with httpx.Client(base_url=client.base_url, timeout=30) as own:
+            with httpx.Client(base_url=client.base_url, timeout=PATIENT_S) as own:
                 while not over.is_set():
                     texts = [f"{number} {len(told)} {at} {'owl ' * at}" for at in range(20)]
                     told.append(own.post("/rerank", json={"query": "owl", "documents": texts}).status_code)

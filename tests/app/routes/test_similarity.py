@@ -78,7 +78,7 @@ def test_errors_are_problems(client, path, sent):
     assert late.status_code == 504
     assert "a later `deadline_ms`" in late.json()["detail"]
     assert client.post(path, json=sent | {"deadline_ms": 0}).status_code == 200
-    assert client.post(path, json=sent | {"deadline_ms": 60_000}).status_code == 200
+    assert client.post(path, json=sent | {"deadline_ms": 600_000}).status_code == 200
     bad = client.post(path, json=sent | {"method": "secret"})
     assert bad.status_code == 422
     assert bad.json()["detail"][0]["loc"] == ["body", "method"]

@@ -11,6 +11,7 @@ from app.wire.events import Order
 from app.wire.responses import RerankResponse
 from tests.app.live import live
 from tests.app.talking import ASKED, DOCUMENTS, SMALL, talking
+from tests.waiting import PATIENT_S
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def held(tmp_path, monkeypatch):
     """A client of a server that encodes nothing until the event is set, the event, and the server."""
     go = threading.Event()
     settings = Settings(data_dir=tmp_path, limits={"socket_requests": 3}, engine={"requests": 8})
-    with live(settings, monkeypatch, lambda _: go.wait(30)) as here:
+    with live(settings, monkeypatch, lambda _: go.wait(PATIENT_S)) as here:
         with talking(here.port) as client:
             yield client, go, here
         go.set()
@@ -75,6 +76,12 @@ def test_every_dialect_is_taken(client):
     assert [row["index"] for row in final["results"]] == [1, 0]
 
 
+def test_a_byte_order_mark_before_a_frame_is_skipped(client):
+    for frame in ("\ufeff" + json.dumps(SMALL | {"id": 1}), b"\xef\xbb\xbf" + json.dumps(SMALL | {"id": 1}).encode()):
+        client.connection.send(frame)
+        assert client.until(1, "final", "error")[-1]["type"] == "final"
+
+
 def test_frames_of_bytes_are_read_too(client):
     client.connection.send(json.dumps(SMALL | {"id": 1}).encode())
     assert client.until(1, "final")
@@ -90,6 +97,13 @@ def test_ping(client):
     [
         ("{", None, 400, "not JSON"),
         ("[]", None, 422, "the frame must be a JSON object"),
+        (
+            r'{"type": "rerank", "id": 1, "query": "q", "documents": ["a", "secret\ud800"]}',
+            None,
+            400,
+            "document 1 holds",
+        ),
+        ('{"type": "rerank", "id": 1, "query": "owl", "docs": ["secret"]}', 1, 422, "`docs` holds texts"),
         ('{"type": "rerank", "query": "owl", "documents": ["secret"]}', None, 422, "id: must be"),
         ('{"type": "rerank", "id": "", "query": "owl"}', None, 422, "id: must be"),
         ('{"type": "rerank", "id": true, "query": "owl"}', None, 422, "id: must be"),

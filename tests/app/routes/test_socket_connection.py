@@ -12,6 +12,7 @@ from app.routes.socket import _frame
 from app.settings import Settings
 from tests.app.live import live
 from tests.app.talking import ASKED, SMALL, talking
+from tests.waiting import PATIENT_S, eventually
 
 KEY = "k" * 16
 MANY = ASKED | {"documents": [f"{i} an owl " + "song " * (i % 7) for i in range(1000)]}
@@ -42,7 +43,7 @@ def test_a_slow_reader_misses_orders_and_no_answer(tmp_path, monkeypatch):
     ):
         for named in seen:
             client.send(MANY | {"id": named})
-        assert all(answered.acquire(timeout=30) for _ in seen)
+        assert all(answered.acquire(timeout=PATIENT_S) for _ in seen)
         while any(told[-1:] != ["final"] for told in seen.values()):
             got = client.receive()
             seen[got["id"]].append(got.get("stage", got["type"]))
@@ -82,19 +83,25 @@ def test_the_connections_id_is_the_clients_if_it_gives_one(port):
 def test_a_path_that_a_client_mistypes_is_found(port):
     with connect(f"ws://127.0.0.1:{port}//v1/v1/ws/") as connection:
         connection.send('{"type": "ping"}')
-        assert json.loads(connection.recv(timeout=30))["type"] == "pong"
+        assert json.loads(connection.recv(timeout=PATIENT_S))["type"] == "pong"
+
+
+def stop(here):
+    """Have the server stop, and wait until it has begun to."""
+    here.server.should_exit = True
+    eventually(lambda: not here.server.servers[0].is_serving())
 
 
 def test_a_server_that_stops_answers_what_is_in_flight_and_then_says_so(tmp_path, monkeypatch):
     go = threading.Event()
     with (
-        live(Settings(data_dir=tmp_path), monkeypatch, lambda _: go.wait(30)) as here,
+        live(Settings(data_dir=tmp_path), monkeypatch, lambda _: go.wait(PATIENT_S)) as here,
         talking(here.port) as client,
     ):
         client.send(ASKED | {"id": "a"})
         client.until("a", "order")
-        threading.Timer(0.5, go.set).start()
-        here.server.should_exit = True
+        stop(here)
+        go.set()
         assert client.until("a", "final")[-1]["results"]
         with pytest.raises(ConnectionClosed) as closed:
             client.receive()
@@ -102,14 +109,13 @@ def test_a_server_that_stops_answers_what_is_in_flight_and_then_says_so(tmp_path
 
 
 def test_a_server_that_stops_waits_for_no_client_that_left(tmp_path, monkeypatch):
-    go = threading.Event()
-    with live(Settings(data_dir=tmp_path), monkeypatch, lambda _: go.wait(30)) as here:
+    go, options = threading.Event(), {"timeout_graceful_shutdown": 2 * PATIENT_S}
+    with live(Settings(data_dir=tmp_path), monkeypatch, lambda _: go.wait(PATIENT_S), **options) as here:
         with talking(here.port) as client:
             client.send(ASKED | {"id": "a"})
             client.until("a", "order")
-            here.server.should_exit = True
-            threading.Timer(0.5, go.set).start()
-        assert here.is_free()
+            stop(here)
+        go.set()
 
 
 def test_a_server_that_stops_hangs_up_on_who_asks_for_nothing(tmp_path, monkeypatch):

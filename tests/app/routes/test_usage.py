@@ -1,13 +1,12 @@
 """What callers used is counted on every route, and lasts."""
 
-import time
-
 import pytest
 
 from app.auth.records import open_records
 from app.settings import Settings
 from tests.app.problems import problem
 from tests.conftest import serving
+from tests.waiting import eventually
 
 DOCUMENTS = ["an owl song", "market prices", "a river"]
 
@@ -85,10 +84,7 @@ def test_it_is_written_while_the_service_runs(settings, key):
     with serving(settings) as client:
         client.headers["Authorization"] = key
         client.get("/v1/models")
-        end = time.monotonic() + 10
-        while not client.get("/v1/usage").json()["data"]:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        eventually(lambda: client.get("/v1/usage").json()["data"])
 
 
 def test_days_are_bounded(settings, key):

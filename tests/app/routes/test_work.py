@@ -1,9 +1,11 @@
 """Work whose client leaves ends, on every route that has it done here."""
 
 import json
-import time
 
 import pytest
+
+from tests.app.live import is_called_off
+from tests.waiting import eventually
 
 MANY = [f"song {i}" for i in range(200)]
 
@@ -20,12 +22,12 @@ def test_work_stops_when_the_client_leaves(client, path, sent):
     encoder = client.app.state.engine.models.default.encoder
     forward, encoded = encoder.forward, []
 
-    def slow(batch):
-        time.sleep(0.03 * len(batch))
+    def held(batch):
         encoded.extend(batch)
+        eventually(lambda: is_called_off(client.app))
         return forward(batch)
 
-    encoder.forward = slow
+    encoder.forward = held
     incoming = iter([{"type": "http.request", "body": json.dumps(sent).encode()}, {"type": "http.disconnect"}])
     outgoing = []
 

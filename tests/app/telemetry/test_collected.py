@@ -5,7 +5,8 @@ from app.settings import AuthSettings, Settings
 from tests.app.telemetry.test_metrics import BODY, values
 from tests.app.test_open_collections import make
 from tests.conftest import serving
-from tests.redis_server import RedisServer, eventually
+from tests.redis_server import RedisServer
+from tests.waiting import eventually
 
 
 def test_what_the_engine_counts_is_published(client):
@@ -25,7 +26,7 @@ def test_what_the_engine_counts_is_published(client):
     assert not [name for name in found if name.startswith(("replica_cache", "breaker_open"))]
 
 
-def test_replicas_share_over_http(tmp_path):
+def test_replicas_share_over_http(tmp_path, patient_cache):
     with RedisServer() as redis:
         settings = Settings(model="hash", data_dir=tmp_path, cache={"redis_url": redis.url})
         with serving(settings) as first:

@@ -19,6 +19,7 @@ from app.settings import Settings
 from app.telemetry.logs import FACTS
 from tests.app.lines import logged
 from tests.app.live import live
+from tests.waiting import PATIENT_S
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 SENT = "s3cr3t"
@@ -172,7 +173,7 @@ def served(tmp_path, monkeypatch):
 
 def post(here, name, path="/rerank", **body):
     url = f"http://127.0.0.1:{here.port}{path}"
-    return httpx.post(url, json=BODY | body, headers={"X-Request-ID": name}, timeout=30)
+    return httpx.post(url, json=BODY | body, headers={"X-Request-ID": name}, timeout=PATIENT_S)
 
 
 def test_every_line_is_of_the_request_that_was_served(served, monkeypatch):
@@ -181,7 +182,7 @@ def test_every_line_is_of_the_request_that_was_served(served, monkeypatch):
 
     def slow(query, *rest, **named):
         log.info("before %s", query)
-        together.wait(10)
+        together.wait(PATIENT_S)
         log.info("after %s", query)
         return rerank(reranker, query, *rest, **named)
 
@@ -222,7 +223,7 @@ def test_streams_and_sockets_have_theirs(served, monkeypatch):
         with connect(address, additional_headers={"X-Request-ID": "elk"}) as connection:
             for name in ("a", "b"):
                 connection.send(json.dumps(BODY | {"type": "rerank", "id": name}))
-                while '"error"' not in connection.recv(timeout=30)[:30]:
+                while '"error"' not in connection.recv(timeout=PATIENT_S)[:30]:
                     pass
             told = lines.first(8, "app.")
     assert SENT not in lines.text

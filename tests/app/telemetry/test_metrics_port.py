@@ -2,13 +2,15 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
 from app.telemetry.metrics_port import PortTaken, metrics_served
-from benchmarks.server import free_port
+from scripts.trial import free_port
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -39,6 +41,21 @@ def test_a_port_of_their_own_is_served_and_given_back():
             assert "# TYPE qrerank_requests_total counter" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
 
+def test_idle_connections_take_no_more_threads_than_there_are(monkeypatch):
+    monkeypatch.setattr("app.telemetry.metrics_port._Handler.timeout", 1)
+    port, before = free_port(), threading.active_count()
+    with metrics_served(1, "127.0.0.1", port), ExitStack() as idle:
+        for _ in range(300):
+            idle.enter_context(socket.create_connection(("127.0.0.1", port)))
+        assert threading.active_count() <= before + 17
+        while True:  # once those who say nothing are dropped
+            try:
+                assert "qrerank_requests_total" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+                break
+            except httpx.TransportError:
+                pass
+
+
 def test_a_port_that_is_taken_is_told(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -47,6 +64,12 @@ def test_a_port_that_is_taken_is_told(tmp_path):
         with pytest.raises(PortTaken, match=rf"127.0.0.1:{port}.*__METRICS_PORT"), metrics_served(2, "127.0.0.1", port):
             pass
     assert FOLDER not in os.environ
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 300])
+def test_a_host_that_is_none_is_told(host):
+    with pytest.raises(PortTaken, match=r"cannot be served on .*__METRICS_PORT"), metrics_served(1, host, free_port()):
+        pass
 
 
 def test_whoever_starts_workers_does_not_import_the_client_before_the_folder_is_known():

@@ -1,14 +1,20 @@
 """Every dialect against the real application, and the table that tells them apart."""
 
+from math import exp
+
 import pytest
 from pydantic import TypeAdapter
 
 from app.errors import InvalidRequest
-from app.routes.rerank import PATHS
-from app.wire import responses
+from app.wire import dashscope, nim, responses
 from app.wire.dialects import (
+    DASHSCOPE,
     INFINITY,
+    LITELLM,
+    LITELLM_WITH_DATA,
     MIXEDBREAD,
+    NIM,
+    PATHS,
     PINECONE,
     STANDARD,
     STANDARD_WITH_DATA,
@@ -21,6 +27,9 @@ from tests.app.problems import problem
 DOCS = ["market prices", "an owl song", "an owl"]
 Q = {"query": "owl song"}
 PINE = {"x-pinecone-api-version": "2025-01"}
+LITE = {"user-agent": "litellm/1.106.2"}
+PASSAGES = [{"text": text} for text in DOCS]
+ALI = {"input": {"query": "owl song", "documents": DOCS}}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +52,22 @@ PINE = {"x-pinecone-api-version": "2025-01"}
         ({"input": DOCS, "top_k": 1}, "/v1/reranking", {}, MIXEDBREAD),
         ({"input": DOCS}, "/rerank", {}, MIXEDBREAD),
         ({"input": "x", "documents": DOCS}, "/rerank", {}, STANDARD),
+        ({"passages": PASSAGES, "truncate": "END"}, "/rerank", {}, NIM),
+        ({"passages": PASSAGES, "top_n": 1}, "/v1/rerank", LITE, NIM),
+        ({"passages": PASSAGES, "documents": None}, "/v1/ranking", {}, NIM),
+        ({"passages": []}, "/rerank", {}, NIM),
+        ({"passages": PASSAGES, "documents": DOCS}, "/v1/ranking", {}, STANDARD),
+        ({"passages": PASSAGES, "candidates": DOCS}, "/v1/ranking", {}, STANDARD),
+        ({}, "/v1/ranking", {}, NIM),
+        (ALI, "/rerank", {}, DASHSCOPE),
+        (ALI | {"parameters": {"top_n": 1}}, "/v1/ranking", {}, DASHSCOPE),
+        ({"input": {}}, "/v1/reranking", {}, DASHSCOPE),
+        ({"documents": DOCS}, dashscope.PATH, {}, STANDARD),
+        ({"parameters": {}}, dashscope.PATH, {}, DASHSCOPE),
+        ({"documents": DOCS}, "/v2/rerank", LITE, LITELLM),
+        ({"documents": DOCS}, "/v1/rerank", LITE, LITELLM_WITH_DATA),
+        ({"documents": DOCS}, "/infinity/rerank", LITE, INFINITY),
+        ({"documents": DOCS, "top_k": 1}, "/v1/rerank", LITE, VOYAGE),
         ({"documents": [{"text": "x"}]}, "/rerank", PINE, PINECONE),
         ({}, "/rerank", {}, STANDARD),
     ],
@@ -56,12 +81,23 @@ def test_texts_and_documents_are_two_dialects():
         dialect_of({"texts": [], "documents": []}, "/rerank", {})
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", ["docs", "contexts", "passages"])
+def test_texts_under_a_name_that_is_not_read_are_no_search(client, path, name):
+    response = client.post(path, json=Q | {name: ["secret"], "documents": None, "top_n": 1})
+    assert response.status_code == 422
+    assert f"`{name}` holds texts" in response.json()["message"]
+    assert "secret" not in response.text
+
+
 RESPONSES = {
     "standard": TypeAdapter(responses.RerankResponse),
     "tei": TypeAdapter(list[responses.TeiRank]),
     "voyage": TypeAdapter(responses.VoyageResponse),
     "mixedbread": TypeAdapter(responses.MixedbreadResponse),
     "pinecone": TypeAdapter(responses.PineconeResponse),
+    "nim": TypeAdapter(responses.NimResponse),
+    "dashscope": TypeAdapter(responses.DashScopeResponse),
 }
 ASKED = [
     ("standard", {"documents": DOCS, "return_documents": True, "explain": True}, {}),
@@ -71,7 +107,12 @@ ASKED = [
     ("voyage", {"documents": DOCS, "top_k": 3, "return_documents": True}, {}),
     ("voyage", {"documents": DOCS, "truncation": True}, {}),
     ("mixedbread", {"input": DOCS, "top_k": 3, "return_input": True}, {}),
-    ("pinecone", {"documents": [{"text": text} for text in DOCS]}, PINE),
+    ("pinecone", {"documents": PASSAGES}, PINE),
+    ("nim", {"query": {"text": "owl song"}, "passages": PASSAGES, "truncate": "END", "model": "m"}, {}),
+    ("nim", {"passages": PASSAGES, "top_k": 3}, {}),
+    ("dashscope", ALI | {"model": "m", "parameters": {"return_documents": True, "top_n": 3, "instruct": "x"}}, {}),
+    ("dashscope", ALI | {"parameters": None}, {}),
+    ("dashscope", {"input": {"query": {"text": "owl song"}, "documents": PASSAGES}}, {}),
 ]
 
 
@@ -83,13 +124,25 @@ def test_on_every_path_each_dialect_is_answered_as_documented(client, path, name
     RESPONSES[name].validate_python(response.json(), strict=True)
 
 
+def rows_of(answer):
+    if isinstance(answer, list):
+        return answer
+    answer = answer.get("output", answer)
+    return next(answer[name] for name in ("results", "data", "rankings") if name in answer)
+
+
+def score_of(row):
+    if "logit" in row:
+        return 1 / (1 + exp(-row["logit"]))
+    return row.get("score", row.get("relevance_score"))
+
+
 @pytest.mark.parametrize(("name", "fields", "headers"), ASKED)
 def test_all_dialects_rank_alike(client, name, fields, headers):
     answer = client.post("/v2/rerank", json=Q | fields, headers=headers).json()
-    rows = answer if isinstance(answer, list) else answer.get("results") or answer["data"]
-    scores = {row["index"]: row.get("score", row.get("relevance_score")) for row in rows}
     expected = client.post("/rerank", json=Q | {"documents": DOCS}).json()["results"]
-    assert list(scores.items()) == [(row["index"], row["relevance_score"]) for row in expected]
+    assert [row["index"] for row in rows_of(answer)] == [row["index"] for row in expected]
+    assert [score_of(row) for row in rows_of(answer)] == pytest.approx([row["relevance_score"] for row in expected])
 
 
 @pytest.mark.parametrize("path", ["/v1/v1/rerank", "/v1/v2/rerank", "//rerank", "/v1//rerank/", "/v1/rerank/"])
@@ -100,9 +153,9 @@ def test_slips_in_the_path_are_forgiven(client, path):
 
 
 def test_documents_take_the_form_of_their_dialect(client):
-    def first(path, body, rows="results", headers=None):
+    def first(path, body, rows=None, headers=None):
         answer = client.post(path, json=Q | body, headers=headers).json()
-        return (answer if rows is None else answer[rows])[0]
+        return (answer[rows] if rows else rows_of(answer))[0]
 
     back = {"documents": DOCS, "return_documents": True}
     assert first("/rerank", back)["document"] == {"text": "an owl song"}
@@ -110,10 +163,14 @@ def test_documents_take_the_form_of_their_dialect(client):
     assert first("/v1/rerank", back, "data")["document"] == "an owl song"
     assert first("/infinity/rerank", back)["document"] == "an owl song"
     assert first("/rerank", back | {"top_k": 1}, "data")["document"] == "an owl song"
-    assert first("/rerank", {"texts": DOCS, "return_text": True}, None)["text"] == "an owl song"
+    assert first("/rerank", {"texts": DOCS, "return_text": True})["text"] == "an owl song"
     assert first("/v1/reranking", {"input": DOCS, "return_input": True}, "data")["input"] == "an owl song"
     assert first("/rerank", {"documents": DOCS}, "data", PINE)["document"] == {"text": "an owl song"}
     assert "document" not in first("/rerank", {"documents": DOCS, "return_documents": False}, "data", PINE)
+    assert set(first(nim.PATH, {"passages": PASSAGES})) == {"index", "logit"}
+    shown = ALI | {"parameters": {"return_documents": "true"}}
+    assert first(dashscope.PATH, shown)["document"] == {"text": "an owl song"}
+    assert "document" not in first(dashscope.PATH, ALI)
     for row in (first("/rerank", {"documents": DOCS}), first("/v1/rerank", {"documents": DOCS}, "data")):
         assert set(row) == {"index", "relevance_score"}
 
@@ -125,6 +182,7 @@ def test_documents_take_the_form_of_their_dialect(client):
         ({"input": DOCS, "top_k": 0}, True),
         ({"documents": DOCS, "top_k": 0}, False),
         ({"texts": DOCS, "top_n": 0}, False),
+        ({"passages": PASSAGES, "top_n": 0}, False),
     ],
 )
 def test_the_detail_of_a_422_takes_the_form_of_its_dialect(client, body, listed):
@@ -171,8 +229,6 @@ def test_a_thousand_documents_come_back_and_one_more_is_refused(client):
 
 
 def test_raw_scores_are_the_log_odds(client):
-    from math import exp
-
     for path, body, rows, key in (
         ("/rerank", {"documents": DOCS}, "results", "relevance_score"),
         ("/rerank", {"texts": DOCS}, None, "score"),
@@ -182,3 +238,64 @@ def test_raw_scores_are_the_log_odds(client):
         for one, other in pairs:
             assert one["index"] == other["index"]
             assert one[key] == pytest.approx(1 / (1 + exp(-other[key])))
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"passages": ["secret"]}, "`passages` holds texts, and a field of this name is not read"),
+        ({"passages": [{"text": "a"}, "secret"]}, "passages: passage 1 is no object with a `text`; send texts as"),
+        ({"passages": []}, "passages: must hold at least one entry"),
+        ({"passages": [{"text": "a"}, {"image": "secret"}]}, "document 1 holds no text"),
+        ({"input": {"query": "q", "documents": []}}, "input.documents: must hold at least one entry"),
+        ({"input": {"documents": ["secret"]}}, "input.query: is required"),
+        ({"input": {"query": "q", "documents": ["secret", 3]}}, "input.documents: document 1 is neither text"),
+        ({"input": {"query": "q", "documents": ["secret", {}]}}, "document 1 holds no text"),
+        ({"input": {"query": "q", "documents": ["secret"]}, "parameters": True}, "parameters: must be a JSON object"),
+        ({"input": {"query": "q", "documents": ["secret"]}, "parameters": {"top_n": 0}}, "parameters.top_n: "),
+    ],
+)
+def test_what_is_wrong_in_the_dialects_with_parts_is_named(client, change, detail):
+    response = client.post("/rerank", json=Q | change)
+    assert response.status_code == 422
+    assert detail in response.json()["message"]
+    assert "secret" not in response.text
+
+
+def test_dashscopes_client_reads_errors_as_json(client):
+    """Of `application/problem+json` it would show the whole body as the message, and no code."""
+    problem(client.post("/rerank", json={"input": {}}), 422, "input.query: is required", "application/json")
+    problem(client.post(dashscope.PATH, content=b"{"), 400, "not JSON", "application/json")
+    problem(client.get(dashscope.PATH), 405, "Method Not Allowed", "application/json")
+    problem(
+        client.post(dashscope.PATH, json=Q | {"documents": []}), 422, "documents: must hold"
+    )  # it sends no such body
+    client.app.state.engine.run = None
+    problem(client.post(dashscope.PATH, json=ALI), 500, "its log says why", "application/json")
+
+
+OBJECTS = [{"title": "owl song"}, {"text": ["owl", "song"]}, {"text": None, "content": "owl"}, {"id": 1, "text": "owl"}]
+SHOWN = {"documents": OBJECTS, "return_documents": True}
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (SHOWN, {}),
+        (SHOWN | {"rank_fields": ["title", "text", "content"]}, {}),
+        ({"documents": OBJECTS}, PINE),
+        ({"input": OBJECTS, "return_input": True}, {}),
+        ({"input": {"query": "owl", "documents": OBJECTS}, "parameters": {"return_documents": True}}, {}),
+    ],
+)
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_an_object_comes_back_as_it_was_sent(client, path, body, headers):
+    rows = rows_of(client.post(path, json=Q | body, headers=headers).json())
+    assert [row.get("document", row.get("input")) for row in sorted(rows, key=lambda row: row["index"])] == OBJECTS
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_litellm_gets_a_text_where_an_object_has_none(client, path):
+    rows = client.post(path, json=Q | SHOWN, headers=LITE).json()["results"]
+    shown = {row["index"]: row["document"] for row in rows}
+    assert [shown[at] for at in range(4)] == [{"title": "owl song", "text": "title: owl song"}, *OBJECTS[1:]]

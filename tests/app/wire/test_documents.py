@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
-from app.wire.documents import as_object, text_of
+from app.wire.documents import as_object, as_text, text_of, with_text
 
 
 @pytest.mark.parametrize(
@@ -46,16 +46,29 @@ def test_a_document_without_text_is_named(document, fields):
     assert error.value.where == ("documents", 7)
 
 
-def test_shown_as_an_object_with_its_text():
-    assert as_object("a", "a") == {"text": "a"}
-    assert as_object({"text": "a", "page": 3}, "other") == {"text": "a", "page": 3}
-    assert as_object({"title": "a"}, "title: a") == {"title": "a", "text": "title: a"}
+def test_a_document_in_another_field_is_named_there():
+    with pytest.raises(InvalidRequest, match="document 7") as error:
+        text_of({}, 7, field=("input", "documents"))
+    assert error.value.where == ("input", "documents", 7)
 
 
-@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(), min_size=1))
-def test_any_object_has_a_text_or_is_refused(document):
+def test_a_string_is_shown_as_its_text():
+    assert as_object("a", "a") == with_text("a", "a") == {"text": "a"}
+    assert as_text("a", "a") == "a"
+
+
+names = st.sampled_from(["text", "title", "content"]) | st.text()
+plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
+
+
+@given(st.dictionaries(names, plain | st.lists(plain), min_size=1))
+def test_any_object_is_ranked_or_refused_and_never_changed(document):
+    sent = dict(document)
     try:
         text = text_of(document, 0)
     except InvalidRequest:
         return
-    assert as_object(document, text)["text"] == text
+    assert as_object(document, text) == sent
+    assert with_text(document, text) == {"text": text} | sent
+    assert as_text(document, text) == text
+    assert document == sent

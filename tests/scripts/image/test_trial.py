@@ -13,6 +13,7 @@ import pytest
 from scripts import trial
 from scripts.image.judgement import IDLE, READY, SIZE, Judgement
 from scripts.image.trial import BILL, try_image
+from tests.waiting import PATIENT_S
 
 
 class Local:
@@ -36,7 +37,7 @@ class Local:
 
     def stop(self):
         self._process.terminate()
-        return self._process.wait(60)
+        return self._process.wait(PATIENT_S)
 
     def log(self):
         return self._log.read_text()

@@ -11,6 +11,7 @@ from scripts.rollout.load import Failed, HttpClient, Load, Moved, SocketClient, 
 from scripts.rollout.questions import OVER_HTTP, question
 from scripts.rollout.records import Record
 from tests.app.live import live
+from tests.waiting import PATIENT_S, eventually
 
 TEI = OVER_HTTP[2]
 ASKED = question(3, 4)
@@ -167,18 +168,15 @@ def test_a_socket_that_closed_while_nothing_was_asked_costs_no_request():
     with socket_server(say) as client:
         for _ in range(3):
             client.ask(ASKED)
-            assert closed.acquire(timeout=10)
+            assert closed.acquire(timeout=PATIENT_S)
         client.close()
 
 
 def test_clients_ask_until_they_are_told_to_stop_and_then_finish(url):
     with Load(clients(url, "any")) as load:
-        assert load.answered_by("None", 30)  # here is no balancer that would name a server
+        assert load.answered_by("None", PATIENT_S)  # here is no balancer that would name a server
         assert not load.answered_by("replica9", 0.1)
-        time.sleep(0.5)
-    kinds = {record.kind for record in load.records}
-    assert kinds == {each.name for each in OVER_HTTP} | {"WebSocket"}
+        kinds = {each.name for each in OVER_HTTP} | {"WebSocket"}
+        eventually(lambda: {record.kind for record in load.records} == kinds)
     assert all(record.answered and record.ended > record.begun and not record.failures for record in load.records)
-    count = len(load.records)
-    time.sleep(0.3)
-    assert len(load.records) == count
+    assert not any(thread.is_alive() for thread in load._threads)

@@ -1,0 +1,153 @@
+"""Clients of the WebSocket that send too many frames, never end a message, or read no answer, as raw bytes."""
+
+import base64
+import contextlib
+import json
+import os
+import socket
+import struct
+import threading
+
+import pytest
+from websockets.frames import CloseCode
+
+from app.settings import Settings
+from tests.app.live import live
+from tests.app.talking import SMALL, talking
+from tests.waiting import PATIENT_S, eventually
+
+TEXT, CONT, PING, END = 0x1, 0x0, 0x9, 0x80
+
+
+@contextlib.contextmanager
+def serving(tmp_path, monkeypatch, **limits):
+    with live(Settings(data_dir=tmp_path, limits=limits), monkeypatch) as here:
+        yield here
+
+
+@contextlib.contextmanager
+def shaken(port: int):
+    """A connection on which the handshake is done."""
+    key = base64.b64encode(os.urandom(16))
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as connection:
+        connection.sendall(
+            b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
+        )
+        said = b""
+        while b"\r\n\r\n" not in said:
+            said += connection.recv(1)
+        assert said.startswith(b"HTTP/1.1 101")
+        yield connection
+
+
+def frame(first: int, payload: bytes = b"", *, length: int | None = None) -> bytes:
+    """A masked frame of this first byte; length: what it says, if there is less of it."""
+    size = len(payload) if length is None else length
+    head = bytes([first])
+    head += bytes([0x80 | size]) if size < 126 else bytes([0x80 | 127]) + struct.pack("!Q", size)
+    return head + bytes(4) + payload  # with a mask of zeros
+
+
+def closed(connection: socket.socket) -> int:
+    """Read until the server hangs up; the code that it closes with."""
+    said = b""
+    with contextlib.suppress(ConnectionError):
+        while some := connection.recv(65536):
+            said += some
+    at = said.rindex(b"\x88")
+    return struct.unpack("!H", said[at + 2 : at + 4])[0]
+
+
+def send(connection: socket.socket, data: bytes) -> None:
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(data)
+
+
+@pytest.mark.parametrize(
+    "one", [frame(CONT, b"x"), frame(END | PING), frame(END | PING, b"x" * 125)], ids=["cont", "ping", "large"]
+)
+def test_frames_that_come_too_fast_end_the_connection(tmp_path, monkeypatch, one):
+    with serving(tmp_path, monkeypatch) as here, shaken(here.port) as connection:
+        send(connection, frame(TEXT, b"x") + one * 10_000)
+        assert closed(connection) == CloseCode.PROTOCOL_ERROR
+        eventually(lambda: here.connections == 0)
+
+
+def test_a_message_may_come_in_fragments(tmp_path, monkeypatch):
+    body = json.dumps(SMALL | {"id": 1}).encode()
+    with serving(tmp_path, monkeypatch) as here, shaken(here.port) as connection:
+        send(connection, frame(TEXT, body[:1]) + b"".join(frame(CONT, body[at : at + 1]) for at in range(1, len(body))))
+        send(connection, frame(END | PING) + frame(END | CONT))
+        said = b""
+        while b'"final"' not in said:
+            said += connection.recv(65536)
+
+
+def test_a_message_that_never_ends_is_cut_off(tmp_path, monkeypatch):
+    with serving(tmp_path, monkeypatch, body_seconds=1) as here:
+        for begun in (frame(TEXT, b"x" * 100), frame(END | TEXT, b"x" * 100, length=1000)):
+            with shaken(here.port) as connection:
+                send(connection, begun)
+                assert closed(connection) == CloseCode.POLICY_VIOLATION
+        with shaken(here.port) as connection:  # who says nothing stays
+            connection.settimeout(2)
+            with pytest.raises(TimeoutError):
+                connection.recv(1)
+        eventually(lambda: here.connections == 0)
+
+
+def test_unfinished_messages_share_the_memory_of_bodies(tmp_path, monkeypatch):
+    limits = {"body_bytes": 2**20, "all_bodies_bytes": 3 * 2**20}
+    with serving(tmp_path, monkeypatch, **limits) as here, contextlib.ExitStack() as stack:
+        bodies = here.app.state.bodies
+        for held in (700_000, 1_400_000, 2_100_000):
+            send(stack.enter_context(shaken(here.port)), frame(TEXT, b"x" * 700_000))
+            eventually(lambda held=held: bodies.total == held)
+        with shaken(here.port) as connection:
+            send(connection, frame(TEXT, b"x" * 700_000))  # more than three quarters
+            assert closed(connection) == CloseCode.TRY_AGAIN_LATER
+        stack.close()
+        eventually(lambda: bodies.total == 0)
+        with talking(here.port) as client:
+            assert client.ask(SMALL | {"id": 1})["type"] == "final"
+
+
+def test_a_message_that_is_too_large_is_refused(tmp_path, monkeypatch):
+    with serving(tmp_path, monkeypatch, body_bytes=2**18) as here:
+        with shaken(here.port) as connection:
+            send(connection, frame(END | TEXT, b"x" * 2**20))
+            assert closed(connection) == CloseCode.MESSAGE_TOO_BIG
+        with talking(here.port) as client:
+            client.send(SMALL | {"padding": "x" * 2**18})
+            assert client.receive()["status"] == 413
+            assert client.ask(SMALL | {"id": 2})["type"] == "final"
+
+
+def test_who_reads_no_answers_is_cut_off(tmp_path, monkeypatch):
+    asked = SMALL | {"documents": ["owl " * 1000] * 20, "return_documents": True}
+    with (
+        serving(tmp_path, monkeypatch, body_seconds=1) as here,
+        here.narrow() as narrow,
+        talking(here.port, sock=narrow, max_queue=1) as client,
+    ):
+        for number in range(12):
+            client.send(asked | {"id": number})
+        eventually(lambda: here.connections == 0)
+
+
+def test_a_request_holds_its_memory_until_it_is_answered(tmp_path, monkeypatch):
+    gate = threading.Event()
+    with (
+        live(Settings(data_dir=tmp_path), monkeypatch, lambda _: gate.wait(PATIENT_S)) as here,
+        talking(here.port) as client,
+    ):
+        large = SMALL | {"id": 1, "documents": ["owl " * 50_000]}
+        client.send(large)
+        eventually(lambda: here.app.state.bodies.total >= 2 * 200_000)
+        client.send({"type": "ping"})
+        client.until(None, "pong")
+        assert here.app.state.bodies.total >= 2 * 200_000
+        gate.set()
+        client.until(1, "final")
+        eventually(lambda: here.app.state.bodies.total == 0)
