@@ -166,7 +166,7 @@ class _Answering:
             ranking.tokens,
             len(ranking.scores),
             ranking.encoded,
-            ["deadline"] if ranking.cut else [],
+            ["deadline"] * ranking.cut + ["truncated"] * (ranking.truncated > 0),
             ranking.laps,
             ranking.known,
             self.choice.reranker.encoder.name,

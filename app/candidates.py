@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
@@ -17,10 +16,15 @@ from retrieval.deadline import Deadline
 from retrieval.encoder import Tokens
 from retrieval.encoding import Encoded, join
 from retrieval.fusion import ranking
-from retrieval.lexical import bm25, tokenize
+from retrieval.lexical import bm25, terms_of
 from retrieval.state_source import Opened, StateSource
+from retrieval.text_limits import Allowance
 from retrieval.text_state import TextState
 from retrieval.windows import USUAL, Cuts, Reading, cut_up
+
+_FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
+_FOR_TERMS = 0.75  # of the time left after that, at most, to cut documents into terms: without them none is promising
+_LISTS = 32  # of terms that are held at once
 
 
 class Candidates(Protocol):
@@ -31,8 +35,15 @@ class Candidates(Protocol):
         """Their texts, (n,)."""
 
     @property
-    def terms(self) -> Sequence[Sequence[str]]:
-        """Their lexical terms, (n,)."""
+    def late(self) -> bool:
+        """Whether there was no time to cut some documents into terms: these have none, and are not read."""
+
+    @property
+    def truncated(self) -> int:
+        """Documents of those split so far in which not all text was looked at: too much of it holds no words."""
+
+    def terms(self) -> Iterator[Sequence[str]]:
+        """Their lexical terms, one document after the other."""
 
     @property
     def ready(self) -> NDArray[np.bool_]:
@@ -62,7 +73,7 @@ class Chunk:
     document: int
     start: int  # code point of the document
     text: str
-    terms: Sequence[str]
+    terms: str | None  # joined by spaces; None: there was no time for them, and so it is not read
     state: TextState | None = None
     read: Tokens | None = None
 
@@ -71,30 +82,41 @@ class SentDocuments:
     """Documents that came with a request; states that are not remembered must be encoded."""
 
     def __init__(
-        self, texts: Sequence[str], source: StateSource, reading: Reading = USUAL, until: float = math.inf
+        self, texts: Sequence[str], source: StateSource, reading: Reading = USUAL, deadline: Deadline | None = None
     ) -> None:
-        """Look up what is remembered of these n texts, up to where reading ends.
-
-        until: `time.monotonic()` seconds after which no more of them are tokenised to see where that is.
-        """
+        """Look up what is remembered of these n texts, up to where reading ends, and cut the others into terms."""
+        deadline = deadline or Deadline()
         self._source, self._reading = source, reading
-        self._cuts = self._ends(texts, until)
-        self.texts = [text[: cuts[-1]] if (cuts := self._cuts.get(at)) else text for at, text in enumerate(texts)]
+        self._cuts = self._ends(texts, deadline.share(_FOR_CUTTING))
+        end = source.windows.code_points(reading)
+        self._truncated = {at for at, cuts in self._cuts.items() if cuts[-1] == end < len(texts[at])}
+        self.texts = [text[: self._cuts[at][-1] if at in self._cuts else end] for at, text in enumerate(texts)]
         self._known = source.known(self.texts)
-        self.terms = [
-            state.term_list if state is not None else tokenize(text)
-            for text, state in zip(self.texts, self._known, strict=True)
-        ]
+        self._terms = self._all_terms(deadline.share(_FOR_TERMS))
+        self.late = None in self._terms
         self.ready = np.array([state is not None and source.is_whole(state) for state in self._known], dtype=bool)
         self.chunks: list[Chunk] = []  # of the last split
         self._fresh: dict[int, TextState] = {}  # of the last encoded only, so that memory does not grow with n
 
+    @property
+    def truncated(self) -> int:
+        """Documents that are longer than what is looked at, though that holds less than may be read."""
+        return len(self._truncated)
+
+    def terms(self) -> Iterator[list[str]]:
+        """One list at a time: those of all documents would take ten times the memory of the texts."""
+        return (terms.split(" ") if terms else [] for terms in self._terms)
+
     def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
         """Cut those that are too long for the encoder."""
+        if self.late:
+            chosen = np.array([at for at in chosen.tolist() if self._terms[at] is not None], dtype=np.int64)
         opened = self._open(chosen[~self.ready[chosen]].tolist(), until)
-        documents = [self._chunks(at, opened.get(at)) for at in chosen.tolist()]
+        documents = [self._chunks(at, opened.get(at), until) for at in chosen.tolist()]
         by_promise = _most_promising_first([chunks for chunks in documents if chunks], query_terms)
         self.chunks = [chunk for turn in zip_longest(*by_promise) for chunk in turn if chunk is not None]
+        most = self._source.code_points
+        self._truncated |= {chunk.document for chunk in self.chunks if len(chunk.text) > most}
         self._fresh = {}
         return np.array([chunk.document for chunk in self.chunks], dtype=np.int64)
 
@@ -102,10 +124,11 @@ class SentDocuments:
         """Encode what is not remembered and can be encoded by `until`."""
         wanted = {at: self.chunks[at] for at in chunks.tolist() if self.chunks[at].state is None}
         self._fresh = {at: self._fresh[at] for at in wanted if at in self._fresh}
-        missing = {at: chunk for at, chunk in wanted.items() if at not in self._fresh}
+        missing = {at: chunk for at, chunk in wanted.items() if at not in self._fresh and chunk.terms is not None}
         if missing and time.monotonic() < until:
             of = missing.values()
-            texts, terms, read = [each.text for each in of], [each.terms for each in of], [each.read for each in of]
+            texts, read = [each.text for each in of], [each.read for each in of]
+            terms = [each.terms or "" for each in of]
             found = self._source.find(texts, terms, until, deadline, read=read)
             self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
         return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
@@ -122,33 +145,43 @@ class SentDocuments:
         cuts = windows.cuts([texts[at] for at in long], self._reading, until)
         return {at: of for at, of in zip(long, cuts, strict=True) if of}
 
+    def _all_terms(self, until: float) -> list[str | None]:
+        """The terms of all documents, None for each that there is no time for."""
+        time_left = Allowance(until)
+        return [
+            state.terms if state is not None else terms_of(text) if time_left.covers(text) else None
+            for text, state in zip(self.texts, self._known, strict=True)
+        ]
+
     def _open(self, documents: Sequence[int], until: float) -> dict[int, Opened]:
         opened = {at: Opened(self._cuts[at]) for at in documents if at in self._cuts}
         rest = [at for at in documents if at not in opened]
         found = self._source.open([self.texts[at] for at in rest], self._reading, until)
         return opened | {at: of for at, of in zip(rest, found, strict=True) if of}
 
-    def _chunks(self, at: int, opened: Opened | None) -> list[Chunk]:
+    def _chunks(self, at: int, opened: Opened | None, until: float) -> list[Chunk]:
         """The chunks of a document, none of one that was not opened."""
         if self.ready[at]:
-            return [Chunk(at, 0, self.texts[at], self.terms[at], self._known[at])]
+            return [Chunk(at, 0, self.texts[at], self._terms[at], self._known[at])]
         if opened is None:
             return []
         if opened.state or opened.read:
-            return [Chunk(at, 0, self.texts[at], self.terms[at], opened.state, opened.read)]
+            return [Chunk(at, 0, self.texts[at], self._terms[at], opened.state, opened.read)]
         texts = cut_up(self.texts[at], opened.cuts)
         states = self._source.known(texts)
         if len(texts) == 1:
-            return [Chunk(at, 0, texts[0], self.terms[at], states[0])]
+            return [Chunk(at, 0, texts[0], self._terms[at], states[0])]
+        in_time = time.monotonic() < until
         return [
-            Chunk(at, start, text, state.term_list if state else tokenize(text), state)
+            Chunk(at, start, text, state.terms if state else terms_of(text) if in_time else None, state)
             for start, text, state in zip(opened.cuts[:-1], texts, states, strict=True)
         ]
 
 
 def _most_promising_first(documents: Sequence[list[Chunk]], query_terms: Sequence[str]) -> list[list[Chunk]]:
     """Each document's chunks by their BM25 scores for the query, ties as they stand."""
-    scores = bm25(query_terms, [chunk.terms for chunks in documents if len(chunks) > 1 for chunk in chunks])
+    several = (chunk for chunks in documents if len(chunks) > 1 for chunk in chunks)
+    scores = bm25(query_terms, (chunk.terms.split(" ") if chunk.terms else [] for chunk in several))
     ordered, at = [], 0
     for chunks in documents:
         if len(chunks) > 1:
@@ -163,13 +196,20 @@ def _most_promising_first(documents: Sequence[list[Chunk]], query_terms: Sequenc
 class FoundPassages:
     """Passages of a collection, whose states are stored."""
 
+    late = False
+    truncated = 0
+
     def __init__(self, positions: NDArray[np.int64], collection: Collection) -> None:
         """Read n passages by their positions in the collection."""
         self._positions, self._collection = positions, collection
         self.texts = [passage.content for passage in collection.passages(positions)]
-        self.terms = collection.terms(positions)
         self.ready = np.ones(len(positions), dtype=bool)
         self._chosen = np.arange(0)
+
+    def terms(self) -> Iterator[list[str]]:
+        """The stored terms."""
+        for start in range(0, len(self._positions), _LISTS):
+            yield from self._collection.terms(self._positions[start : start + _LISTS])
 
     def split(
         self,

@@ -23,6 +23,7 @@ from retrieval.passage import Passage
 from retrieval.prepare import Progress
 
 DEMO = "demo"
+_PLAIN = re.compile(COLLECTION_NAME)
 _NAME_BYTES = 255  # of a folder's name, on every file system that we know
 index = typer.Typer(help="Build collections and look at them.", no_args_is_help=True)
 
@@ -31,7 +32,7 @@ Name = Annotated[str, typer.Argument(help="The collection's name.")]
 
 def folder_of(settings: Settings, name: str) -> Path:
     """The folder of a collection; a bad name is a usage error."""
-    if not re.fullmatch(COLLECTION_NAME, name) or len(name.encode()) > _NAME_BYTES:
+    if not _PLAIN.fullmatch(name) or len(name.encode()) > _NAME_BYTES:
         raise typer.BadParameter("a collection's name is up to 64 letters, digits, dots, dashes and underscores")
     return settings.collections_dir / name
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import InvalidRequest, TooLarge
+from app.errors import InvalidRequest, TooLarge, TooLate
 from app.reranker import Reranker
 from app.settings import LimitSettings
 from retrieval.deadline import Deadline
 from retrieval.encoder import Encoder, Role
-from retrieval.lexical import tokenize
+from retrieval.lexical import terms_of
 from retrieval.state_source import StateSource
 
 _PART = 100  # texts whose token states, which come with the vectors, are held at once
@@ -50,7 +49,8 @@ def embed(
     """The pooled vectors of n ≥ 1 texts, the same that `Reranker.rerank` compares.
 
     A text longer than the model reads is cut, an empty one stood for by the tokens that stand around every text.
-    EncodingError for a text without a usable vector; Cancelled when the deadline, which otherwise plays no part, is.
+    EncodingError for a text without a usable vector; TooLate where the deadline leaves no time for all; Cancelled when
+    it is cancelled.
     """
     parts = [
         _part(reranker.source, texts[at : at + _PART], role, deadline or Deadline())
@@ -61,9 +61,16 @@ def embed(
 
 def _part(source: StateSource, texts: Sequence[str], role: Role, deadline: Deadline) -> Embeddings:
     deadline.check()
+    texts = [text[: source.code_points] for text in texts]
     known = source.known(texts, role)
     missing = [text for text, state in zip(texts, known, strict=True) if state is None]
-    found = iter(source.find(missing, [tokenize(text) for text in missing], math.inf, deadline, role))
+    terms = []
+    for text in missing:
+        deadline.check()
+        terms.append(terms_of(text))
+    found = iter(source.find(missing, terms, deadline.at, deadline, role))
     states = [(state or next(found)) for state in known]
-    encoded = [state.encoded for state in states if state is not None]  # all of them: there was time without end
+    encoded = [state.encoded for state in states if state is not None]
+    if len(encoded) < len(texts):
+        raise TooLate("not all of the texts could be embedded in the time that there is; send fewer at once")
     return Embeddings(np.concatenate([one.pooled for one in encoded]), sum(int(one.lengths.sum()) for one in encoded))

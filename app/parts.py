@@ -43,7 +43,7 @@ def parts(
     Each document is first read where it promises most. small: let the first part come in pieces.
     """
     number = scored = 0
-    unread = False
+    unread = candidates.late
     for start in range(0, len(promising), _BATCH):
         batch, later = promising[start : start + _BATCH], promising[start + _BATCH :]
         ready = int(np.count_nonzero(candidates.ready[later]))

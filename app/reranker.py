@@ -36,7 +36,6 @@ from retrieval.windows import USUAL, Reading
 
 __all__ = ["Ranking", "Reranker", "Span"]
 
-_FOR_TOKENISING = 0.25  # of the time left, at most, before the pre-score
 _WARM_UP_BYTES = 2**26  # more than the states of its texts
 
 
@@ -94,8 +93,9 @@ class Reranker:
             raise ValueError("there are no documents to rank")
         work = Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
         with self._processor(work), work.watch("prescore"):
-            candidates = self._sent(work, documents, reading)
-            lexical = bm25(work.terms, candidates.terms)
+            candidates = SentDocuments(documents, self.source, reading, work.deadline)
+            lexical = bm25(work.terms, candidates.terms())
+        work.cut, work.truncated = candidates.late, candidates.truncated
         self._begin(work, lexical)
         return self._rank(work, self._ask(work, work.deadline.at), candidates, lexical)
 
@@ -124,7 +124,7 @@ class Reranker:
             positions = positions[positions != leave_out][:candidates]
             found = FoundPassages(positions, collection)
         with self._processor(work), work.watch("prescore"):
-            lexical = bm25(work.terms, found.terms)
+            lexical = bm25(work.terms, found.terms())
         self._begin(work, lexical)
         return positions, self._rank(work, question, found, lexical)
 
@@ -149,11 +149,13 @@ class Reranker:
             raise ValueError(f"a threshold lies in [0, 1], and at least 1 span is given; got {threshold} and {most}")
         work = Work(query, "quantum", deadline=deadline or Deadline())
         with self._processor(work):
-            candidates = self._sent(work, texts, reading)
+            candidates = SentDocuments(texts, self.source, reading, work.deadline)
         question = self._ask(work, work.deadline.at)
         if not len(question):
             return [[] for _ in texts]
-        scores = SentenceScores(candidates.texts, self.encoder, self.feature_map, question, self._turns)
+        scores = SentenceScores(
+            candidates.texts, self.encoder, self.feature_map, question, self._turns, work.deadline.at
+        )
         everything = np.arange(len(texts))
         for part in parts(candidates, everything, work.terms, work.deadline, self._pace, work.watch, small=False):
             if len(part.chunks):
@@ -175,7 +177,7 @@ class Reranker:
             work = Work("word number", "hybrid")
             question = source.ask([work.query], math.inf, work.deadline)
             found = SentDocuments(documents, source)
-            self._rank(work, question, found, bm25(work.terms, found.terms))
+            self._rank(work, question, found, bm25(work.terms, found.terms()))
 
     @contextmanager
     def _processor(self, work: Work) -> Iterator[None]:
@@ -185,9 +187,6 @@ class Reranker:
             work.watch.since("wait", begun)
             work.deadline.check()
             yield
-
-    def _sent(self, work: Work, texts: Sequence[str], reading: Reading) -> SentDocuments:
-        return SentDocuments(texts, self.source, reading, work.deadline.share(_FOR_TOKENISING))
 
     def _ask(self, work: Work, until: float) -> Encoded:
         """States of the query, at 0, and of what it excludes; none at all if they cannot be had in time."""
@@ -209,7 +208,7 @@ class Reranker:
         scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch, self._turns)
         told = work.report is not None
         for part in parts(candidates, promising, work.terms, work.deadline, self._pace, work.watch, small=told):
-            work.cut = part.unread
+            work.cut, work.truncated = part.unread, candidates.truncated
             if not len(part.chunks):
                 continue
             with self._processor(work):

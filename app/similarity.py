@@ -13,7 +13,7 @@ another quantum score.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -27,6 +27,7 @@ from app.scoring import Fusion, Method
 from app.settings import LimitSettings
 from app.stopwatch import Lap, Stopwatch, milliseconds
 from retrieval.deadline import Deadline
+from retrieval.text_limits import runs
 from retrieval.windows import Reading
 
 # Documents that are scored for all queries before the next are read: their states must stay cached meanwhile.
@@ -111,7 +112,9 @@ def compare(
     names = ("classical", "quantum") if method == "hybrid" else (method,)
     rankers = {name: np.empty((len(queries), len(distinct))) for name in names}
     tokens = int(asked.lengths.sum())
-    for part, (row, query) in product(_parts(distinct), enumerate(queries)):
+    for part, (row, query) in product(
+        runs([len(text) for text in distinct], _PART_CHARACTERS, _PART_DOCUMENTS), enumerate(queries)
+    ):
         deadline.check()
         if time.monotonic() >= deadline.at:
             raise _too_late()
@@ -143,14 +146,3 @@ def _too_late() -> TooLate:
     return TooLate(
         "not all of the texts could be compared by the deadline; send fewer, or a later `deadline_ms`, or none"
     )
-
-
-def _parts(texts: Sequence[str]) -> Iterator[slice]:
-    """Runs of at most so many texts and, unless it is one text, so many characters."""
-    start = characters = 0
-    for at, text in enumerate(texts):
-        if at > start and (at - start == _PART_DOCUMENTS or characters + len(text) > _PART_CHARACTERS):
-            yield slice(start, at)
-            start, characters = at, 0
-        characters += len(text)
-    yield slice(start, len(texts))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from quantum.late_interaction import score_documents
 from retrieval.encoder import Encoder
 from retrieval.encoding import Encoded
 from retrieval.sentences import sentences
+from retrieval.text_limits import Allowance, most_code_points, runs
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,24 @@ class SentenceScores:
     """
 
     def __init__(
-        self, texts: Sequence[str], encoder: Encoder, feature_map: FeatureMap, question: Encoded, turns: Turns
+        self,
+        texts: Sequence[str],
+        encoder: Encoder,
+        feature_map: FeatureMap,
+        question: Encoded,
+        turns: Turns,
+        until: float = math.inf,
     ) -> None:
-        """Find the sentences of n texts. question: the query's state, at 0. turns: whose idle processors may help."""
+        """Find the sentences of n texts.
+
+        question: the query's state, at 0. turns: whose idle processors may help. until: `time.monotonic()` seconds;
+        texts and chunks that come later have no sentences.
+        """
         self._encoder, self._feature_map, self._over = encoder, feature_map, turns.map
         self._query_tokens = question.take([0]).tokens
-        self._spans = [np.array(sentences(text), dtype=np.int64).reshape(-1, 2) for text in texts]  # (s, 2) each
+        self._time_left, finding = Allowance(until), Allowance(until)
+        found = [sentences(text) if finding.covers(text) else [] for text in texts]
+        self._spans = [np.array(spans, dtype=np.int64).reshape(-1, 2) for spans in found]  # (s, 2) each
         self._first = np.concatenate([[0], np.cumsum([len(spans) for spans in self._spans])]).astype(
             np.int64
         )  # (n + 1,)
@@ -48,10 +62,9 @@ class SentenceScores:
 
     def add(self, chunks: Sequence[Chunk], states: Encoded) -> None:
         """Score the sentences in c chunks by the chunks' states."""
-        spans = self._encoder.token_spans([chunk.text for chunk in chunks])
         counts = np.diff(states.offsets)
         sentence = np.concatenate(  # (T,) of each token
-            [self._sentences(*each) for each in zip(chunks, spans, counts.tolist(), strict=True)]
+            [self._sentences(*each) for each in zip(chunks, self._token_spans(chunks), counts.tolist(), strict=True)]
         )
         run = np.stack([np.repeat(np.arange(len(chunks)), counts), sentence])[:, sentence >= 0]  # (2, T')
         if run.size:
@@ -59,6 +72,17 @@ class SentenceScores:
             tokens, offsets = states.tokens[sentence >= 0], np.append(starts, run.shape[1])
             scores = score_documents(self._feature_map, self._query_tokens, tokens, offsets, self._over)
             np.maximum.at(self._best, run[1, starts], scores)
+
+    def _token_spans(self, chunks: Sequence[Chunk]) -> Iterator[NDArray[np.int64]]:
+        """Where the tokens lie in each of the chunks; nowhere, (0, 2), in one that there is no time for."""
+        end = most_code_points(self._encoder.max_tokens)
+        texts = [chunk.text[:end] for chunk in chunks]  # as the encoder did
+        for run in runs([len(text) for text in texts]):
+            in_time = [self._time_left.covers(text) for text in texts[run]]
+            spans = iter(
+                self._encoder.token_spans([text for text, yes in zip(texts[run], in_time, strict=True) if yes])
+            )
+            yield from (next(spans) if yes else np.zeros((0, 2), dtype=np.int64) for yes in in_time)
 
     def spans(self, threshold: float, most: int | None) -> list[list[Span]]:
         """Of each text the sentences that score so much at least, at most so many: the best first, ties by position."""

@@ -27,6 +27,12 @@ class Turns:
         self._waiting: dict[str, deque[threading.Event]] = {}  # by caller, the next caller first
         self._helpers = ThreadPoolExecutor(processors, thread_name_prefix="helper")
 
+    @property
+    def waiting(self) -> int:
+        """Threads that wait for a processor."""
+        with self._lock:
+            return sum(map(len, self._waiting.values()))
+
     @contextmanager
     def turn(self, caller: str = "") -> Iterator[None]:
         """Wait for a processor, and have it for the block."""

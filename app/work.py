@@ -14,6 +14,9 @@ from retrieval.deadline import Deadline
 from retrieval.fusion import ranking
 from retrieval.lexical import tokenize
 from retrieval.sentences import is_blank
+from retrieval.text_limits import most_code_points
+
+_QUERY_TOKENS = 4096  # in so much of a query words are looked for, more than any model reads of it
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Ranking:
     encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
     cut: bool  # whether the deadline left documents, or chunks of them, unread
     tokens: int  # that the encoder read or once read for these states, the query's among them
+    truncated: int = 0  # of the documents, those in which so much holds no words that their ends were not looked at
     known: int = 0  # of the documents, those whose states were remembered when the work began
     laps: Sequence[Lap] = ()
 
@@ -49,6 +53,7 @@ class Work:
     asked: int = 0  # tokens of the query and of what it excludes
     known: int = 0  # documents whose states were remembered when the work began
     cut: bool = False
+    truncated: int = 0
 
     def __post_init__(self) -> None:
         """ValueError for what cannot be ranked by."""
@@ -58,11 +63,12 @@ class Work:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
         if any(is_blank(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
-        self.terms = tokenize(self.query)
+        self.terms = tokenize(self.query[: most_code_points(_QUERY_TOKENS)])
 
     def ranking(
         self, scores: NDArray[np.float64], rankers: Mapping[str, NDArray[np.float64]], encoded: int = 0, tokens: int = 0
     ) -> Ranking:
         """What is known by now: (n,) scores, each ranker's own, and how many documents and tokens were read for it."""
         laps = tuple(self.watch.laps)  # a copy: the work goes on
-        return Ranking(ranking(scores), scores, rankers, encoded, self.cut, self.asked + tokens, self.known, laps)
+        tokens += self.asked
+        return Ranking(ranking(scores), scores, rankers, encoded, self.cut, tokens, self.truncated, self.known, laps)

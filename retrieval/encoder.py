@@ -56,7 +56,7 @@ class Encoder(Protocol):
         """Forward passes that run at once without slowing each other."""
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
-        """N ≥ 0 texts as the model reads them."""
+        """N ≥ 0 texts as the model reads them; no more is looked at than `most_code_points(max_tokens)`."""
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Where the content tokens of n ≥ 0 documents lie, however long those are.

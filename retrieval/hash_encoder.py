@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from retrieval.encoder import Role, Tokens
 from retrieval.encoding import Encoded, quantise, unit_rows
+from retrieval.text_limits import most_code_points
 
 DIMENSION = 64
-_WORD = re.compile(r"\w+")
+_WORD = re.compile(r"\w++")
 
 
-@lru_cache(maxsize=65536)
 def _word_id(word: str) -> int:
     """A number fixed by the word's hash, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=7).digest())
@@ -40,7 +40,8 @@ class HashEncoder:
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both read alike
         """The words of n texts; a text without words is one token, the empty word."""
-        words = [_WORD.findall(text)[: self.max_tokens] or [""] for text in texts]
+        end = most_code_points(self.max_tokens)
+        words = [_WORD.findall(text[:end])[: self.max_tokens] or [""] for text in texts]
         ids = [np.array([_word_id(word.lower()) for word in text], dtype=np.int64) for text in words]
         return [Tokens(row, np.ones(row.size, dtype=bool), row.size) for row in ids]
 

@@ -29,6 +29,7 @@ Runtime = Literal["openvino", "torch"]
 Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
 
 _FORMAT = "v2"  # of a prepared folder; a change makes every model be prepared anew
+_NOT_PLAIN = re.compile(r"[^\w.-]++")  # in the name of a folder
 _SHIPPED = Path(__file__).with_name("shipped")
 _NEEDED = ("torch", "sentence_transformers", "nncf")  # to prepare, never to serve
 
@@ -76,7 +77,7 @@ def prepare(model: str, model_dir: Path, progress: Progress) -> Path:
 
 
 def _slug(model: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", model).strip("-")
+    return _NOT_PLAIN.sub("-", model).strip("-")
 
 
 def _prepared_elsewhere(model: str, model_dir: Path) -> Path:

@@ -6,7 +6,8 @@ import re
 import unicodedata
 
 # What closes a sentence may be closed itself, by quotes and brackets. A full stop within a number or a name is none.
-_END = re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’）]*|[\n\r\v\f\x85\u2028\u2029]""")
+# A match begins only where a run of stops does: from each stop on, the time for a run would grow with its square.
+_END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s)|[。！？]++[」』”’）]*+|[\n\r\v\f\x85\u2028\u2029]""")
 
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control and format characters, separators
 

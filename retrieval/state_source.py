@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from retrieval.deadline import Deadline
 from retrieval.encoder import Encoder, Role, Tokens
 from retrieval.encoding import Encoded, join
-from retrieval.lexical import tokenize
+from retrieval.lexical import terms_of
 from retrieval.shared_encoder import SharedEncoder
 from retrieval.state_cache import StateCache
+from retrieval.text_limits import most_code_points, runs
 from retrieval.text_state import StateKeys, TextState
 from retrieval.windows import USUAL, Cuts, Reading, Windows
 
@@ -63,10 +64,20 @@ class StateSource:
         return self.cache.get([self._keys(role, text) for text in texts])
 
     def unread(self, texts: Sequence[str]) -> list[str]:
-        """Those of n documents of which nothing is remembered here: neither the states nor, of long ones, the cuts."""
+        """Those of n documents of which nothing is remembered here: neither the states nor, of long ones, the cuts.
+
+        As much of each as would be looked at.
+        """
+        end = self.windows.code_points(USUAL)
+        texts = [text[:end] for text in texts]
         known = self.cache.has([self._keys("document", text) for text in texts])
         rest = [text for text, there in zip(texts, known, strict=True) if not there]
         return [text for text, cuts in zip(rest, self.windows.remembered(rest, USUAL), strict=True) if cuts is None]
+
+    @property
+    def code_points(self) -> int:
+        """How much the encoder looks at of a text that is not cut into chunks."""
+        return most_code_points(self.encoder.max_tokens)
 
     def is_whole(self, state: TextState) -> bool:
         """Whether it is surely the state of all its text: the encoder may have cut one off that fills it."""
@@ -81,7 +92,7 @@ class StateSource:
         opened = {at: Opened(cuts) for at, cuts in enumerate(self.windows.remembered(texts, reading)) if cuts}
         now = time.monotonic()
         if now < until and len(opened) < len(texts):
-            opened |= self._whole({at: text for at, text in enumerate(texts) if at not in opened})
+            opened |= self._whole({at: text for at, text in enumerate(texts) if at not in opened}, (now + until) / 2)
             long = [at for at in range(len(texts)) if at not in opened]
             cuts = self.windows.cuts([texts[at] for at in long], reading, (now + until) / 2)
             opened |= {at: Opened(of) for at, of in zip(long, cuts, strict=True) if of}
@@ -90,7 +101,7 @@ class StateSource:
     def find(
         self,
         texts: Sequence[str],
-        terms: Sequence[Sequence[str]],
+        terms: Sequence[str],
         until: float,
         deadline: Deadline,
         role: Role = "document",
@@ -98,7 +109,7 @@ class StateSource:
     ) -> list[TextState | None]:
         """The states of n texts that are not known here, the first most urgently; None for what `until` cut off.
 
-        terms: their lexical ones, to be remembered with the states. until: `time.monotonic()` seconds. read: those as
+        terms: those of `terms_of`, to be remembered with the states. until: `time.monotonic()` seconds. read: those as
         the encoder reads them that `open` gave in that form; empty for none of all.
         Raises Cancelled, or EncodingError for a text without a usable vector.
         """
@@ -108,13 +119,14 @@ class StateSource:
         missing = [at for at, key in enumerate(keys) if key not in fresh]
         unread = [at for at in missing if at not in tokens]
         if missing:
-            tokens |= zip(unread, self.encoder.tokenize([texts[at] for at in unread], role), strict=True)
+            tokens |= self._tokenize({at: texts[at] for at in unread}, until, role)
+            missing = [at for at in missing if at in tokens]
             wanted = [tokens[at] for at in missing]
             encoded = self.shared_encoder.encode(
                 [keys[at] for at in missing], wanted, until, deadline, counted=self._counted
             )
             made = {
-                keys[at]: TextState(states, " ".join(terms[at]))
+                keys[at]: TextState(states, terms[at])
                 for at, states in zip(missing, encoded, strict=True)
                 if states is not None
             }
@@ -124,7 +136,18 @@ class StateSource:
             fresh |= made
         return [fresh.get(key) for key in keys]
 
-    def _whole(self, texts: Mapping[int, str]) -> dict[int, Opened]:
+    def _tokenize(self, texts: Mapping[int, str], until: float, role: Role = "document") -> dict[int, Tokens]:
+        """The texts, by any number, as the encoder reads them, without those for which it is too late."""
+        found: dict[int, Tokens] = {}
+        numbers = list(texts)
+        for run in runs([min(len(text), self.code_points) for text in texts.values()]):
+            if time.monotonic() >= until:
+                break
+            some = numbers[run]
+            found |= zip(some, self.encoder.tokenize([texts[at] for at in some], role), strict=True)
+        return found
+
+    def _whole(self, texts: Mapping[int, str], until: float) -> dict[int, Opened]:
         """Those of the texts, by any number, that are whole to the encoder."""
         keys = {at: self._keys("document", text) for at, text in texts.items()}
         states = self._shared(list(keys.values()))
@@ -133,8 +156,9 @@ class StateSource:
             for at, key in keys.items()
             if key in states and self.is_whole(states[key])
         }
-        short = [at for at, text in texts.items() if at not in found and len(text) <= _LONG * self.windows.size]
-        for at, read in zip(short, self.encoder.tokenize([texts[at] for at in short]), strict=True):
+        longest = _LONG * self.windows.size
+        short = {at: text for at, text in texts.items() if at not in found and len(text) <= longest}
+        for at, read in self._tokenize(short, until).items():
             if read.ids.size < self.encoder.max_tokens:
                 found[at] = Opened((0, len(texts[at])), read=read)
         return found
@@ -149,10 +173,11 @@ class StateSource:
 
     def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded:
         """The states of a query's n ≥ 1 texts; of none at all unless all are there by `until`."""
+        texts = [text[: self.code_points] for text in texts]
         states = self.known(texts, "query")
         missing = [at for at, state in enumerate(states) if state is None]
         wanted = [texts[at] for at in missing]
-        found = self.find(wanted, [tokenize(text) for text in wanted], until, deadline, "query") if missing else []
+        found = self.find(wanted, [terms_of(text) for text in wanted], until, deadline, "query") if missing else []
         for at, state in zip(missing, found, strict=True):
             states[at] = state
         parts = [state.encoded for state in states if state is not None]

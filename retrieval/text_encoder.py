@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 from retrieval.encoder import PAD_TOKENS, Role, Tokens, passes
 from retrieval.encoding import Encoded, join, quantise, unit_rows
 from retrieval.errors import EncodingError
+from retrieval.text_limits import most_code_points
 
 # (b, t) int64 ids and mask in; (b, t, D) token vectors and (b, P) pooled vectors out, float32, any length.
 Forward = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -77,10 +78,10 @@ class TextEncoder:
 
         A text with no token but special ones (an empty one) is stood for by those, so that it, too, gets a true score.
         """
-        prompt = self._spec.prompts.get(role, "")
+        prompt, end = self._spec.prompts.get(role, ""), most_code_points(self.max_tokens)
         return [
             self._tokens(np.array(e.ids, dtype=np.int64), np.array(e.special_tokens_mask, dtype=bool))
-            for e in self._tokenizer.encode_batch([prompt + text for text in texts])
+            for e in self._tokenizer.encode_batch([prompt + text[:end] for text in texts])
         ]
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:

@@ -42,7 +42,7 @@ class TextState:
     """
 
     encoded: Encoded  # of one text
-    terms: str  # the terms of `lexical.tokenize`, joined by single spaces; may be empty
+    terms: str  # those of `lexical.terms_of`; may be empty
 
     def __post_init__(self) -> None:
         """ValueError unless it is the state of exactly one text."""
@@ -50,11 +50,6 @@ class TextState:
             raise ValueError(f"a text state holds one text, got {len(self.encoded)}; take them one by one")
         for array in (self.encoded.pooled, self.encoded.tokens, self.encoded.offsets, self.encoded.lengths):
             array.setflags(write=False)
-
-    @property
-    def term_list(self) -> list[str]:
-        """The terms, in order."""
-        return self.terms.split()
 
     @property
     def nbytes(self) -> int:

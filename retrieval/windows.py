@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoder import Encoder
+from retrieval.text_limits import most_code_points, runs
 
 Cuts: TypeAlias = tuple[int, ...]
 
 _REMEMBERED = 8192  # texts whose cuts are: a few hundred bytes each
-_AT_ONCE = 16  # texts tokenised between two looks at the clock
 _LOOK = 8  # code points looked at for each token wanted, and twice as many where those held too few
 # A chunk that begins inside a word may be read as a few more tokens than it had there: one in so many is kept free.
 _SPARE = 32
@@ -69,9 +69,14 @@ class Windows:
         in_chunks = reading.max_chunks * self.size
         return in_chunks if reading.max_tokens is None else min(reading.max_tokens, in_chunks)
 
+    def code_points(self, reading: Reading) -> int:
+        """How much of a text is looked at to find those tokens, at least as much as the encoder itself looks at."""
+        return most_code_points(max(self.limit(reading), self._encoder.max_tokens))
+
     def remembered(self, texts: Sequence[str], reading: Reading) -> list[Cuts | None]:
         """Where n texts were cut before, None for each of which that is not known."""
-        keys = [(self._key(text), reading) for text in texts]
+        end = self.code_points(reading)
+        keys = [(self._key(text[:end]), reading) for text in texts]
         with self._lock:
             for key in keys:
                 if key in self._remembered:
@@ -81,27 +86,24 @@ class Windows:
     def cuts(self, texts: Sequence[str], reading: Reading, until: float = math.inf) -> list[Cuts | None]:
         """Where n texts are cut, None for each that it was too late to look at.
 
-        until: `time.monotonic()` seconds after which no more texts are tokenised.
+        until: `time.monotonic()` seconds after which no more is tokenised.
         """
+        end = self.code_points(reading)
+        texts = [text[:end] for text in texts]
         found, limit = self.remembered(texts, reading), self.limit(reading)
         missing = [at for at, cuts in enumerate(found) if cuts is None]
-        for start in range(0, len(missing), _AT_ONCE):
-            if time.monotonic() >= until:
-                break
-            some = missing[start : start + _AT_ONCE]
-            for at, spans in zip(some, self._spans([texts[at] for at in some], limit), strict=True):
-                cuts = cut(texts[at], spans, self.size, limit, reading.max_chunks)
-                found[at] = self._remember(texts[at], reading, cuts)
-        return found
-
-    def _spans(self, texts: Sequence[str], enough: int) -> list[NDArray[np.int64]]:
-        """The positions of all tokens of n texts, or of more than enough: nobody waits for the end of a whole book."""
-        found = [np.zeros((0, 2), dtype=np.int64)] * len(texts)
-        pending, look = list(range(len(texts))), _LOOK * (enough + 1)
-        while pending:
-            for at, spans in zip(pending, self._encoder.token_spans([texts[at][:look] for at in pending]), strict=True):
-                found[at] = _of_text(spans)
-            pending = [at for at in pending if len(found[at]) <= enough and look < len(texts[at])]
+        look = _LOOK * (limit + 1)  # nobody waits for the end of a whole book
+        while missing:
+            for run in runs([min(look, len(texts[at])) for at in missing]):
+                if time.monotonic() >= until:
+                    return found
+                some = missing[run]
+                spans = self._encoder.token_spans([texts[at][:look] for at in some])
+                for at, of in zip(some, map(_of_text, spans), strict=True):
+                    if len(of) > limit or look >= len(texts[at]):
+                        cuts = cut(texts[at], of, self.size, limit, reading.max_chunks)
+                        found[at] = self._remember(texts[at], reading, cuts)
+            missing = [at for at in missing if found[at] is None]
             look *= 2
         return found
 

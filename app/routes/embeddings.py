@@ -60,6 +60,7 @@ MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # th
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: PROBLEMS[status] for status in (400, 401, 403, 413, 422, 429, 503)
 }
+_RESPONSES[504] = PROBLEMS[503] | {"description": "Not all was embedded by the longest deadline."}
 _RESPONSES[200] = {"description": "A vector for each text, in their order.", **content(reference(EmbeddingsResponse))}
 
 for path in PATHS:

@@ -58,7 +58,10 @@ class Meta(_Exact):
     method: Method
     timings_ms: dict[str, float]
     encoded: int = Field(description="Documents scored by their states.")
-    degraded: list[str] = Field(description="Why the answer is less than it could be; empty when it is not.")
+    degraded: list[str] = Field(
+        description="Why the answer is less than it could be; empty when it is not. deadline: not all documents were "
+        "read in time; truncated: the beginning of a document held too few words, its end was not looked at."
+    )
 
 
 class RerankResponse(_Exact):

@@ -39,7 +39,12 @@ def _one_name(body: object, names: Mapping[str, Sequence[str]]) -> object:
 
 Milliseconds = Annotated[
     float | None,
-    Field(ge=0, le=600_000, allow_inf_nan=False, description="When the answer is due, or 504. Absent or 0: whenever."),
+    Field(
+        ge=0,
+        le=600_000,
+        allow_inf_nan=False,
+        description="When the answer is due, or 504. Absent or 0: as late as may be.",
+    ),
     Number,
 ]
 Wanted = Annotated[Method | None, Field(description="Which score is `similarity`. Absent: hybrid, or the alias's.")]

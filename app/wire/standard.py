@@ -84,7 +84,8 @@ class StandardBody(Body):
     method: Method | None = Field(None, description="Absent: hybrid, or what the model's alias says.")
     exclude: Phrases | None = Field(None, description="What the answer must not be about.")
     deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False), Number] | None = Field(
-        None, description="When the answer is due; documents not encoded by then stand below. 0: no deadline."
+        None,
+        description="When the answer is due; documents not encoded by then stand below. 0: as late as may be.",
     )
     explain: bool | None = Field(None, description="Give each result's score by ranker.")
     model: Model

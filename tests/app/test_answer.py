@@ -75,6 +75,13 @@ def test_a_document_that_was_not_read_has_no_spans(models, tmp_path):
     assert outcome.rows[0].spans is None
 
 
+def test_a_document_of_which_too_little_was_looked_at_degrades_the_answer(ask):
+    end = 32 * 512
+    assert ask("owl", ["owl", "x" * (end + 1)]).degraded == ["truncated"]
+    assert ask("owl", ["owl", "x" * end]).degraded == []
+    assert ask("owl", ["owl", "a book of owls " * 20_000]).degraded == []  # only its beginning is read, as documented
+
+
 def test_raw_scores_stay_finite(ask):
     outcome = ask("owl", ["owl", "price"], method="quantum", raw_scores=True)
     assert all(math.isfinite(row.score) for row in outcome.rows)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from app.candidates import FoundPassages, SentDocuments
+from retrieval import text_limits
 from retrieval.collection import Collection, build
 from retrieval.deadline import Deadline
 from retrieval.encoding import join
@@ -82,15 +83,47 @@ def test_what_is_asked_for_again_is_there_and_the_rest_is_let_go():
 def test_documents_end_where_reading_does(source):
     candidates = SentDocuments(TEXTS, source, Reading(max_tokens=3))
     assert candidates.texts == ["dusk owl", "one two three ", "", "river stone song "]
-    assert candidates.terms == [tokenize(text) for text in candidates.texts]
+    assert list(candidates.terms()) == [tokenize(text) for text in candidates.texts]
     assert read(candidates)[1] == ["dusk owl", "one two three ", "", "river stone song "]
     assert SentDocuments(TEXTS, source, Reading(max_tokens=3)).ready.all()
 
 
 def test_without_time_to_see_where_reading_ends_a_text_stays_as_it_is(source):
-    candidates = SentDocuments(TEXTS, source, Reading(max_tokens=3), until=0.0)
+    candidates = SentDocuments(TEXTS, source, Reading(max_tokens=3), Deadline(0.0))
     assert candidates.texts == TEXTS
     assert sorted(read(candidates)[1]) == ["", "dusk owl", "one two three ", "river stone song "]
+
+
+@pytest.fixture
+def in_a_hurry(monkeypatch):
+    """A document of more than twelve code points is looked at before the deadline only."""
+    monkeypatch.setattr(text_limits, "_ALWAYS", 12)
+
+
+def test_documents_that_there_is_no_time_to_cut_into_terms_have_none_and_are_not_read(source, in_a_hurry):
+    candidates = SentDocuments(["dusk owl", LONG, "owl", "dusk owl"], source, deadline=Deadline(0.0))
+    assert candidates.late
+    assert list(candidates.terms()) == [["dusk", "owl"], [], [], []]
+    assert candidates.split(ALL, ["owl"], NEVER).tolist() == [0]
+    assert not SentDocuments(TEXTS, source).late
+
+
+def test_what_is_remembered_needs_no_time(source, in_a_hurry):
+    read(SentDocuments([TEXTS[0]], source), ALL[:1])
+    candidates = SentDocuments([TEXTS[0]] * 4, source, deadline=Deadline(0.0))
+    assert not candidates.late
+    assert list(candidates.terms()) == [["dusk", "owl"]] * 4
+
+
+def test_chunks_that_there_is_no_time_to_cut_into_terms_are_not_read_and_nothing_wrong_is_remembered(source):
+    read(SentDocuments([LONG], source), ALL[:1])  # where it is cut
+    source.cache = StateCache(2**20)
+    candidates = SentDocuments([LONG], source)
+    assert candidates.split(ALL[:1], ["owl"], until=0.0).tolist() == [0, 0, 0]
+    assert candidates.encode(np.arange(3), NEVER, Deadline()).tolist() == []
+    assert source.cache.counts().entries == 0
+    assert candidates.split(ALL[:1], ["owl"], NEVER).tolist() == [0, 0, 0]
+    assert candidates.encode(np.arange(3), NEVER, Deadline()).tolist() == [0, 1, 2]
 
 
 def test_found_passages_are_as_they_were_stored(tmp_path):
@@ -98,6 +131,8 @@ def test_found_passages_are_as_they_were_stored(tmp_path):
     found = FoundPassages(np.array([3, 0, 1]), Collection(tmp_path / "c"))
     owners = found.split(np.array([2, 0]), ["owl"], until=0.0)
     assert (found.texts, found.ready.all(), owners.tolist()) == ([TEXTS[3], TEXTS[0], LONG], True, [2, 0])
+    assert list(found.terms()) == [tokenize(text) for text in found.texts]
+    assert (found.late, found.truncated) == (False, 0)
     chunks = found.encode(np.arange(2), 0.0, Deadline())
     expected = join([Short().encode([LONG]), Short().encode([TEXTS[3]])])
     np.testing.assert_array_equal(found.states(chunks).tokens, expected.tokens)

@@ -5,7 +5,7 @@ import pytest
 
 import app.embeddings
 from app.embeddings import check_count, check_dimensions, embed
-from app.errors import InvalidRequest, TooLarge
+from app.errors import InvalidRequest, TooLarge, TooLate
 from app.reranker import Reranker
 from app.settings import LimitSettings
 from retrieval.deadline import Cancelled, Deadline
@@ -71,6 +71,20 @@ def test_cancelled_work_ends(cached):
         embed(cached, TEXTS, deadline=deadline)
 
 
+def test_work_that_is_cancelled_while_words_are_cut_ends(cached, monkeypatch):
+    deadline, cut = Deadline(), []
+
+    def cancel(text):
+        cut.append(text)
+        deadline.cancel()
+        return text
+
+    monkeypatch.setattr(app.embeddings, "terms_of", cancel)
+    with pytest.raises(Cancelled):
+        embed(cached, TEXTS, deadline=deadline)
+    assert cut == TEXTS[:1]
+
+
 def test_only_the_models_own_dimensions_are_given():
     check_dimensions(None, HashEncoder())
     check_dimensions(64, HashEncoder())
@@ -86,3 +100,10 @@ def test_the_limit_holds_at_n_and_n_plus_one():
     check_count(TEXTS, limits)
     with pytest.raises(TooLarge, match="5 texts were sent and at most 4"):
         check_count([*TEXTS, ""], limits)
+
+
+def test_what_is_not_done_by_the_deadline_is_no_answer(cached):
+    embed(cached, TEXTS)
+    with pytest.raises(TooLate, match="send fewer"):
+        embed(cached, [*TEXTS, "night"], deadline=Deadline(0))
+    assert len(embed(cached, TEXTS, deadline=Deadline(0)).vectors) == 4  # what is cached takes no time

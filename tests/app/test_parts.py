@@ -10,6 +10,8 @@ from retrieval.deadline import Deadline
 class Fake:
     """Documents of so many chunks each, of which the deadline leaves some unopened and some chunks unread."""
 
+    late = False
+
     def __init__(self, chunks: list[int], unopened=(), unread=()) -> None:
         self.lengths, self.unopened, self.unread = np.array(chunks), unopened, unread
         self.ready = np.zeros(len(chunks), dtype=bool)

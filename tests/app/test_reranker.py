@@ -11,6 +11,7 @@ from app.turns import Turns
 from quantum.errors import CircuitTooLarge, InvalidVector
 from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
 from quantum.late_interaction import score_documents
+from retrieval import text_limits
 from retrieval.collection import Collection, build
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoding import Encoded
@@ -255,6 +256,19 @@ def test_a_deadline_that_has_passed_leaves_the_prescore_order(reranker, method):
     assert ((ranking.scores >= 0) & (ranking.scores <= 1)).all()
 
 
+def test_a_ranking_says_that_there_was_no_time_for_the_words_of_some_documents(monkeypatch, method):
+    reranker, seen = counting(), []
+    reranker.rerank(QUERY, BIRDS[:2], method=method)
+    monkeypatch.setattr(text_limits, "_ALWAYS", 0)
+    late = {"method": method, "deadline": Deadline(0.0), "report": seen.append}
+    ranking = reranker.rerank(QUERY, BIRDS, **late, encode_limit=1)
+    assert (ranking.encoded, ranking.cut) == (1, True)
+    assert [report.cut for report in seen] == [True]
+    assert ranking.order.tolist() == [1, 0, 2, 3, 4]
+    assert reranker.rerank(QUERY, BIRDS, method=method).encoded == len(BIRDS)
+    assert not reranker.rerank(QUERY, BIRDS, **late, encode_limit=1).cut
+
+
 def test_known_documents_are_scored_though_the_deadline_leaves_no_time_to_encode(method):
     reranker = counting()
     reranker.rerank(QUERY, BIRDS[:2], method=method)
@@ -415,13 +429,12 @@ def test_a_search_reports_too(tmp_path, reranker, method):
 def test_rerankers_may_share_their_processors():
     turns = Turns(1)
     one, other = (Reranker(HashEncoder(), turns=turns) for _ in range(2))
-    with turns.turn(), ThreadPoolExecutor(2) as pool:
-        waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
-        eventually(lambda: len(turns._free._cond._waiters) == 2)
-        assert not any(future.done() for future in waiting)
-        turns._free.release()
+    with ThreadPoolExecutor(2) as pool:
+        with turns.turn():
+            waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
+            eventually(lambda: turns.waiting == 2)
+            assert not any(future.done() for future in waiting)
         assert all(future.result(PATIENT_S).encoded == len(BIRDS) for future in waiting)
-        turns._free.acquire()
 
 
 def cut(text: str, encoder=None, reading=USUAL) -> list[str]:

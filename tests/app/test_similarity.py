@@ -144,17 +144,6 @@ def test_parts_change_nothing(reranker, monkeypatch, documents, characters):
     assert parted.tokens == whole.tokens
 
 
-@given(st.lists(st.text(max_size=9), min_size=1), st.integers(1, 5), st.integers(1, 20))
-def test_parts_are_whole_and_within_their_bounds(sent, most, characters):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app.similarity, "_PART_DOCUMENTS", most)
-        patch.setattr(app.similarity, "_PART_CHARACTERS", characters)
-        parts = [sent[part] for part in app.similarity._parts(sent)]
-    assert [one for part in parts for one in part] == sent
-    for part in parts:
-        assert len(part) == 1 or (len(part) <= most and sum(map(len, part)) <= characters)
-
-
 def test_documents_are_encoded_once_for_all_queries():
     source = StateSource(HashEncoder(), StateCache(2**20))
     compare(Reranker(source), ["owl", "song", "night"], [f"song {i}" for i in range(250)])

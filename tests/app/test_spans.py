@@ -1,12 +1,18 @@
 """A sentence scores as a document that had no other tokens; the weight-free encoder's tokens know no context."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.candidates import Chunk
 from app.reranker import Reranker, Span
+from app.spans import SentenceScores
+from app.turns import Turns
 from quantum.late_interaction import score_documents
+from retrieval import text_limits
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.hash_encoder import HashEncoder
 from retrieval.sentences import sentences
@@ -123,6 +129,29 @@ def test_what_the_deadline_left_unread_has_no_spans():
     gone.cancel()
     with pytest.raises(Cancelled):
         reranker.relevant_spans("bird", TEXTS, deadline=gone)
+
+
+def test_there_are_no_spans_of_what_comes_too_late(monkeypatch):
+    reranker = Reranker(StateSource(HashEncoder(), StateCache(2**20)))
+    texts = ["The owl sings."] * 3
+    reranker.rerank(QUERY, texts)
+    monkeypatch.setattr(text_limits, "_ALWAYS", 2 * len(texts[0]))
+    for deadline, counts in ((Deadline(0.0), [1, 1, 0]), (Deadline.after(60), [1, 1, 1])):
+        found = reranker.relevant_spans(QUERY, texts, threshold=0, deadline=deadline)
+        assert [len(spans) for spans in found] == counts
+
+
+def test_chunks_that_come_too_late_have_no_spans(monkeypatch):
+    reranker = Reranker(StateSource(Short(), StateCache(2**20)))
+    text = "The owl sings in the old tower. " * 3  # a chunk each
+    reranker.rerank("owl", [text])
+    question = reranker.source.ask(["owl"], math.inf, Deadline())
+    chunks = [Chunk(0, at, text[at : at + 32], "") for at in (0, 32, 64)]
+    states = reranker.encoder.encode([chunk.text for chunk in chunks])
+    scores = SentenceScores([text], Short(), reranker.feature_map, question, Turns(1), until=0.0)
+    monkeypatch.setattr(scores._time_left, "_free", 2 * 32)
+    scores.add(chunks, states)
+    assert [span.start for span in scores.spans(0, None)[0]] == [0, 32]
 
 
 @pytest.mark.parametrize(

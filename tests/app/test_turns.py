@@ -73,7 +73,7 @@ def test_callers_take_turns_however_many_threads_each_has():
         for number, caller in enumerate(callers, start=1):
             threads.append(threading.Thread(target=work, args=(caller,)))
             threads[-1].start()
-            eventually(lambda number=number: sum(map(len, turns._waiting.values())) == number)  # one after the other
+            eventually(lambda number=number: turns.waiting == number)  # one after the other
     for thread in threads:
         thread.join(10)
     assert order == ["greedy", "other", "third", "greedy", "other", *["greedy"] * 4]

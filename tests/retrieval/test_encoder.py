@@ -65,6 +65,15 @@ def test_text_beyond_the_limit_is_cut_off(encoder):
     assert states.lengths[0] <= encoder.max_tokens
 
 
+@pytest.mark.parametrize("pad", [" ", "\u0301", "a" * 100 + " ", "\u200d"])
+def test_no_more_is_looked_at_than_a_language_may_need(encoder, pad):
+    end = 32 * encoder.max_tokens
+    text = (pad * end)[: end - 4] + " owl"
+    (read,), (longer,) = encoder.tokenize([text]), encoder.tokenize([text + " dusk" + pad * end])
+    assert read.ids.tolist() == longer.ids.tolist()
+    assert len(read.ids) == encoder.max_tokens or read.ids[read.content][-1] in encoder.tokenize(["owl"])[0].ids
+
+
 def test_like_texts_are_nearer_than_unlike_ones(encoder):
     query = encoder.encode(["which bird sings at dusk"], "query").pooled[0]
     cosines = encoder.encode(TEXTS).pooled @ query

@@ -1,6 +1,11 @@
 """BM25: against bm25s, against the formula by hand, and its laws; the terms it is fed."""
 
+import gc
+import sys
+import tracemalloc
+import unicodedata
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby, islice
 
 import bm25s
 import numpy as np
@@ -8,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.lexical import bm25, tokenize
+from retrieval import lexical
+from retrieval.lexical import bm25, stream_safe, terms_of, tokenize
 from retrieval.stop_words import STOP_WORDS
 
 TERM = st.sampled_from("abcdef")
@@ -107,3 +113,108 @@ def test_nothing_to_score() -> None:
 def test_refuses_other_parameters(k1: float, b: float) -> None:
     with pytest.raises(ValueError, match="BM25 needs"):
         bm25(["owl"], [["owl"]], k1, b)
+
+
+# Texts that are no language
+
+MARK = st.sampled_from("\u0301\u0316\u0334\u0345\u0344\u0f73\u0f75\u0f81\u0f71\uff9e\uff9f\u3099\u05b0\U0001d165")
+OTHER = st.sampled_from("eaがﾊ가각ᄀ9 ﬁ\u034f\u200d\ufdfa") | st.characters()
+SHORT_RUNS = st.lists(st.tuples(OTHER, st.lists(MARK, max_size=30).map("".join)).map("".join)).map("".join)
+LONG_RUNS = st.lists(st.tuples(OTHER, st.lists(MARK, max_size=80).map("".join)).map("".join)).map("".join)
+
+
+def non_starters(text: str) -> list[bool]:
+    """Of each character, as the standard says it: whether its full decomposition begins with a non-starter."""
+    return [unicodedata.combining(unicodedata.normalize("NFKD", one)[0]) > 0 for one in text]
+
+
+def longest_run(text: str) -> int:
+    return max((len(list(run)) for marks, run in groupby(non_starters(text)) if marks), default=0)
+
+
+def test_every_character_that_normalising_may_move_is_known():
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    assert lexical._MARKS.tolist() == non_starters(everything)
+
+
+@given(SHORT_RUNS.filter(lambda text: longest_run(text) <= 30))
+def test_text_without_long_runs_of_marks_stays_as_it_is(text):
+    assert stream_safe(text) == text
+
+
+@given(LONG_RUNS)
+def test_of_a_long_run_of_marks_the_first_thirty_are_kept(text):
+    runs = groupby(zip(text, non_starters(text), strict=True), lambda pair: pair[1])
+    kept = "".join(one for marks, run in runs for one, _ in islice(run, 30 if marks else None))
+    assert stream_safe(text) == kept
+    assert tokenize(kept) == tokenize(text)
+    decomposed = [unicodedata.combining(one) > 0 for one in unicodedata.normalize("NFKD", kept)]
+    assert max((len(list(run)) for marks, run in groupby(decomposed) if marks), default=0) <= 2 * 30 + 3
+
+
+def test_long_words_are_not_stemmed_nor_remembered():
+    lexical._stem.cache_clear()
+    word = "nightingale" * 5 + "warblings"
+    assert tokenize(f"{word} {word}s") == [word[:-4], word + "s"]
+    assert lexical._stem.cache_info().currsize == 1
+
+
+def test_one_character_may_become_many_but_a_page_of_them_no_book():
+    assert len(tokenize("\ufdfa")) == 4
+    assert len(terms_of("\ufdfa" * 5000)) <= 4 * 5000
+
+
+def peak(work) -> int:
+    """Bytes that Python's memory grew by while something was done, at most."""
+    gc.collect()
+    tracemalloc.start()
+    work()
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def test_stems_of_all_threads_together_take_some_megabytes():
+    alphabet = "𐐨𐐩𐐪𐐫"  # of four bytes each; words at the limit, each once
+
+    def work() -> None:
+        for number in range(3 * lexical._STEMS):
+            lexical._stem("".join(alphabet[number >> 2 * digit & 3] for digit in range(9)) + alphabet[0] * 55)
+
+    lexical._stem.cache_clear()
+    work_peak = peak(lambda: ThreadPoolExecutor(1).submit(work).result())
+    assert lexical._stem.cache_info().currsize == lexical._STEMS
+    assert work_peak < 20 * 2**20
+    lexical._stem.cache_clear()
+
+
+def test_the_terms_of_one_document_are_held_at_a_time():
+    few, many = (peak(lambda: bm25(["owl", "a"], (["a"] * 2000 for _ in range(n)))) for n in (300, 1200))  # noqa: B023
+    assert many < few + 2**18 < 2**23
+
+
+def test_a_query_of_many_terms_is_scored_in_blocks():
+    query = [str(term) for term in range(3000)]
+    few, many = (peak(lambda: bm25(query, ([str(at)] for at in range(n)))) for n in (1000, 4000))  # noqa: B023
+    assert many < few + 2**21 < 2**26
+
+
+@given(st.lists(TERM, min_size=1, max_size=6), DOCUMENTS.filter(any), st.integers(1, 40), st.integers(0, 9))
+def test_blocks_change_nothing(query, documents, cells, counted):
+    whole = bm25(query, documents * 4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lexical, "_CELLS", cells)
+        patch.setattr(lexical, "_COUNTED", counted)
+        np.testing.assert_allclose(bm25(query, iter(documents * 4)), whole, rtol=1e-14)
+
+
+@given(QUERY, DOCUMENTS)
+def test_scores_are_those_of_the_whole_matrix_at_once_to_the_last_bit(query, documents):
+    terms = dict.fromkeys(query)
+    tf = np.array([[document.count(term) for term in terms] for document in documents])
+    if not tf.any():
+        return
+    df, length = np.count_nonzero(tf, axis=0), np.array([len(document) for document in documents], dtype=np.float64)
+    idf = np.log1p((len(documents) - df + 0.5) / (df + 0.5)) * [query.count(term) for term in terms]
+    damping = 1.2 * (1 - 0.75 + 0.75 * length / length.mean())
+    assert bm25(query, documents).tolist() == (tf * (1.2 + 1) / (tf + damping[:, None]) @ idf).tolist()

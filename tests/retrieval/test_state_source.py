@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from retrieval.deadline import Deadline
 from retrieval.hash_encoder import HashEncoder
-from retrieval.lexical import tokenize
+from retrieval.lexical import terms_of
 from retrieval.redis_states import RedisStates
 from retrieval.state_cache import StateCache
 from retrieval.state_source import StateSource
@@ -17,13 +19,13 @@ BIG = 2**20
 
 
 def find(source: StateSource, texts=TEXTS, until=NEVER):
-    return source.find(texts, [tokenize(text) for text in texts], until, Deadline())
+    return source.find(texts, [terms_of(text) for text in texts], until, Deadline())
 
 
 def test_found_states_are_those_of_the_encoder_with_the_terms():
     for text, state in zip(TEXTS, find(StateSource(HashEncoder())), strict=True):
         np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
-        assert state.term_list == tokenize(text)
+        assert state.terms == terms_of(text)
 
 
 def test_what_was_found_is_known_from_then_on():
@@ -97,7 +99,7 @@ def test_opening_reads_what_is_short_and_cuts_what_is_long():
     assert (len(long.cuts), len(longer.cuts)) == (3, 14)
     assert (blank.cuts, len(blank.read.ids)) == ((0, 0), 1)
     assert encoder.tokenised == [texts[0], texts[1], texts[2], ""]  # not what is clearly too long
-    found = source.find([texts[0], texts[1]], [["word"], []], NEVER, Deadline(), read=[short.read, full.read])
+    found = source.find([texts[0], texts[1]], ["word", ""], NEVER, Deadline(), read=[short.read, full.read])
     np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([texts[0]]).tokens)
     assert encoder.tokenised[4:] == [texts[1]]
     encoder.tokenised.clear()
@@ -116,6 +118,41 @@ def test_nothing_is_opened_too_late_but_what_is_remembered():
     source.open([words(20)], USUAL, NEVER)
     late = source.open(["owl", words(20), words(30)], USUAL, 0.0)
     assert [opened is None for opened in late] == [True, False, True]
+
+
+def test_the_clock_is_looked_at_while_texts_are_tokenised():
+    class Late(Short):
+        """Is too late after its first run of texts."""
+
+        def tokenize(self, texts, role="document"):
+            nonlocal now
+            now += 1
+            return super().tokenize(texts, role)
+
+    now = 0.0
+    encoder = Late()
+    source = StateSource(encoder)
+    texts = [f"{number} " + "x" * 250 for number in range(600)]  # 150 KB: three runs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retrieval.state_source.time", SimpleNamespace(monotonic=lambda: now))
+        encoder.tokenised.clear()
+        found = source.find(texts, texts, 1.0, Deadline())
+    assert 0 < len(encoder.tokenised) < 600
+    assert found[len(encoder.tokenised) :] == [None] * (600 - len(encoder.tokenised))
+
+
+@pytest.mark.parametrize("role", ["query", "document"])
+def test_of_a_text_that_is_far_too_long_the_beginning_is_read_and_remembered(role):
+    encoder = Short()
+    source = StateSource(encoder, StateCache(BIG))
+    long, other = ("owl " * 64 + rest for rest in ("dusk", "lamp " * 1000))
+    if role == "query":
+        first, second = (source.ask([text], NEVER, Deadline()) for text in (long, other))
+        assert first.tokens.tolist() == second.tokens.tolist()
+    else:
+        assert source.unread(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
+    assert source.shared_encoder.counts().texts == (role == "query")
+    assert max(map(len, encoder.tokenised)) <= 32 * 8
 
 
 @pytest.fixture
@@ -148,7 +185,7 @@ def test_what_nothing_is_remembered_of_is_unread():
     source = StateSource(HashEncoder(), StateCache(10**7))
     long = "owl song " * 5000
     assert source.unread(["owl", long, "owl"]) == ["owl", long, "owl"]
-    source.find(["owl"], [["owl"]], NEVER, Deadline())
+    source.find(["owl"], ["owl"], NEVER, Deadline())
     source.windows.cuts([long], USUAL)
     before = source.cache.counts()
     assert source.unread(["owl", long, "new"]) == ["new"]

@@ -45,6 +45,7 @@ PROSE = st.lists(st.sampled_from(["owl", "dusk.", "-", "it's", " ", " ", "\n", "
 @example("a-" * 500, USUAL)
 def test_chunks_are_read_whole_and_make_up_the_text(text, reading):
     encoder = Counting()
+    text = text[: of(encoder).code_points(reading)]
     (cuts,) = of(encoder).cuts([text], reading)
     chunks = cut_up(text, cuts)
     assert "".join(chunks) == text[: cuts[-1]]
@@ -116,7 +117,7 @@ def test_what_is_far_beyond_the_limit_is_not_looked_at():
     assert len(cuts) == 5
     assert sum(encoder.looked) < 2000
     encoder.looked.clear()
-    blank = " " * 10_000
+    blank = " " * 200  # more than is looked at first
     assert of(encoder).cuts([blank + book], Reading(max_chunks=1))[0][-1] == len(blank) + len(words(8)) + 1
 
 
@@ -147,6 +148,51 @@ def test_nothing_is_looked_at_when_it_is_too_late():
     encoder.looked.clear()
     assert cutting.cuts([words(20)], USUAL, until=0.0) == [None]
     assert not encoder.looked
+
+
+class Clock:
+    """Is one second later each time that tokens are looked for."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def test_the_clock_is_looked_at_between_texts_and_between_looks_at_one(monkeypatch):
+    clock = Clock()
+
+    class Slow(Counting):
+        def token_spans(self, texts):
+            clock.now += 1
+            return super().token_spans(texts)
+
+    cutting = of(Slow())
+    assert cutting.size == 8
+    monkeypatch.setattr(windows, "time", clock)
+    texts = [f"{number} " + words(100) for number in range(300)]  # 77 KB are looked at: two runs
+    clock.now = 0
+    found = cutting.cuts(texts, USUAL, until=1)
+    assert clock.now == 1
+    assert 0 < found.index(None) < found.count(None) + found.index(None) == 300
+    sparse = ["x" * 4000 + f" {number}" for number in range(3)]  # each look finds too little
+    clock.now = 0
+    assert cutting.cuts(sparse, USUAL, until=1) == [None] * 3
+    assert clock.now == 1
+    assert None not in cutting.cuts(texts + sparse, USUAL, until=100)
+
+
+@pytest.mark.parametrize("pad", [" ", "x", "\u0301"])
+def test_a_text_of_few_tokens_is_looked_at_as_far_as_a_language_may_need(pad):
+    encoder = Counting()
+    cutting, end = of(encoder), 32 * 8 * 2
+    text = pad * (end - 3) + " owl dusk"
+    (cuts,) = cutting.cuts([text], Reading(max_chunks=2))
+    assert cuts[-1] == end == cutting.code_points(Reading(max_chunks=2))
+    assert max(encoder.looked) == end
+    assert cutting.remembered([text[:end] + "other"], Reading(max_chunks=2)) == [cuts]  # it is not even hashed further
+    assert cutting.code_points(Reading(max_tokens=1)) == 32 * 8  # no less than the encoder itself looks at
 
 
 @pytest.mark.parametrize("arguments", [{"max_tokens": 0}, {"max_chunks": 0}])

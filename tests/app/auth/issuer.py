@@ -67,7 +67,9 @@ def serve() -> Iterator[Served]:
     served.url = f"http://127.0.0.1:{server.server_port}/keys"
     thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
-    yield served
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -175,8 +175,10 @@ def refusing():
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
-        yield server.server_port, lambda: len(asked)
-        server.shutdown()
+        try:
+            yield server.server_port, lambda: len(asked)
+        finally:
+            server.shutdown()
 
 
 @contextmanager

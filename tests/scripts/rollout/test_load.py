@@ -134,9 +134,11 @@ def socket_server(say):
     with serve(say, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        yield SocketClient(f"http://127.0.0.1:{server.socket.getsockname()[1]}", "secret")
-        server.shutdown()
-        thread.join()
+        try:
+            yield SocketClient(f"http://127.0.0.1:{server.socket.getsockname()[1]}", "secret")
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def final():

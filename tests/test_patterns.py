@@ -1,0 +1,102 @@
+"""Every regular expression of the service takes time in proportion to the text, whatever the text.
+
+Steps are counted, not seconds: those for a text eight times as long are at most twelve times as many. A pattern that
+fails here tries the same run of characters from many starts, or in many ways; it is mended by possessive quantifiers
+(`++`, `*+`), and by a look behind that lets a match start only where a run does.
+"""
+
+import ast
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.backtracking import Matcher, TooManySteps, alphabet
+
+PACKAGES = ("app", "quantum", "retrieval")
+SHORT, TIMES, SLACK = 128, 8, 1.5  # code points; how much longer; how much more than so many times the steps
+NOT_IMPORTED = ("app.auth.migrations.env",)  # runs migrations; the test of sources covers it
+
+
+def modules() -> list[str]:
+    found = [
+        module.name
+        for package in PACKAGES
+        for module in pkgutil.walk_packages([package], f"{package}.")
+        if not module.name.startswith(NOT_IMPORTED)
+    ]
+    return [*PACKAGES, *found]
+
+
+def patterns() -> dict[str, re.Pattern[str]]:
+    """All that are compiled, by where they stand."""
+    return {
+        f"{module}.{name}": value
+        for module in modules()
+        for name, value in vars(importlib.import_module(module)).items()
+        if isinstance(value, re.Pattern)
+    }
+
+
+PATTERNS = patterns()
+FORMER = {  # those that were found out, and what is known to be slow
+    "sentences": re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’）]*|[\n\r\v\f\x85\u2028\u2029]"""),
+    "trailing space": re.compile(r"\s+$"),
+    "possessive, from each start": re.compile(r"x?[a-z]++!"),
+    "two runs": re.compile(r"(?<!\w)\w+\w+!"),
+    "exponential": re.compile(r"(?<!a)(?:a|aa)+b"),
+}
+
+
+@st.composite
+def pumped(draw, pattern: re.Pattern[str]) -> tuple[str, str, str]:
+    """What a text begins with, what is repeated in it, and what it ends with, all of the pattern's own characters."""
+    letters = st.sampled_from(alphabet(pattern))
+    few = st.lists(letters, max_size=3).map("".join)
+    return draw(few), draw(letters | st.lists(letters, min_size=2, max_size=4).map("".join)), draw(few)
+
+
+def assert_linear(pattern: re.Pattern[str]) -> None:
+    matcher = Matcher(pattern)
+
+    @settings(max_examples=150, phases=[Phase.generate, Phase.shrink])
+    @given(pumped(pattern))
+    def law(text: tuple[str, str, str]) -> None:
+        begin, pump, end = text
+        times = SHORT // len(pump)
+        steps = matcher.count(begin + times * pump + end, most=100 * SHORT**2)
+        matcher.count(begin + TIMES * times * pump + end, most=int(TIMES * SLACK * steps))
+
+    law()
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_every_pattern_takes_steps_in_proportion_to_the_text(name):
+    assert_linear(PATTERNS[name])
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_one_that_does_not_is_found_out(name):
+    with pytest.raises(TooManySteps):
+        assert_linear(FORMER[name])
+
+
+def test_the_patterns_are_found():
+    assert {"retrieval.sentences._END", "retrieval.lexical._WORD", "app.request_id._SANE"} <= PATTERNS.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_pattern_is_hidden_from_this_test(package):
+    """`re` is used to compile constants of modules, and for nothing else; these are found above."""
+    for path in Path(package).rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        constants = {id(node.value) for node in tree.body if isinstance(node, ast.Assign)}
+        for node in ast.walk(tree):
+            assert not (isinstance(node, ast.ImportFrom) and node.module == "re"), path
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("re."):
+                assert ast.unparse(node.func) == "re.compile", f"{path}:{node.lineno}"
+                assert id(node) in constants, f"{path}:{node.lineno}"
