@@ -5,7 +5,8 @@ from app.processors import granted
 from app.settings import Settings
 from retrieval.errors import ModelError
 from retrieval.hash_encoder import HashEncoder
-from tests.redis_server import RedisServer, eventually
+from tests.redis_server import RedisServer
+from tests.waiting import eventually
 
 
 def _told(*of):

@@ -6,7 +6,8 @@ from app.settings import Settings
 from tests.app.reports import component
 from tests.app.telemetry.test_metrics import values
 from tests.conftest import serving
-from tests.redis_server import RedisServer, eventually
+from tests.redis_server import RedisServer
+from tests.waiting import eventually
 
 BODY = {"query": "which owl sings", "documents": ["market prices", "an owl sings at dusk", "a river", ""]}
 DAMAGES = [

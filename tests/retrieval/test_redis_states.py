@@ -112,7 +112,7 @@ SECRET = b"a secret of thirty-two characters"
 
 
 def with_secret(server: RedisServer, secret: bytes | None) -> RedisStates:
-    return RedisStates(server.url, DIMENSION, DIMENSION, secret=secret, timeout_s=1.0, retry_s=0.2)
+    return RedisStates(server.url, DIMENSION, DIMENSION, secret=secret, timeout_s=PATIENT_S, retry_s=0.2)
 
 
 def test_what_is_sealed_is_shared_with_those_of_the_same_secret_and_overwritten_by_no_other(server):

@@ -67,7 +67,7 @@ def test_one_bad_row_costs_no_other(database, usage, named, tokens):
         for statement in CURSED[connection.dialect.name]:
             connection.exec_driver_sql(statement)
         takes = connection.dialect.name == "sqlite" and named[:3] in {"nul", "lon"}  # it minds neither
-    counting = Usage(usage)
+    counting = Usage(usage, lambda: NOW)
     for _ in range(2):
         for at in range(20):
             counting.count(Identity(f"caller {at}", "user", "public"), requests=1)
