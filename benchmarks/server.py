@@ -101,8 +101,11 @@ def _told(port: int, path: str) -> str:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    """A process and all its descendants, without those that end meanwhile."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [pid, *(member for child in children for member in family(int(child)))]
 
 

@@ -11,6 +11,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -42,7 +43,7 @@ CONFIGURATIONS = (
 
 def resident(pid: int) -> tuple[float, float]:
     """Resident and proportional memory of a process and its children, in MiB (Linux only)."""
-    told = [Path(f"/proc/{member}/smaps_rollup").read_text(encoding="ascii") for member in family(pid)]
+    told = [_told(member, "smaps_rollup") for member in family(pid)]
     rss, pss = (sum(_kib(text, name) for text in told) for name in ("Rss", "Pss"))
     return rss / 1024, pss / 1024
 
@@ -50,13 +51,21 @@ def resident(pid: int) -> tuple[float, float]:
 def forget_peaks(pid: int) -> None:
     """Have the kernel begin anew with the peaks of a process and its children."""
     for member in family(pid):
-        Path(f"/proc/{member}/clear_refs").write_text("5", encoding="ascii")
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            Path(f"/proc/{member}/clear_refs").write_text("5", encoding="ascii")
 
 
 def peak(pid: int) -> float:
     """The sum of the most that a process and each of its children held since then, in MiB."""
-    told = (Path(f"/proc/{member}/status").read_text(encoding="utf-8", errors="replace") for member in family(pid))
-    return sum(_kib(text, "VmHWM") for text in told) / 1024
+    return sum(_kib(_told(member, "status"), "VmHWM") for member in family(pid)) / 1024
+
+
+def _told(pid: int, file: str) -> str:
+    """What the kernel tells of a process; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _kib(text: str, name: str) -> int:

@@ -156,7 +156,7 @@ def test_probes_are_not_traced_and_a_host_that_is_called_so_is(collector, traced
     with serving(traced()) as client:
         for path in ("/health", "/health/ready", "/metrics"):
             client.get(path)
-        client.get("/info", headers={"Host": "metrics.example"})
+        client.get("/info", headers={"Host": "metrics.internal"})
     assert [span.name for span in collector.spans] == ["GET /info"]
 
 
