@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
@@ -127,7 +126,7 @@ def rerank(
     exclude: Exclude = None,
 ) -> None:
     """Rank the lines of a file for a query."""
-    documents = [line.strip() for line in re.split(r"[\r\n]", read_text(file)) if line.strip()]
+    documents = [line.strip() for line in read_text(file).replace("\r", "\n").split("\n") if line.strip()]
     if not documents:
         raise typer.BadParameter("the file holds no text; give one document a line")
     with bar("preparing") as report:

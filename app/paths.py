@@ -1,8 +1,8 @@
 """Requests as they were meant.
 
 Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already. Only those that
-rerank clients call: where others begin, proxies have rules that a path of another form would pass. And HEAD, which is
-GET without the body of the answer (RFC 9110, section 9.3.2).
+rerank clients and probes call: for others proxies have rules, which a path of another form would pass. And HEAD, which
+is GET without the body of the answer (RFC 9110, section 9.3.2).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _WORK = ("similarity", "batch-similarity", "embeddings")
 _MENDED = {
     *PATHS,
     *(f"{version}/{name}" for name in _WORK for version in ("", "/v1")),
-    *("/v1/rerank/stream", "/v1/ws", "/info", "/v1/cluster/auth", "/v1/models"),
+    *("/v1/rerank/stream", "/v1/ws", "/info", "/v1/cluster/auth", "/v1/models", "/health", "/health/ready"),
 }
 _MODELS = "/v1/models/"
 

@@ -139,6 +139,7 @@ def _add(
         extra["requestBody"] = {"required": False, **content(reference(body), {"example": example(body)})}
     described: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
     if 404 in problems:
+        described[400] = PROBLEMS[400]
         described[404] = PROBLEMS[404] | {"description": "No key has this id."}
         described[405] = PROBLEMS[404] | {"description": "There is no id."}
     router.add_api_route(

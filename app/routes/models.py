@@ -60,7 +60,7 @@ _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "str
 
 @router.get(
     "/v1/models/{name:path}",
-    responses={401: PROBLEMS[401], 503: PROBLEMS[503]},
+    responses={status: PROBLEMS[status] for status in (400, 401, 503)},
     summary="One model (OpenAI, Xinference)",
     openapi_extra={"parameters": [_NAME]},
 )

@@ -39,7 +39,7 @@ class ProblemResponse(BaseModel):
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/problem+json": {"schema": reference(ProblemResponse)}}}
     for status, text in {
-        400: "The body is not JSON.",
+        400: "The body is not JSON, or the path has control characters.",
         401: "There is no key, or none that is known.",
         403: "The key's role may not do this.",
         404: "There is no such collection.",

@@ -45,6 +45,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     """A thread for each connection, and so many at once: whoever connects beyond that is dropped."""
 
     daemon_threads = True
+    request_queue_size = 128  # who finds no room is to be told at once, and not by a timeout
 
     def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
