@@ -30,7 +30,7 @@ Found = tuple[NDArray[np.int64], Ranking]  # positions in the collection, and th
 BASELINE: Method = "classical"
 BM25 = "bm25"  # beside the methods in every table: BM25 over the same candidates
 _DEPTH = 10
-_NOT_PLAIN = re.compile(r"[^\w.-]+")  # in the name of a folder
+_NOT_PLAIN = re.compile(r"[^\w.-]++", re.ASCII)  # in the name of a folder
 _NAME_CHARACTERS = 40  # of a dataset, in the name of the folder where it is kept
 
 
@@ -80,7 +80,7 @@ class Evaluation:
 def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: Progress) -> Collection:
     """The dataset's documents as a collection, built once for each content, model and arithmetic."""
     content = hashlib.sha256(repr((dataset.document_ids, dataset.documents)).encode()).hexdigest()
-    name = _NOT_PLAIN.sub("-", dataset.name, flags=re.ASCII)[:_NAME_CHARACTERS]  # FAISS opens no other path
+    name = _NOT_PLAIN.sub("-", dataset.name)[:_NAME_CHARACTERS]  # FAISS opens no other path
     folder = cache / f"{name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
     if not folder.exists():
         passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]

@@ -24,10 +24,11 @@ LONGEST_OVERLAP_HOURS = 8760
 DEFAULT_OVERLAP_HOURS = 24
 
 _PRINTABLE = rf"^[^{CONTROLS}]*$"
+_IS_PRINTABLE = re.compile(_PRINTABLE)
 
 
 def _check_name(name: str) -> str:
-    if not re.search(_PRINTABLE, name):
+    if not _IS_PRINTABLE.search(name):
         raise ValueError("a name is one line, without control characters and those that turn the direction of text")
     return name
 
