@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -14,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from app.auth.store import Key
 from app.auth.usage import Day
 from app.identity import Role, Tier
-from app.printable import CONTROLS
+from app.printable import CONTROLS, escaped
 from app.wire.body import Number
 
 HOUR_S = 3600
@@ -24,11 +23,10 @@ LONGEST_OVERLAP_HOURS = 8760
 DEFAULT_OVERLAP_HOURS = 24
 
 _PRINTABLE = rf"^[^{CONTROLS}]*$"
-_IS_PRINTABLE = re.compile(_PRINTABLE)
 
 
 def _check_name(name: str) -> str:
-    if not _IS_PRINTABLE.search(name):
+    if escaped(name) != name:
         raise ValueError("a name is one line, without control characters and those that turn the direction of text")
     return name
 
