@@ -100,7 +100,7 @@ class Usage:
         self._store, self._clock = store, clock
         self._lock = threading.Lock()  # guards what follows
         self._used = Used()
-        self._dropped = 0
+        self._writing = self._dropped = 0  # rows that are being written; requests
         self._fault: Fault | None = None
         self.last_fault: Fault | None = None
         self._told: set[str] = set()
@@ -118,7 +118,7 @@ class Usage:
     def counts(self) -> UsageCounts:
         """How it goes at this moment."""
         with self._lock:
-            return UsageCounts(len(self._used.counts), self._dropped, self._fault)
+            return UsageCounts(max(len(self._used.counts), self._writing), self._dropped, self._fault)
 
     def write(self) -> None:
         """Write what came up; KeysUnavailable where it cannot be written now, and it is kept for the next time.
@@ -127,6 +127,7 @@ class Usage:
         """
         with self._lock:
             left, self._used = [self._used], Used()
+            self._writing = len(left[0].counts)
         fault: KeysUnavailable | None = None
         try:
             while left:
@@ -136,6 +137,7 @@ class Usage:
             raise
         finally:
             self._take_back(left)
+            self._writing = 0
             self._note(fault)
 
     def _write_last(self, left: list[Used]) -> None:
