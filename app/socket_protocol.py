@@ -73,8 +73,10 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
         self._opened = self._all.open(self._address)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Hold nothing any more."""
+        """Hold nothing any more: what is left of a message would stay until Python looks for cycles."""
         self._hold(0)
+        self.frames = []
+        self.conn.reader.discard()
         self._outgoing.end()
         if self._opened:
             self._all.close(self._address)

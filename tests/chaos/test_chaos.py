@@ -56,6 +56,7 @@ class Server:
 def server(request, tmp_path_factory) -> Iterator[Server]:
     folder, keys = tmp_path_factory.mktemp("data"), [None, None]
     environment = os.environ | {"QRERANK_DATA_DIR": str(folder), "QRERANK_ENGINE__DRAIN_SECONDS": "0"}
+    environment["QRERANK_CACHE__MAX_BYTES"] = str(32 * MIB)  # which new texts fill, and that is not given back
     if request.param == "keys":
         environment["QRERANK_AUTH__ENABLED"] = "true"
         records = open_records(AuthSettings(enabled=True), folder)
