@@ -22,7 +22,7 @@ _NOUNS = {
     "documents": "documents",
     "candidates": "documents",
     "passages": "documents",
-    "texts": "texts",
+    "texts": "documents",
     "input": "texts",
 }
 _SMALL = 2**16

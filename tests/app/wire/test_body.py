@@ -141,7 +141,7 @@ def test_true_is_no_number(model, field):
     ("fields", "what"),
     [
         ({"documents": ["a"] * 4}, "4 documents"),
-        ({"texts": ["a"] * 4}, "4 texts"),
+        ({"texts": ["a"] * 4}, "4 documents"),
         ({"input": {"documents": [{}] * 4}}, "4 documents"),
         ({"exclude": ["a"] * 4, "documents": ["a"]}, "4 entries of `exclude`"),
         ({"metadata": {"x" * 100: [None] * 4}}, f"4 entries of `{'x' * 64}`"),
