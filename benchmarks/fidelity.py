@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from app.settings import Settings
 from quantum.feature_maps import FeatureMap, feature_map
-from quantum.fidelity import gram
-from quantum.late_interaction import late_interaction, score_documents
+from quantum.kernel import gram
+from quantum.maxsim import late_interaction, score_documents
 from quantum.vectors import directions
-from retrieval.demo import demo_passages
-from retrieval.encoding import quantise
-from retrieval.prepare import load_encoder
+from retrieval.encoder.prepare import load_encoder
+from retrieval.encoder.states import quantise
+from retrieval.index.demo import demo_passages
 
 DOCUMENTS, TOKENS, QUERY_TOKENS, WIDTH = 100, 138, 20, 384
 GRAM_ROWS = (100, 300, 1000)

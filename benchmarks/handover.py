@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from app.engine import Engine
-from app.models import Models
-from app.reranker import Reranker
+from app.engine.engine import Engine
+from app.engine.model_registry import Models
+from app.ranking.reranker import Reranker
 from benchmarks.wire import run
-from retrieval.hash_encoder import HashEncoder
+from retrieval.encoder.hash_encoder import HashEncoder
 
 CALLS = 2000
 _WARM_UP = 200

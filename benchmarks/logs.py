@@ -19,12 +19,12 @@ from unittest.mock import patch
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import use_span
 
+from app.api.middleware.request_id import bind
 from app.identity import ANONYMOUS
-from app.observed import Observed
-from app.request_id import bind
-from app.stopwatch import Lap
+from app.ranking.stopwatch import Lap
 from app.telemetry.access_log import log_requests
 from app.telemetry.logs import set_up
+from app.telemetry.request_record import Observed
 from app.telemetry.settings import LogSettings, TracingSettings
 from app.telemetry.tracing import Tracing
 from benchmarks.report import number, table

@@ -21,7 +21,7 @@ from benchmarks.corpus import Task
 from benchmarks.measure import Sample
 from benchmarks.server import running
 from benchmarks.wire import get, in_turn, post
-from retrieval import weights
+from retrieval.encoder import weights
 from scripts.trial import free_port
 
 ENVIRONMENT = Path(__file__).parent.parent / ".venv-peers"

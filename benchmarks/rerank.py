@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from app.loading import open_encoder
+from app.engine.loader import open_encoder
 from app.settings import Settings
 from benchmarks import ours, peers, scaling
 from benchmarks.corpus import Passages, Task, open_passages
@@ -26,8 +26,8 @@ from benchmarks.machine import facts, watch_others
 from benchmarks.report import report
 from benchmarks.roofline import roofline
 from benchmarks.targets import targets
-from retrieval.prepare import prepare
-from retrieval.weights import DEFAULT_MODEL
+from retrieval.encoder.prepare import prepare
+from retrieval.encoder.weights import DEFAULT_MODEL
 
 # Requests by number of documents. A peer takes the first of ours; the slow ones cannot take all of them.
 OUR_RUNS = {20: 20, 50: 20, 100: 20, 500: 4, 1000: 2}

@@ -12,7 +12,7 @@ import openvino
 from openvino import opset13 as ops
 from rich.progress import Progress
 
-from retrieval.encoder import Encoder
+from retrieval.encoder.protocol import Encoder
 
 # Rows, width and number of products in a row; the last is of the encoder's own shape. The best counts as the peak.
 _SHAPES = ((1024, 1024, 4), (2048, 2048, 4), (4096, 384, 8))

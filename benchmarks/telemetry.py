@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import orjson
 
 from app.identity import ANONYMOUS
-from app.observed import Observed
-from app.stopwatch import Lap
+from app.ranking.stopwatch import Lap
+from app.telemetry.request_record import Observed
 from app.telemetry.settings import LogSettings
 from benchmarks.corpus import open_passages
 from benchmarks.measure import percentile
@@ -93,11 +93,11 @@ def in_a_process(stages_ms: Mapping[str, float], *, files: bool) -> Microseconds
 
 def alone(stages_ms: Mapping[str, float]) -> Microseconds:
     """What each part takes for a request with these stages."""
-    from app.routes.timing import times
+    from app.api.middleware.server_timing import times
     from app.telemetry.access_log import log_requests  # not before: prometheus_client decides where values are kept
     from app.telemetry.logs import set_up
-    from app.telemetry.measured import count_requests
     from app.telemetry.metrics import Metrics
+    from app.telemetry.request_metrics import count_requests
 
     set_up(LogSettings(format="json"))
     seen = typical(stages_ms)

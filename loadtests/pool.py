@@ -14,9 +14,9 @@ import numpy as np
 import orjson
 
 from loadtests.mix import DOCUMENTS, Kind
-from retrieval import beir
-from retrieval.demo import demo_passages
-from retrieval.lexical import bm25, tokenize
+from retrieval.evaluation import beir
+from retrieval.index.demo import demo_passages
+from retrieval.text.bm25 import bm25, tokenize
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 PASSAGES, QUERIES = 200, 40  # of each collection

@@ -18,8 +18,8 @@ import httpx
 import orjson
 import psutil
 
-from app.auth.records import open_records
 from app.auth.settings import AuthSettings
+from app.auth.stores import open_records
 from app.identity import Tier
 from benchmarks.server import running
 from loadtests.pool import TOP_N, Traffic

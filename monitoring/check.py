@@ -15,14 +15,14 @@ from pathlib import Path
 import httpx
 import yaml
 
-from app.cli_index import DEMO, build_demo
+from app.cli.index import DEMO, build_demo
 from app.settings import Settings
 from benchmarks.server import ours
 from monitoring.__main__ import HERE, files
 from monitoring.exercise import SETTINGS, exercise
 from monitoring.prometheus import CONFIGURATION, Missing, had, scraping, told
 from monitoring.queries import of_the_dashboard, of_the_rules
-from retrieval.hash_encoder import HashEncoder
+from retrieval.encoder.hash_encoder import HashEncoder
 
 SKIPPED = 77
 

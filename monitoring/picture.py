@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from app.cli_index import DEMO, build_demo
-from app.loading import open_encoder
+from app.cli.index import DEMO, build_demo
+from app.engine.loader import open_encoder
 from app.settings import Settings
 from benchmarks.server import ours
 from monitoring.__main__ import HERE
 from monitoring.prometheus import Prometheus, had, scraping
 from monitoring.queries import chosen
-from retrieval.demo import demo_passages
+from retrieval.index.demo import demo_passages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from app.api.dialects.detect import PATHS
 from app.telemetry.catalogue import FAMILIES
-from app.wire.dialects import PATHS
 from monitoring.promql import Matches, Metric, Unsound
 
 

@@ -11,12 +11,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.reranker import Reranker
+from app.ranking.reranker import Reranker
 from app.settings import Settings
-from retrieval.encoder import Encoder
-from retrieval.hash_encoder import HashEncoder
-from retrieval.prepare import load_encoder
-from retrieval.redis_states import RedisStates
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.prepare import load_encoder
+from retrieval.encoder.protocol import Encoder
+from retrieval.states.redis import RedisStates
 from tests.waiting import PATIENT_S, Clock, eventually
 
 hypothesis.settings.register_profile(

@@ -16,9 +16,9 @@ from types import TracebackType
 
 import redis
 
-from retrieval.hash_encoder import DIMENSION, HashEncoder
-from retrieval.redis_states import RedisStates
-from retrieval.text_state import StateKeys, TextState
+from retrieval.encoder.hash_encoder import DIMENSION, HashEncoder
+from retrieval.states.record import StateKeys, TextState
+from retrieval.states.redis import RedisStates
 from scripts.trial import free_port
 from tests.waiting import PATIENT_S, eventually
 

@@ -86,7 +86,11 @@ def test_one_that_does_not_is_found_out(name):
 
 
 def test_the_patterns_are_found():
-    assert {"retrieval.sentences._END", "retrieval.lexical._WORD", "app.request_id._SANE"} <= PATTERNS.keys()
+    assert {
+        "retrieval.text.sentences._END",
+        "retrieval.text.bm25._WORD",
+        "app.api.middleware.request_id._SANE",
+    } <= PATTERNS.keys()
 
 
 @pytest.mark.parametrize("package", PACKAGES)

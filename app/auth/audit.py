@@ -10,9 +10,9 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 
 import orjson
+from structlog.contextvars import get_contextvars
 
 from app.errors import KeysMisconfigured
-from app.request_id import current
 
 log = logging.getLogger("qrerank.audit")
 
@@ -48,6 +48,6 @@ def record(
     if prefix is not None:
         told["key"] = prefix
     told |= about or {}
-    if request_id := current():
+    if request_id := get_contextvars().get("request_id"):
         told["request_id"] = request_id
     log.info("%s", orjson.dumps(told).decode())

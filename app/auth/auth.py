@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from app.auth import audit
 from app.auth.authenticator import Authenticator
 from app.auth.environment import EnvironmentKeys
-from app.auth.records import open_records
 from app.auth.settings import AuthSettings
+from app.auth.stores import open_records
 from app.auth.usage import Usage
 from app.errors import KeysUnavailable
 

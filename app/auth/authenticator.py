@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.auth import audit
+from app.auth.credential_cache import REMEMBERED_S, Remembered
 from app.auth.keys import Pepper
-from app.auth.remembered import REMEMBERED_S, Remembered
 from app.auth.store import UNKNOWN, CredentialStore, Grant, Refusal
 from app.errors import KeysUnavailable, Overloaded, Unauthorized
 from app.identity import Identity

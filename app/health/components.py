@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from app.auth.usage import Usage
-from app.engine import EngineCounts, State
+from app.engine.engine import EngineCounts, State
 from app.health.probe import Probe
 from app.health.targets import MEMORY_BYTES, Buckets, quantile
-from app.open_collections import CollectionCounts
+from app.service.collections import CollectionCounts
 from retrieval.fault import Fault
-from retrieval.state_cache import CacheCounts
+from retrieval.states.cache import CacheCounts
 
 Status = Literal["ok", "degraded", "unavailable"]
 _ENOUGH = 1000  # turns of the event loop, of which fifty are timed a second: while models load many are late

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 
-from app.answer import Service
-from app.engine import Engine
-from app.every import every
+from app.engine.engine import Engine
+from app.engine.self_test import check_order
 from app.health import components as parts
 from app.health.components import Component, Status
 from app.health.probe import Probe
@@ -30,11 +29,12 @@ from app.health.targets import (
     latency,
     read,
 )
-from app.order_check import check_order
 from app.quotas.quotas import Quotas
-from app.reranker import Reranker
+from app.ranking.reranker import Reranker
+from app.service.rerank import Service
 from app.telemetry.memory import resident_bytes
-from retrieval.collection import check_encoder
+from app.telemetry.periodic import every
+from retrieval.index.collection import check_encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Metric
 
-from app.wire.dialects import PATHS
+from app.api.dialects.detect import PATHS
 
 WINDOW_S = 300.0
 EVERY_S = 10.0

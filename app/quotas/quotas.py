@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
-from app.cost import Cost
 from app.errors import Forbidden, TooLarge
 from app.identity import Identity, caller_of
 from app.quotas.windows import Charge, LocalCounters, Lost, MonotonicStorage, Standing, Verdict
+from app.service.cost import Cost
 from app.settings import QuotaSettings, TierSettings
 
 if TYPE_CHECKING:

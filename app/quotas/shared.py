@@ -14,7 +14,7 @@ from slowapi import Limiter
 
 from app.quotas.windows import Charge, Lost, Standing, Verdict, key_func
 from retrieval.fault import Fault
-from retrieval.redis_client import FAILURES, address, connect, told
+from retrieval.states.redis_client import FAILURES, address, connect, told
 
 log = logging.getLogger(__name__)
 

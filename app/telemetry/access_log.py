@@ -7,8 +7,8 @@ from http import HTTPStatus
 from typing import Any
 from zlib import crc32
 
-from app.observed import Observed, Watcher
 from app.telemetry.logs import FACTS
+from app.telemetry.request_record import Observed, Watcher
 
 log = logging.getLogger(__name__)
 

@@ -31,10 +31,10 @@ from opentelemetry.util.types import Attributes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from app.observed import Observed
-from app.paths import canonical
+from app.api.middleware.path_normalization import canonical
 from app.telemetry.access_log import PROBES, facts
 from app.telemetry.outgoing import HEADERS
+from app.telemetry.request_record import Observed
 from app.telemetry.settings import TracingSettings
 
 PATH = "/v1/traces"

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
-from app.socket_protocol import SERVICE_RESTART
+from app.server.websocket_protocol import SERVICE_RESTART
 from scripts.rehearsal.working import Working
 from scripts.rollout.questions import OVER_HTTP, SOCKET, Dialect, Question, Wrong, check, question
 from scripts.rollout.records import Record

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
-from app.progress import bar
+from app.cli.progress import bar
 from app.settings import Settings
-from retrieval.openvino_runtime import QUANTISED
-from retrieval.prepare import prepare
-from retrieval.weights import DEFAULT_MODEL
+from retrieval.encoder.openvino_runtime import QUANTISED
+from retrieval.encoder.prepare import prepare
+from retrieval.encoder.weights import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("app", "quantum", "retrieval")

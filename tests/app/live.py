@@ -11,11 +11,11 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from app import serving
 from app.main import create_app
+from app.server import asgi as serving
 from app.settings import Settings
-from retrieval.encoder import Tokens
-from retrieval.hash_encoder import HashEncoder
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.protocol import Tokens
 from tests.waiting import PATIENT_S, eventually
 
 
@@ -81,7 +81,7 @@ def live(
                 before(batch)
             return super().forward(batch)
 
-    monkeypatch.setattr("app.loading.load_encoder", lambda *_, **__: Held())
+    monkeypatch.setattr("app.engine.loader.load_encoder", lambda *_, **__: Held())
     app = create_app(settings)
     options = serving.options(settings.limits) | options
     server = uvicorn.Server(uvicorn.Config(app, port=0, **options))

@@ -1,7 +1,7 @@
 """What /health/detailed tells, for tests that break a part."""
 
+from app.api.dialects.health import HealthResponse
 from app.settings import Settings
-from app.wire.health import HealthResponse
 
 AT_ONCE = {"probe_every_s": 0, "probe_deadline_ms": 600_000}  # nothing is remembered, nothing late
 

@@ -4,7 +4,7 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from benchmarks.corpus import SPECIAL_TOKENS, Passages, open_passages
-from retrieval import weights
+from retrieval.encoder import weights
 
 UNKNOWN = "[UNK]"
 VOCABULARY = {UNKNOWN: 0, "a": 1, "b": 2, "long": 3, "##er": 4, ".": 5}

@@ -20,8 +20,8 @@ import httpx
 import psutil
 import pytest
 
-from app.auth.records import open_records
 from app.auth.settings import AuthSettings
+from app.auth.stores import open_records
 from tests.chaos.attacks import ATTACKS, MIB
 from tests.processes import running
 from tests.waiting import PATIENT_S, eventually

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from app.serving import _STOPS_WITHIN_S
+from app.server.asgi import _STOPS_WITHIN_S
 from scripts.trial import free_port
 from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
 from tests.redis_server import _binary

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 import pytest
 
-from app.serving import _STOPS_WITHIN_S
+from app.server.asgi import _STOPS_WITHIN_S
 from tests.deploy.files import ROOT, seconds, settings_of
 
 UNIT = ROOT / "deploy" / "systemd" / "quantum-rerank.service"

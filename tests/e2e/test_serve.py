@@ -24,7 +24,7 @@ def tell(event, arguments):
         print(event, arguments[1:] if event == "socket.connect" else arguments, file=sys.stderr, flush=True)
 
 sys.addaudithook(tell)
-from app.cli import main
+from app.cli.main import main
 main()
 """
 
@@ -81,7 +81,7 @@ def test_sockets_take_frames_up_to_a_limit_and_compress_none(server):
 
 
 def test_who_asks_is_heard():
-    asking = WATCHED.partition("from app.cli")[0] + "import socket\nsocket.getaddrinfo('localhost', 1)"
+    asking = WATCHED.partition("from app.cli.main")[0] + "import socket\nsocket.getaddrinfo('localhost', 1)"
     done = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=False)  # noqa: S603 - ours
     assert "socket.getaddrinfo ('localhost', 1" in done.stderr
 

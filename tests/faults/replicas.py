@@ -14,8 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from app.auth.records import open_records
 from app.auth.settings import AuthSettings
+from app.auth.stores import open_records
 from app.identity import Tier
 from benchmarks.server import running
 from scripts.trial import free_port

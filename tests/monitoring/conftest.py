@@ -1,9 +1,9 @@
 import pytest
 
-from app.cli_index import DEMO, build_demo
+from app.cli.index import DEMO, build_demo
 from app.settings import Settings
 from monitoring.exercise import SETTINGS, exercise
-from retrieval.hash_encoder import HashEncoder
+from retrieval.encoder.hash_encoder import HashEncoder
 from tests.conftest import quiet, serving
 from tests.monitoring.asked import Sample, samples
 

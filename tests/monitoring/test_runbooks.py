@@ -1,5 +1,4 @@
 import re
-from pathlib import Path
 
 import pytest
 import yaml
@@ -11,8 +10,9 @@ from monitoring.__main__ import files
 from monitoring.alerting import GROUPS
 from monitoring.queries import of_the_rules
 from tests.monitoring.asked import Selector, selectors
+from tests.paths import ROOT
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"
+OPERATIONS = ROOT / "docs" / "operations"
 RUNBOOKS = sorted((OPERATIONS / "runbooks").glob("Qrerank*.md"))
 PAGES = sorted(OPERATIONS.rglob("*.md"))
 PARTS = ["## What it means", "## Confirm", "## Likely causes", "## What to do now", "## How to prevent it"]

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from typer.main import get_command
 
-from app.cli import cli
+from app.cli.main import cli
 from app.errors import KINDS
 from app.settings import Settings
 from app.telemetry.catalogue import FAMILIES

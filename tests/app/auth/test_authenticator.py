@@ -9,8 +9,8 @@ import pytest
 
 from app.auth import audit
 from app.auth.authenticator import Authenticator
+from app.auth.credential_cache import Remembered
 from app.auth.environment import EnvironmentKeys
-from app.auth.remembered import Remembered
 from app.auth.store import UNKNOWN, Grant, Refusal
 from app.errors import KeysUnavailable, Overloaded, Unauthorized
 from app.identity import Identity

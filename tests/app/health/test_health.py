@@ -7,15 +7,15 @@ from collections import Counter
 import pytest
 from sqlalchemy import event
 
-from app import open_collections
 from app.health.targets import read
-from app.open_collections import OpenCollections
 from app.quotas.shared import SharedCounters
-from retrieval.collection import build
-from retrieval.hash_encoder import HashEncoder
-from retrieval.held_files import HeldFiles
-from retrieval.passage import Passage
-from retrieval.redis_states import RedisStates
+from app.service import collections as open_collections
+from app.service.collections import OpenCollections
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.index.collection import build
+from retrieval.index.held_files import HeldFiles
+from retrieval.states.redis import RedisStates
+from retrieval.text.passage import Passage
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.problems import problem
 from tests.app.reports import AT_ONCE, component, report, settings_of, statuses

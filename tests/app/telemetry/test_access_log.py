@@ -1,9 +1,9 @@
 import pytest
 
 from app.identity import Identity
-from app.observed import Observed
 from app.settings import Settings
 from app.telemetry.access_log import is_sampled, log_requests
+from app.telemetry.request_record import Observed
 from tests.app.lines import logged
 from tests.conftest import serving
 

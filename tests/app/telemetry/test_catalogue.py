@@ -1,17 +1,17 @@
 """The metrics' names, and the page that tells of them."""
 
 import re
-from pathlib import Path
 
 import pytest
 
+from app.api.dialects import detect
 from app.identity import TIERS
-from app.scoring import METHODS
+from app.ranking.scoring import METHODS
 from app.telemetry.catalogue import FAMILIES, Family
-from app.telemetry.measured import outcome_of, size_of
-from app.wire import dialects
+from app.telemetry.request_metrics import outcome_of, size_of
+from tests.paths import ROOT
 
-PAGE = (Path(__file__).parents[3] / "docs" / "operations" / "metrics.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "operations" / "metrics.md").read_text(encoding="utf-8")
 
 
 def row(family: Family) -> str:
@@ -30,7 +30,7 @@ def test_the_page_tells_what_each_label_may_be():
 
 
 def test_the_page_names_every_value_of_what_the_code_knows():
-    names = {each.name for each in vars(dialects).values() if isinstance(each, dialects.Dialect)}
+    names = {each.name for each in vars(detect).values() if isinstance(each, detect.Dialect)}
     sizes = {size_of(documents) for documents in (None, 1, 21, 51, 101)}
     outcomes = {outcome_of(status) for status in (200, 400, 500)}
     for value in (*names, *sizes, *outcomes, *METHODS, *TIERS):

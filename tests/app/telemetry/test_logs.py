@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import httpx
 import pytest
@@ -19,6 +18,7 @@ from app.settings import Settings
 from app.telemetry.logs import FACTS
 from tests.app.lines import logged
 from tests.app.live import live
+from tests.paths import ROOT
 from tests.waiting import PATIENT_S
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
@@ -233,7 +233,7 @@ def test_streams_and_sockets_have_theirs(served, monkeypatch):
 
 
 def test_the_documented_line_is_what_is_written(served):
-    text = (Path(__file__).parents[3] / "docs/operations/logs.md").read_text()
+    text = (ROOT / "docs/operations/logs.md").read_text()
     documented = json.loads(text.partition("```json\n")[2].partition("\n```")[0])
     with logged() as lines:
         post(served, documented["request_id"])

@@ -76,7 +76,7 @@ def test_a_host_that_is_none_is_told(host):
 
 
 def test_whoever_starts_workers_does_not_import_the_client_before_the_folder_is_known():
-    modules = "sys, uvicorn, app.cli, app.serving, app.telemetry.metrics_port"
+    modules = "sys, uvicorn, app.cli.main, app.server.asgi, app.telemetry.metrics_port"
     code = f"import {modules}; print('prometheus_client' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout  # noqa: S603 - ours
     assert out == "False\n"

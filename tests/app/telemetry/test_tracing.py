@@ -6,7 +6,6 @@ import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.collector import collecting
 from tests.app.lines import logged
 from tests.conftest import serving
+from tests.paths import ROOT
 from tests.waiting import PATIENT_S, eventually
 
 BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
@@ -277,7 +277,8 @@ print({{"app.telemetry.tracing", "opentelemetry.sdk.trace", "opentelemetry.expor
 @pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter"])
 def test_without_the_extra_the_service_does_not_start_and_says_what_to_install(missing):
     program = (
-        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['qrerank', 'serve']\nimport app.cli; app.cli.main()"
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['qrerank', 'serve']\n"
+        "from app.cli.main import main; main()"
     )
     environment = {"QRERANK_TRACING__ENDPOINT": "http://127.0.0.1:4318", "QRERANK_MODEL": "hash"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)  # noqa: S603
@@ -291,7 +292,7 @@ def test_the_documented_spans_are_what_is_sent(collector, traced):
     with serving(traced()) as client:
         client.post("/rerank", json=BODY, headers={"X-Request-ID": "docs-1"})
     (request,) = collector.named("POST /rerank")
-    text = (Path(__file__).parents[3] / "docs/operations/tracing.md").read_text()
+    text = (ROOT / "docs/operations/tracing.md").read_text()
     documented = json.loads(text.partition("```json\n")[2].partition("\n```")[0])
     assert documented["name"] == request.name
     assert documented["attributes"] == request.attributes

@@ -6,7 +6,7 @@ import tomllib
 import pytest
 import yaml
 
-from app.serving import options
+from app.server.asgi import options
 from app.settings import LimitSettings, Settings
 from monitoring.__main__ import HERE as MONITORING
 from monitoring.__main__ import RUNBOOKS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.weights import DEFAULT_MODEL
+from retrieval.encoder.weights import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "Dockerfile").read_text()
@@ -61,7 +61,7 @@ def test_what_no_stage_needs_stays_out(path):
 
 
 @pytest.mark.parametrize(
-    "path", ["app/cli.py", "app/auth/migrations/env.py", "quantum/py.typed", "models/mine/config.json", "LICENSE"]
+    "path", ["app/cli/main.py", "app/auth/migrations/env.py", "quantum/py.typed", "models/mine/config.json", "LICENSE"]
 )
 def test_what_is_built_goes_in(path):
     assert goes_in(path)

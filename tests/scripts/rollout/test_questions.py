@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.wire.dialects import dialect_of
+from app.api.dialects.detect import dialect_of
 from scripts.rollout.questions import LARGE, OVER_HTTP, Question, Wrong, check, final_of, question, rows_of
 
 ASKED = Question("owl", ("a road", "an owl", "a river"), 1)

@@ -1,6 +1,6 @@
 import pytest
 
-from app.auth.records import open_records
+from app.auth.stores import open_records
 from app.settings import Settings
 from scripts.rehearsal.findings import Findings
 from scripts.rehearsal.keys import Admin, Key

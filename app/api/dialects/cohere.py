@@ -1,0 +1,164 @@
+"""The dialect of Cohere, Jina, vLLM, Infinity, Xinference, Together and SiliconFlow, with what is our own in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from app.api.dialects.body import Body, Count, Documents, Model, Names, Number, Phrases, Query
+from app.api.dialects.documents import as_object, as_text, text_of
+from app.ranking.scoring import Method
+from app.service.request import Document, RerankRequest, SpanOptions
+from app.service.result import Outcome, Row
+from app.settings import CollectionName
+
+Show = Callable[[Document, str], object]
+
+
+class SpansWanted(BaseModel):
+    """Cohere's `relevant_spans`."""
+
+    mode: Literal["enabled", "disabled"] | None = Field(None, description="Absent: enabled.")
+    threshold: Annotated[float, Field(ge=0, le=1), Number] | None = Field(None, description="Least score. Absent: 0.1.")
+    max_spans: Count | None = Field(None, description="Most spans of a document. Absent: all.")
+
+    @property
+    def options(self) -> SpanOptions | None:
+        """None where they are not wanted."""
+        if self.mode == "disabled":
+            return None
+        default = SpanOptions()
+        return SpanOptions(default.threshold if self.threshold is None else self.threshold, self.max_spans)
+
+
+_BOOLEAN = TypeAdapter(bool)
+
+
+def _spans_wanted(value: object) -> object:
+    """Options, where only a mode was sent: true, false, a word for one of them, or `enabled` or `disabled` alone."""
+    if value is None or isinstance(value, dict | SpansWanted):
+        return value
+    if value in ("enabled", "disabled"):
+        return {"mode": value}
+    try:
+        return {"mode": "enabled" if _BOOLEAN.validate_python(value) else "disabled"}
+    except ValidationError:
+        raise ValueError("must be true, false, or an object with `mode`, `threshold` and `max_spans`") from None
+
+
+class StandardBody(Body):
+    """Cohere, Jina, vLLM, Infinity, Xinference, Together, SiliconFlow; and our own fields."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "query": "how do I read a file line by line",
+                    "documents": ["Iterate over the file object.", "Lists are mutable.", "Call open() first."],
+                    "top_n": 2,
+                    "return_documents": True,
+                },
+                {"query": "how does a for loop work", "top_n": 3},
+            ]
+        },
+    )
+
+    query: Query
+    documents: Documents | None = Field(
+        None, description="Texts, or objects with a `text`. Absent: candidates come from `collection`."
+    )
+    collection: CollectionName | None = Field(None, description="Searched when there are no documents.")
+    top_n: Count | None = Field(None, description="How many results; absent: all.")
+    return_documents: bool | None = Field(None, description="Absent: only for candidates from a collection.")
+    rank_fields: Names | None = Field(
+        None, description="Which fields of objects are ranked, in order. Absent: `text`, or all."
+    )
+    max_tokens_per_doc: Count | None = Field(None, description="Tokens read of a document; the rest is ignored.")
+    max_chunks_per_doc: Count | None = Field(None, description="Chunks read of a long document; the best one counts.")
+    raw_scores: bool | None = Field(None, description="Log-odds in place of scores in [0, 1].")
+    relevant_spans: Annotated[
+        SpansWanted | None, BeforeValidator(_spans_wanted, json_schema_input_type=SpansWanted | bool | None)
+    ] = Field(None, description="Which sentences of each document match. true: as `{}`; false: none.")
+    method: Method | None = Field(None, description="Absent: hybrid, or what the model's alias says.")
+    exclude: Phrases | None = Field(None, description="What the answer must not be about.")
+    deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False), Number] | None = Field(
+        None,
+        description="When the answer is due; documents not encoded by then stand below. 0: as late as may be.",
+    )
+    explain: bool | None = Field(None, description="Give each result's score by ranker.")
+    model: Model
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_the_prds_names(cls, body: object) -> object:
+        if not isinstance(body, dict):
+            return body
+        renamed = dict(body)
+        candidates, top_k = renamed.pop("candidates", None), renamed.pop("top_k", None)
+        if candidates is not None:
+            if renamed.get("documents") is not None:
+                raise ValueError("send either `documents` or `candidates`, not both")
+            renamed["documents"] = candidates
+        if renamed.get("top_n") is None:
+            renamed["top_n"] = top_k
+        return renamed
+
+    def to_request(self) -> RerankRequest:
+        """Translate; InvalidRequest for a document without text."""
+        return RerankRequest(
+            query=self.query,
+            documents=self.documents,
+            texts=[text_of(document, at, self.rank_fields) for at, document in enumerate(self.documents or ())],
+            collection=self.collection,
+            top_n=self.top_n,
+            return_documents=self.return_documents,
+            method=self.method,
+            exclude=tuple(self.exclude or ()),
+            deadline_ms=self.deadline_ms,
+            explain=bool(self.explain),
+            raw_scores=bool(self.raw_scores),
+            max_tokens=self.max_tokens_per_doc,
+            max_chunks=self.max_chunks_per_doc,
+            spans=self.relevant_spans.options if self.relevant_spans else None,
+            model=self.model,
+        )
+
+
+def respond(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
+    """The standard envelope."""
+    return {
+        "id": outcome.id,
+        "object": "rerank",
+        "model": outcome.model,
+        "results": [_result(row, show) for row in outcome.rows],
+        "meta": {
+            "method": outcome.method,
+            "timings_ms": {stage: round(ms, 3) for stage, ms in outcome.timings_ms.items()},
+            "encoded": outcome.encoded,
+            "degraded": list(outcome.degraded),
+        },
+        "usage": outcome.usage,
+    }
+
+
+def respond_with_data(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
+    """The envelope with the rows in `data`, too: some of Voyage's clients send a body that looks like Jina's."""
+    return respond(outcome, show) | {"data": [_result(row, as_text) for row in outcome.rows]}
+
+
+def respond_in_text(outcome: Outcome) -> dict[str, Any]:
+    """The envelope with documents as strings, as Infinity's own server gives them."""
+    return respond(outcome, as_text)
+
+
+def _result(row: Row, show: Show) -> dict[str, Any]:
+    result: dict[str, Any] = {"index": row.index, "relevance_score": row.score}
+    if row.document is not None:
+        result["document"] = show(row.document, row.text)
+    if row.rankers is not None:
+        result["scores"] = row.rankers
+    if row.spans is not None:
+        result["relevant_spans"] = row.spans
+    return result

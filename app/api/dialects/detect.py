@@ -1,0 +1,96 @@
+"""Which dialect a body is in: what it holds tells, not where it was sent (shared facts: docs/clients.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from app.api.dialects import cohere, dashscope, mixedbread, nim, pinecone, tei, voyage
+from app.api.dialects.body import Body, validate
+from app.api.dialects.documents import with_text
+from app.api.dialects.misnamed import refuse_misnamed
+from app.errors import InvalidRequest
+from app.service.request import RerankRequest
+from app.service.result import Outcome
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one family of clients asks and wants to be answered."""
+
+    name: str
+    body: type[Body]
+    respond: Callable[[Outcome], object]
+    detail_is_text: bool = False  # of a 422; other clients expect FastAPI's list there
+    problem_type: str = "application/problem+json"  # the media type of errors
+
+    def request(self, fields: object) -> RerankRequest:
+        """A body's fields as a request; InvalidRequest says what is wrong with them."""
+        return validate(self.body, fields).to_request()
+
+
+STANDARD = Dialect("standard", cohere.StandardBody, cohere.respond)
+STANDARD_WITH_DATA = Dialect("standard", cohere.StandardBody, cohere.respond_with_data)
+LITELLM = Dialect("standard", cohere.StandardBody, partial(cohere.respond, show=with_text))
+LITELLM_WITH_DATA = Dialect("standard", cohere.StandardBody, partial(cohere.respond_with_data, show=with_text))
+INFINITY = Dialect("infinity", cohere.StandardBody, cohere.respond_in_text)
+TEI = Dialect("tei", tei.TeiBody, tei.respond, detail_is_text=True)
+VOYAGE = Dialect("voyage", voyage.VoyageBody, voyage.respond, detail_is_text=True)
+MIXEDBREAD = Dialect("mixedbread", mixedbread.MixedbreadBody, mixedbread.respond)
+PINECONE = Dialect("pinecone", pinecone.PineconeBody, pinecone.respond)
+NIM = Dialect("nim", nim.NimBody, nim.respond, detail_is_text=True)
+DASHSCOPE = Dialect(  # its SDK reads errors of this media type alone
+    "dashscope", dashscope.DashScopeBody, dashscope.respond, detail_is_text=True, problem_type="application/json"
+)
+
+# Where clients look for a reranker. Every dialect is taken on each.
+PATHS = ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking", nim.PATH, dashscope.PATH)
+
+_BY_PATH = {"/v1/rerank": STANDARD_WITH_DATA, "/infinity/rerank": INFINITY}
+_FOR_LITELLM = {STANDARD: LITELLM, STANDARD_WITH_DATA: LITELLM_WITH_DATA}  # it crashes on an object without `text`
+_HOMES = {nim.PATH: NIM, dashscope.PATH: DASHSCOPE}  # whose clients send nothing else there
+_KNOWN = {*cohere.StandardBody.model_fields, "candidates", "top_k"}
+_NOT_VOYAGES = {"top_n", "candidates", "collection", "method", "exclude", "deadline_ms", "explain"}
+
+
+def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:
+    """The dialect of a body's fields; InvalidRequest where they are of two, or candidates are where nobody reads them.
+
+    Voyage is told by its keys, whatever their values, unless there is a key that none of its clients sends.
+    """
+    if fields.get("texts") is not None:
+        if fields.get("documents") is not None:
+            raise InvalidRequest("send either `texts` or `documents`, not both")
+        return TEI
+    if fields.get("documents") is None:
+        return _without_documents(fields, path, headers)
+    if pinecone.HEADER in headers:
+        return PINECONE
+    if ("top_k" in fields or "truncation" in fields) and _NOT_VOYAGES.isdisjoint(fields):
+        return VOYAGE
+    return _standard(path, headers)
+
+
+def home_of(path: str) -> Dialect | None:
+    """The dialect whose clients call this path, if it is of one alone: theirs are the errors of unread bodies."""
+    return _HOMES.get(path)
+
+
+def _without_documents(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:
+    if fields.get("input") is not None:
+        return DASHSCOPE if isinstance(fields["input"], Mapping) else MIXEDBREAD
+    if pinecone.HEADER in headers:
+        return PINECONE
+    if fields.get("candidates") is not None:
+        return _standard(path, headers)
+    if nim.is_nim(fields):
+        return NIM
+    refuse_misnamed(fields, _KNOWN)
+    return _HOMES.get(path) or _standard(path, headers)
+
+
+def _standard(path: str, headers: Mapping[str, str]) -> Dialect:
+    dialect = _BY_PATH.get(path, STANDARD)
+    return _FOR_LITELLM.get(dialect, dialect) if headers.get("user-agent", "").startswith("litellm/") else dialect

@@ -1,0 +1,53 @@
+"""The dialect of mixedbread: `input` in, scores in `data`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
+from app.api.dialects.documents import text_of
+from app.service.request import RerankRequest
+from app.service.result import Outcome, Row
+
+
+class MixedbreadBody(Body):
+    """Mixedbread."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "q", "input": ["an owl song"], "top_k": 1, "return_input": True}]}
+    )
+
+    query: Query
+    input: Documents
+    rank_fields: Names | None = None
+    top_k: Count | None = Field(None, description="How many results; absent: all.")
+    return_input: bool | None = Field(None, description="Send the documents back.")
+    model: Model
+
+    def to_request(self) -> RerankRequest:
+        """Translate."""
+        return RerankRequest(
+            self.query,
+            self.input,
+            [text_of(document, at, self.rank_fields, ("input",)) for at, document in enumerate(self.input)],
+            top_n=self.top_k,
+            return_documents=bool(self.return_input),
+            model=self.model,
+        )
+
+
+def respond(outcome: Outcome) -> dict[str, Any]:
+    """Mixedbread's list; the documents as they were sent."""
+    return {
+        "object": "list",
+        "model": outcome.model,
+        "data": [_row(row) for row in outcome.rows],
+        "usage": outcome.usage,
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    shown = {} if row.document is None else {"input": row.document}
+    return {"object": "rank_result", "index": row.index, "score": row.score} | shown

@@ -1,0 +1,70 @@
+"""The dialect of NVIDIA NIM: `passages` in, log-odds in `rankings`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from app.api.dialects.body import Body, Count, Model, Query
+from app.api.dialects.documents import text_of
+from app.service.request import RerankRequest
+from app.service.result import Outcome
+
+PATH = "/v1/ranking"
+
+
+def _check_passages(value: object) -> object:
+    """One plain message for the first bad passage, which says what to do with texts."""
+    for at, item in enumerate(value if isinstance(value, list) else ()):
+        if not isinstance(item, dict):
+            # pydantic reports ValueError as a validation error, TypeError not
+            raise ValueError(f"passage {at} is no object with a `text`; send texts as `documents`")  # noqa: TRY004
+    return value
+
+
+Passages = Annotated[list[dict[str, Any]], BeforeValidator(_check_passages), Field(min_length=1)]
+
+
+class NimBody(Body):
+    """NVIDIA NIM. `truncate` is ignored: a long passage is read in chunks."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"query": {"text": "q"}, "passages": [{"text": "an owl song"}], "truncate": "END"}]
+        }
+    )
+
+    query: Query
+    passages: Passages
+    truncate: Any = None
+    top_n: Count | None = Field(None, description="How many rankings; absent: all. NIM itself gives all.")
+    top_k: Count | None = Field(None, description="The same, as NVIDIA's hosted models and LiteLLM call it.")
+    model: Model
+
+    def to_request(self) -> RerankRequest:
+        """Translate; InvalidRequest for a passage without text."""
+        return RerankRequest(
+            self.query,
+            self.passages,
+            [text_of(passage, at, field=("passages",)) for at, passage in enumerate(self.passages)],
+            top_n=self.top_n or self.top_k,
+            return_documents=False,
+            raw_scores=True,
+            model=self.model,
+        )
+
+
+def is_nim(fields: Mapping[str, Any]) -> bool:
+    """Whether a body without documents is NIM's: it has a list of passages, and they are objects."""
+    passages = fields.get("passages")
+    return isinstance(passages, list) and (not passages or isinstance(passages[0], dict))
+
+
+def respond(outcome: Outcome) -> dict[str, Any]:
+    """NIM's rankings, best first."""
+    return {
+        "rankings": [{"index": row.index, "logit": row.score} for row in outcome.rows],
+        "usage": {"prompt_tokens": outcome.tokens, "total_tokens": outcome.tokens},
+    }

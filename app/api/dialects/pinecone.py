@@ -1,0 +1,50 @@
+"""The dialect of Pinecone, told by its header: documents as objects, scores in `data`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
+from app.api.dialects.documents import as_object, text_of
+from app.service.request import RerankRequest
+from app.service.result import Outcome, Row
+
+HEADER = "x-pinecone-api-version"
+
+
+class PineconeBody(Body):
+    """Pinecone."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "q", "documents": [{"text": "an owl song"}], "top_n": 1}]}
+    )
+
+    query: Query
+    documents: Documents
+    rank_fields: Names | None = None
+    top_n: Count | None = Field(None, description="How many results; absent: all.")
+    return_documents: bool | None = Field(None, description="Absent: they are sent back, as Pinecone does.")
+    model: Model
+
+    def to_request(self) -> RerankRequest:
+        """Translate."""
+        return RerankRequest(
+            self.query,
+            self.documents,
+            [text_of(document, at, self.rank_fields) for at, document in enumerate(self.documents)],
+            top_n=self.top_n,
+            return_documents=self.return_documents is not False,
+            model=self.model,
+        )
+
+
+def respond(outcome: Outcome) -> dict[str, Any]:
+    """Pinecone's rows; a request is one unit, as it is there up to 100 documents."""
+    return {"model": outcome.model, "data": [_row(row) for row in outcome.rows], "usage": {"rerank_units": 1}}
+
+
+def _row(row: Row) -> dict[str, Any]:
+    shown = {} if row.document is None else {"document": as_object(row.document, row.text)}
+    return {"index": row.index, "score": row.score} | shown

@@ -1,0 +1,50 @@
+"""The dialect of Hugging Face's text-embeddings-inference: `texts` in, a bare list out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from app.api.dialects.body import Body, Count, Model, Query, Texts
+from app.service.request import RerankRequest
+from app.service.result import Outcome, Row
+
+
+class TeiBody(Body):
+    """Text-embeddings-inference. Its truncation fields are ignored: a long text is read in chunks."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "q", "texts": ["an owl song", "market prices"], "return_text": True}]}
+    )
+
+    query: Query
+    texts: Texts
+    raw_scores: bool | None = Field(None, description="Log-odds in place of scores in [0, 1].")
+    return_text: bool | None = Field(None, description="Send the texts back.")
+    top_n: Count | None = Field(None, description="How many results; absent: all.")
+    model: Model
+
+    def to_request(self) -> RerankRequest:
+        """Translate."""
+        return RerankRequest(
+            self.query,
+            self.texts,
+            self.texts,
+            top_n=self.top_n,
+            return_documents=bool(self.return_text),
+            raw_scores=bool(self.raw_scores),
+            model=self.model,
+        )
+
+
+def respond(outcome: Outcome) -> list[dict[str, Any]]:
+    """Rows alone, best first."""
+    return [_rank(row) for row in outcome.rows]
+
+
+def _rank(row: Row) -> dict[str, Any]:
+    rank: dict[str, Any] = {"index": row.index, "score": row.score}
+    if row.document is not None:
+        rank["text"] = row.text
+    return rank

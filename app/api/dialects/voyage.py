@@ -1,0 +1,55 @@
+"""The dialect of Voyage: `top_k`, `truncation`, and the rows in `data`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from app.api.dialects.body import Body, Count, Documents, Model, Query
+from app.api.dialects.documents import text_of
+from app.service.request import RerankRequest
+from app.service.result import Outcome, Row
+
+
+class VoyageBody(Body):
+    """Voyage. `truncation` is ignored: a long document is read in chunks."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"query": "q", "documents": ["an owl song"], "model": "rerank-2.5", "top_k": 1}]
+        }
+    )
+
+    query: Query
+    documents: Documents
+    top_k: Count | None = Field(None, description="How many results; absent: all.")
+    truncation: bool | None = None
+    return_documents: bool | None = None
+    model: Model
+
+    def to_request(self) -> RerankRequest:
+        """Translate."""
+        return RerankRequest(
+            self.query,
+            self.documents,
+            [text_of(document, at) for at, document in enumerate(self.documents)],
+            top_n=self.top_k,
+            return_documents=bool(self.return_documents),
+            model=self.model,
+        )
+
+
+def respond(outcome: Outcome) -> dict[str, Any]:
+    """Voyage's list, with documents as strings."""
+    return {
+        "object": "list",
+        "data": [_row(row) for row in outcome.rows],
+        "model": outcome.model,
+        "usage": {"total_tokens": outcome.tokens},
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    shown = {} if row.document is None else {"document": row.text}
+    return {"index": row.index, "relevance_score": row.score} | shown

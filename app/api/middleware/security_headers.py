@@ -1,0 +1,85 @@
+"""What browsers are told about every answer, and which of their requests are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.middleware.hosts import is_served
+from app.errors import Problem
+from app.settings import Settings
+
+ALWAYS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}  # unless the route knows better
+_READ_ONLY = {"GET", "HEAD", "OPTIONS"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # which hide a path from a proxy's rules, and may end a route's pattern
+
+
+class HeadersMiddleware:
+    """Adds the headers that tell browsers what not to do, and asks clients of a server that stops to connect again."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, stops: Callable[[], bool]) -> None:
+        """stops: whether the server is about to."""
+        self._app, self._stops = app, stops
+        self._origins, self._hosts, self._has_keys = settings.cors.origins, settings.hosts, settings.auth.enabled
+        self._more = {"Strict-Transport-Security": f"max-age={settings.hsts_s}"} if settings.hsts_s else {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+        if scope["type"] == "websocket":
+            if refusal:
+                scope["state"]["observed"].failed(refusal.status, refusal.kind)
+                await send({"type": "websocket.close"})  # before it was accepted: the client sees 403
+            else:
+                await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in (ALWAYS | self._more).items():
+                    headers.setdefault(name, value)
+                if self._stops():
+                    headers["Connection"] = "close"
+            await send(message)
+
+        if refusal:
+            scope["state"]["observed"].failed(refusal.status, refusal.kind)
+            await refusal.response()(scope, receive, send_with_headers)
+        else:
+            await self._app(scope, receive, send_with_headers)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        """Why a request is refused whatever it asks for; None if it is not."""
+        headers, request_id = Headers(scope=scope), scope["state"]["request_id"]
+        if _CONTROL.search(scope["path"]):
+            return Problem(HTTPStatus.BAD_REQUEST, "malformed-request", "the path has control characters", request_id)
+        if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys):
+            message = "this host name is not served here; whoever runs the service can allow it: QRERANK_HOSTS"
+            return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
+        if scope["type"] == "http" and self._is_foreign(scope["method"], headers):
+            message = (
+                "a page of another site may not ask this; whoever runs the service can allow it: QRERANK_CORS__ORIGINS"
+            )
+            return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
+        return None
+
+    def _is_foreign(self, method: str, headers: Headers) -> bool:
+        """Whether a page of another site has its reader's browser change something here, or just work."""
+        return (
+            method not in _READ_ONLY
+            and headers.get("sec-fetch-site") == "cross-site"
+            and {"*", headers.get("origin", "")}.isdisjoint(self._origins)
+        )

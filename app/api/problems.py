@@ -1,0 +1,107 @@
+"""The errors that routes document, and the one seam through which errors leave."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from app.api.dialects.detect import home_of
+from app.api.middleware.request_record import observed
+from app.api.middleware.security_headers import ALWAYS
+from app.api.middleware.server_timing import times
+from app.api.openapi import reference
+from app.errors import Problem, problem_of, unforeseen
+from app.telemetry.request_record import CLIENT_GONE
+
+_METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "PATCH", "DELETE")}
+
+
+class ProblemResponse(BaseModel):
+    """Every error's body."""
+
+    type: str
+    title: str
+    status: int
+    detail: str | list[dict[str, Any]] = Field(description="What is wrong and what to do; on 422 FastAPI's list of it.")
+    message: str = Field(description="The same as text.")
+    error: str
+    error_type: str
+    code: str = Field(description="The same as error_type, where DashScope's SDK looks for it.")
+    request_id: str
+    retry_after_s: int | None = Field(None, description="On 429 and 503: when to try again. As Retry-After says.")
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/problem+json": {"schema": reference(ProblemResponse)}}}
+    for status, text in {
+        400: "The body is not JSON, or the path has control characters.",
+        401: "There is no key, or none that is known.",
+        403: "The key's role may not do this.",
+        404: "There is no such collection.",
+        413: "The body, or a count in it, is over a limit.",
+        422: "The JSON is not a request.",
+        429: "The caller's quota is used up; see Retry-After.",
+        503: "Not ready, or too busy; see Retry-After.",
+    }.items()
+}
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+def _response(request: Request, problem: Problem) -> Response:
+    """A problem in the shape that the body's dialect wants, or that of the path's clients where no body was read."""
+    dialect = getattr(request.state, "dialect", None) or home_of(request.url.path)
+    if dialect is None:
+        return problem.response()
+    return problem.response(detail_is_text=dialect.detail_is_text, media_type=dialect.problem_type)
+
+
+async def foreseen(request: Request, error: Exception) -> Response:
+    """The response to an error of the table in `app.errors`."""
+    problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
+    observed(request).failed(problem.status, problem.kind)
+    return _response(request, problem)
+
+
+async def client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    """The end of a request whose client left in the middle of its body: nobody reads it, but it is counted as 499."""
+    return Response(status_code=CLIENT_GONE)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """The response to a route or method that does not exist."""
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
+    message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
+    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    observed(request).failed(status, kind)
+    response = _response(request, Problem(status, kind, message, _request_id(request)))
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(_allowed(request))
+    return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes on the path of the request."""
+    asked = {name: request.scope[name] for name in ("type", "path", "root_path", "headers") if name in request.scope}
+    return [
+        allowed
+        for method, allowed in _METHODS.items()
+        if any(route.matches(asked | {"method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+async def any_error(request: Request, error: Exception) -> Response:
+    """The response to what nobody foresaw; the server logs the error itself."""
+    response = _response(request, unforeseen(error, _request_id(request)))
+    response.headers.update(ALWAYS)  # no middleware sees it
+    seen = getattr(request.state, "observed", None)
+    if seen and request.method == "POST":
+        response.raw_headers += times(seen, response.status_code)
+    return response

@@ -1,0 +1,31 @@
+"""The routes of the service."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from app.api.authorize import allow
+from app.api.problems import ProblemResponse
+from app.api.routes import admin, embeddings, health, models, rerank, similarity, stream, usage, websocket
+
+# What the routes' descriptions refer to.
+MODELS: tuple[type[BaseModel], ...] = (
+    *rerank.MODELS,
+    *stream.MODELS,
+    *similarity.MODELS,
+    *embeddings.MODELS,
+    *usage.MODELS,
+    *admin.MODELS,
+    *health.MODELS,
+    ProblemResponse,
+)
+
+router: APIRouter = APIRouter()
+for part in (health.router, models.open_router):
+    router.include_router(part)
+for part in (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router):
+    router.include_router(part, dependencies=[Depends(allow("user"))])
+for part in (models.router, usage.router):
+    router.include_router(part, dependencies=[Depends(allow("read-only"))])
+router.include_router(admin.router, dependencies=[Depends(allow("admin"))])

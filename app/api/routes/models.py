@@ -1,0 +1,83 @@
+"""What is served, as the clients of other servers ask for it before they rerank."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from app.api.problems import PROBLEMS
+from app.engine.model_registry import Choice, Models
+from app.errors import NotReady
+
+router: APIRouter = APIRouter(tags=["models"])
+open_router: APIRouter = APIRouter(tags=["models"])  # needs no key: some clients ask before they have sent one
+
+
+def _models(request: Request) -> Models:
+    engine = request.app.state.engine
+    if engine.models is None:
+        raise NotReady(f"not ready: {engine.state.reason}")
+    models: Models = engine.models
+    return models
+
+
+@open_router.get("/info", responses={503: PROBLEMS[503]}, summary="The model and its limits (TEI)")
+async def info(request: Request) -> dict[str, Any]:
+    """What Hugging Face's text-embeddings-inference tells about itself."""
+    settings = request.app.state.service.settings
+    encoder = _models(request).default.encoder
+    return {
+        "model_id": encoder.name,
+        "model_sha": encoder.digest,
+        "model_dtype": encoder.arithmetic,
+        "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
+        "max_concurrent_requests": settings.engine.requests + settings.engine.queue_requests,
+        "max_input_length": encoder.max_tokens * settings.limits.chunks_per_document,
+        "max_client_batch_size": settings.limits.documents,
+        "auto_truncate": True,
+        "version": version("quantum-rerank"),
+    }
+
+
+@open_router.get("/v1/cluster/auth", summary="Are keys needed? (Xinference)")
+async def cluster_auth(request: Request) -> dict[str, bool]:
+    """Xinference's client sends its key only where this says so."""
+    return {"auth": request.app.state.auth is not None}
+
+
+@router.get("/v1/models", responses={401: PROBLEMS[401], 503: PROBLEMS[503]}, summary="The models (OpenAI)")
+async def list_models(request: Request) -> dict[str, Any]:
+    """Every name that chooses a model: the models' own, then the aliases."""
+    models = _models(request)
+    return {"object": "list", "data": [_card(models.choose(name)) for name in models.names()]}
+
+
+# The parameter is described here: as one of FastAPI's it would bring a 422 that cannot be.
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+@router.get(
+    "/v1/models/{name:path}",
+    responses={status: PROBLEMS[status] for status in (400, 401, 503)},
+    summary="One model (OpenAI, Xinference)",
+    openapi_extra={"parameters": [_NAME]},
+)
+async def one_model(request: Request) -> dict[str, Any]:
+    """The model that a name means. As any `model` is taken, this is never 404."""
+    return _card(_models(request).choose(request.path_params["name"]))
+
+
+def _card(choice: Choice) -> dict[str, Any]:
+    """What OpenAI's and Xinference's clients want to know."""
+    return {
+        "id": choice.name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "quantum-rerank",
+        "model_type": "rerank",
+        "model_name": choice.reranker.encoder.name,
+        "method": choice.method,
+        "max_tokens": choice.reranker.encoder.max_tokens,
+    }

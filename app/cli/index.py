@@ -1,0 +1,102 @@
+"""`qrerank index`: build collections and look at them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.cli.progress import bar
+from app.cli.terminal import out
+from app.engine.loader import open_encoder
+from app.settings import COLLECTION_NAME, Settings
+from retrieval.encoder.prepare import Progress
+from retrieval.encoder.protocol import Encoder
+from retrieval.errors import CollectionError
+from retrieval.evaluation.beir import read_passages
+from retrieval.index.collection import Collection, build, check_encoder
+from retrieval.index.demo import demo_passages
+from retrieval.index.integrity import Certificate, certify
+from retrieval.text.passage import Passage
+
+DEMO = "demo"
+_PLAIN = re.compile(COLLECTION_NAME)
+_NAME_BYTES = 255  # of a folder's name, on every file system that we know
+index = typer.Typer(help="Build collections and look at them.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(help="The collection's name.")]
+
+
+def folder_of(settings: Settings, name: str) -> Path:
+    """The folder of a collection; a bad name is a usage error."""
+    if not _PLAIN.fullmatch(name) or len(name.encode()) > _NAME_BYTES:
+        raise typer.BadParameter("a collection's name is up to 64 letters, digits, dots, dashes and underscores")
+    return settings.collections_dir / name
+
+
+def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
+    """Build the demo collection from Python's own documentation, unless it stands."""
+    folder = folder_of(settings, DEMO)
+    if not _fits(folder, encoder):
+        _build(folder, demo_passages(), encoder, report)
+
+
+def _fits(folder: Path, encoder: Encoder) -> bool:
+    """Whether the collection stands, is of this version, and of this model."""
+    try:
+        check_encoder(Collection(folder), encoder)
+    except CollectionError:
+        return False
+    return True
+
+
+@index.command("build")
+def build_command(
+    name: Name,
+    source: Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a collection of this name.")] = False,
+) -> None:
+    """Encode passages and index them: text, states and FAISS index in one folder under QRERANK_DATA_DIR."""
+    settings = Settings()
+    folder = folder_of(settings, name)
+    if name == DEMO:
+        raise typer.BadParameter(f"{DEMO} is the collection that `serve --demo` makes; choose another name")
+    if folder.exists() and not force:
+        raise typer.BadParameter(f"collection {name} exists; --force replaces it")
+    with bar("preparing") as report:
+        _build(folder, list(read_passages(source)), open_encoder(settings, report), report)
+    stats(name)
+
+
+@index.command()
+def stats(name: Name) -> None:
+    """What a collection holds, its size on disk, and whether it is sound; exit status 1 where it is not."""
+    folder = folder_of(Settings(), name)
+    collection = Collection(folder)
+    spec, certificate = collection.spec, certify(collection)
+    table = Table("collection", name, show_edge=False)
+    table.add_row("passages", f"{spec.passages:,}")
+    table.add_row("token states", f"{spec.tokens:,} of {spec.token_dimension} bytes")
+    table.add_row("model", f"{spec.model} ({spec.arithmetic})")
+    table.add_row("on disk", f"{sum(file.stat().st_size for file in folder.iterdir()) / 2**20:.1f} MiB")
+    table.add_row("folder", str(folder))
+    table.add_row("certificate", _told(certificate))
+    out.print(table)
+    if not certificate.holds:
+        raise typer.Exit(1)
+
+
+def _told(certificate: Certificate) -> str:
+    if certificate.fault:
+        return f"damaged: {certificate.fault}; build it again"
+    return (
+        f"holds: recall@10 {certificate.recall:.3f} of {certificate.sampled} passages "
+        f"({1e3 * certificate.seconds:.0f} ms)"
+    )
+
+
+def _build(folder: Path, passages: list[Passage], encoder: Encoder, report: Progress) -> None:
+    build(folder, passages, encoder, lambda done, total: report(f"indexing {folder.name}", done, total))

@@ -1,0 +1,198 @@
+"""The command line: `qrerank`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli import evaluate as cli_evaluate
+from app.cli import index as cli_index
+from app.cli import keys as cli_keys
+from app.cli import tables
+from app.cli.errors import STATUSES, naming, run
+from app.cli.options import Exclude, MethodOption, Query, TopN, readable, writable
+from app.cli.progress import bar
+from app.cli.terminal import out, print_line
+from app.engine.loader import circuit_of, log_progress, open_encoder, open_reranker, processors_of
+from app.ranking.circuit_check import check_circuit
+from app.server.malloc import keep_memory
+from app.server.startup_checks import bare, check_start, free_port
+from app.settings import Settings
+from app.telemetry.metrics_port import metrics_served, url_of
+from quantum.feature_maps import feature_map
+from retrieval.evaluation.text_files import read_text
+from retrieval.index.collection import Collection
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+cli = typer.Typer(
+    help="Rerank retrieved passages with cosine, simulated fidelity circuits and BM25, on an ordinary CPU.",
+    epilog=STATUSES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its panels would take brackets in help and errors for markup
+)
+cli.add_typer(cli_index.index, name="index")
+cli.add_typer(cli_keys.keys, name="keys")
+cli.command()(cli_evaluate.evaluate)
+log = logging.getLogger(__name__)
+
+_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # what circuits are drawn with
+
+
+@cli.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; each holds its own copy of the model.")] = 1,
+    demo: Annotated[bool, typer.Option("--demo", help="Build the demo collection if missing, and search it.")] = False,
+) -> None:
+    """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
+    import uvicorn
+
+    from app.server.asgi import options
+    from app.telemetry.logs import set_up
+
+    keep_memory()  # before there are threads, each of which would make a heap of its own
+    settings = Settings()
+    set_up(settings.logs)
+    host = bare(host)
+    check_start(settings, host)
+    port = free_port(host, port)
+    operations = settings.operations
+    with metrics_served(workers, bare(operations.metrics_host or host), operations.metrics_port):
+        served = _prepared(settings, workers, demo)
+        log.info("quantum-rerank listens on %s (documentation: /docs)", url_of(host, port))
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do when the server has stopped
+        uvicorn.run(
+            served,
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            **options(settings.limits),
+        )
+
+
+def _prepared(settings: Settings, workers: int, demo: bool) -> str | Callable[[], FastAPI]:
+    """What uvicorn is to serve, once each model is prepared, and opened where one process serves alone."""
+    from app.server.asgi import application
+    from app.telemetry.logs import is_pretty
+
+    pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
+    with bar("preparing") if pretty else nullcontext(log_progress) as report, ThreadPoolExecutor(1) as beside:
+        checked = beside.submit(check_circuit, circuit_of(settings))  # Python imports while OpenVINO compiles
+        if workers == 1:
+            beside.submit(import_module, "app.main")  # if that fails it will again, and be heard
+        encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
+        if demo:
+            cli_index.build_demo(settings, encoders[settings.model], report)
+            os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
+        checked.result()
+    if workers == 1:
+        return partial(application, encoders)
+    # Each process opens for itself what is prepared now, and they share the cores.
+    os.environ["QRERANK_ENGINE__PROCESSORS"] = str(max(1, processors_of(settings) // workers))
+    return "app.server.asgi:application"
+
+
+@cli.command()
+def prepare() -> None:
+    """Prepare QRERANK_MODEL and QRERANK_MODELS in QRERANK_MODEL_DIR, as `serve` would, and end."""
+    settings = Settings()
+    with bar("preparing") as report:
+        for model in (settings.model, *settings.models):
+            encoder = open_encoder(settings, report, model)
+            out.print(f"{model} is ready in {settings.model_dir}: {encoder.arithmetic}", soft_wrap=True)
+
+
+@cli.command()
+def rerank(
+    query: Query,
+    file: Annotated[
+        Path, typer.Argument(callback=readable, help="Documents, one a line, in UTF-8; - reads standard input.")
+    ],
+    method: MethodOption = "hybrid",
+    top_n: TopN = 10,
+    exclude: Exclude = None,
+) -> None:
+    """Rank the lines of a file for a query."""
+    documents = [line.strip() for line in read_text(file).replace("\r", "\n").split("\n") if line.strip()]
+    if not documents:
+        raise typer.BadParameter("the file holds no text; give one document a line")
+    with bar("preparing") as report:
+        reranker = open_reranker(Settings(), report)
+    ranking = reranker.rerank(query, documents, method=method, exclude=exclude or ())
+    out.print(tables.ranked([""] * len(documents), documents, ranking, top_n))
+
+
+@cli.command()
+def search(
+    query: Query,
+    collection: Annotated[str, typer.Option(help="A collection made by `qrerank index build`.")] = cli_index.DEMO,
+    method: MethodOption = "hybrid",
+    top_n: TopN = 5,
+    exclude: Exclude = None,
+) -> None:
+    """Retrieve a collection's nearest passages and rank them."""
+    settings = Settings()
+    opened = Collection(cli_index.folder_of(settings, collection))
+    with bar("preparing") as report:
+        reranker = open_reranker(settings, report)
+    positions, ranking = reranker.search(
+        query, opened, candidates=settings.candidates, method=method, exclude=exclude or ()
+    )
+    passages = opened.passages(positions)
+    titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
+    out.print(tables.ranked(titles, texts, ranking, top_n))
+
+
+@cli.command()
+def circuit(
+    map_name: Annotated[
+        str | None, typer.Option("--map", help="angle or entangled; absent: the configured one.")
+    ] = None,
+    qubits: Annotated[int | None, typer.Option(min=2, max=4, help="Qubits per register.")] = None,
+    svg: Annotated[Path | None, typer.Option(callback=writable, help="Write the drawing here as SVG.")] = None,
+) -> None:
+    """Draw the fidelity circuit of one register, and its size in the basis {ry, rz, cx}."""
+    from quantum.circuits import check_limits, draw, symbolic_circuit
+
+    configured = Settings().circuit
+    chosen = feature_map(map_name or configured.map, qubits or configured.qubits, configured.bandwidth)
+    size = check_limits(chosen)
+    if svg:
+        drawing = draw(symbolic_circuit(chosen), "svg")
+        with naming(svg):
+            svg.write_text(drawing, encoding="utf-8")
+    else:
+        text = draw(symbolic_circuit(chosen), "text")
+        out.print(text.translate(_IN_ASCII) if out.options.ascii_only else text, soft_wrap=True)
+    gates = ", ".join(f"{count} {gate}" for gate, count in size.counts)
+    out.print(f"{chosen.name}: {size.qubits} qubits, depth {size.depth} ({gates})")
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI description of the service, as JSON."""
+    from app.api.openapi import render
+    from app.main import create_app
+
+    print_line(render(create_app()).rstrip())
+
+
+def main() -> None:
+    """Run the command line, and end with its exit status."""
+    sys.exit(run(partial(cli, standalone_mode=False)))

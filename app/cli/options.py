@@ -1,0 +1,75 @@
+"""What several commands take: texts, and files that are read or written, checked before any work is done."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.ranking.scoring import Method
+
+
+def utf8(value: str) -> str:
+    """An argument as UTF-8, also where the locale is ASCII; a usage error where its bytes are not."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        try:
+            return os.fsencode(value).decode()
+        except UnicodeError:
+            raise typer.BadParameter("it is not UTF-8; set the terminal to UTF-8") from None
+    return value
+
+
+def not_blank(value: str) -> str:
+    """The same, and neither empty nor white space alone."""
+    if not value.strip():
+        raise typer.BadParameter("it is empty; give a text")
+    return utf8(value)
+
+
+def readable(path: Path | None) -> Path | None:
+    """A file that can be read, or - for standard input; a usage error where it cannot."""
+    if path is not None and str(path) != "-":
+        with _usage(path):
+            path.stat()
+            if path.is_dir():
+                raise typer.BadParameter(f"{path} is a folder; give a file's path")
+            if not os.access(path, os.R_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return path
+
+
+def writable(path: Path | None) -> Path | None:
+    """A file that can be written, as an attempt shows that leaves all as it was; a usage error where it cannot."""
+    if path is not None:
+        with _usage(path):
+            if path.is_dir():
+                raise typer.BadParameter(f"{path} is a folder; give a file's path")
+            if not path.exists():
+                path.touch(exist_ok=False)
+                path.unlink()
+            elif path.is_file():  # opening a pipe would wait for whoever reads it
+                path.open("r+b").close()
+    return path
+
+
+@contextmanager
+def _usage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}; give another path") from error
+
+
+Query = Annotated[str, typer.Argument(parser=not_blank, help="The question.")]
+MethodOption = Annotated[Method, typer.Option(help="classical: cosine; quantum: fidelity; hybrid: both and BM25.")]
+TopN = Annotated[int, typer.Option(min=1, help="How many to show.")]
+Exclude = Annotated[
+    list[str] | None, typer.Option(parser=not_blank, help="What the answer must not be about; may be repeated.")
+]

@@ -1,0 +1,46 @@
+"""Results as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from app.cli.evaluation import BASELINE, Evaluation
+from app.ranking.reranker import Ranking
+from app.telemetry.printable import escaped
+
+_EXCERPT = 100
+
+
+def ranked(titles: Sequence[str], texts: Sequence[str], ranking: Ranking, top_n: int | None) -> Table:
+    """The best documents with each ranker's score."""
+    table = Table("rank", "score", *ranking.rankers, "index", "document", title_justify="left")
+    for rank, index in enumerate(ranking.order[:top_n].tolist(), start=1):
+        by_ranker = [f"{values[index]:.3f}" for values in ranking.rankers.values()]
+        text = " ".join(texts[index].split())
+        excerpt = text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
+        shown = escaped(f"{titles[index]}: {excerpt}" if titles[index] else excerpt)
+        table.add_row(str(rank), f"{ranking.scores[index]:.4f}", *by_ranker, str(index), shown)
+    return table
+
+
+def evaluated(result: Evaluation) -> Table:
+    """One collection's methods, each beside cosine."""
+    asked = f"{result.queries} queries, the {result.candidates} nearest documents reranked"
+    title = f"{escaped(result.dataset)}: {asked}, {result.encoder}"
+    recall = f"recall@{result.candidates}"
+    table = Table("method", "nDCG@10", f"vs {BASELINE}", "p", "MRR@10", recall, "ms/query", title=title)
+    base = result.methods.get(BASELINE)
+    for name, scores in result.methods.items():
+        paired = result.paired.get(f"{name} vs {BASELINE}")
+        table.add_row(
+            name,
+            f"{scores.ndcg:.4f}",
+            f"{scores.ndcg / base.ndcg - 1:+.1%}" if base and paired and base.ndcg > 0 else "",
+            f"{paired.p:.4f}" if paired else "",
+            f"{scores.mrr:.4f}",
+            f"{scores.recall:.4f}",
+            f"{scores.ms_per_query:.1f}",
+        )
+    return table

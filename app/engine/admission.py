@@ -1,0 +1,186 @@
+"""Admission control: which requests are let in, and in what order they get a thread.
+
+Callers share the processors equally, and so do the requests of one caller. A request that needs s seconds of the whole
+machine, beside others of its caller that need s₁, s₂, …, has them after o = s + Σ min(sᵢ, s) if its caller is alone,
+and after o + Σ min(cⱼ, o) beside other callers that need c₁, c₂, … in all: of what is larger, the rest comes later. It
+is let in if its deadline leaves time for enough of that; else it is rejected (load shedding). What a request needs is
+estimated from its work that is not cached. What those before it wanted for as much work, read or not, is learned: else
+an overload in which nothing is read would look cheap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.errors import NotReady, Overloaded
+from app.quotas.shares import part_of_one
+from retrieval.deadline import Deadline
+
+_LEARNING = 1 / 16  # weight of the newest request in the learned cost
+_PATIENCE_S = 0.02  # a request that waited less for a thread is never rejected for it
+_LATEST_S = 60  # to which a client is put off
+
+
+@dataclass(eq=False)
+class Place:
+    """A request that was let in."""
+
+    size: float
+    deadline: Deadline
+    needs: float  # seconds of the whole machine, estimated
+    since: float
+    turn: asyncio.Future[None] | None = None  # while it waits for a thread
+    running: bool = False  # whether it has a thread
+    spent: float | None = None  # processor seconds of its thread; None until it is done
+
+    @property
+    def caller(self) -> str:
+        """Whose it is."""
+        return self.deadline.caller
+
+
+class Admission:
+    """The requests in work or waiting, and what they cost. Belongs to the event loop, but for `check`."""
+
+    def __init__(self, threads: int, queue: int, least: float = 0.5) -> None:
+        """threads, queue: how many requests have a thread, and how many may wait for one, whatever they need.
+
+        least: the part of what it would get alone that a request must get to be let in.
+        """
+        self._threads, self._room, self._least = threads, threads + queue, least
+        self._of_one = part_of_one(threads)  # a thread is free soon, however long one caller's requests take
+        self._places: set[Place] = set()
+        self._running: Counter[str] = Counter()
+        self._waiting: dict[str, deque[Place]] = {}
+        self._seconds = self._size = 0.0  # of the last requests, weighted by how late they were
+        self._wanted = 0.0
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._places)
+
+    @property
+    def running(self) -> int:
+        """How many of them have a thread. May be asked in any."""
+        return sum(place.running for place in list(self._places))
+
+    def enter(self, size: float, deadline: Deadline) -> Place:
+        """Let a request in; Overloaded if it had better come again."""
+        now = time.monotonic()
+        needs = size * self._seconds / self._size if self._size else 0.0
+        left = max(0.0, deadline.at - now)
+        alone = min(needs, left)
+        beside = self._beside(alone, deadline.caller)
+        if beside and self._least * (alone + beside) > left:
+            raise self._overloaded()
+        if len(self._places) >= self._room:
+            self._make_room(deadline.caller)
+        place = Place(size, deadline, needs, now)
+        self._places.add(place)
+        return place
+
+    async def wait(self, place: Place) -> None:
+        """Wait for a thread; Overloaded if the place had to go to a caller that has fewer of them."""
+        if self._has_thread_for(place.caller):
+            self._run(place)
+            return
+        place.turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(place.caller, deque()).append(place)
+        await place.turn
+
+    def check(self, place: Place) -> None:
+        """A request has its thread; Overloaded if after so long that its answer would be late, or with little read."""
+        now = time.monotonic()
+        had = place.deadline.at - place.since
+        if now - place.since > _PATIENCE_S and place.deadline.at - now < self._least * min(place.needs, had):
+            raise self._overloaded()
+
+    def leave(self, place: Place, wanted: float) -> None:
+        """Let a request go, and learn what it cost.
+
+        wanted: the encoder's seconds that all requests ever wanted, read or not.
+        """
+        self._places.discard(place)
+        self._forget(place)
+        if place.running:
+            self._running[place.caller] -= 1
+            place.running = False
+        self._run_next()
+        if place.spent is not None:
+            self._seconds += place.spent + wanted - self._wanted - _LEARNING * self._seconds
+            self._size += place.size - _LEARNING * self._size
+            self._wanted = wanted
+
+    def close(self) -> None:
+        """Let nobody wait any more."""
+        for place in [place for places in self._waiting.values() for place in places]:
+            self._end(place, NotReady("not ready: the service is shutting down"))
+
+    def _beside(self, alone: float, caller: str) -> float:
+        """Seconds that others have before a request of this caller has its own, which it would have so soon alone."""
+        needs: defaultdict[str, float] = defaultdict(float)  # by caller
+        own = alone
+        for place in self._places:
+            if place.caller == caller:
+                own += min(place.needs, alone)
+            else:
+                needs[place.caller] += place.needs
+        return own - alone + sum(min(of, own) for of in needs.values())
+
+    def _has_thread_for(self, caller: str) -> bool:
+        return self._running.total() < self._threads and self._running[caller] < self._of_one
+
+    def _run(self, place: Place) -> None:
+        place.running = True
+        self._running[place.caller] += 1
+
+    def _run_next(self) -> None:
+        """Give threads that are free to those who wait: first to the caller that has the fewest."""
+        while waiting := [caller for caller in self._waiting if self._has_thread_for(caller)]:
+            caller = min(waiting, key=lambda caller: self._running[caller])
+            place = self._waiting[caller][0]
+            self._run(place)
+            self._end(place)
+        self._running += Counter()  # callers that have none are forgotten
+
+    def _make_room(self, caller: str) -> None:
+        """Reject the request that came last of those waiting for the caller with the most; Overloaded if there is none.
+
+        So a caller that is alone may have all places, and beside others has its part of them.
+        """
+        has = Counter(place.caller for place in self._places)
+        crowds = [other for other in self._waiting if has[other] > has[caller] + 1]
+        if not crowds:
+            raise self._overloaded()
+        place = self._waiting[max(crowds, key=lambda other: has[other])][-1]
+        self._places.discard(place)
+        self._end(place, self._overloaded())
+
+    def _end(self, place: Place, error: Exception | None = None) -> None:
+        """End a place's waiting."""
+        self._forget(place)
+        if place.turn and not place.turn.done():
+            if error:
+                place.turn.set_exception(error)
+            else:
+                place.turn.set_result(None)
+
+    def _forget(self, place: Place) -> None:
+        places: Iterable[Place] = self._waiting.get(place.caller, ())
+        if place in places:
+            self._waiting[place.caller].remove(place)
+            if not self._waiting[place.caller]:
+                del self._waiting[place.caller]
+
+    def _overloaded(self) -> Overloaded:
+        seconds = max(1, min(_LATEST_S, math.ceil(sum(place.needs for place in list(self._places)))))
+        return Overloaded(
+            f"{len(self._places)} requests are being served or wait, and this one would be answered too late or with "
+            f"too little read; try again in {seconds} s",
+            seconds,
+        )

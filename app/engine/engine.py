@@ -1,0 +1,163 @@
+"""Where requests meet the processor: loads the reranker, bounds what waits, and computes off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from app.engine.admission import Admission, Place
+from app.engine.model_registry import Models
+from app.engine.self_test import check_order
+from app.errors import NotReady
+from app.service.cost import size_of
+from retrieval.deadline import Deadline
+from retrieval.encoder.batching import EncoderCounts
+from retrieval.states.cache import CacheCounts
+from retrieval.text.chunks import USUAL
+
+if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
+    from retrieval.states.redis import RedisStates, ReplicaCounts
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+_INLINE_CHARACTERS = 2**16  # to look up more would hold up the event loop
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether requests can be served, and if not, why."""
+
+    phase: Literal["loading", "ready", "draining", "failed", "closed"]
+    reason: str
+    since: float = field(default_factory=time.time)  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class EngineCounts:
+    """What the engine did since it started."""
+
+    admitted: int  # requests in work or waiting now
+    running: int  # of them, those in work
+    encoders: Mapping[str, EncoderCounts]  # by model
+    cache: CacheCounts  # which all models share
+    replicas: Mapping[str, ReplicaCounts]  # by model; empty without Redis
+
+
+class Engine:
+    """Owns the models and a bounded number of threads that use them."""
+
+    def __init__(self, load: Callable[[], Models], threads: int, queue: int, least: float = 0.5) -> None:
+        """`load` makes the models; it runs in a worker once `start` is awaited."""
+        self._load = load
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rerank")
+        self._admission = Admission(threads, queue, least)
+        self.models: Models | None = None  # until they are loaded, and after the end
+        self.state = State("loading", "the model is being loaded")
+
+    async def start(self) -> None:
+        """Load the models and rerank a probe with each; on failure the engine says why and serves nothing."""
+        try:
+            models = await self._compute(self._load_and_probe)
+        except Exception as error:  # whatever it was, the readiness probe must say so
+            self.state = State("failed", f"{type(error).__name__}: {error}")
+            log.exception("the model could not be loaded")
+            raise
+        self.models = models
+        if self.state.phase == "loading":
+            self.state = State("ready", "the model is loaded and reranked a probe")
+
+    def _load_and_probe(self) -> Models:
+        models = self._load()
+        for reranker in models.served.values():
+            reranker.warm_up()
+            check_order(reranker.apart(), 0)  # it says how the model is, whatever is remembered here or in Redis
+        return models
+
+    async def run(
+        self,
+        work: Callable[[Models], T],
+        texts: Sequence[str] = (),
+        deadline: Deadline | None = None,
+        model: object = None,
+        units: int = 0,
+    ) -> T:
+        """Do work in a worker thread; NotReady before the model is loaded, Overloaded if it would come to little.
+
+        texts: what is to be read for it by the model that this means. deadline: when its result is due, and for whom.
+        units: what it costs, as `app.service.cost` has it.
+        """
+        models = self.models
+        if models is None:
+            raise NotReady(f"not ready: {self.state.reason}")
+        source = models.choose(model).reranker.source
+        small = sum(map(len, texts)) <= _INLINE_CHARACTERS
+        unread = source.unread(texts) if small else await asyncio.to_thread(source.unread, texts)
+        place = self._admission.enter(size_of(unread, units, USUAL.max_chunks), deadline or Deadline())
+        try:
+            await self._admission.wait(place)
+            return await self._compute(lambda: self._do(work, models, place))
+        finally:
+            self._admission.leave(place, _wanted_s(models))
+
+    def _do(self, work: Callable[[Models], T], models: Models, place: Place) -> T:
+        self._admission.check(place)
+        before = time.thread_time()
+        try:
+            result = work(models)
+        except Exception:
+            raise
+        except BaseException as error:  # worker boundary: it would end the event loop, and all requests
+            raise RuntimeError("the worker died") from error
+        place.spent = (time.thread_time() - before) / models.default.encoder.streams
+        return result
+
+    async def _compute(self, work: Callable[[], T]) -> T:
+        context = copy_context()  # by which lines of a log are a request's
+        return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
+
+    def counts(self) -> EngineCounts | None:
+        """What was done since the start; None until the models are there."""
+        if self.models is None:
+            return None
+        sources = {name: reranker.source for name, reranker in self.models.served.items()}
+        return EngineCounts(
+            len(self._admission),
+            self._admission.running,
+            {name: source.shared_encoder.counts() for name, source in sources.items()},
+            self.models.default.source.cache.counts(),
+            {name: source.replicas.counts() for name, source in sources.items() if source.replicas},
+        )
+
+    def replicas(self) -> list[RedisStates]:
+        """What the models' replicas remember together; none without Redis."""
+        served = self.models.served.values() if self.models else ()
+        return [reranker.source.replicas for reranker in served if reranker.source.replicas]
+
+    @property
+    def stops(self) -> bool:
+        """Whether requests should be sent elsewhere."""
+        return self.state.phase == "draining"
+
+    def drain(self) -> None:
+        """Say that requests should be sent elsewhere, and go on with those that come."""
+        self.state = State("draining", "the service is about to stop")
+
+    def close(self) -> None:
+        """Finish what runs, drop what waits, take no more."""
+        replicas, self.models = self.replicas(), None
+        self.state = State("closed", "the service is shutting down")
+        self._admission.close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        for each in replicas:
+            each.close()
+
+
+def _wanted_s(models: Models) -> float:
+    return sum(reranker.source.shared_encoder.wanted_s for reranker in models.served.values())

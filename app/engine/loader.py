@@ -1,0 +1,93 @@
+"""From settings to rerankers: the models, the checked circuit, the caches and the fusion."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from app.auth.keys import open_pepper
+from app.engine.cpu_quota import granted, limit_threads
+from app.engine.model_registry import Models
+from app.ranking.cpu_slots import Turns
+from app.ranking.reranker import Reranker
+from app.settings import Settings
+from quantum.feature_maps import FeatureMap, feature_map
+from retrieval.encoder.prepare import Progress, load_encoder
+from retrieval.encoder.protocol import Encoder
+from retrieval.states.cache import StateCache
+from retrieval.states.source import StateSource
+
+if TYPE_CHECKING:
+    from retrieval.states.redis import RedisStates
+
+log = logging.getLogger(__name__)
+
+
+def log_progress(step: str, done: int, total: int) -> None:
+    """Tell of a step where nobody watches a bar."""
+    log.info("%s (%d of %d)", step, done, total)
+
+
+def processors_of(settings: Settings) -> int:
+    """The processors to compute on: those configured, or those granted."""
+    return settings.engine.processors or granted()
+
+
+def circuit_of(settings: Settings) -> FeatureMap:
+    """The configured feature map."""
+    circuit = settings.circuit
+    return feature_map(circuit.map, circuit.qubits, circuit.bandwidth)
+
+
+def open_encoder(settings: Settings, progress: Progress, model: str | None = None) -> Encoder:
+    """A model, the default one unless named, prepared now if it never was."""
+    processors = processors_of(settings)
+    limit_threads(processors)
+    return load_encoder(
+        model or settings.model,
+        settings.model_dir,
+        progress,
+        runtime=settings.encoder.runtime,
+        precision=settings.encoder.precision,
+        streams=processors,
+    )
+
+
+def open_models(
+    settings: Settings, progress: Progress, encoders: Mapping[str, Encoder] = MappingProxyType({})
+) -> Models:
+    """Every configured model, with one cache and one set of processors for all.
+
+    encoders: those that are open already, by their models' names.
+    CircuitTooLarge or ModelError where the settings cannot be met.
+    """
+    states = circuit_of(settings)
+    cache, turns = StateCache(settings.cache.max_bytes), Turns(processors_of(settings))
+    served = {}
+    for model in (settings.model, *settings.models):
+        encoder = encoders.get(model) or open_encoder(settings, progress, model)
+        source = StateSource(encoder, cache, _replicas(settings, encoder))
+        served[model] = Reranker(source, states, turns=turns)
+    return Models(served, settings.aliases)
+
+
+def open_reranker(settings: Settings, progress: Progress) -> Reranker:
+    """The default model's reranker alone."""
+    return open_models(settings.model_copy(update={"models": (), "aliases": {}}), progress).default
+
+
+def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:
+    if settings.cache.redis_url is None:
+        return None
+    from retrieval.states.redis import RedisStates  # not before: redis-py takes 0.3 s to import
+
+    states, pepper = encoder.encode([""]), open_pepper(settings.auth, settings.data_dir)
+    return RedisStates(
+        settings.cache.redis_url.get_secret_value(),
+        states.pooled.shape[1],
+        states.tokens.shape[1],
+        secret=pepper.derive("states in Redis") if pepper else None,
+        ttl_s=settings.cache.redis_ttl_s,
+    )

@@ -1,0 +1,1 @@
+"""The reranking pipeline, usable as a library: `from app.ranking import Reranker`."""

@@ -1,0 +1,235 @@
+"""The documents to rank, wherever they come from: sent with the request, or found in a collection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.deadline import Deadline
+from retrieval.encoder.protocol import Tokens
+from retrieval.encoder.states import Encoded, join
+from retrieval.fusion import ranking
+from retrieval.index.collection import Collection
+from retrieval.states.record import TextState
+from retrieval.states.source import Opened, StateSource
+from retrieval.text.bm25 import bm25, terms_of
+from retrieval.text.chunks import USUAL, Cuts, Reading, cut_up
+from retrieval.text.limits import Allowance
+
+_FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
+_FOR_TERMS = 0.75  # of the time left after that, at most, to cut documents into terms: without them none is promising
+_LISTS = 32  # of terms that are held at once
+
+
+class Candidates(Protocol):
+    """n documents: their terms at once, their states by the part."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Their texts, (n,)."""
+
+    @property
+    def late(self) -> bool:
+        """Whether there was no time to cut some documents into terms: these have none, and are not read."""
+
+    @property
+    def truncated(self) -> int:
+        """Documents of those split so far in which not all text was looked at: too much of it holds no words."""
+
+    def terms(self) -> Iterator[Sequence[str]]:
+        """Their lexical terms, one document after the other."""
+
+    @property
+    def ready(self) -> NDArray[np.bool_]:
+        """(n,) whose states surely cost nothing."""
+
+    def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
+        """Cut the (m,) chosen into c chunks to be numbered from 0 in the order in which they should be read.
+
+        Returns (c,) the documents that they belong to. First comes each document's most promising chunk, in the order
+        of the chosen, then each one's second. A document is left out when it is too late to look at it.
+        """
+
+    def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
+        """Wait for the states of the (c,) chunks, the first most urgently; the numbers of those there by `until`.
+
+        What the last call gave and is asked for again is there.
+        """
+
+    def states(self, chunks: NDArray[np.int64]) -> Encoded:
+        """The states of chunks that the last `encode` gave."""
+
+
+@dataclass(slots=True)  # not frozen: there are a hundred to make each time, and that would take three times as long
+class Chunk:
+    """A document, or a part of one that is read by itself."""
+
+    document: int
+    start: int  # code point of the document
+    text: str
+    terms: str | None  # joined by spaces; None: there was no time for them, and so it is not read
+    state: TextState | None = None
+    read: Tokens | None = None
+
+
+class SentDocuments:
+    """Documents that came with a request; states that are not remembered must be encoded."""
+
+    def __init__(
+        self, texts: Sequence[str], source: StateSource, reading: Reading = USUAL, deadline: Deadline | None = None
+    ) -> None:
+        """Look up what is remembered of these n texts, up to where reading ends, and cut the others into terms."""
+        deadline = deadline or Deadline()
+        self._source, self._reading = source, reading
+        self._cuts = self._ends(texts, deadline.share(_FOR_CUTTING))
+        end = source.windows.code_points(reading)
+        self._truncated = {at for at, cuts in self._cuts.items() if cuts[-1] == end < len(texts[at])}
+        self.texts = [text[: self._cuts[at][-1] if at in self._cuts else end] for at, text in enumerate(texts)]
+        self._known = source.known(self.texts)
+        self._terms = self._all_terms(deadline.share(_FOR_TERMS))
+        self.late = None in self._terms
+        self.ready = np.array([state is not None and source.is_whole(state) for state in self._known], dtype=bool)
+        self.chunks: list[Chunk] = []  # of the last split
+        self._fresh: dict[int, TextState] = {}  # of the last encoded only, so that memory does not grow with n
+
+    @property
+    def truncated(self) -> int:
+        """Documents that are longer than what is looked at, though that holds less than may be read."""
+        return len(self._truncated)
+
+    def terms(self) -> Iterator[list[str]]:
+        """One list at a time: those of all documents would take ten times the memory of the texts."""
+        return (terms.split(" ") if terms else [] for terms in self._terms)
+
+    def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
+        """Cut those that are too long for the encoder."""
+        if self.late:
+            chosen = np.array([at for at in chosen.tolist() if self._terms[at] is not None], dtype=np.int64)
+        opened = self._open(chosen[~self.ready[chosen]].tolist(), until)
+        documents = [self._chunks(at, opened.get(at), until) for at in chosen.tolist()]
+        by_promise = _most_promising_first([chunks for chunks in documents if chunks], query_terms)
+        self.chunks = [chunk for turn in zip_longest(*by_promise) for chunk in turn if chunk is not None]
+        most = self._source.code_points
+        self._truncated |= {chunk.document for chunk in self.chunks if len(chunk.text) > most}
+        self._fresh = {}
+        return np.array([chunk.document for chunk in self.chunks], dtype=np.int64)
+
+    def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
+        """Encode what is not remembered and can be encoded by `until`."""
+        wanted = {at: self.chunks[at] for at in chunks.tolist() if self.chunks[at].state is None}
+        self._fresh = {at: self._fresh[at] for at in wanted if at in self._fresh}
+        missing = {at: chunk for at, chunk in wanted.items() if at not in self._fresh and chunk.terms is not None}
+        if missing and time.monotonic() < until:
+            of = missing.values()
+            texts, read = [each.text for each in of], [each.read for each in of]
+            terms = [each.terms or "" for each in of]
+            found = self._source.find(texts, terms, until, deadline, read=read)
+            self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
+        return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
+
+    def states(self, chunks: NDArray[np.int64]) -> Encoded:
+        """What is remembered, and what was just encoded, in one piece."""
+        return join([(self.chunks[at].state or self._fresh[at]).encoded for at in chunks.tolist()])
+
+    def _ends(self, texts: Sequence[str], until: float) -> dict[int, Cuts]:
+        """The cuts of those texts that may be longer than what is read of them."""
+        windows = self._source.windows
+        limit = windows.limit(self._reading)
+        long = [at for at, text in enumerate(texts) if len(text) > limit]
+        cuts = windows.cuts([texts[at] for at in long], self._reading, until)
+        return {at: of for at, of in zip(long, cuts, strict=True) if of}
+
+    def _all_terms(self, until: float) -> list[str | None]:
+        """The terms of all documents, None for each that there is no time for."""
+        time_left = Allowance(until)
+        return [
+            state.terms if state is not None else terms_of(text) if time_left.covers(text) else None
+            for text, state in zip(self.texts, self._known, strict=True)
+        ]
+
+    def _open(self, documents: Sequence[int], until: float) -> dict[int, Opened]:
+        opened = {at: Opened(self._cuts[at]) for at in documents if at in self._cuts}
+        rest = [at for at in documents if at not in opened]
+        found = self._source.open([self.texts[at] for at in rest], self._reading, until)
+        return opened | {at: of for at, of in zip(rest, found, strict=True) if of}
+
+    def _chunks(self, at: int, opened: Opened | None, until: float) -> list[Chunk]:
+        """The chunks of a document, none of one that was not opened."""
+        if self.ready[at]:
+            return [Chunk(at, 0, self.texts[at], self._terms[at], self._known[at])]
+        if opened is None:
+            return []
+        if opened.state or opened.read:
+            return [Chunk(at, 0, self.texts[at], self._terms[at], opened.state, opened.read)]
+        texts = cut_up(self.texts[at], opened.cuts)
+        states = self._source.known(texts)
+        if len(texts) == 1:
+            return [Chunk(at, 0, texts[0], self._terms[at], states[0])]
+        in_time = time.monotonic() < until
+        return [
+            Chunk(at, start, text, state.terms if state else terms_of(text) if in_time else None, state)
+            for start, text, state in zip(opened.cuts[:-1], texts, states, strict=True)
+        ]
+
+
+def _most_promising_first(documents: Sequence[list[Chunk]], query_terms: Sequence[str]) -> list[list[Chunk]]:
+    """Each document's chunks by their BM25 scores for the query, ties as they stand."""
+    several = (chunk for chunks in documents if len(chunks) > 1 for chunk in chunks)
+    scores = bm25(query_terms, (chunk.terms.split(" ") if chunk.terms else [] for chunk in several))
+    ordered, at = [], 0
+    for chunks in documents:
+        if len(chunks) > 1:
+            order = ranking(scores[at : at + len(chunks)])
+            ordered.append([chunks[place] for place in order])
+            at += len(chunks)
+        else:
+            ordered.append(chunks)
+    return ordered
+
+
+class FoundPassages:
+    """Passages of a collection, whose states are stored."""
+
+    late = False
+    truncated = 0
+
+    def __init__(self, positions: NDArray[np.int64], collection: Collection) -> None:
+        """Read n passages by their positions in the collection."""
+        self._positions, self._collection = positions, collection
+        self.texts = [passage.content for passage in collection.passages(positions)]
+        self.ready = np.ones(len(positions), dtype=bool)
+        self._chosen = np.arange(0)
+
+    def terms(self) -> Iterator[list[str]]:
+        """The stored terms."""
+        for start in range(0, len(self._positions), _LISTS):
+            yield from self._collection.terms(self._positions[start : start + _LISTS])
+
+    def split(
+        self,
+        chosen: NDArray[np.int64],
+        query_terms: Sequence[str],  # noqa: ARG002 - nothing to cut
+        until: float,  # noqa: ARG002
+    ) -> NDArray[np.int64]:
+        """The chosen as they are: what was cut was so when the collection was built."""
+        self._chosen = chosen
+        return chosen
+
+    def encode(
+        self,
+        chunks: NDArray[np.int64],
+        until: float,  # noqa: ARG002 - nothing to wait for
+        deadline: Deadline,  # noqa: ARG002
+    ) -> NDArray[np.int64]:
+        """All of them: they are stored."""
+        return chunks
+
+    def states(self, chunks: NDArray[np.int64]) -> Encoded:
+        """The stored states."""
+        return self._collection.states(self._positions[self._chosen[chunks]])

@@ -1,0 +1,74 @@
+"""One request on its way through the pipeline, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ranking.scoring import METHODS, Method
+from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
+from retrieval.deadline import Deadline
+from retrieval.fusion import ranking
+from retrieval.text.bm25 import tokenize
+from retrieval.text.limits import most_code_points
+from retrieval.text.sentences import is_blank
+
+_QUERY_TOKENS = 4096  # in so much of a query words are looked for, more than any model reads of it
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """n documents ranked."""
+
+    order: NDArray[np.int64]  # (n,) positions, best first
+    scores: NDArray[np.float64]  # (n,) in input order, in [0, 1]
+    rankers: Mapping[str, NDArray[np.float64]]  # (n,) each, in input order; NaN for a document that was not encoded
+    encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
+    cut: bool  # whether the deadline left documents, or chunks of them, unread
+    tokens: int  # that the encoder read or once read for these states, the query's among them
+    truncated: int = 0  # of the documents, those in which so much holds no words that their ends were not looked at
+    known: int = 0  # of the documents, those whose states were remembered when the work began
+    laps: Sequence[Lap] = ()
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)
+
+
+@dataclass
+class Work:
+    """One request, and how far it has come."""
+
+    query: str
+    method: Method
+    exclude: Sequence[str] = ()
+    encode_limit: int | None = None
+    deadline: Deadline = field(default_factory=Deadline)
+    report: Callable[[Ranking], None] | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    asked: int = 0  # tokens of the query and of what it excludes
+    known: int = 0  # documents whose states were remembered when the work began
+    cut: bool = False
+    truncated: int = 0
+
+    def __post_init__(self) -> None:
+        """ValueError for what cannot be ranked by."""
+        if self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
+        if self.encode_limit is not None and self.encode_limit < 1:
+            raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
+        if any(is_blank(text) for text in (self.query, *self.exclude)):
+            raise ValueError("the query and the excluded texts must not be empty")
+        self.terms = tokenize(self.query[: most_code_points(_QUERY_TOKENS)])
+
+    def ranking(
+        self, scores: NDArray[np.float64], rankers: Mapping[str, NDArray[np.float64]], encoded: int = 0, tokens: int = 0
+    ) -> Ranking:
+        """What is known by now: (n,) scores, each ranker's own, and how many documents and tokens were read for it."""
+        laps = tuple(self.watch.laps)  # a copy: the work goes on
+        tokens += self.asked
+        return Ranking(ranking(scores), scores, rankers, encoded, self.cut, tokens, self.truncated, self.known, laps)

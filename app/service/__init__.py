@@ -1,0 +1,1 @@
+"""What is asked for, from a resolved request to a result; no HTTP."""

@@ -1,0 +1,148 @@
+"""How well texts answer others, each pair for itself. Runs in a worker.
+
+Of a query and a document, each in [0, 1] and whatever else is compared beside them:
+- classical: (1 + cos)/2 of their pooled vectors.
+- quantum: the mean over the query's tokens of the best fidelity with a token of the document; what `Reranker.rerank`
+  scores by with this method.
+- hybrid: the mean of these two, weighted as they are in the reranker's fusion. That adds z-scores over many documents
+  and a lexical score, neither of which says anything of one pair; so this is another number.
+Long documents are read chunk by chunk, and the best one counts. The query is not the document: swapping them gives
+another quantum score.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import TooLarge, TooLate
+from app.ranking.circuit_check import check_circuit
+from app.ranking.reranker import Reranker
+from app.ranking.scoring import Fusion, Method
+from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
+from app.settings import LimitSettings
+from retrieval.deadline import Deadline
+from retrieval.text.chunks import Reading
+from retrieval.text.limits import runs
+
+# Documents that are scored for all queries before the next are read: their states must stay cached meanwhile.
+_PART_DOCUMENTS = 100
+_PART_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """What scores one pair of tokens."""
+
+    map: str
+    bandwidth: float  # radians per unit of a feature
+    qubits: int  # of one register
+    depth: int  # of one register's compute-uncompute circuit, transpiled
+    registers: int  # that hold one token
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """Of n queries with m documents."""
+
+    rankers: Mapping[str, NDArray[np.float64]]  # (n, m) each: cosines as "classical", fidelities as "quantum"
+    weights: Mapping[str, float]  # of both in a hybrid score; their sum is 1
+    tokens: int  # that the encoder read for them, now or once; equal documents count once
+    laps: Sequence[Lap]
+
+    @property
+    def timings_ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)
+
+    def of(self, method: Method) -> NDArray[np.float64]:
+        """(n, m) scores in [0, 1]; KeyError for a method whose rankers were not asked for."""
+        if method == "quantum":
+            return self.rankers["quantum"]
+        if method == "classical":
+            return (1 + self.rankers["classical"]) / 2
+        classical, quantum = self.of("classical"), self.of("quantum")
+        return classical + self.weights["quantum"] * (quantum - classical)  # so written it never rounds above 1
+
+
+def check_counts(queries: Sequence[str], documents: int, limits: LimitSettings) -> None:
+    """TooLarge for more queries, longer ones, or more documents than the limits say, naming both numbers."""
+    if len(queries) > limits.queries:
+        raise TooLarge(f"{len(queries)} queries were sent and at most {limits.queries} are taken; send them in parts")
+    longest = max(map(len, queries))
+    if longest > limits.query_characters:
+        raise TooLarge(f"a query has {longest} characters and at most {limits.query_characters} are taken")
+    if documents > limits.documents:
+        raise TooLarge(f"{documents} documents were sent and at most {limits.documents} are taken; send them in parts")
+
+
+def circuit_of(reranker: Reranker) -> Circuit:
+    """The circuit that the quantum method simulates for each register."""
+    states = reranker.feature_map
+    width = reranker.encoder.encode([]).tokens.shape[1]
+    size = check_circuit(states)
+    return Circuit(states.name, states.bandwidth, size.qubits, size.depth, states.register_count(width))
+
+
+def compare(
+    reranker: Reranker,
+    queries: Sequence[str],
+    documents: Sequence[str],
+    *,
+    method: Method = "hybrid",
+    deadline: Deadline | None = None,
+    reading: Reading | None = None,
+) -> Similarities:
+    """Score n ≥ 1 non-empty queries with m ≥ 1 documents.
+
+    method: only its rankers are computed; hybrid has both. reading: of each document.
+    TooLate where the deadline does not leave time to read all and begin to score all; Cancelled when it is cancelled.
+    """
+    deadline, reading, watch = deadline or Deadline(), reading or Reading(), Stopwatch()
+    with watch("encode_query"):
+        asked = reranker.source.ask(queries, deadline.at, deadline)
+    if len(asked) < len(queries):
+        raise _too_late()
+    distinct = list(dict.fromkeys(documents))  # equal texts are compared once, and so to the same last bit
+    names = ("classical", "quantum") if method == "hybrid" else (method,)
+    rankers = {name: np.empty((len(queries), len(distinct))) for name in names}
+    tokens = int(asked.lengths.sum())
+    for part, (row, query) in product(
+        runs([len(text) for text in distinct], _PART_CHARACTERS, _PART_DOCUMENTS), enumerate(queries)
+    ):
+        deadline.check()
+        if time.monotonic() >= deadline.at:
+            raise _too_late()
+        ranked = reranker.rerank(query, distinct[part], method=method, deadline=deadline, reading=reading)
+        if ranked.cut:
+            raise _too_late()
+        for name, values in rankers.items():
+            values[row, part] = ranked.rankers[name]
+        watch.laps.extend(ranked.laps)
+        tokens += ranked.tokens - int(asked.lengths[0]) if row == 0 else 0
+    return Similarities(_for_each(documents, distinct, rankers), _pair_weights(reranker.fusion), tokens, watch.laps)
+
+
+def _for_each(
+    documents: Sequence[str], distinct: Sequence[str], rankers: Mapping[str, NDArray[np.float64]]
+) -> dict[str, NDArray[np.float64]]:
+    """(n, u) values of the distinct texts as (n, m) of the documents."""
+    column = {text: at for at, text in enumerate(distinct)}
+    columns = [column[text] for text in documents]
+    return {name: values[:, columns] for name, values in rankers.items()}
+
+
+def _pair_weights(fusion: Fusion) -> dict[str, float]:
+    total = fusion.classical + fusion.quantum
+    return {"classical": fusion.classical / total, "quantum": fusion.quantum / total}
+
+
+def _too_late() -> TooLate:
+    return TooLate(
+        "not all of the texts could be compared by the deadline; send fewer, or a later `deadline_ms`, or none"
+    )

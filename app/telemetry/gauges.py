@@ -1,0 +1,152 @@
+"""Counts that are kept where they arise, brought into the metrics: every second, and before each look at them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter
+
+from app.telemetry.memory import resident_bytes
+from app.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from app.auth.usage import UsageCounts
+    from app.engine.engine import Engine, EngineCounts
+    from app.quotas.quotas import QuotaCounts
+    from app.service.collections import CollectionCounts
+    from retrieval.encoder.batching import EncoderCounts
+    from retrieval.states.redis import ReplicaCounts
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 1.0
+_QUOTAS = ("requests", "similarities")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the counts are kept."""
+
+    engine: Engine
+    quotas: Callable[[], QuotaCounts]
+    usage: Callable[[], UsageCounts]
+    collections: Callable[[], Mapping[str, CollectionCounts]]
+    ready: Callable[[], bool]  # whether this worker serves, as far as is known
+    lost: Callable[[], Mapping[str, bool]]  # whether they are, by what else the service leans on
+
+
+class Collected:
+    """Brings the counts of one application into its metrics. Safe to use from several threads."""
+
+    def __init__(self, metrics: Metrics, sources: Sources, model: str) -> None:
+        """model: the default one's name."""
+        self._metrics, self._sources = metrics, sources
+        self._lock = threading.Lock()
+        self._told: dict[tuple[Counter, tuple[str, ...]], float] = {}  # what a counter was raised to
+        self._collections: set[str] = set()  # that were ever told of
+        self._failing: set[str] = set()  # what could not be had the last time
+        metrics.build_info.labels(version("quantum-rerank"), model).set(1)
+        metrics.workers.set(1)
+
+    def publish(self) -> None:
+        """Bring the metrics up to date, as far as that can be had now; what cannot is told in the log once."""
+        sources = self._sources
+        parts: dict[str, Callable[[], None]] = {
+            "the process": self._publish_process,
+            "the engine": lambda: self._publish_engine(sources.engine.counts()),
+            "quotas": lambda: self._publish_quotas(sources.quotas()),
+            "usage": lambda: self._publish_usage(sources.usage()),
+            "collections": lambda: self._publish_collections(sources.collections()),
+        }
+        with self._lock:
+            for name, publish in parts.items():
+                try:
+                    publish()
+                except Exception:  # one of them keeps no other from being told
+                    if name not in self._failing:
+                        log.exception("publishing what is counted of %s failed", name)
+                    self._failing.add(name)
+                else:
+                    self._failing.discard(name)
+
+    def _publish_process(self) -> None:
+        self._metrics.process_memory_bytes.set(resident_bytes())
+        self._metrics.ready.set(self._sources.ready())
+        for dependency, lost in self._sources.lost().items():
+            self._metrics.breaker_open.labels(dependency).set(lost)
+
+    def _publish_engine(self, counts: EngineCounts | None) -> None:
+        if counts is None:
+            return
+        self._publish_threads_and_cache(counts)
+        for model, encoder in counts.encoders.items():
+            self._publish_encoder(model, encoder)
+        for model, replicas in counts.replicas.items():
+            self._publish_replicas(model, replicas)
+
+    def _publish_usage(self, counts: UsageCounts) -> None:
+        self._metrics.usage_waiting_rows.set(counts.waiting)
+        self._raise(self._metrics.usage_dropped_total, counts.dropped)
+
+    def _publish_threads_and_cache(self, counts: EngineCounts) -> None:
+        metrics, cache = self._metrics, counts.cache
+        metrics.requests_running.set(counts.running)
+        metrics.requests_waiting.set(counts.admitted - counts.running)
+        self._raise(metrics.cache_hits_total, cache.hits)
+        self._raise(metrics.cache_misses_total, cache.misses)
+        self._raise(metrics.cache_evictions_total, cache.evictions)
+        metrics.cache_entries.set(cache.entries)
+        metrics.cache_bytes.set(cache.bytes)
+        if counts.replicas:
+            lost = not all(replicas.available for replicas in counts.replicas.values())
+            metrics.breaker_open.labels("cache_redis").set(lost)
+
+    def _publish_encoder(self, model: str, counts: EncoderCounts) -> None:
+        metrics = self._metrics
+        for texts, passes in counts.passes.items():
+            self._raise(metrics.encoder_passes_total, passes, model, str(texts))
+        self._raise(metrics.encoded_texts_total, counts.texts, model)
+        self._raise(metrics.encoded_tokens_total, counts.tokens, model)
+        metrics.encoder_pending_texts.labels(model).set(counts.pending)
+        metrics.encoder_token_seconds.labels(model).set(counts.seconds_per_token)
+
+    def _publish_replicas(self, model: str, counts: ReplicaCounts) -> None:
+        metrics = self._metrics
+        self._raise(metrics.replica_cache_hits_total, counts.hits, model)
+        self._raise(metrics.replica_cache_misses_total, counts.misses, model)
+        self._raise(metrics.replica_cache_corrupt_total, counts.corrupt, model)
+        self._raise(metrics.replica_cache_errors_total, counts.errors, model)
+        self._raise(metrics.replica_cache_dropped_total, counts.dropped, model)
+
+    def _publish_quotas(self, counts: QuotaCounts) -> None:
+        metrics = self._metrics
+        for quota in _QUOTAS:
+            self._raise(metrics.quota_refusals_total, counts.refused.get(quota, 0), quota)
+        self._raise(metrics.quota_alone_total, counts.alone)
+        self._raise(metrics.quota_redis_errors_total, counts.errors)
+        self._raise(metrics.quota_counters_reset_total, counts.resets)
+        if counts.available is not None:
+            metrics.breaker_open.labels("quota_redis").set(not counts.available)
+
+    def _publish_collections(self, counts: Mapping[str, CollectionCounts]) -> None:
+        """One that is gone has no passages, and nothing is wrong with it: its series cannot be taken back."""
+        metrics = self._metrics
+        self._collections |= counts.keys()
+        for name in self._collections:
+            known = counts.get(name)
+            metrics.index_passages.labels(name).set(known.passages if known else 0)
+            metrics.index_bytes.labels(name).set(known.bytes if known else 0)
+            metrics.index_certified.labels(name).set(known.certified if known else True)
+
+    def _raise(self, counter: Counter, total: float, *labels: str) -> None:
+        """Raise a counter to a total that only grows."""
+        key = (counter, labels)
+        more = total - self._told.get(key, 0)
+        if more or key not in self._told:  # so that there is a series before there is anything to count
+            (counter.labels(*labels) if labels else counter).inc(more)
+            self._told[key] = total

@@ -1,0 +1,1 @@
+"""From texts to vectors: the models and how they run."""

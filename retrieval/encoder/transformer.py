@@ -1,0 +1,130 @@
+"""A transformer as an encoder: token vectors and the pooled vector of a text from one forward pass."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from retrieval.encoder.protocol import PAD_TOKENS, Role, Tokens, passes
+from retrieval.encoder.states import Encoded, join, quantise, unit_rows
+from retrieval.errors import EncodingError
+from retrieval.text.limits import most_code_points
+
+# (b, t) int64 ids and mask in; (b, t, D) token vectors and (b, P) pooled vectors out, float32, any length.
+Forward = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.float32], NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What must be known of a prepared model to feed it; kept beside its weights."""
+
+    name: str
+    digest: str
+    max_tokens: int
+    pooled_dimension: int
+    token_dimension: int
+    prompts: Mapping[str, str]  # role to the text that the model wants before it ("query: ")
+
+    @staticmethod
+    def read(path: Path) -> ModelSpec:
+        """Read what `prepare` wrote; ValueError or TypeError where it is not such a file."""
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return ModelSpec(**fields)
+
+
+class TextEncoder:
+    """A prepared model with its tokenizer, whatever runtime does the forward pass."""
+
+    def __init__(
+        self, spec: ModelSpec, tokenizer: Tokenizer, forward: Forward, arithmetic: str, streams: int = 1
+    ) -> None:
+        """Take over the tokenizer (its truncation and padding are set here) and a forward pass.
+
+        streams: how many threads may call `forward` at once.
+        """
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(spec.max_tokens)
+        self._spec, self._tokenizer, self._forward = spec, tokenizer, forward
+        self._unlimited = Tokenizer.from_str(tokenizer.to_str())  # a copy: truncation is a tokenizer's state
+        self._unlimited.no_truncation()
+        self.arithmetic, self.streams = arithmetic, streams
+        self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self._spec.name
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the model's files, hexadecimal."""
+        return self._spec.digest
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of one text that the model reads, special ones included."""
+        return self._spec.max_tokens
+
+    def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
+        """Read n texts; text beyond `max_tokens` is cut off.
+
+        A text with no token but special ones (an empty one) is stood for by those, so that it, too, gets a true score.
+        """
+        prompt, end = self._spec.prompts.get(role, ""), most_code_points(self.max_tokens)
+        return [
+            self._tokens(np.array(e.ids, dtype=np.int64), np.array(e.special_tokens_mask, dtype=bool))
+            for e in self._tokenizer.encode_batch([prompt + text[:end] for text in texts])
+        ]
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Where the content tokens of n documents lie, (t, 2) each; see `Encoder`."""
+        prompt = self._spec.prompts.get("document", "")
+        return [
+            np.maximum(_pairs(e.offsets)[~np.array(e.special_tokens_mask, dtype=bool)] - len(prompt), 0)
+            for e in self._unlimited.encode_batch([prompt + text for text in texts])
+        ]
+
+    def _tokens(self, ids: NDArray[np.int64], special: NDArray[np.bool_]) -> Tokens:
+        if ids.size == 0:
+            raise EncodingError("the tokenizer gave no token at all for a text; this model cannot encode it")
+        padded = min(-(-ids.size // PAD_TOKENS) * PAD_TOKENS, self.max_tokens)
+        return Tokens(ids, np.ones_like(special) if special.all() else ~special, padded)
+
+    def forward(self, batch: Sequence[Tokens]) -> Encoded:
+        """The states of b ≥ 1 texts of one padded length, from one pass of the model."""
+        lengths = np.array([len(text.ids) for text in batch], dtype=np.int64)
+        # (b, t): real tokens first, padding after
+        mask = np.arange(batch[0].padded) < lengths[:, None]
+        ids = np.zeros(mask.shape, dtype=np.int64)
+        ids[mask] = np.concatenate([text.ids for text in batch])
+        tokens, pooled = self._forward(ids, mask.astype(np.int64))
+        content = np.zeros(mask.shape, dtype=bool)
+        content[mask] = np.concatenate([text.content for text in batch])
+        offsets = np.concatenate([[0], np.cumsum(content.sum(axis=1))])
+        return Encoded(unit_rows(pooled), quantise(tokens[content]), offsets, lengths)
+
+    def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
+        """Encode n texts, `streams` passes at once."""
+        if not texts:
+            return self._empty()
+        read = self.tokenize(texts, role)
+        batches = list(passes([text.padded for text in read]))
+        parts = list(self._pool.map(self.forward, [[read[at] for at in batch] for batch in batches]))
+        return join(parts).take(np.argsort(np.concatenate(batches)))
+
+    def _empty(self) -> Encoded:
+        none = np.zeros(0, dtype=np.int64)
+        pooled = np.zeros((0, self._spec.pooled_dimension), dtype=np.float32)
+        return Encoded(pooled, np.zeros((0, self._spec.token_dimension), dtype=np.int8), np.zeros(1, np.int64), none)
+
+
+def _pairs(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:
+    return np.array(offsets, dtype=np.int64).reshape(-1, 2)

@@ -1,0 +1,1 @@
+"""Vector indexes and the collections that hold them."""

@@ -1,0 +1,1 @@
+"""The states of texts, and where they are kept."""

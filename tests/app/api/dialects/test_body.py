@@ -1,0 +1,187 @@
+import tracemalloc
+import unicodedata
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.dialects.body import check_lists, fields_of, memory_of, validate
+from app.api.dialects.cohere import StandardBody
+from app.api.dialects.keys import KeyBody, RotationBody
+from app.api.dialects.similarity import BatchSimilarityBody, SimilarityBody
+from app.errors import InvalidRequest, MalformedBody, TooLarge
+from app.service.request import SpanOptions
+
+
+def nested(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+def test_json_may_be_nested_as_deep_as_an_answer_can_repeat():
+    fields_of(nested(240))
+    for depth in (241, 1024, 10**5):
+        with pytest.raises(MalformedBody, match=r"depth|deeper"):
+            fields_of(nested(depth))
+
+
+def test_brackets_in_texts_are_no_levels():
+    assert fields_of(b'["' + b"[{" * 10**5 + b'"]') == ["[{" * 10**5]
+
+
+def test_a_byte_order_mark_is_skipped_once():
+    assert fields_of("\ufeff [1]".encode()) == [1]
+    assert fields_of('"\ufeff"'.encode()) == "\ufeff"
+    with pytest.raises(MalformedBody):
+        fields_of("\ufeff\ufeff[1]".encode())
+
+
+def test_a_body_with_half_a_character_is_refused_with_the_document_that_holds_it():
+    with pytest.raises(
+        MalformedBody, match=r"not JSON in UTF-8: document 1 holds half of a character.*cut texts between"
+    ):
+        fields_of(rb'{"query": "secret", "documents": ["a", "secret \ud83d"]}')
+
+
+# Zero width space, joiners, byte order mark, soft hyphen, left-to-right mark, word joiner, a tag.
+UNSEEN = [
+    "\u200b",
+    "\u200c\u200d",
+    "\ufeff",
+    "\xad",
+    "\u200e",
+    "\u2060",
+    "\U000e0041",
+    "\x00",
+    "\x1b",
+    " \u200b\n\xad\t",
+]
+
+
+@pytest.mark.parametrize("text", UNSEEN)
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (lambda text: (StandardBody, {"query": text, "documents": ["a"]}), "query"),
+        (lambda text: (StandardBody, {"query": {"text": text}, "documents": ["a"]}), "query"),
+        (lambda text: (StandardBody, {"query": "q", "documents": ["a"], "exclude": ["b", text]}), "exclude.1"),
+        (lambda text: (StandardBody, {"query": "q", "documents": ["a"], "exclude": text}), "exclude.0"),
+        (lambda text: (SimilarityBody, {"text1": text, "text2": "a"}), "text1"),
+        (lambda text: (BatchSimilarityBody, {"queries": ["q", text], "documents": ["a"]}), "queries.1"),
+    ],
+)
+def test_a_text_that_shows_nothing_is_as_empty_as_a_blank_one(body, where, text):
+    with pytest.raises(InvalidRequest, match=f"^{where}: must not be empty$"):
+        validate(*body(text))
+
+
+@given(st.text())
+def test_a_query_with_one_character_to_read_is_kept_and_no_other(text):
+    body = {"query": text, "documents": ["a"]}
+    if any(unicodedata.category(char)[0] not in "CZ" or unicodedata.category(char) in {"Cn", "Co"} for char in text):
+        assert validate(StandardBody, body).query == text.strip()
+    else:
+        with pytest.raises(InvalidRequest, match="must not be empty"):
+            validate(StandardBody, body)
+
+
+DEFAULTS = SpanOptions()
+
+
+@pytest.mark.parametrize(
+    ("sent", "options"),
+    [
+        (True, DEFAULTS),
+        ("true", DEFAULTS),
+        ("True", DEFAULTS),
+        (1, DEFAULTS),
+        ("enabled", DEFAULTS),
+        ({}, DEFAULTS),
+        ({"mode": "enabled"}, DEFAULTS),
+        ({"mode": None, "max_spans": "2"}, SpanOptions(DEFAULTS.threshold, 2)),
+        ({"threshold": 0}, SpanOptions(0.0)),
+        (False, None),
+        ("false", None),
+        (0, None),
+        ("disabled", None),
+        ({"mode": "disabled", "threshold": 0.5}, None),
+        (None, None),
+    ],
+)
+def test_relevant_spans_are_asked_for_by_options_or_in_one_word(sent, options):
+    body = validate(StandardBody, {"query": "q", "documents": ["a"], "relevant_spans": sent})
+    assert body.to_request().spans == options
+
+
+@pytest.mark.parametrize("sent", ["perhaps", "", 2, 0.5, [], [True]])
+def test_other_words_for_relevant_spans_are_refused_with_what_may_be_sent(sent):
+    with pytest.raises(InvalidRequest, match=r"^relevant_spans: must be true, false, or an object with `mode`"):
+        validate(StandardBody, {"query": "q", "documents": ["a"], "relevant_spans": sent})
+
+
+@pytest.mark.parametrize(
+    ("model", "field"),
+    [
+        *((StandardBody, name) for name in ("top_n", "max_tokens_per_doc", "max_chunks_per_doc", "deadline_ms")),
+        *((BatchSimilarityBody, name) for name in ("top_k", "threshold", "deadline_ms")),
+        (SimilarityBody, "deadline_ms"),
+        (KeyBody, "expires_days"),
+        (RotationBody, "overlap_hours"),
+    ],
+)
+def test_true_is_no_number(model, field):
+    """As 1 it would read one token of each document, or end a key after a day."""
+    fields = {} if model in {KeyBody, RotationBody} else {"query": "q", "document": "d", "documents": ["a"]}
+    assert validate(model, fields | {field: 1})
+    with pytest.raises(InvalidRequest, match=f"^{field}: must be a number, not true$"):
+        validate(model, fields | {field: True})
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"documents": ["a"] * 4}, "4 documents"),
+        ({"texts": ["a"] * 4}, "4 documents"),
+        ({"input": {"documents": [{}] * 4}}, "4 documents"),
+        ({"exclude": ["a"] * 4, "documents": ["a"]}, "4 entries of `exclude`"),
+        ({"metadata": {"x" * 100: [None] * 4}}, f"4 entries of `{'x' * 64}`"),
+    ],
+)
+def test_a_list_that_is_too_long_is_refused_before_anything_is_made_of_it(fields, what):
+    check_lists(fields, 5)
+    with pytest.raises(TooLarge, match=f"{what} were sent and at most 3"):
+        check_lists(fields, 3)
+
+
+def test_a_name_counts_once_however_often_it_stands_there():
+    body = {"query": "q", "documents": [{"a": "x"}], "rank_fields": ["a"] * 15_000}
+    assert validate(StandardBody, body).to_request().texts == ["x"]
+    with pytest.raises(InvalidRequest, match="rank_fields"):
+        validate(StandardBody, body | {"rank_fields": [f"name{i}" for i in range(65)]})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"a": 1}] * 50_000,
+        [[]] * 200_000,
+        [1.5] * 100_000,
+        ["ab"] * 100_000,
+        {f"key{i}": i for i in range(50_000)},
+        "x" * 500_000 + "\U0001f989",
+        "\u00e9" * 300_000,
+        "plain" * 100_000,
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_the_memory_of_a_body_is_known_before_it_is_read(value):
+    body = orjson.dumps({"value": value})
+    tracemalloc.start()
+    try:
+        fields = fields_of(body)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert fields
+    assert taken <= 1.2 * memory_of(body) + 10_000
+    assert memory_of(body) <= 4 * taken + len(body)

@@ -1,0 +1,143 @@
+"""Bodies and responses of the similarity routes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.dialects.body import validate
+from app.api.dialects.similarity import BatchSimilarityBody, SimilarityBody, respond, respond_to_batch
+from app.api.dialects.similarity_responses import BatchSimilarityResponse, SimilarityResponse
+from app.errors import InvalidRequest
+from app.ranking.stopwatch import Lap
+from app.service.similarity import Circuit, Similarities
+
+PAIR = {"text1": "owl", "text2": "song"}
+BATCH = {"queries": ["owl"], "documents": ["song", {"text": "an owl", "page": 3}]}
+
+
+@pytest.mark.parametrize("query", ["text1", "query"])
+@pytest.mark.parametrize("document", ["text2", "document", "text"])
+def test_the_names_of_two_texts(query, document):
+    body = validate(SimilarityBody, {query: "owl", document: "song", "text1" if query != "text1" else "query": None})
+    assert (body.text1, body.text2) == ("owl", "song")
+
+
+def test_a_query_may_be_an_object_and_an_answer_empty():
+    body = validate(SimilarityBody, {"text1": {"text": " owl "}, "text2": " "})
+    assert (body.text1, body.text2) == ("owl", " ")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"queries": ["owl"], "documents": ["song"], "top_k": 2},
+        {"query": "owl", "candidates": ["song"], "top_n": 2},
+        {"queries": "owl", "query": "owl", "documents": ["song"], "top_k": 2, "top_n": 2},
+        {"query": ["owl"], "documents": ["song"], "candidates": None, "top_n": 2, "threshold": None, "priority": 7},
+    ],
+)
+def test_the_names_of_a_batch(sent):
+    body = validate(BatchSimilarityBody, sent)
+    assert (list(body.queries), body.texts(), body.top_k) == (["owl"], ["song"], 2)
+
+
+def test_the_texts_of_objects():
+    assert validate(BatchSimilarityBody, BATCH).texts() == ["song", "an owl"]
+    with pytest.raises(InvalidRequest, match="document 0 holds no text"):
+        validate(BatchSimilarityBody, BATCH | {"documents": [{}]}).texts()
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "message"),
+    [
+        (SimilarityBody, {"text1": ""}, "text1: must not be empty"),
+        (SimilarityBody, {"text1": None}, "text1: "),
+        (SimilarityBody, {"text2": 3}, "text2: "),
+        (SimilarityBody, {"query": "secret"}, "send either `text1` or `query`, not both"),
+        (SimilarityBody, {"text": "secret"}, "send either `text2` or `text`, not both"),
+        (SimilarityBody, {"method": "magic"}, "'classical', 'quantum' or 'hybrid'"),
+        (SimilarityBody, {"deadline_ms": -1}, "deadline_ms: "),
+        (SimilarityBody, {"deadline_ms": 600_001}, "deadline_ms: "),
+        (BatchSimilarityBody, {"queries": []}, "queries: must hold at least one entry$"),
+        (BatchSimilarityBody, {"queries": ["owl", ""]}, "queries.1: must not be empty"),
+        (BatchSimilarityBody, {"documents": []}, "documents: must hold at least one entry$"),
+        (BatchSimilarityBody, {"documents": ["owl", 3]}, "document 1 is neither text"),
+        (BatchSimilarityBody, {"candidates": ["secret"]}, "send either `documents` or `candidates`, not both"),
+        (BatchSimilarityBody, {"top_k": 0}, "top_k: "),
+        (BatchSimilarityBody, {"threshold": 1.5}, "threshold: "),
+        (BatchSimilarityBody, {"threshold": -0.1}, "threshold: "),
+    ],
+)
+def test_a_bad_field_is_named_without_what_was_sent(model, change, message):
+    with pytest.raises(InvalidRequest, match=message) as caught:
+        validate(model, (PAIR if model is SimilarityBody else BATCH) | change)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [SimilarityBody, BatchSimilarityBody])
+@pytest.mark.parametrize("sent", [[], "owl", None, {}])
+def test_what_is_no_such_body_is_refused(model, sent):
+    with pytest.raises(InvalidRequest):
+        validate(model, sent)
+
+
+def similarities(cosines, fidelities) -> Similarities:
+    rankers = {"classical": np.array(cosines), "quantum": np.array(fidelities)}
+    return Similarities(rankers, {"classical": 0.25, "quantum": 0.75}, 7, [Lap("encode", 0.0, 0.00123456)])
+
+
+@pytest.mark.parametrize(("method", "score"), [("classical", 0.75), ("quantum", 0.25), ("hybrid", 0.375)])
+def test_one_pair_is_told_whole(method, score):
+    circuit = Circuit("angle", 2.0, 4, 1, 96)
+    body = respond(similarities([[0.5]], [[0.25]]), method, circuit, "m", "id-1")
+    SimilarityResponse.model_validate(body)
+    assert (body["id"], body["model"], body["method"], body["similarity"]) == ("id-1", "m", method, score)
+    assert body["scores"] == {"classical": 0.75, "quantum": 0.25, "hybrid": 0.375}
+    assert body["details"]["classical"] == {"cosine": 0.5}
+    assert body["details"]["quantum"]["fidelity"] == 0.25
+    assert body["details"]["quantum"]["registers"] == 96
+    assert body["details"]["hybrid"] == {"weights": {"classical": 0.25, "quantum": 0.75}}
+    assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}
+    assert body["timings_ms"] == {"encode": 1.235}
+
+
+def matches(found: Similarities, **fields):
+    body = validate(BatchSimilarityBody, BATCH | fields)
+    answer = respond_to_batch(found, body, "quantum", "m", "id-1")
+    BatchSimilarityResponse.model_validate(answer)
+    return [[(match["index"], match["similarity"]) for match in row["matches"]] for row in answer["results"]]
+
+
+def test_matches_are_best_first_and_equals_in_order():
+    found = similarities(np.zeros((2, 4)), [[0.5, 0.75, 0.5, 1.0], [0, 0, 0, 0]])
+    assert matches(found) == [[(3, 1.0), (1, 0.75), (0, 0.5), (2, 0.5)], [(0, 0), (1, 0), (2, 0), (3, 0)]]
+    assert matches(found, top_k=1) == [[(3, 1.0)], [(0, 0)]]
+    assert matches(found, top_k=9) == matches(found)
+    assert matches(found, threshold=0.5, top_k=3) == [[(3, 1.0), (1, 0.75), (0, 0.5)], []]
+    assert matches(found, threshold=0.51) == [[(3, 1.0), (1, 0.75)], []]
+    assert matches(found, threshold=0) == matches(found)
+
+
+table = st.integers(1, 4).flatmap(
+    lambda m: st.lists(st.lists(st.sampled_from([0.0, 0.25, 0.5, 1.0]), min_size=m, max_size=m), min_size=1, max_size=4)
+)
+
+
+@given(table, st.none() | st.integers(1, 5), st.none() | st.sampled_from([0.0, 0.25, 0.3, 1.0]))
+def test_matches_are_the_columns_that_a_sort_would_keep(fidelities, top_k, threshold):
+    found = similarities(np.zeros(np.shape(fidelities)), fidelities)
+    for row, got in zip(fidelities, matches(found, top_k=top_k, threshold=threshold), strict=True):
+        ordered = sorted(enumerate(row), key=lambda pair: -pair[1])
+        assert got == [pair for pair in ordered if pair[1] >= (threshold or 0)][:top_k]
+
+
+def test_explain_gives_each_match_its_own_scores():
+    found = similarities([[1.0, 0.5]], [[0.25, 0.75]])
+    body = validate(BatchSimilarityBody, BATCH | {"explain": True})
+    answer = respond_to_batch(found, body, "hybrid", "m", "id-1")
+    BatchSimilarityResponse.model_validate(answer)
+    assert answer["results"][0]["matches"] == [
+        {"index": 1, "similarity": 0.75, "scores": {"classical": 0.75, "quantum": 0.75, "hybrid": 0.75}},
+        {"index": 0, "similarity": 0.4375, "scores": {"classical": 1.0, "quantum": 0.25, "hybrid": 0.4375}},
+    ]

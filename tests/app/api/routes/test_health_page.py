@@ -1,0 +1,78 @@
+"""What docs/operations/health.md says is so: its example, its tables, and its probes."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from app.api.dialects.health import HealthResponse
+from app.settings import Settings
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.index.collection import build
+from retrieval.text.passage import Passage
+from tests.conftest import serving
+from tests.paths import ROOT
+from tests.redis_server import RedisServer
+
+PAGE = (ROOT / "docs" / "operations" / "health.md").read_text(encoding="utf-8")
+
+
+def block(language):
+    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    """A service with everything that may be listed."""
+    folder = tmp_path_factory.mktemp("data")
+    build(folder / "collections" / "demo", [Passage("p", "", "an owl")], HashEncoder(), lambda *_: None)
+    (folder / "keys.json").write_text('{"keys": []}')
+    with RedisServer() as redis:
+        settings = Settings(
+            model="hash",
+            data_dir=folder,
+            default_collection="demo",
+            cache={"redis_url": redis.url},
+            auth={"enabled": True, "jwt": {"jwks_file": folder / "keys.json"}},
+        )
+        with serving(settings) as started:
+            yield started
+
+
+def shape(value):
+    """What members there are, and of what kind."""
+    if isinstance(value, dict):
+        return {name: shape(each) for name, each in value.items()}
+    return [shape(each) for each in value] if isinstance(value, list) else type(value)
+
+
+def test_the_example_is_of_the_shape_that_the_service_tells(client):
+    example = json.loads(block("json"))
+    HealthResponse.model_validate(example, strict=True)
+    told = client.get("/health/detailed").json()
+    assert example.keys() == told.keys()
+    assert shape(example["targets"]).keys() == told["targets"].keys()
+    assert {name: of["target"] for name, of in example["targets"].items()} == {
+        name: of["target"] for name, of in told["targets"].items()
+    }
+    for name, component in example["components"].items():
+        assert shape(component["facts"]) == shape(told["components"][name]["facts"]), name
+
+
+def test_the_table_names_every_component(client):
+    named = re.findall(r"^\| `(\w+)` \| (?:always|with|once)", PAGE, re.MULTILINE)
+    assert named == list(client.get("/health/detailed").json()["components"])
+
+
+def test_the_probes_are_answered(client):
+    probes = yaml.safe_load(block("yaml"))
+    assert probes.keys() == {"startupProbe", "livenessProbe", "readinessProbe"}
+    for probe in probes.values():
+        assert client.get(probe["httpGet"]["path"]).status_code == 200
+
+
+def test_the_settings_have_the_defaults_that_it_says():
+    said = dict(re.findall(r"^\| `QRERANK_HEALTH__(\w+)` \| (\d+) \|", PAGE, re.MULTILINE))
+    assert {name.lower(): float(value) for name, value in said.items()} == Settings().health.model_dump()

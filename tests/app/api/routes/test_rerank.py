@@ -1,0 +1,274 @@
+"""HTTP against the real application with the weight-free model."""
+
+import json
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.errors import STATUS
+from app.settings import LimitSettings, Settings
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.index.collection import build
+from retrieval.text.passage import Passage
+from tests.app.problems import problem
+from tests.conftest import serving
+
+BODY = {"query": "owl song", "documents": ["market prices", "an owl song", {"text": "an owl", "page": 3}]}
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
+def test_the_envelope_is_whole(client, path):
+    response = client.post(path, json=BODY)
+    assert response.status_code == 200
+    body = response.json()
+    assert body["object"] == "rerank"
+    assert body["model"] == "hash"
+    assert [row["index"] for row in body["results"]] == [1, 2, 0]
+    scores = [row["relevance_score"] for row in body["results"]]
+    assert scores == sorted(scores, reverse=True)
+    assert set(body["results"][0]) == {"index", "relevance_score"}
+    assert body["meta"]["method"] == "hybrid"
+    assert body["meta"]["encoded"] == 3
+    assert body["meta"]["degraded"] == []
+    assert body["meta"]["timings_ms"]["encode"] >= 0
+    assert body["usage"]["prompt_tokens"] == body["usage"]["total_tokens"] == 9
+    assert body["usage"]["completion_tokens"] == 0
+    assert body["id"] == response.headers["x-request-id"]
+
+
+def test_documents_come_back_as_they_were_sent(client):
+    rows = client.post("/rerank", json=BODY | {"return_documents": True}).json()["results"]
+    assert rows[0]["document"] == {"text": "an owl song"}
+    assert rows[1]["document"] == {"text": "an owl", "page": 3}
+
+
+def test_relevant_spans_may_be_asked_for_in_one_word(client):
+    def spans(wanted):
+        rows = client.post("/rerank", json=BODY | {"relevant_spans": wanted}).json()["results"]
+        return [row.get("relevant_spans") for row in rows]
+
+    assert spans(True) == spans("true") == spans({}) == spans({"mode": "enabled", "threshold": 0.1})
+    assert all(found is not None for found in spans(True))
+    assert spans(False) == spans("false") == spans(None) == [None] * 3
+
+
+@pytest.mark.parametrize("method", ["classical", "quantum", "hybrid"])
+def test_explain_gives_each_rankers_score(client, method):
+    body = client.post("/rerank", json=BODY | {"explain": True, "method": method}).json()
+    expected = {"classical", "quantum", "lexical"} if method == "hybrid" else {method, "lexical"}
+    assert all(set(row["scores"]) == expected for row in body["results"])
+    assert body["meta"]["method"] == method
+
+
+@pytest.mark.parametrize(("top_n", "rows"), [(1, 1), (3, 3), (99, 3), (None, 3)])
+def test_top_n_cuts(client, top_n, rows):
+    assert len(client.post("/rerank", json=BODY | {"top_n": top_n}).json()["results"]) == rows
+
+
+def test_the_other_names_of_the_fields(client):
+    body = {"query": BODY["query"], "candidates": BODY["documents"], "top_k": 2}
+    assert [row["index"] for row in client.post("/rerank", json=body).json()["results"]] == [1, 2]
+    problem(client.post("/rerank", json=BODY | body), 422, "not both")
+
+
+def test_nulls_strings_for_booleans_and_unknown_fields_are_taken(client):
+    optional = ("top_n", "method", "exclude", "explain", "model", "collection", "candidates", "top_k")
+    body = BODY | dict.fromkeys(optional) | {"return_documents": "true", "priority": 7}
+    rows = client.post("/rerank", json=body).json()["results"]
+    assert len(rows) == 3
+    assert all("document" in row for row in rows)
+
+
+def test_the_model_is_echoed(client):
+    assert client.post("/rerank", json=BODY | {"model": "rerank-v3.5"}).json()["model"] == "rerank-v3.5"
+
+
+def test_empty_and_repeated_documents_are_ranked(client):
+    rows = client.post("/rerank", json={"query": "owl", "documents": ["", "owl", "owl", ""]}).json()["results"]
+    assert [row["index"] for row in rows] == [1, 2, 0, 3]
+
+
+def test_exclude_takes_a_text_or_a_list(client):
+    one = client.post("/rerank", json=BODY | {"exclude": "song"}).json()["results"]
+    many = client.post("/rerank", json=BODY | {"exclude": ["song"]}).json()["results"]
+    assert one == many != client.post("/rerank", json=BODY).json()["results"]
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ({"query": ""}, "query: must not be empty"),
+        ({"query": " \n"}, "query: must not be empty"),
+        ({"query": "\x1f\x1c"}, "query: must not be empty"),
+        ({"query": "\u200b\ufeff"}, "query: must not be empty"),
+        ({"query": 3}, "query"),
+        ({"documents": []}, "documents: must hold at least one"),
+        ({"documents": None}, "send `documents` (or `texts`), or name a `collection`"),
+        ({"documents": "secret"}, "documents: Input should be a valid list"),
+        ({"documents": ["secret", 3]}, "document 1 is neither text"),
+        ({"documents": [None]}, "document 0 is neither text"),
+        ({"documents": [{"image": "secret"}]}, "document 0 holds no text"),
+        ({"documents": ["secret", {}]}, "document 1 holds no text"),
+        ({"documents": [{"content": [{"type": "image", "url": "secret"}]}]}, "document 0 has content that is not text"),
+        ({"documents": [{"text": "secret"}], "rank_fields": ["title"]}, "document 0 has none of the fields"),
+        ({"max_tokens_per_doc": 0}, "max_tokens_per_doc"),
+        ({"max_chunks_per_doc": 0}, "max_chunks_per_doc"),
+        ({"relevant_spans": {"threshold": 2}}, "relevant_spans.threshold"),
+        ({"relevant_spans": "secret"}, "relevant_spans: must be true, false, or an object"),
+        ({"documents": None, "docs": ["secret"]}, "`docs` holds texts"),
+        ({"texts": ["secret"]}, "send either `texts` or `documents`"),
+        ({"top_n": 0}, "top_n"),
+        ({"top_n": -1}, "top_n"),
+        ({"top_n": 1.5}, "top_n"),
+        ({"method": "magic"}, "'classical', 'quantum' or 'hybrid'"),
+        ({"exclude": [""]}, "exclude.0: must not be empty"),
+        ({"exclude": ["a", "\xad"]}, "exclude.1: must not be empty"),
+        ({"exclude": ["owl song"]}, "parallel to the query"),
+        ({"collection": "../secret", "documents": None}, "collection"),
+    ],
+)
+def test_a_bad_field_is_named(client, change, detail):
+    problem(client.post("/rerank", json=BODY | change), 422, detail)
+
+
+def test_a_missing_query_is_named(client):
+    problem(client.post("/rerank", json={"documents": ["secret"]}), 422, "query: is required")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"query": NaN}', b'{"query": "\xff"}', b'{"query": "\\ud800"}'])
+def test_what_is_not_json_is_refused(client, body):
+    problem(client.post("/rerank", content=body), 400, "not JSON")
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank/stream", "/v1/ranking"])
+def test_the_document_with_half_a_character_is_named(client, path):
+    body = rb'{"query": "q", "documents": ["a", "b", "c", "secret \ud800"]}'
+    response = client.post(path, content=body)
+    assert response.status_code == 400
+    assert "document 3 holds half of a character" in response.json()["message"]
+    assert "secret" not in response.text
+
+
+def test_json_that_is_no_object_is_refused(client):
+    problem(client.post("/rerank", json=["secret"]), 422, "must be a JSON object")
+
+
+@pytest.fixture
+def strict(tmp_path):
+    limits = LimitSettings(body_bytes=1024, documents=3, query_characters=10, excluded_texts=1)
+    with serving(Settings(model="hash", data_dir=tmp_path, limits=limits)) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"query": "owl", "documents": ["x"] * 3}, None),
+        ({"query": "owl", "documents": ["x"] * 4}, "4 documents were sent and at most 3"),
+        ({"query": "q" * 10, "documents": ["x"]}, None),
+        ({"query": "q" * 11, "documents": ["x"]}, "11 characters and at most 10"),
+        ({"query": "owl", "documents": ["x"], "exclude": ["a"]}, None),
+        ({"query": "owl", "documents": ["x"], "exclude": ["a", "b"]}, "2 texts are excluded and at most 1"),
+    ],
+)
+def test_limits_hold_at_n_and_n_plus_one(strict, body, detail):
+    response = strict.post("/rerank", json=body)
+    if detail is None:
+        assert response.status_code == 200
+    else:
+        problem(response, 413, detail)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_the_body_limit_holds_at_n_and_n_plus_one(strict, chunked):
+    body = json.dumps({"query": "owl", "documents": ["x"]}).encode()
+
+    def send(size: int):
+        content = body.ljust(size)
+        return strict.post("/rerank", content=iter([content[:500], content[500:]]) if chunked else content)
+
+    assert send(1024).status_code == 200
+    problem(send(1025), 413, "larger than the 1024 bytes")
+
+
+def test_a_body_parsed_in_a_thread_is_parsed_alike(client):
+    body = BODY | {"padding": "x" * 2**17}
+    assert client.post("/rerank", json=body).json()["results"] == client.post("/rerank", json=BODY).json()["results"]
+
+
+@pytest.mark.parametrize("name", ["passages", "docs", "contexts", "inputs", "chunks", "candidates_list"])
+def test_no_collection_is_ranked_where_texts_were_sent(hash_settings, name):
+    build(hash_settings.collections_dir / "birds", [Passage("a", "", "an owl song")], HashEncoder(), lambda *_: None)
+    with serving(hash_settings.model_copy(update={"default_collection": "birds"})) as client:
+        for texts in (["secret"], [{"text": "secret"}, {"text": "secret"}]):
+            answer = client.post("/rerank", json={"query": "owl", name: texts})
+            ranked = answer.status_code == 200
+            assert ranked == (name == "passages" and texts[0] != "secret"), "NIM's own form is a dialect"
+            assert "an owl song" not in answer.text
+            if not ranked:
+                problem(answer, 422, f"`{name}` holds texts")
+        assert client.post("/rerank", json={"query": "owl", "tags": [], "user": {"a": [1]}}).status_code == 200
+
+
+def test_candidates_come_from_a_collection(hash_settings):
+    passages = [Passage("a", "Owls", "an owl song"), Passage("b", "", "market prices")]
+    build(hash_settings.collections_dir / "birds", passages, HashEncoder(), lambda *_: None)
+    with serving(hash_settings) as client:
+        rows = client.post("/rerank", json={"query": "owl", "collection": "birds"}).json()["results"]
+        assert rows[0]["document"] == {"id": "a", "title": "Owls", "text": "an owl song"}
+        bare = client.post("/rerank", json={"query": "owl", "collection": "birds", "return_documents": False})
+        assert "document" not in bare.json()["results"][0]
+        for name in ("fish", "鳥" * 64, "𠮷" * 64):  # the last are longer than a folder's name may be
+            problem(client.post("/rerank", json={"query": "owl", "collection": name}), 404, f"no collection '{name}'")
+    default = hash_settings.model_copy(update={"default_collection": "birds"})
+    with serving(default) as client:
+        assert client.post("/rerank", json={"query": "owl"}).json()["results"] == rows
+
+
+def test_a_damaged_collection_is_refused(hash_settings):
+    (hash_settings.collections_dir / "birds").mkdir(parents=True)
+    with serving(hash_settings) as client:
+        response = client.post("/rerank", json={"query": "owl", "collection": "birds"})
+        problem(response, 503, "'birds' is damaged: ")
+        assert response.json()["error_type"] == "damaged-collection"
+        assert str(hash_settings.data_dir) not in response.text
+
+
+def test_an_unforeseen_error_is_a_500_without_its_text(client: TestClient):
+    def crash(*_, **__):
+        raise ZeroDivisionError("secret")
+
+    client.app.state.engine.models.default.rerank = crash
+    problem(client.post("/rerank", json=BODY), 500, "its log says why")
+    del client.app.state.engine.models.default.rerank
+    assert client.post("/rerank", json=BODY).status_code == 200
+
+
+def test_every_error_has_a_status_of_the_clients_list():
+    assert {int(status) for status in STATUS.values()} <= {400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504}
+
+
+@pytest.mark.parametrize("deadline_ms", [0, 500_000, 599_999.5, None])
+def test_a_deadline_far_enough_changes_nothing(client, deadline_ms):
+    meta = client.post("/rerank", json=BODY | {"deadline_ms": deadline_ms}).json()["meta"]
+    assert (meta["encoded"], meta["degraded"]) == (3, [])
+
+
+def test_a_deadline_too_near_is_said(client):
+    body = client.post("/rerank", json=BODY | {"deadline_ms": 0.001, "method": "classical"}).json()
+    assert body["meta"]["encoded"] == 0
+    assert body["meta"]["degraded"] == ["deadline"]
+    assert sorted(row["index"] for row in body["results"]) == [0, 1, 2]
+
+
+def test_the_default_deadline_is_a_setting(tmp_path):
+    body = {"query": "owl", "documents": [f"{i} owl " * 50 for i in range(900)]}
+    for milliseconds, degraded in ((1, ["deadline"]), (0, [])):
+        settings = Settings(model="hash", data_dir=tmp_path, engine={"deadline_ms": milliseconds})
+        with serving(settings) as client:
+            assert client.post("/rerank", json=body).json()["meta"]["degraded"] == degraded
+
+
+@pytest.mark.parametrize("deadline_ms", [-1, 600_001, "soon", []])
+def test_a_deadline_that_is_none_is_refused(client, deadline_ms):
+    problem(client.post("/rerank", json=BODY | {"deadline_ms": deadline_ms}), 422, "deadline_ms")

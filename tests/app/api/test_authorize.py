@@ -1,0 +1,160 @@
+"""Who is let in over HTTP."""
+
+import base64
+import logging
+from contextlib import contextmanager
+
+import pytest
+
+from app.auth.credential_cache import REMEMBERED_S
+from app.auth.stores import open_records
+from app.settings import Settings
+from tests.app.auth.issuer import SHARED, token
+from tests.app.live import live
+from tests.app.problems import problem
+from tests.app.talking import SMALL, talking
+from tests.conftest import serving
+from tests.postgres_server import PostgresServer
+from tests.waiting import eventually
+
+BODY = {"query": "owl", "documents": ["an owl"]}
+
+
+def settings_of(folder, **auth):
+    return Settings(model="hash", data_dir=folder, auth={"enabled": True} | auth)
+
+
+@contextmanager
+def office(settings):
+    """The keys, as the command line sees them."""
+    records = open_records(settings.auth, settings.data_dir)
+    yield records.keys
+    records.database.close()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_of(tmp_path)
+
+
+@pytest.fixture
+def keys(settings):
+    with office(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(settings):
+    with serving(settings) as started:
+        yield started
+
+
+def bearer(key):
+    return {"Authorization": f"Bearer {key}"}
+
+
+def basic(text):
+    return {"Authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+
+def status(client, key):
+    return client.post("/rerank", json=BODY, headers=bearer(key)).status_code
+
+
+def test_a_key_made_while_the_service_runs_opens_wherever_clients_put_it(client, keys):
+    _, key = keys.create("", "user", "public")
+    for headers in (
+        bearer(key),
+        {"Authorization": key},
+        {"X-API-Key": key},
+        {"Api-Key": key},
+        basic(f"user:{key}"),
+        basic(f"{key}:"),
+    ):
+        assert client.post("/rerank", json=BODY, headers=headers).status_code == 200
+
+
+def test_a_revoked_key_opens_for_less_than_5_s_on_every_replica(client, settings, keys, fast_forward):
+    assert REMEMBERED_S < 5
+    named, key = keys.create("", "user", "unlimited")
+    with serving(settings) as other:
+        for replica in (client, other):
+            assert status(replica, key) == 200
+        keys.revoke(named.id)
+        fast_forward(REMEMBERED_S)
+        for replica in (client, other):
+            problem(replica.post("/rerank", json=BODY, headers=bearer(key)), 401, "was revoked")
+
+
+def test_a_socket_is_no_longer_served_either(tmp_path, monkeypatch, fast_forward):
+    settings = settings_of(tmp_path)
+    with office(settings) as keys, live(settings, monkeypatch) as here:
+        named, key = keys.create("", "user", "unlimited")
+        with talking(here.port, additional_headers=bearer(key)) as client:
+            assert client.ask(SMALL | {"id": 1})["type"] == "final"
+            keys.revoke(named.id)
+            fast_forward(REMEMBERED_S)
+            last = client.ask(SMALL | {"id": 2})
+            assert last["status"] == 401
+            assert "revoked" in last["message"]
+
+
+def test_a_role_that_does_not_do_is_said(client, keys):
+    _, key = keys.create("", "read-only", "public")
+    refused = client.post("/rerank", json=BODY, headers=bearer(key))
+    problem(refused, 403, "needs the role user, and yours is read-only")
+    assert client.get("/v1/models", headers=bearer(key)).status_code == 200
+
+
+def test_a_key_of_another_database_is_not_known(client, tmp_path):
+    with office(settings_of(tmp_path / "elsewhere")) as elsewhere:
+        _, key = elsewhere.create("", "user", "public")
+    problem(client.post("/rerank", json=BODY, headers=bearer(key)), 401, "not known")
+
+
+def test_a_token_will_do_and_its_role_counts(tmp_path):
+    with serving(settings_of(tmp_path, jwt={"secret": SHARED})) as client:
+        claims = ({}, {"role": "read-only"}, {"exp": 1}, {"role": "root"})
+        told = [status(client, token(SHARED, "HS256", **claim)) for claim in claims]
+        assert told == [200, 403, 401, 401]
+
+
+def test_a_body_of_nobody_is_not_parsed(client):
+    problem(client.post("/rerank", content=b"{"), 401, "needs a key")
+
+
+def test_a_lost_database_is_admitted_and_does_no_more_harm_than_it_must(tmp_path, monkeypatch, fast_forward):
+    monkeypatch.setattr("app.auth.authenticator.REMEMBERED_S", 3600)
+    with PostgresServer() as server:
+        settings = settings_of(tmp_path, database_url=server.database(), keys=["of-the-environment"])
+        with serving(settings) as client, office(settings) as keys:
+            _, key = keys.create("", "user", "unlimited")
+            assert status(client, key) == 200
+            server.kill()
+            assert status(client, key) == 200, "is remembered"
+            fast_forward(3600)
+            lost = client.post("/rerank", json=BODY, headers=bearer(key))
+            problem(lost, 503, "keys cannot be checked")
+            assert lost.headers["retry-after"] == "1"
+            assert status(client, "of-the-environment") == 200
+            assert client.get("/health/ready").status_code == 200
+            server.start()
+            eventually(lambda: status(client, key) == 200)
+
+
+def test_a_service_starts_before_its_database(tmp_path):
+    with PostgresServer() as server:
+        url = server.database()
+        server.kill()
+        settings = settings_of(tmp_path, database_url=url)
+        with serving(settings) as client:
+            problem(client.get("/v1/models", headers=bearer("qr_abcdefgh_" + "x" * 43)), 503, "keys cannot be checked")
+            server.start()
+            eventually(lambda: status(client, "qr_abcdefgh_" + "x" * 43) == 401)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_service_without_keys_says_so_loudly(tmp_path, caplog, enabled):
+    with serving(Settings(model="hash", data_dir=tmp_path, auth={"enabled": enabled})):
+        warned = [record for record in caplog.records if "QRERANK_AUTH__ENABLED is false" in record.message]
+    assert [record.levelno for record in warned] == ([] if enabled else [logging.WARNING])

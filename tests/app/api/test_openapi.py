@@ -1,0 +1,61 @@
+"""The description: complete, and the committed one."""
+
+import json
+
+import pytest
+
+from app.api.dialects.detect import PATHS
+from app.api.openapi import render
+from app.main import create_app
+from tests.paths import ROOT
+
+COMMITTED = ROOT / "docs" / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def description():
+    return create_app().openapi()
+
+
+def test_the_committed_description_is_the_applications(description):
+    assert COMMITTED.read_text(encoding="utf-8") == render(create_app()), "run `make openapi`"
+
+
+def references(node):
+    if isinstance(node, dict):
+        yield from ([node["$ref"]] if "$ref" in node else [])
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def test_every_reference_leads_somewhere(description):
+    names = {ref.removeprefix("#/components/schemas/") for ref in references(description)}
+    assert names <= set(description["components"]["schemas"])
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_dialect_is_documented_with_an_example_that_works(client, description, path):
+    post = description["paths"][path]["post"]
+    body = post["requestBody"]["content"]["application/json"]
+    assert len(body["schema"]["oneOf"]) == len(body["examples"]) == 7
+    assert set(post["responses"]) >= {"200", "400", "401", "404", "413", "422", "503"}
+    for example in body["examples"].values():
+        assert client.post(path, json=example["value"]).status_code == 200
+
+
+def test_every_path_skips_a_byte_order_mark(client, description):
+    for path, operations in description["paths"].items():
+        sent = operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        for example in sent.get("examples", {}).values():
+            body = json.dumps(example["value"]).encode()
+            plain, marked = (client.post(path, content=mark + body).status_code for mark in (b"", b"\xef\xbb\xbf"))
+            assert (path, marked) == (path, plain)
+            assert plain in {200, 403}, path  # the second: keys are off
+
+
+def test_the_page_that_shows_it_is_served(client, description):
+    assert client.get("/openapi.json").json() == description
+    assert client.get("/docs").status_code == 200

@@ -1,0 +1,135 @@
+"""`qrerank evaluate`: what is refused before any work, and what is told beside the figures."""
+
+import json
+import os
+import sys
+
+import pytest
+
+from app.cli import main as cli
+
+CORPUS = {"a": "an owl song at dusk", "b": "market prices", "c": "river stone"}
+NOWHERE = {"QRERANK_MODEL": "no-such-model"}  # so that whatever is told first is told before a model is opened
+
+
+@pytest.fixture
+def beir(tmp_path):
+    folder = tmp_path / "birds"
+    (folder / "qrels").mkdir(parents=True)
+    write_lines(folder / "corpus.jsonl", [{"_id": i, "title": "", "text": text} for i, text in CORPUS.items()])
+    write_lines(folder / "queries.jsonl", [{"_id": "1", "text": "owl song"}, {"_id": "b", "text": "market prices"}])
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n")
+    return folder
+
+
+def write_lines(path, records):
+    path.write_text("\n".join(map(json.dumps, records)))
+
+
+@pytest.fixture
+def evaluate(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QRERANK_MODEL", "hash")
+    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words, **variables):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["qrerank", "evaluate", *map(str, words)])
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def figures(evaluate, *words):
+    status, _, said = evaluate(*words, "--json", "out.json")
+    assert status == 0, said
+    with open("out.json") as file:  # noqa: PTH123 - where it was told to be
+        return json.load(file), said
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["--json", "none/out.json"], 2, "'--json': none/out.json: No such file or directory"),
+        (["--json", "."], 2, "'--json': . is a folder"),
+        (["--json", "birds/corpus.jsonl/x"], 2, "'--json': birds/corpus.jsonl/x: Not a directory"),
+        (["--exclude-file", "none.jsonl"], 2, "'--exclude-file': none.jsonl: No such file or directory"),
+        (["--exclude-file", "birds"], 2, "'--exclude-file': birds is a folder"),
+        (["--exclude-file", "unjudged.jsonl"], 1, "none of the 1 queries has a relevant document"),
+        (["--exclude-file", "birds/corpus.jsonl"], 1, '"exclude" must be a list'),
+        (["--split", "dev"], 1, "birds/qrels/dev.tsv: there is no such file; the splits that it has are test"),
+        (["--methods", "[/x]"], 2, "unknown: [/x]"),
+    ],
+)
+def test_what_cannot_come_to_anything_is_refused_before_any_work(evaluate, beir, words, status, message):
+    write_lines(beir.parent / "unjudged.jsonl", [{"_id": "b", "text": "prices", "exclude": ["river"]}])
+    ended, printed, said = evaluate("birds", *words, **NOWHERE)
+    assert (ended, printed) == (status, "")
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("corpus.jsonl", '{"text": "an owl"}', 'there is no "_id"'),
+        ("corpus.jsonl", '{"_id": "A", "text": "an owl"}', "none of the 1 relevant documents is in corpus.jsonl"),
+        ("qrels/test.tsv", "1\ta\tgood\n1\tb\t1", "expected query-id, corpus-id and a number"),
+        ("qrels/test.tsv", "query-id\tcorpus-id\tscore\n", "there is no judgement"),
+        ("qrels/test.tsv", "1\ta\t0\n", "no score is above 0"),
+    ],
+)
+def test_a_set_that_cannot_be_evaluated_is_refused_before_any_work(evaluate, beir, file, content, message):
+    (beir / file).write_text(content)
+    ended, printed, said = evaluate("birds", **NOWHERE)
+    assert (ended, printed) == (1, "")
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_file_that_is_written_in_vain_is_named(evaluate, beir):
+    status, _, said = evaluate("birds", "--json", "/dev/full")
+    assert status == 1
+    assert said.splitlines()[-1] == "/dev/full: No space left on device; make room, or give another path"
+
+
+def test_a_cache_that_cannot_be_made_is_named(evaluate, beir):
+    status, _, said = evaluate("birds", XDG_CACHE_HOME="/dev/null")
+    assert status == 1
+    assert "set XDG_CACHE_HOME to a folder" in said.splitlines()[-1]
+
+
+def test_what_the_figures_leave_out_is_told(evaluate, beir):
+    (beir / "qrels" / "dev.tsv").write_text("1\ta\t1.0\n1\tgone\t0.5\n9\ta\t1\n")
+    found, said = figures(evaluate, "birds", "--split", "dev")
+    assert (found["queries"], found["dataset"]) == (1, "birds")
+    assert found["methods"]["hybrid"]["recall@100"] == 0.5
+    assert said.splitlines()[-2:] == [
+        "1 of 2 judged queries are not in queries.jsonl, and are left out",
+        "1 of 2 relevant documents are not in corpus.jsonl, and count as not found",
+    ]
+
+
+def test_a_query_finds_the_document_of_its_own_id_only_where_that_is_asked_for(evaluate, beir):
+    (beir / "qrels" / "test.tsv").write_text("b\tc\t1\n")
+    found, said = figures(evaluate, "birds", "--candidates", "2")
+    assert found["methods"]["classical"]["recall@2"] == 1.0
+    assert "1 of 1 queries share their id with a document, which is left out of their results; --keep-ident" in said
+    kept, said = figures(evaluate, "birds", "--candidates", "2", "--keep-identical-ids")
+    assert kept["methods"]["classical"]["mrr@10"] < found["methods"]["classical"]["mrr@10"]
+    assert "share their id" not in said
+
+
+def test_a_folder_may_be_called_anything(evaluate, beir):
+    for name in ("[x]:smile:\x1b[31m", os.fsdecode(b"caf\xe9"), "x" * 250):
+        beir = beir.rename(beir.parent / name)
+        status, printed, _ = evaluate(name)
+        assert status == 0
+        assert "\x1b" not in printed
+    assert "x" * 50 in printed

@@ -1,0 +1,22 @@
+import pytest
+import typer
+
+from app.cli import index as cli_index
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.index.collection import build
+from retrieval.text.passage import Passage
+
+
+def test_stats_show_whether_a_collection_is_sound(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = tmp_path / "collections" / "birds"
+    build(folder, [Passage("p", "", "an owl"), Passage("q", "", "a lamp")], HashEncoder(), lambda *_: None)
+    cli_index.stats("birds")
+    assert "holds: recall@10 1.000 of 2 passages" in capsys.readouterr().out
+    with (folder / "tokens.i8").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(typer.Exit) as ended:
+        cli_index.stats("birds")
+    assert ended.value.exit_code == 1
+    assert "should hold 256; build it" in capsys.readouterr().out

@@ -1,0 +1,217 @@
+"""The command line as a person runs it: a process of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.cli import main as cli
+
+CORPUS = [
+    {"_id": "a", "title": "Owls", "text": "an owl song at dusk"},
+    {"_id": "b", "title": "", "text": "market prices"},
+    {"_id": "c", "title": "", "text": "river stone"},
+]
+
+
+@pytest.fixture
+def qrerank(tmp_path: Path):
+    def run(*words: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "QRERANK_MODEL": "hash",
+            "QRERANK_DATA_DIR": str(tmp_path),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "COLUMNS": "200",
+        }
+        return subprocess.run(  # noqa: S603 - our own command
+            [Path(sys.executable).parent / "qrerank", *words],
+            input=stdin,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def beir(tmp_path: Path) -> Path:
+    folder = tmp_path / "birds"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, CORPUS)))
+    (folder / "queries.jsonl").write_text(json.dumps({"_id": "1", "text": "owl song"}))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n")
+    return folder
+
+
+def test_prepare_says_where_each_model_is_and_how_it_is_computed(qrerank, tmp_path):
+    run = qrerank("prepare", QRERANK_MODEL_DIR=str(tmp_path / "models"))
+    assert (run.returncode, run.stdout) == (0, f"hash is ready in {tmp_path / 'models'}: numpy-f32\n")
+
+
+def test_prepare_fails_with_a_model_that_is_nowhere(qrerank):
+    run = qrerank("prepare", QRERANK_MODEL="no-such-model", HF_HUB_OFFLINE="1")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "'no-such-model' is neither a folder nor installed" in run.stderr
+
+
+def test_rerank_reads_lines(qrerank):
+    run = qrerank("rerank", "owl song", "-", "--top-n", "2", stdin="market prices\nan owl song\n\nriver\n")
+    assert run.returncode == 0, run.stderr
+    shown = [line for line in run.stdout.splitlines() if "owl" in line or "market" in line or "river" in line]
+    assert len(shown) == 2
+    assert "an owl song" in shown[0]
+
+
+def test_a_collection_is_built_shown_and_searched(qrerank, beir):
+    built = qrerank("index", "build", "birds", str(beir / "corpus.jsonl"))
+    assert built.returncode == 0, built.stderr
+    assert "passages" in qrerank("index", "stats", "birds").stdout
+    found = qrerank("search", "owl", "--collection", "birds", "--top-n", "1")
+    assert "Owls: an owl song" in found.stdout
+    again = qrerank("index", "build", "birds", str(beir / "corpus.jsonl"))
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    assert qrerank("index", "build", "birds", str(beir / "corpus.jsonl"), "--force").returncode == 0
+
+
+def test_evaluate_prints_a_table_and_writes_json(qrerank, beir, tmp_path):
+    exclusions = tmp_path / "exclude.jsonl"
+    exclusions.write_text(json.dumps({"_id": "1", "text": "owl", "exclude": ["market"]}))
+    for extra in ([], ["--encode-limit", "1"], ["--exclude-file", str(exclusions)]):
+        run = qrerank("evaluate", str(beir), "--json", str(tmp_path / "out.json"), *extra)
+        assert run.returncode == 0, run.stderr
+        assert "nDCG@10" in run.stdout
+        assert json.loads((tmp_path / "out.json").read_text())["methods"]["hybrid"]["ndcg@10"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["angle", "entangled"])
+def test_circuit_draws(qrerank, tmp_path, name):
+    text = qrerank("circuit", "--map", name, "--qubits", "3")
+    assert "q_0" in text.stdout
+    assert "3 qubits, depth" in text.stdout
+    assert qrerank("circuit", "--map", name, "--svg", str(tmp_path / "c.svg")).returncode == 0
+    assert "<svg" in (tmp_path / "c.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "message"),
+    [
+        (["search", "owl", "--collection", "none"], {}, "qrerank index build"),
+        (["evaluate", "."], {}, "corpus.jsonl"),
+        (["evaluate", ".", "--methods", "magic"], {}, "classical,quantum,hybrid"),
+        (["circuit", "--map", "magic"], {}, "angle"),
+        (["circuit"], {"QRERANK_CIRCUIT__QUBITS": "9"}, "QRERANK_CIRCUIT__QUBITS"),
+        (["circuit"], {"QRERANK_TYPO": "9"}, "QRERANK_TYPO is not a setting"),
+        (["rerank", "owl", "-"], {"QRERANK_MODEL": "no-such-model"}, "neither a folder nor installed"),
+    ],
+)
+def test_errors_are_one_message_and_no_traceback(qrerank, words, variables, message):
+    run = qrerank(*words, stdin="text", **variables)
+    assert run.returncode in {1, 2}
+    assert message in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+    assert run.stdout == ""
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capsys):
+    """The command line in this process: status, standard output, standard error."""
+    monkeypatch.setenv("QRERANK_MODEL", "hash")
+    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, **variables: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["qrerank", *words])
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+BAD_NAMES = ["../x", "", "[/x]", "a b", "x" * 65, "x" * 300, "a\n", "/", "\x1b[31m", "\udce9"]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("words", [["search", "owl", "--collection"], ["index", "stats"], ["index", "build"]])
+def test_a_name_that_is_no_collections_is_a_usage_error(here, beir, words, name):
+    rest = [str(beir / "corpus.jsonl")] if words[-1] == "build" else []
+    status, printed, said = here(*words, name, *rest)
+    assert (status, printed) == (2, "")
+    assert "a collection's name is up to 64 letters" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_a_file_in_place_of_a_folder_is_named(here, tmp_path, beir):
+    for words in (["index", "stats", "x"], ["search", "owl"], ["index", "build", "x", str(beir / "corpus.jsonl")]):
+        (tmp_path / "file").write_text("")
+        status, printed, said = here(*words, QRERANK_DATA_DIR=str(tmp_path / "file"))
+        assert (status, printed) == (1, "")
+        assert said.startswith(f"{tmp_path / 'file'}")
+        assert "set QRERANK_DATA_DIR" in said
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (["rerank", "", "ok.txt"], 2, "'query': it is empty"),
+        (["rerank", " ", "ok.txt"], 2, "'query': it is empty"),
+        (["search", "\u3000"], 2, "'query': it is empty"),
+        (["rerank", "owl", "ok.txt", "--exclude", "fox", "--exclude", ""], 2, "'--exclude': it is empty"),
+        (["rerank", "owl", "ok.txt", "--exclude", "\udce9"], 2, "'--exclude': it is not UTF-8"),
+        (["rerank", "owl", "ok.txt", "--exclude", "owl"], 1, "parallel to the query"),
+        (["rerank", "owl", "latin1.txt"], 1, "latin1.txt: not UTF-8 at byte 3; save it as UTF-8"),
+        (["rerank", "owl", "blank.txt"], 2, "the file holds no text"),
+        (["rerank", "owl", "[/x].txt"], 2, "[/x].txt: No such file or directory"),
+        (["rerank", "owl", "."], 2, "is a folder"),
+        (["rerank", "owl", "x" * 300], 2, "File name too long"),
+        (["index", "build", "x", "latin1.txt"], 1, "latin1.txt: not UTF-8 at byte 3; save it as UTF-8"),
+        (["index", "build", "x", "blank.txt"], 1, "no passages"),
+        (["circuit", "--svg", "none/x.svg"], 2, "none/x.svg: No such file or directory"),
+        (["circuit", "--svg", "."], 2, "is a folder"),
+        (["circuit", "[/x]:smile:\x1b"], 2, "[/x]:smile:"),
+        (["[/x]"], 2, "No such command '[/x]'"),
+    ],
+)
+def test_mistakes_are_one_sentence(here, tmp_path, words, status, message):
+    (tmp_path / "ok.txt").write_text("an owl")
+    (tmp_path / "blank.txt").write_text(" \n")
+    (tmp_path / "latin1.txt").write_bytes("caf\u00e9".encode("latin-1"))
+    ended, printed, said = here(*words)
+    assert (ended, printed) == (status, "")
+    assert message in said
+    assert len(said.splitlines()) == 1
+    assert "\x1b" not in said
+
+
+def test_help_tells_of_exit_statuses_and_keeps_brackets(here):
+    status, printed, _ = here("--help")
+    assert status == 0
+    assert "Exit status: 0 done" in printed
+    assert '{"_id", "text", "exclude": [...]}' in here("evaluate", "--help")[1]
+    assert here()[::2] == (2, printed)
+
+
+def test_an_address_that_cannot_be_had_is_told_before_a_model_is_opened(qrerank):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        for words, message in [
+            (["--port", port], f"http://127.0.0.1:{port} cannot be served: Address already in use; stop what"),
+            (["--port", port, "--workers", "2"], f"http://127.0.0.1:{port} cannot be served: Address already in use;"),
+            (["--host", "x" * 300], "is not an address to listen on"),
+        ]:
+            run = qrerank("serve", *words, QRERANK_MODEL="no-such-model")
+            assert run.returncode == 1
+            assert message in run.stderr
+            assert len(run.stderr.splitlines()) == 1

@@ -1,0 +1,34 @@
+import pytest
+
+from app.engine.self_test import check_order
+from app.errors import NotReady
+from app.ranking.reranker import Reranker
+from retrieval.encoder.hash_encoder import HashEncoder
+
+
+@pytest.mark.parametrize("model", ["reranker", "real_reranker"])
+def test_a_model_that_works_is_right_whatever_the_number(model, request):
+    reranker = request.getfixturevalue(model)
+    for number in (0, 1, 7, 42, 1000, 65_536, 10**9):
+        check_order(reranker, number)
+
+
+def test_a_model_that_ranks_nonsense_first_is_noticed():
+    class Lost(HashEncoder):
+        def tokenize(self, texts, role="document"):  # noqa: ARG002
+            return super().tokenize(
+                ["stock prices" if "prices" in text or "bird" in text else "rain" for text in texts]
+            )
+
+    reranker = Reranker(Lost())
+    with pytest.raises(NotReady, match="may be damaged"):
+        check_order(reranker, 1)
+
+
+def test_nothing_of_it_is_remembered_or_learned(reranker):
+    apart = reranker.apart()
+    before = reranker.source.shared_encoder.counts(), reranker.source.cache.counts(), reranker._pace.cost
+    for number in range(3):
+        check_order(apart, number)
+    after = reranker.source.shared_encoder.counts(), reranker.source.cache.counts(), reranker._pace.cost
+    assert after == before

@@ -1,0 +1,27 @@
+import subprocess
+import sys
+
+import pytest
+
+from app.ranking.circuit_check import check_circuit
+from quantum.circuits import check_limits
+from quantum.errors import CircuitTooLarge
+from quantum.feature_maps import FeatureMap, RyLayer, feature_map
+
+
+def test_it_is_qiskits_word_said_once():
+    states = feature_map("entangled", 4, 2.0)
+    assert check_circuit(states) == check_limits(states)
+    assert check_circuit(feature_map("entangled", 4, 2.0)) is check_circuit(states)
+
+
+def test_what_is_too_large_is_refused_each_time():
+    layers = (RyLayer(tuple(range(5))),)
+    for _ in range(2):
+        with pytest.raises(CircuitTooLarge):
+            check_circuit(FeatureMap("five", 5, 1.0, layers))
+
+
+def test_the_command_line_starts_without_qiskit():
+    script = "import sys, app.cli.main; assert not [name for name in sys.modules if name.startswith('qiskit')]"
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own script

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from app.ranking.pace import Pace
+from app.ranking.schedule import parts
+from app.ranking.stopwatch import Stopwatch
+from retrieval.deadline import Deadline
+
+
+class Fake:
+    """Documents of so many chunks each, of which the deadline leaves some unopened and some chunks unread."""
+
+    late = False
+
+    def __init__(self, chunks: list[int], unopened=(), unread=()) -> None:
+        self.lengths, self.unopened, self.unread = np.array(chunks), unopened, unread
+        self.ready = np.zeros(len(chunks), dtype=bool)
+        self.splits: list[int] = []
+
+    def split(self, chosen, *_):
+        self.splits.append(len(chosen))
+        opened = chosen[~np.isin(chosen, self.unopened)]
+        turns = range(self.lengths.max())
+        return np.array([at for turn in turns for at in opened if self.lengths[at] > turn], dtype=np.int64)
+
+    def encode(self, chunks, *_):
+        return chunks[~np.isin(chunks, self.unread)]
+
+
+def read(fake: Fake, *, small=False):
+    promising = np.arange(len(fake.lengths))
+    return list(parts(fake, promising, ["owl"], Deadline(), Pace(), Stopwatch(), small=small))
+
+
+def test_a_hundred_documents_are_cut_and_a_hundred_chunks_held_at_a_time():
+    fake = Fake([3] * 120)
+    found = read(fake)
+    assert fake.splits == [100, 20]
+    assert [(part.number, len(part.chunks)) for part in found] == [(0, 100), (1, 100), (2, 100), (3, 60)]
+    assert found[0].owners.tolist() == found[1].owners.tolist() == list(range(100))
+    assert [part.more for part in found] == [True, True, True, False]
+    assert not any(part.unread for part in found)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(5, [5]), (8, [8]), (30, [8, 24, 30]), (100, [8, 24, 56, 100]), (150, [8, 24, 56, 100, 50])]
+)
+def test_the_first_part_may_come_in_pieces(count, sizes):
+    found = read(Fake([1] * count), small=True)
+    assert [len(part.chunks) for part in found] == sizes
+    assert [part.number for part in found] == [0] * min(4, len(sizes)) + [1] * (count > 100)
+    assert [part.more for part in found] == [True] * (len(sizes) - 1) + [False]
+
+
+def test_what_stays_unread_is_known_from_then_on():
+    assert [part.unread for part in read(Fake([1] * 250, unopened=[120]))] == [False, True, True]
+    assert [part.unread for part in read(Fake([2] * 150, unread=[99]))] == [True, True, True]
+    (last,) = read(Fake([1, 2], unopened=[0, 1]))
+    assert (len(last.chunks), last.unread, last.more) == (0, True, False)

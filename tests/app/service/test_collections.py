@@ -1,0 +1,227 @@
+"""Collections that are opened, damaged, and mended while they are in use."""
+
+import os
+import resource
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.errors import DamagedCollection, UnknownCollection
+from app.service.collections import OpenCollections
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.index.collection import build
+from retrieval.text.passage import Passage
+
+PASSAGES = [Passage(f"p{i}", "", f"passage {i} of an owl") for i in range(20)]
+
+
+def quiet(done, total):
+    pass
+
+
+def make(folder, count=20):
+    build(folder, PASSAGES[:count], HashEncoder(), quiet)
+
+
+@pytest.fixture
+def collections(tmp_path):
+    make(tmp_path / "birds")
+    return OpenCollections(tmp_path)
+
+
+def test_a_collection_is_opened_once_and_counted(collections, tmp_path):
+    assert collections.counts() == {}
+    assert collections.get("birds") is collections.get("birds")
+    counts = collections.counts()["birds"]
+    assert (counts.passages, counts.certified, counts.certificate.recall) == (20, True, 1.0)
+    assert counts.bytes == sum(file.stat().st_size for file in (tmp_path / "birds").iterdir())
+
+
+def test_a_collection_that_is_not_there_is_not_counted(collections):
+    with pytest.raises(UnknownCollection, match="index build"):
+        collections.get("bees")
+    assert collections.counts() == {}
+
+
+@pytest.mark.parametrize("name", ["tokens.i8", "index.faiss"])
+def test_one_that_is_cut_short_is_refused_at_once_and_mends(collections, tmp_path, name, caplog):
+    collections.get("birds")
+    file = tmp_path / "birds" / name
+    whole = file.read_bytes()
+    os.truncate(file, 40)
+    for _ in range(3):
+        with pytest.raises(DamagedCollection, match=r"'birds' is damaged: .*build (it|the collection) again"):
+            collections.get("birds")
+    assert not collections.counts()["birds"].certified
+    assert str(tmp_path) not in collections.counts()["birds"].fault.text
+    file.write_bytes(whole)
+    assert len(collections.get("birds")) == 20
+    assert collections.counts()["birds"].certified
+    logged = [record.message for record in caplog.records if "birds" in record.message]
+    assert len(logged) == 2, "it is told once, and once that it is over"
+
+
+def test_one_that_rots_is_found_by_the_next_check_and_mends_when_it_is_built_again(collections, tmp_path):
+    collections.get("birds")
+    with (tmp_path / "birds" / "pooled.npy").open("r+b") as file:
+        file.seek(-100, os.SEEK_END)
+        file.write(bytes(100))
+    assert collections.counts()["birds"].certified, "nobody has looked yet"
+    collections.certify()
+    counts = collections.counts()["birds"]
+    assert not counts.certified
+    with pytest.raises(DamagedCollection, match="not of length 1; build it again"):
+        collections.get("birds")
+    assert collections.counts()["birds"].fault.at == counts.fault.at, "since when is what counts"
+    make(tmp_path / "birds", 10)
+    collections.certify()
+    assert collections.counts()["birds"].certified
+    assert len(collections.get("birds")) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("spec.json", b'{"passages": "many"}'),
+        ("spec.json", b"[]"),
+        ("spec.json", b"\xff"),
+        ("offsets.npy", b"PK\x03\x04"),  # as an archive begins, which numpy takes for one
+        ("lengths.npy", b"\x93NUMPY\x01\x00"),
+        ("pooled.npy", b"\x93NUMPY\x09\x00" + bytes(200)),
+        ("index.faiss", b"IxFI" + b"\xff" * 40),
+        ("index.faiss", b""),
+    ],
+)
+def test_whatever_its_files_hold_it_is_damaged_and_the_others_are_checked(collections, tmp_path, name, written):
+    make(tmp_path / "owls")
+    make(tmp_path / "a")
+    (tmp_path / "birds" / name).write_bytes(written)
+    for each in ("birds", "owls", "a"):
+        with suppress(DamagedCollection):
+            collections.get(each)
+    checked = collections.counts()["owls"].certificate
+    collections.certify()
+    assert collections.counts()["owls"].certificate is not checked
+    with pytest.raises(DamagedCollection, match=r"build .* again") as refused:
+        collections.get("birds")
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_check_that_fails_in_a_way_nobody_thought_of_is_a_fault(collections, tmp_path, caplog):
+    make(tmp_path / "owls")
+    collections.get("birds").offsets = None  # type: ignore[assignment]
+    collections.get("owls")
+    collections.certify()
+    assert collections.counts()["birds"].fault.text == "it cannot be checked (AttributeError); build it again"
+    assert collections.counts()["owls"].certified
+    assert "the collection birds cannot be checked" in caplog.messages
+
+
+def test_one_that_was_damaged_before_it_was_opened_is_known(collections, tmp_path):
+    os.truncate(tmp_path / "birds" / "spec.json", 3)
+    with pytest.raises(DamagedCollection, match="of another version"):
+        collections.get("birds")
+    counts = collections.counts()["birds"]
+    assert (counts.passages, counts.certified, counts.certificate) == (0, False, None)
+    assert counts.bytes > 0
+
+
+def test_one_that_was_removed_is_gone_once_it_is_lost(collections, tmp_path):
+    collections.get("birds")
+    os.truncate(tmp_path / "birds" / "tokens.i8", 0)
+    (tmp_path / "birds").rename(tmp_path / "elsewhere")
+    with pytest.raises(UnknownCollection):
+        collections.get("birds")
+    collections.certify()
+    assert collections.counts() == {}
+
+
+def test_one_that_is_built_again_is_the_new_one_at_once(collections, tmp_path):
+    before = collections.get("birds")
+    for count in (10, 20, 5):
+        make(tmp_path / "birds", count)
+        assert len(collections.get("birds")) == count
+    assert len(before.passages(np.arange(20))) == 20, "whoever searches the old one goes on"
+
+
+def test_one_whose_files_are_replaced_one_by_one_is_the_new_one(collections, tmp_path):
+    collections.get("birds")
+    make(tmp_path / "new" / "birds", 10)
+    for file in (tmp_path / "new" / "birds").iterdir():  # as rsync does
+        file.replace(tmp_path / "birds" / file.name)
+    assert len(collections.get("birds")) == 10
+
+
+def test_one_that_is_removed_is_gone_at_once_and_back_when_it_is_back(collections, tmp_path):
+    collections.get("birds")
+    for _ in range(2):
+        (tmp_path / "birds").rename(tmp_path / "elsewhere")
+        with pytest.raises(UnknownCollection):
+            collections.get("birds")
+        assert collections.counts() == {}
+        (tmp_path / "elsewhere").rename(tmp_path / "birds")
+        assert len(collections.get("birds")) == 20
+
+
+def test_one_whose_files_did_not_change_is_not_opened_again(collections, tmp_path):
+    opened = collections.get("birds")
+    (tmp_path / "birds" / "note").write_text("")
+    (tmp_path / "birds" / "note").unlink()
+    assert collections.get("birds") is opened
+
+
+@pytest.mark.parametrize("name", ["鳥" * 64, "é" * 64 + "鳥" * 64, "x" * 256])
+def test_a_name_that_no_folder_can_have_is_unknown(collections, name):
+    with pytest.raises(UnknownCollection):
+        collections.get(name)
+
+
+def test_one_without_its_description_is_damaged(collections, tmp_path):
+    (tmp_path / "birds" / "spec.json").unlink()
+    for _ in range(2):
+        with pytest.raises(DamagedCollection):
+            collections.get("birds")
+
+
+def test_what_is_wrong_is_what_is_wrong_now(collections, tmp_path):
+    tokens, index = tmp_path / "birds" / "tokens.i8", tmp_path / "birds" / "index.faiss"
+    whole = tokens.read_bytes()
+    os.truncate(tokens, 40)
+    with pytest.raises(DamagedCollection, match=r"tokens\.i8 has 40 bytes"):
+        collections.get("birds")
+    since = collections.counts()["birds"].fault.at
+    tokens.write_bytes(whole)
+    os.truncate(index, 40)
+    with pytest.raises(DamagedCollection, match=r"index\.faiss"):
+        collections.get("birds")
+    assert collections.counts()["birds"].fault.at == since
+
+
+@contextmanager
+def files_left(count):
+    """Within the block this process may open so many files more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest, spare = max(int(file.name) for file in Path("/proc/self/fd").iterdir()), []
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, limits[1]))
+    try:
+        with suppress(OSError):
+            while True:  # numbers below the highest may be free, too
+                spare.append(os.open("/dev/null", os.O_RDONLY))
+        for _ in range(count):
+            os.close(spare.pop())
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for file in spare:
+            os.close(file)
+
+
+@pytest.mark.parametrize("left", [0, 5])
+def test_one_that_could_not_be_opened_for_want_of_files_is_opened_by_the_next_check(collections, tmp_path, left):
+    with files_left(left), pytest.raises(DamagedCollection, match="Too many open files") as refused:
+        collections.get("birds")
+    assert str(tmp_path) not in str(refused.value)
+    collections.certify()
+    assert len(collections.get("birds")) == 20

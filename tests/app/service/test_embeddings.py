@@ -1,0 +1,109 @@
+"""Texts as vectors."""
+
+import numpy as np
+import pytest
+
+import app.service.embeddings
+from app.errors import InvalidRequest, TooLarge, TooLate
+from app.ranking.reranker import Reranker
+from app.service.embeddings import check_count, check_dimensions, embed
+from app.settings import LimitSettings
+from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.states.cache import StateCache
+from retrieval.states.source import StateSource
+
+TEXTS = ["an owl song", "", "market prices fell", "an owl song"]
+
+
+class Prompted(HashEncoder):
+    """Reads a prompt before each text."""
+
+    def tokenize(self, texts, role="document"):
+        return super().tokenize([f"{role} {text}" for text in texts])
+
+
+@pytest.fixture
+def cached():
+    return Reranker(StateSource(Prompted(), StateCache(2**20)))
+
+
+@pytest.mark.parametrize("role", ["query", "document"])
+@pytest.mark.parametrize("part", [1, 2, 100])
+def test_vectors_are_the_encoders(cached, monkeypatch, role, part):
+    monkeypatch.setattr(app.service.embeddings, "_PART", part)
+    found = embed(cached, TEXTS, role)
+    assert np.array_equal(found.vectors, cached.encoder.encode(TEXTS, role).pooled)
+    assert found.tokens == 4 + 1 + 4 + 4
+    assert np.linalg.norm(found.vectors, axis=1) == pytest.approx(1)
+
+
+def test_what_is_known_is_not_encoded_again_and_gives_the_same(cached):
+    first = embed(cached, TEXTS)
+    done = cached.source.shared_encoder.counts().texts
+    again = embed(cached, [*TEXTS, "night"])
+    assert np.array_equal(again.vectors[:-1], first.vectors)
+    assert cached.source.shared_encoder.counts().texts == done + 1
+
+
+def test_vectors_are_what_classical_compares(cached):
+    scores = cached.rerank("owl", TEXTS, method="classical").rankers["classical"]
+    assert embed(cached, TEXTS).vectors @ embed(cached, ["owl"], "query").vectors[0] == pytest.approx(scores, abs=1e-6)
+
+
+def test_what_embeddings_remember_changes_no_rerank(cached):
+    long = "owl song market " * 1000
+    before = Reranker(Prompted()).rerank("market prices", [long, "prices"]).scores
+    embed(cached, [long, "prices"])
+    assert np.array_equal(cached.rerank("market prices", [long, "prices"]).scores, before)
+
+
+def test_a_long_text_is_cut(cached):
+    long = " ".join(f"word{i}" for i in range(2000))
+    assert embed(cached, [long]).tokens == cached.encoder.max_tokens
+    assert np.array_equal(embed(cached, [long]).vectors, embed(cached, [long + " more"]).vectors)
+
+
+def test_cancelled_work_ends(cached):
+    deadline = Deadline()
+    deadline.cancel()
+    with pytest.raises(Cancelled):
+        embed(cached, TEXTS, deadline=deadline)
+
+
+def test_work_that_is_cancelled_while_words_are_cut_ends(cached, monkeypatch):
+    deadline, cut = Deadline(), []
+
+    def cancel(text):
+        cut.append(text)
+        deadline.cancel()
+        return text
+
+    monkeypatch.setattr(app.service.embeddings, "terms_of", cancel)
+    with pytest.raises(Cancelled):
+        embed(cached, TEXTS, deadline=deadline)
+    assert cut == TEXTS[:1]
+
+
+def test_only_the_models_own_dimensions_are_given():
+    check_dimensions(None, HashEncoder())
+    check_dimensions(64, HashEncoder())
+    with pytest.raises(
+        InvalidRequest, match="hash gives vectors of 64, which are not shortened; send 64, or"
+    ) as caught:
+        check_dimensions(63, HashEncoder())
+    assert caught.value.where == ("dimensions",)
+
+
+def test_the_limit_holds_at_n_and_n_plus_one():
+    limits = LimitSettings(documents=4)
+    check_count(TEXTS, limits)
+    with pytest.raises(TooLarge, match="5 texts were sent and at most 4"):
+        check_count([*TEXTS, ""], limits)
+
+
+def test_what_is_not_done_by_the_deadline_is_no_answer(cached):
+    embed(cached, TEXTS)
+    with pytest.raises(TooLate, match="send fewer"):
+        embed(cached, [*TEXTS, "night"], deadline=Deadline(0))
+    assert len(embed(cached, TEXTS, deadline=Deadline(0)).vectors) == 4  # what is cached takes no time

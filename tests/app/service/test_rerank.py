@@ -1,0 +1,131 @@
+"""From requests to outcomes: what the routes' tests cannot see."""
+
+import math
+
+import pytest
+
+from app.engine.model_registry import Models
+from app.errors import InvalidRequest, TooLarge
+from app.ranking.reranker import Reranker
+from app.service.collections import OpenCollections
+from app.service.request import RerankRequest, SpanOptions
+from app.service.rerank import Service, answer, check_limits, deadline_of
+from app.settings import LimitSettings, Settings
+from retrieval.deadline import Deadline
+from retrieval.encoder.hash_encoder import HashEncoder
+
+FILLER = "prices rose and fell again in the market " * 200  # 1600 words, which the hash model reads in four chunks
+LONG = FILLER + "the nightingale sings after dusk. " + FILLER
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Models({"hash": Reranker(HashEncoder())})
+
+
+@pytest.fixture
+def ask(models, tmp_path):
+    def ask(query, documents, limits=None, **fields):
+        settings = Settings(model="hash", data_dir=tmp_path, limits=limits or LimitSettings())
+        request = RerankRequest(query, documents, documents, **fields)
+        return answer(models, request, Deadline(), Service(settings, OpenCollections(tmp_path)), "id")
+
+    return ask
+
+
+def scores(outcome):
+    return {row.index: row.score for row in outcome.rows}
+
+
+def test_a_long_document_scores_as_its_best_chunk(ask):
+    ranked = ask("nightingale sings", [FILLER, LONG, "market prices"], method="quantum")
+    assert ranked.rows[0].index == 1
+    alone = ask("nightingale sings", ["the nightingale sings after dusk"], method="quantum")
+    assert ranked.rows[0].score == pytest.approx(alone.rows[0].score)
+
+
+@pytest.mark.parametrize("reading", [{"max_tokens": 100}, {"max_chunks": 1}])
+def test_what_is_not_read_does_not_count(ask, reading):
+    cut = scores(ask("nightingale sings", [FILLER, LONG], **reading))
+    assert cut[0] == cut[1]  # they begin alike
+    assert scores(ask("nightingale sings", [FILLER, LONG]))[1] > cut[1]
+
+
+def test_the_setting_bounds_the_chunks(ask):
+    one = LimitSettings(chunks_per_document=1)
+    most = ask("nightingale sings", [LONG], one, max_chunks=200, method="quantum")
+    assert scores(most) == scores(ask("nightingale sings", [LONG], max_chunks=1, method="quantum"))
+
+
+def test_spans_are_of_the_documents_shown_and_hold_what_was_asked(ask):
+    documents = ["Prices rose. The nightingale sings! Prices fell.", "Nothing here."]
+    outcome = ask("nightingale sings", documents, top_n=1, spans=SpanOptions(0.2, 1))
+    (row,) = outcome.rows
+    (span,) = row.spans
+    assert documents[row.index][span["start"] : span["end"]] == "The nightingale sings!"
+    assert 0.2 <= span["score"] <= 1
+    assert ask("nightingale sings", documents).rows[0].spans is None
+
+
+def test_a_document_that_was_not_read_has_no_spans(models, tmp_path):
+    request = RerankRequest("owl", ["owl"], ["owl"], spans=SpanOptions())
+    service = Service(Settings(model="hash", data_dir=tmp_path), OpenCollections(tmp_path))
+    outcome = answer(models, request, Deadline(0.0), service, "id")
+    assert outcome.degraded == ["deadline"]
+    assert outcome.rows[0].spans is None
+
+
+def test_a_document_of_which_too_little_was_looked_at_degrades_the_answer(ask):
+    end = 32 * 512
+    assert ask("owl", ["owl", "x" * (end + 1)]).degraded == ["truncated"]
+    assert ask("owl", ["owl", "x" * end]).degraded == []
+    assert ask("owl", ["owl", "a book of owls " * 20_000]).degraded == []  # only its beginning is read, as documented
+
+
+def test_raw_scores_stay_finite(ask):
+    outcome = ask("owl", ["owl", "price"], method="quantum", raw_scores=True)
+    assert all(math.isfinite(row.score) for row in outcome.rows)
+
+
+def test_reports_come_before_the_outcome_and_hold_no_documents(models, tmp_path):
+    request = RerankRequest("owl", ["owl", "price"], ["owl", "price"], return_documents=True, top_n=1)
+    service = Service(Settings(model="hash", data_dir=tmp_path), OpenCollections(tmp_path))
+    reports = []
+    outcome = answer(models, request, Deadline(), service, "id", reports.append)
+    assert reports[0].encoded == 0
+    assert all(len(report.rows) == 1 and report.rows[0].document is None for report in reports)
+    assert outcome.rows[0].document == "owl"
+
+
+def test_nothing_to_rank_is_said(models, tmp_path):
+    service = Service(Settings(model="hash", data_dir=tmp_path), OpenCollections(tmp_path))
+    with pytest.raises(InvalidRequest, match="nothing to rank"):
+        answer(models, RerankRequest("owl", None), Deadline(), service, "id")
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (RerankRequest("owl", ["a", "b"], ["a", "b"]), "2 documents were sent and at most 1"),
+        (RerankRequest("owls", ["a"], ["a"]), "the query has 4 characters and at most 3"),
+        (RerankRequest("owl", ["a"], ["a"], exclude=("x", "y")), "2 texts are excluded and at most 1"),
+        (RerankRequest("owl", ["a"], ["a"], exclude=("x",)), None),
+    ],
+)
+def test_limits_name_both_numbers(request_, message):
+    limits = LimitSettings(documents=1, query_characters=3, excluded_texts=1)
+    if message is None:
+        check_limits(request_, limits)
+    else:
+        with pytest.raises(TooLarge, match=message):
+            check_limits(request_, limits)
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "seconds"), [(None, 400, 0.4), (0, 400, 5), (None, 0, 5), (100, 400, 0.1), (600_000, 400, 5)]
+)
+def test_no_request_is_due_later_than_the_longest_deadline(monkeypatch, asked, default, seconds):
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    settings = Settings(model="hash", engine={"deadline_ms": default, "longest_ms": 5000})
+    deadline = deadline_of(asked, settings, "ada")
+    assert (deadline.at, deadline.caller) == (1000.0 + seconds, "ada")

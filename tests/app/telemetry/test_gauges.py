@@ -1,0 +1,97 @@
+import os
+
+from app.engine.engine import EngineCounts
+from app.settings import AuthSettings, Settings
+from tests.app.service.test_collections import make
+from tests.app.telemetry.test_metrics import BODY, values
+from tests.conftest import serving
+from tests.redis_server import RedisServer
+from tests.waiting import eventually
+
+
+def test_what_the_engine_counts_is_published(client):
+    for _ in range(3):
+        assert client.post("/rerank", json=BODY).status_code == 200
+    found = values(client)
+    # two documents and a query; nothing of the probe's at the start
+    assert found["cache_misses_total"] == 3
+    assert found["cache_hits_total"] == 6
+    assert found["cache_entries"] == 3
+    assert found["cache_bytes"] > 3 * 64
+    assert found["encoded_texts_total model=hash"] == 3
+    assert found["encoder_passes_total model=hash texts=1"] == 3
+    assert found["requests_running"] == found["requests_waiting"] == 0
+    assert found["workers"] == found["ready"] == 1
+    assert found["process_memory_bytes"] > 10**7
+    assert not [name for name in found if name.startswith(("replica_cache", "breaker_open"))]
+
+
+def test_replicas_share_over_http(tmp_path, patient_cache):
+    with RedisServer() as redis:
+        settings = Settings(model="hash", data_dir=tmp_path, cache={"redis_url": redis.url})
+        with serving(settings) as first:
+            answer = first.post("/rerank", json=BODY).json()
+        with serving(settings) as second:
+            assert second.post("/rerank", json=BODY).json()["results"] == answer["results"]
+            found = values(second)
+            assert found["replica_cache_hits_total model=hash"] == 3
+            assert found["encoded_texts_total model=hash"] == 0
+            assert found["breaker_open dependency=cache_redis"] == found["breaker_open dependency=quota_redis"] == 0
+            redis.kill()
+            other = BODY | {"query": "another owl"}
+            assert second.post("/rerank", json=other).status_code == 200
+            assert values(second)["breaker_open dependency=cache_redis"] == 1
+    assert redis.url not in repr(settings)
+
+
+def test_collections_are_told_of_from_when_they_are_asked_for_until_they_are_gone(tmp_path):
+    settings, body = Settings(model="hash", data_dir=tmp_path), {"query": "owl", "collection": "birds"}
+    folder = settings.collections_dir / "birds"
+    make(folder, 20)
+    with serving(settings) as client:
+        assert "index_passages collection=birds" not in values(client)
+        assert client.post("/rerank", json=body).status_code == 200
+        found = values(client)
+        assert found["index_passages collection=birds"] == 20
+        assert found["index_bytes collection=birds"] > 1000
+        assert found["index_certified collection=birds"] == 1
+        os.truncate(folder / "tokens.i8", 0)
+        assert client.post("/rerank", json=body).status_code == 503
+        assert values(client)["index_certified collection=birds"] == 0
+        folder.rename(tmp_path / "elsewhere")
+        assert client.post("/rerank", json=body).status_code == 404
+        found = values(client)
+        assert (found["index_passages collection=birds"], found["index_certified collection=birds"]) == (0, 1)
+
+
+def test_a_lost_database_of_keys_is_an_open_breaker(tmp_path):
+    settings = Settings(model="hash", data_dir=tmp_path, auth=AuthSettings(enabled=True))
+    with serving(settings) as client:
+        name = "breaker_open dependency=keys"
+        client.app.state.auth.keys.all()  # so that it is open
+        assert values(client)[name] == 0
+        (tmp_path / "auth.sqlite3").rename(tmp_path / "elsewhere")
+        client.app.state.auth.database.check()
+        assert values(client)[name] == 1
+        assert "breaker_open dependency=issuer" not in values(client)
+
+
+def test_what_cannot_be_told_now_is_told_a_second_later_and_keeps_nothing_else(client, monkeypatch, caplog):
+    state, counts = client.app.state, client.app.state.engine.counts
+    metrics, asked = state.metrics, []
+
+    def fail() -> EngineCounts | None:
+        asked.append(1)
+        if len(asked) < 4:
+            raise OSError("lost")
+        return counts()
+
+    monkeypatch.setattr(state.engine, "counts", fail)
+    metrics.cache_entries.set(-1)
+    metrics.usage_waiting_rows.set(-1)
+    eventually(lambda: metrics.usage_waiting_rows._value.get() == 0)
+    assert len(asked) < 4, "it was told although the engine had not been"
+    eventually(lambda: metrics.cache_entries._value.get() == 0)
+    assert [line for line in caplog.messages if "publishing" in line] == [
+        "publishing what is counted of the engine failed"
+    ]

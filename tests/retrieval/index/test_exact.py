@@ -1,0 +1,151 @@
+"""The contract of an index, held by both; FAISS against the oracle."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from retrieval.errors import CollectionError
+from retrieval.index.exact import ExactIndex, Index
+from retrieval.index.faiss import FaissIndex
+
+Build = Callable[[NDArray[np.float32]], Index]
+BUILDS = [ExactIndex, FaissIndex.build]
+
+
+def random_rows(n: int, seed: int = 0, dimension: int = 24) -> NDArray[np.float32]:
+    rows = np.random.default_rng(seed).standard_normal((n, dimension)).astype(np.float32)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(params=BUILDS, ids=["exact", "faiss"])
+def build(request: pytest.FixtureRequest) -> Build:
+    return request.param
+
+
+def test_finds_itself_first(build: Build) -> None:
+    rows = random_rows(300)
+    ids, scores = build(rows).search(rows, 5)
+    assert (ids.shape, ids.dtype, scores.shape, scores.dtype) == ((300, 5), np.int64, (300, 5), np.float32)
+    np.testing.assert_array_equal(ids[:, 0], np.arange(300))
+    np.testing.assert_allclose(scores[:, 0], 1, atol=1e-6)
+    assert np.all(np.diff(scores, axis=1) <= 0)
+    np.testing.assert_allclose(scores, np.einsum("md,mkd->mk", rows, rows[ids]), atol=1e-6)
+
+
+def test_no_more_hits_than_rows(build: Build) -> None:
+    ids, _ = build(random_rows(3)).search(random_rows(2, seed=1), 100)
+    np.testing.assert_array_equal(np.sort(ids, axis=1), [[0, 1, 2]] * 2)
+
+
+def test_none_of_either(build: Build) -> None:
+    assert build(random_rows(0)).search(random_rows(2), 5)[0].shape == (2, 0)
+    assert build(random_rows(7)).search(random_rows(0), 5)[1].shape == (0, 5)
+
+
+@pytest.mark.parametrize("k", [1, 10, 99, 100, 150, 400])
+def test_equal_scores_come_by_rising_id_even_at_the_cut(build: Build, k: int) -> None:
+    few = np.eye(4, dtype=np.float32)
+    which = np.random.default_rng(k).integers(0, 4, 500)
+    query = np.array([[4, 3, 2, 1]], dtype=np.float32)
+    ids, scores = build(few[which]).search(query, k)
+    np.testing.assert_array_equal(ids[0], np.argsort(which, kind="stable")[:k])
+    np.testing.assert_array_equal(scores[0], 4 - np.sort(which)[:k])
+
+
+def test_an_answer_does_not_depend_on_its_batch(build: Build) -> None:
+    rows, queries = random_rows(4000), random_rows(40, seed=1)
+    index = build(rows)
+    ids, scores = index.search(queries, 10)
+    for at in range(0, 40, 7):
+        alone_ids, alone_scores = index.search(queries[at : at + 1], 10)
+        np.testing.assert_array_equal(alone_ids[0], ids[at])
+        np.testing.assert_allclose(alone_scores[0], scores[at], atol=1e-6)
+
+
+def test_takes_any_real_dtype_and_layout(build: Build) -> None:
+    rows = np.asfortranarray(np.arange(12).reshape(4, 3))
+    ids, scores = build(rows).search(np.array([[1, 0, 0]]), 2)
+    assert (ids.tolist(), scores.tolist()) == ([[3, 2]], [[9, 6]])
+
+
+@pytest.mark.parametrize(
+    ("queries", "k", "message"),
+    [
+        (np.ones((1, 23)), 5, "24 dimensions, not 23"),
+        (np.ones(24), 5, "rows"),
+        (np.full((2, 24), np.nan), 5, "vector 0 is not finite"),
+        (np.full((2, 24), np.inf), 5, "vector 0 is not finite"),
+        (np.ones((1, 24)), 0, "at least 1"),
+    ],
+)
+def test_refuses_queries(build: Build, queries: NDArray[np.float64], k: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(random_rows(5)).search(queries, k)
+
+
+@pytest.mark.parametrize("vectors", [np.ones(24), np.ones((3, 0)), np.full((3, 2), np.nan)])
+def test_refuses_vectors(build: Build, vectors: NDArray[np.float64]) -> None:
+    with pytest.raises(ValueError, match=r"rows|finite"):
+        build(vectors)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 200), st.integers(1, 220), st.integers(0, 2**32 - 1))
+def test_faiss_agrees_with_the_oracle(n: int, k: int, seed: int) -> None:
+    # Small integers have exact inner products and many ties.
+    rng = np.random.default_rng(seed)
+    rows, queries = rng.integers(-2, 3, (n, 4)), rng.integers(-2, 3, (3, 4))
+    expected, found = ExactIndex(rows).search(queries, k), FaissIndex.build(rows).search(queries, k)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
+    rows, queries = random_rows(3000, dimension=384), random_rows(25, seed=1, dimension=384)
+    expected, found = ExactIndex(rows).search(queries, 100), FaissIndex.build(rows).search(queries, 100)
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+    # Where the order differs, so do the scores by rounding only.
+    swapped = found[0] != expected[0]
+    assert swapped.mean() < 0.01
+    assert np.abs(found[1] - expected[1])[swapped].max(initial=0) < 1e-6
+
+
+def test_saved_and_loaded_it_answers_the_same(tmp_path: Path) -> None:
+    index = FaissIndex.build(random_rows(50))
+    index.save(tmp_path / "index.faiss")
+    again = FaissIndex.load(tmp_path / "index.faiss")
+    for one, other in zip(index.search(random_rows(4, 1), 9), again.search(random_rows(4, 1), 9), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_refuses_files_that_are_not_such_an_index(tmp_path: Path) -> None:
+    path = tmp_path / "index.faiss"
+    FaissIndex.build(random_rows(50)).save(path)
+    whole = path.read_bytes()
+    for content in (b"", b"not an index" * 20, whole[: len(whole) // 2], whole[:-1]):
+        path.write_bytes(content)
+        with pytest.raises(CollectionError, match=r"index\.faiss is missing or damaged; build"):
+            FaissIndex.load(path)
+    faiss.write_index(faiss.IndexFlatL2(24), str(path))
+    with pytest.raises(CollectionError, match="not a flat inner product index"):
+        FaissIndex.load(path)
+    with pytest.raises(CollectionError, match="missing"):
+        FaissIndex.load(tmp_path / "none")
+    with pytest.raises(CollectionError, match="cannot be written"):
+        FaissIndex.build(random_rows(1)).save(tmp_path / "none" / "index.faiss")
+
+
+def test_paths_that_faiss_cannot_open_are_named(tmp_path: Path) -> None:
+    index = FaissIndex.build(random_rows(3))
+    index.save(tmp_path / "caf\u00e9.faiss")
+    assert len(FaissIndex.load(tmp_path / "caf\u00e9.faiss").rows) == 3
+    for use in (index.save, FaissIndex.load):
+        with pytest.raises(CollectionError, match="FAISS opens only paths in UTF-8"):
+            use(tmp_path / os.fsdecode(b"caf\xe9.faiss"))

@@ -1,0 +1,145 @@
+"""The self-check of a collection: it holds for what was built, and names what was damaged since."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.errors import CollectionError
+from retrieval.index.collection import Collection, build
+from retrieval.index.exact import ExactIndex
+from retrieval.index.faiss import FaissIndex
+from retrieval.index.integrity import certify
+from retrieval.text.passage import Passage
+
+WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
+# Of uneven lengths, and some alike: which of them comes first is nobody's fault.
+PASSAGES = [Passage(f"p{i}", "", " ".join(WORDS[(i * j) % 8] for j in range(1 + i % 7))) for i in range(300)]
+
+
+def quiet(done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("collections") / "birds"
+    build(folder, PASSAGES, HashEncoder(), quiet)
+    return folder
+
+
+@pytest.fixture
+def folder(built, tmp_path):
+    return Path(shutil.copytree(built, tmp_path / "birds"))
+
+
+def test_what_was_built_holds(built):
+    certificate = certify(Collection(built))
+    assert (certificate.fault, certificate.holds, certificate.recall, certificate.sampled) == (None, True, 1.0, 10)
+    assert certificate.seconds > 0
+
+
+def test_a_collection_of_one_passage_holds(tmp_path):
+    build(tmp_path / "one", PASSAGES[:1], HashEncoder(), quiet)
+    certificate = certify(Collection(tmp_path / "one"))
+    assert (certificate.fault, certificate.sampled, certificate.recall) == (None, 1, 1.0)
+
+
+def test_a_folder_that_was_replaced_does_no_harm(folder):
+    collection = Collection(folder)
+    build(folder, PASSAGES[:5], HashEncoder(), quiet)
+    assert certify(collection).holds
+    assert collection.files.changed() is None
+    assert certify(Collection(folder)).holds
+
+
+@pytest.mark.parametrize("name", ["tokens.i8", "pooled.npy", "passages.jsonl", "terms.txt", "index.faiss"])
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_file_cut_short_or_added_to_while_it_is_open_is_named(folder, name, by):
+    collection = Collection(folder)
+    size = (folder / name).stat().st_size
+    os.truncate(folder / name, 0 if by < 0 else size + by)
+    assert (
+        certify(collection).fault == f"{name} has {max(0, by) and size + by} bytes, and had {size} when it was opened"
+    )
+    os.truncate(folder / name, size)
+
+
+def overwrite(file: Path, offset: int, written: bytes) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(offset)
+        opened.write(written)
+
+
+@pytest.mark.parametrize(
+    ("name", "offset", "written", "fault"),
+    [
+        ("pooled.npy", -256, bytes(256), "not of length 1"),
+        ("pooled.npy", -256, b"\xff" * 256, "not of length 1"),  # NaN
+        ("passages.jsonl", 0, bytes(100_000), "cannot be read"),
+        ("tokens.i8", 0, bytes(1_000_000), "rows that no encoder made"),
+    ],
+)
+def test_damage_that_leaves_the_size_is_found_while_it_is_open(folder, name, offset, written, fault):
+    size = (folder / name).stat().st_size
+    collection = Collection(folder)
+    overwrite(folder / name, offset % size, written[:size])
+    assert fault in certify(collection).fault
+
+
+def saved(folder: Path, name: str, change) -> None:
+    rows = np.load(folder / name)
+    np.save(folder / name, change(rows))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "fault"),
+    [
+        ("offsets.npy", lambda rows: rows[::-1], "offsets.npy does not rise"),
+        ("offsets.npy", lambda rows: rows[:-1], "offsets.npy holds"),
+        ("lengths.npy", lambda rows: rows[:-1], "lengths.npy holds"),
+        ("passages.npy", lambda rows: rows + 1, "passages.npy does not rise from 0"),
+        ("terms.npy", lambda rows: rows * 0, "terms.npy does not rise"),
+        ("pooled.npy", lambda rows: rows[::-1], "hold different vectors"),
+    ],
+)
+def test_files_that_do_not_belong_together_are_found(folder, name, change, fault):
+    saved(folder, name, change)
+    assert fault in certify(Collection(folder)).fault
+
+
+def test_an_index_of_another_collection_is_found(folder):
+    FaissIndex.build(HashEncoder().encode(["an owl"]).pooled).save(folder / "index.faiss")
+    assert "index.faiss holds" in certify(Collection(folder)).fault
+
+
+def test_a_spec_of_another_collection_is_found(folder):
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps(spec | {"tokens": spec["tokens"] - 1}))
+    assert "tokens.i8 holds" in certify(Collection(folder)).fault
+
+
+class Astray(ExactIndex):
+    """An index that holds the right rows and looks at some of them only."""
+
+    def __init__(self, rows, seen) -> None:
+        super().__init__(rows[:seen])
+        self.rows = rows.copy()
+
+
+@pytest.mark.parametrize("seen", [300, 30, 1])
+def test_an_index_that_misses_passages_is_found(built, seen):
+    collection = Collection(built)
+    collection.index = Astray(collection.index.rows, seen)
+    certificate = certify(collection, sample=300)
+    assert certificate.holds == (seen == 300), certificate
+
+
+def test_an_empty_file_is_an_error_that_says_what_to_do(folder):
+    os.truncate(folder / "offsets.npy", 0)
+    with pytest.raises(CollectionError, match="build it again"):
+        Collection(folder)

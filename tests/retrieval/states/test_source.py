@@ -1,0 +1,200 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from retrieval.deadline import Deadline
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.states.cache import StateCache
+from retrieval.states.redis import RedisStates
+from retrieval.states.source import StateSource
+from retrieval.text.bm25 import terms_of
+from retrieval.text.chunks import USUAL
+from tests.redis_server import RedisServer
+from tests.waiting import PATIENT_S
+
+TEXTS = ["the owl sings", "", "dusk lamp"]
+NEVER = float("inf")
+BIG = 2**20
+
+
+def find(source: StateSource, texts=TEXTS, until=NEVER):
+    return source.find(texts, [terms_of(text) for text in texts], until, Deadline())
+
+
+def test_found_states_are_those_of_the_encoder_with_the_terms():
+    for text, state in zip(TEXTS, find(StateSource(HashEncoder())), strict=True):
+        np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
+        assert state.terms == terms_of(text)
+
+
+def test_what_was_found_is_known_from_then_on():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    assert source.known(TEXTS) == [None] * 3
+    found = find(source)
+    for state, known in zip(found, source.known(TEXTS), strict=True):
+        assert known is state
+    counts = source.cache.counts()
+    assert (counts.hits, counts.misses, counts.entries) == (3, 3, 3)
+    assert source.known(TEXTS, "query") == [None] * 3  # a model may read queries otherwise than documents
+
+
+def test_without_a_cache_nothing_is_known():
+    source = StateSource(HashEncoder())
+    find(source)
+    assert source.known(TEXTS) == [None] * 3
+
+
+def test_what_does_not_fit_before_the_deadline_is_none_and_not_remembered():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    assert find(source, until=0.0) == [None] * 3
+    assert source.known(TEXTS) == [None] * 3
+
+
+def test_equal_texts_are_encoded_once():
+    source = StateSource(HashEncoder())
+    found = find(source, ["owl", "dusk lamp", "owl"])
+    assert source.shared_encoder.counts().texts == 2
+    np.testing.assert_array_equal(found[0].encoded.tokens, found[2].encoded.tokens)
+
+
+def test_a_query_and_what_it_excludes_come_together_and_are_remembered():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    for _ in range(2):
+        asked = source.ask(["owl", "dusk"], NEVER, Deadline())
+        np.testing.assert_array_equal(asked.tokens, HashEncoder().encode(["owl", "dusk"]).tokens)
+    assert source.shared_encoder.counts().texts == 2
+
+
+def test_a_query_that_is_not_there_in_time_is_none_at_all():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    source.ask(["owl"], NEVER, Deadline())
+    assert len(source.ask(["owl", "dusk"], 0.0, Deadline())) == 0
+
+
+class Short(HashEncoder):
+    """Reads eight words at once, and remembers what it was given to tokenise."""
+
+    max_tokens = 8
+
+    def __init__(self) -> None:
+        self.tokenised: list[str] = []
+
+    def tokenize(self, texts, role="document"):
+        self.tokenised += texts
+        return super().tokenize(texts, role)
+
+
+def words(count: int) -> str:
+    return " ".join(f"word{i}" for i in range(count))
+
+
+def test_opening_reads_what_is_short_and_cuts_what_is_long():
+    encoder = Short()
+    source, texts = StateSource(encoder), [words(7), words(8), words(9), words(100), ""]
+    encoder.tokenised = [] if source.windows.size == 8 else ["?"]
+    short, full, long, longer, blank = source.open(texts, USUAL, NEVER)
+    assert (short.cuts, short.state, len(short.read.ids)) == ((0, len(texts[0])), None, 7)
+    assert (full.cuts, full.read) == ((0, len(texts[1])), None)  # it might have been cut off, and was not
+    assert (len(long.cuts), len(longer.cuts)) == (3, 14)
+    assert (blank.cuts, len(blank.read.ids)) == ((0, 0), 1)
+    assert encoder.tokenised == [texts[0], texts[1], texts[2], ""]  # not what is clearly too long
+    found = source.find([texts[0], texts[1]], ["word", ""], NEVER, Deadline(), read=[short.read, full.read])
+    np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([texts[0]]).tokens)
+    assert encoder.tokenised[4:] == [texts[1]]
+    encoder.tokenised.clear()
+    again = source.open(texts[1:4], USUAL, NEVER)
+    assert [opened.cuts for opened in again] == [full.cuts, long.cuts, longer.cuts]
+    assert encoder.tokenised == []
+
+
+def test_a_state_is_whole_unless_it_fills_the_encoder():
+    source = StateSource(Short(), StateCache(BIG))
+    assert [source.is_whole(state) for state in find(source, [words(n) for n in (1, 7, 8, 9)])] == [1, 1, 0, 0]
+
+
+def test_nothing_is_opened_too_late_but_what_is_remembered():
+    source = StateSource(Short())
+    source.open([words(20)], USUAL, NEVER)
+    late = source.open(["owl", words(20), words(30)], USUAL, 0.0)
+    assert [opened is None for opened in late] == [True, False, True]
+
+
+def test_the_clock_is_looked_at_while_texts_are_tokenised():
+    class Late(Short):
+        """Is too late after its first run of texts."""
+
+        def tokenize(self, texts, role="document"):
+            nonlocal now
+            now += 1
+            return super().tokenize(texts, role)
+
+    now = 0.0
+    encoder = Late()
+    source = StateSource(encoder)
+    texts = [f"{number} " + "x" * 250 for number in range(600)]  # 150 KB: three runs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("retrieval.states.source.time", SimpleNamespace(monotonic=lambda: now))
+        encoder.tokenised.clear()
+        found = source.find(texts, texts, 1.0, Deadline())
+    assert 0 < len(encoder.tokenised) < 600
+    assert found[len(encoder.tokenised) :] == [None] * (600 - len(encoder.tokenised))
+
+
+@pytest.mark.parametrize("role", ["query", "document"])
+def test_of_a_text_that_is_far_too_long_the_beginning_is_read_and_remembered(role):
+    encoder = Short()
+    source = StateSource(encoder, StateCache(BIG))
+    long, other = ("owl " * 64 + rest for rest in ("dusk", "lamp " * 1000))
+    if role == "query":
+        first, second = (source.ask([text], NEVER, Deadline()) for text in (long, other))
+        assert first.tokens.tolist() == second.tokens.tolist()
+    else:
+        assert source.unread(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
+    assert source.shared_encoder.counts().texts == (role == "query")
+    assert max(map(len, encoder.tokenised)) <= 32 * 8
+
+
+@pytest.fixture
+def shared():
+    with RedisServer() as server:
+        yield server
+
+
+def test_replicas_share_what_one_encoded(shared):
+    def source() -> StateSource:
+        replicas = RedisStates(shared.url, 64, 64, timeout_s=PATIENT_S)
+        return StateSource(HashEncoder(), StateCache(BIG), replicas)
+
+    one, other = source(), source()
+    find(one)
+    one.replicas.close(PATIENT_S)  # everything is written
+    found = find(other)
+    assert other.shared_encoder.counts().texts == 0
+    assert other.replicas.counts().hits == 3
+    np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([TEXTS[0]]).tokens)
+    assert other.known(TEXTS)[0] is found[0]
+    assert other.open(TEXTS, USUAL, NEVER)[0].state is not None
+    shared.kill()
+    fresh = find(other, ["another text"])
+    assert fresh[0] is not None
+    assert not other.replicas.counts().available
+
+
+def test_what_nothing_is_remembered_of_is_unread():
+    source = StateSource(HashEncoder(), StateCache(10**7))
+    long = "owl song " * 5000
+    assert source.unread(["owl", long, "owl"]) == ["owl", long, "owl"]
+    source.find(["owl"], ["owl"], NEVER, Deadline())
+    source.windows.cuts([long], USUAL)
+    before = source.cache.counts()
+    assert source.unread(["owl", long, "new"]) == ["new"]
+    assert source.cache.counts() == before
+
+
+def test_apart_nothing_is_remembered_or_counted():
+    source = StateSource(HashEncoder(), StateCache(BIG))
+    before = source.shared_encoder.counts(), source.cache.counts()
+    for state, text in zip(find(source.apart()), TEXTS, strict=True):
+        np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
+    assert (source.shared_encoder.counts(), source.cache.counts()) == before

@@ -1,0 +1,47 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.text.sentences import is_blank, sentences
+
+PROSE = st.lists(st.sampled_from(["owl", "Dusk", ".", "!", "?", "…", "。", "」", '"', ")", " ", "\n", "\u2003", "3.5"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("An owl hunts. It sings!  Does it? Yes…", ["An owl hunts.", "It sings!", "Does it?", "Yes…"]),
+        ("It costs 3.5 dollars at example.com.", ["It costs 3.5 dollars at example.com."]),
+        ('He said "no." (Twice!) And left...', ['He said "no."', "(Twice!)", "And left..."]),
+        ("Title\n\n- one\r\n- two", ["Title", "- one", "- two"]),
+        ("你好。世界！「再见。」吗？", ["你好。", "世界！", "「再见。」", "吗？"]),
+        ("  no end  ", ["no end"]),
+        ("", []),
+        (" \n\t\u2028 ", []),
+    ],
+)
+def test_sentences_end_where_readers_see_them_end(text, expected):
+    assert [text[start:end] for start, end in sentences(text)] == expected
+
+
+@given(PROSE.map("".join) | st.text())
+def test_sentences_are_the_text_but_for_white_space_between_them(text):
+    found = sentences(text)
+    assert [text[start:end] for start, end in found] == [text[start:end].strip() for start, end in found]
+    assert all(start < end for start, end in found)
+    bounds = [0, *(at for span in found for at in span), len(text)]
+    assert bounds == sorted(bounds)
+    assert "".join("".join(text[start:end] for start, end in found).split()) == "".join(text.split())
+
+
+@given(
+    st.text(st.characters(categories=["Cc", "Cf", "Zl", "Zp", "Zs"])),
+    st.characters(categories=["L", "M", "N", "P", "S"]),
+)
+def test_a_text_is_blank_until_it_holds_something_to_read(unseen, seen):
+    assert is_blank(unseen)
+    assert not is_blank(unseen + seen + unseen)
+
+
+def test_white_space_is_blank():
+    assert is_blank("".join(char for char in map(chr, range(0x110000)) if char.isspace()))
