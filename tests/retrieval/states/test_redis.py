@@ -140,8 +140,8 @@ def test_what_somebody_without_the_secret_wrote_is_corrupt(server, caplog):
             client.set(prefix + text, wrong)
             assert states.get([text]) == [None]
             assert states.counts().corrupt == before + 1
-        assert "holds what is no state (CorruptState" in states.last_fault.text
-        assert SECRET.decode() not in caplog.text + states.last_fault.text
+        assert "holds what is no state (CorruptState" in states.breaker.last_fault.text
+        assert SECRET.decode() not in caplog.text + states.breaker.last_fault.text
         assert [record.levelname for record in caplog.records] == ["WARNING"], "it is told once"
 
 

@@ -30,7 +30,7 @@ def test_a_server_that_comes_later_is_used_then(caplog):
 
 
 def test_a_killed_server_costs_speed_and_nothing_else(caplog):
-    caplog.set_level(logging.INFO, "retrieval.states.redis")
+    caplog.set_level(logging.INFO, "retrieval.states.circuit_breaker")
     with RedisServer() as server, closing(open_states(server.url)) as states:
         share(states, TEN)
         assert None not in states.get([*TEN])
@@ -58,11 +58,11 @@ def test_a_killed_server_costs_speed_and_nothing_else(caplog):
 def test_whoever_asks_whether_the_server_answers_knows_before_anybody_needs_it():
     with RedisServer() as server, closing(open_states(server.url)) as states:
         states.check()
-        assert (states.counts().available, states.counts().misses, states.last_fault) == (True, 0, None)
+        assert (states.counts().available, states.counts().misses, states.breaker.last_fault) == (True, 0, None)
         server.kill()
         states.check()
         assert not states.counts().available
-        assert f"Redis at 127.0.0.1:{server.port} fails" in states.last_fault.text
+        assert f"Redis at 127.0.0.1:{server.port} fails" in states.breaker.last_fault.text
         server.start()
         eventually(lambda: states.counts().available)
 
@@ -71,8 +71,8 @@ def test_what_a_server_refuses_is_not_repeated():
     refused = b"-ERR unknown command 'MGET', with args beginning with: 'qrerank:v2:secret'\r\n"
     with answering(refused) as port, closing(open_states(f"redis://127.0.0.1:{port}")) as states:
         states.check()
-        assert "unknown command 'MGET'" in states.last_fault.text
-        assert "secret" not in states.last_fault.text
+        assert "unknown command 'MGET'" in states.breaker.last_fault.text
+        assert "secret" not in states.breaker.last_fault.text
 
 
 @pytest.mark.parametrize("hanging", [lambda: answering(None), not_accepting], ids=["deaf", "full"])

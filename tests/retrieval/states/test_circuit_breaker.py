@@ -1,0 +1,86 @@
+import logging
+import threading
+
+import pytest
+
+from retrieval.states.circuit_breaker import CircuitBreaker
+from retrieval.states.redis_client import connect
+from tests.waiting import eventually
+
+
+class Server:
+    """One that fails until told otherwise, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers, self.asked = threading.Event(), 0
+        self.error: Exception = ConnectionError("refused")
+
+    def probe(self) -> None:
+        self.asked += 1
+        if not self.answers.is_set():
+            raise self.error
+
+
+@pytest.fixture
+def server():
+    return Server()
+
+
+@pytest.fixture
+def breaker(server):
+    breaker = CircuitBreaker([connect("redis://127.0.0.1:1", 1)], server.probe, 0.001, "nothing is shared")
+    yield breaker
+    breaker.close()
+
+
+def test_without_a_failure_the_server_is_available_and_nobody_probes(breaker, server):
+    assert (breaker.available, breaker.errors, breaker.last_fault, server.asked) == (True, 0, None, 0)
+
+
+def test_an_outage_is_logged_once_and_ends_when_the_server_answers(breaker, server, caplog):
+    caplog.set_level(logging.INFO, "retrieval.states.circuit_breaker")
+    for _ in range(3):
+        breaker.fail(ConnectionError("refused"))
+    assert not breaker.available
+    eventually(lambda: server.asked > 3)
+    server.answers.set()
+    eventually(lambda: breaker.available)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert caplog.messages[0].endswith("fails (ConnectionError: refused); nothing is shared until it answers")
+    assert breaker.errors >= 6
+
+
+def test_whoever_sees_a_change_finds_it_in_the_log_and_its_fault_noted(breaker, server, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "retrieval.states.circuit_breaker.log.warning", lambda *_: seen.append((breaker.available, breaker.last_fault))
+    )
+    monkeypatch.setattr("retrieval.states.circuit_breaker.log.info", lambda *_: seen.append(breaker.available))
+    breaker.fail(ConnectionError("refused"))
+    server.answers.set()
+    eventually(lambda: breaker.available)
+    (before, fault), ended = seen
+    assert (before, ended) == (True, False)
+    assert "refused" in fault.text
+
+
+def test_what_no_server_should_do_does_not_keep_an_outage_from_ending(breaker, server, caplog):
+    server.error = ZeroDivisionError()
+    breaker.fail(ConnectionError("refused"))
+    eventually(lambda: server.asked > 2)
+    server.answers.set()
+    eventually(lambda: breaker.available)
+    assert "asking whether Redis answers failed" in caplog.messages
+
+
+def test_after_the_end_the_server_is_not_available_and_nobody_probes(breaker, server, caplog):
+    breaker.close()
+    breaker.fail(ConnectionError("refused"))
+    assert (breaker.available, server.asked, caplog.messages) == (False, 0, [])
+
+
+def test_whoever_waits_for_the_end_of_an_outage_is_woken(breaker, server):
+    breaker.fail(ConnectionError("refused"))
+    server.answers.set()
+    with breaker.changed:
+        assert breaker.changed.wait_for(lambda: breaker.available, timeout=60)
