@@ -75,15 +75,13 @@ check: $(STAMP) ## format, lint, types, import contracts, tests
 openapi: $(STAMP) ## write docs/openapi.json
 	$(BIN)/qrerank openapi > docs/openapi.json
 
-bench: $(STAMP) ## print the tables in docs/, peers beside us in one run
-	$(BIN)/python -m benchmarks.simulation
-	$(BIN)/python -m benchmarks.fidelity
+bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-encoder, speed, Qiskit beside us
+	$(BIN)/python -m benchmarks.quality
 	$(BIN)/python -m benchmarks.rerank
-	$(BIN)/python -m benchmarks.streaming
+	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.access
 	$(BIN)/python -m benchmarks.telemetry
-	$(BIN)/python -m benchmarks.logs
 
 SHAPE ?= normal
 
@@ -136,4 +134,4 @@ lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes 
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-peers .venv-clients .venv-chart .venv-lock .node-clients .haproxy build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
+	rm -rf .venv .venv-clients .venv-chart .venv-lock .node-clients .haproxy build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools

@@ -20,41 +20,39 @@ from rich.progress import Progress
 
 from benchmarks.corpus import PASSAGE_TOKENS, Passages, Task, open_passages
 from benchmarks.load import drive
-from benchmarks.machine import facts, watch_others
 from benchmarks.ours import request
-from benchmarks.planning import COLD, WARM, Demand, Footprint, Served, report
-from benchmarks.report import table
+from benchmarks.report import number, on_this_machine, table
 from benchmarks.server import Server, family, ours
 from benchmarks.wire import get, in_turn, post
 
 PROCESSORS = (1, 2)
 DOCUMENTS = (10, 20, 50, 100, 500)
+PAIRS = 0  # documents of a request for the similarity of two texts
 TOKENS = (64, PASSAGE_TOKENS)
 CLIENTS = 2  # for each processor
 WARM_S, COLD_S = 3.0, 4.0
-_POOLS = 2  # of as many documents as the largest request has, of which the warm requests are made
-_PAIRS = 50  # of texts, remembered
-EXAMPLE = Demand(per_second=50, documents=50, tokens=PASSAGE_TOKENS, known=0.9, remembered=10_000)
+WARM, COLD = "warm", "cold"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A server under measurement."""
+class Served:
+    """What clients who always had another request ready got of one process."""
 
-    server: Server
-    processors: int
-    step: Callable[[], None]  # called after each row
+    states: str  # WARM: the documents' are cached; COLD: nobody has seen them
+    documents: int  # of each request
+    tokens: int  # of each document
+    per_second: float  # requests
+    core_ms: float  # milliseconds of one core for each
 
-    def serve(self, states: str, documents: int, tokens: int, supply: Iterator[bytes], seconds: float) -> Served:
-        """A row; RuntimeError if a request was refused or failed."""
-        before = cpu_seconds(self.server.pid)
-        load = drive(self.server.port, supply, CLIENTS * self.processors, seconds)
-        cores = (cpu_seconds(self.server.pid) - before) / load.seconds
-        if load.errors:
-            raise RuntimeError(f"{load.errors} of {len(load.ms) + load.errors} requests failed")
-        self.step()
-        return Served(self.processors, states, documents, tokens, load.per_second, cores, load.client_cpu)
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one process held, in MiB, and the KiB that its cache takes for a document, by the document's tokens."""
+
+    idle: float
+    loaded: float  # after all requests, its cache full
+    document_kib: dict[int, float]
 
 
 def cpu_seconds(pid: int) -> float:
@@ -67,25 +65,31 @@ def cpu_seconds(pid: int) -> float:
     return ticks / _TICKS
 
 
-def pair(task: Task) -> bytes:
-    """A task's query and first document as a request for their similarity."""
-    return post("/v1/similarity", orjson.dumps({"text1": task.query, "text2": task.documents[0]}))
+def serve(server: Server, supply: Iterator[bytes], clients: int, seconds: float) -> tuple[float, float]:
+    """Requests a second that clients get answered, and core milliseconds of each; RuntimeError if one is not."""
+    before = cpu_seconds(server.pid)
+    load = drive(server.port, supply, clients, seconds)
+    if load.errors:
+        raise RuntimeError(f"{load.errors} of {len(load.ms) + load.errors} requests failed")
+    return load.per_second, 1000 * (cpu_seconds(server.pid) - before) / len(load.ms)
 
 
-def cut(pools: Sequence[Task], documents: int) -> list[bytes]:
-    """Requests of so many documents from those of the pools, each document once or never."""
-    return [request(Task(pool.query, pool.documents[:documents]), deadline_ms=0) for pool in pools]
+def first(tasks: Sequence[Task], documents: int) -> list[bytes]:
+    """Requests for the first documents of each task; of two texts for PAIRS."""
+    if documents == PAIRS:
+        pairs = ({"text1": task.query, "text2": task.documents[0]} for task in tasks)
+        return [post("/v1/similarity", orjson.dumps(pair)) for pair in pairs]
+    return [request(Task(task.query, task.documents[:documents]), deadline_ms=0) for task in tasks]
 
 
 def unseen(passages: Passages, documents: int, tokens: int) -> Iterator[bytes]:
-    """Requests without end of documents that nobody has seen; 0 documents: pairs of texts."""
+    """Requests without end of documents that nobody has seen."""
     while True:
-        task = passages.tasks(1, max(1, documents), tokens)[0]
-        yield request(task, deadline_ms=0) if documents else pair(task)
+        yield from first(passages.tasks(1, max(1, documents), tokens), documents)
 
 
 def cached(port: int) -> tuple[float, float]:
-    """How many texts the server remembers, and the bytes that they take."""
+    """How many texts the server caches, and the bytes that they take."""
     metrics = in_turn(port, [get("/metrics")])[0].body.decode()
     entries, size = (re.search(rf"^qrerank_cache_{name} (\S+)", metrics, re.MULTILINE) for name in ("entries", "bytes"))
     if not (entries and size):
@@ -93,49 +97,65 @@ def cached(port: int) -> tuple[float, float]:
     return float(entries[1]), float(size[1])
 
 
-def warm_rows(measured: Measured, passages: Passages, tokens: int) -> tuple[list[Served], float]:
-    """Rows of requests whose documents are remembered, and the bytes of the cache that one document takes."""
-    before = cached(measured.server.port)
-    pools = passages.tasks(_POOLS, DOCUMENTS[-1], tokens)
-    in_turn(measured.server.port, cut(pools, DOCUMENTS[-1]))
-    entries, size = (after - there for after, there in zip(cached(measured.server.port), before, strict=True))
-    rows = [measured.serve(WARM, documents, tokens, cycle(cut(pools, documents)), WARM_S) for documents in DOCUMENTS]
-    pairs = [pair(task) for task in passages.tasks(_PAIRS, 1, tokens)]
-    in_turn(measured.server.port, pairs)
-    return [*rows, measured.serve(WARM, 0, tokens, cycle(pairs), WARM_S)], size / entries
-
-
 def measure(passages: Passages, processors: int, step: Callable[[], None]) -> tuple[list[Served], Footprint]:
-    """All rows of one process. What is remembered comes first: what is new drives it out of the cache."""
+    """All rows of one process. What is cached comes first: what is new drives it out of the cache."""
     rows: list[Served] = []
-    sizes: dict[int, float] = {}
+    kib: dict[int, float] = {}
+    clients = CLIENTS * processors
     with ours(engine__processors=processors) as server:
         idle = server.resident_mb()
-        measured = Measured(server, processors, step)
         for tokens in TOKENS:
-            warm, sizes[tokens] = warm_rows(measured, passages, tokens)
-            rows += warm
+            before = cached(server.port)
+            tasks = passages.tasks(2, DOCUMENTS[-1], tokens)
+            in_turn(server.port, first(tasks, DOCUMENTS[-1]))
+            entries, size = (after - there for after, there in zip(cached(server.port), before, strict=True))
+            kib[tokens] = size / entries / 1024
+            for documents in (*DOCUMENTS, PAIRS):
+                requests = first(tasks, documents)
+                in_turn(server.port, requests)
+                rows.append(Served(WARM, documents, tokens, *serve(server, cycle(requests), clients, WARM_S)))
+                step()
         for tokens in TOKENS:
-            for documents in (*DOCUMENTS, 0):
-                rows.append(measured.serve(COLD, documents, tokens, unseen(passages, documents, tokens), COLD_S))
-        return rows, Footprint(processors, idle, server.resident_mb(), sizes)
+            for documents in (*DOCUMENTS, PAIRS):
+                supply = unseen(passages, documents, tokens)
+                rows.append(Served(COLD, documents, tokens, *serve(server, supply, clients, COLD_S)))
+                step()
+        return rows, Footprint(idle, server.resident_mb(), kib)
+
+
+def served_table(rows: Sequence[Served]) -> str:
+    """One process's requests a second and what each costs."""
+    columns = list(dict.fromkeys((row.states, row.tokens) for row in rows))
+    cells = {(row.documents, row.states, row.tokens): row for row in rows}
+    lines = []
+    for documents in dict.fromkeys(row.documents for row in rows):
+        found = [cells.get((documents, *column)) for column in columns]
+        figures = (f"{number(row.per_second)} / {number(row.core_ms)}" if row else "" for row in found)
+        lines.append((str(documents) if documents else "one pair, /v1/similarity", *figures))
+    return table(("documents", *(f"{states}, {tokens} tokens" for states, tokens in columns)), lines)
+
+
+def memory_table(footprints: dict[int, Footprint]) -> str:
+    """What a process holds, by its processors."""
+    headings = ("processors", "idle, MiB", "after this load, MiB", *(f"a document of {t} tokens, KiB" for t in TOKENS))
+    lines = [
+        (str(processors), *map(number, (each.idle, each.loaded, *each.document_kib.values())))
+        for processors, each in footprints.items()
+    ]
+    return table(headings, lines)
 
 
 def main() -> None:
     """Measure and print."""
-    machine, others = facts(), watch_others()
-    passages = open_passages()
-    rows: list[Served] = []
-    footprints = []
+    machine, passages = on_this_machine(), open_passages()
+    parts, footprints = [], {}
     with Progress(console=Console(stderr=True)) as progress:
         bar = progress.add_task("capacity", total=len(PROCESSORS) * len(TOKENS) * 2 * (len(DOCUMENTS) + 1))
         for processors in PROCESSORS:
-            found, footprint = measure(passages, processors, lambda: progress.advance(bar))
-            rows += found
-            footprints.append(footprint)
-    machine["processors that others' work took meanwhile"] = f"{others():.2f}"
-    print(f"{table(('', ''), list(machine.items()))}\n")
-    print(report(rows, footprints, EXAMPLE))
+            rows, footprints[processors] = measure(passages, processors, lambda: progress.advance(bar))
+            title = f"`QRERANK_ENGINE__PROCESSORS={processors}`: requests a second / ms of a core for each"
+            parts.append(f"### One process, {title}\n\n{served_table(rows)}")
+    print("\n\n".join([machine(), *parts, f"### Memory of one process\n\n{memory_table(footprints)}"]))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from retrieval.index.demo import demo_passages
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]: a passage's tokens are counted with them
 PASSAGE_TOKENS = 216
 _LAP = 17  # tokens by which each walk through the text starts later than the one before
-_QUERIES = (
+QUERIES = (
     "how do I read a file line by line",
     "what does the with statement do",
     "how does a for loop work",
@@ -61,7 +61,7 @@ class Passages:
 
     def tasks(self, count: int, documents: int, tokens: int = PASSAGE_TOKENS) -> list[Task]:
         """So many queries, each with its own new passages."""
-        return [Task(_QUERIES[i % len(_QUERIES)], self.take(documents, tokens)) for i in range(count)]
+        return [Task(QUERIES[i % len(QUERIES)], self.take(documents, tokens)) for i in range(count)]
 
     def _next(self, room: int) -> str:
         """The run of at most `room` tokens that comes next."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from time import perf_counter
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def percentile(values: Iterable[float], share: float) -> float:
@@ -19,6 +22,16 @@ def percentile(values: Iterable[float], share: float) -> float:
     return ordered[math.ceil(share * len(ordered)) - 1]
 
 
+def timed(run: Callable[[], T], repeats: int = 1) -> tuple[list[float], T]:
+    """Milliseconds of each of `repeats` calls, and what the last one gave."""
+    times = []
+    for _ in range(repeats):
+        start = perf_counter()
+        result = run()
+        times.append(1e3 * (perf_counter() - start))
+    return times, result
+
+
 @dataclass(frozen=True)
 class Sample:
     """One cell of the latency table: a row's times for so many documents."""
@@ -27,19 +40,3 @@ class Sample:
     documents: int
     ms: Sequence[float]  # one a request
     encoded: Sequence[int] = ()  # of each request's documents, how many were scored by their states; ours only
-    outside_ms: Sequence[float] = ()  # of each request's time, what none of the server's stages took; ours only
-
-    @property
-    def p50(self) -> float:
-        """Median milliseconds."""
-        return percentile(self.ms, 0.5)
-
-    @property
-    def p95(self) -> float:
-        """Milliseconds that 95 % of the requests stayed within."""
-        return percentile(self.ms, 0.95)
-
-    @property
-    def mean_encoded(self) -> float | None:
-        """Documents scored by their states, on average; None where that is not told."""
-        return mean(self.encoded) if self.encoded else None

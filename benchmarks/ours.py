@@ -17,32 +17,32 @@ from rich.progress import Progress
 from benchmarks.corpus import Task
 from benchmarks.measure import Sample
 from benchmarks.server import Server, ours
-from benchmarks.wire import Answer, in_turn, post
+from benchmarks.wire import Answer, first_chunk_ms, in_turn, post, run
 
 METHODS = ("classical", "quantum", "hybrid")
 COLD = "ours, hybrid, cold, no deadline"
 COLD_DEADLINE = "ours, hybrid, cold, default deadline"
 WARM = "ours, {}, warm"
 INDEXED = "ours, {}, indexed"
+FIRST_ORDER = "ours, hybrid, streamed, first order"
 WARM_RUNS = 30
 _COLLECTION = "benchmark"
 
 Work = Mapping[int, Sequence[Task]]  # tasks by their number of documents
 
 
-def request(task: Task, method: str = "hybrid", deadline_ms: int | None = None) -> bytes:
+def request(task: Task, method: str = "hybrid", deadline_ms: int | None = None, path: str = "/rerank") -> bytes:
     """A task as a POST; without a deadline the server's default holds, 0 is none."""
     body: dict[str, object] = {"query": task.query, "documents": task.documents, "method": method}
     if deadline_ms is not None:
         body["deadline_ms"] = deadline_ms
-    return post("/rerank", orjson.dumps(body))
+    return post(path, orjson.dumps(body))
 
 
 def sample(row: str, documents: int, answers: Sequence[Answer]) -> Sample:
-    """The times of a row's answers, with what the server says of each."""
-    metas = [orjson.loads(answer.body)["meta"] for answer in answers]
-    outside = [answer.ms - sum(meta["timings_ms"].values()) for answer, meta in zip(answers, metas, strict=True)]
-    return Sample(row, documents, [answer.ms for answer in answers], [meta["encoded"] for meta in metas], outside)
+    """The times of a row's answers, and how many documents each scored by their states."""
+    encoded = [orjson.loads(answer.body)["meta"]["encoded"] for answer in answers]
+    return Sample(row, documents, [answer.ms for answer in answers], encoded)
 
 
 def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None, progress: Progress) -> list[Sample]:
@@ -52,8 +52,23 @@ def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None, progress:
     with ours() as server:
         in_turn(server.port, [request(warm_up)])
         for documents, tasks in work.items():
-            asked = [request(task, deadline_ms=deadline_ms) for task in tasks]
-            samples.append(sample(row, documents, in_turn(server.port, asked, lambda: progress.advance(bar))))
+            requests = [request(task, deadline_ms=deadline_ms) for task in tasks]
+            samples.append(sample(row, documents, in_turn(server.port, requests, lambda: progress.advance(bar))))
+    return samples
+
+
+def streamed(work: Work, warm_up: Task, progress: Progress) -> list[Sample]:
+    """When the first order of a stream has come, of documents never seen before."""
+    bar = progress.add_task(FIRST_ORDER, total=sum(map(len, work.values())))
+    samples = []
+    with ours() as server:
+        in_turn(server.port, [request(warm_up)])
+        for documents, tasks in work.items():
+            times = []
+            for task in tasks:
+                times.append(run(first_chunk_ms(server.port, request(task, path="/v1/rerank/stream"))))
+                progress.advance(bar)
+            samples.append(Sample(FIRST_ORDER, documents, times))
     return samples
 
 
@@ -77,11 +92,10 @@ def indexed(work: Work, progress: Progress) -> list[Sample]:
     samples = []
     for documents, tasks in work.items():
         with collection_of(tasks[0].documents, documents) as server:
-            queries = [task.query for task in tasks]
             for method in METHODS:
-                asked = [_search(queries[i % len(queries)], method) for i in range(1 + WARM_RUNS)]
-                answers = in_turn(server.port, asked)
-                samples.append(sample(INDEXED.format(method), documents, answers[1:]))
+                bodies = [{"query": task.query, "collection": _COLLECTION, "method": method} for task in tasks]
+                requests = [post("/rerank", orjson.dumps(bodies[i % len(bodies)])) for i in range(1 + WARM_RUNS)]
+                samples.append(sample(INDEXED.format(method), documents, in_turn(server.port, requests)[1:]))
                 progress.advance(bar)
     return samples
 
@@ -98,7 +112,3 @@ def collection_of(texts: Sequence[str], candidates: int) -> Iterator[Server]:
         subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 - our own command
         with ours(data_dir=data, candidates=candidates) as server:
             yield server
-
-
-def _search(query: str, method: str) -> bytes:
-    return post("/rerank", orjson.dumps({"query": query, "collection": _COLLECTION, "method": method}))

@@ -1,17 +1,15 @@
-"""Exact simulation beside Qiskit Aer and qiskit-machine-learning: `python -m benchmarks.simulation`.
+"""Our simulation beside Qiskit's, and our short cuts beside our simulation: `python -m benchmarks.simulation`.
 
-One query against 100 documents on one register of 4 qubits, the same numbers for everyone, in one process.
-Every peer gets its exact (shot-free) mode, and every time includes what it takes from vectors to fidelities.
+It prints the tables of docs/quantum.md. First one register, 1 query against 100 documents, for every peer in its exact
+(shot-free) mode, from vectors to fidelities. Then late interaction of 20 query tokens with 100 documents of 138 tokens,
+from int8 rows to scores, and Gram matrices of pooled rows, on states of the default model for the demo collection.
 """
 
-import argparse
-import json
+from __future__ import annotations
+
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from statistics import median
-from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,159 +17,148 @@ from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import ParameterVector
 from qiskit_aer import AerSimulator
 from qiskit_machine_learning.kernels import FidelityStatevectorKernel
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from app.settings import Settings
+from benchmarks.measure import percentile, timed
+from benchmarks.report import number, table, verdict
 from quantum.circuits import check_limits, fidelity_circuit, state_circuit
 from quantum.feature_maps import FeatureMap, feature_map
+from quantum.kernel import gram
+from quantum.maxsim import late_interaction, score_documents
 from quantum.simulator import log_register_fidelity
+from quantum.vectors import directions
+from retrieval.encoder.prepare import load_encoder
+from retrieval.encoder.states import Encoded
+from retrieval.index.demo import demo_passages
 
-DOCUMENTS = 100
-SEED = 20
-PER_PAIR = "Aer, one circuit per pair"
-KERNEL = "FidelityStatevectorKernel"
-TARGETS = {PER_PAIR: 1000.0, KERNEL: 20.0}
+DOCUMENTS, TOKENS, QUERY_TOKENS = 100, 138, 20
+REPEATS = 20  # of a peer; of what is quick, many times as many
+OFFSETS = np.arange(DOCUMENTS + 1) * TOKENS
+QUESTION = (
+    "how does python decide which method of a class it calls when several base classes define a method of one name"
+)
+PER_PAIR, KERNEL, OURS = "Aer, one circuit per pair", "FidelityStatevectorKernel", "ours, from vectors"
+AT_LEAST = {PER_PAIR: 1000, KERNEL: 20}  # times faster
+LATE_TARGET_MS, GRAM_TARGETS_MS = 15, {100: 2, 300: None, 1000: 60}
 
-Rows = NDArray[np.float64]
-Step = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: median milliseconds for all documents, beside ours."""
-
-    name: str
-    ms: float
-    ratio: float
-    max_difference: float
-    target: float | None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether we are as many times faster as we said; None without a target."""
-        return None if self.target is None else self.ratio >= self.target
+Rows = NDArray[Any]
 
 
-def inputs(fm: FeatureMap) -> tuple[Rows, Rows]:
-    """A query (1, k) and documents (DOCUMENTS, k): unit rows as wide as one register."""
-    x = np.random.default_rng(SEED).normal(size=(1 + DOCUMENTS, fm.features_per_register))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    return x[:1], x[1:]
+def aer(fm: FeatureMap, query: Rows, documents: Rows, *, at_once: bool, transpiled: bool = False) -> Rows:
+    """Aer's fidelities: all circuits in one run, or one circuit for each pair as a first program does.
 
-
-def aer_per_pair(fm: FeatureMap, query: Rows, documents: Rows, step: Step, *, transpiled: bool) -> Rows:
-    """What a first program does: build, transpile and run one circuit for each pair.
-
-    Most of that is transpilation, which Aer does not need for RY and CX, so it is timed without as well.
+    Most of the latter is transpilation, which Aer does not need for RY and CX, so it is timed without as well.
     """
     simulator = AerSimulator(method="statevector")
-    out = np.empty(len(documents))
-    for i, document in enumerate(documents):
-        circuit = fidelity_circuit(fm, query[0], document)
-        circuit.save_statevector()
-        result = simulator.run(transpile(circuit, simulator) if transpiled else circuit).result()
-        out[i] = abs(result.get_statevector().data[0]) ** 2
-        step()
-    return out
+
+    def circuit(document: Rows) -> QuantumCircuit:
+        made = fidelity_circuit(fm, query[0], document)
+        made.save_statevector()
+        return transpile(made, simulator) if transpiled else made
+
+    if at_once:
+        result = simulator.run([circuit(document) for document in documents]).result()
+        states = [result.get_statevector(i) for i in range(len(documents))]
+    else:
+        states = [simulator.run(circuit(document)).result().get_statevector() for document in documents]
+    return np.array([abs(state.data[0]) ** 2 for state in states])
 
 
-def aer_batched(fm: FeatureMap, query: Rows, documents: Rows) -> Rows:
-    """All circuits in one run; Aer knows RY and CX, so nothing is transpiled."""
-    circuits: list[QuantumCircuit] = []
-    for document in documents:
-        circuit = fidelity_circuit(fm, query[0], document)
-        circuit.save_statevector()
-        circuits.append(circuit)
-    result = AerSimulator(method="statevector").run(circuits).result()
-    return np.array([abs(result.get_statevector(i).data[0]) ** 2 for i in range(len(circuits))])
-
-
-def kernel_of(fm: FeatureMap, *, keep_cache: bool) -> FidelityStatevectorKernel:
-    """The peer's kernel on our map's circuit. It clears its cache at each evaluation unless told to keep it."""
+def beside_qiskit(fm: FeatureMap, repeats: int = REPEATS) -> str:
+    """The table of one feature map: milliseconds for all documents."""
+    x = np.random.default_rng(20).normal(size=(1 + DOCUMENTS, fm.features_per_register))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    query, documents = x[:1], x[1:]
     circuit = state_circuit(fm, ParameterVector("x", fm.features_per_register))
-    return FidelityStatevectorKernel(feature_map=circuit, auto_clear_cache=not keep_cache)
-
-
-def timed(run: Callable[[], Rows], repeats: int, step: Step) -> tuple[float, Rows]:
-    """Median milliseconds of `repeats` calls, and the last result."""
-    times = []
-    for _ in range(repeats):
-        start = perf_counter()
-        result = run()
-        times.append(1000 * (perf_counter() - start))
-        step()
-    return median(times), result
-
-
-def compare(fm: FeatureMap, repeats: int, progress: Progress) -> list[Row]:
-    """Every peer on one map, ours first."""
-    query, documents = inputs(fm)
-    warm = kernel_of(fm, keep_cache=True)
+    warm = FidelityStatevectorKernel(feature_map=circuit, auto_clear_cache=False)
     states = fm.register_states(query), fm.register_states(documents)
 
-    def ours() -> Rows:
-        return np.asarray(fm.fidelity(query, documents)[0])
+    def cold() -> Rows:
+        return np.asarray(FidelityStatevectorKernel(feature_map=circuit).evaluate(query, documents)[0])
 
-    def ours_from_states() -> Rows:
-        return np.asarray(np.exp(log_register_fidelity(*states))[0])
+    runs: dict[str, tuple[Callable[[], Rows], int]] = {
+        OURS: (lambda: fm.fidelity(query, documents)[0], 50 * repeats),
+        "ours, states kept": (lambda: np.exp(log_register_fidelity(*states))[0], 50 * repeats),
+        KERNEL: (cold, repeats),
+        f"{KERNEL}, states kept": (lambda: warm.evaluate(query, documents)[0], 5 * repeats),
+        "Aer, one run of all circuits": (partial(aer, fm, query, documents, at_once=True), repeats),
+        f"{PER_PAIR}, untranspiled": (partial(aer, fm, query, documents, at_once=False), 1),
+        PER_PAIR: (partial(aer, fm, query, documents, at_once=False, transpiled=True), 1),
+    }
+    measured = {}
+    for name, (run, count) in runs.items():
+        if count > 1:
+            run()  # warm up
+        measured[name] = timed(run, count)
+    base, exact = percentile(measured[OURS][0], 0.5), measured[OURS][1]
+    lines = []
+    for name, (times, values) in measured.items():
+        ms = percentile(times, 0.5)
+        target = f"≥ {AT_LEAST[name]}, {verdict(ms / base >= AT_LEAST[name])}" if name in AT_LEAST else ""
+        lines.append((name, f"{ms:.3f}", number(ms / base), f"{np.abs(values - exact).max():.0e}", target))
+    return table((f"`{fm.name}`, depth {check_limits(fm).depth}", "ms", "ratio", "difference", "target"), lines)
 
-    def tick(name: str, total: int) -> Step:
-        task = progress.add_task(f"{fm.name}: {name}", total=total)
-        return lambda: progress.advance(task)
 
-    ours(), warm.evaluate(query, documents), aer_batched(fm, query, documents)  # warm up
-    measured: dict[str, tuple[float, Rows]] = {}
-    for name, count, run in (
-        ("ours, from vectors", 50 * repeats, ours),
-        ("ours, states kept", 50 * repeats, ours_from_states),
-        ("Aer, one run of all circuits", repeats, lambda: aer_batched(fm, query, documents)),
-        (KERNEL, repeats, lambda: kernel_of(fm, keep_cache=False).evaluate(query, documents)[0]),
-        (f"{KERNEL}, states kept", 5 * repeats, lambda: warm.evaluate(query, documents)[0]),
-    ):
-        measured[name] = timed(run, count, tick(name, count))
-    for name, transpiled in ((f"{PER_PAIR}, untranspiled", False), (PER_PAIR, True)):
-        step = tick(name, DOCUMENTS)
-        pairs = partial(aer_per_pair, fm, query, documents, step, transpiled=transpiled)
-        measured[name] = timed(pairs, 1, lambda: None)
+def simulate(fm: FeatureMap, query: Rows, tokens: Rows, dtype: type = np.float32) -> Rows:
+    """Scores from int8 rows by simulating every pair."""
+    return late_interaction(fm.log_fidelity(directions(query, dtype), directions(tokens, dtype)), OFFSETS)
 
-    base, exact = measured["ours, from vectors"]
-    return [
-        Row(name, ms, ms / base, float(np.abs(values - exact).max()), TARGETS.get(name))
-        for name, (ms, values) in measured.items()
+
+def short_cuts(fm: FeatureMap, question: Rows, documents: Encoded, repeats: int = REPEATS) -> str:
+    """The table of late interaction and Gram matrices, closed form beside simulation; errors against float64.
+
+    question: (20, D) int8 tokens. documents: states of 1000 texts or more, with 13 800 tokens or more.
+    """
+    tokens = documents.tokens[: DOCUMENTS * TOKENS]
+    exact = simulate(fm, question, tokens, np.float64)
+    lines = [
+        _beside(
+            "late interaction",
+            partial(score_documents, fm, question, tokens, OFFSETS),
+            partial(simulate, fm, question, tokens),
+            exact,
+            (5 * repeats, LATE_TARGET_MS),
+        )
     ]
+    for n, target in GRAM_TARGETS_MS.items():
+        rows = documents.pooled[:n].astype(np.float64)
+        simulated = partial(fm.fidelity, rows, rows)
+        lines.append(
+            _beside(f"Gram matrix, n = {n}", partial(gram, fm, rows), simulated, simulated(), (repeats, target))
+        )
+    return table(("", "closed form p50", "p95", "simulation p50", "p95", "target", "largest relative error"), lines)
 
 
-def table_of(fm: FeatureMap, rows: list[Row]) -> Table:
-    """The rows for a terminal."""
-    size = check_limits(fm)
-    title = f"{fm.name} map, {size.qubits} qubits, circuit depth {size.depth}: 1 query, {DOCUMENTS} documents"
-    table = Table("", title=title, caption="ms: for all documents; beside ours: from vectors; difference: the largest")
-    for heading in ("ms", "beside ours", "difference", "target"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        target = "" if row.target is None else f"{row.target:.0f}x {'met' if row.met else 'not met'}"
-        table.add_row(row.name, f"{row.ms:.3f}", f"{row.ratio:.1f}x", f"{row.max_difference:.0e}", target)
-    return table
+def _beside(
+    name: str,
+    closed: Callable[[], Rows],
+    simulated: Callable[[], Rows],
+    exact: Rows,
+    how: tuple[int, int | None],
+) -> list[str]:
+    repeats, target = how
+    error = np.abs(closed() / exact - 1).max()
+    simulated()  # warm up
+    times = timed(closed, repeats)[0], timed(simulated, max(1, repeats // 4))[0]
+    cells = [f"{percentile(ms, share):.2f}" for ms in times for share in (0.5, 0.95)]
+    return [name, *cells, "" if target is None else str(target), f"{error:.0e}"]
+
+
+def model_states() -> tuple[Rows, Encoded]:
+    """A question's tokens, and the states of half passages of the demo collection, by the default model."""
+    encoder = load_encoder("all-MiniLM-L6-v2", Settings().model_dir, lambda *_: None)
+    texts = [passage.content for passage in demo_passages()[: max(GRAM_TARGETS_MS) // 2]]
+    halves = [half for text in texts for half in (text[: len(text) // 2], text[len(text) // 2 :])]
+    return encoder.encode([QUESTION], "query").tokens[:QUERY_TOKENS], encoder.encode(halves)
 
 
 def main() -> None:
-    """Print one table per map; with --json, write the numbers too."""
-    parser = argparse.ArgumentParser(description="Exact simulation beside Qiskit Aer and qiskit-machine-learning.")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows as JSON")
-    parser.add_argument("--repeats", type=int, default=20, help="repetitions of the batched peers (default 20)")
-    arguments = parser.parse_args()
-    console = Console()
-    report: dict[str, list[dict[str, object]]] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    """Print the tables."""
+    print(f"1 query, {DOCUMENTS} documents, one register, milliseconds for all\n")
     for name in ("angle", "entangled"):
-        fm = feature_map(name)
-        with Progress(*columns, console=console, transient=True) as progress:
-            rows = compare(fm, arguments.repeats, progress)
-        console.print(table_of(fm, rows))
-        report[name] = [{**vars(row), "met": row.met} for row in rows]
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"documents": DOCUMENTS, "maps": report}, indent=2) + "\n")
+        print(f"{beside_qiskit(feature_map(name))}\n")
+    print(f"{QUERY_TOKENS} query tokens, {DOCUMENTS} documents of {TOKENS} tokens, milliseconds\n")
+    print(short_cuts(feature_map(), *model_states()))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.corpus import PASSAGE_TOKENS
 from benchmarks.report import number, table
 
 BURST = 32  # requests at once
@@ -25,9 +24,9 @@ class Configuration:
     queue: int = 64  # that may wait in each
 
     @property
-    def at_once(self) -> int:
-        """Requests of a burst that are in work, in all workers."""
-        return min(self.workers * self.requests, BURST)
+    def sizes(self) -> tuple[str, ...]:
+        """As the tables have them."""
+        return tuple(map(str, (self.workers, self.processors, self.cache_mib, self.requests)))
 
 
 @dataclass(frozen=True)
@@ -36,19 +35,20 @@ class Measured:
 
     given: Configuration
     ready_s: float
-    idle_rss: float
-    idle_pss: float  # pages that its processes share are counted once
+    idle: float  # resident
     cold_peak: float  # the most that it held while it read new texts, as the sum of its processes' own peaks
-    warm_peak: float  # and while it ranked known ones
+    warm_peak: float  # and while it ranked cached ones
     cache_mib: float  # that its caches held at the end
-    texts: float  # of so many documents and queries
-    per_second: float  # known requests
-    core_ms: float  # of a core, for each
+
+    @property
+    def at_once(self) -> int:
+        """Requests of a burst that were in work."""
+        return min(self.given.workers * self.given.requests, BURST)
 
     @property
     def working(self) -> float:
         """What it took at most beyond its idle memory and its caches."""
-        return max(self.cold_peak, self.warm_peak) - self.idle_rss - self.cache_mib
+        return max(self.cold_peak, self.warm_peak) - self.idle - self.cache_mib
 
 
 @dataclass(frozen=True)
@@ -96,21 +96,20 @@ def rule(rows: Sequence[Measured]) -> Rule:
     """
     single = [row for row in rows if row.given.workers == 1]
     several = next((row for row in rows if row.given.workers > 1), None)
-    counts = [row.given.at_once for row in single]
+    counts = [row.at_once for row in single]
     if len(set(counts)) < 2 or several is None:
         raise ValueError("the rule needs single workers with few and with many requests, and several workers")
     middle = sum(counts) / len(counts)
     slope = sum((count - middle) * row.working for count, row in zip(counts, single, strict=True))
     slope = max(0.0, slope / sum((count - middle) ** 2 for count in counts))
     working = max(row.working - slope * count for count, row in zip(counts, single, strict=True))
-    idle = max(row.idle_rss for row in single)
-    return Rule(idle, max(0.0, several.idle_rss - several.given.workers * idle), working, slope)
+    idle = max(row.idle for row in single)
+    return Rule(idle, max(0.0, several.idle - several.given.workers * idle), working, slope)
 
 
 def report(rows: Sequence[Measured]) -> str:
     """The tables and the rule, as markdown."""
     found = rule(rows)
-    density = max(1000 * row.cache_mib / row.texts for row in rows)
     law = (
         "```\n"
         f"limit = {_FREE} x (workers x (idle + working + cache + requests x request) + supervisor)\n"
@@ -118,52 +117,24 @@ def report(rows: Sequence[Measured]) -> str:
         f"supervisor {found.supervisor:.0f} MiB (none for one worker)\n"
         "```"
     )
-    told = f"1000 passages of {PASSAGE_TOKENS} tokens take {number(density)} MiB of a cache."
-    return "\n\n".join((_configurations(rows), told, law, _deployments(found)))
-
-
-def _configurations(rows: Sequence[Measured]) -> str:
-    headings = (
-        "workers, processors, cache MiB, requests",
-        "ready, s",
-        "idle RSS / PSS",
-        "peak, new texts",
-        "peak, known texts",
-        "of it caches",
-        "known requests/s",
-        "ms of a core",
+    given = ("workers, processors, cache MiB, requests", "ready, s", "idle", "peak, new texts", "peak, cached texts")
+    measured = [
+        (", ".join(row.given.sizes), *map(number, (row.ready_s, row.idle, row.cold_peak, row.warm_peak, row.cache_mib)))
+        for row in rows
+    ]
+    sized = (
+        "deployment,replicas,workers,processors,cache of each worker in MiB,requests of each worker,CPU request / limit"
     )
-    return table(headings, [_configuration(row) for row in rows])
-
-
-def _configuration(row: Measured) -> Sequence[str]:
-    given = row.given
-    return (
-        f"{given.workers}, {given.processors}, {given.cache_mib}, {given.requests}",
-        f"{row.ready_s:.1f}",
-        f"{row.idle_rss:.0f} / {row.idle_pss:.0f}",
-        *(f"{value:.0f}" for value in (row.cold_peak, row.warm_peak, row.cache_mib)),
-        number(row.per_second),
-        number(row.core_ms),
-    )
-
-
-def _deployments(found: Rule) -> str:
-    headings = (
-        "deployment",
-        "replicas",
-        "workers",
-        "processors",
-        "cache of each worker, MiB",
-        "requests of each worker",
-        "CPU request / limit",
-        "peak by the rule, MiB",
-        "memory limit, MiB",
-    )
-    rows = []
-    for each in DEPLOYMENTS:
-        given = each.given
-        sizes = (given.workers, given.processors, given.cache_mib, given.requests)
-        memory = (f"{found.peak(given):.0f}", str(found.limit(given)))
-        rows.append((each.name, each.replicas, *map(str, sizes), each.cpu, *memory))
-    return table(headings, rows)
+    derived = [
+        (
+            each.name,
+            each.replicas,
+            *each.given.sizes,
+            each.cpu,
+            number(found.peak(each.given)),
+            str(found.limit(each.given)),
+        )
+        for each in DEPLOYMENTS
+    ]
+    headings = (*sized.split(","), "peak by the rule in MiB", "memory limit in MiB")
+    return "\n\n".join((table((*given, "of it caches"), measured), law, table(headings, derived)))

@@ -1,139 +1,111 @@
-"""What metrics, time headers and the access log cost a request: `python -m benchmarks.telemetry` prints the table.
+"""What is told of a request costs: `python -m benchmarks.telemetry` prints the table of docs/operations/metrics.md.
 
-A real server with the default model ranks 100 documents that it knows, over one connection. What is told of such a
-request is then done over and over in a process of its own, without a server: once with the metrics' values in memory,
-as one process keeps them, once with them in files, as several workers do.
+A request over 100 documents whose states are known is told of over and over, without a server: metrics, time headers,
+a line of the access log, spans. Spans are made and then dropped instead of sent: a thread of its own does that. Best of
+several rounds. What the request itself takes is `python -m benchmarks.rerank`'s to tell.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import logging
 import tempfile
 import timeit
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import redirect_stderr
+from typing import Literal
+from unittest.mock import patch
 
-import orjson
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import use_span
 
+from app.api.middleware.request_id import bind
+from app.api.middleware.server_timing import times
 from app.identity import ANONYMOUS
 from app.ranking.stopwatch import Lap
+from app.telemetry.access_log import log_requests
+from app.telemetry.logs import set_up
+from app.telemetry.metrics import Metrics
+from app.telemetry.request_metrics import count_requests
 from app.telemetry.request_record import Observed
-from app.telemetry.settings import LogSettings
-from benchmarks.corpus import open_passages
-from benchmarks.measure import percentile
-from benchmarks.ours import request
-from benchmarks.report import number, table
-from benchmarks.server import ours
-from benchmarks.wire import get, in_turn
+from app.telemetry.settings import LogSettings, TracingSettings
+from app.telemetry.tracing import Tracing
+from benchmarks.report import number, table, verdict
 
-DOCUMENTS = 100
-TARGET = 0.01  # of a request
-PARTS = {"metrics": "metrics", "headers": "Server-Timing and x-…-time", "log": "access log, one JSON line"}
-MODES = {"memory": "in memory, µs", "files": "in files, µs"}
-_REQUESTS, _SCRAPES = 200, 30
+WARM_MS, TARGET = 10, 0.01  # of a request whose documents are cached, docs/performance.md
+METRICS, HEADERS, LINE = "metrics, in memory", "Server-Timing and x-…-time", "access line, JSON, to a file"
 _CALLS, _ROUNDS = 2000, 7
-_SELF = "benchmarks.telemetry"
-
-Microseconds = Mapping[str, float]  # by part
+_STAGES = "queue wait prescore encode_query encode wait join classical quantum wait fuse serialise".split()
 
 
-@dataclass(frozen=True)
-class Server:
-    """What a real one took."""
+def observed() -> Observed:
+    """A request that is over, as the server saw it."""
+    request = Observed("0" * 32, "POST", "/rerank", status=200, identity=ANONYMOUS, dialect="standard", seconds=0.01)
+    laps = [Lap(stage, at / 1000, 0.001) for at, stage in enumerate(_STAGES)]
+    request.worked(100, 21_600, laps, "hybrid", "all-MiniLM-L6-v2")
+    request.known, request.origin = 100, "10.0.0.1"
+    return request
 
-    p50_ms: float  # of a request
-    stages_ms: Mapping[str, float]
-    metrics_ms: float  # median of GET /metrics
+
+def microseconds(work: Callable[[], object]) -> float:
+    """Of one call."""
+    return min(timeit.repeat(work, number=_CALLS, repeat=_ROUNDS)) / _CALLS * 1e6
+
+
+def of_line(look: Literal["json", "pretty"], share: float) -> float:
+    """Of an access line written to a file, or of finding that none is wanted."""
+    with tempfile.TemporaryFile("w") as file, redirect_stderr(file):
+        set_up(LogSettings(format=look))
+        write, request = log_requests(share), observed()
+        bind(request.request_id)
+        return microseconds(lambda: write(request))
+
+
+def of_spans(sample: float) -> float:
+    """Of a request's span and those of its stages."""
+    with patch("opentelemetry.exporter.otlp.proto.http.trace_exporter.OTLPSpanExporter.export") as export:
+        export.return_value = SpanExportResult.SUCCESS
+        tracing = Tracing(TracingSettings.model_validate({"endpoint": "http://127.0.0.1:4318", "sample": sample}))
+        tracer = tracing.telemetry["tracer_provider"].get_tracer("benchmark")  # type: ignore[union-attr]
+        request = observed()
+
+        def trace() -> None:
+            with use_span(tracer.start_span("POST /rerank"), end_on_exit=True):
+                tracing.watch(request)
+
+        spent = microseconds(trace)
+        tracing.close()
+    return spent
+
+
+def measure() -> dict[str, float]:
+    """Every row's microseconds."""
+    count, request = count_requests(Metrics()), observed()
+    return {
+        METRICS: microseconds(lambda: count(request)),
+        HEADERS: microseconds(lambda: times(request, request.status)),
+        LINE: of_line("json", 1),
+        "access line, pretty, to a file": of_line("pretty", 1),
+        "access line that is not in the sample": of_line("json", 0),
+        f"spans of a request and of {len(_STAGES)} laps": of_spans(1),
+        "spans of a request that is not sampled": of_spans(0),
+    }
+
+
+def report(costs: Mapping[str, float]) -> str:
+    """The table, and whether what is on by default keeps to the target."""
+    usual = sum(costs[part] for part in (METRICS, HEADERS, LINE))
+    share = usual / 1e3 / WARM_MS
+    return (
+        f"{table(('a request', 'µs'), [(name, number(us)) for name, us in costs.items()])}\n\n"
+        f"Metrics, headers and the line together {number(usual)} µs, {share:.2%} of {WARM_MS} ms, "
+        f"target ≤ {TARGET:.0%}, {verdict(share <= TARGET)}."
+    )
 
 
 def main() -> None:
-    """Measure and print; with laps on standard input, do the one part that wants a process of its own."""
-    if sys.argv[1:] == ["--alone"]:
-        print(json.dumps(alone(json.load(sys.stdin))))
-        return
-    one = measure(workers=1)
-    two = measure(workers=2)
-    costs = {mode: in_a_process(one.stages_ms, files=mode == "files") for mode in MODES}
-    print(report(one, two, costs))
-
-
-def measure(workers: int) -> Server:
-    """Ask a real server, whose texts are known from the first request on."""
-    asked = request(open_passages().tasks(1, DOCUMENTS)[0], deadline_ms=0)
-    with ours(workers=workers, logs__access_sample=1) as server:
-        answers = in_turn(server.port, [asked] * (1 + _REQUESTS))[1:]
-        scrapes = in_turn(server.port, [get("/metrics")] * _SCRAPES)
-    meta = orjson.loads(answers[-1].body)["meta"]
-    return Server(
-        percentile([answer.ms for answer in answers], 0.5),
-        {"queue": 0.1} | meta["timings_ms"] | {"serialise": 0.1},  # an answer cannot hold how long it took to write
-        percentile([answer.ms for answer in scrapes], 0.5),
-    )
-
-
-def in_a_process(stages_ms: Mapping[str, float], *, files: bool) -> Microseconds:
-    """What each part takes in a process that keeps values in files, or in memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        own = {"PROMETHEUS_MULTIPROC_DIR": folder} if files else {}
-        command = [sys.executable, "-m", _SELF, "--alone"]
-        out = subprocess.run(  # noqa: S603 - ours
-            command,
-            input=json.dumps(stages_ms).encode(),
-            env=os.environ | own,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # where the access log goes
-            check=True,
-        ).stdout
-    found: Microseconds = json.loads(out)
-    return found
-
-
-def alone(stages_ms: Mapping[str, float]) -> Microseconds:
-    """What each part takes for a request with these stages."""
-    from app.api.middleware.server_timing import times
-    from app.telemetry.access_log import log_requests  # not before: prometheus_client decides where values are kept
-    from app.telemetry.logs import set_up
-    from app.telemetry.metrics import Metrics
-    from app.telemetry.request_metrics import count_requests
-
-    set_up(LogSettings(format="json"))
-    seen = typical(stages_ms)
-    count, log = count_requests(Metrics()), log_requests(1.0)
-    parts: dict[str, Callable[[], object]] = {
-        "metrics": lambda: count(seen),
-        "headers": lambda: times(seen, seen.status),
-        "log": lambda: log(seen),
-    }
-    return {
-        name: min(timeit.repeat(part, number=_CALLS, repeat=_ROUNDS)) / _CALLS * 1e6 for name, part in parts.items()
-    }
-
-
-def typical(stages_ms: Mapping[str, float]) -> Observed:
-    """A request as the server saw it."""
-    seen = Observed("0" * 32, "POST", "/rerank", status=200, identity=ANONYMOUS, dialect="standard", seconds=0.01)
-    laps = [Lap(stage, 0, ms / 1e3) for stage, ms in stages_ms.items()]
-    seen.worked(DOCUMENTS, 216 * DOCUMENTS, laps, "hybrid", "all-MiniLM-L6-v2")
-    seen.known = DOCUMENTS
-    return seen
-
-
-def report(one: Server, two: Server, costs: Mapping[str, Microseconds]) -> str:
-    """The table, and whether the target is met."""
-    rows = [(text, *(number(costs[mode][part]) for mode in MODES)) for part, text in PARTS.items()]
-    sums = [sum(costs[mode].values()) for mode in MODES]
-    shares = [us / 1e3 / one.p50_ms for us in sums]
-    rows.append(("together", *map(number, sums)))
-    rows.append((f"of a request of {number(one.p50_ms)} ms", *(f"{share:.2%}" for share in shares)))
-    met = "met" if max(shares) <= TARGET else "**missed**"
-    return (
-        f"{table(('a request', *MODES.values()), rows)}\n\n"
-        f"{max(shares):.2%} of a warm request of {DOCUMENTS} documents at most, target ≤ {TARGET:.0%}, {met}. "
-        f"GET /metrics takes {number(one.metrics_ms)} ms (p50) of one process and {number(two.metrics_ms)} ms of two."
-    )
+    """Measure and print."""
+    logging.captureWarnings(capture=False)
+    print(report(measure()))
 
 
 if __name__ == "__main__":

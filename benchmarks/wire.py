@@ -13,7 +13,7 @@ import uvloop
 
 T = TypeVar("T")
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_BUFFER_BYTES = 2**24  # so that reading a large answer does not stop and start
+BUFFER_BYTES = 2**24  # so that reading a large answer does not stop and start
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Connection:
     @staticmethod
     async def open(port: int) -> Connection:
         """Connect to 127.0.0.1."""
-        return Connection(*await asyncio.open_connection("127.0.0.1", port, limit=_BUFFER_BYTES))
+        return Connection(*await asyncio.open_connection("127.0.0.1", port, limit=BUFFER_BYTES))
 
     async def ask(self, request: bytes) -> Answer:
         """Send a request and read the whole response, which must say its length."""
@@ -64,6 +64,23 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+
+async def first_chunk_ms(port: int, request: bytes) -> float:
+    """Milliseconds until the first chunk of a streamed answer was read; the rest is read, too, and not counted."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=BUFFER_BYTES)
+    start = perf_counter()
+    writer.write(request)
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise RuntimeError(f"the server answered {head.decode(errors='replace')}")
+    ms, first = 0.0, True
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        await reader.readexactly(size + 2)
+        if first:
+            ms, first = 1000 * (perf_counter() - start), False
+    writer.close()
+    return ms
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

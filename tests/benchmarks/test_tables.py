@@ -1,0 +1,77 @@
+"""What the benchmarks print of figures that are made up, and what they ask of a real server."""
+
+import orjson
+import pytest
+
+from benchmarks import access, overload, rerank, telemetry
+from benchmarks.measure import Sample, timed
+from benchmarks.ours import COLD_DEADLINE, INDEXED, WARM
+from benchmarks.report import number, table
+from benchmarks.wire import Answer, post
+from tests.app.live import live
+
+
+def test_a_table_is_github_markdown():
+    assert table(("a", "b"), [("x", "1")]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.1234, "0.12"), (12.34, "12.3"), (1234.5, "1234")])
+def test_numbers_have_three_digits_or_all_that_matter(value, text):
+    assert number(value) == text
+
+
+def test_calls_are_timed_one_by_one():
+    times, last = timed(lambda: 7, 3)
+    assert (len(times), last) == (3, 7)
+
+
+def test_latencies_and_targets():
+    samples = [Sample(row, documents, [10.0, 600.0]) for row, documents, _, _ in rerank.TARGETS if row != COLD_DEADLINE]
+    samples.append(Sample(COLD_DEADLINE, 100, [200.0, 400.0], [60, 40]))
+    text = rerank.latency_table(samples)
+    assert f"| {COLD_DEADLINE} |  | 200 / 400 |  | 2 |" in text
+    assert "| – of them scored by their states |  | 50 |  |  |" in text
+    text = rerank.target_table(samples)
+    assert f"| {WARM.format('hybrid')}, 100 documents, p50 ms | 10.0 | ≤ 25 | yes |" in text
+    assert f"| {INDEXED.format('hybrid')}, 100 documents, p95 ms | 600 | ≤ 50 | **no** |" in text
+
+
+@pytest.mark.parametrize(("shared_ms", "verdict"), [(3.0, "p50 2.00 ms"), (3.1, "p50 2.10 ms")])
+def test_the_dearest_way_in_is_held_against_the_target(shared_ms, verdict):
+    text = access.report({access.OPEN: [1.0, 1.0, 9.0], "a key": [1.2], "in Redis": [shared_ms]})
+    assert "| a key | 1.200 | 1.200 | +0.200 |" in text
+    assert f"{verdict} a request, target ≤ 2 ms, {'met' if shared_ms == 3 else '**missed**'}." in text
+
+
+def test_every_way_in_is_asked(hash_settings, monkeypatch):
+    with live(hash_settings, monkeypatch) as here:
+        body = {"query": "owl", "documents": ["an owl"]}
+        found = access.measure({"a": (here.port, post("/rerank", orjson.dumps(body)))}, 2)
+    assert len(found["a"]) == 2 * access.IN_A_ROW
+
+
+def answer(status=200, encoded=20, ms=300.0):
+    return Answer(status, b'{"meta":{"encoded":%d}}' % encoded, ms)
+
+
+def test_good_is_in_time_and_half_read():
+    answers = [answer(), answer(encoded=10), answer(encoded=9), answer(ms=451), answer(503), answer(500)]
+    row = overload.Offered(1, 9.0, answers, [])
+    assert (row.good, row.wrong, len(row.answered)) == (2, 1, 4)
+
+
+@pytest.mark.parametrize(("good", "verdict"), [(8, "At 5× 80 % of the peak, target ≥ 80 %, met."), (7, "**missed**")])
+def test_overload_is_judged(good, verdict):
+    rows = [
+        overload.Offered(times, 9.0, [answer()] * count + [answer(503)], [1.0]) for times, count in ((1, 10), (5, good))
+    ]
+    assert verdict in overload.report(rows)
+
+
+def test_what_is_told_of_a_request_is_held_against_the_target(monkeypatch):
+    monkeypatch.setattr(telemetry, "_CALLS", 2)
+    monkeypatch.setattr(telemetry, "set_up", lambda _: None)  # the tests' logs are not its own
+    found = telemetry.measure()
+    assert all(us > 0 for us in found.values())
+    usual = {telemetry.METRICS: 60.0, telemetry.HEADERS: 10.0, telemetry.LINE: 30.0}
+    assert "together 100 µs, 1.00% of 10 ms, target ≤ 1%, met." in telemetry.report(found | usual)
