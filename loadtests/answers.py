@@ -22,26 +22,28 @@ class Wrong(Exception):
     """An answer that is not what was asked for."""
 
 
-def check(kind: Kind, status: int, body: bytes) -> bool:
-    """Whether a right answer was cut: the deadline left some of its documents unread. Refused or Wrong otherwise."""
+def check(kind: Kind, status: int, body: bytes) -> None:
+    """Look at an answer; Refused or Wrong if it is not right."""
     if status in REFUSED:
         raise Refused(f"refused with {status}")
     if status != 200:
         raise Wrong(f"status {status}: {body[:200].decode('utf-8', 'replace')}")
     try:
         answer = orjson.loads(body)
-        return _check_pair(answer) if kind == "similarity" else _check_order(answer, DOCUMENTS[kind])
+        if kind == "similarity":
+            _check_pair(answer)
+        else:
+            _check_order(answer, DOCUMENTS[kind])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         raise Wrong(f"not an answer: {type(error).__name__}: {error}") from error
 
 
-def _check_pair(answer: Any) -> bool:
+def _check_pair(answer: Any) -> None:
     if not 0 <= answer["similarity"] <= 1:
         raise Wrong("a similarity is outside [0, 1]")
-    return False
 
 
-def _check_order(answer: Any, documents: int) -> bool:
+def _check_order(answer: Any, documents: int) -> None:
     results = answer["results"]
     indices = [result["index"] for result in results]
     scores = [result["relevance_score"] for result in results]
@@ -51,4 +53,3 @@ def _check_order(answer: Any, documents: int) -> bool:
         raise Wrong("an index is none of the documents', or there twice")
     if any(a < b for a, b in pairwise(scores)):
         raise Wrong("the results are not in order")
-    return bool(answer["meta"]["degraded"])

@@ -1,6 +1,7 @@
-"""Users of three tiers with the PRD's mix: `locust -f loadtests/locustfile.py`. `python -m loadtests` uses it.
+"""Users, shapes and the verdict for Locust: `locust -f loadtests/locustfile.py`. `python -m loadtests` uses it.
 
-With LOADTESTS_SHAPE the users come as that shape says; without, as Locust's options or its page say.
+With LOADTESTS_SHAPE the users come as that shape says, and the run is judged; without, as Locust's options or its page
+say.
 """
 
 from __future__ import annotations
@@ -14,81 +15,65 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # Locust adds only the file'
 
 from locust import LoadTestShape, events
 from locust.env import Environment
+from locust.runners import WorkerRunner
+from locust.stats import StatsError
+from rich.console import Console
 
-from loadtests import users
-from loadtests.figures import within
-from loadtests.mix import TIERS
-from loadtests.recorder import Recorder
+from loadtests.history import History, Snapshot, resident_mb
 from loadtests.shapes import PLANS, SETTLING_S, STRESS, Climb, stretched, users_at
+from loadtests.thresholds import bounds_of, facts, judge, show
+from loadtests.users import SCALING, PremiumUser, PublicUser, StandardUser, TirelessUser
+
+__all__ = ["PremiumUser", "PublicUser", "StandardUser", "TirelessUser"]  # Locust takes what it finds here
 
 _SPAWNED_PER_SECOND = 1000  # they come and go at once
-_ANSWERED_S = 1.0  # what was sent later than so long ago may not have been answered yet
-_SHAPE = os.environ.get(users.SHAPE, "")
+_SHAPE = os.environ.get("LOADTESTS_SHAPE", "")
+_PIDS = [int(pid) for pid in os.environ.get("LOADTESTS_PIDS", "").split()]
+_HISTORY = History()
 
 
-class PublicUser(users.Caller):
-    """Sends pairs and short lists, about once a second."""
-
-    tier = "public"
-    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
+def _number(name: str) -> float:
+    return float(os.environ.get(name, "0"))
 
 
-class StandardUser(users.Caller):
-    """Sends up to 50 documents."""
+if _SHAPE and not SCALING:
 
-    tier = "standard"
-    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
-
-
-class PremiumUser(users.Caller):
-    """Sends up to 100 documents, faster than the others."""
-
-    tier = "premium"
-    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
-
-
-_recorders: list[Recorder] = []
-
-
-@events.init.add_listener
-def _record(environment: Environment, **_: Any) -> None:
-    result = os.environ.get(users.RESULT)
-    _recorders.append(Recorder(environment, _SHAPE or "free", Path(result) if result else None))
-
-
-def _number(name: str) -> float | None:
-    return float(os.environ[name]) if name in os.environ else None
-
-
-if _SHAPE == STRESS:
-
-    class Stress(LoadTestShape):
-        """More users until it is too much; then back."""
+    class Shape(LoadTestShape):
+        """The users as the plan or the climb says; every second of the run is written down."""
 
         def __init__(self) -> None:
             super().__init__()
             self._climb = Climb()
+            plan = PLANS.get(_SHAPE, ())
+            self._plan = stretched(plan, _number("LOADTESTS_SECONDS"), int(_number("LOADTESTS_USERS"))) if plan else []
 
         def tick(self) -> tuple[int, float] | None:
-            """The users from now on."""
-            run, now = _recorders[0].run, self.get_run_time()
-            since, ended = run.started + self._climb.since + SETTLING_S, run.started + now - _ANSWERED_S
-            asked = self._climb.next(now, within(run, since, ended).too_much)
-            if asked is None:
-                return None
-            _recorders[0].mark(asked)
-            return asked, _SPAWNED_PER_SECOND
+            """What Locust asks for about once a second: the users from now on, or None at the end."""
+            now = self.get_run_time()
+            users = self._climbed(now) if _SHAPE == STRESS else users_at(self._plan, now)
+            stats = self.runner.environment.stats.total  # type: ignore[union-attr]
+            counts = (stats.num_requests, stats.num_failures, dict(stats.response_times))
+            _HISTORY.snapshots.append(Snapshot(now, users or 0, *counts, resident_mb(_PIDS)))
+            return None if users is None else (users, _SPAWNED_PER_SECOND)
 
-elif _SHAPE:
-    _PLAN = stretched(PLANS[_SHAPE], _number(users.SECONDS), int(_number(users.USERS) or 0))
+        def _climbed(self, now: float) -> int | None:
+            seen, held = _HISTORY.window(self._climb.since + SETTLING_S, now), self._climb.held
+            users = self._climb.next(now, seen.too_much)
+            if self._climb.held > held:
+                _HISTORY.knee = (self._climb.held, seen)
+            return users
 
-    class Planned(LoadTestShape):
-        """Users as the plan says."""
 
-        def tick(self) -> tuple[int, float] | None:
-            """The users from now on."""
-            asked = users_at(_PLAN, self.get_run_time())
-            if asked is None:
-                return None
-            _recorders[0].mark(asked)
-            return asked, _SPAWNED_PER_SECOND
+@events.quitting.add_listener
+def _judge(environment: Environment, **_: Any) -> None:
+    """Print the verdict; a missed threshold is the exit status 1."""
+    if not _SHAPE or SCALING or isinstance(environment.runner, WorkerRunner):
+        return
+    total, errors = environment.stats.total, environment.stats.errors.values()
+    refused = sum(error.occurrences for error in errors if StatsError.parse_error(error.error).startswith("Refused"))
+    answers = (total.num_requests, total.num_failures, refused)
+    times = [total.get_response_time_percentile(share) for share in (0.5, 0.95, 0.99)]
+    found = facts(_HISTORY, *answers, *(times if total.num_requests else (None, None, None)))
+    checks = judge(found, bounds_of(_SHAPE), remote=not _PIDS)
+    show(Console(width=None if sys.stdout.isatty() else 100), _SHAPE, _HISTORY, found, checks)
+    environment.process_exit_code = 0 if all(check.met for check in checks) else 1

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from benchmarks.corpus import QUERIES as DEMO_QUERIES
 from loadtests.mix import DOCUMENTS, Kind
 from retrieval.evaluation import beir
 from retrieval.index.demo import demo_passages
@@ -22,22 +23,6 @@ COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 PASSAGES, QUERIES = 200, 40  # of each collection
 TOP_N = 10
 _PAIRS = 5  # of each query with its best candidates
-
-# What people ask about the language whose reference the demo collection is.
-_QUESTIONS = (
-    "how do I read a file line by line",
-    "what does the with statement do",
-    "how does a for loop work",
-    "when is a class body executed",
-    "which exceptions may an import raise",
-    "how are default arguments evaluated",
-    "what is the difference between is and ==",
-    "how do I format a number with two decimals",
-    "what is a generator and when does it stop",
-    "how do decorators change a function",
-    "which operators bind more tightly than others",
-    "how can a name be global inside a function",
-)
 
 
 @dataclass(frozen=True)
@@ -96,4 +81,4 @@ def _judged(folder: Path) -> Topic:
 
 def _demo() -> Topic:
     texts: Iterator[str] = iter(dict.fromkeys(passage.content for passage in demo_passages()))
-    return Topic("demo", list(islice(texts, PASSAGES)), _QUESTIONS)
+    return Topic("demo", list(islice(texts, PASSAGES)), DEMO_QUERIES)

@@ -6,32 +6,29 @@ that more of them are more of the same. Users with the PRD's mix never wait, and
 
 from __future__ import annotations
 
+import csv
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import psutil
 import typer
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 from rich.table import Table
 
 from benchmarks import machine
+from loadtests.__main__ import REPORTS
 from loadtests.balancer import NoBalancer, balanced
-from loadtests.drive import drive
-from loadtests.figures import Figures, within
-from loadtests.plots import new_figure, write
 from loadtests.pool import COLLECTIONS, Traffic, open_traffic
-from loadtests.service import Target, started, warm, warm_workers
+from loadtests.service import Target, load, started, warm, warm_workers
 
-WORKERS, INSTANCES = (1, 2, 4), (1, 2, 3)
-USERS = 24
-SETTLING_S = 8.0  # do not count
-REPORTS = Path(__file__).with_name("reports")
+WORKERS, INSTANCES = "worker processes", "instances"
+PLAN = ((WORKERS, 1), (WORKERS, 2), (WORKERS, 4), (INSTANCES, 1), (INSTANCES, 2), (INSTANCES, 3))
+USERS, PER_SECOND = 24, 3  # they come over eight seconds, after which Locust forgets what it has counted
 
 cli = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 out = Console(width=None if sys.stdout.isatty() else 100)
@@ -43,22 +40,22 @@ class Point:
 
     kind: str
     replicas: int
-    figures: Figures
+    per_second: float
+    p50_ms: float
+    p95_ms: float
+    lost: int
     processors: float  # that the replicas took, on average
-    others: float = 0.0  # that others' work took meanwhile
+    others: float  # that others' work took meanwhile
 
 
 @contextmanager
-def workers(count: int, traffic: Traffic) -> Iterator[Target]:
-    """One server with so many processes."""
-    with started(workers=count, settings={"QRERANK_ENGINE__PROCESSORS": str(count)}) as (target,):
-        warm_workers(target, traffic, count)
-        yield target
-
-
-@contextmanager
-def instances(count: int, traffic: Traffic) -> Iterator[Target]:
-    """So many servers behind a balancer."""
+def replicas(kind: str, count: int, traffic: Traffic) -> Iterator[Target]:
+    """One server with so many processes, or so many servers behind a balancer; warm."""
+    if kind == WORKERS:
+        with started(workers=count, settings={"QRERANK_ENGINE__PROCESSORS": str(count)}) as (target,):
+            warm_workers(target, traffic, count)
+            yield target
+        return
     with started(instances=count, settings={"QRERANK_ENGINE__PROCESSORS": "1"}) as targets:
         for target in targets:
             warm(target, traffic)
@@ -66,16 +63,25 @@ def instances(count: int, traffic: Traffic) -> Iterator[Target]:
             yield replace(targets[0], url=url, pids=[pid for target in targets for pid in target.pids])
 
 
-def measure(kind: str, count: int, target: Target, collections: Path, seconds: float) -> Point:
+def measure(kind: str, count: int, target: Target, collections: Path, seconds: float, reports: Path) -> Point:
     """Let users load a warm service; what its first seconds bring does not count."""
-    total = SETTLING_S + seconds
-    options = ["--users", str(USERS), "--spawn-rate", "100", "--run-time", f"{total:.0f}s"]
-    before = _processor_s(target.pids)
-    run, _ = drive(
-        target, {"LOADTESTS_COLLECTIONS": str(collections)}, options, locustfile="saturate.py", longest_s=total
-    )
-    took = (_processor_s(target.pids) - before) / run.seconds
-    return Point(kind, count, within(run, SETTLING_S, run.ended), took)
+    total, prefix = USERS / PER_SECOND + seconds, reports / f"scaling-{kind.replace(' ', '-')}-{count}"
+    options = ["--users", str(USERS), "--spawn-rate", str(PER_SECOND), "--run-time", f"{total:.0f}s", "--reset-stats"]
+    before, others = _processor_s(target.pids), machine.watch_others()
+    variables = {"LOADTESTS_COLLECTIONS": str(collections)}
+    load(target, "scaling", [*options, "--csv", str(prefix)], total, variables)
+    taken = (_processor_s(target.pids) - before) / total
+    with Path(f"{prefix}_stats.csv").open(encoding="utf-8") as file:
+        *_, everything = csv.DictReader(file)
+    return point(kind, count, everything, taken, max(0.0, others() - taken))
+
+
+def point(kind: str, count: int, row: Mapping[str, str], processors: float, others: float) -> Point:
+    """The row `Aggregated` of Locust's CSV."""
+    lost, requests = int(row["Failure Count"]), int(row["Request Count"])
+    per_second = float(row["Requests/s"]) * (requests - lost) / requests if requests else 0.0
+    p50, p95 = (float(row[name]) if requests else 0.0 for name in ("50%", "95%"))
+    return Point(kind, count, per_second, p50, p95, lost, processors, others)
 
 
 def _processor_s(pids: Sequence[int]) -> float:
@@ -90,71 +96,32 @@ def table(points: Sequence[Point]) -> Table:
     found = Table("replicas", show_edge=False)
     for heading in ("number", "requests/s", "times one", "p50 ms", "p95 ms", "lost", "processors", "others'"):
         found.add_column(heading, justify="right")
-    for point in points:
-        one = next(each.figures.per_second for each in points if each.kind == point.kind)
-        figures = point.figures
-        times = (f"{ms or 0:.0f}" for ms in (figures.p50_ms, figures.p95_ms))
-        lost = str(figures.failed + figures.refused)
-        rate = (f"{figures.per_second:.0f}", f"{figures.per_second / one:.2f}" if one else "")
-        found.add_row(
-            point.kind, str(point.replicas), *rate, *times, lost, f"{point.processors:.2f}", f"{point.others:.2f}"
-        )
+    for each in points:
+        one = next(first.per_second for first in points if first.kind == each.kind)
+        rate = (f"{each.per_second:.0f}", f"{each.per_second / one:.2f}" if one else "")
+        times = (f"{each.p50_ms:.0f}", f"{each.p95_ms:.0f}", str(each.lost))
+        found.add_row(each.kind, str(each.replicas), *rate, *times, f"{each.processors:.2f}", f"{each.others:.2f}")
     return found
-
-
-def draw(points: Sequence[Point], path: Path) -> None:
-    """Throughput and p95 against replicas; SVG."""
-    cores = psutil.cpu_count()
-    figure, (rate, latency) = new_figure(
-        2, f"{USERS} users who never wait, on {cores} cores shared with them", "replicas"
-    )
-    for kind, colour in (("worker processes", "#1f6feb"), ("instances", "#d9730d")):
-        chosen = [point for point in points if point.kind == kind]
-        counts = [point.replicas for point in chosen]
-        rate.plot(counts, [point.figures.per_second for point in chosen], "o-", color=colour, label=kind)
-        latency.plot(counts, [point.figures.p95_ms or 0.0 for point in chosen], "o-", color=colour, label=kind)
-    for axes, label in ((rate, "requests/s"), (latency, "p95 ms")):
-        axes.set_ylim(bottom=0)
-        axes.set_ylabel(label)
-        axes.set_xticks(sorted({*WORKERS, *INSTANCES}))
-    rate.legend(loc="lower right", frameon=False)
-    write(figure, path)
 
 
 @cli.command()
 def main(
     seconds: Annotated[float, typer.Option(min=3, help="That count, of each number of replicas.")] = 20.0,
     collections: Annotated[Path, typer.Option(help="Where passages and queries are, in BEIR's layout.")] = COLLECTIONS,
-    reports: Annotated[Path, typer.Option(help="Where the report goes.")] = REPORTS,
-    plot: Annotated[Path | None, typer.Option(help="Draw it here, as SVG.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where Locust's CSV reports go.")] = REPORTS,
 ) -> None:
     """Measure worker processes and instances, print the table; exit status 1 if a request failed."""
-    traffic, facts = open_traffic(collections), machine.facts()
-    points: list[Point] = []
-    plan: list[tuple[str, int, Callable[[int, Traffic], AbstractContextManager[Target]]]] = [
-        ("worker processes", count, workers) for count in WORKERS
-    ]
-    plan += [("instances", count, instances) for count in INSTANCES]
-    with Progress(console=out, transient=True) as progress:
-        bar = progress.add_task("", total=len(plan))
-        for kind, count, opened in plan:
-            progress.update(bar, description=f"{count} {kind}")
-            others = machine.watch_others()
-            try:
-                with opened(count, traffic) as target:
-                    point = measure(kind, count, target, collections, seconds)
-                points.append(replace(point, others=others()))
-            except NoBalancer as error:
-                out.print(f"{count} {kind} not measured: {error}", style="yellow")
-            progress.advance(bar)
+    traffic, points = open_traffic(collections), list[Point]()
     reports.mkdir(parents=True, exist_ok=True)
-    told = {"machine": facts, "users": USERS, "points": [asdict(point) for point in points]}
-    (reports / "scaling.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
-    if plot:
-        draw(points, plot)
-    out.print(facts["processor"], highlight=False)
+    for kind, count in track(PLAN, "scaling", console=out, transient=True):
+        try:
+            with replicas(kind, count, traffic) as target:
+                points.append(measure(kind, count, target, collections, seconds, reports))
+        except NoBalancer as error:
+            out.print(f"{count} {kind} not measured: {error}", style="yellow")
+    out.print(machine.facts()["processor"], highlight=False)
     out.print(table(points))
-    sys.exit(1 if any(point.figures.failed for point in points) else 0)
+    sys.exit(1 if any(each.lost for each in points) else 0)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ PLANS: Mapping[str, Sequence[Stage]] = {
 }
 STRESS = "stress"
 SHAPES = (*PLANS, STRESS)
+LONGEST_S = {STRESS: STEP_S * (2 + (MOST_USERS - NORMAL_USERS) / STEP_USERS) + AFTER_S}  # of a shape without a plan
 
 
 def length_s(plan: Sequence[Stage]) -> float:
@@ -59,6 +60,7 @@ class Climb:
         self._normal = self.users = users
         self._step = step
         self.since = 0.0  # seconds, when the present number of users was asked for
+        self.held = 0  # the most users that were not too much
         self.broken = self.back = False
 
     def next(self, now: float, too_much: bool) -> int | None:
@@ -71,6 +73,8 @@ class Climb:
         if self.back:
             return None
         self.back = self.broken
+        if not (too_much or self.broken):
+            self.held = self.users
         self.broken = too_much or self.broken or self.users + self._step > MOST_USERS
         if self.back:
             self.users = self._normal

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 import operator
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtests.figures import THRESHOLDS, Figures, Memory, recovery_s
-from loadtests.run import Run
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.history import THRESHOLDS, History
 
 Bounds = Mapping[str, float]
+Facts = Mapping[str, float | None]  # by the threshold's name; None where the run does not tell
 
-
-@dataclass(frozen=True)
-class Facts:
-    """What thresholds are held against."""
-
-    overall: Figures
-    memory: Memory | None
-    recovery_s: float | None  # None: it never was well again
+_SIGNS = {"≤": operator.le, "<": operator.lt, "≥": operator.ge}
+# What the report calls it, how the value must stand to the bound, and the unit.
+_RULES = {
+    "at_least_per_second": ("requests/s", "≥", ""),
+    "p50_ms": ("p50", "≤", "ms"),
+    "p95_ms": ("p95", "≤", "ms"),
+    "p99_ms": ("p99", "≤", "ms"),
+    "most_errors": ("errors", "≤", ""),
+    "errors_below_percent": ("errors in per cent", "<", "%"),
+    "most_refusals": ("refusals", "≤", ""),
+    "rss_mb": ("memory, most", "≤", "MB"),
+    "rss_growth_mb_per_hour": ("memory, growth", "≤", "MB/hour"),
+    "recovery_s": ("recovery", "≤", "s"),
+}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One threshold. value is None where the run does not tell, which is not within it."""
+    """One threshold. A value that the run does not tell is not within it."""
 
     name: str
     value: float | None
@@ -33,41 +42,29 @@ class Check:
     met: bool
 
 
-@dataclass(frozen=True)
-class _Rule:
-    name: str
-    sign: str
-    value: Callable[[Facts], float | None]
-    unit: str = ""
-
-    def check(self, facts: Facts, bound: float) -> Check:
-        value = self.value(facts)
-        within = {"≤": operator.le, "<": operator.lt, "≥": operator.ge}[self.sign]
-        return Check(
-            self.name, value, f"{self.sign} {bound:g} {self.unit}".strip(), value is not None and within(value, bound)
-        )
-
-
-def _percent(part: int, whole: int) -> float:
-    return 100 * part / whole if whole else 100.0
-
-
-_RULES = {
-    "at_least_per_second": _Rule("requests/s", "≥", lambda facts: facts.overall.per_second),
-    "p50_ms": _Rule("p50", "≤", lambda facts: facts.overall.p50_ms, "ms"),
-    "p95_ms": _Rule("p95", "≤", lambda facts: facts.overall.p95_ms, "ms"),
-    "p99_ms": _Rule("p99", "≤", lambda facts: facts.overall.p99_ms, "ms"),
-    "most_errors": _Rule("errors", "≤", lambda facts: facts.overall.failed),
-    "errors_below_percent": _Rule(
-        "errors in per cent", "<", lambda facts: _percent(facts.overall.failed, facts.overall.requests), "%"
-    ),
-    "most_refusals": _Rule("refusals", "≤", lambda facts: facts.overall.refused),
-    "rss_mb": _Rule("memory, most", "≤", lambda facts: facts.memory.most if facts.memory else None, "MB"),
-    "rss_growth_mb_per_hour": _Rule(
-        "memory, growth", "≤", lambda facts: facts.memory.growth_per_hour if facts.memory else None, "MB/hour"
-    ),
-    "recovery_s": _Rule("recovery", "≤", lambda facts: facts.recovery_s, "s"),
-}
+def facts(
+    history: History,
+    requests: int,
+    failures: int,
+    refused: int,
+    p50: float | None,
+    p95: float | None,
+    p99: float | None,
+) -> Facts:
+    """What thresholds are held against, from Locust's totals. failures: the refused among them."""
+    errors = failures - refused
+    return {
+        "at_least_per_second": (requests - failures) / history.seconds if history.seconds else 0.0,
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
+        "most_errors": errors,
+        "errors_below_percent": 100 * errors / requests if requests else 100.0,
+        "most_refusals": refused,
+        "rss_mb": history.most_mb,
+        "rss_growth_mb_per_hour": history.growth_mb_per_hour,
+        "recovery_s": history.recovery_s,
+    }
 
 
 def bounds_of(shape: str, path: Path = THRESHOLDS) -> Bounds:
@@ -79,14 +76,30 @@ def bounds_of(shape: str, path: Path = THRESHOLDS) -> Bounds:
     return {name: float(chosen[name]) for name in _RULES if chosen.get(name, False) is not False}
 
 
-def noise(path: Path = THRESHOLDS) -> Mapping[str, float]:
-    """By how much a figure may differ from its baseline: a `part` of it, and so many `ms`, `per_second` or `mb`."""
-    table: Mapping[str, float] = tomllib.loads(path.read_text(encoding="utf-8"))["worse"]
-    return table
+def judge(found: Facts, bounds: Bounds, *, remote: bool = False) -> list[Check]:
+    """Each threshold with what the run has. remote: the memory of a service elsewhere is not judged."""
+    checks = []
+    for name, bound in bounds.items():
+        if not (remote and name.startswith("rss")):
+            (label, sign, unit), value = _RULES[name], found[name]
+            met = value is not None and bool(_SIGNS[sign](value, bound))
+            checks.append(Check(label, value, f"{sign} {bound:g} {unit}".strip(), met))
+    return checks
 
 
-def judge(run: Run, overall: Figures, memory: Memory | None, bounds: Bounds) -> list[Check]:
-    """Each threshold with what the run has. Memory that nobody could read, of a service elsewhere, is not judged."""
-    facts = Facts(overall, memory, recovery_s(run))
-    known = {name: bound for name, bound in bounds.items() if run.memory or not name.startswith("rss")}
-    return [_RULES[name].check(facts, bound) for name, bound in known.items()]
+def show(console: Console, shape: str, history: History, found: Facts, checks: Sequence[Check]) -> None:
+    """Print each threshold's verdict and the shape's; of a stress run the knee, too."""
+    if history.knee:
+        users, seen = history.knee
+        console.print(f"knee: {users} users, {seen.per_second:.0f} requests/s, p95 {seen.p95_ms or 0:.0f} ms")
+    if history.back_at is not None:
+        well = found["recovery_s"]
+        when = "never within the thresholds again" if well is None else f"within the thresholds {well:.0f} s later"
+        console.print(f"fewer users after {history.back_at:.0f} s: {when}")
+    verdicts = Table("threshold", "measured", "bound", "verdict", show_edge=False)
+    for check in checks:
+        verdict = "[green]met[/]" if check.met else "[red]MISSED[/]"
+        verdicts.add_row(check.name, "none" if check.value is None else f"{check.value:.4g}", check.bound, verdict)
+    console.print(verdicts)
+    passed = all(check.met for check in checks)
+    console.print(f"[bold {'green' if passed else 'red'}]{shape}: {'passed' if passed else 'FAILED'}[/]")

@@ -1,4 +1,7 @@
-"""What every simulated user does: send a request that its tier may send, and look at the answer."""
+"""What every simulated user does: send a request that its tier may send, and look at the answer.
+
+Only Locust's processes import this: Locust rewrites the standard library's sockets where it is imported.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,16 @@ from locust import FastHttpUser, task
 from locust.exception import LocustError
 
 from loadtests.answers import PATHS, Refused, Wrong, check
-from loadtests.mix import Kind
+from loadtests.mix import PRD, TIERS, Kind
 from loadtests.pool import COLLECTIONS, open_traffic
 
-# How the command tells Locust's processes what to do; `locust -f loadtests/locustfile.py` takes them, too.
-KEYS = "LOADTESTS_KEYS"  # a JSON file: lists of keys by tier; absent: requests have none
-KEY = "LOADTESTS_KEY"  # one key for all users, in place of a file
-FOLDER = "LOADTESTS_COLLECTIONS"
-SHAPE = "LOADTESTS_SHAPE"
-SECONDS = "LOADTESTS_SECONDS"
-USERS = "LOADTESTS_USERS"
-RESULT = "LOADTESTS_RESULT"  # where the run is written
-
+SCALING = os.environ.get("LOADTESTS_SHAPE") == "scaling"  # users who never wait, in the place of the three tiers
 _STRIDE = 1000  # keys of one of Locust's processes that lie between those of others, where there are enough
 
-TRAFFIC = open_traffic(Path(os.environ.get(FOLDER, COLLECTIONS)))
-_KEYS: dict[str, list[str]] = orjson.loads(Path(os.environ[KEYS]).read_bytes()) if KEYS in os.environ else {}
+TRAFFIC = open_traffic(Path(os.environ.get("LOADTESTS_COLLECTIONS", COLLECTIONS)))
+_KEY = os.environ.get("LOADTESTS_KEY")  # one for all users
+_FILE = os.environ.get("LOADTESTS_KEYS")  # a JSON file: lists of keys by tier
+_KEYS: dict[str, list[str]] = orjson.loads(Path(_FILE).read_bytes()) if _FILE else {}
 _NUMBERS = count()
 _chance = random.Random()  # noqa: S311 - no secret
 
@@ -66,20 +63,43 @@ class Caller(FastHttpUser):
         with sent as response:
             if response.status_code:  # else there was no answer, which Locust counts itself
                 try:
-                    cut = check(kind, response.status_code, response.content or b"")
+                    check(kind, response.status_code, response.content or b"")
                 except (Refused, Wrong) as error:
                     response.failure(error)
-                else:
-                    response.request_meta["context"] = {"cut": cut}
 
     def _key(self) -> str | None:
-        if KEY in os.environ:
-            return os.environ[KEY]
-        if not _KEYS:
-            return None
+        if _KEY or not _KEYS:
+            return _KEY
         keys = _KEYS.get(self.tier)
         if not keys:
             raise LocustError(f"the file of keys has none of the tier {self.tier}")
         runner = self.environment.runner
         mine = runner.worker_index if runner and hasattr(runner, "worker_index") else 0
         return keys[(next(_NUMBERS) + mine * _STRIDE) % len(keys)]
+
+
+class PublicUser(Caller):
+    """Sends pairs and short lists, about once a second."""
+
+    abstract, tier = SCALING, "public"
+    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
+
+
+class StandardUser(Caller):
+    """Sends up to 50 documents."""
+
+    abstract, tier = SCALING, "standard"
+    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
+
+
+class PremiumUser(Caller):
+    """Sends up to 100 documents, faster than the others."""
+
+    abstract, tier = SCALING, "premium"
+    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
+
+
+class TirelessUser(Caller):
+    """Sends the next request as soon as the last one is answered; the key has no limits."""
+
+    abstract, tier, seconds, asks = not SCALING, "unlimited", (0.0, 0.0), dict(PRD)

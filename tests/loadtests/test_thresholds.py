@@ -1,28 +1,29 @@
-import pytest
+import io
 
-from loadtests.figures import Figures, Memory
-from loadtests.run import Run
+import pytest
+from rich.console import Console
+
+from loadtests.history import Window
 from loadtests.shapes import SHAPES
-from loadtests.thresholds import bounds_of, judge
-from tests.loadtests.made_up import stress
+from loadtests.thresholds import bounds_of, facts, judge, show
+from tests.loadtests.test_history import history
 
 GOOD = {
-    "requests": 5000,
-    "failed": 0,
-    "refused": 0,
-    "cut": 0,
-    "per_second": 50.0,
+    "at_least_per_second": 50.0,
     "p50_ms": 20.0,
     "p95_ms": 80.0,
     "p99_ms": 200.0,
+    "most_errors": 0,
+    "errors_below_percent": 0.0,
+    "most_refusals": 0,
+    "rss_mb": 620.0,
+    "rss_growth_mb_per_hour": 1.0,
+    "recovery_s": 0.0,
 }
-MEMORY = Memory(500.0, 600.0, 620.0, 1.0)
 
 
-def missed(shape, memory=MEMORY, run=None, **changed):
-    run = run or Run(shape, 0.0, 100.0, memory=[(0.0, 500.0)])
-    checks = judge(run, Figures(**GOOD | changed), memory, bounds_of(shape))
-    return [check.name for check in checks if not check.met]
+def missed(shape, **changed):
+    return [check.name for check in judge(GOOD | changed, bounds_of(shape)) if not check.met]
 
 
 def test_the_prds_thresholds_hold_for_the_normal_shape():
@@ -36,57 +37,36 @@ def test_a_good_run_keeps_to_them(shape):
 
 
 @pytest.mark.parametrize(
-    ("name", "figure", "bound", "worse"),
+    ("shape", "name", "fact", "bound", "beyond"),
     [
-        ("p50", "p50_ms", 200.0, 200.001),
-        ("p95", "p95_ms", 500.0, 500.001),
-        ("p99", "p99_ms", 1000.0, 1000.001),
-        ("requests/s", "per_second", 40.0, 39.999),
-        ("errors", "failed", 0, 1),
-        ("refusals", "refused", 0, 1),
+        ("normal", "p50", "p50_ms", 200.0, 210.0),
+        ("normal", "p95", "p95_ms", 500.0, 510.0),
+        ("normal", "p99", "p99_ms", 1000.0, 1100.0),
+        ("normal", "requests/s", "at_least_per_second", 40.0, 39.999),
+        ("normal", "errors", "most_errors", 0, 1),
+        ("peak", "refusals", "most_refusals", 0, 1),
+        ("stress", "errors in per cent", "errors_below_percent", 0.99, 1.0),
+        ("normal", "memory, most", "rss_mb", 2000.0, 2000.1),
+        ("soak", "memory, growth", "rss_growth_mb_per_hour", 100.0, 100.1),
+        ("stress", "recovery", "recovery_s", 10.0, 11.0),
+        ("spike", "recovery", "recovery_s", 10.0, None),
     ],
 )
-def test_each_threshold_is_kept_at_it_and_missed_beyond(name, figure, bound, worse):
-    assert missed("normal", **{figure: bound}) == []
-    assert missed("normal", **{figure: worse}) == [name]
+def test_each_threshold_is_kept_at_it_and_missed_beyond(shape, name, fact, bound, beyond):
+    assert missed(shape, **{fact: bound}) == []
+    assert missed(shape, **{fact: beyond}) == [name]
 
 
-def test_errors_stay_below_one_per_cent():
-    assert missed("stress", failed=49) == []
-    assert missed("stress", failed=50) == ["errors in per cent"]
-
-
-@pytest.mark.parametrize(("most", "names"), [(2000.0, []), (2000.1, ["memory, most"])])
-def test_memory_has_a_bound(most, names):
-    assert missed("normal", memory=Memory(500.0, most, most, 0.0)) == names
-
-
-@pytest.mark.parametrize(("growth", "names"), [(100.0, []), (100.1, ["memory, growth"]), (-100.0, [])])
-def test_memory_is_flat_over_a_soak(growth, names):
-    assert missed("soak", memory=Memory(500.0, 600.0, 600.0, growth)) == names
-
-
-def test_a_run_without_answers_or_readings_misses_what_it_cannot_tell():
-    nothing = {"requests": 0, "per_second": 0.0, "p50_ms": None, "p95_ms": None, "p99_ms": None}
-    assert missed("normal", memory=None, **nothing) == [
-        "requests/s",
-        "p50",
-        "p95",
-        "p99",
-        "errors in per cent",
-        "memory, most",
-    ]
+def test_facts_tell_refusals_from_errors():
+    found = facts(history([(10, 50, 20, 0)]), 200, 12, 10, 20.0, 30.0, 40.0)
+    assert (found["most_refusals"], found["most_errors"], found["errors_below_percent"]) == (10, 2, 1.0)
+    assert found["at_least_per_second"] == 18.8
+    assert found["rss_mb"] == 500
 
 
 def test_the_memory_of_a_service_elsewhere_is_not_judged():
-    assert missed("normal", memory=None, run=Run("normal", 0.0, 100.0)) == []
-
-
-@pytest.mark.parametrize(("calm_after", "names"), [(10.0, []), (11.0, ["recovery"]), (28.0, ["recovery"])])
-def test_the_service_is_well_again_within_ten_seconds(calm_after, names):
-    run = stress(calm_after=calm_after)
-    run.memory = [(0.0, 500.0)]
-    assert missed("stress", run=run) == names
+    checks = judge(GOOD | {"rss_mb": None}, bounds_of("normal"), remote=True)
+    assert all(check.met for check in checks)
 
 
 def test_a_threshold_that_is_none_is_refused(tmp_path):
@@ -94,3 +74,14 @@ def test_a_threshold_that_is_none_is_refused(tmp_path):
     path.write_text("[all]\np90_ms = 3\n")
     with pytest.raises(ValueError, match="no such threshold: p90_ms"):
         bounds_of("normal", path)
+
+
+def test_the_verdict_names_what_was_missed():
+    run, text = history([(10, 400, 900, 5), (5, 50, 900, 0)]), io.StringIO()
+    run.knee = (60, Window(60.0, 100.0, 0.0))
+    found = GOOD | {"recovery_s": None}
+    show(Console(file=text, width=100), "stress", run, found, judge(found, bounds_of("stress")))
+    assert "knee: 60 users, 60 requests/s, p95 100 ms" in text.getvalue()
+    assert "fewer users after 10 s: never within" in text.getvalue()
+    assert "MISSED" in next(line for line in text.getvalue().splitlines() if line.startswith(" recovery"))
+    assert "stress: FAILED" in text.getvalue()
