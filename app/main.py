@@ -18,15 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
+from app.api.dialects.detect import PATHS
+from app.api.exception_handlers import any_error, client_gone, foreseen, http_error
 from app.api.middleware.body_limits import UnreadBodyMiddleware
-from app.api.middleware.path_normalization import CanonicalPathMiddleware, HeadMiddleware
-from app.api.middleware.request_id import HEADER, RequestIdMiddleware
+from app.api.middleware.path_normalization import CanonicalPathMiddleware, HeadMiddleware, canonical
+from app.api.middleware.request_id import RequestIdMiddleware
 from app.api.middleware.request_record import ObserveMiddleware
 from app.api.middleware.security_headers import HeadersMiddleware
 from app.api.middleware.server_timing import TOLD as TIMES
 from app.api.middleware.server_timing import TimingMiddleware
 from app.api.openapi import describe
-from app.api.problems import any_error, client_gone, foreseen, http_error
+from app.api.problems import HEADER, KINDS, STATUS
 from app.api.rate_limit import QuotaHeadersMiddleware
 from app.api.routes import MODELS, router
 from app.api.routes.docs_page import router as pages
@@ -36,15 +38,14 @@ from app.auth.usage import Usage
 from app.engine.engine import Engine
 from app.engine.graceful_shutdown import drained
 from app.engine.loader import log_progress, open_models
-from app.errors import STATUS
+from app.engine.malloc import GIVE_BACK_EVERY_S, give_back
 from app.health.health import Health
 from app.quotas.quotas import Quotas
 from app.quotas.shares import Shares
-from app.server.malloc import GIVE_BACK_EVERY_S, give_back
 from app.service.collections import OpenCollections
 from app.service.rerank import Service
 from app.settings import Settings
-from app.telemetry.access_log import log_requests
+from app.telemetry.access_log import PROBES, log_requests
 from app.telemetry.gauges import EVERY_S as COLLECT_EVERY_S
 from app.telemetry.gauges import Collected, Sources
 from app.telemetry.loop_lag import watch_loop
@@ -102,7 +103,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
     app.state.metrics = Metrics()
     app.state.collected = Collected(app.state.metrics, _sources(app), settings.model)
     app.state.health = Health(
-        app.state.engine, app.state.service, app.state.quotas, app.state.auth, app.state.metrics.histograms
+        app.state.engine, app.state.service, app.state.quotas, app.state.auth, app.state.metrics.histograms, PATHS
     )
     app.state.tracing = tracing
     app.state.watchers = _watchers(app, settings)
@@ -217,7 +218,7 @@ def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:
 def _watchers(app: FastAPI, settings: Settings) -> list[Watcher]:
     watchers = [
         count_usage(app.state.usage),
-        count_requests(app.state.metrics),
+        count_requests(app.state.metrics, KINDS),
         log_requests(settings.logs.access_sample),
     ]
     return [*watchers, app.state.tracing.watch] if app.state.tracing else watchers
@@ -228,4 +229,4 @@ def _trace(settings: Settings) -> Tracing | None:
         return None
     from app.telemetry.tracing import Tracing  # not before: its libraries are extra
 
-    return Tracing(settings.tracing)
+    return Tracing(settings.tracing, untraced=lambda path: canonical(path) in PROBES)

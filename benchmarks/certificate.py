@@ -15,7 +15,7 @@ from retrieval.encoder.protocol import Role
 from retrieval.encoder.states import Encoded, quantise, unit_rows
 from retrieval.index.collection import Collection, build
 from retrieval.index.integrity import certify
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 PASSAGES, DIMENSION, TIMES = 100_000, 384, 5
 

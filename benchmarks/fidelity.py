@@ -22,7 +22,7 @@ from quantum.maxsim import late_interaction, score_documents
 from quantum.vectors import directions
 from retrieval.encoder.prepare import load_encoder
 from retrieval.encoder.states import quantise
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 
 DOCUMENTS, TOKENS, QUERY_TOKENS, WIDTH = 100, 138, 20, 384
 GRAM_ROWS = (100, 300, 1000)

@@ -20,8 +20,8 @@ import orjson
 
 from app.identity import ANONYMOUS
 from app.ranking.stopwatch import Lap
+from app.settings import LogSettings
 from app.telemetry.request_record import Observed
-from app.telemetry.settings import LogSettings
 from benchmarks.corpus import open_passages
 from benchmarks.measure import percentile
 from benchmarks.ours import request
@@ -94,6 +94,7 @@ def in_a_process(stages_ms: Mapping[str, float], *, files: bool) -> Microseconds
 def alone(stages_ms: Mapping[str, float]) -> Microseconds:
     """What each part takes for a request with these stages."""
     from app.api.middleware.server_timing import times
+    from app.api.problems import KINDS
     from app.telemetry.access_log import log_requests  # not before: prometheus_client decides where values are kept
     from app.telemetry.logs import set_up
     from app.telemetry.metrics import Metrics
@@ -101,7 +102,7 @@ def alone(stages_ms: Mapping[str, float]) -> Microseconds:
 
     set_up(LogSettings(format="json"))
     seen = typical(stages_ms)
-    count, log = count_requests(Metrics()), log_requests(1.0)
+    count, log = count_requests(Metrics(), KINDS), log_requests(1.0)
     parts: dict[str, Callable[[], object]] = {
         "metrics": lambda: count(seen),
         "headers": lambda: times(seen, seen.status),

@@ -29,7 +29,7 @@ from benchmarks.server import ours
 from monitoring.__main__ import HERE
 from monitoring.prometheus import Prometheus, had, scraping
 from monitoring.queries import chosen
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

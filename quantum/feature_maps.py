@@ -71,7 +71,7 @@ class FeatureMap:
     def is_product(self) -> bool:
         """Whether each feature turns a qubit of its own and nothing else happens.
 
-        Then F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2, which quantum.product_maxsim and quantum.series make use of.
+        Then F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2, which quantum.maxsim and quantum.kernel make use of.
         """
         first, *rest = self.layers
         return not rest and isinstance(first, RyLayer) and sorted(first.slots) == list(range(self.n_qubits))

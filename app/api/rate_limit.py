@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.engine.model_registry import Models
 from app.errors import ServiceError, TooManyRequests
 from app.identity import Identity
-from app.quotas.quotas import Quotas
+from app.quotas.quotas import Cost, Quotas
 from app.quotas.windows import Standing, Verdict
-from app.service.cost import Cost, check
+from app.service.cost import check
 from app.telemetry.request_record import Observed
 
 T = TypeVar("T")

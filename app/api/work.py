@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from app.api.disconnect import cancelled_with
 from app.api.middleware.request_record import observed, queued
 from app.engine.model_registry import Models
-from app.service.cost import Cost
+from app.quotas.quotas import Cost
 from app.telemetry.request_record import CLIENT_GONE
 from retrieval.deadline import Cancelled, Deadline
 

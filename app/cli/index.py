@@ -18,9 +18,9 @@ from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError
 from retrieval.evaluation.beir import read_passages
 from retrieval.index.collection import Collection, build, check_encoder
-from retrieval.index.demo import demo_passages
 from retrieval.index.integrity import Certificate, certify
-from retrieval.text.passage import Passage
+from retrieval.text.demo import demo_passages
+from retrieval.text.passages import Passage
 
 DEMO = "demo"
 _PLAIN = re.compile(COLLECTION_NAME)

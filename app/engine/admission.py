@@ -21,6 +21,8 @@ from app.errors import NotReady, Overloaded
 from app.quotas.shares import part_of_one
 from retrieval.deadline import Deadline
 
+PIECE = 1000  # code points
+_SCORING = 1 / 50  # of what encoding a piece costs, about
 _LEARNING = 1 / 16  # weight of the newest request in the learned cost
 _PATIENCE_S = 0.02  # a request that waited less for a thread is never rejected for it
 _LATEST_S = 60  # to which a client is put off
@@ -184,3 +186,13 @@ class Admission:
             f"too little read; try again in {seconds} s",
             seconds,
         )
+
+
+def pieces(text: str, most: int) -> int:
+    """How many pieces of a text are looked at: at least one, at most so many."""
+    return max(1, min(most, -(-len(text) // PIECE)))
+
+
+def size_of(unread: Iterable[str], units: int, most: int) -> float:
+    """How large the work of a request is, where only these texts must be read by the model: in pieces that are read."""
+    return 1 + sum(pieces(text, most) for text in unread) + _SCORING * units

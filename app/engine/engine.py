@@ -11,15 +11,14 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from app.engine.admission import Admission, Place
+from app.engine.admission import Admission, Place, size_of
 from app.engine.model_registry import Models
 from app.engine.self_test import check_order
 from app.errors import NotReady
-from app.service.cost import size_of
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import EncoderCounts
+from retrieval.encoder.chunks import USUAL
 from retrieval.states.cache import CacheCounts
-from retrieval.text.chunks import USUAL
 
 if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
     from retrieval.states.redis import RedisStates, ReplicaCounts
@@ -91,7 +90,7 @@ class Engine:
         """Do work in a worker thread; NotReady before the model is loaded, Overloaded if it would come to little.
 
         texts: what is to be read for it by the model that this means. deadline: when its result is due, and for whom.
-        units: what it costs, as `app.service.cost` has it.
+        units: what it costs, in the unit of `app.service.cost`.
         """
         models = self.models
         if models is None:

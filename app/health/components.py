@@ -11,7 +11,7 @@ from app.engine.engine import EngineCounts, State
 from app.health.probe import Probe
 from app.health.targets import MEMORY_BYTES, Buckets, quantile
 from app.service.collections import CollectionCounts
-from retrieval.fault import Fault
+from retrieval.errors import Fault
 from retrieval.states.cache import CacheCounts
 
 Status = Literal["ok", "degraded", "unavailable"]

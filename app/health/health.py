@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -64,8 +64,9 @@ class Health:
         quotas: Quotas,
         auth: Auth | None,
         histograms: Callable[[], Iterable[Metric]],
+        rerank_routes: Container[str],
     ) -> None:
-        """histograms: those of the metrics, of all workers."""
+        """histograms: those of the metrics, of all workers. rerank_routes: whose requests have a promised latency."""
         self._engine, self._service, self._quotas, self._auth = engine, service, quotas, auth
         self._settings = service.settings.health
         every_s = self._settings.probe_every_s
@@ -77,7 +78,7 @@ class Health:
         if auth:
             others["keys"] = auth.database.check
         self._others = [Probe(name, check, every_s) for name, check in others.items()]
-        self._window = Window(lambda: read(histograms()), resident_bytes)
+        self._window = Window(lambda: read(histograms(), rerank_routes), resident_bytes)
         self._apart: dict[str, Reranker] = {}
         self._numbers = count(1)
         self._probe_ms: dict[str, float] = {}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import USUAL, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Tokens
 from retrieval.encoder.states import Encoded, join
 from retrieval.fusion import ranking
@@ -19,7 +20,6 @@ from retrieval.index.collection import Collection
 from retrieval.states.record import TextState
 from retrieval.states.source import Opened, StateSource
 from retrieval.text.bm25 import bm25, terms_of
-from retrieval.text.chunks import USUAL, Cuts, Reading, cut_up
 from retrieval.text.limits import Allowance
 
 _FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking.scoring import METHODS, Method
+from app.ranking.methods import METHODS, Method
 from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
 from retrieval.deadline import Deadline
 from retrieval.fusion import ranking

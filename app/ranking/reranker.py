@@ -19,12 +19,13 @@ from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
 from app.ranking.cpu_slots import Turns
 from app.ranking.job import Ranking, Work
-from app.ranking.pace import Pace
-from app.ranking.schedule import parts
-from app.ranking.scoring import Fusion, Method, Scorer, by_prescore
+from app.ranking.methods import Method
+from app.ranking.schedule import Pace, parts
+from app.ranking.scoring import Fusion, Scorer, by_prescore
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.fusion import ranking
@@ -32,7 +33,6 @@ from retrieval.index.collection import Collection, check_encoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import bm25
-from retrieval.text.chunks import USUAL, Reading
 
 __all__ = ["Ranking", "Reranker", "Span"]
 

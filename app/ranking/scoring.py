@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.cpu_slots import Turns
+from app.ranking.methods import Method
 from app.ranking.stopwatch import Stopwatch
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
@@ -17,9 +17,6 @@ from quantum.maxsim import score_documents
 from quantum.negation import negation_scores
 from retrieval.encoder.states import Encoded
 from retrieval.fusion import fuse, smooth
-
-Method = Literal["classical", "quantum", "hybrid"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from app.quotas.shares import Shares
 from app.server.connections import Connections, Outgoing
 from app.settings import LimitSettings
 
-SERVICE_RESTART = 1012  # RFC 6455's registry of close codes
 SPARE_BYTES = 2**16
 
 _FRAMES = 4096  # at once, of pings, messages and fragments
@@ -112,7 +111,7 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
             super().shutdown()
         else:
             self.stop_keepalive()
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.SERVICE_RESTART})
 
     def _hold(self, held: int) -> bool:
         """Hold so many bytes of an unfinished message from now on, 0 if there is none; False where there is no room."""

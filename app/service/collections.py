@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.errors import DamagedCollection, ServiceError, UnknownCollection
-from retrieval.errors import CollectionError
-from retrieval.fault import Fault
+from retrieval.errors import CollectionError, Fault
 from retrieval.index.collection import SPEC, Collection
 from retrieval.index.integrity import Certificate, certify
 

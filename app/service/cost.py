@@ -7,31 +7,15 @@ once. This one number is what limits, quotas, admission and metrics go by.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from app.engine.admission import PIECE, pieces
 from app.errors import TooLarge
-from app.ranking.scoring import Method
+from app.quotas.quotas import Cost
+from app.ranking.methods import Method
 from app.service.request import RerankRequest
 from app.settings import LimitSettings
 
-PIECE = 1000  # code points
-_SCORING = 1 / 50  # of what encoding a piece costs, about
 _UNREPORTED = 100  # documents whose reports cost next to nothing
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a request wants done. One that cannot be read wants nothing, and is a request all the same."""
-
-    documents: int = 0  # that it holds
-    units: int = 0
-    work: Method | Literal["embedding"] = "classical"
-
-
-def pieces(text: str, most: int) -> int:
-    """How many pieces of a text are looked at: at least one, at most so many."""
-    return max(1, min(most, -(-len(text) // PIECE)))
 
 
 def of_rerank(
@@ -71,8 +55,3 @@ def check(cost: Cost, limits: LimitSettings) -> None:
             f"the request takes {cost.units} units of work (a query compared with up to {PIECE} characters is one) and "
             f"at most {limits.units} are taken; send fewer or shorter texts at once"
         )
-
-
-def size_of(unread: Iterable[str], units: int, most: int) -> float:
-    """How large the work of a request is, where only these texts must be read by the model: in pieces that are read."""
-    return 1 + sum(pieces(text, most) for text in unread) + _SCORING * units

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.ranking.scoring import Method
+from app.ranking.methods import Method
 
 Document = str | dict[str, Any]  # as it was sent
 

@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 
 from app.engine.model_registry import Choice, Models
 from app.errors import InvalidRequest, TooLarge
+from app.ranking.methods import DEFAULT_METHOD, Method
 from app.ranking.reranker import Ranking
-from app.ranking.scoring import Method
 from app.service.collections import OpenCollections
 from app.service.request import Document, RerankRequest
 from app.service.result import Outcome, Row
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import Reading
 from retrieval.errors import CollectionError
-from retrieval.text.chunks import Reading
-
-DEFAULT_METHOD: Method = "hybrid"
 
 _LEAST_SCORE = 1e-12  # where log-odds end, at ±27.6: JSON has no infinity
 

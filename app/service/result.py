@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.ranking.scoring import Method
+from app.ranking.methods import Method
 from app.ranking.stopwatch import Lap, milliseconds
 from app.service.request import Document
 

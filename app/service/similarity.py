@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 
 from app.errors import TooLarge, TooLate
 from app.ranking.circuit_check import check_circuit
+from app.ranking.methods import Method
 from app.ranking.reranker import Reranker
-from app.ranking.scoring import Fusion, Method
+from app.ranking.scoring import Fusion
 from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
 from app.settings import LimitSettings
 from retrieval.deadline import Deadline
-from retrieval.text.chunks import Reading
+from retrieval.encoder.chunks import Reading
 from retrieval.text.limits import runs
 
 # Documents that are scored for all queries before the next are read: their states must stay cached meanwhile.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Set
 from http import HTTPStatus
 
-from app.errors import KINDS
 from app.ranking.stopwatch import milliseconds
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_record import CLIENT_GONE, Observed, Watcher
@@ -17,12 +17,13 @@ _HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPT
 _SIZES = (20, 50, 100)
 _NAMES = ("1-20", "21-50", "51-100", "101+")
 _FORESEEN = {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT}
-# Every error that there is, and what the framework refuses by itself.
-_REASONS = KINDS | {status.phrase.lower().replace(" ", "-") for status in HTTPStatus if 400 <= status < 500}
+# What the framework refuses by itself.
+_REFUSED = {status.phrase.lower().replace(" ", "-") for status in HTTPStatus if 400 <= status < 500}
 
 
-def count_requests(metrics: Metrics) -> Watcher:
-    """A watcher that counts every request, how long it took, and what it was about."""
+def count_requests(metrics: Metrics, kinds: Set[str]) -> Watcher:
+    """A watcher that counts every request, how long it took, and what it was about. kinds: of problems there are."""
+    reasons = kinds | _REFUSED
 
     def count(seen: Observed) -> None:
         method, dialect = seen.method or NONE, seen.dialect or NONE
@@ -47,7 +48,7 @@ def count_requests(metrics: Metrics) -> Watcher:
         if seen.cut:
             metrics.requests_cut_total.labels(seen.route).inc()
         if seen.problem and outcome_of(seen.status) == "refused":
-            metrics.rejections_total.labels(seen.problem if seen.problem in _REASONS else OTHER).inc()
+            metrics.rejections_total.labels(seen.problem if seen.problem in reasons else OTHER).inc()
 
     return count
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from app.identity import Identity
-from app.ranking.scoring import Method
+from app.ranking.methods import Method
 from app.ranking.stopwatch import Lap, Stopwatch
 from app.service.result import Outcome
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from threading import Thread
 from urllib.parse import urlsplit
@@ -31,11 +31,10 @@ from opentelemetry.util.types import Attributes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from app.api.middleware.path_normalization import canonical
-from app.telemetry.access_log import PROBES, facts
-from app.telemetry.outgoing import HEADERS
+from app.auth.outgoing import HEADERS
+from app.settings import TracingSettings
+from app.telemetry.access_log import facts
 from app.telemetry.request_record import Observed
-from app.telemetry.settings import TracingSettings
 
 PATH = "/v1/traces"
 FLUSH_WITHIN_S = 5
@@ -86,8 +85,8 @@ class Tracing:
 
     middleware = SpanMiddleware
 
-    def __init__(self, settings: TracingSettings) -> None:
-        """Nothing is sent before there is a span."""
+    def __init__(self, settings: TracingSettings, untraced: Callable[[str], bool]) -> None:
+        """Nothing is sent before there is a span. untraced: whether requests to a path get none."""
         exporter = _Discreet(OTLPSpanExporter(endpoint_of(settings)))
         resource = Resource.create({"service.name": settings.service, "service.version": version("quantum-rerank")})
         self._provider = TracerProvider(
@@ -104,7 +103,7 @@ class Tracing:
             logs=False,  # they would hold the messages of errors
             operation_spans=False,
             auto_configure=False,
-            exclude=lambda scope: canonical(scope["path"]) in PROBES,
+            exclude=lambda scope: untraced(scope["path"]),
         )
 
     def watch(self, seen: Observed) -> None:

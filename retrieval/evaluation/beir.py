@@ -14,8 +14,7 @@ from retrieval.errors import DataError
 from retrieval.evaluation.metrics import Qrels
 from retrieval.evaluation.qrels import qrels_file, read_qrels
 from retrieval.evaluation.text_files import add_once, id_of, read_records, read_text, text_of
-from retrieval.text.passage import Passage
-from retrieval.text.passages import split_passages
+from retrieval.text.passages import Passage, split_passages
 from retrieval.text.sentences import is_blank
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import SharedEncoder
+from retrieval.encoder.chunks import USUAL, Cuts, Reading, Windows
 from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.encoder.states import Encoded, join
 from retrieval.states.cache import StateCache
 from retrieval.states.record import StateKeys, TextState
 from retrieval.text.bm25 import terms_of
-from retrieval.text.chunks import USUAL, Cuts, Reading, Windows
 from retrieval.text.limits import most_code_points, runs
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from typing import Any, cast
 from pydantic import SecretStr
 
 from app.auth.settings import AuthSettings
+from app.auth.store import Counts, day_of
 from app.auth.stores import Records, open_records
-from app.auth.usage import Counts, day_of
 from app.identity import Role, Tier
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 from scripts import trial
 from scripts.rehearsal.clients import Question, ask, question, results
 from scripts.rehearsal.place import Place

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import orjson
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import CloseCode
 from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 
-from app.server.websocket_protocol import SERVICE_RESTART
 from scripts.rehearsal.working import Working
 from scripts.rollout.questions import OVER_HTTP, SOCKET, Dialect, Question, Wrong, check, question
 from scripts.rollout.records import Record
@@ -100,7 +100,7 @@ class SocketClient:
             told = self._ended(socket)
         except ConnectionClosed as closed:
             self.close()
-            if closed.rcvd is not None and closed.rcvd.code == SERVICE_RESTART:
+            if closed.rcvd is not None and closed.rcvd.code == CloseCode.SERVICE_RESTART:
                 raise Moved from closed
             raise Failed(repr(closed)) from closed
         except (OSError, WebSocketException) as error:

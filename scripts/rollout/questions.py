@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 
 _WORDS = 14  # of each passage, before what tells it from all others
 _LETTERS = 8  # of a case's name: none is another's by chance

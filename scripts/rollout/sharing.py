@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import orjson
 
 from app.auth.credential_cache import REMEMBERED_S
-from app.settings import PriceSettings
+from app.quotas.settings import PriceSettings
 from scripts.rehearsal.findings import Findings
 from scripts.rehearsal.keys import Admin, Key
 

@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 import uvicorn
 
+from app.api.problems import RETRY_AFTER_S
 from app.errors import (
-    RETRY_AFTER_S,
     STATUS,
     MalformedBody,
     Overloaded,

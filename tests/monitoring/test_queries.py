@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from app.errors import KINDS
+from app.api.problems import KINDS
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.catalogue import FAMILIES

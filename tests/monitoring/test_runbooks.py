@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from app.errors import KINDS
+from app.api.problems import KINDS
 from app.settings import Settings
 from monitoring.__main__ import files
 from monitoring.alerting import GROUPS

@@ -8,8 +8,8 @@ import subprocess
 import pytest
 from typer.main import get_command
 
+from app.api.problems import KINDS
 from app.cli.main import cli
-from app.errors import KINDS
 from app.settings import Settings
 from app.telemetry.catalogue import FAMILIES
 from scripts.rehearsal.commands import PAGES, REHEARSED, Commands, blocks

@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from app.api.dialects.body import Body, Count, Documents, Model, Names, Number, Phrases, Query
 from app.api.dialects.documents import as_object, as_text, text_of
-from app.ranking.scoring import Method
+from app.api.dialects.schema import Exact, Usage, or_absent
+from app.ranking.methods import Method
 from app.service.request import Document, RerankRequest, SpanOptions
 from app.service.result import Outcome, Row
 from app.settings import CollectionName
@@ -162,3 +163,47 @@ def _result(row: Row, show: Show) -> dict[str, Any]:
     if row.spans is not None:
         result["relevant_spans"] = row.spans
     return result
+
+
+class RelevantSpan(Exact):
+    """A sentence of a document: code points [start, end) of the text that was ranked."""
+
+    start: int
+    end: int
+    score: float = Field(ge=0, le=1, description="Fidelity of the query with this sentence alone.")
+
+
+class Result(Exact):
+    """One document's place."""
+
+    index: int = Field(description="Position among the documents sent, or among those retrieved.")
+    relevance_score: float = Field(description="In [0, 1], or log-odds; comparable within one response only.")
+    document: dict[str, Any] | str = or_absent(
+        "Left out unless asked for or retrieved; text on /infinity/rerank and in `data`."
+    )
+    scores: dict[str, float | None] = or_absent("With explain: each ranker's own score.")
+    relevant_spans: list[RelevantSpan] = or_absent("Best first; left out for a document not read.")
+
+
+class Meta(Exact):
+    """How the answer came about."""
+
+    method: Method
+    timings_ms: dict[str, float]
+    encoded: int = Field(description="Documents scored by their states.")
+    degraded: list[str] = Field(
+        description="Why the answer is less than it could be; empty when it is not. deadline: not all documents were "
+        "read in time; truncated: the beginning of a document held too few words, its end was not looked at."
+    )
+
+
+class RerankResponse(Exact):
+    """The standard envelope, best result first."""
+
+    id: str
+    object: Literal["rerank"]
+    model: str
+    results: list[Result]
+    data: list[Result] = or_absent("On /v1/rerank: the results again, documents as text.")
+    meta: Meta
+    usage: Usage

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Query
 from app.api.dialects.documents import as_object, text_of
+from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
 from app.service.result import Outcome, Row
 
@@ -66,3 +67,31 @@ def respond(outcome: Outcome) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"document": as_object(row.document, row.text)}
     return {"index": row.index, "relevance_score": row.score} | shown
+
+
+class DashScopeResult(Exact):
+    """One document's place."""
+
+    index: int
+    relevance_score: float
+    document: dict[str, Any] = or_absent("With return_documents.")
+
+
+class DashScopeOutput(Exact):
+    """What was asked for, best result first."""
+
+    results: list[DashScopeResult]
+
+
+class DashScopeUsage(Exact):
+    """Tokens read."""
+
+    total_tokens: int
+
+
+class DashScopeResponse(Exact):
+    """DashScope's envelope."""
+
+    output: DashScopeOutput
+    usage: DashScopeUsage
+    request_id: str

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
 from app.api.dialects.documents import text_of
+from app.api.dialects.schema import Exact, Usage, or_absent
 from app.service.request import RerankRequest
 from app.service.result import Outcome, Row
 
@@ -51,3 +52,21 @@ def respond(outcome: Outcome) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"input": row.document}
     return {"object": "rank_result", "index": row.index, "score": row.score} | shown
+
+
+class MixedbreadResult(Exact):
+    """One document's place."""
+
+    object: Literal["rank_result"]
+    index: int
+    score: float
+    input: str | dict[str, Any] = or_absent("With return_input.")
+
+
+class MixedbreadResponse(Exact):
+    """Mixedbread's list."""
+
+    object: Literal["list"]
+    model: str
+    data: list[MixedbreadResult]
+    usage: Usage

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Model, Query
 from app.api.dialects.documents import text_of
+from app.api.dialects.schema import Exact
 from app.service.request import RerankRequest
 from app.service.result import Outcome
 
@@ -68,3 +69,24 @@ def respond(outcome: Outcome) -> dict[str, Any]:
         "rankings": [{"index": row.index, "logit": row.score} for row in outcome.rows],
         "usage": {"prompt_tokens": outcome.tokens, "total_tokens": outcome.tokens},
     }
+
+
+class NimRanking(Exact):
+    """One passage's place."""
+
+    index: int
+    logit: float = Field(description="Log-odds of the score in [0, 1].")
+
+
+class NimUsage(Exact):
+    """Tokens that the encoder read for this request, now or once."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class NimResponse(Exact):
+    """NVIDIA NIM's rankings, best first."""
+
+    rankings: list[NimRanking]
+    usage: NimUsage

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
 from app.api.dialects.documents import as_object, text_of
+from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
 from app.service.result import Outcome, Row
 
@@ -48,3 +49,25 @@ def respond(outcome: Outcome) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"document": as_object(row.document, row.text)}
     return {"index": row.index, "score": row.score} | shown
+
+
+class PineconeResult(Exact):
+    """One document's place."""
+
+    index: int
+    score: float
+    document: dict[str, Any] = or_absent("Unless return_documents is false.")
+
+
+class PineconeUsage(Exact):
+    """What Pinecone counts."""
+
+    rerank_units: int
+
+
+class PineconeResponse(Exact):
+    """Pinecone's rows."""
+
+    model: str
+    data: list[PineconeResult]
+    usage: PineconeUsage

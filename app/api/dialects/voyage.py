@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Query
 from app.api.dialects.documents import text_of
+from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
 from app.service.result import Outcome, Row
 
@@ -53,3 +54,26 @@ def respond(outcome: Outcome) -> dict[str, Any]:
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"document": row.text}
     return {"index": row.index, "relevance_score": row.score} | shown
+
+
+class VoyageResult(Exact):
+    """One document's place."""
+
+    index: int
+    relevance_score: float
+    document: str = or_absent("With return_documents.")
+
+
+class VoyageUsage(Exact):
+    """Tokens read."""
+
+    total_tokens: int
+
+
+class VoyageResponse(Exact):
+    """Voyage's list."""
+
+    object: Literal["list"]
+    data: list[VoyageResult]
+    model: str
+    usage: VoyageUsage

@@ -12,7 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-HEADER = "X-Request-ID"
+from app.api.problems import HEADER
+
 _ANSWERS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
 _SANE = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from app.api.authorize import allow_operators
 from app.api.dialects.health import HealthResponse, respond
 from app.api.openapi import content, reference
-from app.api.problems import PROBLEMS
-from app.errors import RETRY_AFTER_S, NotReady
+from app.api.problems import PROBLEMS, RETRY_AFTER_S
+from app.errors import NotReady
 from app.health.health import Health
 
 router: APIRouter = APIRouter(tags=["operations"])

@@ -11,23 +11,14 @@ from pydantic import BaseModel
 
 from app.api.authorize import caller
 from app.api.dialects.body import check_lists, fields_of, memory_of
-from app.api.dialects.cohere import StandardBody
-from app.api.dialects.dashscope import DashScopeBody
+from app.api.dialects.cohere import RerankResponse, StandardBody
+from app.api.dialects.dashscope import DashScopeBody, DashScopeResponse
 from app.api.dialects.detect import PATHS, Dialect, dialect_of
-from app.api.dialects.mixedbread import MixedbreadBody
-from app.api.dialects.nim import NimBody
-from app.api.dialects.pinecone import PineconeBody
-from app.api.dialects.responses import (
-    DashScopeResponse,
-    MixedbreadResponse,
-    NimResponse,
-    PineconeResponse,
-    RerankResponse,
-    TeiRank,
-    VoyageResponse,
-)
-from app.api.dialects.tei import TeiBody
-from app.api.dialects.voyage import VoyageBody
+from app.api.dialects.mixedbread import MixedbreadBody, MixedbreadResponse
+from app.api.dialects.nim import NimBody, NimResponse
+from app.api.dialects.pinecone import PineconeBody, PineconeResponse
+from app.api.dialects.tei import TeiBody, TeiRank
+from app.api.dialects.voyage import VoyageBody, VoyageResponse
 from app.api.middleware.request_record import observed
 from app.api.openapi import content, example, one_of, reference
 from app.api.problems import PROBLEMS, ProblemResponse
@@ -36,9 +27,11 @@ from app.api.request_body import is_small, read_body
 from app.api.work import worked
 from app.engine.model_registry import Models
 from app.errors import InvalidRequest
-from app.service.cost import Cost, of_rerank
+from app.quotas.quotas import Cost
+from app.ranking.methods import DEFAULT_METHOD
+from app.service.cost import of_rerank
 from app.service.request import RerankRequest
-from app.service.rerank import DEFAULT_METHOD, Service, answer, check_limits, deadline_of
+from app.service.rerank import Service, answer, check_limits, deadline_of
 from app.settings import Settings
 
 router: APIRouter = APIRouter(tags=["rerank"])

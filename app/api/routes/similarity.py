@@ -11,8 +11,14 @@ from pydantic import BaseModel
 
 from app.api.authorize import caller
 from app.api.dialects.body import validate
-from app.api.dialects.similarity import BatchSimilarityBody, SimilarityBody, respond, respond_to_batch
-from app.api.dialects.similarity_responses import BatchSimilarityResponse, SimilarityResponse
+from app.api.dialects.similarity import (
+    BatchSimilarityBody,
+    BatchSimilarityResponse,
+    SimilarityBody,
+    SimilarityResponse,
+    respond,
+    respond_to_batch,
+)
 from app.api.middleware.request_record import observed
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
@@ -20,12 +26,14 @@ from app.api.rate_limit import paid
 from app.api.request_body import read_fields
 from app.api.work import worked
 from app.engine.model_registry import Models
-from app.service.cost import Cost, of_similarity
-from app.service.rerank import DEFAULT_METHOD, deadline_of
+from app.quotas.quotas import Cost
+from app.ranking.methods import DEFAULT_METHOD
+from app.service.cost import of_similarity
+from app.service.rerank import deadline_of
 from app.service.similarity import check_counts, circuit_of, compare
 from app.settings import LimitSettings
 from retrieval.deadline import Deadline
-from retrieval.text.chunks import Reading
+from retrieval.encoder.chunks import Reading
 
 Route = Callable[[Request], Awaitable[Response]]
 

@@ -14,16 +14,14 @@ from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from app.api.authorize import caller
-from app.api.dialects.cohere import respond
+from app.api.dialects.cohere import RerankResponse, respond
 from app.api.dialects.events import Order, order
-from app.api.dialects.responses import RerankResponse
 from app.api.disconnect import cancelled_with
 from app.api.middleware.request_record import observed, queued
 from app.api.openapi import one_of
-from app.api.problems import ProblemResponse
+from app.api.problems import ProblemResponse, problem_of, unforeseen
 from app.api.routes.rerank import ANY_BODY, DIALECT_PROBLEMS, read_request
 from app.engine.model_registry import Models
-from app.errors import problem_of, unforeseen
 from app.service.request import RerankRequest
 from app.service.rerank import Service, answer, deadline_of
 from app.service.result import Outcome

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
+from websockets.frames import CloseCode
 
 from app.api.authorize import allow, caller, origin_of
 from app.api.dialects.body import check_lists, fields_of, memory_of
@@ -27,8 +28,7 @@ from app.api.routes.rerank import cost_of
 from app.api.routes.stream import problem, work_of
 from app.engine.model_registry import Models
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
-from app.server.websocket_protocol import SERVICE_RESTART
-from app.service.cost import Cost
+from app.quotas.quotas import Cost
 from app.service.request import RerankRequest
 from app.service.rerank import Service, check_limits, deadline_of
 from app.service.streaming import follow
@@ -94,7 +94,7 @@ class _Conversation:
             async with asyncio.TaskGroup() as requests:
                 while (body := await self._receive()) is not None:
                     await self._hear(body, requests)
-            await self._websocket.close(SERVICE_RESTART)
+            await self._websocket.close(CloseCode.SERVICE_RESTART)
         except* WebSocketDisconnect:
             pass
 
@@ -102,7 +102,7 @@ class _Conversation:
         """The next frame; None if the server stops, and hears nothing more."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
-            if message["code"] == SERVICE_RESTART:
+            if message["code"] == CloseCode.SERVICE_RESTART:
                 return None
             raise WebSocketDisconnect(message["code"])
         text: str | None = message.get("text")

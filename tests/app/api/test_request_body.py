@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from app.api.problems import KINDS
 from app.settings import AuthSettings, QuotaSettings, Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_metrics import count_requests
@@ -61,7 +62,7 @@ def requests_left(client) -> int:
 @pytest.mark.parametrize("begun", [b"", b"{", BEGUN])
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_499(admin, begun, caplog):
     seen, metrics = [], Metrics()
-    count = count_requests(metrics)
+    count = count_requests(metrics, KINDS)
     admin.app.state.watchers.append(seen.append)
     paths = routes(admin)
     assert "/rerank" in paths

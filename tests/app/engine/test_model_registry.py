@@ -1,6 +1,7 @@
 import pytest
 
-from app.engine.model_registry import Models, split_method
+from app.engine.model_registry import Models
+from app.ranking.methods import split_method
 from app.ranking.reranker import Reranker
 from retrieval.encoder.hash_encoder import HashEncoder
 

@@ -15,7 +15,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
 from retrieval.index.held_files import HeldFiles
 from retrieval.states.redis import RedisStates
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.problems import problem
 from tests.app.reports import AT_ONCE, component, report, settings_of, statuses

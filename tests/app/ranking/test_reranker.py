@@ -6,12 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking.cpu_slots import Turns
+from app.ranking.methods import METHODS
 from app.ranking.reranker import Reranker
-from app.ranking.scoring import METHODS, Scorer
+from app.ranking.scoring import Scorer
 from quantum.errors import CircuitTooLarge, InvalidVector
 from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
 from quantum.maxsim import score_documents
 from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.chunks import USUAL, Reading, Windows, cut_up
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
@@ -20,8 +22,7 @@ from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
 from retrieval.text.bm25 import bm25, tokenize
-from retrieval.text.chunks import USUAL, Reading, Windows, cut_up
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 from retrieval.text.sentences import is_blank
 from tests.waiting import PATIENT_S, eventually
 

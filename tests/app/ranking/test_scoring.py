@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from app.ranking.scoring import METHODS, Fusion, Scorer
+from app.ranking.methods import METHODS
+from app.ranking.scoring import Fusion, Scorer
 from app.ranking.stopwatch import Stopwatch
 from quantum.feature_maps import feature_map
 from retrieval.encoder.hash_encoder import HashEncoder

@@ -13,11 +13,11 @@ from app.ranking.reranker import Reranker, Span
 from app.ranking.spans import SentenceScores
 from quantum.maxsim import score_documents
 from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.chunks import Reading
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
-from retrieval.text.chunks import Reading
 from retrieval.text.sentences import sentences
 
 QUERY = "which bird sings at night"

@@ -12,7 +12,7 @@ from app.errors import DamagedCollection, UnknownCollection
 from app.service.collections import OpenCollections
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 PASSAGES = [Passage(f"p{i}", "", f"passage {i} of an owl") for i in range(20)]
 

@@ -1,7 +1,9 @@
 import pytest
 
+from app.engine.admission import pieces, size_of
 from app.errors import TooLarge
-from app.service.cost import Cost, check, of_embeddings, of_rerank, of_similarity, pieces, size_of
+from app.quotas.quotas import Cost
+from app.service.cost import check, of_embeddings, of_rerank, of_similarity
 from app.service.request import RerankRequest, SpanOptions
 from app.settings import LimitSettings
 

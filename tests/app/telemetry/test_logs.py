@@ -151,7 +151,7 @@ def test_on_a_terminal_lines_are_for_people(form, looks):
     program = f"""
 import logging
 from app.telemetry.logs import set_up
-from app.telemetry.settings import LogSettings
+from app.settings import LogSettings
 set_up(LogSettings(format={form!r}))
 logging.getLogger("app.x").info("hello", extra={{"facts": {{"texts": 3}}}})
 """
@@ -208,7 +208,7 @@ def test_an_unforeseen_error_is_of_its_request_too_where_the_server_tells_of_it(
         told = [(line["logger"], line["level"], line["event"], line["request_id"]) for line in lines.first(3)]
     assert told == [
         ("app.telemetry.access_log", "error", "request", "owl"),
-        ("app.errors", "error", "request owl failed: ValueError", "owl"),
+        ("app.api.problems", "error", "request owl failed: ValueError", "owl"),
         ("uvicorn.error", "error", "Exception in ASGI application", "owl"),
     ]
     assert "in crash" in lines.read[-1]["exception"]

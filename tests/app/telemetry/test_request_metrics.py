@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.api.problems import KINDS
 from app.identity import Identity
 from app.ranking.stopwatch import Lap
 from app.settings import Settings
@@ -16,7 +17,7 @@ from tests.app.telemetry.test_metrics import BODY, parsed, series, values
 def counted(*requests: Observed) -> dict[str, float]:
     """What these come to."""
     metrics = Metrics()
-    watch = count_requests(metrics)
+    watch = count_requests(metrics, KINDS)
     for seen in requests:
         watch(seen)
     return parsed(metrics.render()[0].decode())

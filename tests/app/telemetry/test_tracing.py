@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings
-from app.telemetry.settings import TracingSettings
+from app.settings import Settings, TracingSettings
 from scripts.trial import free_port
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.collector import collecting

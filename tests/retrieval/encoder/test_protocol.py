@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from retrieval.encoder.chunks import Windows
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.protocol import PAD_TOKENS, Encoder, pass_shapes, pass_size, passes
 from retrieval.encoder.transformer import TextEncoder
-from retrieval.text.chunks import Windows
 
 TEXTS = ["the nightingale sings after dusk", "an owl", "stock prices fell sharply on Monday, said the bank", "an owl"]
 

@@ -12,7 +12,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
 from retrieval.index.collection import Collection, build
 from retrieval.index.held_files import HeldFiles, Lines
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 PASSAGES = [Passage(f"p{at}", "", f"passage {at} of an owl at dusk by the river") for at in range(300)]
 

@@ -14,7 +14,7 @@ from retrieval.index.collection import Collection, build
 from retrieval.index.exact import ExactIndex
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.integrity import certify
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
 # Of uneven lengths, and some alike: which of them comes first is nobody's fault.

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import USUAL
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
 from retrieval.states.redis import RedisStates
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import terms_of
-from retrieval.text.chunks import USUAL
 from tests.redis_server import RedisServer
 from tests.waiting import PATIENT_S
 

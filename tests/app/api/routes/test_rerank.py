@@ -5,11 +5,11 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from app.errors import STATUS
+from app.api.problems import STATUS
 from app.settings import LimitSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 from tests.app.problems import problem
 from tests.conftest import serving
 

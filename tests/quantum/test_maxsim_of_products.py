@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum import product_maxsim as module
+from quantum import maxsim as module
 from quantum.feature_maps import feature_map
-from quantum.product_maxsim import best_log_fidelity, log_fidelity_of_pairs
+from quantum.maxsim import best_log_fidelity, log_fidelity_of_pairs
 
 H = 8**0.5
 SEEDS = st.integers(0, 2**32 - 1)

@@ -2,7 +2,7 @@
 
 import re
 
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 
 
 def test_passages_are_many_named_and_bounded() -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from retrieval.index.atomic_dir import whole_folder
+from retrieval.atomic_dir import whole_folder
 
 
 def test_a_folder_appears_whole(tmp_path):
@@ -49,7 +49,7 @@ def write(final, text):
 def places(request, monkeypatch):
     """Where folders change places at once, and where the file system cannot do that."""
     if request.param == "one after the other":
-        monkeypatch.setattr("retrieval.index.atomic_dir._exchange", lambda *_: False)
+        monkeypatch.setattr("retrieval.atomic_dir._exchange", lambda *_: False)
 
 
 @pytest.mark.parametrize("neighbour", ["final.old", "final.partial", "final-replaced", "finals", "partial-final"])

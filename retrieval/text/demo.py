@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pydoc_data.topics import topics
 
-from retrieval.text.passage import Passage
-from retrieval.text.passages import split_passages
+from retrieval.text.passages import Passage, split_passages
 
 # A line of one repeated mark under a heading; it says nothing to a reader of passages.
 _UNDERLINE = re.compile(r"^[ ]*([*=~^\-])\1{2,}[ ]*\n?", re.MULTILINE)

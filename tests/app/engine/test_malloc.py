@@ -10,7 +10,7 @@ def test_large_arrays_come_from_the_heap_once_it_is_set_up():
     """What was freed is used again, without a page fault."""
     script = (
         "import resource, numpy as np\n"
-        "from app.server.malloc import keep_memory\n"
+        "from app.engine.malloc import keep_memory\n"
         "def faults():\n"
         "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
         "    for _ in range(20): np.ones(2**21)\n"  # 16 MiB each
@@ -24,7 +24,7 @@ def test_large_arrays_come_from_the_heap_once_it_is_set_up():
 def test_what_is_free_between_other_things_is_given_back():
     script = (
         "import numpy as np\n"
-        "from app.server.malloc import give_back, keep_memory\n"
+        "from app.engine.malloc import give_back, keep_memory\n"
         "from app.telemetry.memory import resident_bytes\n"
         "if keep_memory():\n"
         "    kept = [np.ones(size) for _ in range(200) for size in (2**16, 2**8)]\n"  # 100 MiB, and little between

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from retrieval.encoder import chunks as windows
+from retrieval.encoder.chunks import USUAL, Reading, Windows, cut, cut_up
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.text import chunks as windows
-from retrieval.text.chunks import USUAL, Reading, Windows, cut, cut_up
 
 
 class Counting(HashEncoder):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantum import series as module
-from quantum.series import log_gram, polynomial, terms_needed
+from quantum import kernel as module
+from quantum.kernel import log_gram, polynomial, terms_needed
 
 SEEDS = st.integers(0, 2**32 - 1)
 
