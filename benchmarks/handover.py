@@ -7,6 +7,8 @@ from time import perf_counter
 from app.engine.engine import Engine
 from app.engine.model_registry import Models
 from app.ranking.reranker import Reranker
+from app.service.request import RerankRequest, resolve
+from app.settings import Settings
 from benchmarks.wire import run
 from retrieval.encoder.hash_encoder import HashEncoder
 
@@ -21,10 +23,12 @@ def handover() -> list[float]:
 
 async def _handover(engine: Engine) -> list[float]:
     await engine.start()
+    asked = RerankRequest("owl", [])
+    request = resolve(asked, engine.ready_models(), Settings(default_collection="none"), "")
     times = []
     for _ in range(_WARM_UP + CALLS):
         start = perf_counter()
-        await engine.run(lambda _: None)
+        await engine.run(lambda: None, request)
         times.append(1e6 * (perf_counter() - start))
     engine.close()
     return times

@@ -19,13 +19,13 @@ from unittest.mock import patch
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import use_span
 
-from app.api.middleware.request_id import bind
+from app.api.middleware.request_record import bind
 from app.identity import ANONYMOUS
 from app.ranking.stopwatch import Lap
 from app.settings import LogSettings, TracingSettings
 from app.telemetry.access_log import log_requests
 from app.telemetry.logs import set_up
-from app.telemetry.request_record import Observed
+from app.telemetry.request_record import RequestRecord
 from app.telemetry.tracing import Tracing
 from benchmarks.report import number, table
 
@@ -33,9 +33,9 @@ _CALLS, _ROUNDS = 2000, 7
 _STAGES = "queue wait prescore encode_query encode wait join classical quantum wait fuse serialise".split()
 
 
-def seen() -> Observed:
+def seen() -> RequestRecord:
     """A request that is over."""
-    request = Observed("0123456789abcdef0123456789abcdef", "POST", "/rerank", status=200, identity=ANONYMOUS)
+    request = RequestRecord("0123456789abcdef0123456789abcdef", "POST", "/rerank", status=200, identity=ANONYMOUS)
     request.dialect, request.method, request.model, request.origin = (
         "standard",
         "hybrid",

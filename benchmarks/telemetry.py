@@ -21,7 +21,7 @@ import orjson
 from app.identity import ANONYMOUS
 from app.ranking.stopwatch import Lap
 from app.settings import LogSettings
-from app.telemetry.request_record import Observed
+from app.telemetry.request_record import RequestRecord
 from benchmarks.corpus import open_passages
 from benchmarks.measure import percentile
 from benchmarks.ours import request
@@ -93,7 +93,7 @@ def in_a_process(stages_ms: Mapping[str, float], *, files: bool) -> Microseconds
 
 def alone(stages_ms: Mapping[str, float]) -> Microseconds:
     """What each part takes for a request with these stages."""
-    from app.api.middleware.server_timing import times
+    from app.api.middleware.request_record import times
     from app.api.problems import KINDS
     from app.telemetry.access_log import log_requests  # not before: prometheus_client decides where values are kept
     from app.telemetry.logs import set_up
@@ -113,9 +113,9 @@ def alone(stages_ms: Mapping[str, float]) -> Microseconds:
     }
 
 
-def typical(stages_ms: Mapping[str, float]) -> Observed:
+def typical(stages_ms: Mapping[str, float]) -> RequestRecord:
     """A request as the server saw it."""
-    seen = Observed("0" * 32, "POST", "/rerank", status=200, identity=ANONYMOUS, dialect="standard", seconds=0.01)
+    seen = RequestRecord("0" * 32, "POST", "/rerank", status=200, identity=ANONYMOUS, dialect="standard", seconds=0.01)
     laps = [Lap(stage, 0, ms / 1e3) for stage, ms in stages_ms.items()]
     seen.worked(DOCUMENTS, 216 * DOCUMENTS, laps, "hybrid", "all-MiniLM-L6-v2")
     seen.known = DOCUMENTS

@@ -64,7 +64,7 @@ def pytest_terminal_summary(terminalreporter):
 def serving(settings: Settings) -> Iterator[TestClient]:
     """A client of the real application, once that is done loading."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        eventually(lambda: client.app.state.engine.state.phase != "loading")
+        eventually(lambda: client.app.state.dependencies.engine.state.phase != "loading")
         yield client
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import HTTPConnection
 
+from app.api.dependencies import dependencies
 from app.auth import audit
 from app.auth.credentials import presented
 from app.errors import Forbidden, Unauthorized
@@ -37,7 +38,7 @@ def allow(role: Role) -> Check:
 
 async def allow_operators(connection: HTTPConnection) -> None:
     """A dependency that lets in everybody, or admins alone, as `operations.access` says."""
-    if connection.app.state.service.settings.operations.access == "admin":
+    if dependencies(connection).settings.operations.access == "admin":
         await _admins(connection)
 
 
@@ -52,7 +53,7 @@ def origin_of(connection: HTTPConnection) -> str:
 
 
 async def _identify(connection: HTTPConnection) -> Identity:
-    auth = connection.app.state.auth
+    auth = dependencies(connection).auth
     if auth is None:
         return ANONYMOUS
     identity: Identity = await auth.authenticator.identify(presented(connection.headers), origin_of(connection))
@@ -60,7 +61,7 @@ async def _identify(connection: HTTPConnection) -> Identity:
 
 
 def _tell(connection: HTTPConnection, role: Role, by: str, result: str) -> None:
-    if role == "admin" and connection.app.state.auth is not None:
+    if role == "admin" and dependencies(connection).auth is not None:
         # The route's path, not the request's: there is no telling what stands in that.
         about = {"path": connection.scope["route"].path, "method": connection.scope["method"]}
         audit.record("admin.refused", by=by, origin=origin_of(connection), result=result, about=about)

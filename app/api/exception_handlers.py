@@ -9,9 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.dialects.detect import home_of
-from app.api.middleware.request_record import observed
+from app.api.middleware.request_record import record_of, times
 from app.api.middleware.security_headers import ALWAYS
-from app.api.middleware.server_timing import times
 from app.api.problems import Problem, problem_of, unforeseen
 from app.telemetry.request_record import CLIENT_GONE
 
@@ -33,7 +32,7 @@ def _response(request: Request, problem: Problem) -> Response:
 async def foreseen(request: Request, error: Exception) -> Response:
     """The response to an error of the table in `app.api.problems`."""
     problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
-    observed(request).failed(problem.status, problem.kind)
+    record_of(request).failed(problem.status, problem.kind)
     return _response(request, problem)
 
 
@@ -47,7 +46,7 @@ async def http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
-    observed(request).failed(status, kind)
+    record_of(request).failed(status, kind)
     response = _response(request, Problem(status, kind, message, _request_id(request)))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = ", ".join(_allowed(request))
@@ -68,7 +67,7 @@ async def any_error(request: Request, error: Exception) -> Response:
     """The response to what nobody foresaw; the server logs the error itself."""
     response = _response(request, unforeseen(error, _request_id(request)))
     response.headers.update(ALWAYS)  # no middleware sees it
-    seen = getattr(request.state, "observed", None)
-    if seen and request.method == "POST":
-        response.raw_headers += times(seen, response.status_code)
+    record = getattr(request.state, "record", None)
+    if record and request.method == "POST":
+        response.raw_headers += times(record, response.status_code)
     return response

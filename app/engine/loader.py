@@ -83,11 +83,11 @@ def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:
         return None
     from retrieval.states.redis import RedisStates  # not before: redis-py takes 0.3 s to import
 
-    states, pepper = encoder.encode([""]), open_pepper(settings.auth, settings.data_dir)
+    pepper = open_pepper(settings.auth, settings.data_dir)
     return RedisStates(
         settings.cache.redis_url.get_secret_value(),
-        states.pooled.shape[1],
-        states.tokens.shape[1],
+        encoder.pooled_dimension,
+        encoder.token_dimension,
         secret=pepper.derive("states in Redis") if pepper else None,
         ttl_s=settings.cache.redis_ttl_s,
     )

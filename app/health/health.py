@@ -31,7 +31,8 @@ from app.health.targets import (
 )
 from app.quotas.quotas import Quotas
 from app.ranking.reranker import Reranker
-from app.service.rerank import Service
+from app.service.collections import OpenCollections
+from app.settings import Settings
 from app.telemetry.memory import resident_bytes
 from app.telemetry.periodic import every
 from retrieval.index.collection import check_encoder
@@ -59,16 +60,17 @@ class Health:
 
     def __init__(
         self,
+        settings: Settings,
         engine: Engine,
-        service: Service,
+        collections: OpenCollections,
         quotas: Quotas,
         auth: Auth | None,
         histograms: Callable[[], Iterable[Metric]],
         rerank_routes: Container[str],
     ) -> None:
         """histograms: those of the metrics, of all workers. rerank_routes: whose requests have a promised latency."""
-        self._engine, self._service, self._quotas, self._auth = engine, service, quotas, auth
-        self._settings = service.settings.health
+        self._engine, self._collections, self._quotas, self._auth = engine, collections, quotas, auth
+        self._settings, self._default = settings.health, settings.default_collection
         every_s = self._settings.probe_every_s
         self._probe = Probe("a probe", self._rerank, every_s, self._settings.probe_deadline_ms / 1e3)
         self._index = Probe("opening the default collection", self._open_default, every_s)
@@ -101,7 +103,7 @@ class Health:
         """Whether the service is ready, as far as is known: the models may rerank until somebody asked for a probe."""
         if self._engine.state.phase != "ready" or self._probe.fails:
             return False
-        return self._service.settings.default_collection is None or self._index.known() is None
+        return self._default is None or self._index.known() is None
 
     async def report(self) -> Report:
         """How everything is. What the service leans on is asked, so that its loss shows before it is needed."""
@@ -124,7 +126,7 @@ class Health:
         return Report(status, reason, components, targets, all_met(targets.values()), past.seconds)
 
     def _needed(self) -> list[Probe]:
-        return [self._probe, self._index] if self._service.settings.default_collection else [self._probe]
+        return [self._probe, self._index] if self._default else [self._probe]
 
     def _components(self, past: Past) -> dict[str, Component]:
         models, counts, quotas, auth = self._engine.models, self._engine.counts(), self._quotas, self._auth
@@ -132,7 +134,7 @@ class Health:
             "engine": parts.engine(self._engine.state, counts),
             "models": parts.models(models.served if models else (), self._probe, self._probe_ms),
         }
-        default, opened = self._service.settings.default_collection, self._service.collections
+        default, opened = self._default, self._collections
         if default or opened.counts():
             wrong = self._index.known() if default else None
             last = parts.latest([self._index.last_fault, opened.last_fault])
@@ -168,9 +170,9 @@ class Health:
 
     def _open_default(self) -> None:
         """Open the default collection, unless it is open, and see whether it is the model's."""
-        name, models = self._service.settings.default_collection, self._engine.models
+        name, models = self._default, self._engine.models
         if name and models:
-            check_encoder(self._service.collections.get(name), models.default.encoder)
+            check_encoder(self._collections.get(name), models.default.encoder)
 
     def _check_replicas(self) -> None:
         for replicas in self._engine.replicas():
@@ -184,4 +186,4 @@ class Health:
             log.exception("opening the default collection failed")
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
-            await every(every_s, self._service.collections.certify, "certifying the collections")
+            await every(every_s, self._collections.certify, "certifying the collections")

@@ -118,7 +118,9 @@ class Reranker:
         """
         check_encoder(collection, self.encoder)
         work = Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
-        question = self._ask(work, math.inf)  # without it nothing is found
+        question = self._ask(work, math.inf)
+        if question is None:  # with all the time there is, it is there
+            raise RuntimeError("the query's state is missing")
         with self._processor(work), work.watch("retrieve"):
             positions, _ = collection.search(question.pooled[0], candidates + (leave_out is not None))
             positions = positions[positions != leave_out][:candidates]
@@ -151,7 +153,7 @@ class Reranker:
         with self._processor(work):
             candidates = SentDocuments(texts, self.source, reading, work.deadline)
         question = self._ask(work, work.deadline.at)
-        if not len(question):
+        if question is None:
             return [[] for _ in texts]
         scores = SentenceScores(
             candidates.texts, self.encoder, self.feature_map, question, self._turns, work.deadline.at
@@ -188,8 +190,8 @@ class Reranker:
             work.deadline.check()
             yield
 
-    def _ask(self, work: Work, until: float) -> Encoded:
-        """States of the query, at 0, and of what it excludes; none at all if they cannot be had in time."""
+    def _ask(self, work: Work, until: float) -> Encoded | None:
+        """States of the query, at 0, and of what it excludes; None if they cannot be had in time."""
         with work.watch("encode_query"):
             return self.source.ask([work.query, *work.exclude], until, work.deadline)
 
@@ -198,10 +200,12 @@ class Reranker:
         if work.report:
             work.report(work.ranking(by_prescore(lexical), {"lexical": lexical}))
 
-    def _rank(self, work: Work, question: Encoded, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
+    def _rank(
+        self, work: Work, question: Encoded | None, candidates: Candidates, lexical: NDArray[np.float64]
+    ) -> Ranking:
         promising = ranking(lexical)[: work.encode_limit]
         work.known = int(np.count_nonzero(candidates.ready))
-        if not len(question):
+        if question is None:
             work.cut = True
             return work.ranking(by_prescore(lexical), {"lexical": lexical})
         work.asked = int(question.lengths.sum())

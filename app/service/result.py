@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from app.ranking.job import Ranking
 from app.ranking.methods import Method
-from app.ranking.stopwatch import Lap, milliseconds
 from app.service.request import Document
 
 
@@ -23,27 +23,13 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RerankResult:
     """A request's answer, best row first."""
 
     id: str
     model: str  # as the client called it, or ours
+    served: str  # our name of it
     method: Method
     rows: Sequence[Row]
-    tokens: int  # that the encoder read for it, now or once
-    documents: int  # that were ranked
-    encoded: int  # of them, scored by their states
-    degraded: Sequence[str]
-    laps: Sequence[Lap] = ()
-    known: int = 0  # documents whose states were remembered
-    served: str = ""  # our name of the model
-
-    @property
-    def timings_ms(self) -> dict[str, float]:
-        """Milliseconds spent in each stage."""
-        return milliseconds(self.laps)
-
-    @property
-    def usage(self) -> dict[str, int]:
-        """Tokens as OpenAI counts them; some client crashes without each."""
-        return {"prompt_tokens": self.tokens, "completion_tokens": 0, "total_tokens": self.tokens}
+    ranking: Ranking
+    degraded: Sequence[str]  # why the answer is less than it could be

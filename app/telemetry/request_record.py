@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from app.identity import Identity
 from app.ranking.methods import Method
 from app.ranking.stopwatch import Lap, Stopwatch
-from app.service.result import Outcome
+from app.service.result import RerankResult
 
 UNKNOWN = "unknown"  # the route of a request that met none
 CLIENT_GONE = 499  # nginx's status for a request whose client left
 
 
 @dataclass
-class Observed:
+class RequestRecord:
     """A request over HTTP, or one on a WebSocket; filled in by whoever learns it, until it is over."""
 
     request_id: str
@@ -40,13 +40,14 @@ class Observed:
     cut: bool = False  # whether it left any, or parts of them
     watch: Stopwatch = field(default_factory=Stopwatch)
 
-    def ranked(self, outcome: Outcome) -> None:
+    def ranked(self, result: RerankResult) -> None:
         """Note what came of a ranking."""
-        self.worked(outcome.documents, outcome.tokens, outcome.laps, outcome.method, outcome.served)
-        self.known = min(outcome.known, outcome.encoded)
-        self.encoded = outcome.encoded - self.known
-        self.unread = outcome.documents - outcome.encoded
-        self.cut = "deadline" in outcome.degraded
+        ranking = result.ranking
+        self.worked(len(ranking.scores), ranking.tokens, ranking.laps, result.method, result.served)
+        self.known = min(ranking.known, ranking.encoded)
+        self.encoded = ranking.encoded - self.known
+        self.unread = len(ranking.scores) - ranking.encoded
+        self.cut = ranking.cut
 
     def worked(
         self, documents: int, tokens: int, laps: Iterable[Lap] = (), method: Method | None = None, model: str = ""
@@ -66,4 +67,4 @@ class Observed:
             watch(self)
 
 
-Watcher = Callable[[Observed], None]  # called on the event loop once for each request, when it is over
+Watcher = Callable[[RequestRecord], None]  # called on the event loop once for each request, when it is over

@@ -34,7 +34,7 @@ from structlog.contextvars import bind_contextvars
 from app.auth.outgoing import HEADERS
 from app.settings import TracingSettings
 from app.telemetry.access_log import facts
-from app.telemetry.request_record import Observed
+from app.telemetry.request_record import RequestRecord
 
 PATH = "/v1/traces"
 FLUSH_WITHIN_S = 5
@@ -72,9 +72,9 @@ class SpanMiddleware:
             _bind(span)
 
         async def described(message: Message) -> None:
-            seen: Observed | None = scope.get("state", {}).get("observed")
-            if seen and message["type"] == "http.response.body" and not message.get("more_body"):
-                describe(span, seen)  # the span ends when this is sent
+            record: RequestRecord | None = scope.get("state", {}).get("record")
+            if record and message["type"] == "http.response.body" and not message.get("more_body"):
+                describe(span, record)  # the span ends when this is sent
             await send(message)
 
         await self._app(scope, receive, described if span.is_recording() and scope["type"] == "http" else send)
@@ -106,7 +106,7 @@ class Tracing:
             exclude=lambda scope: untraced(scope["path"]),
         )
 
-    def watch(self, seen: Observed) -> None:
+    def watch(self, record: RequestRecord) -> None:
         """The watcher: makes the spans of a request that is over."""
         span = get_current_span()
         if not span.get_span_context().trace_flags.sampled:
@@ -117,14 +117,14 @@ class Tracing:
             return now - round((clock - second) * 1e9)
 
         parent = span
-        if seen.http_method == "WS":  # where FastAPI's is the connection's
-            parent = self._tracer.start_span(f"WS {seen.route} request", start_time=at(seen.begun))
-        describe(parent, seen)
+        if record.http_method == "WS":  # where FastAPI's is the connection's
+            parent = self._tracer.start_span(f"WS {record.route} request", start_time=at(record.begun))
+        describe(parent, record)
         context = set_span_in_context(parent)
-        for stage, start, seconds in seen.watch.laps:
+        for stage, start, seconds in record.watch.laps:
             self._tracer.start_span(stage, context, start_time=at(start)).end(at(start + seconds))
         if parent is not span:
-            parent.end(at(seen.begun + seen.seconds))
+            parent.end(at(record.begun + record.seconds))
 
     def close(self) -> None:
         """Send what waits, for a few seconds at the most. Blocks."""
@@ -139,10 +139,10 @@ def endpoint_of(settings: TracingSettings) -> str:
     return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}{PATH}"
 
 
-def describe(span: Span, seen: Observed) -> None:
+def describe(span: Span, record: RequestRecord) -> None:
     """Note on a request's span what is told of the request, unless it ended."""
     if span.is_recording():
-        for name, value in facts(seen).items():
+        for name, value in facts(record).items():
             if name not in _OTHERWISE:
                 span.set_attribute(_PREFIX + name, value)
 

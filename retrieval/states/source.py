@@ -63,7 +63,7 @@ class StateSource:
         """What is remembered here of n texts."""
         return self.cache.get([self._keys(role, text) for text in texts])
 
-    def unread(self, texts: Sequence[str]) -> list[str]:
+    def uncached(self, texts: Sequence[str]) -> list[str]:
         """Those of n documents of which nothing is remembered here: neither the states nor, of long ones, the cuts.
 
         As much of each as would be looked at.
@@ -171,8 +171,8 @@ class StateSource:
         self.cache.put(found)
         return found
 
-    def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded:
-        """The states of a query's n ≥ 1 texts; of none at all unless all are there by `until`."""
+    def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
+        """The states of a query's n ≥ 1 texts; None unless all are there by `until`."""
         texts = [text[: self.code_points] for text in texts]
         states = self.known(texts, "query")
         missing = [at for at, state in enumerate(states) if state is None]
@@ -181,4 +181,4 @@ class StateSource:
         for at, state in zip(missing, found, strict=True):
             states[at] = state
         parts = [state.encoded for state in states if state is not None]
-        return join(parts) if len(parts) == len(texts) else self.encoder.encode([])
+        return join(parts) if len(parts) == len(texts) else None

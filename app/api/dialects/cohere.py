@@ -12,7 +12,7 @@ from app.api.dialects.documents import as_object, as_text, text_of
 from app.api.dialects.schema import Exact, Usage, or_absent
 from app.ranking.methods import Method
 from app.service.request import Document, RerankRequest, SpanOptions
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 from app.settings import CollectionName
 
 Show = Callable[[Document, str], object]
@@ -127,31 +127,36 @@ class StandardBody(Body):
         )
 
 
-def respond(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
+def usage(tokens: int) -> dict[str, int]:
+    """Tokens as OpenAI counts them; some client crashes without each."""
+    return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
+
+
+def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
     """The standard envelope."""
     return {
-        "id": outcome.id,
+        "id": result.id,
         "object": "rerank",
-        "model": outcome.model,
-        "results": [_result(row, show) for row in outcome.rows],
+        "model": result.model,
+        "results": [_result(row, show) for row in result.rows],
         "meta": {
-            "method": outcome.method,
-            "timings_ms": {stage: round(ms, 3) for stage, ms in outcome.timings_ms.items()},
-            "encoded": outcome.encoded,
-            "degraded": list(outcome.degraded),
+            "method": result.method,
+            "timings_ms": {stage: round(ms, 3) for stage, ms in result.ranking.timings_ms.items()},
+            "encoded": result.ranking.encoded,
+            "degraded": list(result.degraded),
         },
-        "usage": outcome.usage,
+        "usage": usage(result.ranking.tokens),
     }
 
 
-def respond_with_data(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
+def respond_with_data(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
     """The envelope with the rows in `data`, too: some of Voyage's clients send a body that looks like Jina's."""
-    return respond(outcome, show) | {"data": [_result(row, as_text) for row in outcome.rows]}
+    return respond(result, show) | {"data": [_result(row, as_text) for row in result.rows]}
 
 
-def respond_in_text(outcome: Outcome) -> dict[str, Any]:
+def respond_in_text(result: RerankResult) -> dict[str, Any]:
     """The envelope with documents as strings, as Infinity's own server gives them."""
-    return respond(outcome, as_text)
+    return respond(result, as_text)
 
 
 def _result(row: Row, show: Show) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from app.api.dialects.body import Body, Count, Documents, Model, Query
 from app.api.dialects.documents import as_object, text_of
 from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
 
@@ -55,12 +55,12 @@ class DashScopeBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """DashScope's results."""
     return {
-        "output": {"results": [_row(row) for row in outcome.rows]},
-        "usage": {"total_tokens": outcome.tokens},
-        "request_id": outcome.id,
+        "output": {"results": [_row(row) for row in result.rows]},
+        "usage": {"total_tokens": result.ranking.tokens},
+        "request_id": result.id,
     }
 
 

@@ -7,10 +7,11 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
+from app.api.dialects.cohere import usage
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact, Usage, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 
 class MixedbreadBody(Body):
@@ -39,13 +40,13 @@ class MixedbreadBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """Mixedbread's list; the documents as they were sent."""
     return {
         "object": "list",
-        "model": outcome.model,
-        "data": [_row(row) for row in outcome.rows],
-        "usage": outcome.usage,
+        "model": result.model,
+        "data": [_row(row) for row in result.rows],
+        "usage": usage(result.ranking.tokens),
     }
 
 

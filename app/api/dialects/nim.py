@@ -11,7 +11,7 @@ from app.api.dialects.body import Body, Count, Model, Query
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact
 from app.service.request import RerankRequest
-from app.service.result import Outcome
+from app.service.result import RerankResult
 
 PATH = "/v1/ranking"
 
@@ -63,11 +63,11 @@ def is_nim(fields: Mapping[str, Any]) -> bool:
     return isinstance(passages, list) and (not passages or isinstance(passages[0], dict))
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """NIM's rankings, best first."""
     return {
-        "rankings": [{"index": row.index, "logit": row.score} for row in outcome.rows],
-        "usage": {"prompt_tokens": outcome.tokens, "total_tokens": outcome.tokens},
+        "rankings": [{"index": row.index, "logit": row.score} for row in result.rows],
+        "usage": {"prompt_tokens": result.ranking.tokens, "total_tokens": result.ranking.tokens},
     }
 
 

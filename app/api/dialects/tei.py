@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from app.api.dialects.body import Body, Count, Model, Query, Texts
 from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 
 class TeiBody(Body):
@@ -39,9 +39,9 @@ class TeiBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> list[dict[str, Any]]:
+def respond(result: RerankResult) -> list[dict[str, Any]]:
     """Rows alone, best first."""
-    return [_rank(row) for row in outcome.rows]
+    return [_rank(row) for row in result.rows]
 
 
 def _rank(row: Row) -> dict[str, Any]:

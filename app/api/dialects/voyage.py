@@ -10,7 +10,7 @@ from app.api.dialects.body import Body, Count, Documents, Model, Query
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 
 class VoyageBody(Body):
@@ -41,13 +41,13 @@ class VoyageBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """Voyage's list, with documents as strings."""
     return {
         "object": "list",
-        "data": [_row(row) for row in outcome.rows],
-        "model": outcome.model,
-        "usage": {"total_tokens": outcome.tokens},
+        "data": [_row(row) for row in result.rows],
+        "model": result.model,
+        "usage": {"total_tokens": result.ranking.tokens},
     }
 
 

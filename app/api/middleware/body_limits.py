@@ -21,7 +21,7 @@ from app.settings import LimitSettings
 _MARGIN_BYTES = 2**26  # a client that sends so much more than the limit finds its connection closed
 
 
-class UnreadBodyMiddleware:
+class BodyLimitsMiddleware:
     """Reads what is left of a body, and drops it, before the answer begins; up to a bound of bytes and of time.
 
     Bounds as well the memory that the bodies of all requests take together, from their first byte until they are

@@ -23,7 +23,7 @@ def admin(tmp_path_factory):
         quotas=QuotaSettings(public={"requests_per_minute": 1000}),
     )
     with serving(settings) as client:
-        client.headers["X-API-Key"] = client.app.state.auth.keys.create("ada", "admin", "public", None)[1]
+        client.headers["X-API-Key"] = client.app.state.dependencies.auth.keys.create("ada", "admin", "public", None)[1]
         yield client
 
 
@@ -63,14 +63,14 @@ def requests_left(client) -> int:
 def test_a_client_that_leaves_in_the_middle_of_its_body_is_499(admin, begun, caplog):
     seen, metrics = [], Metrics()
     count = count_requests(metrics, KINDS)
-    admin.app.state.watchers.append(seen.append)
+    admin.app.state.dependencies.watchers.append(seen.append)
     paths = routes(admin)
     assert "/rerank" in paths
     assert "/v1/admin/keys" in paths
     with caplog.at_level("INFO"):
         for path in paths:
             assert [message["status"] for message in leave(admin, path, begun)[:1]] == [499], path
-    admin.app.state.watchers.remove(seen.append)
+    admin.app.state.dependencies.watchers.remove(seen.append)
     assert [(one.status, one.problem, one.identity.role) for one in seen] == [(499, None, "admin")] * len(paths)
     assert [(line.levelname, line.exc_info) for line in caplog.records] == [("INFO", None)] * len(paths)
     for one in seen:

@@ -19,7 +19,7 @@ MANY = [f"song {i}" for i in range(200)]
     ],
 )
 def test_work_stops_when_the_client_leaves(client, path, sent):
-    encoder = client.app.state.engine.models.default.encoder
+    encoder = client.app.state.dependencies.engine.models.default.encoder
     forward, encoded = encoder.forward, []
 
     def held(batch):

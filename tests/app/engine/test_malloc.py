@@ -53,7 +53,7 @@ def heaps():
         return len(ElementTree.parse(told.name).findall("heap"))
 
 def served(application, **_):
-    application().state.engine._load_and_probe()
+    application().state.dependencies.engine._load_and_probe()
     print(heaps())
 
 if sys.argv.pop() == "worker":  # uvicorn starts it, and it begins here

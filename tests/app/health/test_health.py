@@ -177,7 +177,7 @@ def test_a_database_that_takes_no_writes_lets_everybody_in_and_usage_waits(tmp_p
     monkeypatch.setattr("app.auth.usage.WRITE_EVERY_S", 0.01)
     read_only = [1]
     with serving(settings_of(tmp_path, auth={"enabled": True})) as client:
-        auth = client.app.state.auth
+        auth = client.app.state.dependencies.auth
         made = [auth.keys.create("", "admin" if at == 0 else "user", "unlimited") for at in range(20)]
         listener = (auth.database._engine, "checkout", lambda c, *_: c.execute(f"PRAGMA query_only = {read_only[0]}"))
         event.listen(*listener)

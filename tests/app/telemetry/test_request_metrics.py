@@ -8,13 +8,13 @@ from app.ranking.stopwatch import Lap
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_metrics import count_requests, outcome_of, size_of
-from app.telemetry.request_record import Observed
+from app.telemetry.request_record import RequestRecord
 from tests.app.live import live
 from tests.app.talking import talking
 from tests.app.telemetry.test_metrics import BODY, parsed, series, values
 
 
-def counted(*requests: Observed) -> dict[str, float]:
+def counted(*requests: RequestRecord) -> dict[str, float]:
     """What these come to."""
     metrics = Metrics()
     watch = count_requests(metrics, KINDS)
@@ -23,8 +23,8 @@ def counted(*requests: Observed) -> dict[str, float]:
     return parsed(metrics.render()[0].decode())
 
 
-def request(**known) -> Observed:
-    return Observed("id", "POST", "/rerank", **known)
+def request(**known) -> RequestRecord:
+    return RequestRecord("id", "POST", "/rerank", **known)
 
 
 def test_a_request_is_counted_by_what_it_was_about(client):
@@ -101,7 +101,7 @@ def test_requests_on_a_socket_are_counted_one_by_one(tmp_path, monkeypatch):
         client.send({"type": "nonsense"})
         client.until(None, "error")
     # Only now: a request is counted a moment after its answer was sent.
-    found = parsed(here.app.state.metrics.render()[0].decode())
+    found = parsed(here.app.state.dependencies.metrics.render()[0].decode())
     about = {"route": "/v1/ws", "http_method": "WS", "tier": "unlimited"}
     assert found[series("requests_total", dialect="standard", method="hybrid", status="200", **about)] == 2
     assert found[series("rejections_total", reason="invalid-request")] == 1

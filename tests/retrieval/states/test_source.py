@@ -69,7 +69,7 @@ def test_a_query_and_what_it_excludes_come_together_and_are_remembered():
 def test_a_query_that_is_not_there_in_time_is_none_at_all():
     source = StateSource(HashEncoder(), StateCache(BIG))
     source.ask(["owl"], NEVER, Deadline())
-    assert len(source.ask(["owl", "dusk"], 0.0, Deadline())) == 0
+    assert source.ask(["owl", "dusk"], 0.0, Deadline()) is None
 
 
 class Short(HashEncoder):
@@ -150,7 +150,7 @@ def test_of_a_text_that_is_far_too_long_the_beginning_is_read_and_remembered(rol
         first, second = (source.ask([text], NEVER, Deadline()) for text in (long, other))
         assert first.tokens.tolist() == second.tokens.tolist()
     else:
-        assert source.unread(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
+        assert source.uncached(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
     assert source.shared_encoder.counts().texts == (role == "query")
     assert max(map(len, encoder.tokenised)) <= 32 * 8
 
@@ -184,11 +184,11 @@ def test_replicas_share_what_one_encoded(shared):
 def test_what_nothing_is_remembered_of_is_unread():
     source = StateSource(HashEncoder(), StateCache(10**7))
     long = "owl song " * 5000
-    assert source.unread(["owl", long, "owl"]) == ["owl", long, "owl"]
+    assert source.uncached(["owl", long, "owl"]) == ["owl", long, "owl"]
     source.find(["owl"], ["owl"], NEVER, Deadline())
     source.windows.cuts([long], USUAL)
     before = source.cache.counts()
-    assert source.unread(["owl", long, "new"]) == ["new"]
+    assert source.uncached(["owl", long, "new"]) == ["new"]
     assert source.cache.counts() == before
 
 

@@ -24,7 +24,7 @@ def test_a_server_says_its_version_and_the_setting_and_does_as_it_says(hash_sett
 
 def test_a_server_that_says_nothing_of_itself_is_an_error(hash_settings, monkeypatch):
     with live(hash_settings, monkeypatch) as here:
-        here.app.state.engine.models = None
+        here.app.state.dependencies.engine.models = None
         with pytest.raises(RuntimeError, match="GET /info: 503"):
             info(here.port)
 

@@ -270,7 +270,7 @@ def test_dashscopes_client_reads_errors_as_json(client):
     problem(
         client.post(dashscope.PATH, json=Q | {"documents": []}), 422, "documents: must hold"
     )  # it sends no such body
-    client.app.state.engine.run = None
+    client.app.state.dependencies.engine.run = None
     problem(client.post(dashscope.PATH, json=ALI), 500, "its log says why", "application/json")
 
 

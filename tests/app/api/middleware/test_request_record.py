@@ -15,7 +15,7 @@ BODY = {"query": "owl", "documents": DOCUMENTS}
 def seen(client):
     """What was shown of the requests so far."""
     shown = []
-    client.app.state.watchers.append(shown.append)
+    client.app.state.dependencies.watchers.append(shown.append)
     return shown
 
 
@@ -76,7 +76,7 @@ def test_what_was_wrong_is_seen(client, seen, method, path, sent, status, proble
 
 
 def test_what_nobody_foresaw_is_seen(client, seen):
-    client.app.state.engine.models.default.encoder.forward = None
+    client.app.state.dependencies.engine.models.default.encoder.forward = None
     assert client.post("/rerank", json=BODY).status_code == 500
     assert [(one.status, one.problem) for one in seen] == [(500, "internal")]
     with client.stream("POST", "/v1/rerank/stream", json=BODY) as response:
@@ -88,7 +88,7 @@ def test_callers_are_seen_and_those_who_were_not_let_in(hash_settings):
     closed = hash_settings.model_copy(update={"auth": hash_settings.auth.model_copy(update={"enabled": True})})
     with serving(closed) as client:
         seen = []
-        client.app.state.watchers.append(seen.append)
+        client.app.state.dependencies.watchers.append(seen.append)
         assert client.post("/rerank", json=BODY).status_code == 401
         with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/v1/ws"):
             pass

@@ -30,7 +30,7 @@ def test_every_answer_tells_browsers_what_not_to_do(client, path):
 
 
 def test_so_does_an_unforeseen_error(client):
-    client.app.state.engine.models.default.rerank = crash
+    client.app.state.dependencies.engine.models.default.rerank = crash
     response = client.post("/rerank", json=BODY)
     assert response.status_code == 500
     assert response.headers["x-content-type-options"] == "nosniff"

@@ -238,9 +238,9 @@ def test_an_unforeseen_error_is_a_500_without_its_text(client: TestClient):
     def crash(*_, **__):
         raise ZeroDivisionError("secret")
 
-    client.app.state.engine.models.default.rerank = crash
+    client.app.state.dependencies.engine.models.default.rerank = crash
     problem(client.post("/rerank", json=BODY), 500, "its log says why")
-    del client.app.state.engine.models.default.rerank
+    del client.app.state.dependencies.engine.models.default.rerank
     assert client.post("/rerank", json=BODY).status_code == 200
 
 
