@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.image.engine import Container, call
+from scripts.image.engine import STOPS_WITHIN_S, Container, assignments, call
 from scripts.trial import free_port, resident_mb
 
-_STOPS_WITHIN_S = 40
 _LOCKED = (
     *("--read-only", "--tmpfs", "/tmp:rw,mode=1777"),  # noqa: S108 - the container's
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
@@ -41,7 +40,7 @@ class _Running:
         return call([self._program, "exec", self._identity, *command], check=False).returncode
 
     def stop(self) -> int:
-        call([self._program, "stop", "-t", str(_STOPS_WITHIN_S), self._identity])
+        call([self._program, "stop", "-t", str(STOPS_WITHIN_S), self._identity])
         return int(self._state()["State"]["ExitCode"])
 
     def log(self) -> str:
@@ -57,20 +56,18 @@ class Docker:
         self.name = program
 
     def build(self, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
-        """As `Engine.build`. Podman's own format would drop the HEALTHCHECK."""
-        options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
-        form = ["--format", "docker"] if self.name == "podman" else []
+        options = [option for pair in assignments(arguments) for option in ("--build-arg", pair)]
+        form = ["--format", "docker"] if self.name == "podman" else []  # its own format would drop the HEALTHCHECK
         subprocess.run([self.name, "build", *form, *options, "--tag", tag, str(context)], check=True)  # noqa: S603
 
     def size_mb(self, tag: str) -> float:
-        """As `Engine.size_mb`."""
         return float(_inspected(self.name, "image", tag)["Size"]) / 1e6
 
     @contextmanager
     def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
-        """As `Engine.run`. Podman may hand out processors only where the system lets its user."""
         port = free_port()
-        variables = [option for name, value in environment.items() for option in ("--env", f"{name}={value}")]
+        variables = [option for pair in assignments(environment) for option in ("--env", pair)]
+        # Podman may hand out processors only where the system lets its user.
         cores = ["--cpus", "2"] if self.name == "docker" else []
         options = [*cores, "--publish", f"127.0.0.1:{port}:8000", *variables, *(_LOCKED if locked else ())]
         identity = call([self.name, "create", *options, tag]).stdout.decode().split()[-1]
@@ -82,7 +79,6 @@ class Docker:
             call([self.name, "rm", "--force", "--volumes", identity], check=False)
 
     def push(self, tag: str, to: str) -> str:
-        """As `Engine.push`."""
         call([self.name, "tag", tag, to])
         subprocess.run([self.name, "push", to], check=True)  # noqa: S603
         digests: list[str] = _inspected(self.name, "image", to)["RepoDigests"]

@@ -1,8 +1,7 @@
-"""What builds images and runs containers: Docker or Podman where one works, else Debian's Buildah."""
+"""What builds images and runs containers."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 NAMES = ("docker", "podman", "buildah")
+STOPS_WITHIN_S = 40
 
 
 class Container(Protocol):
@@ -18,23 +18,12 @@ class Container(Protocol):
     port: int  # of this machine's loopback address, on which it answers
     started: float  # when, in seconds of `time.monotonic()`
 
-    def alive(self) -> bool:
-        """Whether it still runs."""
-
-    def resident_mb(self) -> float:
-        """Megabytes (10⁶ bytes) of memory that the service holds."""
-
-    def health(self) -> int:
-        """Exit status of the image's HEALTHCHECK, run in it now."""
-
-    def read(self, path: str) -> bytes:
-        """A file in it."""
-
-    def stop(self) -> int:
-        """Send the image's stop signal; the exit status."""
-
-    def log(self) -> str:
-        """What it printed."""
+    def alive(self) -> bool: ...  # whether it still runs
+    def resident_mb(self) -> float: ...  # megabytes (10⁶ bytes) of memory that the service holds
+    def health(self) -> int: ...  # exit status of the image's HEALTHCHECK, run in it now
+    def read(self, path: str) -> bytes: ...  # a file in it
+    def stop(self) -> int: ...  # send the image's stop signal; the exit status
+    def log(self) -> str: ...  # what it printed
 
 
 class Engine(Protocol):
@@ -58,11 +47,6 @@ class Engine(Protocol):
         """Push the image; its digest there."""
 
 
-def works(name: str) -> bool:
-    """Whether an engine is here and does more than print its version: a client of Docker may have no daemon."""
-    return shutil.which(name) is not None and call([name, "info"], check=False, timeout=30).returncode == 0
-
-
 def call(
     command: Sequence[str], *, check: bool = True, timeout: float | None = None
 ) -> subprocess.CompletedProcess[bytes]:
@@ -71,3 +55,8 @@ def call(
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command[:8])} …: exit status {done.returncode}: {done.stderr.decode()[-2000:]}")
     return done
+
+
+def assignments(environment: Mapping[str, str]) -> list[str]:
+    """Variables as a command line has them."""
+    return [f"{name}={value}" for name, value in environment.items()]
