@@ -14,14 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.image.buildah import Buildah
+from scripts.image.commands import call
 from scripts.image.docker import Docker
-from scripts.image.engine import NAMES, Engine, call
 from scripts.image.trial import try_image
 from scripts.rehearsal.findings import Findings
 
 ROOT = Path(__file__).parents[2]
 PAPERS = ROOT / "dist"  # what a release hands out
 TAG = "quantum-rerank:latest"
+NAMES = ("docker", "podman", "buildah")
 _SIZE_MB = 900  # target
 
 
@@ -29,7 +30,7 @@ class NoEngine(Exception):
     """No image can be built here. The message says what would do."""
 
 
-def choose(wanted: str | None, tools: Path) -> Engine:
+def choose(wanted: str | None, tools: Path) -> Docker | Buildah:
     """The engine of this name, or the first that works: Docker, Podman, Buildah by the scripts in `tools`."""
     if wanted and wanted not in NAMES:
         raise NoEngine(f"{wanted!r} is no engine: one of {', '.join(NAMES)}")
@@ -62,7 +63,7 @@ def labels() -> dict[str, str]:
     return {"VERSION": project["version"], "REVISION": revision or "unknown", "CREATED": created}
 
 
-def make(engine: Engine, tag: str, arguments: Mapping[str, str]) -> int:
+def make(engine: Docker | Buildah, tag: str, arguments: Mapping[str, str]) -> int:
     """Build, run twice, judge; the exit status."""
     print(f"building {tag} with {engine.name}: ten minutes where nothing is at hand", flush=True)
     since = time.monotonic()

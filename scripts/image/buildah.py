@@ -16,9 +16,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from scripts.image.engine import STOPS_WITHIN_S, Container, assignments, call
+from scripts.image.commands import STOPS_WITHIN_S, assignments, call
 from scripts.trial import resident_mb
 
 _PORT = 8000  # the image's, for the network is the machine's
@@ -26,7 +26,9 @@ _USER = "10001"
 _UNITS = {"B": 1e-6, "KB": 1e-3, "MB": 1.0, "GB": 1e3}
 
 
-class _Running:
+class BuildahContainer:
+    """As `DockerContainer`."""
+
     port = _PORT
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, root: Path, health: Sequence[str]) -> None:
@@ -54,7 +56,7 @@ class _Running:
 
 
 class Buildah:
-    """Debian's Buildah, which needs root."""
+    """Debian's Buildah, which needs root; its methods are those of `Docker`."""
 
     name = "buildah"
 
@@ -76,7 +78,7 @@ class Buildah:
         return in_megabytes(told.splitlines()[0])  # a line for each name that the image has
 
     @contextmanager
-    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
+    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[BuildahContainer]:
         config = json.loads(call([*self._buildah, "inspect", "--type", "image", tag]).stdout)["Docker"]["config"]
         _check_port()
         command, (_, *health) = [*config["Entrypoint"], *config["Cmd"]], config["Healthcheck"]["Test"]
@@ -95,7 +97,7 @@ class Buildah:
                 process = subprocess.Popen(  # noqa: S603 - the project's
                     [*inside, *command], env=self._environment, stdout=output, stderr=subprocess.STDOUT
                 )
-            yield cast(Container, _Running(process, log, root, [*inside, *health]))
+            yield BuildahContainer(process, log, root, [*inside, *health])
         finally:
             if process:
                 _end(process)
@@ -103,7 +105,7 @@ class Buildah:
             call([*self._buildah, "rm", name], check=False)
 
     def push(self, tag: str, to: str) -> str:
-        """As `Engine.push`; `to` may name another transport, such as oci:FOLDER:TAG."""
+        """As `Docker.push`; `to` may name another transport, such as oci:FOLDER:TAG."""
         with tempfile.NamedTemporaryFile() as digest:
             target = to if re.match(r"^(oci|oci-archive|docker-archive|dir|docker):", to) else f"docker://{to}"
             call([*self._buildah, "push", "--digestfile", digest.name, tag, target])

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.image.engine import STOPS_WITHIN_S, Container, assignments, call
+from scripts.image.commands import STOPS_WITHIN_S, assignments, call
 from scripts.trial import free_port, resident_mb
 
 _LOCKED = (
@@ -19,7 +19,9 @@ _LOCKED = (
 )
 
 
-class _Running:
+class DockerContainer:
+    """A container that runs the image's own command, and answers on `port` of the loopback address."""
+
     def __init__(self, program: str, identity: str, port: int, started: float) -> None:
         self._program, self._identity, self.port, self.started = program, identity, port, started
 
@@ -27,23 +29,29 @@ class _Running:
         return _inspected(self._program, "container", self._identity)
 
     def alive(self) -> bool:
+        """Whether it still runs."""
         return bool(self._state()["State"]["Running"])
 
     def resident_mb(self) -> float:
+        """Megabytes (10⁶ bytes) of memory that the service holds."""
         return resident_mb(self.read("/proc/1/status").decode())
 
     def read(self, path: str) -> bytes:
+        """A file in it."""
         return call([self._program, "exec", self._identity, "cat", path]).stdout
 
     def health(self) -> int:
+        """Exit status of the image's HEALTHCHECK, run in it now."""
         _, *command = self._state()["Config"]["Healthcheck"]["Test"]  # the first word says how: CMD, no shell
         return call([self._program, "exec", self._identity, *command], check=False).returncode
 
     def stop(self) -> int:
+        """Send the image's stop signal; the exit status."""
         call([self._program, "stop", "-t", str(STOPS_WITHIN_S), self._identity])
         return int(self._state()["State"]["ExitCode"])
 
     def log(self) -> str:
+        """What it printed."""
         done = call([self._program, "logs", self._identity], check=False)
         return (done.stdout + done.stderr).decode(errors="replace")
 
@@ -56,15 +64,21 @@ class Docker:
         self.name = program
 
     def build(self, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
+        """Build the context's Dockerfile. CalledProcessError where that fails; it said why."""
         options = [option for pair in assignments(arguments) for option in ("--build-arg", pair)]
         form = ["--format", "docker"] if self.name == "podman" else []  # its own format would drop the HEALTHCHECK
         subprocess.run([self.name, "build", *form, *options, "--tag", tag, str(context)], check=True)  # noqa: S603
 
     def size_mb(self, tag: str) -> float:
+        """The image's size in megabytes (10⁶ bytes)."""
         return float(_inspected(self.name, "image", tag)["Size"]) / 1e6
 
     @contextmanager
-    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
+    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[DockerContainer]:
+        """Run the image on two processors; removed at last.
+
+        locked: with a root that is read only, no capabilities and no new privileges, as Kubernetes' restricted profile.
+        """
         port = free_port()
         variables = [option for pair in assignments(environment) for option in ("--env", pair)]
         # Podman may hand out processors only where the system lets its user.
@@ -74,11 +88,12 @@ class Docker:
         try:
             started = time.monotonic()  # what it took to lay out its files is the engine's
             call([self.name, "start", identity])
-            yield _Running(self.name, identity, port, started)
+            yield DockerContainer(self.name, identity, port, started)
         finally:
             call([self.name, "rm", "--force", "--volumes", identity], check=False)
 
     def push(self, tag: str, to: str) -> str:
+        """Push the image; its digest there."""
         call([self.name, "tag", tag, to])
         subprocess.run([self.name, "push", to], check=True)  # noqa: S603
         digests: list[str] = _inspected(self.name, "image", to)["RepoDigests"]

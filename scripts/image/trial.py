@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from scripts import trial
-from scripts.image.engine import Container, Engine
+from scripts.image.buildah import Buildah, BuildahContainer
+from scripts.image.docker import Docker, DockerContainer
 from scripts.rehearsal.findings import Findings
 
 BILL = "sbom.cdx.json"
@@ -22,10 +23,12 @@ _REQUESTS, _DOCUMENTS = 20, 100
 _FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "huggingface-hub", "pip"}
 
 
-def try_image(engine: Engine, tag: str, findings: Findings, *, locked: bool, papers: Path | None = None) -> None:
+def try_image(
+    engine: Docker | Buildah, tag: str, findings: Findings, *, locked: bool, papers: Path | None = None
+) -> None:
     """Start the image with a key of its own, rank with and without that key, check its health, and stop it.
 
-    locked: as `Engine.run`. papers: a folder for the image's bill of materials and licences; with it the figures are
+    locked: as `Docker.run`. papers: a folder for the image's bill of materials and licences; with it the figures are
     taken, too.
     """
     key = secrets.token_urlsafe(32)
@@ -49,20 +52,20 @@ def try_image(engine: Engine, tag: str, findings: Findings, *, locked: bool, pap
             raise
 
 
-def _ask(container: Container, key: str, findings: Findings) -> None:
+def _ask(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
     findings.check("POST /rerank: the right document first", trial.ranks(container.port, key))
     body = {"query": trial.QUERY, "documents": trial.DOCUMENTS}
     status, _ = trial.ask(container.port, "POST", "/rerank", body)
     findings.check("POST /rerank without a key", status == 401, status)
 
 
-def _work(container: Container, key: str, findings: Findings) -> None:
+def _work(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
     trial.keep_busy(container.port, _REQUESTS, _DOCUMENTS, key)
     held = f"{container.resident_mb():.0f} MB"
     findings.note(f"memory after {_REQUESTS} requests of {_DOCUMENTS} new documents", held)
 
 
-def _keep_papers(container: Container, folder: Path, findings: Findings) -> None:
+def _keep_papers(container: DockerContainer | BuildahContainer, folder: Path, findings: Findings) -> None:
     folder.mkdir(exist_ok=True)
     for name in _PAPERS:
         (folder / name).write_bytes(container.read(f"{_WHERE}/{name}"))
