@@ -34,7 +34,7 @@ def goes_in(path: str) -> bool:
 
 
 OUT = """.git/config .venv/bin/python tests/conftest.py dist/a.whl Makefile .env auth.sqlite3 id_rsa scripts/trial.py
-helm/quantum-rerank/values.yaml app/__pycache__/cli.pyc retrieval/shipped/model/int8.bin models/.gitignore"""
+helm/quantum-rerank/values.yaml app/__pycache__/cli.pyc retrieval/encoder/shipped/model/int8.bin models/.gitignore"""
 
 
 @pytest.mark.parametrize("path", OUT.split())

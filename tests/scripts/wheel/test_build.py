@@ -2,7 +2,8 @@
 
 import pytest
 
-from scripts.wheel.build import PACKAGES, copy_sources, modules, strays
+from retrieval.encoder import prepare
+from scripts.wheel.build import PACKAGES, ROOT, SHIPPED, copy_sources, modules, strays
 
 
 def test_sources_are_copied_without_leftovers(tmp_path):
@@ -20,9 +21,13 @@ def test_sources_are_copied_without_leftovers(tmp_path):
         ("app/cli/main.py", False),
         ("quantum_rerank-0.1.0.dist-info/METADATA", False),
         ("tests/conftest.py", True),
-        ("retrieval/shipped/model/int8.bin", False),
+        ("retrieval/encoder/shipped/model/int8.bin", False),
         ("shipped/model/int8.bin", True),
     ],
 )
 def test_strays_are_what_is_not_ours(name, stray):
     assert bool(strays([name])) is stray
+
+
+def test_the_model_goes_where_it_is_looked_for():
+    assert ROOT / SHIPPED == prepare._SHIPPED
