@@ -12,35 +12,30 @@ from app.api.problems import KINDS
 from app.cli.main import cli
 from app.settings import Settings
 from app.telemetry.catalogue import FAMILIES
-from scripts.rehearsal.commands import PAGES, REHEARSED, Commands, blocks
+from scripts.rehearsal.driver import PAGES, Commands, Installation
+from scripts.wheel.build import ROOT
 
-PAGE = "a\n```sh one\necho 1\n```\n1. b\n\n   ```sh two\n   if true; then\n     echo 2\n   fi\n   ```\n"
-TEXTS = {page: (PAGES / f"{page}.md").read_text() for page in ("README", "capacity", *REHEARSED)}
-
-
-def test_blocks_are_read_by_name_and_without_their_indent():
-    assert blocks(PAGE) == {"one": "echo 1\n", "two": "if true; then\n  echo 2\nfi\n"}
+FOLDER = ROOT / "docs" / "operations"
+TEXTS = {page: (FOLDER / f"{page}.md").read_text() for page in ("README", "capacity", *PAGES)}
 
 
-@pytest.mark.parametrize("page", ["```sh\necho 1\n```\n", PAGE + "```sh one\necho 3\n```\n"])
-def test_blocks_need_names_of_their_own(page):
-    with pytest.raises(ValueError, match="name of its own"):
-        blocks(page)
+def test_a_command_runs_as_it_stands_where_it_is_told_and_counts_as_run(tmp_path):
+    (tmp_path / "page.md").write_text(
+        "```sh fails\nfalse\necho on\n```\n1. b\n\n   ```sh where\n   pwd\n   echo $A\n   ```\n"
+    )
+    commands = Commands(tmp_path, ["page"])
+    place = Installation(tmp_path, os.environ, commands).with_settings(A=1)
+    assert place.run("where").split() == [str(tmp_path), "1"]
+    assert commands.unused == {"fails"}
+    with pytest.raises(RuntimeError, match="`fails` exited with 1"):
+        place.run("fails")
 
 
-def test_a_command_runs_where_it_is_told_and_counts_as_run(tmp_path):
-    (tmp_path / "page.md").write_text('```sh where\npwd\necho "$WHAT"\n```\n```sh fails\nfalse\necho on\n```\n')
-    commands = Commands(["page"], tmp_path)
-    assert commands.run("where", tmp_path, os.environ | {"WHAT": "this"}).split() == [str(tmp_path), "this"]
-    assert commands.left == {"fails"}
-    with pytest.raises(RuntimeError, match="`fails` ended with 1"):
-        commands.run("fails", tmp_path, {})
-
-
-def test_every_shell_block_of_the_pages_is_sound_and_named():
+def test_every_shell_block_of_the_pages_is_sound_and_has_a_name_of_its_own():
     commands = Commands()
-    assert len(commands) == sum(text.count("```sh") for text in (TEXTS[page] for page in REHEARSED))
-    for name in sorted(commands.left):
+    assert "" not in commands.unused
+    assert len(commands.unused) == sum(TEXTS[page].count("```sh") for page in PAGES)
+    for name in sorted(commands.unused):
         checked = subprocess.run(["/bin/sh", "-n"], input=commands.text(name), text=True, check=False)
         assert checked.returncode == 0, name
 
@@ -76,4 +71,4 @@ def test_the_refusals_that_callers_see_are_those_there_are():
 @pytest.mark.parametrize("page", TEXTS)
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", TEXTS[page]):
-        assert (PAGES / target).exists(), target
+        assert (FOLDER / target).exists(), target
