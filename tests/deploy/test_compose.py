@@ -138,6 +138,12 @@ def test_passwords_are_of_the_environment_file_which_git_ignores():
     assert not re.search(r"(PASSWORD|SECRET|PEPPER)\w*: *[\w\"']", text)
 
 
+def test_every_image_is_carried_to_where_there_is_no_network():
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    images = {service["image"] for service in compose(FULL)["services"].values()}
+    assert set(re.search(r"docker save (.*?) \|", page)[1].split()) == images
+
+
 def answers(client):
     try:
         return client.ping()
