@@ -39,10 +39,9 @@ def had(program: str) -> Path:
     """The same; fetched from Debian's package if need be, into a folder of ours, without root. Missing if it cannot."""
     if found(program) is None:
         _fetch()
-    here = found(program)
-    if here is None:
-        raise Missing(f"{program} is not in Debian's package {_PACKAGE}")
-    return here
+    if here := found(program):
+        return here
+    raise Missing(f"{program} did not come with Debian's package {_PACKAGE}")
 
 
 def _fetch() -> None:
@@ -60,9 +59,7 @@ def _fetch() -> None:
         if status:
             raise Missing(f"`apt-get download {_PACKAGE}` failed: {said.strip() or 'no reason given'}")
         TOOLS.mkdir(exist_ok=True)
-        status, said = run("dpkg", "-x", *folder.glob("*.deb"), TOOLS, folder=folder)
-        if status:
-            raise Missing(f"`dpkg -x` failed: {said}")
+        run("dpkg", "-x", *folder.glob("*.deb"), TOOLS, folder=folder)
 
 
 def run(*command: str | Path, folder: Path) -> tuple[int, str]:

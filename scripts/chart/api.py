@@ -113,8 +113,8 @@ class Cluster:
         made.pop("status", None)
         if wrong := faults(made, self.minor):
             raise Problem(422, "Invalid", "; ".join(wrong))
-        for place in FIXED.get(key[0], ()) if old else ():
-            if old["spec"].get(place) != made["spec"].get(place):
+        for place in FIXED.get(key[0], ()):
+            if old and old["spec"].get(place) != made["spec"].get(place):
                 raise Problem(422, "Invalid", f"{key} is invalid: spec.{place}: field is immutable")
         before: dict[str, Any] = old["metadata"] if old else {"uid": str(uuid.uuid4()), "generation": 0}
         self._writes += 1
