@@ -57,8 +57,8 @@ class Problem(Exception):
         """The parts of a Status. code: HTTP's."""
         super().__init__(message)
         self.code = code
-        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        self.status |= {"message": message, "reason": reason, "code": code}
+        told = {"message": message, "reason": reason, "code": code}
+        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", **told}
 
 
 class Cluster:
