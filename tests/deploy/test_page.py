@@ -12,17 +12,6 @@ TEXT = PAGE.read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)(?:#[\w-]*)?\)", TEXT))))
-def test_a_linked_file_is_there(link):
-    assert (PAGE.parent / link).exists()
-
-
-@pytest.mark.parametrize("anchor", sorted(set(re.findall(r"\]\(#([\w-]+)\)", TEXT))))
-def test_a_linked_chapter_is_there(anchor):
-    headings = [heading.lower().replace(" ", "-") for heading in re.findall(r"^## (.*)$", TEXT, re.MULTILINE)]
-    assert anchor in headings
-
-
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"QRERANK_(\w+)", TEXT))))
 def test_a_named_setting_is_one(name):
     found = Settings

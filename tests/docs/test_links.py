@@ -33,5 +33,7 @@ def test_every_page_of_docs_is_reached_from_the_index():
 
 def test_anchors_are_made_as_github_makes_them(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# `POST /v1/rerank`: a _stream_\n\n## What's in `a_b`?\n\n## Same\n\n## Same\n\n```\n# none\n```\n")
+    page.write_text(
+        "# `POST /v1/rerank`: a _stream_\n\n## What's in `a_b`?\n\n## Same\n\n## Same\n\n```\n# none\n```\n"
+    )
     assert Page(page).anchors == {"post-v1rerank-a-stream", "whats-in-a_b", "same", "same-1"}
