@@ -5,7 +5,7 @@ import re
 import pytest
 
 from app.errors import KINDS, STATUS
-from tests.docs.openapi import OPERATIONS, ROUTES, SCHEMAS
+from tests.docs.description import OPERATIONS, ROUTES, SCHEMAS
 from tests.docs.pages import BY_NAME
 
 TABLES = BY_NAME["docs/http.md"].tables

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from scripts.chart.settings_table import settings
-from tests.docs.openapi import ROUTES
+from tests.docs.description import ROUTES
 from tests.docs.pages import PAGES
 from tests.paths import ROOT
 
