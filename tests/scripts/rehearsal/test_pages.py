@@ -66,9 +66,3 @@ def test_metrics_and_labels_that_pages_name_exist(page):
 def test_the_refusals_that_callers_see_are_those_there_are():
     named = set(re.findall(r"^\| \d{3}, `([\w-]+)`", TEXTS["incidents"], re.MULTILINE))
     assert "overloaded" in named <= KINDS
-
-
-@pytest.mark.parametrize("page", TEXTS)
-def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#:]+)\)", TEXTS[page]):
-        assert (FOLDER / target).exists(), target
