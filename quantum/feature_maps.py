@@ -6,6 +6,7 @@ that one description, so they cannot drift; a new map is one more function in `_
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -67,7 +68,7 @@ class FeatureMap:
         """How many features one register holds."""
         return 1 + max(slot for layer in self._rotations for slot in layer.slots)
 
-    @property
+    @cached_property
     def is_product(self) -> bool:
         """Whether each feature turns a qubit of its own and nothing else happens.
 

@@ -146,7 +146,8 @@ def score_documents(
             best = np.maximum.reduceat(feature_map.log_fidelity(query, tokens), local[:-1], axis=1)
         return _mean(best)
 
-    return np.concatenate([np.zeros(0), *over(score, _blocks(bounds))])
+    blocks = list(_blocks(bounds))
+    return np.concatenate([np.zeros(0), *(over(score, blocks) if len(blocks) > 1 else map(score, blocks))])
 
 
 def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:

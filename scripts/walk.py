@@ -40,7 +40,7 @@ MET: set[CodeType] = set()
 
 def note(frame: FrameType, event: str, _: Any) -> None:
     """Note code of ours that a traced request runs. A profile function of every thread."""
-    if event == "call" and TRACED.get() and frame.f_code.co_filename.startswith(OURS):
+    if event == "call" and TRACED and TRACED.get() and frame.f_code.co_filename.startswith(OURS):
         MET.add(frame.f_code)
 
 

@@ -10,7 +10,8 @@ from app.api.dependencies import dependencies
 from app.auth import audit
 from app.auth.credentials import presented
 from app.errors import Forbidden, Unauthorized
-from app.identity import ANONYMOUS, Identity, Role, address_of, caller_of
+from app.identity import ANONYMOUS, RANK, Identity, Role
+from app.quotas.shares import address_of, caller_of
 
 Check = Callable[[HTTPConnection], Awaitable[Identity]]
 
@@ -28,7 +29,7 @@ def allow(role: Role) -> Check:
             _tell(connection, role, "nobody", "unauthorized")
             raise
         connection.state.identity = identity
-        if not identity.may(role):
+        if RANK[identity.role] < RANK[role]:
             _tell(connection, role, identity.name, "forbidden")
             raise Forbidden(_too_little(identity, role))
         return identity

@@ -77,7 +77,7 @@ class Admission:
         needs = size * self._seconds / self._size if self._size else 0.0
         left = max(0.0, deadline.at - now)
         alone = min(needs, left)
-        beside = self._beside(alone, deadline.caller)
+        beside = self._beside(alone, deadline.caller) if self._places else 0.0
         if beside and self._least * (alone + beside) > left:
             raise self._overloaded()
         if len(self._places) >= self._room:
@@ -108,11 +108,13 @@ class Admission:
         wanted: the encoder's seconds that all requests ever wanted, read or not.
         """
         self._places.discard(place)
-        self._forget(place)
         if place.running:
             self._running[place.caller] -= 1
+            self._running += Counter()  # callers that have none are forgotten
             place.running = False
-        self._run_next()
+        if self._waiting:
+            self._forget(place)
+            self._run_next()
         if place.spent is not None:
             self._seconds += place.spent + wanted - self._wanted - _LEARNING * self._seconds
             self._size += place.size - _LEARNING * self._size
@@ -148,7 +150,6 @@ class Admission:
             place = self._waiting[caller][0]
             self._run(place)
             self._end(place)
-        self._running += Counter()  # callers that have none are forgotten
 
     def _make_room(self, caller: str) -> None:
         """Reject the request that came last of those waiting for the caller with the most; Overloaded if there is none.

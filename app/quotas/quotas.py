@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from app.errors import Forbidden, TooLarge
-from app.identity import Identity, caller_of
+from app.identity import Identity
 from app.quotas.settings import QuotaSettings, TierSettings
+from app.quotas.shares import caller_of
 from app.quotas.windows import Charge, LocalCounters, Lost, MonotonicStorage, Standing, Verdict
 from app.ranking.methods import Method
 

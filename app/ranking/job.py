@@ -14,9 +14,9 @@ from retrieval.deadline import Deadline
 from retrieval.fusion import ranking
 from retrieval.text.bm25 import tokenize
 from retrieval.text.limits import most_code_points
-from retrieval.text.sentences import is_blank
+from retrieval.text.sentences import VISIBLE
 
-_QUERY_TOKENS = 4096  # in so much of a query words are looked for, more than any model reads of it
+_QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are looked for: more than any model reads
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class Work:
             raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
         if self.encode_limit is not None and self.encode_limit < 1:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
-        if any(is_blank(text) for text in (self.query, *self.exclude)):
+        if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
-        self.terms = tokenize(self.query[: most_code_points(_QUERY_TOKENS)])
+        self.terms = tokenize(self.query[:_QUERY_CODE_POINTS])
 
     def ranking(
         self, scores: NDArray[np.float64], rankers: Mapping[str, NDArray[np.float64]], encoded: int = 0, tokens: int = 0

@@ -16,8 +16,7 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame
 from websockets.server import ServerProtocol
 
-from app.identity import address_of
-from app.quotas.shares import Shares
+from app.quotas.shares import Shares, address_of
 from app.server.connections import Connections, Outgoing
 from app.settings import LimitSettings
 

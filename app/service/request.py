@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from app.engine.admission import PIECE, pieces
@@ -19,6 +20,7 @@ from retrieval.encoder.chunks import Reading
 Asked = TypeVar("Asked")
 Document = str | dict[str, Any]  # as it was sent
 
+_reading = lru_cache(256)(Reading)  # few are asked for, again and again
 _UNREPORTED = 100  # documents whose partial rankings cost next to nothing
 
 
@@ -97,7 +99,9 @@ def resolve(
         )
     choice = models.choose(asked.model)
     method = asked.method or choice.method or DEFAULT_METHOD
-    reading = Reading(asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document))
+    reading = _reading(
+        asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
+    )
     units = _units(asked, reading.max_chunks, settings.candidates, partial=partial)
     return ResolvedRerank(
         asked,

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
@@ -14,8 +14,8 @@ from retrieval.encoder.batching import SharedEncoder
 from retrieval.encoder.chunks import USUAL, Cuts, Reading, Windows
 from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.encoder.states import Encoded, join
-from retrieval.states.cache import StateCache
-from retrieval.states.record import StateKeys, TextState
+from retrieval.states.cache import StateCache, StateKeys
+from retrieval.states.record import TextState
 from retrieval.text.bm25 import terms_of
 from retrieval.text.limits import most_code_points, runs
 
@@ -46,6 +46,9 @@ class StateSource:
         self.replicas = replicas
         self._keys = StateKeys(encoder.digest, encoder.arithmetic)
         self.windows = Windows(encoder, partial(self._keys, "document"))
+        self.code_points = most_code_points(encoder.max_tokens)  # looked at of a text that is not cut into chunks
+        # By reading: of how many code points a text is surely read to its end, and how many are looked at of any.
+        self.bounds = lru_cache(64)(lambda reading: (self.windows.limit(reading), self.windows.code_points(reading)))
         self._counted = True
 
     def apart(self, cache: StateCache | None = None) -> StateSource:
@@ -68,16 +71,13 @@ class StateSource:
 
         As much of each as would be looked at.
         """
-        end = self.windows.code_points(USUAL)
+        _, end = self.bounds(USUAL)
         texts = [text[:end] for text in texts]
         known = self.cache.has([self._keys("document", text) for text in texts])
         rest = [text for text, there in zip(texts, known, strict=True) if not there]
-        return [text for text, cuts in zip(rest, self.windows.remembered(rest, USUAL), strict=True) if cuts is None]
-
-    @property
-    def code_points(self) -> int:
-        """How much the encoder looks at of a text that is not cut into chunks."""
-        return most_code_points(self.encoder.max_tokens)
+        return rest and [
+            text for text, cuts in zip(rest, self.windows.remembered(rest, USUAL), strict=True) if cuts is None
+        ]
 
     def is_whole(self, state: TextState) -> bool:
         """Whether it is surely the state of all its text: the encoder may have cut one off that fills it."""

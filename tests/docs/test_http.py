@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from app.errors import KINDS, STATUS
+from app.api.problems import KINDS, STATUS
 from tests.docs.description import OPERATIONS, ROUTES, SCHEMAS
 from tests.docs.pages import BY_NAME
 

@@ -27,7 +27,7 @@ def test_the_request_gets_the_answer(real_encoder, tmp_path):
     (shown,) = [json.loads(text) for language, text in README.blocks if language == "json"]
     app = create_app(Settings(data_dir=tmp_path), {"all-MiniLM-L6-v2": real_encoder})
     with TestClient(app) as client:
-        eventually(lambda: app.state.engine.state.phase != "loading")
+        eventually(lambda: app.state.dependencies.engine.state.phase != "loading")
         given = client.post("/rerank", content=request).json()
     assert given.keys() == shown.keys()
     assert given["meta"].keys() == shown["meta"].keys()

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from app.errors import KINDS
+from app.api.problems import KINDS
 from monitoring.queries import rules
 from tests.monitoring.asked import Selector, selectors
 from tests.paths import ROOT

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from app.api.dialects.broken_text import broken_text
 from app.errors import InvalidRequest, MalformedBody, TooLarge
 from app.service.request import Document, RerankRequest
-from retrieval.text.sentences import is_blank
+from retrieval.text.sentences import VISIBLE
 
 _SHOWN_ERRORS = 3
 _MOST_NAMES = 64
@@ -49,7 +49,7 @@ def _stripped(value: object) -> object:
     """White space goes, and all of a text that holds nothing to read; pydantic would keep U+001C and U+200B."""
     if not isinstance(value, str):
         return value
-    return "" if is_blank(value) else value.strip()
+    return "" if not VISIBLE.search(value) else value.strip()
 
 
 def _number(value: object) -> object:

@@ -111,7 +111,10 @@ class StandardBody(Body):
         return RerankRequest(
             query=self.query,
             documents=self.documents,
-            texts=[text_of(document, at, self.rank_fields) for at, document in enumerate(self.documents or ())],
+            texts=[
+                document if isinstance(document, str) else text_of(document, at, self.rank_fields)
+                for at, document in enumerate(self.documents or ())
+            ],
             collection=self.collection,
             top_n=self.top_n,
             return_documents=self.return_documents,

@@ -23,7 +23,7 @@ from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
 from retrieval.text.bm25 import bm25, tokenize
 from retrieval.text.passages import Passage
-from retrieval.text.sentences import is_blank
+from retrieval.text.sentences import VISIBLE
 from tests.waiting import PATIENT_S, eventually
 
 QUERY = "which bird sings at night"
@@ -58,7 +58,7 @@ def test_every_method_puts_the_answer_first(real_reranker, method):
 
 
 @given(
-    query=TEXTS.filter(lambda text: not is_blank(text)),
+    query=TEXTS.filter(lambda text: VISIBLE.search(text)),
     documents=st.lists(TEXTS, min_size=1, max_size=12),
     method=st.sampled_from(METHODS),
 )
