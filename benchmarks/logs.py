@@ -19,9 +19,10 @@ from unittest.mock import patch
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import use_span
 
-from app.api.middleware.request_record import bind
+from app.api.middleware.request_record import bind, note
 from app.identity import ANONYMOUS
-from app.ranking.stopwatch import Lap
+from app.ranking.job import Lap
+from app.service.result import WorkDone
 from app.settings import LogSettings, TracingSettings
 from app.telemetry.access_log import log_requests
 from app.telemetry.logs import set_up
@@ -36,16 +37,9 @@ _STAGES = "queue wait prescore encode_query encode wait join classical quantum w
 def seen() -> RequestRecord:
     """A request that is over."""
     request = RequestRecord("0123456789abcdef0123456789abcdef", "POST", "/rerank", status=200, identity=ANONYMOUS)
-    request.dialect, request.method, request.model, request.origin = (
-        "standard",
-        "hybrid",
-        "all-MiniLM-L6-v2",
-        "10.0.0.1",
-    )
-    request.documents, request.tokens, request.known, request.seconds = 100, 21_600, 100, 0.025
-    request.watch.laps.extend(
-        Lap(stage, time.perf_counter() - 0.02 + at / 1000, 0.001) for at, stage in enumerate(_STAGES)
-    )
+    request.dialect, request.origin, request.seconds = "standard", "10.0.0.1", 0.025
+    laps = [Lap(stage, time.perf_counter() - 0.02 + at / 1000, 0.001) for at, stage in enumerate(_STAGES)]
+    note(request, WorkDone(100, 21_600, "all-MiniLM-L6-v2", "hybrid", 100, laps=laps))
     return request
 
 

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from app.api.middleware.request_record import note
 from app.identity import ANONYMOUS
-from app.ranking.stopwatch import Lap
+from app.ranking.job import Lap
+from app.service.result import WorkDone
 from app.settings import LogSettings
 from app.telemetry.request_record import RequestRecord
 from benchmarks.corpus import open_passages
@@ -117,8 +119,7 @@ def typical(stages_ms: Mapping[str, float]) -> RequestRecord:
     """A request as the server saw it."""
     seen = RequestRecord("0" * 32, "POST", "/rerank", status=200, identity=ANONYMOUS, dialect="standard", seconds=0.01)
     laps = [Lap(stage, 0, ms / 1e3) for stage, ms in stages_ms.items()]
-    seen.worked(DOCUMENTS, 216 * DOCUMENTS, laps, "hybrid", "all-MiniLM-L6-v2")
-    seen.known = DOCUMENTS
+    note(seen, WorkDone(DOCUMENTS, 216 * DOCUMENTS, "all-MiniLM-L6-v2", "hybrid", DOCUMENTS, laps=laps))
     return seen
 
 

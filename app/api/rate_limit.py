@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.dependencies import dependencies
 from app.errors import NotReady, ServiceError, TooManyRequests
-from app.identity import ANONYMOUS, Identity
+from app.identity import Identity
 from app.quotas.quotas import Cost, Quotas
 from app.quotas.windows import Standing, Verdict
 from app.service.request import ResolvedRequest
@@ -59,7 +59,7 @@ async def counted(connection: HTTPConnection, read: Callable[[], Awaitable[T]]) 
 def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
     """What counts this caller's requests, None if nothing does."""
     quotas, identity = dependencies(connection).quotas, connection.state.identity
-    return quotas if identity is not ANONYMOUS and quotas.bind(identity) else None, identity
+    return quotas if quotas.bind(identity) else None, identity
 
 
 def _settle(connection: HTTPConnection, verdict: Verdict) -> None:

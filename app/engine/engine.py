@@ -16,7 +16,7 @@ from app.engine.model_registry import Choice, Models
 from app.engine.self_test import check_order
 from app.errors import NotReady
 from app.quotas.quotas import Cost
-from app.ranking.stopwatch import Stopwatch
+from app.ranking.job import Stopwatch
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import EncoderCounts
 from retrieval.encoder.chunks import USUAL

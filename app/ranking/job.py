@@ -1,20 +1,64 @@
-"""One request on its way through the pipeline, and what comes of it."""
+"""One request on its way through the pipeline: what it asked, how long each stage takes, and what comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.methods import METHODS, Method
-from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
 from retrieval.deadline import Deadline
 from retrieval.fusion import ranking
 from retrieval.text.bm25 import tokenize
 from retrieval.text.limits import most_code_points
 from retrieval.text.sentences import VISIBLE
+
+
+class Lap(NamedTuple):
+    """One time that a stage was gone through."""
+
+    stage: str
+    start: float  # `time.perf_counter()` seconds
+    seconds: float
+
+
+def milliseconds(laps: Iterable[Lap]) -> dict[str, float]:
+    """Milliseconds spent in each stage, summed where it came again, in the order of their ends."""
+    ms: dict[str, float] = {}
+    for stage, _, seconds in laps:
+        ms[stage] = ms.get(stage, 0.0) + seconds * 1e3
+    return ms
+
+
+@dataclass
+class Stopwatch:
+    """The laps so far, in the order of their ends."""
+
+    laps: list[Lap] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time of the block to this stage, also when it raises."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.since(stage, start)
+
+    def since(self, stage: str, start: float) -> None:
+        """Count the time since this `time.perf_counter()` to a stage."""
+        self.laps.append(Lap(stage, start, time.perf_counter() - start))
+
+    @property
+    def ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)
+
 
 _QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are looked for: more than any model reads
 
@@ -40,7 +84,7 @@ class Ranking:
 
 
 @dataclass
-class Work:
+class Job:
     """One request, and how far it has come."""
 
     query: str

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.candidates import Candidates
-from app.ranking.stopwatch import Stopwatch
+from app.ranking.job import Stopwatch
 from retrieval.deadline import Deadline
 
 _LEARNING = 0.001  # weight of one text in the learned cost of scoring, up to those of `_MOST`

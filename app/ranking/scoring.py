@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.cpu_slots import Turns
+from app.ranking.job import Stopwatch
 from app.ranking.methods import Method
-from app.ranking.stopwatch import Stopwatch
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import score_documents

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.ranking.job import Ranking
 from app.service.collections import OpenCollections
 from app.service.request import Document, ResolvedRerank
-from app.service.result import RerankResult, Row
+from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError
 
@@ -113,8 +113,23 @@ def _result(
         for place, index in enumerate(shown)
     ]
     degraded = ["deadline"] * ranking.cut + ["truncated"] * (ranking.truncated > 0)
-    served = request.choice.reranker.encoder.name
-    return RerankResult(request_id, request.choice.name, served, request.method, rows, ranking, degraded)
+    done = _done(request, ranking)
+    return RerankResult(request_id, request.choice.name, request.method, rows, ranking, degraded, done)
+
+
+def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:
+    documents, cached = len(ranking.scores), min(ranking.known, ranking.encoded)
+    return WorkDone(
+        documents,
+        ranking.tokens,
+        request.choice.reranker.encoder.name,
+        request.method,
+        cached,
+        ranking.encoded - cached,
+        documents - ranking.encoded,
+        ranking.cut,
+        ranking.laps,
+    )
 
 
 def _rankers(ranking: Ranking, index: int) -> dict[str, float | None]:

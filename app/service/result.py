@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.ranking.job import Ranking
+from app.ranking.job import Lap, Ranking
 from app.ranking.methods import Method
 from app.service.request import Document
+
+
+@dataclass(frozen=True)
+class WorkDone:
+    """What was done for a request of any kind, for whoever watches."""
+
+    documents: int | None = None  # that were ranked, compared or embedded
+    tokens: int | None = None  # that the encoder read for them, now or once
+    model: str | None = None  # a served one's name
+    method: Method | None = None
+    cached: int = 0  # documents whose states were cached
+    encoded: int = 0  # documents that were read for this request
+    skipped: int = 0  # documents that the deadline left unread
+    incomplete: bool = False  # whether it left any, or parts of them
+    laps: Sequence[Lap] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +43,8 @@ class RerankResult:
 
     id: str
     model: str  # as the client called it, or ours
-    served: str  # our name of it
     method: Method
     rows: Sequence[Row]
     ranking: Ranking
     degraded: Sequence[str]  # why the answer is less than it could be
+    done: WorkDone

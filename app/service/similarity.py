@@ -26,10 +26,10 @@ from app.engine.model_registry import Models
 from app.errors import TooLarge, TooLate
 from app.quotas.quotas import Cost
 from app.ranking.circuit_check import check_circuit
+from app.ranking.job import Lap, Stopwatch, milliseconds
 from app.ranking.methods import DEFAULT_METHOD, Method
 from app.ranking.reranker import Reranker
 from app.ranking.scoring import Fusion
-from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
 from app.service.request import ResolvedRequest, checked, deadline_of, units_of_queries
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline

@@ -48,13 +48,14 @@ def facts(record: RequestRecord) -> dict[str, Any]:
         "tier": record.identity and record.identity.tier,
         "origin": record.origin,
         "dialect": record.dialect,
-        "model": record.model,
-        "method": record.method,
-        "documents": record.documents,
-        "tokens": record.tokens,
+        "model": record.done.model,
+        "method": record.done.method,
+        "documents": record.done.documents,
+        "tokens": record.done.tokens,
     }
-    if record.encoded or record.known or record.unread:
-        told |= {"encoded": record.encoded, "known": record.known, "unread": record.unread, "cut": record.cut}
+    done = record.done
+    if done.encoded or done.cached or done.skipped:
+        told |= {"encoded": done.encoded, "known": done.cached, "unread": done.skipped, "cut": done.incomplete}
     return {name: value for name, value in told.items() if value is not None}
 
 

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Set
 from http import HTTPStatus
 
-from app.ranking.stopwatch import milliseconds
+from app.ranking.job import milliseconds
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_record import CLIENT_GONE, RequestRecord, Watcher
 
@@ -26,28 +26,27 @@ def count_requests(metrics: Metrics, kinds: Set[str]) -> Watcher:
     reasons = kinds | _REFUSED
 
     def count(record: RequestRecord) -> None:
-        method, dialect = record.method or NONE, record.dialect or NONE
+        done = record.done
+        method, dialect = done.method or NONE, record.dialect or NONE
         http_method = record.http_method if record.http_method in _HTTP_METHODS else OTHER
         tier = record.identity.tier if record.identity else NONE
         metrics.requests_total.labels(record.route, http_method, dialect, method, tier, record.status).inc()
-        times = metrics.request_seconds.labels(
-            record.route, method, size_of(record.documents), outcome_of(record.status)
-        )
+        times = metrics.request_seconds.labels(record.route, method, size_of(done.documents), outcome_of(record.status))
         times.observe(record.seconds)
         for stage, ms in milliseconds(record.watch.laps).items():
             metrics.stage_seconds.labels(stage).observe(ms / 1e3)
         sizes = (
-            (metrics.request_documents, record.documents),
+            (metrics.request_documents, done.documents),
             (metrics.request_units, record.units),
-            (metrics.request_tokens, record.tokens),
+            (metrics.request_tokens, done.tokens),
         )
         for histogram, size in sizes:
             if size is not None:
                 histogram.labels(record.route).observe(size)
-        for read, documents in (("encoded", record.encoded), ("cached", record.known), ("unread", record.unread)):
+        for read, documents in (("encoded", done.encoded), ("cached", done.cached), ("unread", done.skipped)):
             if documents:
                 metrics.documents_total.labels(read).inc(documents)
-        if record.cut:
+        if done.incomplete:
             metrics.requests_cut_total.labels(record.route).inc()
         if record.problem and outcome_of(record.status) == "refused":
             metrics.rejections_total.labels(record.problem if record.problem in reasons else OTHER).inc()

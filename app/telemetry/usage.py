@@ -16,8 +16,8 @@ def count_usage(usage: Usage) -> Watcher:
             usage.count(
                 record.identity,
                 requests=1,
-                documents=record.documents or 0,
-                tokens=record.tokens or 0,
+                documents=record.done.documents or 0,
+                tokens=record.done.tokens or 0,
                 rejected=int(record.status in _REFUSALS),
             )
 

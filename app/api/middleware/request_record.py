@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import cast
 
@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
 from app.api.problems import HEADER
+from app.service.result import WorkDone
 from app.telemetry.request_record import CLIENT_GONE, UNKNOWN, RequestRecord, Watcher
 
 # Headers that pages of allowed origins may read.
@@ -89,7 +90,7 @@ class RequestRecordMiddleware:
         finally:
             _note(record, inner)
             if scope["type"] == "http" or record.problem:  # or it was refused to begin to talk
-                record.end(self._watchers)
+                finish(record, self._watchers)
 
     def _timed_for(self, origin: str) -> tuple[tuple[bytes, bytes], ...]:
         """The header that says whose pages may see the times."""
@@ -101,6 +102,19 @@ def _note(record: RequestRecord, scope: Scope) -> None:
     """Note which route a request came to, and who calls, as far as that is known by now."""
     record.route = getattr(scope.get("route"), "path", UNKNOWN)
     record.identity = scope["state"].get("identity")
+
+
+def note(record: RequestRecord, done: WorkDone) -> None:
+    """Note what was done. May be called in a worker."""
+    record.done = done
+    record.watch.laps.extend(done.laps)
+
+
+def finish(record: RequestRecord, watchers: Iterable[Watcher]) -> None:
+    """A request is over: show it to the watchers."""
+    record.seconds = time.perf_counter() - record.begun
+    for watch in watchers:
+        watch(record)
 
 
 def times(record: RequestRecord, status: int) -> list[tuple[bytes, bytes]]:
@@ -119,6 +133,6 @@ def times(record: RequestRecord, status: int) -> list[tuple[bytes, bytes]]:
             "x-compute-type": "cpu",
             "x-compute-time": int(total),
         }
-        if record.tokens is not None:
-            told["x-compute-tokens"] = record.tokens
+        if record.done.tokens is not None:
+            told["x-compute-tokens"] = record.done.tokens
     return [(name.encode(), str(value).encode()) for name, value in told.items()]

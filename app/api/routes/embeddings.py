@@ -12,14 +12,14 @@ from app.api.authorize import caller
 from app.api.dependencies import dependencies
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.openai_embeddings import EmbeddingsBody, EmbeddingsResponse, respond
-from app.api.middleware.request_record import record_of
+from app.api.exchange import answer, parsed
+from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged
-from app.api.request_body import parsed
-from app.api.worker import answer
 from app.service.embeddings import embed, resolve
 from app.service.request import ResolvedRequest
+from app.service.result import WorkDone
 
 router = APIRouter(tags=["embeddings"])
 
@@ -41,13 +41,14 @@ async def embeddings(request: Request) -> Response:
         record_of(request).units = resolved.cost.units
         return resolved
 
-    resolved, record = await charged(request, read), record_of(request)
+    on, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if on.auth else read())
     asked, reranker = resolved.asked, resolved.choice.reranker
 
     def work() -> bytes:
         with record.watch("encode"):
             found = embed(reranker, resolved.texts, asked.input_type or "document", resolved.deadline)
-        record.worked(len(resolved.texts), found.tokens, model=reranker.encoder.name)
+        note(record, WorkDone(len(resolved.texts), found.tokens, reranker.encoder.name))
         with record.watch("serialise"):
             return orjson.dumps(respond(found, asked, resolved.choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
 

@@ -20,12 +20,11 @@ from app.api.dialects.nim import NimBody, NimResponse
 from app.api.dialects.pinecone import PineconeBody, PineconeResponse
 from app.api.dialects.tei import TeiBody, TeiRank
 from app.api.dialects.voyage import VoyageBody, VoyageResponse
-from app.api.middleware.request_record import record_of
+from app.api.exchange import answer, parsed
+from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, one_of, reference
 from app.api.problems import PROBLEMS, ProblemResponse
 from app.api.rate_limit import charged
-from app.api.request_body import parsed
-from app.api.worker import answer
 from app.errors import InvalidRequest
 from app.service.request import RerankRequest, ResolvedRerank, resolve
 from app.service.rerank import rerank as rank
@@ -39,11 +38,12 @@ async def rerank(request: Request) -> Response:
     The body's dialect is told by what it holds, not by the path. Without `documents`, the candidates are the nearest
     passages of a collection. A body without documents that holds texts in a field of another name is refused.
     """
-    resolved, record = await charged(request, partial(read, request)), record_of(request)
+    on, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, partial(read, request)) if on.auth else read(request))
 
     def work() -> bytes:
-        result = rank(resolved, dependencies(request).collections, record.request_id)
-        record.ranked(result)
+        result = rank(resolved, on.collections, record.request_id)
+        note(record, result.done)
         with record.watch("serialise"):
             return orjson.dumps(request.state.dialect.respond(result))
 

@@ -20,12 +20,12 @@ from app.api.dialects.similarity import (
     respond,
     respond_to_batch,
 )
-from app.api.middleware.request_record import record_of
+from app.api.exchange import answer, parsed
+from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged
-from app.api.request_body import parsed
-from app.api.worker import answer
+from app.service.result import WorkDone
 from app.service.similarity import Body, ResolvedPairs, Similarities, circuit_of, compare, resolve
 from app.telemetry.request_record import RequestRecord
 
@@ -47,7 +47,8 @@ async def similarity(request: Request) -> Response:
         body = await parsed(request, lambda raw: validate(SimilarityBody, fields_of(raw, most)))
         return _resolved(request, body, [body.text1], [body.text2], explain=True)  # every method is told
 
-    resolved, record = await charged(request, read), record_of(request)
+    on, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if on.auth else read())
 
     def work() -> bytes:
         found, circuit = _compared(resolved, record), circuit_of(resolved.choice.reranker)
@@ -69,7 +70,8 @@ async def batch_similarity(request: Request) -> Response:
         body = await parsed(request, lambda raw: validate(BatchSimilarityBody, fields_of(raw, most)))
         return _resolved(request, body, body.queries, body.texts(), explain=bool(body.explain))
 
-    resolved, record = await charged(request, read), record_of(request)
+    on, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if on.auth else read())
 
     def work() -> bytes:
         found = _compared(resolved, record)
@@ -101,7 +103,8 @@ def _compared(resolved: ResolvedPairs[Any], record: RequestRecord) -> Similariti
         deadline=resolved.deadline,
         reading=resolved.reading,
     )
-    record.worked(len(resolved.texts), found.tokens, found.laps, resolved.method, reranker.encoder.name)
+    name, method = reranker.encoder.name, resolved.method
+    note(record, WorkDone(len(resolved.texts), found.tokens, name, method, laps=found.laps))
     return found
 
 

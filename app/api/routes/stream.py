@@ -17,12 +17,12 @@ from starlette.responses import StreamingResponse
 from app.api.dependencies import dependencies
 from app.api.dialects.cohere import RerankResponse, respond
 from app.api.dialects.events import Order, order
-from app.api.middleware.request_record import record_of
+from app.api.exchange import cancelled_with
+from app.api.middleware.request_record import note, record_of
 from app.api.openapi import one_of
 from app.api.problems import ProblemResponse, problem_of, unforeseen
 from app.api.rate_limit import charged
 from app.api.routes.rerank import ANY_BODY, DIALECT_PROBLEMS, read
-from app.api.worker import cancelled_with
 from app.service.collections import OpenCollections
 from app.service.request import ResolvedRerank
 from app.service.rerank import rerank
@@ -45,7 +45,7 @@ def work_of(
 
     def work(report: Report[T]) -> T:
         result = rerank(resolved, collections, record.request_id, lambda partial: report(tell("order", order(partial))))
-        record.ranked(result)
+        note(record, result.done)
         with record.watch("serialise"):
             return tell("final", respond(result))
 
@@ -75,7 +75,8 @@ def _numbered() -> Tell[bytes]:
 async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
     """The events of the request, until its response is sent or its client leaves."""
     on, record, tell = dependencies(request), record_of(request), _numbered()
-    resolved = await charged(request, partial(read, request, partial=True))
+    reading = partial(read, request, partial=True)
+    resolved = await (charged(request, reading) if on.auth else reading())
     work = work_of(resolved, on.collections, record, tell)
     async with (
         cancelled_with(request, resolved.deadline),

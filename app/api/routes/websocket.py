@@ -20,10 +20,10 @@ from app.api.dependencies import dependencies
 from app.api.dialects.body import check_lists, fields_of, memory_of
 from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
+from app.api.exchange import aside
 from app.api.middleware.body_limits import HeldMemory
-from app.api.middleware.request_record import bind
+from app.api.middleware.request_record import bind, finish
 from app.api.rate_limit import charged, counted
-from app.api.request_body import aside
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.service.request import RerankRequest, ResolvedRerank, resolve
@@ -110,14 +110,15 @@ class _Conversation:
             begun = await self._obey(body, heard, requests)
         except ServiceError as error:
             await self._say(heard.named, "error", problem(error, heard.record))
-            heard.record.end(self._on.watchers)
+            finish(heard.record, self._on.watchers)
         finally:
             if not begun:
                 heard.memory.give()
 
     async def _obey(self, body: bytes, heard: _Heard, requests: asyncio.TaskGroup) -> bool:
         """Do what a frame asks for; whether that is a request, which goes on."""
-        fields = await counted(self._websocket, lambda: self._fields(body))
+        reading = partial(self._fields, body)
+        fields = await (counted(self._websocket, reading) if self._on.auth else reading())
         kind, named, record = fields.get("type"), id_of(fields), heard.record
         if kind == "ping":
             await self._say(None, "pong", {})
@@ -137,7 +138,8 @@ class _Conversation:
             bind(record.request_id)
             await _admit(self._websocket)  # once more: since then its key may have ended
             self._check_room()
-            resolved = await charged(self._websocket, partial(self._read, body, fields, record))
+            asking = partial(self._read, body, fields, record)
+            resolved = await (charged(self._websocket, asking) if self._on.auth else asking())
             self._flying[named] = resolved.deadline
             requests.create_task(self._answer(named, resolved, heard))
             return True
@@ -185,7 +187,7 @@ class _Conversation:
             self._stopping -= not over
         finally:
             heard.memory.give()
-            heard.record.end(self._on.watchers)
+            finish(heard.record, self._on.watchers)
 
     async def _report(self, named: Id, resolved: ResolvedRerank, record: RequestRecord) -> bool:
         """Have one request done, and pass on what it reports; whether that came to its end, or it was cancelled."""

@@ -58,7 +58,7 @@ def test_every_method_puts_the_answer_first(real_reranker, method):
 
 
 @given(
-    query=TEXTS.filter(lambda text: VISIBLE.search(text)),
+    query=TEXTS.filter(VISIBLE.search),
     documents=st.lists(TEXTS, min_size=1, max_size=12),
     method=st.sampled_from(METHODS),
 )

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from app.ranking.job import Stopwatch
 from app.ranking.schedule import Pace, parts
-from app.ranking.stopwatch import Stopwatch
 from retrieval.deadline import Deadline
 
 

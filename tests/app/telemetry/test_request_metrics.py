@@ -4,7 +4,8 @@ import pytest
 
 from app.api.problems import KINDS
 from app.identity import Identity
-from app.ranking.stopwatch import Lap
+from app.ranking.job import Lap
+from app.service.result import WorkDone
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_metrics import count_requests, outcome_of, size_of
@@ -50,7 +51,9 @@ def test_the_laps_of_a_stage_are_one_time():
 
 
 def test_documents_are_counted_by_how_they_were_read():
-    found = counted(request(known=2, encoded=3, unread=4, cut=True), request(known=1))
+    found = counted(
+        request(done=WorkDone(cached=2, encoded=3, skipped=4, incomplete=True)), request(done=WorkDone(cached=1))
+    )
     assert [found[series("documents_total", read=read)] for read in ("cached", "encoded", "unread")] == [3, 3, 4]
     assert found[series("requests_cut_total", route="/rerank")] == 1
 

@@ -15,7 +15,7 @@ from app.api.dialects.similarity import (
     respond_to_batch,
 )
 from app.errors import InvalidRequest
-from app.ranking.stopwatch import Lap
+from app.ranking.job import Lap
 from app.service.similarity import Circuit, Similarities
 
 PAIR = {"text1": "owl", "text2": "song"}

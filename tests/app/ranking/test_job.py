@@ -1,6 +1,6 @@
 import pytest
 
-from app.ranking.stopwatch import Stopwatch
+from app.ranking.job import Stopwatch
 
 
 def test_stages_add_up_and_errors_pass_through():
