@@ -46,7 +46,7 @@ from app.telemetry.gauges import EVERY_S as COLLECT_EVERY_S
 from app.telemetry.gauges import Gauges, Sources
 from app.telemetry.loop_lag import watch_loop
 from app.telemetry.metrics import Metrics
-from app.telemetry.periodic import every
+from app.telemetry.periodic import run_periodically
 from app.telemetry.request_metrics import count_requests
 from app.telemetry.usage import count_usage
 from retrieval.encoder.protocol import Encoder
@@ -162,8 +162,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         loading,
         asyncio.create_task(on.health.run(loading)),
         asyncio.create_task(watch_loop(on.metrics.event_loop_lag_seconds.observe)),
-        asyncio.create_task(every(COLLECT_EVERY_S, on.gauges.publish, "publishing what is counted")),
-        asyncio.create_task(every(GIVE_BACK_EVERY_S, give_back, "giving free memory back")),
+        asyncio.create_task(run_periodically(COLLECT_EVERY_S, on.gauges.publish, "publishing what is counted")),
+        asyncio.create_task(run_periodically(GIVE_BACK_EVERY_S, give_back, "giving free memory back")),
     ]
     if on.auth:
         tasks.append(asyncio.create_task(on.auth.run()))

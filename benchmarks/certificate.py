@@ -1,4 +1,4 @@
-"""What it costs to certify a collection of 100 000 passages: `python -m benchmarks.certificate` prints it."""
+"""What it costs to verify a collection of 100 000 passages: `python -m benchmarks.certificate` prints it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.protocol import Role
 from retrieval.encoder.states import Encoded, quantise, unit_rows
 from retrieval.index.collection import Collection, build
-from retrieval.index.integrity import certify
+from retrieval.index.integrity import verify
 from retrieval.text.passages import Passage
 
 PASSAGES, DIMENSION, TIMES = 100_000, 384, 5
@@ -42,7 +42,7 @@ def main() -> None:
         passages = [Passage(str(at), "", f"text {at}") for at in range(PASSAGES)]
         build(folder, passages, Random(), lambda *_: None)
         collection = Collection(folder)
-        found = [certify(collection) for _ in range(TIMES)]
+        found = [verify(collection) for _ in range(TIMES)]
         assert all(certificate.holds for certificate in found)
         ms = sorted(1e3 * certificate.seconds for certificate in found)
         print(f"\nCertifying {PASSAGES:,} passages of {DIMENSION} dimensions, {TIMES} times\n")

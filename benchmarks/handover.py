@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 
 from app.engine.engine import Engine
-from app.engine.model_registry import Models
+from app.engine.model_registry import ModelRegistry
 from app.ranking.reranker import Reranker
 from app.service.request import RerankRequest, resolve
 from app.settings import Settings
@@ -18,7 +18,9 @@ _WARM_UP = 200
 
 def handover() -> list[float]:
     """Microseconds of each of CALLS runs of work that does nothing, one after the other."""
-    return run(_handover(Engine(lambda: Models({"hash": Reranker(HashEncoder())}), threads=2, queue=64)))[_WARM_UP:]
+    return run(_handover(Engine(lambda: ModelRegistry({"hash": Reranker(HashEncoder())}), threads=2, queue=64)))[
+        _WARM_UP:
+    ]
 
 
 async def _handover(engine: Engine) -> list[float]:

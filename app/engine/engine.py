@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from app.engine.admission import Admission, size_of
-from app.engine.model_registry import Choice, Models
+from app.engine.model_registry import Choice, ModelRegistry
 from app.engine.self_test import check_order
 from app.errors import NotReady
 from app.quotas.quotas import Cost
@@ -74,12 +74,12 @@ class Request(Protocol):
 class Engine:
     """Owns the models and a bounded number of threads that use them."""
 
-    def __init__(self, load: Callable[[], Models], threads: int, queue: int, least: float = 0.5) -> None:
+    def __init__(self, load: Callable[[], ModelRegistry], threads: int, queue: int, least: float = 0.5) -> None:
         """`load` makes the models; it runs in a worker once `start` is awaited."""
         self._load = load
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rerank")
         self._admission = Admission(threads, queue, least)
-        self.models: Models | None = None  # until they are loaded, and after the end
+        self.models: ModelRegistry | None = None  # until they are loaded, and after the end
         self.state = State("loading", "the model is being loaded")
 
     async def start(self) -> None:
@@ -94,11 +94,13 @@ class Engine:
         if self.state.phase == "loading":
             self.state = State("ready", "the model is loaded and reranked a probe")
 
-    def _load_and_probe(self) -> Models:
+    def _load_and_probe(self) -> ModelRegistry:
         models = self._load()
         for reranker in models.served.values():
             reranker.warm_up()
-            check_order(reranker.apart(), 0)  # it says how the model is, whatever is remembered here or in Redis
+            check_order(
+                reranker.isolated_copy(), 0
+            )  # it says how the model is, whatever is remembered here or in Redis
         return models
 
     async def run(self, work: Callable[[], T], request: Request, watch: Stopwatch | None = None) -> T:
@@ -137,7 +139,7 @@ class Engine:
         context = copy_context()  # by which lines of a log are a request's
         return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
 
-    def ready_models(self) -> Models:
+    def ready_models(self) -> ModelRegistry:
         """The models; NotReady where they are not there yet, or no more."""
         if self.models is None:
             raise NotReady(f"not ready: {self.state.reason}")

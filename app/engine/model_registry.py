@@ -20,7 +20,7 @@ class Choice:
     method: Method | None  # that the name asks for, as in "all-MiniLM-L6-v2:quantum"
 
 
-class Models:
+class ModelRegistry:
     """The served rerankers. A request whose `model` none of them has gets the default: clients hard-code names."""
 
     def __init__(self, served: Mapping[str, Reranker], aliases: Mapping[str, str] | None = None) -> None:

@@ -63,14 +63,14 @@ def index(
 
 
 def _collection(name: str, counts: CollectionCounts) -> dict[str, object]:
-    certificate = counts.certificate
+    integrity = counts.integrity
     return {
         "name": name,
         "passages": counts.passages,
         "bytes": counts.bytes,
         "certified": counts.certified,
-        "certificate": certificate
-        and {"at": certificate.at, "recall": certificate.recall, "ms": _rounded(1e3 * certificate.seconds)},
+        "certificate": integrity
+        and {"at": integrity.at, "recall": integrity.recall, "ms": _rounded(1e3 * integrity.seconds)},
         "fault": counts.fault and counts.fault.text,
     }
 

@@ -34,7 +34,7 @@ from app.ranking.reranker import Reranker
 from app.service.collections import OpenCollections
 from app.settings import Settings
 from app.telemetry.memory import resident_bytes
-from app.telemetry.periodic import every
+from app.telemetry.periodic import run_periodically
 from retrieval.index.collection import check_encoder
 
 if TYPE_CHECKING:
@@ -81,14 +81,14 @@ class Health:
             others["keys"] = auth.database.check
         self._others = [Probe(name, check, every_s) for name, check in others.items()]
         self._window = Window(lambda: read(histograms(), rerank_routes), resident_bytes)
-        self._apart: dict[str, Reranker] = {}
+        self._isolated: dict[str, Reranker] = {}
         self._numbers = count(1)
         self._probe_ms: dict[str, float] = {}
 
     async def run(self, loading: asyncio.Task[None]) -> None:
         """Take a reading every ten seconds, and once the models are loaded certify collections. Ends by cancel."""
-        reading = every(EVERY_S, self._window.past, "reading how the service is")
-        await asyncio.gather(reading, self._keep_certifying(loading))
+        reading = run_periodically(EVERY_S, self._window.past, "reading how the service is")
+        await asyncio.gather(reading, self._keep_verifying(loading))
 
     async def wrong(self) -> str | None:
         """Why the service is not ready; None if it is. Comes soon, whatever takes its time."""
@@ -162,10 +162,10 @@ class Health:
         """Ask every model what nobody asked before. Runs in a thread of the probe's own."""
         models = self._engine.models
         for name, reranker in models.served.items() if models else ():
-            if name not in self._apart:
-                self._apart[name] = reranker.apart()
+            if name not in self._isolated:
+                self._isolated[name] = reranker.isolated_copy()
             begun = monotonic()
-            check_order(self._apart[name], next(self._numbers))
+            check_order(self._isolated[name], next(self._numbers))
             self._probe_ms[name] = 1e3 * (monotonic() - begun)
 
     def _open_default(self) -> None:
@@ -178,7 +178,7 @@ class Health:
         for replicas in self._engine.replicas():
             replicas.check()
 
-    async def _keep_certifying(self, loading: asyncio.Task[None]) -> None:
+    async def _keep_verifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
         try:
             await self._index.wrong()  # which opens the default collection before anybody searches it
@@ -186,4 +186,4 @@ class Health:
             log.exception("opening the default collection failed")
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
-            await every(every_s, self._collections.certify, "certifying the collections")
+            await run_periodically(every_s, self._collections.verify, "certifying the collections")

@@ -148,7 +148,7 @@ class SentDocuments:
 
     def _ends(self, texts: Sequence[str], long: Sequence[int], until: float) -> dict[int, Cuts]:
         """The cuts of the long ones among the texts."""
-        cuts = self._source.windows.cuts([texts[at] for at in long], self._reading, until)
+        cuts = self._source.chunker.cuts([texts[at] for at in long], self._reading, until)
         return {at: of for at, of in zip(long, cuts, strict=True) if of}
 
     def _cut_into_terms(self, until: float) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
-from app.ranking.cpu_slots import Turns
+from app.ranking.cpu_slots import CpuSlots
 from app.ranking.job import Job, Ranking
 from app.ranking.methods import Method
 from app.ranking.schedule import Pace, parts
@@ -48,18 +48,18 @@ class Reranker:
         states: FeatureMap | None = None,
         fusion: Fusion | None = None,
         processors: int = 1,
-        turns: Turns | None = None,
+        slots: CpuSlots | None = None,
     ) -> None:
         """Take an encoder, or one with a cache, a feature map and the fusion weights.
 
         processors: threads that compute at once; the others wait, which is cheaper than interrupting each other.
-        turns: those that several rerankers take on the same processors, in the place of this one's own.
+        slots: those that several rerankers take on the same processors, in the place of this one's own.
         CircuitTooLarge for a feature map whose real circuit is.
         """
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
         self.fusion = fusion or Fusion()
-        self._turns = turns or Turns(processors)
+        self._slots = slots or CpuSlots(processors)
         self._pace = Pace()
         check_circuit(self.feature_map)
 
@@ -156,7 +156,7 @@ class Reranker:
         if question is None:
             return [[] for _ in texts]
         scores = SentenceScores(
-            candidates.texts, self.encoder, self.feature_map, question, self._turns, job.deadline.at
+            candidates.texts, self.encoder, self.feature_map, question, self._slots, job.deadline.at
         )
         everything = np.arange(len(texts))
         for part in parts(candidates, everything, job.terms, job.deadline, self._pace, job.watch, small=False):
@@ -165,14 +165,14 @@ class Reranker:
                     scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
         return scores.spans(threshold, most)
 
-    def apart(self) -> Reranker:
-        """The same model on the same processors, to see whether it works; see `StateSource.apart`."""
-        return Reranker(self.source.apart(), self.feature_map, self.fusion, turns=self._turns)
+    def isolated_copy(self) -> Reranker:
+        """The same model on the same processors, to see whether it works; see `StateSource.isolated_copy`."""
+        return Reranker(self.source.isolated_copy(), self.feature_map, self.fusion, slots=self._slots)
 
     def warm_up(self) -> None:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
-        source = self.source.apart(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
+        source = self.source.isolated_copy(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
         documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(50)]
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
@@ -185,7 +185,7 @@ class Reranker:
     def _processor(self, job: Job) -> Iterator[None]:
         """Wait for a processor to compute on."""
         begun = time.perf_counter()
-        with self._turns.turn(job.deadline.caller):
+        with self._slots.slot(job.deadline.caller):
             job.watch.since("wait", begun)
             job.deadline.check()
             yield
@@ -209,7 +209,7 @@ class Reranker:
             job.cut = True
             return job.ranking(by_prescore(lexical), {"lexical": lexical})
         job.asked = int(question.lengths.sum())
-        scorer = Scorer(self.feature_map, self.fusion, job.method, question, job.watch, self._turns)
+        scorer = Scorer(self.feature_map, self.fusion, job.method, question, job.watch, self._slots)
         told = job.report is not None
         for part in parts(candidates, promising, job.terms, job.deadline, self._pace, job.watch, small=told):
             job.cut, job.truncated = part.unread, candidates.truncated

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.model_registry import Models
+from app.engine.model_registry import ModelRegistry
 from app.errors import InvalidRequest, TooLarge, TooLate
 from app.quotas.quotas import Cost
 from app.ranking.methods import DEFAULT_METHOD
@@ -52,7 +52,7 @@ class EmbeddingsRequest(Protocol):
 Body = TypeVar("Body", bound=EmbeddingsRequest)
 
 
-def resolve(asked: Body, models: Models, settings: Settings, caller: str) -> ResolvedRequest[Body]:
+def resolve(asked: Body, models: ModelRegistry, settings: Settings, caller: str) -> ResolvedRequest[Body]:
     """Decide everything about a request to embed, of which the model reads one piece of each text.
 
     TooLarge over a limit; InvalidRequest for vectors of another length than the model's.

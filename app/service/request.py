@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from app.engine.admission import PIECE, pieces
-from app.engine.model_registry import Choice, Models
+from app.engine.model_registry import Choice, ModelRegistry
 from app.errors import InvalidRequest, TooLarge
 from app.quotas.quotas import Cost
 from app.ranking.methods import DEFAULT_METHOD, Method
@@ -75,7 +75,7 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
 
 
 def resolve(
-    asked: RerankRequest, models: Models, settings: Settings, caller: str, *, partial: bool = False
+    asked: RerankRequest, models: ModelRegistry, settings: Settings, caller: str, *, partial: bool = False
 ) -> ResolvedRerank:
     """Decide everything about a request to rank. Its deadline begins now.
 

@@ -48,7 +48,7 @@ class Reading:
 USUAL = Reading()
 
 
-class Windows:
+class Chunker:
     """Cuts texts for one encoder, and remembers where. Safe to use from several threads."""
 
     def __init__(self, encoder: Encoder, key: Callable[[str], bytes]) -> None:

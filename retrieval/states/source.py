@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import SharedEncoder
-from retrieval.encoder.chunks import USUAL, Cuts, Reading, Windows
+from retrieval.encoder.chunks import USUAL, Chunker, Cuts, Reading
 from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.encoder.states import Encoded, join
 from retrieval.states.cache import StateCache, StateKeys
@@ -45,13 +45,13 @@ class StateSource:
         self.cache = cache or StateCache(0)
         self.replicas = replicas
         self._keys = StateKeys(encoder.digest, encoder.arithmetic)
-        self.windows = Windows(encoder, partial(self._keys, "document"))
+        self.chunker = Chunker(encoder, partial(self._keys, "document"))
         self.code_points = most_code_points(encoder.max_tokens)  # looked at of a text that is not cut into chunks
         # By reading: of how many code points a text is surely read to its end, and how many are looked at of any.
-        self.bounds = lru_cache(64)(lambda reading: (self.windows.limit(reading), self.windows.code_points(reading)))
+        self.bounds = lru_cache(64)(lambda reading: (self.chunker.limit(reading), self.chunker.code_points(reading)))
         self._counted = True
 
-    def apart(self, cache: StateCache | None = None) -> StateSource:
+    def isolated_copy(self, cache: StateCache | None = None) -> StateSource:
         """The same encoder, to see whether it works: nothing is counted or learned of its costs.
 
         cache: where something is remembered; nowhere if absent.
@@ -76,7 +76,7 @@ class StateSource:
         known = self.cache.has([self._keys("document", text) for text in texts])
         rest = [text for text, there in zip(texts, known, strict=True) if not there]
         return rest and [
-            text for text, cuts in zip(rest, self.windows.remembered(rest, USUAL), strict=True) if cuts is None
+            text for text, cuts in zip(rest, self.chunker.remembered(rest, USUAL), strict=True) if cuts is None
         ]
 
     def is_whole(self, state: TextState) -> bool:
@@ -89,12 +89,12 @@ class StateSource:
         One that turns up as a whole brings along its state, or itself as the encoder reads it; this costs what reading
         it would have cost. until: `time.monotonic()` seconds; half of the time until then may pass in cutting.
         """
-        opened = {at: Opened(cuts) for at, cuts in enumerate(self.windows.remembered(texts, reading)) if cuts}
+        opened = {at: Opened(cuts) for at, cuts in enumerate(self.chunker.remembered(texts, reading)) if cuts}
         now = time.monotonic()
         if now < until and len(opened) < len(texts):
             opened |= self._whole({at: text for at, text in enumerate(texts) if at not in opened}, (now + until) / 2)
             long = [at for at in range(len(texts)) if at not in opened]
-            cuts = self.windows.cuts([texts[at] for at in long], reading, (now + until) / 2)
+            cuts = self.chunker.cuts([texts[at] for at in long], reading, (now + until) / 2)
             opened |= {at: Opened(of) for at, of in zip(long, cuts, strict=True) if of}
         return [opened.get(at) for at in range(len(texts))]
 
@@ -156,7 +156,7 @@ class StateSource:
             for at, key in keys.items()
             if key in states and self.is_whole(states[key])
         }
-        longest = _LONG * self.windows.size
+        longest = _LONG * self.chunker.size
         short = {at: text for at, text in texts.items() if at not in found and len(text) <= longest}
         for at, read in self._tokenize(short, until).items():
             if read.ids.size < self.encoder.max_tokens:

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request
 
 from app.api.dependencies import dependencies
 from app.api.problems import PROBLEMS
-from app.engine.model_registry import Choice, Models
+from app.engine.model_registry import Choice, ModelRegistry
 
 router: APIRouter = APIRouter(tags=["models"])
 open_router: APIRouter = APIRouter(tags=["models"])  # needs no key: some clients ask before they have sent one
 
 
-def _models(request: Request) -> Models:
+def _models(request: Request) -> ModelRegistry:
     return dependencies(request).engine.ready_models()
 
 

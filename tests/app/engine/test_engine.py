@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from app.engine.engine import Engine
-from app.engine.model_registry import Models
+from app.engine.model_registry import ModelRegistry
 from app.errors import NotReady, Overloaded
 from app.ranking.reranker import Reranker
 from app.service.request import RerankRequest, resolve
@@ -17,8 +17,8 @@ from tests.redis_server import KEYS, RedisServer, open_states, share, states_of
 from tests.waiting import PATIENT_S
 
 
-def load(encoder: type[HashEncoder] = HashEncoder) -> Models:
-    return Models({"hash": Reranker(encoder())})
+def load(encoder: type[HashEncoder] = HashEncoder) -> ModelRegistry:
+    return ModelRegistry({"hash": Reranker(encoder())})
 
 
 ASKED = resolve(RerankRequest("owl", ["song"], ["song"]), load(), Settings(model="hash"), "ada")
@@ -41,7 +41,7 @@ def test_it_is_ready_once_loaded_and_probed():
 
 
 def test_a_model_that_does_not_load_is_said_and_nothing_is_served():
-    def fail() -> Models:
+    def fail() -> ModelRegistry:
         raise ModelError("the model is gone")
 
     async def story():

@@ -241,9 +241,9 @@ def test_what_fails_once_is_done_again(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr("app.health.health.EVERY_S", 0.01)
     monkeypatch.setattr("app.health.health.read", failing_once("read", read))
-    monkeypatch.setattr(OpenCollections, "certify", failing_once("certify", OpenCollections.certify))
+    monkeypatch.setattr(OpenCollections, "verify", failing_once("verify", OpenCollections.verify))
     with serving(settings_of(tmp_path, health=AT_ONCE | {"certify_every_s": 0.01})) as client:
-        eventually(lambda: min(done["read"], done["certify"]) > 1)
+        eventually(lambda: min(done["read"], done["verify"]) > 1)
         assert statuses(client) == ("ok", set())
     failed = {"reading how the service is failed", "certifying the collections failed"}
     assert failed <= set(caplog.messages)

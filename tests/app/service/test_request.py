@@ -3,7 +3,7 @@
 import pytest
 
 from app.engine.admission import pieces, size_of
-from app.engine.model_registry import Models
+from app.engine.model_registry import ModelRegistry
 from app.errors import InvalidRequest, TooLarge
 from app.quotas.quotas import Cost
 from app.ranking.reranker import Reranker
@@ -12,7 +12,7 @@ from app.service.request import RerankRequest, SpanOptions, checked, deadline_of
 from app.settings import LimitSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 
-MODELS = Models({"hash": Reranker(HashEncoder())}, {"words": "hash:classical"})
+MODELS = ModelRegistry({"hash": Reranker(HashEncoder())}, {"words": "hash:classical"})
 SETTINGS = Settings(model="hash", default_collection="birds")
 SHORT = ["an owl"] * 10
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.engine.model_registry import Models
+from app.engine.model_registry import ModelRegistry
 from app.ranking.reranker import Reranker
 from app.service.collections import OpenCollections
 from app.service.request import RerankRequest, SpanOptions, resolve
@@ -20,7 +20,7 @@ LONG = FILLER + "the nightingale sings after dusk. " + FILLER
 
 @pytest.fixture(scope="module")
 def models():
-    return Models({"hash": Reranker(HashEncoder())})
+    return ModelRegistry({"hash": Reranker(HashEncoder())})
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retrieval.encoder import chunks as windows
-from retrieval.encoder.chunks import USUAL, Reading, Windows, cut, cut_up
+from retrieval.encoder.chunks import USUAL, Chunker, Reading, cut, cut_up
 from retrieval.encoder.hash_encoder import HashEncoder
 
 
@@ -23,8 +23,8 @@ class Counting(HashEncoder):
         return super().token_spans(texts)
 
 
-def of(encoder) -> Windows:
-    return Windows(encoder, lambda text: text.encode("utf-8", "surrogatepass"))
+def of(encoder) -> Chunker:
+    return Chunker(encoder, lambda text: text.encode("utf-8", "surrogatepass"))
 
 
 def words(count: int) -> str:

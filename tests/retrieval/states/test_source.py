@@ -92,7 +92,7 @@ def words(count: int) -> str:
 def test_opening_reads_what_is_short_and_cuts_what_is_long():
     encoder = Short()
     source, texts = StateSource(encoder), [words(7), words(8), words(9), words(100), ""]
-    encoder.tokenised = [] if source.windows.size == 8 else ["?"]
+    encoder.tokenised = [] if source.chunker.size == 8 else ["?"]
     short, full, long, longer, blank = source.open(texts, USUAL, NEVER)
     assert (short.cuts, short.state, len(short.read.ids)) == ((0, len(texts[0])), None, 7)
     assert (full.cuts, full.read) == ((0, len(texts[1])), None)  # it might have been cut off, and was not
@@ -186,7 +186,7 @@ def test_what_nothing_is_remembered_of_is_unread():
     long = "owl song " * 5000
     assert source.uncached(["owl", long, "owl"]) == ["owl", long, "owl"]
     source.find(["owl"], ["owl"], NEVER, Deadline())
-    source.windows.cuts([long], USUAL)
+    source.chunker.cuts([long], USUAL)
     before = source.cache.counts()
     assert source.uncached(["owl", long, "new"]) == ["new"]
     assert source.cache.counts() == before
@@ -195,6 +195,6 @@ def test_what_nothing_is_remembered_of_is_unread():
 def test_apart_nothing_is_remembered_or_counted():
     source = StateSource(HashEncoder(), StateCache(BIG))
     before = source.shared_encoder.counts(), source.cache.counts()
-    for state, text in zip(find(source.apart()), TEXTS, strict=True):
+    for state, text in zip(find(source.isolated_copy()), TEXTS, strict=True):
         np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
     assert (source.shared_encoder.counts(), source.cache.counts()) == before
