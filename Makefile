@@ -88,8 +88,8 @@ SHAPE ?= normal
 load: $(STAMP) ## load the service with Locust for two minutes, and judge it; SHAPE: peak, spike, soak, stress, scaling
 	$(BIN)/python -m $(if $(filter scaling,$(SHAPE)),loadtests.scaling,loadtests --shape $(SHAPE))
 
-monitoring: $(STAMP) ## write dashboard and alert rules from the metrics; with RUNBOOKS=URL, where runbooks are, to build/monitoring
-	$(BIN)/python -m monitoring $(if $(RUNBOOKS),--runbooks $(RUNBOOKS) --out build/monitoring)
+monitoring: $(STAMP) ## write the dashboard from the metrics; with RUNBOOKS=URL, where runbooks are, it and the alert rules to build/monitoring
+	$(BIN)/python -m monitoring $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
 
 chart: $(STAMP) .venv-chart/.setup ## check the Helm chart; then dashboard and alert rules with Prometheus' own programs
 	$(BIN)/python -m scripts.chart --check

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
-from app.engine.model_registry import split_method
-from app.health.settings import HealthSettings
+from app.quotas.settings import QuotaSettings
 from app.quotas.shares import part_of_one
-from app.telemetry.settings import LogSettings, OperationsSettings, TracingSettings
+from app.ranking.methods import split_method
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -24,8 +24,11 @@ COLLECTION_NAME = r"\w[\w.-]{0,63}"  # one plain folder name
 CollectionName = Annotated[str, Field(pattern=f"^{COLLECTION_NAME}$")]
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class EncoderSettings(_Group):
@@ -111,61 +114,62 @@ class CacheSettings(_Group):
     redis_ttl_s: int = Field(86_400, ge=1, le=10**8, description="How long Redis keeps a text's states.")
 
 
-_Quota = Annotated[int | None, Field(ge=1, le=10**9)]  # None, null in JSON: no limit but the service's own
+class HealthSettings(_Group):
+    """How the service looks after itself."""
+
+    probe_every_s: float = Field(5, ge=0, le=3600, description="For how long what a probe found is remembered.")
+    probe_deadline_ms: int = Field(2000, ge=1, le=600_000, description="In which the models must rerank a probe.")
+    certify_every_s: float = Field(300, ge=0, le=10**6, description="Between collections' checks; 0: when opened only.")
 
 
-class TierSettings(_Group):
-    """What each caller of a tier may ask for."""
+class LogSettings(_Group):
+    """What is logged, and how it looks."""
 
-    requests_per_minute: _Quota = None
-    similarities_per_hour: _Quota = None
-    documents: _Quota = None  # in one request
-
-
-class PublicSettings(TierSettings):
-    """The lowest tier."""
-
-    requests_per_minute: _Quota = 60
-    similarities_per_hour: _Quota = 1_000
-    documents: _Quota = 10
-
-
-class StandardSettings(TierSettings):
-    """The tier between the two."""
-
-    requests_per_minute: _Quota = 300
-    similarities_per_hour: _Quota = 10_000
-    documents: _Quota = 50
-
-
-class PremiumSettings(TierSettings):
-    """The highest tier that has limits."""
-
-    requests_per_minute: _Quota = 1_000
-    similarities_per_hour: _Quota = 50_000
-    documents: _Quota = 100
-
-
-class PriceSettings(_Group):
-    """How many similarities it takes to compare one pair of texts, or to embed one text."""
-
-    classical: int = Field(1, ge=0, le=1000)
-    quantum: int = Field(2, ge=0, le=1000)
-    hybrid: int = Field(2, ge=0, le=1000)
-    embedding: int = Field(1, ge=0, le=1000)
-
-
-class QuotaSettings(_Group):
-    """How much callers may ask for, by their tier; the tier unlimited is not limited here."""
-
-    redis_url: SecretStr | None = Field(None, description="Where replicas count together; absent: the cache's.")
-    redis_timeout_s: float = Field(
-        0.25, ge=0.01, le=10, description="How long it may keep a request waiting; then its process counts alone."
+    format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal, else JSON.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the lines that are written.")
+    access_sample: Share = Field(1.0, description="Share of requests that get a line; those that fail (5xx) all do.")
+    errors: Literal["frames", "full"] = Field(
+        "frames", description="full: tracebacks with messages, which may hold what clients sent; for development."
     )
-    public: PublicSettings = PublicSettings()
-    standard: StandardSettings = StandardSettings()
-    premium: PremiumSettings = PremiumSettings()
-    prices: PriceSettings = PriceSettings()
+
+
+# What the extra brings. One by one: of a package that is not there nothing can be found.
+_EXTRA = (
+    "opentelemetry",
+    "opentelemetry.exporter",
+    "opentelemetry.exporter.otlp",
+    "opentelemetry.exporter.otlp.proto",
+    "opentelemetry.exporter.otlp.proto.http",
+    "opentelemetry.sdk",
+)
+
+
+class TracingSettings(_Group):
+    """Where spans go."""
+
+    endpoint: AnyHttpUrl | None = Field(
+        None, description="Of an OTLP/HTTP collector, http://…:4318; absent: nothing is traced."
+    )
+    sample: Share = Field(1.0, description="Share of requests that are traced where no caller decided it.")
+    service: str = Field("quantum-rerank", min_length=1, max_length=128, description="The service's name in spans.")
+
+    @model_validator(mode="after")
+    def _refuse_without_the_extra(self) -> Self:
+        if self.endpoint and not all(find_spec(name) for name in _EXTRA):
+            raise ValueError("endpoint: spans need the extra `tracing`: pip install 'quantum-rerank[tracing]'")
+        return self
+
+
+class OperationsSettings(_Group):
+    """Who may look at how the service does."""
+
+    access: Literal["open", "admin"] = Field(
+        "open", description="Who may see /metrics and /health/detailed: everybody, or keys with the role admin."
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Where `qrerank serve` has /metrics, for whoever reaches it; then only there."
+    )
+    metrics_host: str | None = Field(None, description="The address of that port; absent: the service's.")
 
 
 class Settings(BaseSettings):

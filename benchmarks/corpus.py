@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from retrieval.encoder import weights
 from retrieval.errors import ModelError
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 
 SPECIAL_TOKENS = 2  # [CLS] and [SEP]: a passage's tokens are counted with them
 PASSAGE_TOKENS = 216

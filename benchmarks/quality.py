@@ -23,8 +23,8 @@ from rich.console import Console
 from app.cli.evaluation import judged_queries, open_dataset, own_documents
 from app.cli.progress import bar
 from app.engine.loader import open_encoder, processors_of
-from app.ranking.reranker import Reranker
-from app.ranking.scoring import Method
+from app.ranking import Reranker
+from app.ranking.methods import Method
 from app.settings import Settings
 from benchmarks.cross_encoder import NAME, CrossEncoder, fetch
 from benchmarks.machine import facts, watch_others

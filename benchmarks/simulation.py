@@ -29,7 +29,7 @@ from quantum.simulator import log_register_fidelity
 from quantum.vectors import directions
 from retrieval.encoder.prepare import load_encoder
 from retrieval.encoder.states import Encoded
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 
 DOCUMENTS, TOKENS, QUERY_TOKENS = 100, 138, 20
 REPEATS = 20  # of a peer; of what is quick, many times as many

@@ -18,16 +18,17 @@ from unittest.mock import patch
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import use_span
 
-from app.api.middleware.request_id import bind
-from app.api.middleware.server_timing import times
+from app.api.middleware.request_record import bind, note, times
+from app.api.problems import KINDS
 from app.identity import ANONYMOUS
-from app.ranking.stopwatch import Lap
+from app.ranking.job import Lap
+from app.service.result import WorkDone
+from app.settings import LogSettings, TracingSettings
 from app.telemetry.access_log import log_requests
 from app.telemetry.logs import set_up
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_metrics import count_requests
-from app.telemetry.request_record import Observed
-from app.telemetry.settings import LogSettings, TracingSettings
+from app.telemetry.request_record import RequestRecord
 from app.telemetry.tracing import Tracing
 from benchmarks.report import number, table, verdict
 
@@ -37,12 +38,12 @@ _CALLS, _ROUNDS = 2000, 7
 _STAGES = "queue wait prescore encode_query encode wait join classical quantum wait fuse serialise".split()
 
 
-def observed() -> Observed:
+def observed() -> RequestRecord:
     """A request that is over, as the server saw it."""
-    request = Observed("0" * 32, "POST", "/rerank", status=200, identity=ANONYMOUS, dialect="standard", seconds=0.01)
+    request = RequestRecord("0" * 32, "POST", "/rerank", status=200, identity=ANONYMOUS, dialect="standard")
+    request.seconds, request.origin = 0.01, "10.0.0.1"
     laps = [Lap(stage, at / 1000, 0.001) for at, stage in enumerate(_STAGES)]
-    request.worked(100, 21_600, laps, "hybrid", "all-MiniLM-L6-v2")
-    request.known, request.origin = 100, "10.0.0.1"
+    note(request, WorkDone(100, 21_600, "all-MiniLM-L6-v2", "hybrid", 100, laps=laps))
     return request
 
 
@@ -64,7 +65,8 @@ def of_spans(sample: float) -> float:
     """Of a request's span and those of its stages."""
     with patch("opentelemetry.exporter.otlp.proto.http.trace_exporter.OTLPSpanExporter.export") as export:
         export.return_value = SpanExportResult.SUCCESS
-        tracing = Tracing(TracingSettings.model_validate({"endpoint": "http://127.0.0.1:4318", "sample": sample}))
+        settings = TracingSettings.model_validate({"endpoint": "http://127.0.0.1:4318", "sample": sample})
+        tracing = Tracing(settings, untraced=lambda path: False)  # noqa: ARG005
         tracer = tracing.telemetry["tracer_provider"].get_tracer("benchmark")  # type: ignore[union-attr]
         request = observed()
 
@@ -79,7 +81,7 @@ def of_spans(sample: float) -> float:
 
 def measure() -> dict[str, float]:
     """Every row's microseconds."""
-    count, request = count_requests(Metrics()), observed()
+    count, request = count_requests(Metrics(), KINDS), observed()
     return {
         METRICS: microseconds(lambda: count(request)),
         HEADERS: microseconds(lambda: times(request, request.status)),

@@ -16,8 +16,8 @@ import orjson
 from benchmarks.corpus import QUERIES as DEMO_QUERIES
 from loadtests.mix import DOCUMENTS, Kind
 from retrieval.evaluation import beir
-from retrieval.index.demo import demo_passages
 from retrieval.text.bm25 import bm25, tokenize
+from retrieval.text.demo import demo_passages
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 PASSAGES, QUERIES = 200, 40  # of each collection

@@ -1,4 +1,4 @@
-"""Write the dashboard, the alert rules and their tests: `python -m monitoring`, the verb `make monitoring`."""
+"""Write the dashboard into the chart: `make monitoring`. With `--runbooks URL`, both it and the alerts elsewhere."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ import argparse
 from collections.abc import Mapping
 from pathlib import Path
 
-from monitoring import alerts, cases, dashboard
-from monitoring.alerting import GROUPS
+from monitoring.dashboard import dashboard
+from monitoring.queries import ALERTS, DASHBOARD
 from monitoring.rows import ROWS
-from monitoring.scenarios import SCENARIOS
 
-HERE = Path(__file__).parent
-RUNBOOKS = "https://example.com/quantum-rerank/docs/operations/runbooks"  # say where yours are
+RUNBOOKS = "https://example.com/quantum-rerank/docs/operations/runbooks"  # the chart puts yours in its place
 
 
 def files(runbooks: str = RUNBOOKS) -> Mapping[str, str]:
-    """What is written, by file name."""
+    """Dashboard and alerts by file name, with the address of your runbooks."""
     runbooks = runbooks.rstrip("/")
-    return {
-        "dashboard.json": dashboard.written(ROWS, runbooks),
-        "alerts.yml": alerts.written(GROUPS, runbooks),
-        "alerts_test.yml": cases.written(GROUPS, SCENARIOS, runbooks),
-    }
+    alerts = ALERTS.read_text(encoding="utf-8").replace(RUNBOOKS, runbooks)
+    return {DASHBOARD.name: dashboard(ROWS, runbooks), ALERTS.name: alerts}
 
 
 def main() -> None:
-    """Write them."""
-    parser = argparse.ArgumentParser(description="Write the dashboard, the alert rules and their tests.")
-    parser.add_argument("--runbooks", default=RUNBOOKS, help="URL of the folder with the runbooks")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
+    """Write the dashboard into the chart, or both files to a folder with your runbooks' address in them."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--runbooks", help="URL of the folder with your runbooks")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/monitoring"), help="folder to write to, with --runbooks"
+    )
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    for name, text in files(given.runbooks).items():
-        (given.out / name).write_text(text, encoding="utf-8")
-        print(f"wrote {given.out / name}")
+    if given.runbooks:
+        written = {given.out / name: text for name, text in files(given.runbooks).items()}
+    else:
+        written = {DASHBOARD: files()[DASHBOARD.name]}
+    for path, text in written.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":

@@ -1,62 +1,149 @@
-"""The dashboard as Grafana 10.4 and later read it."""
+"""The dashboard as Grafana 10.4 and later read it, built by Grafana's own library."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
+from grafana_foundation_sdk.builders import common, heatmap, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import (
+    BigValueColorMode,
+    GraphThresholdsStyleMode,
+    HeatmapCellLayout,
+    LegendDisplayMode,
+    LegendPlacement,
+    SortOrder,
+    StackingMode,
+    TooltipDisplayMode,
+)
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     DashboardLinkType,
+    DataSourceRef,
+    Threshold,
+    ThresholdsMode,
     VariableOption,
     VariableRefresh,
     VariableSort,
 )
+from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from monitoring.panels import SOURCE, Row, built
-from monitoring.promql import Metric
-from monitoring.registry import WORK, metrics
+from monitoring.promql import WORK
 
+_SOURCE = DataSourceRef("prometheus", "${datasource}")
 _SCHEMA = 39  # Grafana 10.4's; later ones bring it up to date when they load it
 _HUNDRED = 100  # panels' numbers in a row: row 2 has 200, 201, …
-
 _ABOUT = "quantum-rerank: traffic, latency, stages, work, saturation, cache, dependencies. Made by `make monitoring`."
 
 
-def written(rows: Sequence[Row], runbooks: str) -> str:
+@dataclass(frozen=True)
+class Panel:
+    """One panel, and what whoever sees it should look for."""
+
+    title: str
+    look: str
+    unit: str  # Grafana's name of it
+    curves: Mapping[str, str]  # legend to query
+    kind: Literal["lines", "stacked", "heatmap", "number"] = "lines"
+    limit: float | None = None  # what should stay below it
+    least: float | None = None  # what should stay above it
+    alerts: Sequence[str] = ()  # whose runbooks belong to it
+    idle: bool = False  # whether it may be empty although the service is used
+
+
+_Built = timeseries.Panel | heatmap.Panel | stat.Panel
+
+
+def dashboard(rows: Mapping[str, Sequence[Panel]], runbooks: str) -> str:
     """The dashboard's JSON, the same for the same rows. runbooks: URL of their folder."""
     made = builders.Dashboard("quantum-rerank").uid("quantum-rerank").description(_ABOUT).tags(["quantum-rerank"])
     made.refresh("30s").time("now-1h", "now").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR).readonly()
     made.link(builders.DashboardLink("Runbooks").type(DashboardLinkType.LINK).url(runbooks).target_blank(True))
-    for variable in _variables():
-        made.with_variable(variable)
-    for place, row in enumerate(rows, 1):
-        made.with_row(builders.Row(row.title).id(place * _HUNDRED))
-        for number, panel in enumerate(row.panels, place * _HUNDRED + 1):
-            made.with_panel(built(panel, number, runbooks))
-    dashboard = made.build()
-    dashboard.schema_version = _SCHEMA
-    return json.dumps(_without_nulls(json.loads(JSONEncoder().encode(dashboard))), indent=2, sort_keys=True) + "\n"
+    made.with_variable(builders.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
+    for label, where in (
+        ("job", "qrerank_build_info"),
+        ("instance", 'qrerank_build_info{job=~"$job"}'),
+        ("route", f'qrerank_requests_total{{job=~"$job", {WORK}}}'),
+    ):
+        made.with_variable(_variable(label, f"label_values({where}, {label})"))
+    for place, (title, panels) in enumerate(rows.items(), 1):
+        made.with_row(builders.Row(title).id(place * _HUNDRED))
+        for number, panel in enumerate(panels, place * _HUNDRED + 1):
+            made.with_panel(_panel(panel, number, runbooks))
+    built = made.build()
+    built.schema_version = _SCHEMA
+    return json.dumps(_without_nulls(json.loads(JSONEncoder().encode(built))), indent=2, sort_keys=True) + "\n"
 
 
-def _variables() -> list[builders.DatasourceVariable | builders.QueryVariable]:
-    source = builders.DatasourceVariable("datasource").label("Prometheus").type("prometheus")
-    return [
-        source,
-        _chosen("job", metrics.build_info, ""),
-        _chosen("instance", metrics.build_info, 'job=~"$job"'),
-        _chosen("route", metrics.requests_total, f'job=~"$job", route!~"{WORK.expression}"'),
-    ]
-
-
-def _chosen(label: str, metric: Metric, where: str) -> builders.QueryVariable:
+def _variable(label: str, query: str) -> builders.QueryVariable:
     """The values that a label has; all of them at first."""
-    query = f"label_values({metric.name}{{{where}}}, {label})" if where else f"label_values({metric.name}, {label})"
-    made = builders.QueryVariable(label).label(label).query({"query": query, "refId": label}).datasource(SOURCE)
+    made = builders.QueryVariable(label).label(label).query({"query": query, "refId": label}).datasource(_SOURCE)
     made.multi(True).include_all(True).current(VariableOption(selected=True, text="All", value="$__all"))
     return made.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
+
+
+def _panel(panel: Panel, number: int, runbooks: str) -> _Built:
+    """Grafana's panel. number: the id, which stays the same for links."""
+    made: _Built = _BY_KIND[panel.kind](panel)
+    size = 4 if panel.kind == "number" else 8
+    made.id(number).title(panel.title).description(panel.look).datasource(_SOURCE).unit(panel.unit)
+    made.height(size).span(size).thresholds(_thresholds(panel)).min(0).no_value("none")
+    links = [builders.DashboardLink(f"runbook: {alert}").url(f"{runbooks}/{alert}.md") for alert in panel.alerts]
+    made.links([link.type(DashboardLinkType.LINK).target_blank(True) for link in links])
+    form = PromQueryFormat.HEATMAP if panel.kind == "heatmap" else PromQueryFormat.TIME_SERIES
+    for letter, (legend, query) in zip("ABCDEFGH", panel.curves.items(), strict=False):
+        target = prometheus.Dataquery().expr(query).legend_format(legend).format(form).datasource(_SOURCE)
+        made.with_target((target.instant() if panel.kind == "number" else target.range()).ref_id(letter))
+    return made
+
+
+def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
+    """Green where all is well, red where it is not."""
+    steps = [Threshold(None, "green")]
+    if panel.limit is not None:
+        steps.append(Threshold(panel.limit, "red"))
+    if panel.least is not None:
+        steps = [Threshold(None, "red"), Threshold(panel.least, "green")]
+    return builders.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+
+
+def _lines(panel: Panel) -> timeseries.Panel:
+    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
+    tooltip = common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
+    made = timeseries.Panel().legend(legend.show_legend(True).calcs(["lastNotNull", "max"])).tooltip(tooltip)
+    bounded = panel.limit is not None or panel.least is not None
+    style = GraphThresholdsStyleMode.DASHED if bounded else GraphThresholdsStyleMode.OFF
+    made.thresholds_style(common.GraphThresholdsStyleConfig().mode(style))
+    return made.line_width(1).fill_opacity(0).axis_soft_min(0)
+
+
+def _stacked(panel: Panel) -> timeseries.Panel:
+    return _lines(panel).fill_opacity(40).stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
+
+
+def _heatmap(panel: Panel) -> heatmap.Panel:
+    color = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
+    axis = heatmap.YAxisConfig().unit(panel.unit)
+    rows = heatmap.RowsHeatmapOptions().layout(HeatmapCellLayout.LE)
+    return heatmap.Panel().calculate(False).rows_frame(rows).color(color).y_axis(axis).mode(TooltipDisplayMode.SINGLE)
+
+
+def _number(panel: Panel) -> stat.Panel:  # noqa: ARG001 - like the others
+    made = stat.Panel().color_mode(BigValueColorMode.VALUE)
+    return made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
+
+
+_BY_KIND: Mapping[str, Callable[[Panel], _Built]] = {
+    "lines": _lines,
+    "stacked": _stacked,
+    "heatmap": _heatmap,
+    "number": _number,
+}
 
 
 def _without_nulls(value: object) -> object:

@@ -6,18 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Protocol
 
+import httpx
 import jwt
 
 SECRET = "a-secret-for-tokens-of-at-least-thirty-two-bytes"  # noqa: S105 - of a service that only tests ask
-NOWHERE = "127.0.0.1:9"  # where nobody answers
-
-# A service that counts quotas, whose Redis and token issuer are lost, and which one large request fills.
+# A service that counts quotas, whose Redis and token issuer nobody answers for, and which one large request fills.
 SETTINGS: dict[str, object] = {
     "model": "hash",
-    "auth": {"enabled": True, "jwt": {"secret": SECRET, "jwks_url": f"http://{NOWHERE}/jwks.json"}},
-    "cache": {"redis_url": f"redis://{NOWHERE}"},
+    "auth": {"enabled": True, "jwt": {"secret": SECRET, "jwks_url": "http://127.0.0.1:9/jwks.json"}},
+    "cache": {"redis_url": "redis://127.0.0.1:9"},
     "quotas": {"public": {"requests_per_minute": 2}},
     "engine": {"requests": 1, "queue_requests": 0, "drain_seconds": 0},
 }
@@ -28,26 +26,13 @@ _DONE_WITHIN_S = 30
 _fresh = count()
 
 
-class Answer(Protocol):
-    """What came back."""
-
-    status_code: int
-
-
-class Client(Protocol):
-    """Whatever sends requests: httpx, or the tests' client of an application."""
-
-    def request(self, method: str, url: str, *, json: object = None, headers: dict[str, str]) -> Answer:
-        """The answer to a request."""
-
-
-def token(tier: str, role: str = "user") -> dict[str, str]:
+def token(tier: str) -> dict[str, str]:
     """The header of a caller of this tier."""
-    claims = {"sub": f"{tier} {role}", "tier": tier, "role": role, "exp": time.time() + 3600}
+    claims = {"sub": f"{tier} user", "tier": tier, "role": "user", "exp": time.time() + 3600}
     return {"Authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
 
 
-def exercise(client: Client, collection: str) -> None:
+def exercise(client: httpx.Client, collection: str) -> None:
     """Send requests of every kind. RuntimeError if overload or quotas cannot be had, or what should work does not."""
     known = token("standard")
     for path, body in _answered(collection):
@@ -90,9 +75,8 @@ def _many() -> list[str]:
     return [f"{text} {next(_fresh)}" for text in _TEXTS * 8]
 
 
-def _rerank(client: Client, documents: list[str], tier: str) -> int:
-    answer = client.request("POST", "/rerank", json={"query": _QUERY, "documents": documents}, headers=token(tier))
-    return answer.status_code
+def _rerank(client: httpx.Client, documents: list[str], tier: str) -> int:
+    return client.post("/rerank", json={"query": _QUERY, "documents": documents}, headers=token(tier)).status_code
 
 
 def _until(status: int, ask: Callable[[], list[int]], what: str) -> None:

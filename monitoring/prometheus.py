@@ -7,14 +7,12 @@ import shutil
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 
 from benchmarks.server import running
@@ -39,13 +37,11 @@ def found(program: str) -> Path | None:
 
 def had(program: str) -> Path:
     """The same; fetched from Debian's package if need be, into a folder of ours, without root. Missing if it cannot."""
-    here = found(program)
-    if here is None:
+    if found(program) is None:
         _fetch()
-        here = found(program)
-    if here is None:
-        raise Missing(f"{program} is not in Debian's package {_PACKAGE}")
-    return here
+    if here := found(program):
+        return here
+    raise Missing(f"{program} did not come with Debian's package {_PACKAGE}")
 
 
 def _fetch() -> None:
@@ -54,25 +50,19 @@ def _fetch() -> None:
     print(f"fetching Debian's package {_PACKAGE} into {TOOLS}", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        status, said = told("apt-get", "download", _PACKAGE, folder=folder)
+        status, said = run("apt-get", "download", _PACKAGE, folder=folder)
         if status:  # images come without the lists of packages, which others than root may keep elsewhere
             (folder / "lists" / "partial").mkdir(parents=True)
             own = ("-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}")
-            told("apt-get", *own, "update", folder=folder)
-            status, said = told("apt-get", *own, "download", _PACKAGE, folder=folder)
+            run("apt-get", *own, "update", folder=folder)
+            status, said = run("apt-get", *own, "download", _PACKAGE, folder=folder)
         if status:
-            raise Missing(f"`apt-get download {_PACKAGE}` failed: {_last(said)}")
+            raise Missing(f"`apt-get download {_PACKAGE}` failed: {said.strip() or 'no reason given'}")
         TOOLS.mkdir(exist_ok=True)
-        status, said = told("dpkg", "-x", *folder.glob("*.deb"), TOOLS, folder=folder)
-        if status:
-            raise Missing(f"`dpkg -x` failed: {_last(said)}")
+        run("dpkg", "-x", *folder.glob("*.deb"), TOOLS, folder=folder)
 
 
-def _last(said: str) -> str:
-    return (said.strip().splitlines() or ["no reason given"])[-1]
-
-
-def told(*command: str | Path, folder: Path) -> tuple[int, str]:
+def run(*command: str | Path, folder: Path) -> tuple[int, str]:
     """The exit status of a program, and what it said."""
     done = subprocess.run(  # noqa: S603 - ours
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -88,38 +78,23 @@ class Prometheus:
         self._url = f"http://127.0.0.1:{port}/api/v1"
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        """The series of a query at this moment; ValueError with Prometheus' own words if it means nothing."""
-        return list(self._get("query", query=query)["result"])
-
-    def ask_range(self, query: str, start: float, end: float, step: float) -> list[dict[str, Any]]:
-        """The series of a query from one time to another, in seconds since 1970, one value every `step` seconds."""
-        span = {"start": f"{start}", "end": f"{end}", "step": f"{step}"}
-        return list(self._get("query_range", query=query, **span)["result"])
-
-    def scrapes(self) -> float:
-        """How often it has read the service."""
-        results = self.ask("count_over_time(up[1h])")
-        return float(results[0]["value"][1]) if results else 0.0
+        """The series of a query at this moment; RuntimeError with Prometheus' own words if it means nothing."""
+        answer = httpx.get(f"{self._url}/query", params={"query": query}).json()
+        if answer["status"] != "success":
+            raise RuntimeError(answer["error"])
+        return list(answer["data"]["result"])
 
     def await_scrapes(self, more: int) -> None:
         """Wait until it has read the service so often again; RuntimeError if it does not."""
-        due, end = self.scrapes() + more, time.monotonic() + _WITHIN_S
-        while self.scrapes() < due:
+        due, end = self._scrapes() + more, time.monotonic() + _WITHIN_S
+        while self._scrapes() < due:
             if time.monotonic() > end:
                 raise RuntimeError("Prometheus does not read the service")
             time.sleep(0.2)
 
-    def rules(self) -> int:
-        """How many rules it has loaded."""
-        return sum(len(group["rules"]) for group in self._get("rules")["groups"])
-
-    def _get(self, path: str, **asked: str) -> Any:
-        url = f"{self._url}/{path}?{urllib.parse.urlencode(asked)}"
-        try:
-            with urllib.request.urlopen(url, timeout=10) as response:  # noqa: S310 - a local server's address
-                return json.load(response)["data"]
-        except urllib.error.HTTPError as error:
-            raise ValueError(json.load(error)["error"]) from None
+    def _scrapes(self) -> float:
+        results = self.ask("count_over_time(up[1h])")
+        return float(results[0]["value"][1]) if results else 0.0
 
 
 @contextmanager
@@ -133,12 +108,8 @@ def scraping(program: Path, service: int, rules: Path) -> Iterator[Prometheus]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prometheus.yml"
         file.write_text(json.dumps(config), encoding="utf-8")  # which is YAML
-        options = {
-            "config.file": file,
-            "storage.tsdb.path": f"{folder}/data",
-            "web.listen-address": f"127.0.0.1:{port}",
-        }
-        command = [str(program), *(f"--{name}={value}" for name, value in options.items())]
+        options = (f"--config.file={file}", f"--storage.tsdb.path={folder}/data")
+        command = [str(program), *options, f"--web.listen-address=127.0.0.1:{port}"]
         with running(command, port, "/-/ready", {}, Path(folder)):
             prometheus = Prometheus(port)
             prometheus.await_scrapes(1)

@@ -6,6 +6,7 @@ that one description, so they cannot drift; a new map is one more function in `_
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any, TypeAlias
 
@@ -67,11 +68,11 @@ class FeatureMap:
         """How many features one register holds."""
         return 1 + max(slot for layer in self._rotations for slot in layer.slots)
 
-    @property
+    @cached_property
     def is_product(self) -> bool:
         """Whether each feature turns a qubit of its own and nothing else happens.
 
-        Then F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2, which quantum.product_maxsim and quantum.series make use of.
+        Then F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2, which quantum.maxsim and quantum.kernel make use of.
         """
         first, *rest = self.layers
         return not rest and isinstance(first, RyLayer) and sorted(first.slots) == list(range(self.n_qubits))

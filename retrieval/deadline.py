@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 from retrieval.errors import RetrievalError
 
@@ -12,17 +13,13 @@ class Cancelled(RetrievalError):
     """Nobody waits for the answer any more."""
 
 
+@dataclass(eq=False)
 class Deadline:
     """A point in time that work is planned towards; may be called off from another thread."""
 
-    def __init__(self, at: float = math.inf, caller: str = "") -> None:
-        """Due at this `time.monotonic()`, in seconds; never, unless given.
-
-        caller: whose work it is. What is computed at once is shared equally between callers.
-        """
-        self.at = at
-        self.caller = caller
-        self.cancelled = False
+    at: float = math.inf  # `time.monotonic()` seconds
+    caller: str = ""  # whose work it is: what is computed at once is shared equally between callers
+    cancelled: bool = False
 
     @staticmethod
     def after(seconds: float, caller: str = "") -> Deadline:

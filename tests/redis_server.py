@@ -17,7 +17,8 @@ from types import TracebackType
 import redis
 
 from retrieval.encoder.hash_encoder import DIMENSION, HashEncoder
-from retrieval.states.record import StateKeys, TextState
+from retrieval.states.cache import StateKeys
+from retrieval.states.record import TextState
 from retrieval.states.redis import RedisStates
 from scripts.trial import free_port
 from tests.waiting import PATIENT_S, eventually

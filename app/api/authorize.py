@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import HTTPConnection
 
+from app.api.dependencies import dependencies
 from app.auth import audit
 from app.auth.credentials import presented
 from app.errors import Forbidden, Unauthorized
-from app.identity import ANONYMOUS, Identity, Role, address_of, caller_of
+from app.identity import ANONYMOUS, RANK, Identity, Role
+from app.quotas.shares import address_of, caller_of
 
 Check = Callable[[HTTPConnection], Awaitable[Identity]]
 
@@ -27,7 +29,7 @@ def allow(role: Role) -> Check:
             _tell(connection, role, "nobody", "unauthorized")
             raise
         connection.state.identity = identity
-        if not identity.may(role):
+        if RANK[identity.role] < RANK[role]:
             _tell(connection, role, identity.name, "forbidden")
             raise Forbidden(_too_little(identity, role))
         return identity
@@ -37,7 +39,7 @@ def allow(role: Role) -> Check:
 
 async def allow_operators(connection: HTTPConnection) -> None:
     """A dependency that lets in everybody, or admins alone, as `operations.access` says."""
-    if connection.app.state.service.settings.operations.access == "admin":
+    if dependencies(connection).settings.operations.access == "admin":
         await _admins(connection)
 
 
@@ -52,7 +54,7 @@ def origin_of(connection: HTTPConnection) -> str:
 
 
 async def _identify(connection: HTTPConnection) -> Identity:
-    auth = connection.app.state.auth
+    auth = dependencies(connection).auth
     if auth is None:
         return ANONYMOUS
     identity: Identity = await auth.authenticator.identify(presented(connection.headers), origin_of(connection))
@@ -60,7 +62,7 @@ async def _identify(connection: HTTPConnection) -> Identity:
 
 
 def _tell(connection: HTTPConnection, role: Role, by: str, result: str) -> None:
-    if role == "admin" and connection.app.state.auth is not None:
+    if role == "admin" and dependencies(connection).auth is not None:
         # The route's path, not the request's: there is no telling what stands in that.
         about = {"path": connection.scope["route"].path, "method": connection.scope["method"]}
         audit.record("admin.refused", by=by, origin=origin_of(connection), result=result, about=about)

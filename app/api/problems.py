@@ -1,24 +1,123 @@
-"""The errors that routes document, and the one seam through which errors leave."""
+"""From an exception to a problem (RFC 9457): the one table of statuses, the body, and what routes document of it."""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request, Response
+import orjson
+from fastapi import Response
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
-from app.api.dialects.detect import home_of
-from app.api.middleware.request_record import observed
-from app.api.middleware.security_headers import ALWAYS
-from app.api.middleware.server_timing import times
 from app.api.openapi import reference
-from app.errors import Problem, problem_of, unforeseen
-from app.telemetry.request_record import CLIENT_GONE
+from app.errors import (
+    DamagedCollection,
+    Forbidden,
+    InvalidRequest,
+    KeysUnavailable,
+    MalformedBody,
+    NotReady,
+    Overloaded,
+    TooLarge,
+    TooLate,
+    TooManyRequests,
+    TooSlow,
+    Unauthorized,
+    UnknownCollection,
+    UnknownKey,
+)
+from quantum.errors import InvalidVector
 
-_METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "PATCH", "DELETE")}
+log = logging.getLogger(__name__)
+
+HEADER = "X-Request-ID"
+
+STATUS: dict[type[Exception], HTTPStatus] = {
+    MalformedBody: HTTPStatus.BAD_REQUEST,
+    Unauthorized: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    UnknownCollection: HTTPStatus.NOT_FOUND,
+    UnknownKey: HTTPStatus.NOT_FOUND,
+    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
+    InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
+    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
+    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
+    DamagedCollection: HTTPStatus.SERVICE_UNAVAILABLE,
+    KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    TooLate: HTTPStatus.GATEWAY_TIMEOUT,
+}
+# Of those that do not say it themselves.
+RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, DamagedCollection: 60, KeysUnavailable: 1}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """RFC 9457 problem details, with the members that rerank clients read: `message`, `error`, `error_type`, `code`."""
+
+    status: int
+    kind: str
+    message: str
+    request_id: str
+    retry_after_s: int | None = None
+    where: tuple[str | int, ...] = ()  # the way to the field at fault
+
+    def body(self, *, detail_is_text: bool = False) -> dict[str, Any]:
+        """The members. On 422 `detail` is FastAPI's list, which clients made from OpenAPI insist on, or text."""
+        detail: object = self.message
+        if self.status == HTTPStatus.UNPROCESSABLE_ENTITY and not detail_is_text:
+            detail = [{"loc": ["body", *self.where], "msg": self.message, "type": "value_error"}]
+        body = {
+            "type": f"urn:quantum-rerank:{self.kind}",
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "detail": detail,
+            "message": self.message,
+            "error": self.message,
+            "error_type": self.kind,
+            "code": self.kind,
+            "request_id": self.request_id,
+        }
+        return body if self.retry_after_s is None else body | {"retry_after_s": self.retry_after_s}
+
+    def response(self, *, detail_is_text: bool = False, media_type: str = "application/problem+json") -> Response:
+        """The answer, as what clients want it to be called."""
+        headers = {HEADER: self.request_id}
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(self.retry_after_s)
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        body = orjson.dumps(self.body(detail_is_text=detail_is_text))
+        return Response(body, self.status, headers, media_type)
+
+
+def problem_of(error: Exception, request_id: str) -> Problem | None:
+    """The problem that an exception of the table means; None for any other."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            status, name = STATUS[kind], _kebab(kind.__name__)
+            where = error.where if isinstance(error, InvalidRequest) else ()
+            retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S.get(kind))
+            return Problem(status, name, str(error), request_id, retry_after_s, where)
+    return None
+
+
+def unforeseen(error: Exception, request_id: str) -> Problem:
+    """The problem that any other exception means: logged by its kind; its text may hold the client's."""
+    log.error("request %s failed: %s", request_id, type(error).__name__)
+    message = f"the service failed on this request; its log says why under {request_id}"
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message, request_id)
+
+
+def _kebab(name: str) -> str:
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+
+KINDS = frozenset(_kebab(kind.__name__) for kind in STATUS)  # of problems that are foreseen
 
 
 class ProblemResponse(BaseModel):
@@ -49,59 +148,3 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         503: "Not ready, or too busy; see Retry-After.",
     }.items()
 }
-
-
-def _request_id(request: Request) -> str:
-    return str(request.state.request_id)
-
-
-def _response(request: Request, problem: Problem) -> Response:
-    """A problem in the shape that the body's dialect wants, or that of the path's clients where no body was read."""
-    dialect = getattr(request.state, "dialect", None) or home_of(request.url.path)
-    if dialect is None:
-        return problem.response()
-    return problem.response(detail_is_text=dialect.detail_is_text, media_type=dialect.problem_type)
-
-
-async def foreseen(request: Request, error: Exception) -> Response:
-    """The response to an error of the table in `app.errors`."""
-    problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
-    observed(request).failed(problem.status, problem.kind)
-    return _response(request, problem)
-
-
-async def client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
-    """The end of a request whose client left in the middle of its body: nobody reads it, but it is counted as 499."""
-    return Response(status_code=CLIENT_GONE)
-
-
-async def http_error(request: Request, error: Exception) -> Response:
-    """The response to a route or method that does not exist."""
-    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
-    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
-    observed(request).failed(status, kind)
-    response = _response(request, Problem(status, kind, message, _request_id(request)))
-    if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["Allow"] = ", ".join(_allowed(request))
-    return response
-
-
-def _allowed(request: Request) -> list[str]:
-    """The methods that some route takes on the path of the request."""
-    asked = {name: request.scope[name] for name in ("type", "path", "root_path", "headers") if name in request.scope}
-    return [
-        allowed
-        for method, allowed in _METHODS.items()
-        if any(route.matches(asked | {"method": method})[0] is Match.FULL for route in request.app.routes)
-    ]
-
-
-async def any_error(request: Request, error: Exception) -> Response:
-    """The response to what nobody foresaw; the server logs the error itself."""
-    response = _response(request, unforeseen(error, _request_id(request)))
-    response.headers.update(ALWAYS)  # no middleware sees it
-    seen = getattr(request.state, "observed", None)
-    if seen and request.method == "POST":
-        response.raw_headers += times(seen, response.status_code)
-    return response

@@ -1,65 +1,56 @@
-"""The one seam where requests are counted, and the headers that tell their callers."""
+"""Rate limiting: the one seam where requests are charged to their callers' quotas, and the headers that say so."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.engine.model_registry import Models
-from app.errors import ServiceError, TooManyRequests
+from app.api.dependencies import dependencies
+from app.errors import NotReady, ServiceError, TooManyRequests
 from app.identity import Identity
-from app.quotas.quotas import Quotas
+from app.quotas.quotas import Cost, Quotas
 from app.quotas.windows import Standing, Verdict
-from app.service.cost import Cost, check
-from app.telemetry.request_record import Observed
+from app.service.request import ResolvedRequest
 
 T = TypeVar("T")
-Read = Callable[[], Awaitable[T]]
+R = TypeVar("R", bound=ResolvedRequest[Any])
 
 
-async def paid(
-    connection: HTTPConnection, seen: Observed, read: Read[T], cost: Callable[[T, Models], Cost]
-) -> tuple[T, Cost]:
-    """What was read of a request, once its caller's quotas paid for it, and what it costs.
+async def charged(connection: HTTPConnection, read: Callable[[], Awaitable[R]]) -> R:
+    """The request that is read, once its caller's quotas paid for it.
 
     TooManyRequests if they cannot, and nothing is taken of either; TooLarge for what is too much at any time. Of a
-    caller whose requests are used up nothing is read. A request that fails later was counted all the same.
+    caller whose requests are used up nothing is read. A request that fails later was charged all the same.
     """
     quotas, identity = _counting(connection)
-    models: Models | None = connection.app.state.engine.models
-    if models is None:  # it is not ready, as the request will hear: nothing is done, nothing taken
-        return await read(), Cost()
-
-    async def checked() -> tuple[T, Cost]:
-        asked = await read()
-        wanted = cost(asked, models)
-        check(wanted, connection.app.state.service.settings.limits)
-        seen.units = wanted.units
-        if quotas:
-            quotas.check(identity, wanted)
-        return asked, wanted
-
     if quotas is None:
-        return await checked()
-
+        return await read()
     if refusal := quotas.spent(identity):
         _settle(connection, refusal)
-    asked, wanted = await counted(connection, checked)
-    _settle(connection, await quotas.take(identity, wanted))
-    return asked, wanted
+
+    async def within() -> R:
+        resolved = await read()
+        quotas.check(identity, resolved.cost)
+        return resolved
+
+    resolved = await counted(connection, within)
+    _settle(connection, await quotas.take(identity, resolved.cost))
+    return resolved
 
 
-async def counted(connection: HTTPConnection, read: Read[T]) -> T:
+async def counted(connection: HTTPConnection, read: Callable[[], Awaitable[T]]) -> T:
     """What was read of a request, which is counted if it could not be read, or its client left before its end."""
     quotas, identity = _counting(connection)
     if quotas is None:
         return await read()
     try:
         return await read()
+    except NotReady:  # nothing is done, nothing taken
+        raise
     except (ServiceError, ClientDisconnect):
         _settle(connection, await quotas.take(identity, Cost()))
         raise
@@ -67,8 +58,7 @@ async def counted(connection: HTTPConnection, read: Read[T]) -> T:
 
 def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
     """What counts this caller's requests, None if nothing does."""
-    quotas: Quotas = connection.app.state.quotas
-    identity: Identity = connection.state.identity
+    quotas, identity = dependencies(connection).quotas, connection.state.identity
     return quotas if quotas.bind(identity) else None, identity
 
 

@@ -20,7 +20,7 @@ from app.auth import sqlite_file, tables
 from app.auth.keys import Pepper
 from app.auth.migrations import is_current, upgrade
 from app.errors import KeysMisconfigured, KeysReadOnly, KeysUnavailable
-from retrieval.fault import Fault
+from retrieval.errors import Fault
 
 log = logging.getLogger(__name__)
 

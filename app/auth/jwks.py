@@ -14,9 +14,9 @@ import orjson
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from app.auth.outgoing import HEADERS
 from app.errors import KeysUnavailable
-from app.telemetry.outgoing import HEADERS
-from retrieval.fault import Fault
+from retrieval.errors import Fault
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth import tables
 from app.auth.database import Database
-from app.auth.usage import Counts, Day, day_of
+from app.auth.store import Counts, Day, day_of
 
 _DAY_S = 86_400
 _COUNTED = ("requests", "documents", "tokens", "rejected")

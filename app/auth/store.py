@@ -1,9 +1,10 @@
-"""What every store of credentials can do, and what it finds."""
+"""What every store of credentials and of usage can do, and what it holds."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,3 +64,52 @@ class Key:
     def prefix(self) -> str:
         """Of the newest secret."""
         return self.secrets[0].prefix
+
+
+@dataclass
+class Counts:
+    """What was used."""
+
+    requests: int = 0
+    documents: int = 0
+    tokens: int = 0
+    rejected: int = 0
+
+    def add(self, other: Counts) -> None:
+        """Add another's."""
+        self.requests += other.requests
+        self.documents += other.documents
+        self.tokens += other.tokens
+        self.rejected += other.rejected
+
+
+@dataclass(frozen=True)
+class Day:
+    """What one caller used on one day."""
+
+    day: str
+    who: str
+    requests: int
+    documents: int
+    tokens: int
+    rejected: int
+
+
+def day_of(seconds: float) -> str:
+    """The day in UTC."""
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
+
+
+class UsageStore(Protocol):
+    """Where usage is kept."""
+
+    def add(self, counts: Mapping[tuple[str, str], Counts], seen: Mapping[str, float]) -> None:
+        """Add to the sums by day and caller, and note when keys were last used, in seconds since the epoch.
+
+        KeysUnavailable where nothing can be written now; any other error means that a row is refused.
+        """
+        ...
+
+    def read(self, days: int, who: str | None = None) -> Sequence[Day]:
+        """The last days of one caller or of all, newest first."""
+        ...

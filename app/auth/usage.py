@@ -9,48 +9,16 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from app.auth.store import Counts, UsageStore, day_of
 from app.errors import KeysReadOnly, KeysUnavailable
 from app.identity import Identity
-from retrieval.fault import Fault
-
-if TYPE_CHECKING:
-    from app.auth.sql_usage import SqlUsage
+from retrieval.errors import Fault
 
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 1.0
 MOST_ROWS = 10_000
-
-
-@dataclass
-class Counts:
-    """What was used."""
-
-    requests: int = 0
-    documents: int = 0
-    tokens: int = 0
-    rejected: int = 0
-
-    def add(self, other: Counts) -> None:
-        """Add another's."""
-        self.requests += other.requests
-        self.documents += other.documents
-        self.tokens += other.tokens
-        self.rejected += other.rejected
-
-
-@dataclass(frozen=True)
-class Day:
-    """What one caller used on one day."""
-
-    day: str
-    who: str
-    requests: int
-    documents: int
-    tokens: int
-    rejected: int
 
 
 @dataclass
@@ -74,11 +42,6 @@ def who(identity: Identity) -> str:
     return identity.key_id or identity.name
 
 
-def day_of(seconds: float) -> str:
-    """The day in UTC."""
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
-
-
 @dataclass(frozen=True)
 class UsageCounts:
     """How the writing of usage goes."""
@@ -95,7 +58,7 @@ class Usage:
     day. Beyond that no new rows are begun: what callers do who have one is counted, and what others do is dropped.
     """
 
-    def __init__(self, store: SqlUsage | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: UsageStore | None, clock: Callable[[], float] = time.time) -> None:
         """store: None where nobody is told from anybody else, and nothing is kept."""
         self._store, self._clock = store, clock
         self._lock = threading.Lock()  # guards what follows

@@ -18,7 +18,7 @@ from app.cli.options import readable, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out
 from app.engine.loader import open_reranker
-from app.ranking.scoring import METHODS, Method
+from app.ranking.methods import METHODS, Method
 from app.settings import Settings
 from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions
 

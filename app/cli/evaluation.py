@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking.methods import Method
 from app.ranking.reranker import Ranking, Reranker
-from app.ranking.scoring import Method
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import DataError
@@ -23,7 +23,7 @@ from retrieval.evaluation.metrics import Qrels, Run, mean, mrr, ndcg, recall
 from retrieval.evaluation.significance import Paired, paired_test
 from retrieval.fusion import ranking as best_first
 from retrieval.index.collection import FORMAT, Collection, build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 Found = tuple[NDArray[np.int64], Ranking]  # positions in the collection, and their ranking
 

@@ -18,9 +18,9 @@ from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError
 from retrieval.evaluation.beir import read_passages
 from retrieval.index.collection import Collection, build, check_encoder
-from retrieval.index.demo import demo_passages
-from retrieval.index.integrity import Certificate, certify
-from retrieval.text.passage import Passage
+from retrieval.index.integrity import IntegrityReport, verify
+from retrieval.text.demo import demo_passages
+from retrieval.text.passages import Passage
 
 DEMO = "demo"
 _PLAIN = re.compile(COLLECTION_NAME)
@@ -76,26 +76,23 @@ def stats(name: Name) -> None:
     """What a collection holds, its size on disk, and whether it is sound; exit status 1 where it is not."""
     folder = folder_of(Settings(), name)
     collection = Collection(folder)
-    spec, certificate = collection.spec, certify(collection)
+    spec, integrity = collection.spec, verify(collection)
     table = Table("collection", name, show_edge=False)
     table.add_row("passages", f"{spec.passages:,}")
     table.add_row("token states", f"{spec.tokens:,} of {spec.token_dimension} bytes")
     table.add_row("model", f"{spec.model} ({spec.arithmetic})")
     table.add_row("on disk", f"{sum(file.stat().st_size for file in folder.iterdir()) / 2**20:.1f} MiB")
     table.add_row("folder", str(folder))
-    table.add_row("certificate", _told(certificate))
+    table.add_row("certificate", _told(integrity))
     out.print(table)
-    if not certificate.holds:
+    if not integrity.holds:
         raise typer.Exit(1)
 
 
-def _told(certificate: Certificate) -> str:
-    if certificate.fault:
-        return f"damaged: {certificate.fault}; build it again"
-    return (
-        f"holds: recall@10 {certificate.recall:.3f} of {certificate.sampled} passages "
-        f"({1e3 * certificate.seconds:.0f} ms)"
-    )
+def _told(integrity: IntegrityReport) -> str:
+    if integrity.fault:
+        return f"damaged: {integrity.fault}; build it again"
+    return f"holds: recall@10 {integrity.recall:.3f} of {integrity.sampled} passages ({1e3 * integrity.seconds:.0f} ms)"
 
 
 def _build(folder: Path, passages: list[Passage], encoder: Encoder, report: Progress) -> None:

@@ -25,8 +25,8 @@ from app.cli.options import Exclude, MethodOption, Query, TopN, readable, writab
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
 from app.engine.loader import circuit_of, log_progress, open_encoder, open_reranker, processors_of
+from app.engine.malloc import keep_memory
 from app.ranking.circuit_check import check_circuit
-from app.server.malloc import keep_memory
 from app.server.startup_checks import bare, check_start, free_port
 from app.settings import Settings
 from app.telemetry.metrics_port import metrics_served, url_of

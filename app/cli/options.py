@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from app.ranking.scoring import Method
+from app.ranking.methods import Method
 
 
 def utf8(value: str) -> str:

@@ -21,6 +21,8 @@ from app.errors import NotReady, Overloaded
 from app.quotas.shares import part_of_one
 from retrieval.deadline import Deadline
 
+PIECE = 1000  # code points
+_SCORING = 1 / 50  # of what encoding a piece costs, about
 _LEARNING = 1 / 16  # weight of the newest request in the learned cost
 _PATIENCE_S = 0.02  # a request that waited less for a thread is never rejected for it
 _LATEST_S = 60  # to which a client is put off
@@ -75,7 +77,7 @@ class Admission:
         needs = size * self._seconds / self._size if self._size else 0.0
         left = max(0.0, deadline.at - now)
         alone = min(needs, left)
-        beside = self._beside(alone, deadline.caller)
+        beside = self._beside(alone, deadline.caller) if self._places else 0.0
         if beside and self._least * (alone + beside) > left:
             raise self._overloaded()
         if len(self._places) >= self._room:
@@ -106,11 +108,13 @@ class Admission:
         wanted: the encoder's seconds that all requests ever wanted, read or not.
         """
         self._places.discard(place)
-        self._forget(place)
         if place.running:
             self._running[place.caller] -= 1
+            self._running += Counter()  # callers that have none are forgotten
             place.running = False
-        self._run_next()
+        if self._waiting:
+            self._forget(place)
+            self._run_next()
         if place.spent is not None:
             self._seconds += place.spent + wanted - self._wanted - _LEARNING * self._seconds
             self._size += place.size - _LEARNING * self._size
@@ -146,7 +150,6 @@ class Admission:
             place = self._waiting[caller][0]
             self._run(place)
             self._end(place)
-        self._running += Counter()  # callers that have none are forgotten
 
     def _make_room(self, caller: str) -> None:
         """Reject the request that came last of those waiting for the caller with the most; Overloaded if there is none.
@@ -184,3 +187,13 @@ class Admission:
             f"too little read; try again in {seconds} s",
             seconds,
         )
+
+
+def pieces(text: str, most: int) -> int:
+    """How many pieces of a text are looked at: at least one, at most so many."""
+    return max(1, min(most, -(-len(text) // PIECE)))
+
+
+def size_of(unread: Iterable[str], units: int, most: int) -> float:
+    """How large the work of a request is, where only these texts must be read by the model: in pieces that are read."""
+    return 1 + sum(pieces(text, most) for text in unread) + _SCORING * units

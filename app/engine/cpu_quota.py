@@ -13,7 +13,7 @@ _ROOT = Path("/sys/fs/cgroup")
 _SELF = Path("/proc/self/cgroup")
 
 
-def granted(root: Path = _ROOT, membership: Path = _SELF) -> int:
+def granted_cpus(root: Path = _ROOT, membership: Path = _SELF) -> int:
     """The processors of this process's affinity, or of its cgroup's CPU quota (v2 or v1) where that is less; ≥ 1.
 
     A quota of 1.5 processors counts as 2: threads that wait leave the half unused otherwise.

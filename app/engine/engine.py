@@ -9,17 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from app.engine.admission import Admission, Place
-from app.engine.model_registry import Models
+from app.engine.admission import Admission, size_of
+from app.engine.model_registry import Choice, ModelRegistry
 from app.engine.self_test import check_order
 from app.errors import NotReady
-from app.service.cost import size_of
+from app.quotas.quotas import Cost
+from app.ranking.job import Stopwatch
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import EncoderCounts
+from retrieval.encoder.chunks import USUAL
 from retrieval.states.cache import CacheCounts
-from retrieval.text.chunks import USUAL
 
 if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
     from retrieval.states.redis import RedisStates, ReplicaCounts
@@ -50,15 +51,35 @@ class EngineCounts:
     replicas: Mapping[str, ReplicaCounts]  # by model; empty without Redis
 
 
+class Request(Protocol):
+    """What the engine must know of a request."""
+
+    @property
+    def choice(self) -> Choice:
+        """Which model reads for it."""
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """What is to be read, unless it is cached."""
+
+    @property
+    def deadline(self) -> Deadline:
+        """When its result is due, and for whom."""
+
+    @property
+    def cost(self) -> Cost:
+        """What it takes."""
+
+
 class Engine:
     """Owns the models and a bounded number of threads that use them."""
 
-    def __init__(self, load: Callable[[], Models], threads: int, queue: int, least: float = 0.5) -> None:
+    def __init__(self, load: Callable[[], ModelRegistry], threads: int, queue: int, least: float = 0.5) -> None:
         """`load` makes the models; it runs in a worker once `start` is awaited."""
         self._load = load
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rerank")
         self._admission = Admission(threads, queue, least)
-        self.models: Models | None = None  # until they are loaded, and after the end
+        self.models: ModelRegistry | None = None  # until they are loaded, and after the end
         self.state = State("loading", "the model is being loaded")
 
     async def start(self) -> None:
@@ -73,54 +94,61 @@ class Engine:
         if self.state.phase == "loading":
             self.state = State("ready", "the model is loaded and reranked a probe")
 
-    def _load_and_probe(self) -> Models:
+    def _load_and_probe(self) -> ModelRegistry:
         models = self._load()
         for reranker in models.served.values():
             reranker.warm_up()
-            check_order(reranker.apart(), 0)  # it says how the model is, whatever is remembered here or in Redis
+            check_order(
+                reranker.isolated_copy(), 0
+            )  # it says how the model is, whatever is remembered here or in Redis
         return models
 
-    async def run(
-        self,
-        work: Callable[[Models], T],
-        texts: Sequence[str] = (),
-        deadline: Deadline | None = None,
-        model: object = None,
-        units: int = 0,
-    ) -> T:
-        """Do work in a worker thread; NotReady before the model is loaded, Overloaded if it would come to little.
+    async def run(self, work: Callable[[], T], request: Request, watch: Stopwatch | None = None) -> T:
+        """Do the work of a request in a worker thread.
 
-        texts: what is to be read for it by the model that this means. deadline: when its result is due, and for whom.
-        units: what it costs, as `app.service.cost` has it.
+        watch: gets the time that it waits for one, as the stage `queue`.
+        NotReady before the models are loaded; Overloaded if it would come to little.
         """
-        models = self.models
-        if models is None:
-            raise NotReady(f"not ready: {self.state.reason}")
-        source = models.choose(model).reranker.source
+        self.ready_models()
+        begun, source, texts = time.perf_counter(), request.choice.reranker.source, request.texts
         small = sum(map(len, texts)) <= _INLINE_CHARACTERS
-        unread = source.unread(texts) if small else await asyncio.to_thread(source.unread, texts)
-        place = self._admission.enter(size_of(unread, units, USUAL.max_chunks), deadline or Deadline())
+        missing = source.uncached(texts) if small else await asyncio.to_thread(source.uncached, texts)
+        place = self._admission.enter(size_of(missing, request.cost.units, USUAL.max_chunks), request.deadline)
+
+        def admitted() -> T:
+            self._admission.check(place)
+            if watch:
+                watch.since("queue", begun)
+            before = time.thread_time()
+            try:
+                result = work()
+            except Exception:
+                raise
+            except BaseException as error:  # worker boundary: it would end the event loop, and all requests
+                raise RuntimeError("the worker died") from error
+            place.spent = (time.thread_time() - before) / source.encoder.streams
+            return result
+
         try:
             await self._admission.wait(place)
-            return await self._compute(lambda: self._do(work, models, place))
+            return await self._compute(admitted)
         finally:
-            self._admission.leave(place, _wanted_s(models))
-
-    def _do(self, work: Callable[[Models], T], models: Models, place: Place) -> T:
-        self._admission.check(place)
-        before = time.thread_time()
-        try:
-            result = work(models)
-        except Exception:
-            raise
-        except BaseException as error:  # worker boundary: it would end the event loop, and all requests
-            raise RuntimeError("the worker died") from error
-        place.spent = (time.thread_time() - before) / models.default.encoder.streams
-        return result
+            self._admission.leave(place, self._wanted_s())
 
     async def _compute(self, work: Callable[[], T]) -> T:
         context = copy_context()  # by which lines of a log are a request's
         return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
+
+    def ready_models(self) -> ModelRegistry:
+        """The models; NotReady where they are not there yet, or no more."""
+        if self.models is None:
+            raise NotReady(f"not ready: {self.state.reason}")
+        return self.models
+
+    def _wanted_s(self) -> float:
+        """The encoder's seconds that all requests ever wanted."""
+        served = self.models.served.values() if self.models else ()
+        return sum(reranker.source.shared_encoder.wanted_s for reranker in served)
 
     def counts(self) -> EngineCounts | None:
         """What was done since the start; None until the models are there."""
@@ -157,7 +185,3 @@ class Engine:
         self._executor.shutdown(wait=True, cancel_futures=True)
         for each in replicas:
             each.close()
-
-
-def _wanted_s(models: Models) -> float:
-    return sum(reranker.source.shared_encoder.wanted_s for reranker in models.served.values())

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from app.auth.keys import open_pepper
-from app.engine.cpu_quota import granted, limit_threads
-from app.engine.model_registry import Models
-from app.ranking.cpu_slots import Turns
+from app.engine.cpu_quota import granted_cpus, limit_threads
+from app.engine.model_registry import ModelRegistry
+from app.ranking.cpu_slots import CpuSlots
 from app.ranking.reranker import Reranker
 from app.settings import Settings
 from quantum.feature_maps import FeatureMap, feature_map
@@ -32,7 +32,7 @@ def log_progress(step: str, done: int, total: int) -> None:
 
 def processors_of(settings: Settings) -> int:
     """The processors to compute on: those configured, or those granted."""
-    return settings.engine.processors or granted()
+    return settings.engine.processors or granted_cpus()
 
 
 def circuit_of(settings: Settings) -> FeatureMap:
@@ -57,20 +57,20 @@ def open_encoder(settings: Settings, progress: Progress, model: str | None = Non
 
 def open_models(
     settings: Settings, progress: Progress, encoders: Mapping[str, Encoder] = MappingProxyType({})
-) -> Models:
+) -> ModelRegistry:
     """Every configured model, with one cache and one set of processors for all.
 
     encoders: those that are open already, by their models' names.
     CircuitTooLarge or ModelError where the settings cannot be met.
     """
     states = circuit_of(settings)
-    cache, turns = StateCache(settings.cache.max_bytes), Turns(processors_of(settings))
+    cache, slots = StateCache(settings.cache.max_bytes), CpuSlots(processors_of(settings))
     served = {}
     for model in (settings.model, *settings.models):
         encoder = encoders.get(model) or open_encoder(settings, progress, model)
         source = StateSource(encoder, cache, _replicas(settings, encoder))
-        served[model] = Reranker(source, states, turns=turns)
-    return Models(served, settings.aliases)
+        served[model] = Reranker(source, states, slots=slots)
+    return ModelRegistry(served, settings.aliases)
 
 
 def open_reranker(settings: Settings, progress: Progress) -> Reranker:
@@ -83,11 +83,11 @@ def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:
         return None
     from retrieval.states.redis import RedisStates  # not before: redis-py takes 0.3 s to import
 
-    states, pepper = encoder.encode([""]), open_pepper(settings.auth, settings.data_dir)
+    pepper = open_pepper(settings.auth, settings.data_dir)
     return RedisStates(
         settings.cache.redis_url.get_secret_value(),
-        states.pooled.shape[1],
-        states.tokens.shape[1],
+        encoder.pooled_dimension,
+        encoder.token_dimension,
         secret=pepper.derive("states in Redis") if pepper else None,
         ttl_s=settings.cache.redis_ttl_s,
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import orjson
 
+from app.ranking.methods import Method, split_method
 from app.ranking.reranker import Reranker
-from app.ranking.scoring import METHODS, Method
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,7 @@ class Choice:
     method: Method | None  # that the name asks for, as in "all-MiniLM-L6-v2:quantum"
 
 
-def split_method(name: str) -> tuple[str, Method | None]:
-    """A name without the ":method" at its end, and that method."""
-    for method in METHODS:
-        if name.endswith(f":{method}"):
-            return name.removesuffix(f":{method}"), method
-    return name, None
-
-
-class Models:
+class ModelRegistry:
     """The served rerankers. A request whose `model` none of them has gets the default: clients hard-code names."""
 
     def __init__(self, served: Mapping[str, Reranker], aliases: Mapping[str, str] | None = None) -> None:

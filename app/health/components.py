@@ -11,7 +11,7 @@ from app.engine.engine import EngineCounts, State
 from app.health.probe import Probe
 from app.health.targets import MEMORY_BYTES, Buckets, quantile
 from app.service.collections import CollectionCounts
-from retrieval.fault import Fault
+from retrieval.errors import Fault
 from retrieval.states.cache import CacheCounts
 
 Status = Literal["ok", "degraded", "unavailable"]
@@ -63,14 +63,14 @@ def index(
 
 
 def _collection(name: str, counts: CollectionCounts) -> dict[str, object]:
-    certificate = counts.certificate
+    integrity = counts.integrity
     return {
         "name": name,
         "passages": counts.passages,
         "bytes": counts.bytes,
         "certified": counts.certified,
-        "certificate": certificate
-        and {"at": certificate.at, "recall": certificate.recall, "ms": _rounded(1e3 * certificate.seconds)},
+        "certificate": integrity
+        and {"at": integrity.at, "recall": integrity.recall, "ms": _rounded(1e3 * integrity.seconds)},
         "fault": counts.fault and counts.fault.text,
     }
 

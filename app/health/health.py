@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -31,9 +31,10 @@ from app.health.targets import (
 )
 from app.quotas.quotas import Quotas
 from app.ranking.reranker import Reranker
-from app.service.rerank import Service
+from app.service.collections import OpenCollections
+from app.settings import Settings
 from app.telemetry.memory import resident_bytes
-from app.telemetry.periodic import every
+from app.telemetry.periodic import run_periodically
 from retrieval.index.collection import check_encoder
 
 if TYPE_CHECKING:
@@ -59,15 +60,17 @@ class Health:
 
     def __init__(
         self,
+        settings: Settings,
         engine: Engine,
-        service: Service,
+        collections: OpenCollections,
         quotas: Quotas,
         auth: Auth | None,
         histograms: Callable[[], Iterable[Metric]],
+        rerank_routes: Container[str],
     ) -> None:
-        """histograms: those of the metrics, of all workers."""
-        self._engine, self._service, self._quotas, self._auth = engine, service, quotas, auth
-        self._settings = service.settings.health
+        """histograms: those of the metrics, of all workers. rerank_routes: whose requests have a promised latency."""
+        self._engine, self._collections, self._quotas, self._auth = engine, collections, quotas, auth
+        self._settings, self._default = settings.health, settings.default_collection
         every_s = self._settings.probe_every_s
         self._probe = Probe("a probe", self._rerank, every_s, self._settings.probe_deadline_ms / 1e3)
         self._index = Probe("opening the default collection", self._open_default, every_s)
@@ -77,15 +80,15 @@ class Health:
         if auth:
             others["keys"] = auth.database.check
         self._others = [Probe(name, check, every_s) for name, check in others.items()]
-        self._window = Window(lambda: read(histograms()), resident_bytes)
-        self._apart: dict[str, Reranker] = {}
+        self._window = Window(lambda: read(histograms(), rerank_routes), resident_bytes)
+        self._isolated: dict[str, Reranker] = {}
         self._numbers = count(1)
         self._probe_ms: dict[str, float] = {}
 
     async def run(self, loading: asyncio.Task[None]) -> None:
         """Take a reading every ten seconds, and once the models are loaded certify collections. Ends by cancel."""
-        reading = every(EVERY_S, self._window.past, "reading how the service is")
-        await asyncio.gather(reading, self._keep_certifying(loading))
+        reading = run_periodically(EVERY_S, self._window.past, "reading how the service is")
+        await asyncio.gather(reading, self._keep_verifying(loading))
 
     async def wrong(self) -> str | None:
         """Why the service is not ready; None if it is. Comes soon, whatever takes its time."""
@@ -100,7 +103,7 @@ class Health:
         """Whether the service is ready, as far as is known: the models may rerank until somebody asked for a probe."""
         if self._engine.state.phase != "ready" or self._probe.fails:
             return False
-        return self._service.settings.default_collection is None or self._index.known() is None
+        return self._default is None or self._index.known() is None
 
     async def report(self) -> Report:
         """How everything is. What the service leans on is asked, so that its loss shows before it is needed."""
@@ -123,7 +126,7 @@ class Health:
         return Report(status, reason, components, targets, all_met(targets.values()), past.seconds)
 
     def _needed(self) -> list[Probe]:
-        return [self._probe, self._index] if self._service.settings.default_collection else [self._probe]
+        return [self._probe, self._index] if self._default else [self._probe]
 
     def _components(self, past: Past) -> dict[str, Component]:
         models, counts, quotas, auth = self._engine.models, self._engine.counts(), self._quotas, self._auth
@@ -131,7 +134,7 @@ class Health:
             "engine": parts.engine(self._engine.state, counts),
             "models": parts.models(models.served if models else (), self._probe, self._probe_ms),
         }
-        default, opened = self._service.settings.default_collection, self._service.collections
+        default, opened = self._default, self._collections
         if default or opened.counts():
             wrong = self._index.known() if default else None
             last = parts.latest([self._index.last_fault, opened.last_fault])
@@ -159,23 +162,23 @@ class Health:
         """Ask every model what nobody asked before. Runs in a thread of the probe's own."""
         models = self._engine.models
         for name, reranker in models.served.items() if models else ():
-            if name not in self._apart:
-                self._apart[name] = reranker.apart()
+            if name not in self._isolated:
+                self._isolated[name] = reranker.isolated_copy()
             begun = monotonic()
-            check_order(self._apart[name], next(self._numbers))
+            check_order(self._isolated[name], next(self._numbers))
             self._probe_ms[name] = 1e3 * (monotonic() - begun)
 
     def _open_default(self) -> None:
         """Open the default collection, unless it is open, and see whether it is the model's."""
-        name, models = self._service.settings.default_collection, self._engine.models
+        name, models = self._default, self._engine.models
         if name and models:
-            check_encoder(self._service.collections.get(name), models.default.encoder)
+            check_encoder(self._collections.get(name), models.default.encoder)
 
     def _check_replicas(self) -> None:
         for replicas in self._engine.replicas():
             replicas.check()
 
-    async def _keep_certifying(self, loading: asyncio.Task[None]) -> None:
+    async def _keep_verifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
         try:
             await self._index.wrong()  # which opens the default collection before anybody searches it
@@ -183,4 +186,4 @@ class Health:
             log.exception("opening the default collection failed")
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
-            await every(every_s, self._service.collections.certify, "certifying the collections")
+            await run_periodically(every_s, self._collections.verify, "certifying the collections")

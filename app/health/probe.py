@@ -11,8 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from app.errors import ServiceError
-from retrieval.errors import RetrievalError
-from retrieval.fault import Fault
+from retrieval.errors import Fault, RetrievalError
 
 _PATIENCE_S = 0.5  # whoever asks is answered from the last time by then
 

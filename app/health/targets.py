@@ -10,12 +10,10 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Metric
-
-from app.api.dialects.detect import PATHS
 
 WINDOW_S = 300.0
 EVERY_S = 10.0
@@ -39,18 +37,18 @@ class Target:
     meets: bool | None  # None: there is no telling
 
 
-def read(families: Iterable[Metric]) -> dict[str, dict[float, float]]:
+def read(families: Iterable[Metric], rerank_routes: Container[str]) -> dict[str, dict[float, float]]:
     """The buckets of "rerank", "similarity" and "lag" (of the event loop) among the metrics."""
     found: dict[str, dict[float, float]] = {"rerank": {}, "similarity": {}, "lag": {}}
     for family in families:
         for sample in family.samples:
-            if sample.name.endswith("_bucket") and (name := _histogram(family.name, sample.labels)):
+            if sample.name.endswith("_bucket") and (name := _histogram(family.name, sample.labels, rerank_routes)):
                 bound = float(sample.labels["le"])
                 found[name][bound] = found[name].get(bound, 0.0) + sample.value
     return found
 
 
-def _histogram(family: str, labels: Mapping[str, str]) -> str | None:
+def _histogram(family: str, labels: Mapping[str, str], rerank_routes: Container[str]) -> str | None:
     """Which of ours a sample belongs to."""
     if family == "qrerank_event_loop_lag_seconds":
         return "lag"
@@ -58,7 +56,7 @@ def _histogram(family: str, labels: Mapping[str, str]) -> str | None:
         return None
     if labels["route"] in _SIMILARITY:
         return "similarity"
-    return "rerank" if labels["route"] in PATHS and labels["documents"] in _AT_MOST_100 else None
+    return "rerank" if labels["route"] in rerank_routes and labels["documents"] in _AT_MOST_100 else None
 
 
 def quantile(buckets: Buckets, part: float) -> float | None:

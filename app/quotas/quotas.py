@@ -8,15 +8,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from app.errors import Forbidden, TooLarge
-from app.identity import Identity, caller_of
+from app.identity import Identity
+from app.quotas.settings import QuotaSettings, TierSettings
+from app.quotas.shares import caller_of
 from app.quotas.windows import Charge, LocalCounters, Lost, MonotonicStorage, Standing, Verdict
-from app.service.cost import Cost
-from app.settings import QuotaSettings, TierSettings
+from app.ranking.methods import Method
 
 if TYPE_CHECKING:
     from app.quotas.shared import SharedCounters
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _THREADS = 16  # that wait for Redis
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a request wants done. One that cannot be read wants nothing, and is a request all the same."""
+
+    documents: int = 0  # that it holds
+    units: int = 0
+    work: Method | Literal["embedding"] = "classical"
 
 
 @dataclass(frozen=True)

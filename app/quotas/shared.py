@@ -13,7 +13,7 @@ from limits.storage import RedisStorage
 from slowapi import Limiter
 
 from app.quotas.windows import Charge, Lost, Standing, Verdict, key_func
-from retrieval.fault import Fault
+from retrieval.errors import Fault
 from retrieval.states.circuit_breaker import CircuitBreaker
 from retrieval.states.redis_client import FAILURES, address, connect
 

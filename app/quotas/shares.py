@@ -1,13 +1,17 @@
 """An amount that callers share: memory of bodies and of answers, connections, places for work.
 
 One caller may take most of it and never all, so that there is something left for whoever comes next. What a caller is:
-`app.identity.caller_of`.
+`caller_of`.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from app.identity import ANONYMOUS, Identity
 
 _OF_ONE = 0.75
 
@@ -50,3 +54,18 @@ class Shares:
         self._taken[caller] -= amount
         if not self._taken[caller]:
             del self._taken[caller]  # there may be any number of callers
+
+
+def address_of(client: Sequence[Any] | None) -> str:
+    """Where a connection comes from, as servers tell it: a host and a port."""
+    return str(client[0]) if client else "unknown"
+
+
+def caller_of(identity: Identity | None, address: str) -> str:
+    """What shares are counted by: the key or token, or where there is none the address.
+
+    By key, not by address: callers behind one proxy are several, and one with many addresses is one.
+    """
+    if identity is None or identity is ANONYMOUS:
+        return f"address:{address}"
+    return f"name:{identity.name}" if identity.key_id is None else f"key:{identity.key_id}"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import USUAL, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Tokens
 from retrieval.encoder.states import Encoded, join
 from retrieval.fusion import ranking
@@ -19,7 +20,6 @@ from retrieval.index.collection import Collection
 from retrieval.states.record import TextState
 from retrieval.states.source import Opened, StateSource
 from retrieval.text.bm25 import bm25, terms_of
-from retrieval.text.chunks import USUAL, Cuts, Reading, cut_up
 from retrieval.text.limits import Allowance
 
 _FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
@@ -84,15 +84,18 @@ class SentDocuments:
     def __init__(
         self, texts: Sequence[str], source: StateSource, reading: Reading = USUAL, deadline: Deadline | None = None
     ) -> None:
-        """Look up what is remembered of these n texts, up to where reading ends, and cut the others into terms."""
+        """Look up what is cached of these n texts, up to where reading ends, and cut the others into terms."""
         deadline = deadline or Deadline()
         self._source, self._reading = source, reading
-        self._cuts = self._ends(texts, deadline.share(_FOR_CUTTING))
-        end = source.windows.code_points(reading)
+        limit, end = source.bounds(reading)
+        long = [at for at, text in enumerate(texts) if len(text) > limit]  # those that may be longer than what is read
+        self._cuts = self._ends(texts, long, deadline.share(_FOR_CUTTING)) if long else {}
         self._truncated = {at for at, cuts in self._cuts.items() if cuts[-1] == end < len(texts[at])}
         self.texts = [text[: self._cuts[at][-1] if at in self._cuts else end] for at, text in enumerate(texts)]
         self._known = source.known(self.texts)
-        self._terms = self._all_terms(deadline.share(_FOR_TERMS))
+        self._terms = [state.terms if state else None for state in self._known]
+        if None in self._known:
+            self._cut_into_terms(deadline.share(_FOR_TERMS))
         self.late = None in self._terms
         self.ready = np.array([state is not None and source.is_whole(state) for state in self._known], dtype=bool)
         self.chunks: list[Chunk] = []  # of the last split
@@ -109,16 +112,22 @@ class SentDocuments:
 
     def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
         """Cut those that are too long for the encoder."""
+        self._fresh = {}
+        if self.ready[chosen].all():
+            self.chunks = [Chunk(at, 0, self.texts[at], self._terms[at], self._known[at]) for at in chosen.tolist()]
+        else:
+            self.chunks = self._cut_up(chosen, query_terms, until)
+        most = self._source.code_points
+        self._truncated |= {chunk.document for chunk in self.chunks if len(chunk.text) > most}
+        return np.array([chunk.document for chunk in self.chunks], dtype=np.int64)
+
+    def _cut_up(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> list[Chunk]:
         if self.late:
             chosen = np.array([at for at in chosen.tolist() if self._terms[at] is not None], dtype=np.int64)
         opened = self._open(chosen[~self.ready[chosen]].tolist(), until)
         documents = [self._chunks(at, opened.get(at), until) for at in chosen.tolist()]
         by_promise = _most_promising_first([chunks for chunks in documents if chunks], query_terms)
-        self.chunks = [chunk for turn in zip_longest(*by_promise) for chunk in turn if chunk is not None]
-        most = self._source.code_points
-        self._truncated |= {chunk.document for chunk in self.chunks if len(chunk.text) > most}
-        self._fresh = {}
-        return np.array([chunk.document for chunk in self.chunks], dtype=np.int64)
+        return [chunk for turn in zip_longest(*by_promise) for chunk in turn if chunk is not None]
 
     def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
         """Encode what is not remembered and can be encoded by `until`."""
@@ -137,21 +146,17 @@ class SentDocuments:
         """What is remembered, and what was just encoded, in one piece."""
         return join([(self.chunks[at].state or self._fresh[at]).encoded for at in chunks.tolist()])
 
-    def _ends(self, texts: Sequence[str], until: float) -> dict[int, Cuts]:
-        """The cuts of those texts that may be longer than what is read of them."""
-        windows = self._source.windows
-        limit = windows.limit(self._reading)
-        long = [at for at, text in enumerate(texts) if len(text) > limit]
-        cuts = windows.cuts([texts[at] for at in long], self._reading, until)
+    def _ends(self, texts: Sequence[str], long: Sequence[int], until: float) -> dict[int, Cuts]:
+        """The cuts of the long ones among the texts."""
+        cuts = self._source.chunker.cuts([texts[at] for at in long], self._reading, until)
         return {at: of for at, of in zip(long, cuts, strict=True) if of}
 
-    def _all_terms(self, until: float) -> list[str | None]:
-        """The terms of all documents, None for each that there is no time for."""
+    def _cut_into_terms(self, until: float) -> None:
+        """Find the terms of documents that are not cached, as far as there is time."""
         time_left = Allowance(until)
-        return [
-            state.terms if state is not None else terms_of(text) if time_left.covers(text) else None
-            for text, state in zip(self.texts, self._known, strict=True)
-        ]
+        for at, text in enumerate(self.texts):
+            if self._known[at] is None and time_left.covers(text):
+                self._terms[at] = terms_of(text)
 
     def _open(self, documents: Sequence[int], until: float) -> dict[int, Opened]:
         opened = {at: Opened(self._cuts[at]) for at in documents if at in self._cuts}

@@ -13,11 +13,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Turns:
+class CpuSlots:
     """Lets so many threads compute at once; the others wait, which is cheaper than interrupting each other.
 
     A processor that gets free goes to the callers in turn, and to the threads of one caller as they came: one that has
-    many threads waits as long for each of its turns as one that has a single one.
+    many threads waits as long for each of its slots as one that has a single one.
     """
 
     def __init__(self, processors: int) -> None:
@@ -34,7 +34,7 @@ class Turns:
             return sum(map(len, self._waiting.values()))
 
     @contextmanager
-    def turn(self, caller: str = "") -> Iterator[None]:
+    def slot(self, caller: str = "") -> Iterator[None]:
         """Wait for a processor, and have it for the block."""
         with self._lock:
             mine = None

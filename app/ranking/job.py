@@ -1,22 +1,66 @@
-"""One request on its way through the pipeline, and what comes of it."""
+"""One request on its way through the pipeline: what it asked, how long each stage takes, and what comes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking.scoring import METHODS, Method
-from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
+from app.ranking.methods import METHODS, Method
 from retrieval.deadline import Deadline
 from retrieval.fusion import ranking
 from retrieval.text.bm25 import tokenize
 from retrieval.text.limits import most_code_points
-from retrieval.text.sentences import is_blank
+from retrieval.text.sentences import VISIBLE
 
-_QUERY_TOKENS = 4096  # in so much of a query words are looked for, more than any model reads of it
+
+class Lap(NamedTuple):
+    """One time that a stage was gone through."""
+
+    stage: str
+    start: float  # `time.perf_counter()` seconds
+    seconds: float
+
+
+def milliseconds(laps: Iterable[Lap]) -> dict[str, float]:
+    """Milliseconds spent in each stage, summed where it came again, in the order of their ends."""
+    ms: dict[str, float] = {}
+    for stage, _, seconds in laps:
+        ms[stage] = ms.get(stage, 0.0) + seconds * 1e3
+    return ms
+
+
+@dataclass
+class Stopwatch:
+    """The laps so far, in the order of their ends."""
+
+    laps: list[Lap] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Count the time of the block to this stage, also when it raises."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.since(stage, start)
+
+    def since(self, stage: str, start: float) -> None:
+        """Count the time since this `time.perf_counter()` to a stage."""
+        self.laps.append(Lap(stage, start, time.perf_counter() - start))
+
+    @property
+    def ms(self) -> dict[str, float]:
+        """Milliseconds spent in each stage."""
+        return milliseconds(self.laps)
+
+
+_QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are looked for: more than any model reads
 
 
 @dataclass(frozen=True)
@@ -40,7 +84,7 @@ class Ranking:
 
 
 @dataclass
-class Work:
+class Job:
     """One request, and how far it has come."""
 
     query: str
@@ -61,9 +105,9 @@ class Work:
             raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
         if self.encode_limit is not None and self.encode_limit < 1:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
-        if any(is_blank(text) for text in (self.query, *self.exclude)):
+        if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
-        self.terms = tokenize(self.query[: most_code_points(_QUERY_TOKENS)])
+        self.terms = tokenize(self.query[:_QUERY_CODE_POINTS])
 
     def ranking(
         self, scores: NDArray[np.float64], rankers: Mapping[str, NDArray[np.float64]], encoded: int = 0, tokens: int = 0

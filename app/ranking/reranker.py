@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
-from app.ranking.cpu_slots import Turns
-from app.ranking.job import Ranking, Work
-from app.ranking.pace import Pace
-from app.ranking.schedule import parts
-from app.ranking.scoring import Fusion, Method, Scorer, by_prescore
+from app.ranking.cpu_slots import CpuSlots
+from app.ranking.job import Job, Ranking
+from app.ranking.methods import Method
+from app.ranking.schedule import Pace, parts
+from app.ranking.scoring import Fusion, Scorer, by_prescore
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.fusion import ranking
@@ -32,7 +33,6 @@ from retrieval.index.collection import Collection, check_encoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import bm25
-from retrieval.text.chunks import USUAL, Reading
 
 __all__ = ["Ranking", "Reranker", "Span"]
 
@@ -48,18 +48,18 @@ class Reranker:
         states: FeatureMap | None = None,
         fusion: Fusion | None = None,
         processors: int = 1,
-        turns: Turns | None = None,
+        slots: CpuSlots | None = None,
     ) -> None:
         """Take an encoder, or one with a cache, a feature map and the fusion weights.
 
         processors: threads that compute at once; the others wait, which is cheaper than interrupting each other.
-        turns: those that several rerankers take on the same processors, in the place of this one's own.
+        slots: those that several rerankers take on the same processors, in the place of this one's own.
         CircuitTooLarge for a feature map whose real circuit is.
         """
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
         self.fusion = fusion or Fusion()
-        self._turns = turns or Turns(processors)
+        self._slots = slots or CpuSlots(processors)
         self._pace = Pace()
         check_circuit(self.feature_map)
 
@@ -86,18 +86,18 @@ class Reranker:
         promising by BM25; the rest are ranked below them. deadline: the same, as many as there is time for.
         reading: what is read of each; no ranker knows the rest.
         report: called in this thread with each ranking on the way to the last, the pre-score's first; the last is the
-        same, to the last bit, as it is without. What it raises ends the work.
+        same, to the last bit, as it is without. What it raises ends the job.
         ValueError for an empty query, no documents, or an unknown method; Cancelled when the deadline is cancelled.
         """
         if not documents:
             raise ValueError("there are no documents to rank")
-        work = Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
-        with self._processor(work), work.watch("prescore"):
-            candidates = SentDocuments(documents, self.source, reading, work.deadline)
-            lexical = bm25(work.terms, candidates.terms())
-        work.cut, work.truncated = candidates.late, candidates.truncated
-        self._begin(work, lexical)
-        return self._rank(work, self._ask(work, work.deadline.at), candidates, lexical)
+        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report)
+        with self._processor(job), job.watch("prescore"):
+            candidates = SentDocuments(documents, self.source, reading, job.deadline)
+            lexical = bm25(job.terms, candidates.terms())
+        job.cut, job.truncated = candidates.late, candidates.truncated
+        self._begin(job, lexical)
+        return self._rank(job, self._ask(job, job.deadline.at), candidates, lexical)
 
     def search(
         self,
@@ -117,16 +117,18 @@ class Reranker:
         leave_out: the position of a passage that must not be among them; the next nearest takes its place.
         """
         check_encoder(collection, self.encoder)
-        work = Work(query, method, exclude, encode_limit, deadline or Deadline(), report)
-        question = self._ask(work, math.inf)  # without it nothing is found
-        with self._processor(work), work.watch("retrieve"):
+        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report)
+        question = self._ask(job, math.inf)
+        if question is None:  # with all the time there is, it is there
+            raise RuntimeError("the query's state is missing")
+        with self._processor(job), job.watch("retrieve"):
             positions, _ = collection.search(question.pooled[0], candidates + (leave_out is not None))
             positions = positions[positions != leave_out][:candidates]
             found = FoundPassages(positions, collection)
-        with self._processor(work), work.watch("prescore"):
-            lexical = bm25(work.terms, found.terms())
-        self._begin(work, lexical)
-        return positions, self._rank(work, question, found, lexical)
+        with self._processor(job), job.watch("prescore"):
+            lexical = bm25(job.terms, found.terms())
+        self._begin(job, lexical)
+        return positions, self._rank(job, question, found, lexical)
 
     def relevant_spans(
         self,
@@ -147,84 +149,86 @@ class Reranker:
         """
         if not 0 <= threshold <= 1 or (most is not None and most < 1):
             raise ValueError(f"a threshold lies in [0, 1], and at least 1 span is given; got {threshold} and {most}")
-        work = Work(query, "quantum", deadline=deadline or Deadline())
-        with self._processor(work):
-            candidates = SentDocuments(texts, self.source, reading, work.deadline)
-        question = self._ask(work, work.deadline.at)
-        if not len(question):
+        job = Job(query, "quantum", deadline=deadline or Deadline())
+        with self._processor(job):
+            candidates = SentDocuments(texts, self.source, reading, job.deadline)
+        question = self._ask(job, job.deadline.at)
+        if question is None:
             return [[] for _ in texts]
         scores = SentenceScores(
-            candidates.texts, self.encoder, self.feature_map, question, self._turns, work.deadline.at
+            candidates.texts, self.encoder, self.feature_map, question, self._slots, job.deadline.at
         )
         everything = np.arange(len(texts))
-        for part in parts(candidates, everything, work.terms, work.deadline, self._pace, work.watch, small=False):
+        for part in parts(candidates, everything, job.terms, job.deadline, self._pace, job.watch, small=False):
             if len(part.chunks):
-                with self._processor(work):
+                with self._processor(job):
                     scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
         return scores.spans(threshold, most)
 
-    def apart(self) -> Reranker:
-        """The same model on the same processors, to see whether it works; see `StateSource.apart`."""
-        return Reranker(self.source.apart(), self.feature_map, self.fusion, turns=self._turns)
+    def isolated_copy(self) -> Reranker:
+        """The same model on the same processors, to see whether it works; see `StateSource.isolated_copy`."""
+        return Reranker(self.source.isolated_copy(), self.feature_map, self.fusion, slots=self._slots)
 
     def warm_up(self) -> None:
         """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
-        source = self.source.apart(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
+        source = self.source.isolated_copy(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
         documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(50)]
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
-            work = Work("word number", "hybrid")
-            question = source.ask([work.query], math.inf, work.deadline)
+            job = Job("word number", "hybrid")
+            question = source.ask([job.query], math.inf, job.deadline)
             found = SentDocuments(documents, source)
-            self._rank(work, question, found, bm25(work.terms, found.terms()))
+            self._rank(job, question, found, bm25(job.terms, found.terms()))
 
     @contextmanager
-    def _processor(self, work: Work) -> Iterator[None]:
+    def _processor(self, job: Job) -> Iterator[None]:
         """Wait for a processor to compute on."""
         begun = time.perf_counter()
-        with self._turns.turn(work.deadline.caller):
-            work.watch.since("wait", begun)
-            work.deadline.check()
+        with self._slots.slot(job.deadline.caller):
+            job.watch.since("wait", begun)
+            job.deadline.check()
             yield
 
-    def _ask(self, work: Work, until: float) -> Encoded:
-        """States of the query, at 0, and of what it excludes; none at all if they cannot be had in time."""
-        with work.watch("encode_query"):
-            return self.source.ask([work.query, *work.exclude], until, work.deadline)
+    def _ask(self, job: Job, until: float) -> Encoded | None:
+        """States of the query, at 0, and of what it excludes; None if they cannot be had in time."""
+        with job.watch("encode_query"):
+            return self.source.ask([job.query, *job.exclude], until, job.deadline)
 
-    def _begin(self, work: Work, lexical: NDArray[np.float64]) -> None:
+    def _begin(self, job: Job, lexical: NDArray[np.float64]) -> None:
         """Report the ranking by the pre-score, before anything is encoded."""
-        if work.report:
-            work.report(work.ranking(by_prescore(lexical), {"lexical": lexical}))
+        if job.report:
+            job.report(job.ranking(by_prescore(lexical), {"lexical": lexical}))
 
-    def _rank(self, work: Work, question: Encoded, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
-        promising = ranking(lexical)[: work.encode_limit]
-        work.known = int(np.count_nonzero(candidates.ready))
-        if not len(question):
-            work.cut = True
-            return work.ranking(by_prescore(lexical), {"lexical": lexical})
-        work.asked = int(question.lengths.sum())
-        scorer = Scorer(self.feature_map, self.fusion, work.method, question, work.watch, self._turns)
-        told = work.report is not None
-        for part in parts(candidates, promising, work.terms, work.deadline, self._pace, work.watch, small=told):
-            work.cut, work.truncated = part.unread, candidates.truncated
+    def _rank(
+        self, job: Job, question: Encoded | None, candidates: Candidates, lexical: NDArray[np.float64]
+    ) -> Ranking:
+        promising = ranking(lexical)[: job.encode_limit]
+        job.known = int(np.count_nonzero(candidates.ready))
+        if question is None:
+            job.cut = True
+            return job.ranking(by_prescore(lexical), {"lexical": lexical})
+        job.asked = int(question.lengths.sum())
+        scorer = Scorer(self.feature_map, self.fusion, job.method, question, job.watch, self._slots)
+        told = job.report is not None
+        for part in parts(candidates, promising, job.terms, job.deadline, self._pace, job.watch, small=told):
+            job.cut, job.truncated = part.unread, candidates.truncated
             if not len(part.chunks):
                 continue
-            with self._processor(work):
+            with self._processor(job):
                 # Put together only now: requests that wait for a processor hold no copies.
-                with work.watch("join"):
+                with job.watch("join"):
                     states = candidates.states(part.chunks)
                 scorer.put(part.number, part.owners, states)
-            if part.more and work.report:
-                work.report(self._scored(work, scorer, candidates, lexical))
-        last = self._scored(work, scorer, candidates, lexical)
+            if part.more and job.report:
+                job.report(self._scored(job, scorer, candidates, lexical))
+        last = self._scored(job, scorer, candidates, lexical)
         if not told:  # what reports cost is not what scoring does
-            self._pace.learn(work.watch.ms, scorer.texts)
+            self._pace.learn(job.watch.ms, scorer.texts)
         return last
 
-    def _scored(self, work: Work, scorer: Scorer, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
+    def _scored(self, job: Job, scorer: Scorer, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
         """The ranking by what was read so far."""
-        with self._processor(work):
+        with self._processor(job):
             scores, rankers = scorer.scores(lexical, candidates.texts)
-            return work.ranking(scores, rankers, scorer.encoded, scorer.tokens)
+            return job.ranking(scores, rankers, scorer.encoded, scorer.tokens)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking.cpu_slots import Turns
-from app.ranking.stopwatch import Stopwatch
+from app.ranking.cpu_slots import CpuSlots
+from app.ranking.job import Stopwatch
+from app.ranking.methods import Method
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import score_documents
 from quantum.negation import negation_scores
 from retrieval.encoder.states import Encoded
 from retrieval.fusion import fuse, smooth
-
-Method = Literal["classical", "quantum", "hybrid"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
@@ -64,10 +61,10 @@ class Scorer:
         method: Method,
         question: Encoded,
         watch: Stopwatch,
-        turns: Turns | None = None,
+        slots: CpuSlots | None = None,
     ) -> None:
-        """question: the states of the query, at 0, and of what it excludes. turns: whose idle processors may help."""
-        self._over = turns.map if turns else map
+        """question: the states of the query, at 0, and of what it excludes. slots: whose idle processors may help."""
+        self._over = slots.map if slots else map
         self._feature_map, self._fusion, self._method, self._watch = feature_map, fusion, method, watch
         self._query, self._excluded = question.pooled[0], question.pooled[1:]
         self._query_tokens = question.take([0]).tokens

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.candidates import Chunk
-from app.ranking.cpu_slots import Turns
+from app.ranking.cpu_slots import CpuSlots
 from quantum.feature_maps import FeatureMap
 from quantum.maxsim import score_documents
 from retrieval.encoder.protocol import Encoder
@@ -42,15 +42,15 @@ class SentenceScores:
         encoder: Encoder,
         feature_map: FeatureMap,
         question: Encoded,
-        turns: Turns,
+        slots: CpuSlots,
         until: float = math.inf,
     ) -> None:
         """Find the sentences of n texts.
 
-        question: the query's state, at 0. turns: whose idle processors may help. until: `time.monotonic()` seconds;
+        question: the query's state, at 0. slots: whose idle processors may help. until: `time.monotonic()` seconds;
         texts and chunks that come later have no sentences.
         """
-        self._encoder, self._feature_map, self._over = encoder, feature_map, turns.map
+        self._encoder, self._feature_map, self._over = encoder, feature_map, slots.map
         self._query_tokens = question.take([0]).tokens
         self._time_left, finding = Allowance(until), Allowance(until)
         found = [sentences(text) if finding.covers(text) else [] for text in texts]

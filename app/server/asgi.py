@@ -9,9 +9,9 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from app.engine.malloc import keep_memory
 from app.server.connections import Connections
 from app.server.http_protocol import BoundedProtocol
-from app.server.malloc import keep_memory
 from app.server.websocket_protocol import SPARE_BYTES, BoundedSocketProtocol
 from app.settings import LimitSettings, Settings
 from app.telemetry.logs import set_up

@@ -18,8 +18,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from app.errors import Problem
-from app.identity import address_of
+from app.api.problems import Problem
+from app.quotas.shares import address_of
 from app.server.connections import Connections, Outgoing
 from app.settings import LimitSettings
 

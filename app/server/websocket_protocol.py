@@ -16,12 +16,10 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame
 from websockets.server import ServerProtocol
 
-from app.identity import address_of
-from app.quotas.shares import Shares
+from app.quotas.shares import Shares, address_of
 from app.server.connections import Connections, Outgoing
 from app.settings import LimitSettings
 
-SERVICE_RESTART = 1012  # RFC 6455's registry of close codes
 SPARE_BYTES = 2**16
 
 _FRAMES = 4096  # at once, of pings, messages and fragments
@@ -112,7 +110,7 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
             super().shutdown()
         else:
             self.stop_keepalive()
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": SERVICE_RESTART})
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.SERVICE_RESTART})
 
     def _hold(self, held: int) -> bool:
         """Hold so many bytes of an unfinished message from now on, 0 if there is none; False where there is no room."""

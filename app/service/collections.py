@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.errors import DamagedCollection, ServiceError, UnknownCollection
-from retrieval.errors import CollectionError
-from retrieval.fault import Fault
+from retrieval.errors import CollectionError, Fault
 from retrieval.index.collection import SPEC, Collection
-from retrieval.index.integrity import Certificate, certify
+from retrieval.index.integrity import IntegrityReport, verify
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +27,7 @@ class CollectionCounts:
     passages: int  # 0 of one that cannot be opened
     bytes: int  # on disk
     fault: Fault | None  # why it is not searched, and since when
-    certificate: Certificate | None  # the last one; None of one that cannot be opened
+    integrity: IntegrityReport | None  # the last one; None of one that cannot be opened
 
     @property
     def certified(self) -> bool:
@@ -43,7 +42,7 @@ class _Entry:
     identity: Identity | None  # of its folder, when that was last looked at
     stamp: Stamp  # of its folder when it was opened
     collection: Collection | None
-    certificate: Certificate | None
+    integrity: IntegrityReport | None
     fault: Fault | None
 
     def wrong(self) -> str | None:
@@ -89,7 +88,7 @@ class OpenCollections:
         self.last_fault = Fault.now(text)
         return DamagedCollection(f"the collection {name!r} cannot be searched: {_with_remedy(str(error))}")
 
-    def certify(self) -> None:
+    def verify(self) -> None:
         """Check all that were asked for, and try to open those that could not be. Blocks; requests for others go on."""
         for name in list(self._open):
             with self._lock:
@@ -152,9 +151,9 @@ def _opened(folder: Path, identity: Identity | None, stamp: Stamp) -> _Entry:
 
 
 def _checked(identity: Identity | None, stamp: Stamp, collection: Collection) -> _Entry:
-    certificate = certify(collection)
-    fault = Fault(_with_remedy(certificate.fault), certificate.at) if certificate.fault else None
-    return _Entry(identity, stamp, collection, certificate, fault)
+    integrity = verify(collection)
+    fault = Fault(_with_remedy(integrity.fault), integrity.at) if integrity.fault else None
+    return _Entry(identity, stamp, collection, integrity, fault)
 
 
 def _with_remedy(text: str) -> str:
@@ -182,4 +181,4 @@ def _counts(entry: _Entry) -> CollectionCounts:
     fault = entry.fault
     if fault is None and (changed := files.changed()):
         fault = Fault.now(changed)
-    return CollectionCounts(len(entry.collection), sum(files.sizes.values()), fault, entry.certificate)
+    return CollectionCounts(len(entry.collection), sum(files.sizes.values()), fault, entry.integrity)

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.model_registry import ModelRegistry
 from app.errors import InvalidRequest, TooLarge, TooLate
+from app.quotas.quotas import Cost
+from app.ranking.methods import DEFAULT_METHOD
 from app.ranking.reranker import Reranker
-from app.settings import LimitSettings
+from app.service.request import ResolvedRequest, checked, deadline_of
+from app.settings import Settings
 from retrieval.deadline import Deadline
-from retrieval.encoder.protocol import Encoder, Role
+from retrieval.encoder.chunks import USUAL
+from retrieval.encoder.protocol import Role
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import terms_of
 
@@ -27,20 +33,44 @@ class Embeddings:
     tokens: int  # that the encoder read for them, now or once
 
 
-def check_count(texts: Sequence[str], limits: LimitSettings) -> None:
-    """TooLarge for more texts than the limit, naming both numbers."""
+class EmbeddingsRequest(Protocol):
+    """What a body asks for."""
+
+    @property
+    def input(self) -> Sequence[str]:
+        """The texts."""
+
+    @property
+    def dimensions(self) -> int | None:
+        """The length of vectors that its client insists on."""
+
+    @property
+    def model(self) -> Any:
+        """In any form."""
+
+
+Body = TypeVar("Body", bound=EmbeddingsRequest)
+
+
+def resolve(asked: Body, models: ModelRegistry, settings: Settings, caller: str) -> ResolvedRequest[Body]:
+    """Decide everything about a request to embed, of which the model reads one piece of each text.
+
+    TooLarge over a limit; InvalidRequest for vectors of another length than the model's.
+    """
+    texts, limits = asked.input, settings.limits
     if len(texts) > limits.documents:
         raise TooLarge(f"{len(texts)} texts were sent and at most {limits.documents} are taken; send them in parts")
-
-
-def check_dimensions(asked: int | None, encoder: Encoder) -> None:
-    """InvalidRequest unless the model's vectors are so long, or no length is asked for."""
-    own = encoder.encode([]).pooled.shape[1]
-    if asked not in {None, own}:
+    choice = models.choose(asked.model)
+    encoder = choice.reranker.encoder
+    if asked.dimensions not in {None, encoder.pooled_dimension}:
         raise InvalidRequest(
-            f"dimensions: {encoder.name} gives vectors of {own}, which are not shortened; send {own}, or leave it out",
+            f"dimensions: {encoder.name} gives vectors of {encoder.pooled_dimension}, which are not shortened; send "
+            f"{encoder.pooled_dimension}, or leave it out",
             ("dimensions",),
         )
+    cost = checked(Cost(len(texts), len(texts), "embedding"), limits)
+    method = choice.method or DEFAULT_METHOD
+    return ResolvedRequest(asked, choice, method, texts, USUAL, deadline_of(0, settings, caller), cost)
 
 
 def embed(

@@ -1,14 +1,27 @@
-"""The one request that every dialect is translated to."""
+"""What is asked for: a request as its dialect was translated, and what is decided about it, once."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
-from app.ranking.scoring import Method
+from app.engine.admission import PIECE, pieces
+from app.engine.model_registry import Choice, ModelRegistry
+from app.errors import InvalidRequest, TooLarge
+from app.quotas.quotas import Cost
+from app.ranking.methods import DEFAULT_METHOD, Method
+from app.settings import LimitSettings, Settings
+from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import Reading
 
+Asked = TypeVar("Asked")
 Document = str | dict[str, Any]  # as it was sent
+
+_reading = lru_cache(256)(Reading)  # few are asked for, again and again
+_UNREPORTED = 100  # documents whose partial rankings cost next to nothing
 
 
 @dataclass(frozen=True)
@@ -38,3 +51,118 @@ class RerankRequest:
     max_chunks: int | None = None
     spans: SpanOptions | None = None  # None: not wanted
     model: Any = None  # in any form
+
+
+@dataclass(frozen=True)
+class ResolvedRequest(Generic[Asked]):
+    """A request of any kind, and what was decided about it when it was read: nobody decides any of it again."""
+
+    asked: Asked
+    choice: Choice  # the model
+    method: Method
+    texts: Sequence[str]  # that the model must read, unless their states are cached
+    reading: Reading  # of each text
+    deadline: Deadline
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class ResolvedRerank(ResolvedRequest[RerankRequest]):
+    """A request to rank."""
+
+    collection: str  # searched where no documents were sent
+    candidates: int  # of a search
+
+
+def resolve(
+    asked: RerankRequest, models: ModelRegistry, settings: Settings, caller: str, *, partial: bool = False
+) -> ResolvedRerank:
+    """Decide everything about a request to rank. Its deadline begins now.
+
+    Args:
+        asked: The request.
+        models: Those that are served.
+        settings: Limits and defaults.
+        caller: Whose request it is, for fair shares.
+        partial: Whether partial rankings are reported.
+
+    Raises:
+        TooLarge: It is over a limit; the message names both numbers.
+        InvalidRequest: It has neither documents nor a collection.
+    """
+    limits = settings.limits
+    _check_limits(asked, limits)
+    collection = asked.collection or settings.default_collection or ""
+    if asked.documents is None and not collection:
+        raise InvalidRequest(
+            "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
+        )
+    choice = models.choose(asked.model)
+    method = asked.method or choice.method or DEFAULT_METHOD
+    reading = _reading(
+        asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
+    )
+    units = _units(asked, reading.max_chunks, settings.candidates, partial=partial)
+    return ResolvedRerank(
+        asked,
+        choice,
+        method,
+        asked.texts,
+        reading,
+        deadline_of(asked.deadline_ms, settings, caller),
+        checked(Cost(len(asked.documents or ()), units, method), limits),
+        collection,
+        settings.candidates,
+    )
+
+
+def deadline_of(deadline_ms: float | None, settings: Settings, caller: str) -> Deadline:
+    """When the answer to a request that just came in is due: never later than the longest deadline, as 0 means."""
+    milliseconds = settings.engine.deadline_ms if deadline_ms is None else deadline_ms
+    return Deadline.after(min(milliseconds or math.inf, settings.engine.longest_ms) / 1e3, caller)
+
+
+def checked(cost: Cost, limits: LimitSettings) -> Cost:
+    """The cost of a request; TooLarge where it takes more than any may, naming both numbers.
+
+    A unit is one query compared with one piece of text of up to 1000 characters, which is about what a model reads at
+    once. This one number is what limits, quotas, admission and metrics go by.
+    """
+    if cost.units > limits.units:
+        raise TooLarge(
+            f"the request takes {cost.units} units of work (a query compared with up to {PIECE} characters is one) and "
+            f"at most {limits.units} are taken; send fewer or shorter texts at once"
+        )
+    return cost
+
+
+def units_of_queries(queries: Iterable[str], excluded: Iterable[str] = ()) -> int:
+    """What queries take besides being compared, nothing for short ones; and exclusions, as much as their lengths."""
+    return sum(-(-len(text) // PIECE) - 1 for text in queries) + sum(-(-len(text) // PIECE) for text in excluded)
+
+
+def _units(asked: RerankRequest, most: int, candidates: int, *, partial: bool) -> int:
+    """Its units. most: pieces that are read of a text. candidates: of a search, which holds no documents."""
+    searched = asked.documents is None
+    sent = candidates if searched else len(asked.texts)
+    units = candidates if searched else sum([pieces(text, most) for text in asked.texts])
+    if asked.spans:  # which are looked for in what is shown
+        units += -(-units * min(asked.top_n or sent, sent) // sent)
+    if partial:
+        units += max(0, sent - _UNREPORTED)  # each partial ranking fuses what was scored so far once more
+    return units + units_of_queries([asked.query], asked.exclude)
+
+
+def _check_limits(asked: RerankRequest, limits: LimitSettings) -> None:
+    count, excluded = len(asked.documents or ()), len(asked.exclude)
+    if count > limits.documents:
+        raise TooLarge(f"{count} documents were sent and at most {limits.documents} are taken; send them in parts")
+    if len(asked.query) > limits.query_characters:
+        raise TooLarge(f"the query has {len(asked.query)} characters and at most {limits.query_characters} are taken")
+    if excluded > limits.excluded_texts:
+        raise TooLarge(f"{excluded} texts are excluded and at most {limits.excluded_texts} are taken")
+    longest = max(map(len, asked.exclude), default=0)
+    if longest > limits.query_characters:
+        raise TooLarge(
+            f"an excluded text has {longest} characters and at most {limits.query_characters} are taken; exclude less"
+        )

@@ -1,185 +1,135 @@
-"""From a request to its outcome: which model, which documents, which ranking. Runs in a worker."""
+"""From a resolved request to its result. Runs in a worker."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.model_registry import Choice, Models
-from app.errors import InvalidRequest, TooLarge
-from app.ranking.reranker import Ranking
-from app.ranking.scoring import Method
+from app.ranking.job import Ranking
 from app.service.collections import OpenCollections
-from app.service.request import Document, RerankRequest
-from app.service.result import Outcome, Row
-from app.settings import LimitSettings, Settings
-from retrieval.deadline import Deadline
+from app.service.request import Document, ResolvedRerank
+from app.service.result import RerankResult, Row, WorkDone
+from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError
-from retrieval.text.chunks import Reading
-
-DEFAULT_METHOD: Method = "hybrid"
 
 _LEAST_SCORE = 1e-12  # where log-odds end, at ±27.6: JSON has no infinity
 
-Report = Callable[[Outcome], None]
+Report = Callable[[RerankResult], None]
+Spans = Sequence[Sequence[Mapping[str, float]] | None]
 
 
-@dataclass(frozen=True)
-class Service:
-    """What answers depend on besides the models."""
+def rerank(
+    request: ResolvedRerank, collections: OpenCollections, request_id: str, report: Report | None = None
+) -> RerankResult:
+    """The result of a request.
 
-    settings: Settings
-    collections: OpenCollections
+    Args:
+        request: What was asked for.
+        collections: Where it is searched for, without documents.
+        request_id: What the result is called.
+        report: Gets partial results, without documents, each time the ranking is known better.
 
-
-def check_limits(request: RerankRequest, limits: LimitSettings) -> None:
-    """Refuse a request over a limit, naming both numbers."""
-    count = len(request.documents or ())
-    if count > limits.documents:
-        raise TooLarge(f"{count} documents were sent and at most {limits.documents} are taken; send them in parts")
-    if len(request.query) > limits.query_characters:
-        raise TooLarge(f"the query has {len(request.query)} characters and at most {limits.query_characters} are taken")
-    excluded = len(request.exclude)
-    if excluded > limits.excluded_texts:
-        raise TooLarge(f"{excluded} texts are excluded and at most {limits.excluded_texts} are taken")
-    longest = max(map(len, request.exclude), default=0)
-    if longest > limits.query_characters:
-        raise TooLarge(
-            f"an excluded text has {longest} characters and at most {limits.query_characters} are taken; exclude less"
-        )
-
-
-def deadline_of(deadline_ms: float | None, settings: Settings, caller: str) -> Deadline:
-    """When the answer to a request that just came in is due: never later than the longest deadline, as 0 means."""
-    milliseconds = settings.engine.deadline_ms if deadline_ms is None else deadline_ms
-    return Deadline.after(min(milliseconds or math.inf, settings.engine.longest_ms) / 1e3, caller)
-
-
-def answer(
-    models: Models,
-    request: RerankRequest,
-    deadline: Deadline,
-    service: Service,
-    request_id: str,
-    report: Report | None = None,
-) -> Outcome:
-    """The outcome of a request within the limits.
-
-    report: gets what the outcome would be so far, without documents, each time it is known better.
+    Raises:
+        UnknownCollection, DamagedCollection: It cannot be searched.
+        Cancelled: Its deadline was cancelled.
     """
-    choice = models.choose(request.model)
-    answering = _Answering(request, choice, request.method or choice.method or DEFAULT_METHOD, request_id)
-    on_the_way = partial(_report, answering, report) if report else None
-    if request.documents is None:
-        return _search(answering, deadline, service, on_the_way)
-    reading = _reading(request, service.settings.limits)
-    ranking = choice.reranker.rerank(
-        request.query,
-        request.texts,
-        method=answering.method,
-        exclude=request.exclude,
-        deadline=deadline,
-        reading=reading,
-        report=on_the_way,
+
+    def on_the_way(ranking: Ranking) -> None:
+        if report:
+            report(_result(request, ranking, request_id))
+
+    asked, reporting = request.asked, on_the_way if report else None
+    if asked.documents is None:
+        return _search(request, collections, request_id, reporting)
+    ranking = request.choice.reranker.rerank(
+        asked.query,
+        asked.texts,
+        method=request.method,
+        exclude=asked.exclude,
+        deadline=request.deadline,
+        reading=request.reading,
+        report=reporting,
     )
-    shown = answering.shown(ranking)
-    documents = [request.documents[at] for at in shown] if request.return_documents else None
-    texts = [request.texts[at] for at in shown]
-    return answering.outcome(ranking, documents, texts, _spans(answering, ranking, texts, reading, deadline))
+    shown = _shown(request, ranking)
+    documents = [asked.documents[at] for at in shown] if asked.return_documents else None
+    return _result(request, ranking, request_id, documents, [asked.texts[at] for at in shown])
 
 
 def _search(
-    answering: _Answering, deadline: Deadline, service: Service, report: Callable[[Ranking], None] | None
-) -> Outcome:
-    """The outcome of a request whose candidates are a collection's."""
-    request, reranker = answering.request, answering.choice.reranker
-    name = request.collection or service.settings.default_collection
-    if name is None:
-        raise InvalidRequest(
-            "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
-        )
-    collection = service.collections.get(name)
+    request: ResolvedRerank,
+    collections: OpenCollections,
+    request_id: str,
+    report: Callable[[Ranking], None] | None,
+) -> RerankResult:
+    """The result of a request whose candidates are a collection's."""
+    asked, collection = request.asked, collections.get(request.collection)
     try:
-        positions, ranking = reranker.search(
-            request.query,
+        positions, ranking = request.choice.reranker.search(
+            asked.query,
             collection,
-            candidates=service.settings.candidates,
-            method=answering.method,
-            exclude=request.exclude,
-            deadline=deadline,
+            candidates=request.candidates,
+            method=request.method,
+            exclude=asked.exclude,
+            deadline=request.deadline,
             report=report,
         )
-        passages = collection.passages(positions[answering.shown(ranking)])
+        passages = collection.passages(positions[_shown(request, ranking)])
     except CollectionError as error:  # damaged since it was looked at, or another model's
-        raise service.collections.failed(name, error) from error
-    documents: list[Document] | None = None
-    if request.return_documents is not False:
-        documents = [asdict(passage) for passage in passages]
-    texts = [passage.text for passage in passages]
-    return answering.outcome(ranking, documents, texts, _spans(answering, ranking, texts, Reading(), deadline))
+        raise collections.failed(request.collection, error) from error
+    documents = [asdict(passage) for passage in passages] if asked.return_documents is not False else None
+    return _result(request, ranking, request_id, documents, [passage.text for passage in passages])
 
 
-@dataclass(frozen=True)
-class _Answering:
-    """A request and what was decided about it."""
+def _shown(request: ResolvedRerank, ranking: Ranking) -> list[int]:
+    """The positions that the client asked to see, best first."""
+    positions: list[int] = ranking.order[: request.asked.top_n].tolist()
+    return positions
 
-    request: RerankRequest
-    choice: Choice
-    method: Method
-    request_id: str
 
-    def shown(self, ranking: Ranking) -> list[int]:
-        """The positions that the client asked to see, best first."""
-        positions: list[int] = ranking.order[: self.request.top_n].tolist()
-        return positions
-
-    def outcome(
-        self,
-        ranking: Ranking,
-        documents: Sequence[Document] | None = None,
-        texts: Sequence[str] = (),
-        spans: Sequence[Sequence[Mapping[str, float]] | None] | None = None,
-    ) -> Outcome:
-        """The outcome of a ranking. documents, texts, spans: of those shown, in their order."""
-        scores = _log_odds(ranking.scores) if self.request.raw_scores else ranking.scores
-        rows = [
-            Row(
-                index,
-                float(scores[index]),
-                documents[place] if documents is not None else None,
-                texts[place] if documents is not None else "",
-                _rankers(ranking, index) if self.request.explain else None,
-                spans[place] if spans is not None else None,
-            )
-            for place, index in enumerate(self.shown(ranking))
-        ]
-        return Outcome(
-            self.request_id,
-            self.choice.name,
-            self.method,
-            rows,
-            ranking.tokens,
-            len(ranking.scores),
-            ranking.encoded,
-            ["deadline"] * ranking.cut + ["truncated"] * (ranking.truncated > 0),
-            ranking.laps,
-            ranking.known,
-            self.choice.reranker.encoder.name,
+def _result(
+    request: ResolvedRerank,
+    ranking: Ranking,
+    request_id: str,
+    documents: Sequence[Document] | None = None,
+    texts: Sequence[str] | None = None,
+) -> RerankResult:
+    """The result of a ranking. documents: those shown, if they are; texts: what was ranked of them, at the end."""
+    asked, shown = request.asked, _shown(request, ranking)
+    scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
+    spans = _spans(request, ranking, texts) if asked.spans and texts is not None else [None] * len(shown)
+    rows = [
+        Row(
+            index,
+            float(scores[index]),
+            documents[place] if documents is not None else None,
+            texts[place] if documents is not None and texts else "",
+            _rankers(ranking, index) if asked.explain else None,
+            spans[place],
         )
+        for place, index in enumerate(shown)
+    ]
+    degraded = ["deadline"] * ranking.cut + ["truncated"] * (ranking.truncated > 0)
+    done = _done(request, ranking)
+    return RerankResult(request_id, request.choice.name, request.method, rows, ranking, degraded, done)
 
 
-def _report(answering: _Answering, report: Report, ranking: Ranking) -> None:
-    report(answering.outcome(ranking))
-
-
-def _reading(request: RerankRequest, limits: LimitSettings) -> Reading:
-    most = limits.chunks_per_document
-    return Reading(request.max_tokens, min(request.max_chunks or most, most))
+def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:
+    documents, cached = len(ranking.scores), min(ranking.known, ranking.encoded)
+    return WorkDone(
+        documents,
+        ranking.tokens,
+        request.choice.reranker.encoder.name,
+        request.method,
+        cached,
+        ranking.encoded - cached,
+        documents - ranking.encoded,
+        ranking.cut,
+        ranking.laps,
+    )
 
 
 def _rankers(ranking: Ranking, index: int) -> dict[str, float | None]:
@@ -194,22 +144,20 @@ def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return odds
 
 
-def _spans(
-    answering: _Answering, ranking: Ranking, texts: Sequence[str], reading: Reading, deadline: Deadline
-) -> list[list[Mapping[str, float]] | None] | None:
-    """The relevant spans of the documents shown, where they are wanted; None for one that was not read."""
-    options = answering.request.spans
+def _spans(request: ResolvedRerank, ranking: Ranking, texts: Sequence[str]) -> Spans:
+    """The relevant spans of the documents shown; None for one that was not read."""
+    options = request.asked.spans
     if options is None:
-        return None
-    read = [_was_read(ranking, index) for index in answering.shown(ranking)]
+        return []
+    read = [_was_read(ranking, index) for index in _shown(request, ranking)]
     found = iter(
-        answering.choice.reranker.relevant_spans(
-            answering.request.query,
+        request.choice.reranker.relevant_spans(
+            request.asked.query,
             [text for text, was in zip(texts, read, strict=True) if was],
             threshold=options.threshold,
             most=options.max_spans,
-            reading=reading,
-            deadline=deadline,
+            reading=request.reading if request.asked.documents is not None else USUAL,  # passages are read whole
+            deadline=request.deadline,
         )
     )
     return [[asdict(span) for span in next(found)] if was else None for was in read]

@@ -5,9 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.ranking.scoring import Method
-from app.ranking.stopwatch import Lap, milliseconds
+from app.ranking.job import Lap, Ranking
+from app.ranking.methods import Method
 from app.service.request import Document
+
+
+@dataclass(frozen=True)
+class WorkDone:
+    """What was done for a request of any kind, for whoever watches."""
+
+    documents: int | None = None  # that were ranked, compared or embedded
+    tokens: int | None = None  # that the encoder read for them, now or once
+    model: str | None = None  # a served one's name
+    method: Method | None = None
+    cached: int = 0  # documents whose states were cached
+    encoded: int = 0  # documents that were read for this request
+    skipped: int = 0  # documents that the deadline left unread
+    incomplete: bool = False  # whether it left any, or parts of them
+    laps: Sequence[Lap] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +38,13 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RerankResult:
     """A request's answer, best row first."""
 
     id: str
     model: str  # as the client called it, or ours
     method: Method
     rows: Sequence[Row]
-    tokens: int  # that the encoder read for it, now or once
-    documents: int  # that were ranked
-    encoded: int  # of them, scored by their states
-    degraded: Sequence[str]
-    laps: Sequence[Lap] = ()
-    known: int = 0  # documents whose states were remembered
-    served: str = ""  # our name of the model
-
-    @property
-    def timings_ms(self) -> dict[str, float]:
-        """Milliseconds spent in each stage."""
-        return milliseconds(self.laps)
-
-    @property
-    def usage(self) -> dict[str, int]:
-        """Tokens as OpenAI counts them; some client crashes without each."""
-        return {"prompt_tokens": self.tokens, "completion_tokens": 0, "total_tokens": self.tokens}
+    ranking: Ranking
+    degraded: Sequence[str]  # why the answer is less than it could be
+    done: WorkDone

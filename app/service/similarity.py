@@ -16,18 +16,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.engine.admission import pieces
+from app.engine.model_registry import ModelRegistry
 from app.errors import TooLarge, TooLate
+from app.quotas.quotas import Cost
 from app.ranking.circuit_check import check_circuit
+from app.ranking.job import Lap, Stopwatch, milliseconds
+from app.ranking.methods import DEFAULT_METHOD, Method
 from app.ranking.reranker import Reranker
-from app.ranking.scoring import Fusion, Method
-from app.ranking.stopwatch import Lap, Stopwatch, milliseconds
-from app.settings import LimitSettings
+from app.ranking.scoring import Fusion
+from app.service.request import ResolvedRequest, checked, deadline_of, units_of_queries
+from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
-from retrieval.text.chunks import Reading
+from retrieval.encoder.chunks import Reading
 from retrieval.text.limits import runs
 
 # Documents that are scored for all queries before the next are read: their states must stay cached meanwhile.
@@ -70,8 +76,57 @@ class Similarities:
         return classical + self.weights["quantum"] * (quantum - classical)  # so written it never rounds above 1
 
 
-def check_counts(queries: Sequence[str], documents: int, limits: LimitSettings) -> None:
-    """TooLarge for more queries, longer ones, or more documents than the limits say, naming both numbers."""
+class PairsBody(Protocol):
+    """What a body decides besides its texts."""
+
+    @property
+    def method(self) -> Method | None:
+        """Absent: the model's alias says, or hybrid."""
+
+    @property
+    def deadline_ms(self) -> float | None:
+        """Absent or 0: the longest, for what is late here is no answer at all."""
+
+    @property
+    def model(self) -> Any:
+        """In any form."""
+
+
+Body = TypeVar("Body", bound=PairsBody)
+
+
+@dataclass(frozen=True)
+class ResolvedPairs(ResolvedRequest[Body]):
+    """A request to compare queries with documents, which are its `texts`."""
+
+    queries: Sequence[str]
+    needed: Method  # whose rankers are computed
+
+
+def resolve(
+    asked: Body,
+    queries: Sequence[str],
+    texts: Sequence[str],
+    models: ModelRegistry,
+    settings: Settings,
+    caller: str,
+    *,
+    explain: bool,
+) -> ResolvedPairs[Body]:
+    """Decide everything about a request to compare. explain: every method is told. TooLarge over a limit."""
+    limits = settings.limits
+    _check_counts(queries, len(texts), limits)
+    choice = models.choose(asked.model)
+    method = asked.method or choice.method or DEFAULT_METHOD
+    needed: Method = "hybrid" if explain else method
+    units = sum([pieces(text, limits.chunks_per_document) for text in texts])
+    cost = Cost(len(texts), len(queries) * units + units_of_queries(queries), needed)
+    reading = Reading(max_chunks=limits.chunks_per_document)
+    deadline = deadline_of(asked.deadline_ms or 0, settings, caller)
+    return ResolvedPairs(asked, choice, method, texts, reading, deadline, checked(cost, limits), queries, needed)
+
+
+def _check_counts(queries: Sequence[str], documents: int, limits: LimitSettings) -> None:
     if len(queries) > limits.queries:
         raise TooLarge(f"{len(queries)} queries were sent and at most {limits.queries} are taken; send them in parts")
     longest = max(map(len, queries))
@@ -84,9 +139,10 @@ def check_counts(queries: Sequence[str], documents: int, limits: LimitSettings) 
 def circuit_of(reranker: Reranker) -> Circuit:
     """The circuit that the quantum method simulates for each register."""
     states = reranker.feature_map
-    width = reranker.encoder.encode([]).tokens.shape[1]
     size = check_circuit(states)
-    return Circuit(states.name, states.bandwidth, size.qubits, size.depth, states.register_count(width))
+    return Circuit(
+        states.name, states.bandwidth, size.qubits, size.depth, states.register_count(reranker.encoder.token_dimension)
+    )
 
 
 def compare(
@@ -106,7 +162,7 @@ def compare(
     deadline, reading, watch = deadline or Deadline(), reading or Reading(), Stopwatch()
     with watch("encode_query"):
         asked = reranker.source.ask(queries, deadline.at, deadline)
-    if len(asked) < len(queries):
+    if asked is None:
         raise _too_late()
     distinct = list(dict.fromkeys(documents))  # equal texts are compared once, and so to the same last bit
     names = ("classical", "quantum") if method == "hybrid" else (method,)

@@ -8,7 +8,7 @@ from typing import Any
 from zlib import crc32
 
 from app.telemetry.logs import FACTS
-from app.telemetry.request_record import Observed, Watcher
+from app.telemetry.request_record import RequestRecord, Watcher
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ def log_requests(share: float) -> Watcher:
     Which requests is settled by their ids, so that every replica and every proxy that hashes alike takes the same.
     """
 
-    def write(seen: Observed) -> None:
-        level = _level(seen)
-        if log.isEnabledFor(level) and (level >= logging.WARNING or is_sampled(seen.request_id, share)):
-            log.log(level, "request", extra={FACTS: facts(seen)})
+    def write(record: RequestRecord) -> None:
+        level = _level(record)
+        if log.isEnabledFor(level) and (level >= logging.WARNING or is_sampled(record.request_id, share)):
+            log.log(level, "request", extra={FACTS: facts(record)})
 
     return write
 
@@ -35,32 +35,33 @@ def is_sampled(request_id: str, share: float) -> bool:
     return crc32(request_id.encode()) < share * _HASHES
 
 
-def facts(seen: Observed) -> dict[str, Any]:
+def facts(record: RequestRecord) -> dict[str, Any]:
     """What is told of a request: counts, names and times; what it does not have is left out."""
     told = {
-        "request_id": seen.request_id,  # on a WebSocket each request has its own
-        "http_method": seen.http_method,
-        "route": seen.route,
-        "status": int(seen.status),
-        "problem": seen.problem,
-        "ms": round(seen.seconds * 1e3, 2),
-        "who": seen.identity and seen.identity.name,
-        "tier": seen.identity and seen.identity.tier,
-        "origin": seen.origin,
-        "dialect": seen.dialect,
-        "model": seen.model,
-        "method": seen.method,
-        "documents": seen.documents,
-        "tokens": seen.tokens,
+        "request_id": record.request_id,  # on a WebSocket each request has its own
+        "http_method": record.http_method,
+        "route": record.route,
+        "status": int(record.status),
+        "problem": record.problem,
+        "ms": round(record.seconds * 1e3, 2),
+        "who": record.identity and record.identity.name,
+        "tier": record.identity and record.identity.tier,
+        "origin": record.origin,
+        "dialect": record.dialect,
+        "model": record.done.model,
+        "method": record.done.method,
+        "documents": record.done.documents,
+        "tokens": record.done.tokens,
     }
-    if seen.encoded or seen.known or seen.unread:
-        told |= {"encoded": seen.encoded, "known": seen.known, "unread": seen.unread, "cut": seen.cut}
+    done = record.done
+    if done.encoded or done.cached or done.skipped:
+        told |= {"encoded": done.encoded, "known": done.cached, "unread": done.skipped, "cut": done.incomplete}
     return {name: value for name, value in told.items() if value is not None}
 
 
-def _level(seen: Observed) -> int:
-    if seen.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+def _level(record: RequestRecord) -> int:
+    if record.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return logging.ERROR
-    if seen.route in PROBES:
+    if record.route in PROBES:
         return logging.DEBUG
-    return logging.WARNING if seen.status > HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+    return logging.WARNING if record.status > HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO

@@ -40,7 +40,7 @@ class Sources:
     lost: Callable[[], Mapping[str, bool]]  # whether they are, by what else the service leans on
 
 
-class Collected:
+class Gauges:
     """Brings the counts of one application into its metrics. Safe to use from several threads."""
 
     def __init__(self, metrics: Metrics, sources: Sources, model: str) -> None:

@@ -20,7 +20,7 @@ import structlog
 from structlog.contextvars import merge_contextvars
 from structlog.types import EventDict, ExcInfo
 
-from app.telemetry.settings import LogSettings
+from app.settings import LogSettings
 
 FACTS = "facts"
 

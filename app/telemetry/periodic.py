@@ -9,7 +9,7 @@ from collections.abc import Callable
 log = logging.getLogger(__name__)
 
 
-async def every(seconds: float, work: Callable[[], object], what: str) -> None:
+async def run_periodically(seconds: float, work: Callable[[], object], what: str) -> None:
     """Work at once, then so many seconds after each end. Ends by cancel.
 
     what: it is, for the log: that it fails is told there and keeps it from nothing.

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.identity import Identity
-from app.ranking.scoring import Method
-from app.ranking.stopwatch import Lap, Stopwatch
-from app.service.result import Outcome
+from app.ranking.job import Stopwatch
+from app.service.result import WorkDone
 
 UNKNOWN = "unknown"  # the route of a request that met none
 CLIENT_GONE = 499  # nginx's status for a request whose client left
 
 
 @dataclass
-class Observed:
+class RequestRecord:
     """A request over HTTP, or one on a WebSocket; filled in by whoever learns it, until it is over."""
 
     request_id: str
@@ -29,41 +28,13 @@ class Observed:
     identity: Identity | None = None  # None: nobody was let in
     origin: str | None = None  # the address that the connection comes from
     dialect: str | None = None
-    method: Method | None = None
-    model: str | None = None  # a served one's name
-    documents: int | None = None  # that were ranked, compared or embedded
-    units: int | None = None  # of work, as `app.service.cost` estimates it
-    tokens: int | None = None  # that the encoder read for them, now or once
-    known: int = 0  # documents whose states were remembered
-    encoded: int = 0  # documents that were read for this request
-    unread: int = 0  # documents that the deadline left unread
-    cut: bool = False  # whether it left any, or parts of them
+    units: int | None = None  # of work, as `app.service.request` estimates it
+    done: WorkDone = field(default_factory=WorkDone)
     watch: Stopwatch = field(default_factory=Stopwatch)
-
-    def ranked(self, outcome: Outcome) -> None:
-        """Note what came of a ranking."""
-        self.worked(outcome.documents, outcome.tokens, outcome.laps, outcome.method, outcome.served)
-        self.known = min(outcome.known, outcome.encoded)
-        self.encoded = outcome.encoded - self.known
-        self.unread = outcome.documents - outcome.encoded
-        self.cut = "deadline" in outcome.degraded
-
-    def worked(
-        self, documents: int, tokens: int, laps: Iterable[Lap] = (), method: Method | None = None, model: str = ""
-    ) -> None:
-        """Note what was done. May be called in a worker."""
-        self.documents, self.tokens, self.method, self.model = documents, tokens, method, model or None
-        self.watch.laps.extend(laps)
 
     def failed(self, status: int, problem: str) -> None:
         """Note what was wrong."""
         self.status, self.problem = status, problem
 
-    def end(self, watchers: Iterable[Watcher]) -> None:
-        """It is over: show it."""
-        self.seconds = time.perf_counter() - self.begun
-        for watch in watchers:
-            watch(self)
 
-
-Watcher = Callable[[Observed], None]  # called on the event loop once for each request, when it is over
+Watcher = Callable[[RequestRecord], None]  # called on the event loop once for each request, when it is over

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from threading import Thread
 from urllib.parse import urlsplit
@@ -31,11 +31,10 @@ from opentelemetry.util.types import Attributes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
-from app.api.middleware.path_normalization import canonical
-from app.telemetry.access_log import PROBES, facts
-from app.telemetry.outgoing import HEADERS
-from app.telemetry.request_record import Observed
-from app.telemetry.settings import TracingSettings
+from app.auth.outgoing import HEADERS
+from app.settings import TracingSettings
+from app.telemetry.access_log import facts
+from app.telemetry.request_record import RequestRecord
 
 PATH = "/v1/traces"
 FLUSH_WITHIN_S = 5
@@ -73,9 +72,9 @@ class SpanMiddleware:
             _bind(span)
 
         async def described(message: Message) -> None:
-            seen: Observed | None = scope.get("state", {}).get("observed")
-            if seen and message["type"] == "http.response.body" and not message.get("more_body"):
-                describe(span, seen)  # the span ends when this is sent
+            record: RequestRecord | None = scope.get("state", {}).get("record")
+            if record and message["type"] == "http.response.body" and not message.get("more_body"):
+                describe(span, record)  # the span ends when this is sent
             await send(message)
 
         await self._app(scope, receive, described if span.is_recording() and scope["type"] == "http" else send)
@@ -86,8 +85,8 @@ class Tracing:
 
     middleware = SpanMiddleware
 
-    def __init__(self, settings: TracingSettings) -> None:
-        """Nothing is sent before there is a span."""
+    def __init__(self, settings: TracingSettings, untraced: Callable[[str], bool]) -> None:
+        """Nothing is sent before there is a span. untraced: whether requests to a path get none."""
         exporter = _Discreet(OTLPSpanExporter(endpoint_of(settings)))
         resource = Resource.create({"service.name": settings.service, "service.version": version("quantum-rerank")})
         self._provider = TracerProvider(
@@ -104,10 +103,10 @@ class Tracing:
             logs=False,  # they would hold the messages of errors
             operation_spans=False,
             auto_configure=False,
-            exclude=lambda scope: canonical(scope["path"]) in PROBES,
+            exclude=lambda scope: untraced(scope["path"]),
         )
 
-    def watch(self, seen: Observed) -> None:
+    def watch(self, record: RequestRecord) -> None:
         """The watcher: makes the spans of a request that is over."""
         span = get_current_span()
         if not span.get_span_context().trace_flags.sampled:
@@ -118,14 +117,14 @@ class Tracing:
             return now - round((clock - second) * 1e9)
 
         parent = span
-        if seen.http_method == "WS":  # where FastAPI's is the connection's
-            parent = self._tracer.start_span(f"WS {seen.route} request", start_time=at(seen.begun))
-        describe(parent, seen)
+        if record.http_method == "WS":  # where FastAPI's is the connection's
+            parent = self._tracer.start_span(f"WS {record.route} request", start_time=at(record.begun))
+        describe(parent, record)
         context = set_span_in_context(parent)
-        for stage, start, seconds in seen.watch.laps:
+        for stage, start, seconds in record.watch.laps:
             self._tracer.start_span(stage, context, start_time=at(start)).end(at(start + seconds))
         if parent is not span:
-            parent.end(at(seen.begun + seen.seconds))
+            parent.end(at(record.begun + record.seconds))
 
     def close(self) -> None:
         """Send what waits, for a few seconds at the most. Blocks."""
@@ -140,10 +139,10 @@ def endpoint_of(settings: TracingSettings) -> str:
     return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}{PATH}"
 
 
-def describe(span: Span, seen: Observed) -> None:
+def describe(span: Span, record: RequestRecord) -> None:
     """Note on a request's span what is told of the request, unless it ended."""
     if span.is_recording():
-        for name, value in facts(seen).items():
+        for name, value in facts(record).items():
             if name not in _OTHERWISE:
                 span.set_attribute(_PREFIX + name, value)
 

@@ -1,8 +1,16 @@
 """The rows of the dashboard, in the order in which trouble is looked for."""
 
-from monitoring.rows.glance import GLANCE
-from monitoring.rows.inside import DEPENDENCIES, PROCESS, SATURATION
-from monitoring.rows.requests import LATENCY, STAGES, TRAFFIC
-from monitoring.rows.work import CACHE, WORK
+from monitoring.rows.inside import CACHE, DEPENDENCIES, PROCESSES, SATURATION, WORKLOAD
+from monitoring.rows.requests import GLANCE, LATENCY, STAGES, TRAFFIC
 
-ROWS = (GLANCE, TRAFFIC, LATENCY, STAGES, WORK, SATURATION, CACHE, DEPENDENCIES, PROCESS)
+ROWS = {
+    "At a glance": GLANCE,
+    "Traffic": TRAFFIC,
+    "Latency": LATENCY,
+    "Stages": STAGES,
+    "Work": WORKLOAD,
+    "Saturation": SATURATION,
+    "Cache": CACHE,
+    "Dependencies and collections": DEPENDENCIES,
+    "Processes": PROCESSES,
+}

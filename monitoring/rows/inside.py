@@ -1,170 +1,220 @@
-"""How full the processes are, what they lean on, and what they take."""
+"""What is done for requests and what is cached; how full the processes are, and what they depend on."""
 
 from app.health.targets import MEMORY_BYTES
-from monitoring.limits import LAG_S, WAITING
-from monitoring.panels import Curve, Panel, Row
-from monitoring.registry import metrics
-from monitoring.rows.seen import HERE
+from app.settings import EngineSettings
+from monitoring.dashboard import Panel
+from monitoring.promql import ROUTE, gauge, increase, quantile, rate, share
+from monitoring.rows.requests import BREAKERS
 
-SATURATION = Row(
-    "Saturation",
-    [
-        Panel(
-            "Running and waiting",
-            "Waiting should be short peaks; the line is for each worker. Requests wait once QRERANK_ENGINE__REQUESTS "
-            "threads of a worker are busy.",
-            "short",
-            [
-                Curve(HERE.total(metrics.requests_running), "running"),
-                Curve(HERE.total(metrics.requests_waiting), "waiting"),
-            ],
-            limit=WAITING,
-            alerts=["QrerankWaiting"],
-        ),
-        Panel(
-            "Rejections by reason",
-            "overloaded: more work than the cores do in time; too-late: a deadline passed. Most others are callers'.",
-            "reqps",
-            [Curve(HERE.rate(metrics.rejections_total, "reason"), "{{reason}}")],
-            "stacked",
-            alerts=["QrerankOverloaded", "QrerankQuotaExhausted"],
-        ),
-        Panel(
-            "Event loop lag",
-            "How late the loop turns to what is due; it delays every answer. Long means something blocks it.",
-            "s",
-            [
-                Curve(HERE.quantile(part, metrics.event_loop_lag_seconds), f"p{100 * part:g}")
-                for part in (0.5, 0.95, 0.99)
-            ],
-            limit=LAG_S,
-            alerts=["QrerankLoopLag"],
-        ),
-        Panel(
-            "Texts that wait for the encoder",
-            "What is not read in time is left unread: a queue that stays is work nobody gets.",
-            "short",
-            [Curve(HERE.total(metrics.encoder_pending_texts, "model"), "{{model}}")],
-        ),
-        Panel(
-            "Learned cost of a token",
-            "As the slowest worker learned it. A rise without load: the machine is slower, or shared.",
-            "s",
-            [Curve(HERE.highest(metrics.encoder_token_seconds, "model"), "{{model}}")],
-        ),
-        Panel(
-            "Refused for quotas",
-            "By which quota. Steady refusals are a caller without back-off, or a tier that is too small.",
-            "reqps",
-            [Curve(HERE.rate(metrics.quota_refusals_total, "quota"), "{{quota}}")],
-            "stacked",
-            alerts=["QrerankQuotaExhausted"],
-        ),
-    ],
-)
+WORKLOAD = [
+    Panel(
+        "Documents ranked",
+        "cached cost next to nothing, encoded are what the cores work on, unread were left out for want of time.",
+        "cps",
+        {"{{read}}": rate("documents_total", "read")},
+        "stacked",
+    ),
+    Panel(
+        "Answers cut by the deadline",
+        "They rank what was left unread by words alone. Many of them: more new texts than the cores can read.",
+        "percentunit",
+        {"cut": share(rate("requests_cut_total", where=ROUTE), rate("request_documents_count", where=ROUTE))},
+    ),
+    Panel(
+        "Forward passes by texts in one",
+        "Under load passes should carry several texts; many of one text are similarities and queries.",
+        "cps",
+        {"{{texts}} texts": rate("encoder_passes_total", "texts")},
+        "stacked",
+    ),
+    Panel(
+        "Tokens read",
+        "What the machine is for. A plateau here with rising latency is its capacity.",
+        "cps",
+        {"{{model}}": rate("encoded_tokens_total", "model")},
+    ),
+    Panel(
+        "Documents of a request",
+        "How large requests are; larger ones move the p95 without any fault.",
+        "short",
+        {"{{le}}": increase("request_documents", ROUTE)},
+        "heatmap",
+    ),
+    Panel(
+        "Work of a request",
+        "units: a query compared with up to 1000 characters is one, as quotas count; tokens: those that were read.",
+        "short",
+        {f"{name} p95": quantile(0.95, f"request_{name}", where=ROUTE) for name in ("units", "tokens")},
+    ),
+]
 
-DEPENDENCIES = Row(
-    "Dependencies and collections",
-    [
-        Panel(
-            "Breakers open",
-            "1 while a dependency is lost. keys: nobody new is let in; issuer: tokens; the two of Redis cost speed and "
-            "exactness only. Only what is configured is here.",
-            "short",
-            [
-                Curve(
-                    HERE.highest(metrics.breaker_open, "dependency", "instance"),
-                    "{{dependency}} {{instance}}",
-                    idle=True,
-                )
-            ],
-            limit=1,
-            alerts=["QrerankKeysLost", "QrerankIssuerLost", "QrerankCacheRedisLost", "QrerankQuotaRedisLost"],
-        ),
-        Panel(
-            "Quotas without Redis",
-            "alone: requests counted by each process for itself; callers then have their quota once for each. reset: "
-            "counters that somebody else wrote something into.",
-            "reqps",
-            [
-                Curve(HERE.rate(metrics.quota_alone_total), "alone", idle=True),
-                Curve(HERE.rate(metrics.quota_redis_errors_total), "errors", idle=True),
-                Curve(HERE.rate(metrics.quota_counters_reset_total), "reset", idle=True),
-            ],
-            alerts=["QrerankQuotaRedisLost"],
-        ),
-        Panel(
-            "Usage that is not written",
-            "waiting: rows, one a day and caller, written every second; ever more where the database takes no writes. "
-            "dropped: requests a second that will be missing.",
-            "short",
-            [
-                Curve(HERE.total(metrics.usage_waiting_rows, "instance"), "waiting {{instance}}"),
-                Curve(HERE.rate(metrics.usage_dropped_total), "dropped"),
-            ],
-            alerts=["QrerankKeysLost"],
-        ),
-        Panel(
-            "Collections' certificates",
-            "1: its last self-check held; 0: it failed, and the collection is not searched.",
-            "short",
-            [
-                Curve(
-                    HERE.lowest(metrics.index_certified, "collection", "instance"),
-                    "{{collection}} {{instance}}",
-                    idle=True,
-                )
-            ],
-            least=1,
-            alerts=["QrerankIndexUncertified"],
-        ),
-        Panel(
-            "Passages",
-            "How many a collection holds. Processes that differ have different files.",
-            "short",
-            [Curve(HERE.highest(metrics.index_passages, "collection"), "{{collection}}", idle=True)],
-        ),
-        Panel(
-            "Bytes of the files",
-            "Read as they are searched; only the index is in the processes' memory.",
-            "bytes",
-            [Curve(HERE.highest(metrics.index_bytes, "collection"), "{{collection}}", idle=True)],
-        ),
-    ],
-)
+SATURATION = [
+    Panel(
+        "Running and waiting",
+        "Waiting should be short peaks; the line is for each worker, whose QRERANK_ENGINE__REQUESTS threads are busy.",
+        "short",
+        {"running": gauge("sum", "requests_running"), "waiting": gauge("sum", "requests_waiting")},
+        limit=EngineSettings().queue_requests / 4,
+        alerts=["QrerankWaiting"],
+    ),
+    Panel(
+        "Rejections by reason",
+        "overloaded: more work than the cores do in time; too-late: a deadline passed. Most others are callers'.",
+        "reqps",
+        {"{{reason}}": rate("rejections_total", "reason")},
+        "stacked",
+        alerts=["QrerankOverloaded", "QrerankQuotaExhausted"],
+    ),
+    Panel(
+        "Event loop lag",
+        "How late the loop turns to what is due; it delays every answer. Long means something blocks it.",
+        "s",
+        {f"p{100 * part:g}": quantile(part, "event_loop_lag_seconds") for part in (0.5, 0.95, 0.99)},
+        limit=0.1,
+        alerts=["QrerankLoopLag"],
+    ),
+    Panel(
+        "Texts that wait for the encoder",
+        "What is not read in time is left unread: a queue that stays is work nobody gets.",
+        "short",
+        {"{{model}}": gauge("sum", "encoder_pending_texts", "model")},
+    ),
+    Panel(
+        "Learned cost of a token",
+        "As the slowest worker learned it. A rise without load: the machine is slower, or shared.",
+        "s",
+        {"{{model}}": gauge("max", "encoder_token_seconds", "model")},
+    ),
+    Panel(
+        "Refused for quotas",
+        "By which quota. Steady refusals are a caller without back-off, or a tier that is too small.",
+        "reqps",
+        {"{{quota}}": rate("quota_refusals_total", "quota")},
+        "stacked",
+        alerts=["QrerankQuotaExhausted"],
+    ),
+]
 
-PROCESS = Row(
-    "Processes",
-    [
-        Panel(
-            "Memory of a worker",
-            "It rises while caches fill, to QRERANK_CACHE__MAX_BYTES and what models take; then it should be flat.",
-            "decbytes",
-            [
-                Curve(
-                    HERE.total(metrics.process_memory_bytes, "instance") / HERE.total(metrics.workers, "instance"),
-                    "{{instance}}",
-                )
-            ],
-            limit=MEMORY_BYTES,
-            alerts=["QrerankMemory"],
-        ),
-        Panel(
-            "Workers and those ready",
-            "They differ while workers load or drain; for long only if one failed.",
-            "short",
-            [
-                Curve(HERE.total(metrics.workers, "instance"), "workers {{instance}}"),
-                Curve(HERE.total(metrics.ready, "instance"), "ready {{instance}}"),
-            ],
-            alerts=["QrerankNotReady", "QrerankDown"],
-        ),
-        Panel(
-            "Versions",
-            "One, but for the minutes of an upgrade. A new model brings new states: the cache begins anew.",
-            "short",
-            [Curve(HERE.total(metrics.build_info, "version", "model"), "{{version}} with {{model}}")],
-            "stacked",
-        ),
-    ],
-)
+_HITS, _MISSES = rate("cache_hits_total"), rate("cache_misses_total")
+_SHARED_HITS, _SHARED_MISSES = rate("replica_cache_hits_total", "model"), rate("replica_cache_misses_total", "model")
+
+CACHE = [
+    Panel(
+        "Hit ratio",
+        "It falls after a restart, when texts are new, and when the cache is too small: then evictions rise.",
+        "percentunit",
+        {"this process": f"{_HITS} / ({_HITS} + {_MISSES})"},
+        alerts=["QrerankCacheCollapse"],
+    ),
+    Panel(
+        "Evictions",
+        "Texts forgotten to make room. As many as misses: the cache is full, and too small.",
+        "cps",
+        {"evicted": rate("cache_evictions_total"), "missed": _MISSES},
+        alerts=["QrerankCacheCollapse"],
+    ),
+    Panel(
+        "Bytes",
+        "Against QRERANK_CACHE__MAX_BYTES, which each worker has for itself.",
+        "bytes",
+        {"{{instance}}": gauge("sum", "cache_bytes", "instance")},
+    ),
+    Panel(
+        "Hit ratio of Redis",
+        "Of the texts that a process had not cached itself: what processes save each other.",
+        "percentunit",
+        {"{{model}}": f"{_SHARED_HITS} / ({_SHARED_HITS} + {_SHARED_MISSES})"},
+        idle=True,
+    ),
+    Panel(
+        "Failures of Redis",
+        "dropped: states not written, since it was lost, full or slow. corrupt: records that no process of ours wrote.",
+        "cps",
+        {name: rate(f"replica_cache_{name}_total") for name in ("errors", "dropped", "corrupt")},
+        alerts=["QrerankCacheRedisLost"],
+        idle=True,
+    ),
+    Panel(
+        "Texts cached",
+        "Bytes for each text tell how long texts are.",
+        "short",
+        {"{{instance}}": gauge("sum", "cache_entries", "instance")},
+    ),
+]
+
+DEPENDENCIES = [
+    Panel(
+        "Breakers open",
+        "1 while a dependency is lost. keys, issuer: new callers are refused; the two of Redis cost speed, exactness.",
+        "short",
+        {"{{dependency}} {{instance}}": gauge("max", "breaker_open", "dependency, instance")},
+        limit=1,
+        alerts=BREAKERS,
+        idle=True,
+    ),
+    Panel(
+        "Quotas without Redis",
+        "alone: counted by each process for itself, so quotas are larger. reset: counters that somebody else changed.",
+        "reqps",
+        {name: rate(f"quota_{name}_total") for name in ("alone", "redis_errors", "counters_reset")},
+        alerts=["QrerankQuotaRedisLost"],
+        idle=True,
+    ),
+    Panel(
+        "Usage that is not written",
+        "waiting: rows, ever more where the database takes no writes. dropped: requests a second that will be missing.",
+        "short",
+        {"waiting": gauge("sum", "usage_waiting_rows"), "dropped": rate("usage_dropped_total")},
+        alerts=["QrerankKeysLost"],
+    ),
+    Panel(
+        "Integrity of collections",
+        "1: its last self-check held; 0: it failed, and the collection is not searched.",
+        "short",
+        {"{{collection}} {{instance}}": gauge("min", "index_certified", "collection, instance")},
+        least=1,
+        alerts=["QrerankIndexUncertified"],
+        idle=True,
+    ),
+    Panel(
+        "Passages",
+        "How many a collection holds. Processes that differ have different files.",
+        "short",
+        {"{{collection}}": gauge("max", "index_passages", "collection")},
+        idle=True,
+    ),
+    Panel(
+        "Bytes of the files",
+        "Read as they are searched; only the index is in the processes' memory.",
+        "bytes",
+        {"{{collection}}": gauge("max", "index_bytes", "collection")},
+        idle=True,
+    ),
+]
+
+_MEMORY, _WORKERS = gauge("sum", "process_memory_bytes", "instance"), gauge("sum", "workers", "instance")
+
+PROCESSES = [
+    Panel(
+        "Memory of a worker",
+        "It rises while caches fill, to QRERANK_CACHE__MAX_BYTES and what models take; then it should be flat.",
+        "decbytes",
+        {"{{instance}}": f"{_MEMORY} / {_WORKERS}"},
+        limit=MEMORY_BYTES,
+        alerts=["QrerankMemory"],
+    ),
+    Panel(
+        "Workers and those ready",
+        "They differ while workers load or drain; for long only if one failed.",
+        "short",
+        {"workers {{instance}}": _WORKERS, "ready {{instance}}": gauge("sum", "ready", "instance")},
+        alerts=["QrerankNotReady", "QrerankDown"],
+    ),
+    Panel(
+        "Versions",
+        "One, but for the minutes of an upgrade. A new model brings new states: the cache begins anew.",
+        "short",
+        {"{{version}} with {{model}}": gauge("sum", "build_info", "version, model")},
+        "stacked",
+    ),
+]

@@ -17,11 +17,11 @@ import nncf
 import numpy as np
 import openvino
 
+from retrieval.atomic_dir import whole_folder
 from retrieval.encoder import torch_model
 from retrieval.encoder.openvino_runtime import FULL, QUANTISED
 from retrieval.errors import ModelError
-from retrieval.index.atomic_dir import whole_folder
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -35,6 +35,7 @@ class HashEncoder:
     name = "hash"
     digest = "hash-64-v2"
     arithmetic = "numpy-f32"
+    pooled_dimension = token_dimension = DIMENSION
     max_tokens = 512
     streams = 1
 

@@ -48,6 +48,14 @@ class Encoder(Protocol):
         """What computes, such as "openvino-int8": the same text gets the same bytes only under the same one."""
 
     @property
+    def pooled_dimension(self) -> int:
+        """How long the vector of a text is."""
+
+    @property
+    def token_dimension(self) -> int:
+        """How long the vector of a token is."""
+
+    @property
     def max_tokens(self) -> int:
         """Tokens of one text that the model reads; the rest is cut off."""
 

@@ -69,6 +69,16 @@ class TextEncoder:
         return self._spec.digest
 
     @property
+    def pooled_dimension(self) -> int:
+        """How long the vector of a text is."""
+        return self._spec.pooled_dimension
+
+    @property
+    def token_dimension(self) -> int:
+        """How long the vector of a token is."""
+        return self._spec.token_dimension
+
+    @property
     def max_tokens(self) -> int:
         """Tokens of one text that the model reads, special ones included."""
         return self._spec.max_tokens

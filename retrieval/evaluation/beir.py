@@ -14,9 +14,8 @@ from retrieval.errors import DataError
 from retrieval.evaluation.metrics import Qrels
 from retrieval.evaluation.qrels import qrels_file, read_qrels
 from retrieval.evaluation.text_files import add_once, id_of, read_records, read_text, text_of
-from retrieval.text.passage import Passage
-from retrieval.text.passages import split_passages
-from retrieval.text.sentences import is_blank
+from retrieval.text.passages import Passage, split_passages
+from retrieval.text.sentences import VISIBLE
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,9 @@ def load_exclusions(path: Path) -> list[Query]:
     found: dict[str, Query] = {}
     for place, record in read_records(path):
         exclude = record.get("exclude")
-        if not isinstance(exclude, list) or any(not isinstance(text, str) or is_blank(text) for text in exclude):
+        if not isinstance(exclude, list) or any(
+            not isinstance(text, str) or not VISIBLE.search(text) for text in exclude
+        ):
             raise DataError(f'{place}: "exclude" must be a list of texts, none of them blank')
         query = id_of(record, place)
         add_once(found, query, Query(query, text_of(record, "text", place, blank=False), tuple(exclude)), place)

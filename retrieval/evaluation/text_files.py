@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import orjson
 
 from retrieval.errors import DataError
-from retrieval.text.sentences import is_blank
+from retrieval.text.sentences import VISIBLE
 
 V = TypeVar("V")
 
@@ -61,7 +61,7 @@ def id_of(record: dict[str, Any], place: str) -> str:
 def text_of(record: dict[str, Any], key: str, place: str, *, blank: bool = True) -> str:
     """A record's text of this name. blank: whether it may be."""
     text = record.get(key)
-    if not isinstance(text, str) or (is_blank(text) and not blank):
+    if not isinstance(text, str) or (not VISIBLE.search(text) and not blank):
         raise DataError(f'{place}: "{key}" must be a {"" if blank else "non-blank "}string')
     return text
 

@@ -16,14 +16,14 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
-from retrieval.index.atomic_dir import whole_folder
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines
 from retrieval.text.bm25 import tokenize
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 SPEC = "spec.json"  # the file that says what the others are
 FORMAT = "v2"  # of the folder, and of the terms in it: a change to either makes collections be built anew

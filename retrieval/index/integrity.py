@@ -31,7 +31,7 @@ _BLOCK = 8192  # rows of pooled vectors held at once
 
 
 @dataclass(frozen=True)
-class Certificate:
+class IntegrityReport:
     """What a self-check found."""
 
     at: float  # seconds since the epoch
@@ -46,7 +46,7 @@ class Certificate:
         return self.fault is None
 
 
-def certify(collection: Collection, sample: int = SAMPLE) -> Certificate:
+def verify(collection: Collection, sample: int = SAMPLE) -> IntegrityReport:
     """Check a collection, with so many of its passages drawn by chance. Blocks; raises nothing of the collection's."""
     start, at = time.perf_counter(), time.time()
     drawn = np.random.default_rng().permutation(collection.spec.passages)[:sample]
@@ -61,7 +61,7 @@ def certify(collection: Collection, sample: int = SAMPLE) -> Certificate:
     except Exception as error:  # whatever it is, the check of other collections goes on
         log.exception("the collection %s cannot be checked", collection.name)
         fault = f"it cannot be checked ({type(error).__name__})"
-    return Certificate(at, time.perf_counter() - start, len(drawn), recall, fault)
+    return IntegrityReport(at, time.perf_counter() - start, len(drawn), recall, fault)
 
 
 def _check_sizes(collection: Collection) -> None:

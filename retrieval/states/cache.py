@@ -2,12 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+import Stemmer
+
+from retrieval.encoder.protocol import Role
 from retrieval.states.record import TextState
+
+# What `terms` depends on besides the text. Raise the number whenever `lexical.tokenize` cuts any text differently.
+LEXICAL_FORMAT = f"terms-1 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
+
+_KEY_BYTES = 24  # so that two texts of one key are not to be found, not even by someone who looks for them
+
+
+class StateKeys:
+    """Names states after everything they depend on: the model, what computes, the role, the lexical format, the text.
+
+    All but the text is hashed once.
+    """
+
+    def __init__(self, digest: str, arithmetic: str) -> None:
+        """Of an encoder's `digest` and `arithmetic`."""
+        self._prepared = {role: _hash_of(digest, arithmetic, LEXICAL_FORMAT, role) for role in get_args(Role)}
+
+    def __call__(self, role: Role, text: str) -> bytes:
+        """The 24-byte key of a text, lone surrogates and all; KeyError for a role that there is not."""
+        prepared = self._prepared[role].copy()
+        prepared.update(text.encode("utf-8", "surrogatepass"))
+        return prepared.digest()
 
 
 @dataclass(frozen=True)
@@ -84,3 +112,13 @@ class StateCache:
             self._evictions += 1
         self._entries[key] = (state, size)
         self._bytes += size
+
+
+def _hash_of(*fields: str) -> hashlib.blake2b:
+    """A hash of the fields, each after its length, so that no two lists of fields run together to the same bytes."""
+    started = hashlib.blake2b(digest_size=_KEY_BYTES)
+    for text in fields:
+        field = text.encode("utf-8", "surrogatepass")
+        started.update(len(field).to_bytes(8, "little"))
+        started.update(field)
+    return started

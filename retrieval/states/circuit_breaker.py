@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import redis
 
-from retrieval.fault import Fault
+from retrieval.errors import Fault
 from retrieval.states.redis_client import FAILURES, told
 
 log = logging.getLogger(__name__)

@@ -6,22 +6,14 @@ import hashlib
 import hmac
 import struct
 import sys
-import unicodedata
 import zlib
 from dataclasses import dataclass
-from typing import get_args
 
 import numpy as np
-import Stemmer
 
-from retrieval.encoder.protocol import Role
 from retrieval.encoder.states import Encoded
 from retrieval.errors import RetrievalError
 
-# What `terms` depends on besides the text. Raise the number whenever `lexical.tokenize` cuts any text differently.
-LEXICAL_FORMAT = f"terms-1 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
-
-_KEY_BYTES = 24  # so that two texts of one key are not to be found, not even by someone who looks for them
 _OBJECT_BYTES = 1000  # the objects around one text's numbers and their entry in a `StateCache`, measured
 
 _FIELDS = struct.Struct("<IIIqI")  # pooled dimension P, token dimension D, tokens T, length, bytes of the terms
@@ -59,28 +51,6 @@ class TextState:
         return arrays + sys.getsizeof(self.terms) + _OBJECT_BYTES
 
 
-class StateKeys:
-    """Names states after everything they depend on: the model, what computes, the role, the lexical format, the text.
-
-    All but the text is hashed once.
-    """
-
-    def __init__(self, digest: str, arithmetic: str) -> None:
-        """Of an encoder's `digest` and `arithmetic`."""
-        self._prepared = {role: _hash_of(digest, arithmetic, LEXICAL_FORMAT, role) for role in get_args(Role)}
-
-    def __call__(self, role: Role, text: str) -> bytes:
-        """The 24-byte key of a text, lone surrogates and all; KeyError for a role that there is not."""
-        prepared = self._prepared[role].copy()
-        prepared.update(_utf8(text))
-        return prepared.digest()
-
-
-def state_key(digest: str, arithmetic: str, role: Role, text: str) -> bytes:
-    """The 24-byte key of one text's state; for many texts make one `StateKeys`."""
-    return StateKeys(digest, arithmetic)(role, text)
-
-
 class Seal:
     """What a record begins with, so that no other bytes pass for it: its kind, and a tag of its key and its body.
 
@@ -114,7 +84,7 @@ _CHECKSUM = Seal()
 
 def to_bytes(state: TextState, key: bytes = b"", seal: Seal = _CHECKSUM) -> bytes:
     """Write down the state that goes by a key: a seal, sizes, then (P,) float32, (T, D) int8 and the terms as UTF-8."""
-    of, terms = state.encoded, _utf8(state.terms)
+    of, terms = state.encoded, state.terms.encode("utf-8", "surrogatepass")
     (count, dimension), pooled = of.tokens.shape, of.pooled.shape[1]
     fields = _FIELDS.pack(pooled, dimension, count, of.lengths[0], len(terms))
     body = b"".join((fields, of.pooled.astype("<f4", copy=False).tobytes(), of.tokens.tobytes(), terms))
@@ -166,17 +136,3 @@ def _is_made(encoded: Encoded) -> bool:
         is_unit = bool(abs(np.dot(vector, vector) - 1) <= _UNIT)  # NaN is not
     largest = np.abs(encoded.tokens).view(np.uint8).max(axis=1)  # of -128 there is no other int8, and so it is 128 here
     return is_unit and bool(np.all(largest == 127))
-
-
-def _utf8(text: str) -> bytes:
-    """UTF-8 that does not stumble over lone surrogates; different texts stay different."""
-    return text.encode("utf-8", "surrogatepass")
-
-
-def _hash_of(*fields: str) -> hashlib.blake2b:
-    """A hash of the fields, each after its length, so that no two lists of fields run together to the same bytes."""
-    started = hashlib.blake2b(digest_size=_KEY_BYTES)
-    for field in map(_utf8, fields):
-        started.update(len(field).to_bytes(8, "little"))
-        started.update(field)
-    return started

@@ -6,17 +6,17 @@ import copy
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import SharedEncoder
+from retrieval.encoder.chunks import USUAL, Chunker, Cuts, Reading
 from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.encoder.states import Encoded, join
-from retrieval.states.cache import StateCache
-from retrieval.states.record import StateKeys, TextState
+from retrieval.states.cache import StateCache, StateKeys
+from retrieval.states.record import TextState
 from retrieval.text.bm25 import terms_of
-from retrieval.text.chunks import USUAL, Cuts, Reading, Windows
 from retrieval.text.limits import most_code_points, runs
 
 if TYPE_CHECKING:
@@ -45,10 +45,13 @@ class StateSource:
         self.cache = cache or StateCache(0)
         self.replicas = replicas
         self._keys = StateKeys(encoder.digest, encoder.arithmetic)
-        self.windows = Windows(encoder, partial(self._keys, "document"))
+        self.chunker = Chunker(encoder, partial(self._keys, "document"))
+        self.code_points = most_code_points(encoder.max_tokens)  # looked at of a text that is not cut into chunks
+        # By reading: of how many code points a text is surely read to its end, and how many are looked at of any.
+        self.bounds = lru_cache(64)(lambda reading: (self.chunker.limit(reading), self.chunker.code_points(reading)))
         self._counted = True
 
-    def apart(self, cache: StateCache | None = None) -> StateSource:
+    def isolated_copy(self, cache: StateCache | None = None) -> StateSource:
         """The same encoder, to see whether it works: nothing is counted or learned of its costs.
 
         cache: where something is remembered; nowhere if absent.
@@ -63,21 +66,18 @@ class StateSource:
         """What is remembered here of n texts."""
         return self.cache.get([self._keys(role, text) for text in texts])
 
-    def unread(self, texts: Sequence[str]) -> list[str]:
+    def uncached(self, texts: Sequence[str]) -> list[str]:
         """Those of n documents of which nothing is remembered here: neither the states nor, of long ones, the cuts.
 
         As much of each as would be looked at.
         """
-        end = self.windows.code_points(USUAL)
+        _, end = self.bounds(USUAL)
         texts = [text[:end] for text in texts]
         known = self.cache.has([self._keys("document", text) for text in texts])
         rest = [text for text, there in zip(texts, known, strict=True) if not there]
-        return [text for text, cuts in zip(rest, self.windows.remembered(rest, USUAL), strict=True) if cuts is None]
-
-    @property
-    def code_points(self) -> int:
-        """How much the encoder looks at of a text that is not cut into chunks."""
-        return most_code_points(self.encoder.max_tokens)
+        return rest and [
+            text for text, cuts in zip(rest, self.chunker.remembered(rest, USUAL), strict=True) if cuts is None
+        ]
 
     def is_whole(self, state: TextState) -> bool:
         """Whether it is surely the state of all its text: the encoder may have cut one off that fills it."""
@@ -89,12 +89,12 @@ class StateSource:
         One that turns up as a whole brings along its state, or itself as the encoder reads it; this costs what reading
         it would have cost. until: `time.monotonic()` seconds; half of the time until then may pass in cutting.
         """
-        opened = {at: Opened(cuts) for at, cuts in enumerate(self.windows.remembered(texts, reading)) if cuts}
+        opened = {at: Opened(cuts) for at, cuts in enumerate(self.chunker.remembered(texts, reading)) if cuts}
         now = time.monotonic()
         if now < until and len(opened) < len(texts):
             opened |= self._whole({at: text for at, text in enumerate(texts) if at not in opened}, (now + until) / 2)
             long = [at for at in range(len(texts)) if at not in opened]
-            cuts = self.windows.cuts([texts[at] for at in long], reading, (now + until) / 2)
+            cuts = self.chunker.cuts([texts[at] for at in long], reading, (now + until) / 2)
             opened |= {at: Opened(of) for at, of in zip(long, cuts, strict=True) if of}
         return [opened.get(at) for at in range(len(texts))]
 
@@ -156,7 +156,7 @@ class StateSource:
             for at, key in keys.items()
             if key in states and self.is_whole(states[key])
         }
-        longest = _LONG * self.windows.size
+        longest = _LONG * self.chunker.size
         short = {at: text for at, text in texts.items() if at not in found and len(text) <= longest}
         for at, read in self._tokenize(short, until).items():
             if read.ids.size < self.encoder.max_tokens:
@@ -171,8 +171,8 @@ class StateSource:
         self.cache.put(found)
         return found
 
-    def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded:
-        """The states of a query's n ≥ 1 texts; of none at all unless all are there by `until`."""
+    def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
+        """The states of a query's n ≥ 1 texts; None unless all are there by `until`."""
         texts = [text[: self.code_points] for text in texts]
         states = self.known(texts, "query")
         missing = [at for at, state in enumerate(states) if state is None]
@@ -181,4 +181,4 @@ class StateSource:
         for at, state in zip(missing, found, strict=True):
             states[at] = state
         parts = [state.encoded for state in states if state is not None]
-        return join(parts) if len(parts) == len(texts) else self.encoder.encode([])
+        return join(parts) if len(parts) == len(texts) else None

@@ -1,10 +1,26 @@
-"""Cutting a long text into passages at the places where it cuts itself."""
+"""Passages: what is indexed, found and ranked, and how a long text is cut into them."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A piece of text with its name."""
+
+    id: str
+    title: str
+    text: str
+
+    @property
+    def content(self) -> str:
+        """What is encoded and ranked: title and text."""
+        return f"{self.title} {self.text}".strip()
+
 
 _PARAGRAPH = re.compile(r"\n(?:[^\S\n]*\n)+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")

@@ -10,15 +10,12 @@ import unicodedata
 _END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s)|[。！？]++[」』”’）]*+|[\n\r\v\f\x85\u2028\u2029]""")
 
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control and format characters, separators
+_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # all others are letters, or nothing
 
-
-def is_blank(text: str) -> bool:
-    """Whether a text holds nothing to read.
-
-    That is white space, control characters and format characters alone: zero width spaces and joiners, soft hyphens,
-    byte order marks.
-    """
-    return all(unicodedata.category(char) in _UNSEEN for char in text)
+# What there is to read in a text: any character but white space, control and format characters, such as zero width
+# spaces and joiners, soft hyphens, byte order marks. A text without is blank.
+_INVISIBLE = [chr(code) for plane in _PLANES for code in plane if unicodedata.category(chr(code)) in _UNSEEN]
+VISIBLE = re.compile(f"[^{''.join(_INVISIBLE)}]")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

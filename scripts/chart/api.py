@@ -1,24 +1,146 @@
-"""An API server's addresses over `Cluster`, on this machine, as far as Helm asks them."""
+"""A Kubernetes API server in memory, as far as Helm asks it: objects are checked strictly, some fields are fixed.
+
+It has one namespace and no controllers.
+"""
 
 from __future__ import annotations
 
+import copy
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from scripts.chart.cluster import KINDS, Cluster, Problem
+from scripts.chart.engine import Manifest
+from scripts.chart.manifests import faults
 
+# Of each kind that the chart makes: its group and version, and its name in addresses.
+KINDS = {
+    "ConfigMap": ("v1", "configmaps"),
+    "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
+    "Pod": ("v1", "pods"),
+    "Secret": ("v1", "secrets"),
+    "Service": ("v1", "services"),
+    "ServiceAccount": ("v1", "serviceaccounts"),
+    "Deployment": ("apps/v1", "deployments"),
+    "StatefulSet": ("apps/v1", "statefulsets"),
+    "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers"),
+    "Job": ("batch/v1", "jobs"),
+    "Ingress": ("networking.k8s.io/v1", "ingresses"),
+    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
+    "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
+    "ServiceMonitor": ("monitoring.coreos.com/v1", "servicemonitors"),
+    "PrometheusRule": ("monitoring.coreos.com/v1", "prometheusrules"),
+}
+# What an API server refuses to change.
+FIXED = {
+    "Deployment": ("selector",),
+    "StatefulSet": ("selector", "serviceName", "volumeClaimTemplates"),
+    "Job": ("template", "selector"),
+    "PersistentVolumeClaim": ("accessModes", "storageClassName"),
+}
+Key = tuple[str, str]  # kind, name
 _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 _KIND_OF = {address: kind for kind, address in KINDS.items()}
 
 
-def resources(version: str) -> dict[str, Any]:
+class Problem(Exception):
+    """What the server answers in place of an object."""
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        """The parts of a Status. code: HTTP's."""
+        super().__init__(message)
+        self.code = code
+        told = {"message": message, "reason": reason, "code": code}
+        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", **told}
+
+
+class Cluster:
+    """Objects by kind and name."""
+
+    def __init__(self, minor: str) -> None:
+        """minor: Kubernetes' version."""
+        self.minor = minor
+        self.objects: dict[Key, Manifest] = {}
+        self._writes = 0
+
+    def every(self, kind: str) -> list[Manifest]:
+        """All of a kind."""
+        return [found for (of, _), found in self.objects.items() if of == kind]
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
+        """What a request results in; Problem where it fails."""
+        documents = {
+            "/version": {"major": "1", "minor": self.minor.partition(".")[2], "gitVersion": f"v{self.minor}.0"},
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": _groups(),
+        }
+        if path in documents:
+            return documents[path]
+        version, _, rest = path.removeprefix("/apis/").removeprefix("/api/").partition("/namespaces/")
+        if not rest and version in {of for of, _ in KINDS.values()}:
+            return _resources(version)
+        _, plural, *name = rest.split("/") if rest else ("", "")
+        if (version, plural) not in _KIND_OF:
+            raise Problem(404, "NotFound", f"{path} is nothing here")
+        return self._object(method, _KIND_OF[version, plural], name, query, body)
+
+    def _object(self, method: str, kind: str, name: list[str], query: dict[str, list[str]], body: Any) -> Any:
+        if method == "GET" and not name:
+            named = [word.removeprefix("metadata.name=") for word in query.get("fieldSelector", [])]
+            items = [found for found in self.every(kind) if not named or found["metadata"]["name"] in named]
+            version = {"apiVersion": KINDS[kind][0], "metadata": {"resourceVersion": str(self._writes)}}
+            return {"kind": f"{kind}List", "items": items, **version}
+        key = (kind, name[0] if name else body["metadata"]["name"])
+        if method == "POST" and key in self.objects:
+            raise Problem(409, "AlreadyExists", f"{key} already exists")
+        if method in {"GET", "DELETE"} and key not in self.objects:
+            raise Problem(404, "NotFound", f"{key} not found")
+        if method == "DELETE":
+            return self.objects.pop(key)
+        return self.objects[key] if method == "GET" else self._keep(key, body)
+
+    def _keep(self, key: Key, body: Manifest) -> Manifest:
+        """A new object, or one that replaces another as the only owner of its fields does; Problem 422."""
+        made, old = copy.deepcopy(body), self.objects.get(key)
+        made["metadata"].pop("managedFields", None)
+        made.pop("status", None)
+        if wrong := faults(made, self.minor):
+            raise Problem(422, "Invalid", "; ".join(wrong))
+        for place in FIXED.get(key[0], ()):
+            if old and old["spec"].get(place) != made["spec"].get(place):
+                raise Problem(422, "Invalid", f"{key} is invalid: spec.{place}: field is immutable")
+        before: dict[str, Any] = old["metadata"] if old else {"uid": str(uuid.uuid4()), "generation": 0}
+        self._writes += 1
+        made["metadata"] |= {
+            "uid": before["uid"],
+            "generation": before["generation"] + 1,
+            "resourceVersion": str(self._writes),
+            "creationTimestamp": "2026-01-01T00:00:00Z",
+        }
+        made["status"] = _status(key[0], made)
+        self.objects[key] = made
+        return made
+
+
+def _status(kind: str, made: Manifest) -> dict[str, Any]:
+    """What controllers would come to report, so that waiting ends."""
+    if kind in {"Deployment", "StatefulSet"}:
+        replicas = made["spec"].get("replicas", 1)
+        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
+        return counts | {"observedGeneration": made["metadata"]["generation"]}
+    if kind == "Job":
+        return {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}
+    return {"phase": {"Pod": "Succeeded", "PersistentVolumeClaim": "Bound"}.get(kind, "")}
+
+
+def _resources(version: str) -> dict[str, Any]:
     """The discovery document of a group and version."""
     found = [
         {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": _VERBS}
@@ -28,65 +150,20 @@ def resources(version: str) -> dict[str, Any]:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": found}
 
 
-def groups() -> dict[str, Any]:
+def _groups() -> dict[str, Any]:
     """The discovery document of all groups."""
     found = []
-    for version in sorted({of for of, _ in KINDS.values() if "/" in of}):
-        named = {"groupVersion": version, "version": version.partition("/")[2]}
-        found.append({"name": version.partition("/")[0], "versions": [named], "preferredVersion": named})
+    for of in sorted({of for of, _ in KINDS.values() if "/" in of}):
+        group, version = of.split("/")
+        named = {"groupVersion": of, "version": version}
+        found.append({"name": group, "versions": [named], "preferredVersion": named})
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
-
-
-def answer(cluster: Cluster, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
-    """What a request comes to; Problem where it fails."""
-    match path.strip("/").split("/"):
-        case ["api", "v1", "namespaces", _, plural, *name]:
-            return _object(cluster, method, ("v1", plural), name, query, body)
-        case ["apis", group, version, "namespaces", _, plural, *name]:
-            return _object(cluster, method, (f"{group}/{version}", plural), name, query, body)
-        case ["apis", group, version]:
-            return resources(f"{group}/{version}")
-    found = {
-        "/version": {"major": "1", "minor": cluster.minor.partition(".")[2], "gitVersion": f"v{cluster.minor}.0"},
-        "/api": {"kind": "APIVersions", "versions": ["v1"]},
-        "/apis": groups(),
-        "/api/v1": resources("v1"),
-    }
-    if path not in found:
-        raise Problem(404, "NotFound", f"{path} is nothing here")
-    return found[path]
-
-
-def _object(
-    cluster: Cluster, method: str, address: tuple[str, str], rest: list[str], query: dict[str, list[str]], body: Any
-) -> Any:
-    if address not in _KIND_OF:
-        raise Problem(404, "NotFound", f"there are no {address[1]} in {address[0]}")
-    kind, name = _KIND_OF[address], rest[0] if rest else ""
-    match method:
-        case "GET" if name:
-            return cluster.get(kind, name)
-        case "GET":
-            return _listed(cluster, kind, address[0], query)
-        case "POST":
-            return cluster.create(kind, body)
-        case "PATCH" | "PUT":
-            return cluster.apply(kind, name, body)
-        case "DELETE":
-            cluster.delete(kind, name)
-    return {"kind": "Status", "apiVersion": "v1", "status": "Success"}
-
-
-def _listed(cluster: Cluster, kind: str, version: str, query: dict[str, list[str]]) -> Any:
-    named = [word.removeprefix("metadata.name=") for word in query.get("fieldSelector", [])]
-    items = [found for found in cluster.every(kind) if not named or found["metadata"]["name"] in named]
-    metadata = {"resourceVersion": str(cluster.writes)}
-    return {"kind": f"{kind}List", "apiVersion": version, "metadata": metadata, "items": items}
 
 
 @contextmanager
 def serving(cluster: Cluster) -> Iterator[str]:
     """The address of a server of this cluster."""
+    one_at_a_time = Lock()
 
     class Requests(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -98,9 +175,10 @@ def serving(cluster: Cluster) -> Iterator[str]:
             url = urlsplit(self.path)
             body = yaml.safe_load(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
             try:
-                code, found = 200, answer(cluster, self.command, url.path, parse_qs(url.query), body)
+                with one_at_a_time:
+                    code, found = 200, cluster.answer(self.command, url.path, parse_qs(url.query), body)
             except Problem as problem:
-                code, found = problem.code, _told(problem)
+                code, found = problem.code, problem.status
             text = json.dumps(found).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
@@ -119,8 +197,3 @@ def serving(cluster: Cluster) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def _told(problem: Problem) -> dict[str, Any]:
-    status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-    return status | {"message": str(problem), "reason": problem.reason, "code": problem.code}

@@ -12,8 +12,7 @@ from typing import Any
 import helm_python
 from helm_python import _native
 
-from scripts.chart.api import serving
-from scripts.chart.cluster import Cluster, Key
+from scripts.chart.api import Cluster, Key, serving
 from scripts.chart.engine import NAMESPACE, RELEASE, Chart, Values, chart
 from scripts.chart.examples import examples, merged
 
@@ -50,19 +49,15 @@ class Release:
 
     def wanted(self) -> dict[Key, Any]:
         """What each object says, without what the server adds."""
-        said = {key: (made.get("spec"), made.get("data"), made.get("stringData")) for key, made in self._objects()}
-        return copy.deepcopy(said)
+        parts = ("spec", "data", "stringData")
+        return copy.deepcopy(
+            {key: [made.get(part) for part in parts] for key, made in sorted(self.cluster.objects.items())}
+        )
 
     def pods(self) -> dict[str, str]:
         """The annotations of the pods that serve: another checksum is another rollout."""
-        (found,) = [made for (kind, name), made in self._objects() if (kind, name) == ("Deployment", _SERVER)]
-        return dict(found["spec"]["template"]["metadata"]["annotations"])
-
-    def _objects(self) -> list[tuple[Key, Any]]:
-        return sorted(self.cluster.objects.items())
-
-
-_SERVER = f"{RELEASE}-quantum-rerank"
+        server = self.cluster.objects["Deployment", f"{RELEASE}-quantum-rerank"]
+        return dict(server["spec"]["template"]["metadata"]["annotations"])
 
 
 @contextmanager

@@ -30,8 +30,6 @@ class _Group(BaseModel):
 
 
 class Image(_Group):
-    """Where the image is."""
-
     repository: ImageName
     tag: Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$")]
     digest: Annotated[str, Field(pattern=r"^(sha256:[0-9a-f]{64})?$")]
@@ -48,15 +46,11 @@ class Amounts(_Group):
 
 
 class Resources(_Group):
-    """What a pod is promised, and what it may not go beyond."""
-
     requests: Amounts | None = None
     limits: Amounts | None = None
 
 
 class Toleration(_Group):
-    """Of a node's taint."""
-
     key: LabelName | None = None
     operator: Literal["Exists", "Equal"] | None = None
     value: LabelValue | None = None
@@ -75,39 +69,29 @@ class Mount(_Group):
 
 
 class ServiceAccount(_Group):
-    """Whose name the pods run under."""
-
     create: bool
     name: Name
     annotations: Annotations
 
 
 class Service(_Group):
-    """Where the pods are found."""
-
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"]
     port: Port
     annotations: Annotations
 
 
 class Tls(_Group):
-    """The ingress' certificate."""
-
     enabled: bool
     secret_name: Name
 
 
 class Path(_Group):
-    """One path with limits of its own."""
-
     name: Label
     path: Annotated[str, Field(pattern=r"^/[^\s{}\\\"';]*$")]
     annotations: Annotations
 
 
 class Ingress(_Group):
-    """Who outside the cluster reaches it."""
-
     enabled: bool
     class_name: Name
     host: Annotated[str, Field(pattern=rf"^((\*\.)?{_SUBDOMAIN})?$", max_length=253)]
@@ -117,15 +101,11 @@ class Ingress(_Group):
 
 
 class Latency(_Group):
-    """A metric that the cluster's adapter offers."""
-
     metric: Annotated[str, Field(pattern=r"^([a-zA-Z_:][a-zA-Z0-9_:]*)?$")]
     target_ms: Annotated[int, Field(ge=1, le=600_000)]
 
 
 class Autoscaling(_Group):
-    """How many pods there are."""
-
     enabled: bool
     min_replicas: Annotated[int, Field(ge=1, le=1000)]
     max_replicas: Annotated[int, Field(ge=1, le=1000)]
@@ -134,8 +114,6 @@ class Autoscaling(_Group):
 
 
 class Disruptions(_Group):
-    """How many pods the drain of a node may take at once."""
-
     max_unavailable: Annotated[int, Field(ge=1, le=1000)]
 
 
@@ -158,8 +136,6 @@ class NetworkPolicy(_Group):
 
 
 class Persistence(_Group):
-    """The data folder."""
-
     enabled: bool
     existing_claim: Name
     storage_class: Name
@@ -179,21 +155,15 @@ class Index(_Group):
 
 
 class Switch(_Group):
-    """An object for monitoring, and its labels."""
-
     enabled: bool
     labels: Labels
 
 
 class Monitor(Switch):
-    """How the operator's Prometheus finds the pods."""
-
     interval: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}s$")]
 
 
 class Monitoring(_Group):
-    """What watches the service."""
-
     service_monitor: Monitor
     rules: Switch
     dashboard: Switch
@@ -201,8 +171,6 @@ class Monitoring(_Group):
 
 
 class Redis(_Group):
-    """Redis in the chart."""
-
     enabled: bool
     image: ImageName
     password: Password
@@ -211,8 +179,6 @@ class Redis(_Group):
 
 
 class PostgreSQL(_Group):
-    """PostgreSQL in the chart."""
-
     enabled: bool
     image: ImageName
     password: Password

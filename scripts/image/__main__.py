@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,14 +13,40 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.image.engine import NAMES, Engine
-from scripts.image.engines import NoEngine, choose
-from scripts.image.judgement import SIZE, Judgement
+from scripts.image.buildah import Buildah
+from scripts.image.commands import call
+from scripts.image.docker import Docker
 from scripts.image.trial import try_image
+from scripts.rehearsal.findings import Findings
 
 ROOT = Path(__file__).parents[2]
 PAPERS = ROOT / "dist"  # what a release hands out
 TAG = "quantum-rerank:latest"
+NAMES = ("docker", "podman", "buildah")
+_SIZE_MB = 900  # target
+
+
+class NoEngine(Exception):
+    """No image can be built here. The message says what would do."""
+
+
+def choose(wanted: str | None, tools: Path) -> Docker | Buildah:
+    """The engine of this name, or the first that works: Docker, Podman, Buildah by the scripts in `tools`."""
+    if wanted and wanted not in NAMES:
+        raise NoEngine(f"{wanted!r} is no engine: one of {', '.join(NAMES)}")
+    reasons = []
+    for name in (wanted,) if wanted else NAMES:
+        if name == "buildah":
+            if (tools / "build_image.sh").exists():
+                return Buildah(tools)
+            reasons.append(f"{tools} has no build_image.sh (TOOLS=FOLDER says where)")
+        elif shutil.which(name) is None:
+            reasons.append(f"{name} is not installed")
+        elif call([name, "info"], check=False, timeout=30).returncode == 0:  # a client of Docker may have no daemon
+            return Docker(name)
+        else:
+            reasons.append(f"{name} cannot reach an engine: is its service running?")
+    raise NoEngine(f"nothing here builds images: {'; '.join(reasons)}")
 
 
 def labels() -> dict[str, str]:
@@ -36,18 +63,18 @@ def labels() -> dict[str, str]:
     return {"VERSION": project["version"], "REVISION": revision or "unknown", "CREATED": created}
 
 
-def make(engine: Engine, tag: str, arguments: Mapping[str, str]) -> int:
+def make(engine: Docker | Buildah, tag: str, arguments: Mapping[str, str]) -> int:
     """Build, run twice, judge; the exit status."""
     print(f"building {tag} with {engine.name}: ten minutes where nothing is at hand", flush=True)
     since = time.monotonic()
     engine.build(ROOT, tag, arguments)
     print(f"built in {time.monotonic() - since:.0f} s\n\n{tag}", flush=True)
-    judgement = Judgement()
-    judgement.measured(SIZE, engine.size_mb(tag))
-    try_image(engine, tag, judgement, locked=False, papers=PAPERS)
-    print("\nthe same with a read-only root, no capabilities and no new privileges", flush=True)
-    try_image(engine, tag, judgement, locked=True)
-    return judgement.verdict()
+    findings = Findings()
+    findings.at_most("image size", engine.size_mb(tag), _SIZE_MB, "MB")
+    try_image(engine, tag, findings, locked=False, papers=PAPERS)
+    findings.begin("the same with a read-only root, no capabilities and no new privileges")
+    try_image(engine, tag, findings, locked=True)
+    return findings.verdict()
 
 
 def _tell(line: str) -> None:

@@ -16,18 +16,19 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from scripts.image.engine import Container, call
+from scripts.image.commands import STOPS_WITHIN_S, assignments, call
 from scripts.trial import resident_mb
 
-_STOPS_WITHIN_S = 40
 _PORT = 8000  # the image's, for the network is the machine's
 _USER = "10001"
 _UNITS = {"B": 1e-6, "KB": 1e-3, "MB": 1.0, "GB": 1e3}
 
 
-class _Running:
+class BuildahContainer:
+    """As `DockerContainer`."""
+
     port = _PORT
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path, root: Path, health: Sequence[str]) -> None:
@@ -48,14 +49,14 @@ class _Running:
 
     def stop(self) -> int:
         os.kill(_server(self._process.pid), signal.SIGTERM)  # to Buildah itself it would be a hard kill
-        return self._process.wait(_STOPS_WITHIN_S)
+        return self._process.wait(STOPS_WITHIN_S)
 
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")
 
 
 class Buildah:
-    """Debian's Buildah, which needs root."""
+    """Debian's Buildah, which needs root; its methods are those of `Docker`."""
 
     name = "buildah"
 
@@ -68,29 +69,26 @@ class Buildah:
         self._buildah += ["--storage-driver", "vfs"]
 
     def build(self, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
-        """As `Engine.build`."""
-        given = " ".join(f"--build-arg {name}={value}" for name, value in arguments.items())
+        given = " ".join(f"--build-arg {pair}" for pair in assignments(arguments))
         command = [str(self._tools / "build_image.sh"), str(context), str(context / "Dockerfile"), tag]
         subprocess.run(command, env=self._environment | {"BUILD_ARGS": given}, check=True)  # noqa: S603 - the project's
 
     def size_mb(self, tag: str) -> float:
-        """As `Engine.size_mb`."""
         told = call([*self._buildah, "images", "--format", "{{.Size}}", tag]).stdout.decode()
         return in_megabytes(told.splitlines()[0])  # a line for each name that the image has
 
     @contextmanager
-    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
-        """As `Engine.run`. locked: there is no volume, so the data folder is in /tmp."""
+    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[BuildahContainer]:
         config = json.loads(call([*self._buildah, "inspect", "--type", "image", tag]).stdout)["Docker"]["config"]
         _check_port()
         command, (_, *health) = [*config["Entrypoint"], *config["Cmd"]], config["Healthcheck"]["Test"]
         name = call([*self._buildah, "from", "--pull-never", tag]).stdout.decode().strip()
         root = Path(call([*self._buildah, "mount", name]).stdout.decode().strip())
-        if locked:
-            given = [*config["Env"], *_assigned(environment), "QRERANK_DATA_DIR=/tmp/data"]
+        if locked:  # there is no volume, so the data folder is in /tmp
+            given = [*config["Env"], *assignments(environment), "QRERANK_DATA_DIR=/tmp/data"]
             inside = [str(self._tools / "ro_run.sh"), tag, _USER, _USER, *given]
         else:
-            variables = [option for pair in _assigned(environment) for option in ("--env", pair)]
+            variables = [option for pair in assignments(environment) for option in ("--env", pair)]
             inside = [*self._buildah, "run", "--isolation", "chroot", *variables, name, "--"]
         log = self._lab / "run.log"
         process = None
@@ -99,7 +97,7 @@ class Buildah:
                 process = subprocess.Popen(  # noqa: S603 - the project's
                     [*inside, *command], env=self._environment, stdout=output, stderr=subprocess.STDOUT
                 )
-            yield cast(Container, _Running(process, log, root, [*inside, *health]))
+            yield BuildahContainer(process, log, root, [*inside, *health])
         finally:
             if process:
                 _end(process)
@@ -107,7 +105,7 @@ class Buildah:
             call([*self._buildah, "rm", name], check=False)
 
     def push(self, tag: str, to: str) -> str:
-        """As `Engine.push`; `to` may name another transport, such as oci:FOLDER:TAG."""
+        """As `Docker.push`; `to` may name another transport, such as oci:FOLDER:TAG."""
         with tempfile.NamedTemporaryFile() as digest:
             target = to if re.match(r"^(oci|oci-archive|docker-archive|dir|docker):", to) else f"docker://{to}"
             call([*self._buildah, "push", "--digestfile", digest.name, tag, target])
@@ -120,16 +118,10 @@ def in_megabytes(size: str) -> float:
     return float(number) * _UNITS[unit.upper()]
 
 
-def _assigned(environment: Mapping[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in environment.items()]
-
-
 def _check_port() -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", _PORT)) == 0:
-            raise RuntimeError(
-                f"something answers on port {_PORT} already, which the image would listen on; stop it first"
-            )
+            raise RuntimeError(f"something listens on port {_PORT} already, which the image needs; stop it first")
 
 
 def _family(process: int) -> Iterator[int]:
@@ -156,4 +148,4 @@ def _end(process: subprocess.Popen[Any]) -> None:
         for one in list(_family(process.pid)):
             with suppress(ProcessLookupError):
                 os.kill(one, signal.SIGKILL)
-        process.wait(_STOPS_WITHIN_S)
+        process.wait(STOPS_WITHIN_S)

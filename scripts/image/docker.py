@@ -10,17 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.image.engine import Container, call
+from scripts.image.commands import STOPS_WITHIN_S, assignments, call
 from scripts.trial import free_port, resident_mb
 
-_STOPS_WITHIN_S = 40
 _LOCKED = (
     *("--read-only", "--tmpfs", "/tmp:rw,mode=1777"),  # noqa: S108 - the container's
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
 
 
-class _Running:
+class DockerContainer:
+    """A container that runs the image's own command, and answers on `port` of the loopback address."""
+
     def __init__(self, program: str, identity: str, port: int, started: float) -> None:
         self._program, self._identity, self.port, self.started = program, identity, port, started
 
@@ -28,23 +29,29 @@ class _Running:
         return _inspected(self._program, "container", self._identity)
 
     def alive(self) -> bool:
+        """Whether it still runs."""
         return bool(self._state()["State"]["Running"])
 
     def resident_mb(self) -> float:
+        """Megabytes (10⁶ bytes) of memory that the service holds."""
         return resident_mb(self.read("/proc/1/status").decode())
 
     def read(self, path: str) -> bytes:
+        """A file in it."""
         return call([self._program, "exec", self._identity, "cat", path]).stdout
 
     def health(self) -> int:
+        """Exit status of the image's HEALTHCHECK, run in it now."""
         _, *command = self._state()["Config"]["Healthcheck"]["Test"]  # the first word says how: CMD, no shell
         return call([self._program, "exec", self._identity, *command], check=False).returncode
 
     def stop(self) -> int:
-        call([self._program, "stop", "-t", str(_STOPS_WITHIN_S), self._identity])
+        """Send the image's stop signal; the exit status."""
+        call([self._program, "stop", "-t", str(STOPS_WITHIN_S), self._identity])
         return int(self._state()["State"]["ExitCode"])
 
     def log(self) -> str:
+        """What it printed."""
         done = call([self._program, "logs", self._identity], check=False)
         return (done.stdout + done.stderr).decode(errors="replace")
 
@@ -57,32 +64,36 @@ class Docker:
         self.name = program
 
     def build(self, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
-        """As `Engine.build`. Podman's own format would drop the HEALTHCHECK."""
-        options = [option for name, value in arguments.items() for option in ("--build-arg", f"{name}={value}")]
-        form = ["--format", "docker"] if self.name == "podman" else []
+        """Build the context's Dockerfile. CalledProcessError where that fails; it said why."""
+        options = [option for pair in assignments(arguments) for option in ("--build-arg", pair)]
+        form = ["--format", "docker"] if self.name == "podman" else []  # its own format would drop the HEALTHCHECK
         subprocess.run([self.name, "build", *form, *options, "--tag", tag, str(context)], check=True)  # noqa: S603
 
     def size_mb(self, tag: str) -> float:
-        """As `Engine.size_mb`."""
+        """The image's size in megabytes (10⁶ bytes)."""
         return float(_inspected(self.name, "image", tag)["Size"]) / 1e6
 
     @contextmanager
-    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[Container]:
-        """As `Engine.run`. Podman may hand out processors only where the system lets its user."""
+    def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[DockerContainer]:
+        """Run the image on two processors; removed at last.
+
+        locked: with a root that is read only, no capabilities and no new privileges, as Kubernetes' restricted profile.
+        """
         port = free_port()
-        variables = [option for name, value in environment.items() for option in ("--env", f"{name}={value}")]
+        variables = [option for pair in assignments(environment) for option in ("--env", pair)]
+        # Podman may hand out processors only where the system lets its user.
         cores = ["--cpus", "2"] if self.name == "docker" else []
         options = [*cores, "--publish", f"127.0.0.1:{port}:8000", *variables, *(_LOCKED if locked else ())]
         identity = call([self.name, "create", *options, tag]).stdout.decode().split()[-1]
         try:
             started = time.monotonic()  # what it took to lay out its files is the engine's
             call([self.name, "start", identity])
-            yield _Running(self.name, identity, port, started)
+            yield DockerContainer(self.name, identity, port, started)
         finally:
             call([self.name, "rm", "--force", "--volumes", identity], check=False)
 
     def push(self, tag: str, to: str) -> str:
-        """As `Engine.push`."""
+        """Push the image; its digest there."""
         call([self.name, "tag", tag, to])
         subprocess.run([self.name, "push", to], check=True)  # noqa: S603
         digests: list[str] = _inspected(self.name, "image", to)["RepoDigests"]

@@ -6,24 +6,29 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scripts import trial
-from scripts.image.engine import Container, Engine
-from scripts.image.judgement import IDLE, READY, Judgement
+from scripts.image.buildah import Buildah, BuildahContainer
+from scripts.image.docker import Docker, DockerContainer
+from scripts.rehearsal.findings import Findings
 
 BILL = "sbom.cdx.json"
 _PAPERS, _WHERE = (BILL, "licenses.txt", "debian.txt"), "/usr/share/doc/quantum-rerank"
 _SETTLED_S = 2
+READY_S, IDLE_MB = 5, 600  # targets
 _REQUESTS, _DOCUMENTS = 20, 100
 _FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "huggingface-hub", "pip"}
 
 
-def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool, papers: Path | None = None) -> None:
+def try_image(
+    engine: Docker | Buildah, tag: str, findings: Findings, *, locked: bool, papers: Path | None = None
+) -> None:
     """Start the image with a key of its own, rank with and without that key, check its health, and stop it.
 
-    locked: as `Engine.run`. papers: a folder for the image's bill of materials and licences; with it the figures are
+    locked: as `Docker.run`. papers: a folder for the image's bill of materials and licences; with it the figures are
     taken, too.
     """
     key = secrets.token_urlsafe(32)
@@ -32,42 +37,47 @@ def try_image(engine: Engine, tag: str, judgement: Judgement, *, locked: bool, p
         try:
             ready_s = trial.seconds_until_ready(container.port, container.started, container.alive)
             if papers:
-                judgement.measured(READY, ready_s)
-                judgement.told("meanwhile", f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+                findings.at_most("start to ready", ready_s, READY_S, "s")
+                findings.note("meanwhile", f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
                 time.sleep(_SETTLED_S)
-                judgement.measured(IDLE, container.resident_mb())
-            _ask(container, key, judgement)
+                findings.at_most("memory once ready (RSS)", container.resident_mb(), IDLE_MB, "MB")
+            _ask(container, key, findings)
             if papers:
-                _work(container, key, judgement)
-                _keep_papers(container, papers, judgement)
-            judgement.found("HEALTHCHECK", f"exit status {(status := container.health())}", status == 0)
-            judgement.found("stopped by SIGTERM", f"exit status {(status := container.stop())}", status == 0)
+                _work(container, key, findings)
+                _keep_papers(container, papers, findings)
+            findings.check("HEALTHCHECK", (status := container.health()) == 0, f"exit status {status}")
+            findings.check("stopped by SIGTERM", (status := container.stop()) == 0, f"exit status {status}")
         except (RuntimeError, OSError):
             print(container.log()[-4000:], flush=True)
             raise
 
 
-def _ask(container: Container, key: str, judgement: Judgement) -> None:
-    judgement.found("POST /rerank", "the right document first", trial.ranks(container.port, key))
+def _ask(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
+    findings.check("POST /rerank: the right document first", trial.ranks(container.port, key))
     body = {"query": trial.QUERY, "documents": trial.DOCUMENTS}
     status, _ = trial.ask(container.port, "POST", "/rerank", body)
-    judgement.found("POST /rerank without a key", str(status), status == 401)
+    findings.check("POST /rerank without a key", status == 401, status)
 
 
-def _work(container: Container, key: str, judgement: Judgement) -> None:
+def _work(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
     trial.keep_busy(container.port, _REQUESTS, _DOCUMENTS, key)
     held = f"{container.resident_mb():.0f} MB"
-    judgement.told(f"memory after {_REQUESTS} requests of {_DOCUMENTS} new documents", held)
+    findings.note(f"memory after {_REQUESTS} requests of {_DOCUMENTS} new documents", held)
 
 
-def _keep_papers(container: Container, folder: Path, judgement: Judgement) -> None:
+def _keep_papers(container: DockerContainer | BuildahContainer, folder: Path, findings: Findings) -> None:
     folder.mkdir(exist_ok=True)
     for name in _PAPERS:
         (folder / name).write_bytes(container.read(f"{_WHERE}/{name}"))
-        judgement.told(f"{name}, in the image and in {folder.name}/", f"{(folder / name).stat().st_size // 1024} KiB")
+        findings.note(f"{name}, in the image and in {folder.name}/", f"{(folder / name).stat().st_size // 1024} KiB")
     bill: dict[str, Any] = json.loads((folder / BILL).read_text(encoding="utf-8"))
-    names = {component["name"].lower() for component in bill["components"]}
-    judgement.told("bill of materials", f"{bill['bomFormat']} {bill['specVersion']}, {len(names)} components")
-    unwanted = names & _FORBIDDEN
-    told = ", ".join(sorted(unwanted)) or "none of them"
-    judgement.found("no torch, transformers or pip in it", told, not unwanted)
+    findings.note(
+        "bill of materials", f"{bill['bomFormat']} {bill['specVersion']}, {len(bill['components'])} components"
+    )
+    found = unwanted(bill)
+    findings.check("no torch, transformers or pip in it", not found, ", ".join(sorted(found)))
+
+
+def unwanted(bill: Mapping[str, Any]) -> set[str]:
+    """The components of a bill of materials that a serving image must not have."""
+    return {component["name"].lower() for component in bill["components"]} & _FORBIDDEN

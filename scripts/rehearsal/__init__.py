@@ -1,1 +1,1 @@
-"""What the rehearsal of operations is made of: places, clients, the pages' commands, and what was found."""
+"""`make rehearse` and `make rollout`: docs/operations run on real servers under load, and the driver of both."""

@@ -13,7 +13,8 @@ import zipfile
 from pathlib import Path
 
 from scripts import trial
-from scripts.image.judgement import IDLE, Judgement
+from scripts.image.trial import IDLE_MB
+from scripts.rehearsal.findings import Findings
 from scripts.wheel.build import ROOT, build, modules, strays
 
 _STOPS_WITHIN_S = 40
@@ -29,7 +30,7 @@ def install(wheel: Path, folder: Path, base: str) -> Path:
     return programs
 
 
-def serve(programs: Path, home: Path, judgement: Judgement) -> None:
+def serve(programs: Path, home: Path, findings: Findings) -> None:
     """Start `qrerank serve` as a user without settings, caches and network would; rank, and stop it."""
     port = trial.free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
@@ -41,47 +42,48 @@ def serve(programs: Path, home: Path, judgement: Judgement) -> None:
     )
     try:
         ready_s = trial.seconds_until_ready(port, since, lambda: server.poll() is None)
-        judgement.told("first start to ready", f"{ready_s:.1f} s")
+        findings.note("first start to ready", f"{ready_s:.1f} s")
         status = Path(f"/proc/{server.pid}/status")
         if status.exists():  # on Linux
-            judgement.measured(IDLE, trial.resident_mb(status.read_text(encoding="utf-8")))
-        judgement.found("POST /rerank", "the right document first", trial.ranks(port))
+            resident_mb = trial.resident_mb(status.read_text(encoding="utf-8"))
+            findings.at_most("memory once ready (RSS)", resident_mb, IDLE_MB, "MB")
+        findings.check("POST /rerank: the right document first", trial.ranks(port))
         server.send_signal(signal.SIGTERM)
         code = server.wait(_STOPS_WITHIN_S)
-        judgement.found("stopped by SIGTERM", f"exit status {code}", code == 0)
+        findings.check("stopped by SIGTERM", code == 0, f"exit status {code}")
     finally:
         server.kill()
         server.wait()
 
 
-def _look_into(wheel: Path, judgement: Judgement) -> None:
+def _look_into(wheel: Path, findings: Findings) -> None:
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
-    judgement.told("wheel", f"{wheel.stat().st_size / 1e6:.1f} MB, {len(names)} files")
+    findings.note("wheel", f"{wheel.stat().st_size / 1e6:.1f} MB, {len(names)} files")
     lacking, foreign = modules().difference(names), strays(names)
-    judgement.found("every module is in it", ", ".join(sorted(lacking)) or f"{len(modules())} of them", not lacking)
-    judgement.found("and nothing foreign", ", ".join(sorted(foreign)) or "nothing", not foreign)
+    findings.check("every module is in it", not lacking, ", ".join(sorted(lacking)) or f"{len(modules())} of them")
+    findings.check("and nothing foreign", not foreign, ", ".join(sorted(foreign)))
     licence = any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    judgement.found("with its licence", "LICENSE" if licence else "none", licence)
+    findings.check("with its licence", licence)
 
 
 def judge(wheel: Path, base: str) -> int:
     """Install and serve; the exit status."""
-    judgement = Judgement()
+    findings = Findings()
     print(f"\n{wheel}", flush=True)
-    _look_into(wheel, judgement)
+    _look_into(wheel, findings)
     with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as name:
         print("installing it in an empty environment", flush=True)
         programs = install(wheel, Path(name) / "venv", base)
-        judgement.told("environment", f"{trial.megabytes(Path(name) / 'venv'):.0f} MB")
+        findings.note("environment", f"{trial.megabytes(Path(name) / 'venv'):.0f} MB")
         found = [one for one in _FORBIDDEN if any((Path(name) / "venv").glob(f"lib/python3*/site-packages/{one}"))]
-        judgement.found("no torch, transformers or nncf in it", ", ".join(found) or "none there", not found)
+        findings.check("no torch, transformers or nncf in it", not found, ", ".join(found))
         home = Path(name) / "home"
         home.mkdir()
-        serve(programs, home, judgement)
+        serve(programs, home, findings)
         prepared = [path.name for path in home.rglob("*.bin")]
-        judgement.found("nothing had to be prepared", ", ".join(prepared) or "no model was written", not prepared)
-    return judgement.verdict()
+        findings.check("nothing had to be prepared", not prepared, ", ".join(prepared))
+    return findings.verdict()
 
 
 def main() -> None:

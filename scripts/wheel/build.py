@@ -16,6 +16,7 @@ from retrieval.encoder.weights import DEFAULT_MODEL
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("app", "quantum", "retrieval")
+SHIPPED = Path("retrieval", "encoder", "shipped")  # where `retrieval.encoder.prepare` looks
 _PROJECT = ("pyproject.toml", "README.md", "LICENSE")
 # A third of the whole model: what floating point needs stays out, and int8 runs on every CPU.
 _SHIPPED = (QUANTISED, Path(QUANTISED).with_suffix(".bin").name, "tokenizer.json", "spec.json")
@@ -27,7 +28,7 @@ def build(work: Path, into: Path) -> Path:
     copy_sources(sources)
     with bar("preparing") as report:
         prepared = prepare(DEFAULT_MODEL, Settings().model_dir, report)
-    shipped = sources / "retrieval" / "shipped" / prepared.name
+    shipped = sources / SHIPPED / prepared.name
     shipped.mkdir(parents=True)
     for name in _SHIPPED:
         shutil.copy(prepared / name, shipped / name)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from typing import Any
 
+from app.settings import LogSettings
 from app.telemetry.logs import set_up
-from app.telemetry.settings import LogSettings
 from tests.waiting import eventually
 
 _LOGGERS = (None, "uvicorn.error", "app", "retrieval", "quantum")

@@ -30,7 +30,7 @@ class Live:
     @property
     def admitted(self) -> int:
         """Requests in work or waiting."""
-        return len(self.app.state.engine._admission)
+        return len(self.app.state.dependencies.engine._admission)
 
     def called_off(self) -> bool:
         """Whether there is work whose client is known to have left."""
@@ -62,7 +62,7 @@ class Live:
 
 def is_called_off(app: FastAPI) -> bool:
     """Whether an application has work whose client is known to have left."""
-    return any(place.deadline.cancelled for place in list(app.state.engine._admission._places))
+    return any(place.deadline.cancelled for place in list(app.state.dependencies.engine._admission._places))
 
 
 @contextmanager
@@ -88,7 +88,7 @@ def live(
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        eventually(lambda: app.state.engine.state.phase != "loading" and server.started)
+        eventually(lambda: app.state.dependencies.engine.state.phase != "loading" and server.started)
         ready.set()
         yield Live(server.servers[0].sockets[0].getsockname()[1], app, server)
     finally:

@@ -10,7 +10,7 @@ from benchmarks.capacity import COLD, PAIRS, WARM, Served, cached, cpu_seconds, 
 from benchmarks.corpus import Passages, Task
 from benchmarks.server import Server
 from benchmarks.wire import post
-from retrieval.index.demo import demo_passages
+from retrieval.text.demo import demo_passages
 from tests.app.live import live
 
 TASK = Task("owl", ("an owl", "a river", "a road"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.cli.evaluation import open_dataset
-from app.ranking.reranker import Reranker
+from app.ranking import Reranker
 from benchmarks.quality import LABELS, NAME, measure, report
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.evaluation.beir import load

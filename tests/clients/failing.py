@@ -14,9 +14,8 @@ from unittest.mock import patch
 
 import uvicorn
 
+from app.api.problems import RETRY_AFTER_S, STATUS
 from app.errors import (
-    RETRY_AFTER_S,
-    STATUS,
     MalformedBody,
     Overloaded,
     ServiceError,
@@ -77,10 +76,10 @@ def _server(failure: Failure, folder: Path) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    while app.state.engine.state.phase == "loading" or not server.started:
+    while app.state.dependencies.engine.state.phase == "loading" or not server.started:
         time.sleep(0.01)
     if failure.raises:
-        app.state.engine.run = fail
+        app.state.dependencies.engine.run = fail
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:

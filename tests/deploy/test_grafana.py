@@ -1,9 +1,6 @@
-import json
-
-import pytest
 import yaml
 
-from monitoring.registry import JOB
+from monitoring.queries import ALERTS, DASHBOARD, JOB
 from tests.deploy.files import ROOT, compose
 
 PROVISIONING = ROOT / "deploy" / "grafana" / "provisioning"
@@ -16,10 +13,9 @@ def provisioned(path):
 
 def test_grafana_reads_the_dashboard_that_the_metrics_make():
     (provider,) = provisioned("dashboards/quantum-rerank.yml")["providers"]
-    target = MOUNTS["./monitoring/dashboard.json"]
+    target = MOUNTS[f"./{DASHBOARD.relative_to(ROOT)}"]
     assert target.rsplit("/", 1)[0] == provider["options"]["path"]
     assert MOUNTS["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
-    assert json.loads((ROOT / "monitoring" / "dashboard.json").read_text(encoding="utf-8"))["uid"] == "quantum-rerank"
 
 
 def test_its_source_is_the_prometheus_of_the_file():
@@ -36,9 +32,4 @@ def test_prometheus_knows_the_service_by_the_job_of_the_rules():
     assert [job["job_name"] for job in config["scrape_configs"]] == [JOB]
     mounts = dict(mount.split(":")[:2] for mount in compose("docker-compose.yml")["services"]["prometheus"]["volumes"])
     folder = mounts["./deploy/prometheus.yml"].rsplit("/", 1)[0]
-    assert [f"{folder}/{name}" for name in config["rule_files"]] == [mounts["./monitoring/alerts.yml"]]
-
-
-@pytest.mark.parametrize("path", sorted(PROVISIONING.rglob("*")))
-def test_grafana_is_given_nothing_but_what_it_reads(path):
-    assert path.is_dir() or path.relative_to(PROVISIONING).parts[0] in {"datasources", "dashboards"}
+    assert [f"{folder}/{name}" for name in config["rule_files"]] == [mounts[f"./{ALERTS.relative_to(ROOT)}"]]

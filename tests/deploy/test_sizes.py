@@ -32,7 +32,7 @@ def test_every_values_file_is_one_of_the_sizes():
 
 
 @pytest.mark.parametrize(("name", "deployment"), FILES)
-def test_a_values_file_has_its_size(name, deployment):
+def test_a_values_file_has_its_size_and_the_memory_that_was_measured(name, deployment):
     values = yaml.safe_load((CHART / f"values-{name}.yaml").read_text(encoding="utf-8"))
     given, config, resources = deployment.given, values["config"], values["resources"]
     assert values["workers"] == given.workers
@@ -44,22 +44,9 @@ def test_a_values_file_has_its_size(name, deployment):
     }
     asked = [resources[kind]["cpu"] for kind in ("requests", "limits")]
     assert [cores(each) for each in asked] == [float(each) for each in deployment.cpu.split(" / ")]
-
-
-@pytest.mark.parametrize(("name", "deployment"), FILES)
-def test_its_memory_is_what_was_measured(name, deployment):
-    values = yaml.safe_load((CHART / f"values-{name}.yaml").read_text(encoding="utf-8"))
     row = DOCUMENTED[deployment.name]
-    assert row[1:5] == [
-        str(each)
-        for each in (
-            deployment.given.workers,
-            deployment.given.processors,
-            deployment.given.cache_mib,
-            deployment.given.requests,
-        )
-    ]
+    assert row[1:5] == [str(each) for each in (given.workers, given.processors, given.cache_mib, given.requests)]
     peak = int(row[6])
-    memory = {kind: mib(values["resources"][kind]["memory"]) for kind in ("requests", "limits")}
+    memory = {kind: mib(resources[kind]["memory"]) for kind in ("requests", "limits")}
     assert 0.9 * peak <= memory["requests"] <= memory["limits"]
     assert 1.15 * peak <= memory["limits"] <= 1.6 * peak  # another run of the measurement gives another peak

@@ -71,7 +71,7 @@ def test_a_pass_that_breaks_costs_its_request_only(broken, fault):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_worker_that_dies_between_passes_costs_its_request_only(broken, fault, monkeypatch):
     server, _ = broken
-    shared = server.app.state.engine.models.default.source.shared_encoder
+    shared = server.app.state.dependencies.engine.models.default.source.shared_encoder
 
     def die():
         raise fault
@@ -128,7 +128,7 @@ def test_a_model_whose_folder_vanishes_serves_on(tmp_path):
     shutil.copytree(Settings().model_dir, models)
     documents = [f"owl number {i} " * (1 + i % 40) for i in range(30)]
     with serving(Settings(data_dir=tmp_path / "data", model_dir=models)) as client:
-        assert client.app.state.engine.state.phase == "ready"
+        assert client.app.state.dependencies.engine.state.phase == "ready"
         shutil.rmtree(models)
         for at in range(2):
             body = {"query": f"owl {at}", "documents": [f"{at} {text}" for text in documents], "deadline_ms": 0}

@@ -42,7 +42,7 @@ def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, peppe
     with serving(Settings(model="hash", data_dir=tmp_path, cache=cache, auth=auth)) as service:
         headers = {}
         if pepper:
-            plain = service.app.state.auth.keys.create("", "user", "standard")[1]
+            plain = service.app.state.dependencies.auth.keys.create("", "user", "standard")[1]
             headers = {"Authorization": f"Bearer {plain}"}
 
         def ask():

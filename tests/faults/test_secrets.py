@@ -67,7 +67,7 @@ def test_no_log_and_no_error_repeats_what_was_sent(chatty):
 
 def test_nor_does_a_crash(chatty):
     client, lines = chatty
-    client.app.state.engine.models.default.rerank = crash
+    client.app.state.dependencies.engine.models.default.rerank = crash
     response = client.post("/rerank", json={"query": MARKED, "documents": [MARKED]})
     assert response.status_code == 500
     assert "s3cr3t" not in response.text + lines.text
@@ -88,7 +88,7 @@ def test_nor_does_a_server_that_tells_all_it_can(tmp_path, monkeypatch, rerank):
     with logged() as lines:
         with live(settings, monkeypatch) as here:
             if rerank:
-                monkeypatch.setattr(here.app.state.engine.models.default, "rerank", rerank)
+                monkeypatch.setattr(here.app.state.dependencies.engine.models.default, "rerank", rerank)
             for path in ("/rerank", "/v1/rerank/stream"):
                 httpx.post(f"http://127.0.0.1:{here.port}{path}?q={MARKED}", json=body, headers={"Cookie": "s3cr3t"})
             with connect(f"ws://127.0.0.1:{here.port}/v1/ws?q=s3cr3t") as connection:

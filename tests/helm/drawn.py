@@ -1,6 +1,7 @@
 """Values drawn by chance from the chart's schema, on top of some that belong together."""
 
 import json
+from functools import reduce
 
 import hypothesis.strategies as st
 import yaml
@@ -76,30 +77,29 @@ def nested(path, value):
     return value
 
 
-def drawn(schema):
+def drawn(schema):  # noqa: PLR0911 - one for each type
     """Anything that fits a schema, as far as ours go."""
     if "$ref" in schema:
         return drawn(SCHEMA["$defs"][schema["$ref"].rpartition("/")[2]])
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
-    return globals()[f"_{schema['type']}"](schema)
+    match schema["type"]:
+        case "boolean":
+            return st.booleans()
+        case "integer":
+            return st.integers(schema["minimum"], schema.get("maximum", 10**6))
+        case "number":
+            least = schema.get("minimum", schema.get("exclusiveMinimum"))
+            return st.floats(least, schema["maximum"], exclude_min="exclusiveMinimum" in schema)
+        case "string":
+            return _text(schema)
+        case "array":
+            unique = {"unique_by": json.dumps} if schema.get("uniqueItems") else {}
+            return st.lists(drawn(schema["items"]), min_size=schema.get("minItems", 0), max_size=4, **unique)
+    return _object(schema)
 
 
-def _boolean(schema):
-    return st.booleans()
-
-
-def _integer(schema):
-    return st.integers(schema["minimum"], schema.get("maximum", 10**6))
-
-
-def _number(schema):
-    if "exclusiveMinimum" in schema:
-        return st.floats(schema["exclusiveMinimum"], schema["maximum"], exclude_min=True)
-    return st.floats(schema["minimum"], schema["maximum"])
-
-
-def _string(schema):
+def _text(schema):
     longest = schema.get("maxLength", 10**6)
     if "pattern" in schema:
         # ASCII, and the whole of it: to Python `$` is before a line's end, too, and `\w` any letter.
@@ -110,11 +110,6 @@ def _string(schema):
     return st.text(min_size=schema.get("minLength", 0), max_size=min(60, longest))
 
 
-def _array(schema):
-    unique = {"unique_by": json.dumps} if schema.get("uniqueItems") else {}
-    return st.lists(drawn(schema["items"]), min_size=schema.get("minItems", 0), max_size=4, **unique)
-
-
 def _object(schema):
     if "properties" in schema:
         known = {name: drawn(inner) for name, inner in schema["properties"].items()}
@@ -122,39 +117,26 @@ def _object(schema):
         return st.fixed_dictionaries(needed, optional=known)
     if "patternProperties" in schema:
         ((name, value),) = schema["patternProperties"].items()
-        return st.dictionaries(_string({"pattern": name, "maxLength": 253}), drawn(value), max_size=3)
+        return st.dictionaries(_text({"pattern": name, "maxLength": 253}), drawn(value), max_size=3)
     return st.dictionaries(st.text(min_size=1), drawn(schema["additionalProperties"]), max_size=3)
 
 
-def _value(path, schema):
-    return drawn(schema).map(lambda value: nested(path, value))
-
-
-LEAVES = {path: _value(path, schema) for path, schema in leaves()}
+LEAVES = {path: drawn(schema).map(lambda value, path=path: nested(path, value)) for path, schema in leaves()}
 FREE = {path: value for path, value in LEAVES.items() if not ".".join(path).startswith(_DECIDED)}
 
 
-def _some(drawn):
-    return st.lists(st.sampled_from(sorted(drawn)).flatmap(drawn.get), max_size=6)
+def _some(of):
+    return st.lists(st.sampled_from(sorted(of)).flatmap(of.get), max_size=6)
 
 
-@st.composite
-def coherent(draw):
+def coherent():
     """Values that belong together."""
-    made = {}
-    for over in (
-        draw(st.sampled_from(STORES)),
-        *draw(st.lists(st.sampled_from(PARTS), max_size=3)),
-        *draw(_some(FREE)),
-    ):
-        made = merged(made, over)
-    return made
+    parts = st.lists(st.sampled_from(PARTS), max_size=3)
+    return st.tuples(st.sampled_from(STORES), parts, _some(FREE)).map(
+        lambda drawn: reduce(merged, [*drawn[1], *drawn[2]], drawn[0])
+    )
 
 
-@st.composite
-def wild(draw):
+def wild():
     """Values each of which is as the schema wants it, whatever the others are."""
-    made = {}
-    for over in draw(_some(LEAVES)):
-        made = merged(made, over)
-    return made
+    return _some(LEAVES).map(lambda found: reduce(merged, found, {}))

@@ -2,14 +2,12 @@
 
 import json
 
-import pytest
-import yaml
-
 from scripts.chart.examples import merged
-from tests.helm.drawn import KEY, PASSWORD, PEPPER
+from tests.helm.drawn import PASSWORD, PEPPER, STORES
 from tests.helm.laws import of_kind
 
 NAME = "rel-quantum-rerank"
+OPEN = {**STORES[-1], "replicaCount": 1}  # without keys and volumes
 
 
 def found(manifests, kind, name=NAME):
@@ -41,28 +39,6 @@ def test_settings_become_variables_as_the_service_reads_them(helm):
     assert said["QRERANK_MODEL"] == '"quoted"\n: é {{ .Values }}'
     assert (said["QRERANK_HSTS_S"], said["QRERANK_AUTH__FORCE_OPEN"]) == ("0", "false")
     assert (said["QRERANK_DATA_DIR"], said["QRERANK_MODEL_DIR"]) == ("/data", "/models")
-
-
-@pytest.mark.parametrize(("drain", "stop", "whole"), [(0, 0, 25), (5, 5, 35), (9.5, 3, 38), (600, 600, 1225)])
-def test_the_time_to_end_is_the_sum_of_its_parts(helm, drain, stop, whole):
-    values = {"config": {"engine": {"drain_seconds": drain}}, "preStopSeconds": stop}
-    pod = found(helm.manifests(values), "Deployment")["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] == whole
-    assert ("lifecycle" in pod["containers"][0]) == (stop > 0)
-
-
-def checksums(helm, values):
-    notes = found(helm.manifests(values), "Deployment")["spec"]["template"]["metadata"]["annotations"]
-    return notes["checksum/config"], notes["checksum/secret"]
-
-
-def test_checksums_change_with_what_they_are_of_and_with_nothing_else(helm):
-    config, secret = checksums(helm, {})
-    assert checksums(helm, {"service": {"port": 81}}) == (config, secret)
-    assert checksums(helm, {"config": {"candidates": 50}})[0] != config
-    assert checksums(helm, {"config": {"candidates": 50}})[1] == secret
-    assert checksums(helm, {"secretConfig": {"auth": {"keys": [KEY]}}})[0] == config
-    assert checksums(helm, {"secretConfig": {"auth": {"keys": [KEY]}}})[1] != secret
 
 
 def test_passwords_are_escaped_in_addresses_and_plain_for_their_servers(helm):
@@ -133,11 +109,7 @@ def test_prometheus_calls_the_job_as_the_alerts_do(helm):
 
 
 def test_the_latency_target_is_in_thousandths(helm):
-    values = {
-        "autoscaling": {"enabled": True, "latency": {"metric": "p95_seconds", "targetMs": 250}},
-        "config": {"auth": {"enabled": False, "force_open": True}, "operations": {"access": "open"}},
-        "persistence": {"enabled": False},
-    }
+    values = OPEN | {"autoscaling": {"enabled": True, "latency": {"metric": "p95_seconds", "targetMs": 250}}}
     (cpu, pods) = found(helm.manifests(values), "HorizontalPodAutoscaler")["spec"]["metrics"]
     assert cpu["resource"]["target"]["averageUtilization"] == 60
     assert pods["pods"]["metric"]["name"] == "p95_seconds"
@@ -145,21 +117,7 @@ def test_the_latency_target_is_in_thousandths(helm):
 
 
 def test_several_pods_without_redis_are_warned(helm):
-    open_to_all = {
-        "replicaCount": 2,
-        "config": {"auth": {"enabled": False, "force_open": True}, "operations": {"access": "open"}},
-        "persistence": {"enabled": False},
-    }
-    assert "no Redis" in helm.render(open_to_all)["templates/NOTES.txt"]
+    pods = merged(OPEN, {"replicaCount": 2})
+    assert "no Redis" in helm.render(pods)["templates/NOTES.txt"]
     redis = {"redis": {"enabled": True, "password": PASSWORD}}
-    assert "no Redis" not in helm.render(merged(open_to_all, redis))["templates/NOTES.txt"]
-    assert "no Redis" not in helm.render({})["templates/NOTES.txt"]
-
-
-def test_a_release_that_is_called_as_the_chart_is_not_called_so_twice(helm):
-    assert found(helm.manifests({"fullnameOverride": "other"}), "Deployment", "other")
-
-
-def test_the_golden_file_is_yaml_of_the_default_render(helm):
-    assert len(helm.manifests({})) == 11
-    assert all(yaml.safe_dump(made) for made in helm.manifests({}))
+    assert "no Redis" not in helm.render(merged(pods, redis))["templates/NOTES.txt"]

@@ -5,14 +5,9 @@ from dataclasses import dataclass
 
 import promql_parser as promql
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 TARGET = {"job": "quantum-rerank", "instance": "10.0.0.1:8000"}  # what Prometheus adds
-
-
-@dataclass(frozen=True)
-class Sample:
-    name: str
-    labels: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -33,30 +28,28 @@ def holds(operator: str, found: str, wanted: str) -> bool:
 
 def samples(text: str) -> list[Sample]:
     families = text_string_to_metric_families(text)
-    return [Sample(one.name, one.labels | TARGET) for family in families for one in family.samples]
+    return [one._replace(labels=one.labels | TARGET) for family in families for one in family.samples]
+
+
+def _nodes(query: str, kind: type) -> list:
+    """The nodes of a kind in a query; ValueError unless it is PromQL."""
+    found = []
+    promql.walk(promql.parse(query), lambda node: found.append(node) if isinstance(node, kind) else None)
+    return found
 
 
 def selectors(query: str) -> list[Selector]:
-    """Every selector of a query; ValueError unless it is PromQL."""
-    found = []
-
-    def visit(node):
-        if isinstance(node, promql.VectorSelector):
-            matchers = tuple((m.name, str(m.op).removeprefix("MatchOp."), m.value) for m in node.matchers.matchers)
-            found.append(Selector(node.name, matchers))
-
-    promql.walk(promql.parse(query), visit)
-    return found
+    return [
+        Selector(
+            node.name, tuple((m.name, str(m.op).removeprefix("MatchOp."), m.value) for m in node.matchers.matchers)
+        )
+        for node in _nodes(query, promql.VectorSelector)
+    ]
 
 
 def grouped(query: str) -> list[tuple[set[str], list[Selector]]]:
     """For every aggregation the labels that it keeps, and the selectors below it."""
-    found = []
-
-    def visit(node):
-        if isinstance(node, promql.AggregateExpr):
-            kept = set(node.modifier.labels) if node.modifier else set()
-            found.append((kept, selectors(node.expr.prettify())))
-
-    promql.walk(promql.parse(query), visit)
-    return found
+    return [
+        (set(node.modifier.labels) if node.modifier else set(), selectors(node.expr.prettify()))
+        for node in _nodes(query, promql.AggregateExpr)
+    ]

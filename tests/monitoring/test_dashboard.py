@@ -1,110 +1,81 @@
 import json
+import re
 from itertools import pairwise
 
 import pytest
 
-from monitoring.__main__ import HERE, RUNBOOKS, files
-from monitoring.alerting import GROUPS
-from monitoring.dashboard import written
-from monitoring.panels import Curve, Panel, Row
-from monitoring.promql import RATE, Unsound, View
-from monitoring.registry import metrics
+from monitoring.__main__ import RUNBOOKS, files, main
+from monitoring.dashboard import dashboard
+from monitoring.promql import Unsound, gauge, quantile, rate
+from monitoring.queries import ALERTS, DASHBOARD, rules
 from monitoring.rows import ROWS
+from tests.monitoring.asked import grouped
 
-ALERTS = {alert.name for alerts in GROUPS.values() for alert in alerts}
-READY = View(RATE).total(metrics.ready)
-
-
-@pytest.fixture(scope="module")
-def dashboard():
-    return json.loads(written(ROWS, RUNBOOKS))
+WRITTEN = json.loads(dashboard(ROWS, RUNBOOKS))
+PANELS = [panel for panel in WRITTEN["panels"] if panel["type"] != "row"]
 
 
-def panels(dashboard):
-    return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+def test_the_committed_dashboard_is_what_the_metrics_make():
+    assert DASHBOARD.read_text(encoding="utf-8") == files()["dashboard.json"], "run `make monitoring`"
+    assert files()["alerts.yml"] == ALERTS.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", files())
-def test_the_files_are_what_the_metrics_make(name):
-    assert (HERE / name).read_text(encoding="utf-8") == files()[name], "run `make monitoring`"
+def test_the_runbooks_may_be_anywhere(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("sys.argv", ["monitoring", "--runbooks", "https://wiki/r/", "--out", str(tmp_path / "new")])
+    main()
+    written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}
+    assert set(written) == {"alerts.yml", "dashboard.json"}
+    for text in written.values():
+        links = set(re.findall(r"https://[^\"'\s]+\.md", text))
+        assert links == {f"https://wiki/r/{rule['alert']}.md" for rule in rules()}
 
 
-def test_what_is_asked_is_in_the_rows_that_were_asked_for(dashboard):
-    assert [panel["title"] for panel in dashboard["panels"] if panel["type"] == "row"] == [
-        "At a glance",
-        "Traffic",
-        "Latency",
-        "Stages",
-        "Work",
-        "Saturation",
-        "Cache",
-        "Dependencies and collections",
-        "Processes",
-    ]
+@pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])
+def test_every_panel_says_what_to_look_for_and_reads_the_chosen_source(panel):
+    assert len(panel["description"]) > 20
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+    for target in panel["targets"]:
+        assert target["datasource"] == panel["datasource"]
+        assert 'job=~"$job", instance=~"$instance"' in target["expr"]
+        shown = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+        assert shown <= set.union(*(labels for labels, _ in grouped(target["expr"].replace("$__rate_interval", "1m"))))
 
 
-def test_every_panel_says_what_to_look_for_and_reads_the_chosen_source(dashboard):
-    for panel in panels(dashboard):
-        assert len(panel["description"]) > 20, panel["title"]
-        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
-        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-        for target in panel["targets"]:
-            assert target["datasource"] == panel["datasource"]
-            assert target["legendFormat"] and target["refId"]
-            assert 'job=~"$job", instance=~"$instance"' in target["expr"]
-
-
-def test_panels_are_numbered_once_and_do_not_overlap(dashboard):
-    numbers = [panel["id"] for panel in dashboard["panels"]]
+def test_panels_fill_their_rows_and_are_numbered_once():
+    numbers = [panel["id"] for panel in WRITTEN["panels"]]
     assert len(set(numbers)) == len(numbers)
-    cells = set()
-    for panel in dashboard["panels"]:
-        place = panel["gridPos"]
-        own = {(x + place["x"], y + place["y"]) for x in range(place["w"]) for y in range(place["h"])}
-        assert max(x for x, _ in own) < 24
-        assert not own & cells, panel["title"]
-        cells |= own
-    tops = [panel["gridPos"]["y"] for panel in dashboard["panels"]]
-    assert all(above <= below for above, below in pairwise(tops))
+    cells = [
+        (x + place["x"], y + place["y"])
+        for place in (panel["gridPos"] for panel in WRITTEN["panels"])
+        for x in range(place["w"])
+        for y in range(place["h"])
+    ]
+    assert len(set(cells)) == len(cells) == 24 * (1 + max(y for _, y in cells))
+    assert all(above["gridPos"]["y"] <= below["gridPos"]["y"] for above, below in pairwise(WRITTEN["panels"]))
 
 
-def test_a_panel_keeps_its_number_when_another_row_grows(dashboard):
-    first, *rest = ROWS
-    grown = Row(first.title, [*first.panels, Panel("new", "look", "short", [Curve(READY, "ready")], width=24)])
-    again = json.loads(written([grown, *rest], RUNBOOKS))
-    numbers = {(panel["title"], panel["id"]) for panel in dashboard["panels"]}
-    assert numbers < {(panel["title"], panel["id"]) for panel in again["panels"]}
-
-
-def test_promises_are_drawn_as_lines(dashboard):
+def test_promises_are_drawn_and_runbooks_linked():
     limits = {
-        panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1]["value"]
-        for panel in panels(dashboard)
-        if panel["type"] == "timeseries"
-        and panel["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "dashed"
+        panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1].get("value") for panel in PANELS
     }
     assert limits["Reranking up to 100 documents"] == 0.5
-    assert limits["Similarity of a pair"] == 0.1
     assert limits["Answered 5xx"] == 0.01
     assert limits["Memory of a worker"] == 2e9
+    urls = {link["url"] for panel in PANELS for link in panel.get("links", [])}
+    assert urls == {rule["annotations"]["runbook_url"] for rule in rules()}
 
 
-def test_runbooks_are_linked_where_an_alert_is_about_the_panel(dashboard):
-    urls = {link["url"] for panel in panels(dashboard) for link in panel.get("links", [])}
-    assert urls == {f"{RUNBOOKS}/{name}.md" for name in ALERTS}
-
-
-def test_job_instance_route_and_source_can_be_chosen(dashboard):
-    variables = {one["name"]: one for one in dashboard["templating"]["list"]}
-    assert list(variables) == ["datasource", "job", "instance", "route"]
-    assert variables["datasource"]["query"] == "prometheus"
-    for name in ("job", "instance", "route"):
-        assert variables[name]["includeAll"] and variables[name]["multi"]
-        assert f", {name})" in variables[name]["query"]["query"]
-
-
-def test_a_legend_shows_no_label_that_the_series_have_not():
-    with pytest.raises(Unsound, match="has not that label"):
-        Curve(READY, "{{route}}")
-    with pytest.raises(Unsound, match="24 columns"):
-        Row("half", [Panel("new", "look", "short", [], width=12)])
+@pytest.mark.parametrize(
+    "query",
+    [
+        lambda: rate("request_totals"),
+        lambda: rate("cache_bytes"),
+        lambda: rate("requests_total", where='outcome="ok"'),
+        lambda: quantile(0.95, "requests_total"),
+        lambda: gauge("sum", "requests_total"),
+    ],
+)
+def test_what_does_not_exist_cannot_be_written(query):
+    with pytest.raises(Unsound):
+        query()

@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 
 from quantum.errors import InvalidVector
 from quantum.feature_maps import feature_map
-from quantum.kernel import gram
-from quantum.series import log_gram
+from quantum.kernel import gram, log_gram
 
 
 def unit_rows(seed: int, m: int, width: int, dtype: type = np.float64) -> np.ndarray:

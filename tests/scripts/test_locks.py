@@ -80,8 +80,3 @@ def test_what_does_not_belong_is_in_no_lock(name, absent):
 def test_a_model_is_prepared_and_served_by_one_version_of_openvino():
     for place in PLACES:
         assert versions("serve", place)["openvino"] == versions("prepare", place)["openvino"]
-
-
-def test_every_file_of_requirements_is_told_of():
-    told = (ROOT / "requirements" / "README.md").read_text()
-    assert all(f"`{name}.txt`" in told for name in ASKED)

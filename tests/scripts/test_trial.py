@@ -45,16 +45,6 @@ def test_a_server_is_ready_when_it_says_so(server):
     assert trial.seconds_until_ready(server.port, since, lambda: True) >= 0.2
 
 
-def test_a_server_that_ended_is_not_waited_for():
-    with pytest.raises(RuntimeError, match="ended before it was ready"):
-        trial.seconds_until_ready(trial.free_port(), time.monotonic(), lambda: False)
-
-
-def test_a_server_that_is_never_ready_is_given_up(server):
-    with pytest.raises(RuntimeError, match="not ready after"):
-        trial.seconds_until_ready(server.port, time.monotonic() - trial.PATIENCE_S, lambda: True)
-
-
 @pytest.mark.parametrize(("first", "right"), [(trial.BEST, True), (0, False)])
 def test_a_ranking_is_right_if_the_owl_comes_first(server, first, right):
     server.answers["/rerank"] = (200, {"results": [{"index": first}]})
@@ -64,18 +54,10 @@ def test_a_ranking_is_right_if_the_owl_comes_first(server, first, right):
     assert key == "Bearer a-key"
 
 
-@pytest.mark.parametrize("act", [trial.ranks, lambda port: trial.keep_busy(port, 1, 1)])
-def test_a_refusal_is_an_error_that_shows_it(server, act):
+def test_a_refusal_is_an_error_that_shows_it(server):
     server.answers["/rerank"] = (401, {"message": "no key"})
     with pytest.raises(RuntimeError, match=r"401 .*no key"):
-        act(server.port)
-
-
-def test_work_is_of_documents_that_were_never_seen(server):
-    server.answers["/rerank"] = (200, {})
-    trial.keep_busy(server.port, 3, 5)
-    texts = [text for _, body, _ in server.asked for text in json.loads(body)["documents"]]
-    assert len(texts) == len(set(texts)) == 15
+        trial.ranks(server.port)
 
 
 def test_memory_is_read_from_what_the_kernel_says():
@@ -83,10 +65,3 @@ def test_memory_is_read_from_what_the_kernel_says():
     assert trial.resident_mb(Path("/proc/self/status").read_text()) > 10
     with pytest.raises(ValueError, match="no status"):
         trial.resident_mb("Name:\tkthreadd\n")
-
-
-def test_megabytes_are_of_files_and_of_no_links_target(tmp_path):
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "file").write_bytes(bytes(2_000_000))
-    (tmp_path / "link").symlink_to(tmp_path / "deep" / "file")
-    assert trial.megabytes(tmp_path) == pytest.approx(2.0, abs=0.001)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from app.api.dialects.broken_text import broken_text
 from app.errors import InvalidRequest, MalformedBody, TooLarge
 from app.service.request import Document, RerankRequest
-from retrieval.text.sentences import is_blank
+from retrieval.text.sentences import VISIBLE
 
 _SHOWN_ERRORS = 3
 _MOST_NAMES = 64
@@ -49,7 +49,7 @@ def _stripped(value: object) -> object:
     """White space goes, and all of a text that holds nothing to read; pydantic would keep U+001C and U+200B."""
     if not isinstance(value, str):
         return value
-    return "" if is_blank(value) else value.strip()
+    return "" if not VISIBLE.search(value) else value.strip()
 
 
 def _number(value: object) -> object:
@@ -100,10 +100,10 @@ class Body(BaseModel):
 B = TypeVar("B", bound=BaseModel)
 
 
-def fields_of(body: bytes) -> Any:
+def fields_of(body: bytes, most: int | None = None) -> Any:
     """A body's JSON; MalformedBody if it is none, or nested too deep to be written back within an answer.
 
-    A byte order mark before it is skipped.
+    A byte order mark before it is skipped. most: entries of a list; TooLarge for a longer one.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
@@ -113,6 +113,8 @@ def fields_of(body: bytes) -> Any:
         raise MalformedBody(f"the body is not JSON in UTF-8: {why}") from error
     if body.count(b"[") + body.count(b"{") > _DEPTH:  # else it cannot be that deep
         _check_depth(fields)
+    if most is not None:
+        check_lists(fields, most)
     return fields
 
 

@@ -9,9 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from app.api.dialects.body import Body, Count, Documents, Model, Names, Number, Phrases, Query
 from app.api.dialects.documents import as_object, as_text, text_of
-from app.ranking.scoring import Method
+from app.api.dialects.schema import Exact, Usage, or_absent
+from app.ranking.methods import Method
 from app.service.request import Document, RerankRequest, SpanOptions
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 from app.settings import CollectionName
 
 Show = Callable[[Document, str], object]
@@ -110,7 +111,10 @@ class StandardBody(Body):
         return RerankRequest(
             query=self.query,
             documents=self.documents,
-            texts=[text_of(document, at, self.rank_fields) for at, document in enumerate(self.documents or ())],
+            texts=[
+                document if isinstance(document, str) else text_of(document, at, self.rank_fields)
+                for at, document in enumerate(self.documents or ())
+            ],
             collection=self.collection,
             top_n=self.top_n,
             return_documents=self.return_documents,
@@ -126,31 +130,36 @@ class StandardBody(Body):
         )
 
 
-def respond(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
+def usage(tokens: int) -> dict[str, int]:
+    """Tokens as OpenAI counts them; some client crashes without each."""
+    return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
+
+
+def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
     """The standard envelope."""
     return {
-        "id": outcome.id,
+        "id": result.id,
         "object": "rerank",
-        "model": outcome.model,
-        "results": [_result(row, show) for row in outcome.rows],
+        "model": result.model,
+        "results": [_result(row, show) for row in result.rows],
         "meta": {
-            "method": outcome.method,
-            "timings_ms": {stage: round(ms, 3) for stage, ms in outcome.timings_ms.items()},
-            "encoded": outcome.encoded,
-            "degraded": list(outcome.degraded),
+            "method": result.method,
+            "timings_ms": {stage: round(ms, 3) for stage, ms in result.ranking.timings_ms.items()},
+            "encoded": result.ranking.encoded,
+            "degraded": list(result.degraded),
         },
-        "usage": outcome.usage,
+        "usage": usage(result.ranking.tokens),
     }
 
 
-def respond_with_data(outcome: Outcome, show: Show = as_object) -> dict[str, Any]:
+def respond_with_data(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
     """The envelope with the rows in `data`, too: some of Voyage's clients send a body that looks like Jina's."""
-    return respond(outcome, show) | {"data": [_result(row, as_text) for row in outcome.rows]}
+    return respond(result, show) | {"data": [_result(row, as_text) for row in result.rows]}
 
 
-def respond_in_text(outcome: Outcome) -> dict[str, Any]:
+def respond_in_text(result: RerankResult) -> dict[str, Any]:
     """The envelope with documents as strings, as Infinity's own server gives them."""
-    return respond(outcome, as_text)
+    return respond(result, as_text)
 
 
 def _result(row: Row, show: Show) -> dict[str, Any]:
@@ -162,3 +171,47 @@ def _result(row: Row, show: Show) -> dict[str, Any]:
     if row.spans is not None:
         result["relevant_spans"] = row.spans
     return result
+
+
+class RelevantSpan(Exact):
+    """A sentence of a document: code points [start, end) of the text that was ranked."""
+
+    start: int
+    end: int
+    score: float = Field(ge=0, le=1, description="Fidelity of the query with this sentence alone.")
+
+
+class Result(Exact):
+    """One document's place."""
+
+    index: int = Field(description="Position among the documents sent, or among those retrieved.")
+    relevance_score: float = Field(description="In [0, 1], or log-odds; comparable within one response only.")
+    document: dict[str, Any] | str = or_absent(
+        "Left out unless asked for or retrieved; text on /infinity/rerank and in `data`."
+    )
+    scores: dict[str, float | None] = or_absent("With explain: each ranker's own score.")
+    relevant_spans: list[RelevantSpan] = or_absent("Best first; left out for a document not read.")
+
+
+class Meta(Exact):
+    """How the answer came about."""
+
+    method: Method
+    timings_ms: dict[str, float]
+    encoded: int = Field(description="Documents scored by their states.")
+    degraded: list[str] = Field(
+        description="Why the answer is less than it could be; empty when it is not. deadline: not all documents were "
+        "read in time; truncated: the beginning of a document held too few words, its end was not looked at."
+    )
+
+
+class RerankResponse(Exact):
+    """The standard envelope, best result first."""
+
+    id: str
+    object: Literal["rerank"]
+    model: str
+    results: list[Result]
+    data: list[Result] = or_absent("On /v1/rerank: the results again, documents as text.")
+    meta: Meta
+    usage: Usage

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Query
 from app.api.dialects.documents import as_object, text_of
+from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
 
@@ -54,15 +55,43 @@ class DashScopeBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """DashScope's results."""
     return {
-        "output": {"results": [_row(row) for row in outcome.rows]},
-        "usage": {"total_tokens": outcome.tokens},
-        "request_id": outcome.id,
+        "output": {"results": [_row(row) for row in result.rows]},
+        "usage": {"total_tokens": result.ranking.tokens},
+        "request_id": result.id,
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"document": as_object(row.document, row.text)}
     return {"index": row.index, "relevance_score": row.score} | shown
+
+
+class DashScopeResult(Exact):
+    """One document's place."""
+
+    index: int
+    relevance_score: float
+    document: dict[str, Any] = or_absent("With return_documents.")
+
+
+class DashScopeOutput(Exact):
+    """What was asked for, best result first."""
+
+    results: list[DashScopeResult]
+
+
+class DashScopeUsage(Exact):
+    """Tokens read."""
+
+    total_tokens: int
+
+
+class DashScopeResponse(Exact):
+    """DashScope's envelope."""
+
+    output: DashScopeOutput
+    usage: DashScopeUsage
+    request_id: str

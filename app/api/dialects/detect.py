@@ -13,7 +13,7 @@ from app.api.dialects.documents import with_text
 from app.api.dialects.misnamed import refuse_misnamed
 from app.errors import InvalidRequest
 from app.service.request import RerankRequest
-from app.service.result import Outcome
+from app.service.result import RerankResult
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Dialect:
 
     name: str
     body: type[Body]
-    respond: Callable[[Outcome], object]
+    respond: Callable[[RerankResult], object]
     detail_is_text: bool = False  # of a 422; other clients expect FastAPI's list there
     problem_type: str = "application/problem+json"  # the media type of errors
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.service.result import Outcome
+from app.service.result import RerankResult
 
 Stage = Literal["prescore", "refined"]
 Id = str | int | float
@@ -34,11 +34,11 @@ class Order(_Exact):
     encoded: int = Field(description="Documents scored by their states so far; the others stand below them.")
 
 
-def order(outcome: Outcome) -> dict[str, Any]:
-    """An `Order` of what the outcome would be so far."""
-    stage: Stage = "refined" if outcome.encoded else "prescore"
-    rows = [{"index": row.index, "relevance_score": row.score} for row in outcome.rows]
-    return {"stage": stage, "results": rows, "encoded": outcome.encoded}
+def order(result: RerankResult) -> dict[str, Any]:
+    """An `Order` of what the result would be so far."""
+    stage: Stage = "refined" if result.ranking.encoded else "prescore"
+    rows = [{"index": row.index, "relevance_score": row.score} for row in result.rows]
+    return {"stage": stage, "results": rows, "encoded": result.ranking.encoded}
 
 
 def id_of(fields: Mapping[str, Any]) -> Id | None:

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from app.api.dialects.body import Number
-from app.auth.store import Key
-from app.auth.usage import Day
+from app.auth.store import Day, Key
 from app.identity import Role, Tier
 from app.telemetry.printable import CONTROLS, escaped
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
+from app.api.dialects.cohere import usage
 from app.api.dialects.documents import text_of
+from app.api.dialects.schema import Exact, Usage, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 
 class MixedbreadBody(Body):
@@ -38,16 +40,34 @@ class MixedbreadBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """Mixedbread's list; the documents as they were sent."""
     return {
         "object": "list",
-        "model": outcome.model,
-        "data": [_row(row) for row in outcome.rows],
-        "usage": outcome.usage,
+        "model": result.model,
+        "data": [_row(row) for row in result.rows],
+        "usage": usage(result.ranking.tokens),
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"input": row.document}
     return {"object": "rank_result", "index": row.index, "score": row.score} | shown
+
+
+class MixedbreadResult(Exact):
+    """One document's place."""
+
+    object: Literal["rank_result"]
+    index: int
+    score: float
+    input: str | dict[str, Any] = or_absent("With return_input.")
+
+
+class MixedbreadResponse(Exact):
+    """Mixedbread's list."""
+
+    object: Literal["list"]
+    model: str
+    data: list[MixedbreadResult]
+    usage: Usage

@@ -9,8 +9,9 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Model, Query
 from app.api.dialects.documents import text_of
+from app.api.dialects.schema import Exact
 from app.service.request import RerankRequest
-from app.service.result import Outcome
+from app.service.result import RerankResult
 
 PATH = "/v1/ranking"
 
@@ -62,9 +63,30 @@ def is_nim(fields: Mapping[str, Any]) -> bool:
     return isinstance(passages, list) and (not passages or isinstance(passages[0], dict))
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """NIM's rankings, best first."""
     return {
-        "rankings": [{"index": row.index, "logit": row.score} for row in outcome.rows],
-        "usage": {"prompt_tokens": outcome.tokens, "total_tokens": outcome.tokens},
+        "rankings": [{"index": row.index, "logit": row.score} for row in result.rows],
+        "usage": {"prompt_tokens": result.ranking.tokens, "total_tokens": result.ranking.tokens},
     }
+
+
+class NimRanking(Exact):
+    """One passage's place."""
+
+    index: int
+    logit: float = Field(description="Log-odds of the score in [0, 1].")
+
+
+class NimUsage(Exact):
+    """Tokens that the encoder read for this request, now or once."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class NimResponse(Exact):
+    """NVIDIA NIM's rankings, best first."""
+
+    rankings: list[NimRanking]
+    usage: NimUsage

@@ -8,8 +8,9 @@ from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
 from app.api.dialects.documents import as_object, text_of
+from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 HEADER = "x-pinecone-api-version"
 
@@ -40,11 +41,33 @@ class PineconeBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """Pinecone's rows; a request is one unit, as it is there up to 100 documents."""
-    return {"model": outcome.model, "data": [_row(row) for row in outcome.rows], "usage": {"rerank_units": 1}}
+    return {"model": result.model, "data": [_row(row) for row in result.rows], "usage": {"rerank_units": 1}}
 
 
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"document": as_object(row.document, row.text)}
     return {"index": row.index, "score": row.score} | shown
+
+
+class PineconeResult(Exact):
+    """One document's place."""
+
+    index: int
+    score: float
+    document: dict[str, Any] = or_absent("Unless return_documents is false.")
+
+
+class PineconeUsage(Exact):
+    """What Pinecone counts."""
+
+    rerank_units: int
+
+
+class PineconeResponse(Exact):
+    """Pinecone's rows."""
+
+    model: str
+    data: list[PineconeResult]
+    usage: PineconeUsage

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from app.api.dialects.body import Count, Documents, Model, Number, Phrases, Query
 from app.api.dialects.documents import text_of
-from app.ranking.scoring import Method
+from app.api.dialects.schema import Exact, Usage
+from app.ranking.methods import Method
 from app.service.similarity import Circuit, Similarities
 from retrieval.fusion import ranking
 
@@ -168,3 +169,88 @@ def _costs(found: Similarities) -> dict[str, Any]:
         "usage": {"prompt_tokens": found.tokens, "completion_tokens": 0, "total_tokens": found.tokens},
         "timings_ms": {stage: round(ms, 3) for stage, ms in found.timings_ms.items()},
     }
+
+
+_CLASSICAL = "(1 + cosine)/2 of the pooled vectors."
+_QUANTUM = "Mean over the query's tokens of the best fidelity with a token of the other text, as /rerank's `quantum`."
+_HYBRID = "Weighted mean of these two; see `weights`. A pair has no z-scores, so this is not /rerank's `hybrid`."
+
+
+class MethodScores(Exact):
+    """One pair's score by each method; of other pairs and requests, too, they may be compared."""
+
+    classical: float = Field(ge=0, le=1, description=_CLASSICAL)
+    quantum: float = Field(ge=0, le=1, description=_QUANTUM)
+    hybrid: float = Field(ge=0, le=1, description=_HYBRID)
+
+
+class ClassicalDetail(Exact):
+    """What the classical score is made of."""
+
+    cosine: float = Field(ge=-1, le=1, description="Of the pooled vectors.")
+
+
+class QuantumDetail(Exact):
+    """What the quantum score is made of."""
+
+    fidelity: float = Field(ge=0, le=1, description=_QUANTUM)
+    map: str = Field(description="How vectors become angles.")
+    bandwidth: float = Field(description="Radians per unit of a feature.")
+    qubits: int = Field(description="Of one register's circuit.")
+    depth: int = Field(description="Of one register's compute-uncompute circuit, in the gates ry, rz and cx.")
+    registers: int = Field(description="That hold one token's vector; their fidelities are multiplied.")
+
+
+class HybridDetail(Exact):
+    """What the hybrid score is made of."""
+
+    weights: dict[str, float] = Field(description="Of the other two scores; their sum is 1.")
+
+
+class Details(Exact):
+    """How the scores came about, by method."""
+
+    classical: ClassicalDetail
+    quantum: QuantumDetail
+    hybrid: HybridDetail
+
+
+class SimilarityResponse(Exact):
+    """How well the second text answers the first."""
+
+    id: str
+    object: Literal["similarity"]
+    model: str
+    method: Method
+    similarity: float = Field(ge=0, le=1, description="The score of the method.")
+    scores: MethodScores
+    details: Details
+    usage: Usage
+    timings_ms: dict[str, float]
+
+
+class Match(Exact):
+    """One document's score for one query."""
+
+    index: int = Field(description="Position among the documents sent.")
+    similarity: float = Field(ge=0, le=1)
+    scores: Annotated[MethodScores, Field(None, description="With explain.")]
+
+
+class QueryMatches(Exact):
+    """One query's matches."""
+
+    index: int = Field(description="Position among the queries sent.")
+    matches: list[Match] = Field(description="Best first, equals in the order of the documents.")
+
+
+class BatchSimilarityResponse(Exact):
+    """The matches of each query, in the order of the queries."""
+
+    id: str
+    object: Literal["batch_similarity"]
+    model: str
+    method: Method
+    results: list[QueryMatches]
+    usage: Usage
+    timings_ms: dict[str, float]

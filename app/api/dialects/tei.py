@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Model, Query, Texts
+from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 
 class TeiBody(Body):
@@ -38,9 +39,9 @@ class TeiBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> list[dict[str, Any]]:
+def respond(result: RerankResult) -> list[dict[str, Any]]:
     """Rows alone, best first."""
-    return [_rank(row) for row in outcome.rows]
+    return [_rank(row) for row in result.rows]
 
 
 def _rank(row: Row) -> dict[str, Any]:
@@ -48,3 +49,11 @@ def _rank(row: Row) -> dict[str, Any]:
     if row.document is not None:
         rank["text"] = row.text
     return rank
+
+
+class TeiRank(Exact):
+    """One text's place; the response is the list of these alone, best first."""
+
+    index: int
+    score: float
+    text: str = or_absent("With return_text.")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from app.api.dialects.body import Body, Count, Documents, Model, Query
 from app.api.dialects.documents import text_of
+from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
-from app.service.result import Outcome, Row
+from app.service.result import RerankResult, Row
 
 
 class VoyageBody(Body):
@@ -40,16 +41,39 @@ class VoyageBody(Body):
         )
 
 
-def respond(outcome: Outcome) -> dict[str, Any]:
+def respond(result: RerankResult) -> dict[str, Any]:
     """Voyage's list, with documents as strings."""
     return {
         "object": "list",
-        "data": [_row(row) for row in outcome.rows],
-        "model": outcome.model,
-        "usage": {"total_tokens": outcome.tokens},
+        "data": [_row(row) for row in result.rows],
+        "model": result.model,
+        "usage": {"total_tokens": result.ranking.tokens},
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
     shown = {} if row.document is None else {"document": row.text}
     return {"index": row.index, "relevance_score": row.score} | shown
+
+
+class VoyageResult(Exact):
+    """One document's place."""
+
+    index: int
+    relevance_score: float
+    document: str = or_absent("With return_documents.")
+
+
+class VoyageUsage(Exact):
+    """Tokens read."""
+
+    total_tokens: int
+
+
+class VoyageResponse(Exact):
+    """Voyage's list."""
+
+    object: Literal["list"]
+    data: list[VoyageResult]
+    model: str
+    usage: VoyageUsage

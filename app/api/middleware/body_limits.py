@@ -14,14 +14,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Overloaded, TooLarge
-from app.identity import address_of, caller_of
-from app.quotas.shares import Shares
+from app.quotas.shares import Shares, address_of, caller_of
 from app.settings import LimitSettings
 
 _MARGIN_BYTES = 2**26  # a client that sends so much more than the limit finds its connection closed
 
 
-class UnreadBodyMiddleware:
+class BodyLimitsMiddleware:
     """Reads what is left of a body, and drops it, before the answer begins; up to a bound of bytes and of time.
 
     Bounds as well the memory that the bodies of all requests take together, from their first byte until they are

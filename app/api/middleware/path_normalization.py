@@ -1,15 +1,14 @@
-"""Requests as they were meant.
+"""Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already.
 
-Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already. Only those that
-rerank clients and probes call: for others proxies have rules, which a path of another form would pass. And HEAD, which
-is GET without the body of the answer (RFC 9110, section 9.3.2).
+Only those that rerank clients and probes call: for others proxies have rules, which a path of another form would pass.
 """
 
 from __future__ import annotations
 
 import re
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
 
 from app.api.dialects.detect import PATHS
 
@@ -30,37 +29,18 @@ def canonical(path: str) -> str:
     return meant if meant in _MENDED or meant.startswith(_MODELS) else path
 
 
-class CanonicalPathMiddleware:
-    """Routes every request by its canonical path."""
+class CanonicalPaths:
+    """What a router does with a path that no route has: route it by the path that was meant, if that is another."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap an ASGI application."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
-        if scope["type"] in {"http", "websocket"}:
-            path = canonical(scope["path"])
-            scope = {**scope, "path": path, "raw_path": path.encode()}
-        await self._app(scope, receive, send)
-
-
-class HeadMiddleware:
-    """Has every route that answers GET answer HEAD."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap an ASGI application."""
-        self._app = app
+    def __init__(self, router: Router) -> None:
+        """Take the place of the router's own default."""
+        self._router, self._not_found = router, router.default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_without_body(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
-
-        await self._app({**scope, "method": "GET"}, receive, send_without_body)
+        path = canonical(scope["path"])
+        if path == scope["path"]:
+            await self._not_found(scope, receive, send)
+        else:
+            scope["path"], scope["raw_path"] = path, path.encode()
+            await self._router(scope, receive, send)

@@ -1,17 +1,62 @@
-"""What browsers are told about every answer, and which of their requests are refused."""
+"""What browsers are told about every answer, and which of their requests are refused.
+
+A page of a site whose name leads to 127.0.0.1 for a moment (DNS rebinding) may send requests to a service on its
+reader's machine, and browsers take them for the site's own. They are told by the name that they ask for. So where no
+key protects the service, it is asked by addresses and by names that no site can have.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Callable
+from functools import lru_cache
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.middleware.hosts import is_served
-from app.errors import Problem
+from app.api.problems import Problem
+from app.engine.engine import Engine
 from app.settings import Settings
+
+_LOCAL = {"localhost", "local", "internal", "arpa"}  # as last labels nobody can register: RFC 6761, 6762, 8375; ICANN
+
+
+@lru_cache(1024)
+def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
+    """Whether a request may be asked by this Host header, which is "" where there is none.
+
+    Args:
+        host: The header, with or without a port.
+        names: Those that are allowed: a name, `*.` and a name for all below it, or `*`. None: what is said above.
+        has_keys: Whether keys protect the service.
+    """
+    name = _name(host)
+    if not names:
+        return has_keys or name is None or "." not in name or name.rpartition(".")[2] in _LOCAL or _is_address(name)
+    return any(_matches(name or "", allowed.lower()) for allowed in names)
+
+
+def _name(host: str) -> str | None:
+    """The name or address without its port, in lower case; None where there is no header."""
+    if not host:
+        return None
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower().rstrip(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _matches(name: str, allowed: str) -> bool:
+    return allowed in {"*", name} or (allowed.startswith("*.") and name.endswith(allowed[1:]))
+
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -23,43 +68,40 @@ _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # which hide a path from a proxy's rules, and may end a route's pattern
 
 
-class HeadersMiddleware:
+class SecurityHeadersMiddleware:
     """Adds the headers that tell browsers what not to do, and asks clients of a server that stops to connect again."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, stops: Callable[[], bool]) -> None:
-        """stops: whether the server is about to."""
-        self._app, self._stops = app, stops
+    def __init__(self, app: ASGIApp, settings: Settings, engine: Engine) -> None:
+        """engine: knows whether the server is about to stop."""
+        self._app, self._engine = app, engine
         self._origins, self._hosts, self._has_keys = settings.cors.origins, settings.hosts, settings.auth.enabled
-        self._more = {"Strict-Transport-Security": f"max-age={settings.hsts_s}"} if settings.hsts_s else {}
+        hsts = {"Strict-Transport-Security": f"max-age={settings.hsts_s}"} if settings.hsts_s else {}
+        self._headers = ALWAYS | hsts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
-        refusal = self._refusal(scope)
-        if scope["type"] == "websocket":
-            if refusal:
-                scope["state"]["observed"].failed(refusal.status, refusal.kind)
-                await send({"type": "websocket.close"})  # before it was accepted: the client sees 403
-            else:
-                await self._app(scope, receive, send)
-            return
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in (ALWAYS | self._more).items():
+                for name, value in self._headers.items():
                     headers.setdefault(name, value)
-                if self._stops():
+                if self._engine.state.phase == "draining":
                     headers["Connection"] = "close"
             await send(message)
 
-        if refusal:
-            scope["state"]["observed"].failed(refusal.status, refusal.kind)
-            await refusal.response()(scope, receive, send_with_headers)
-        else:
+        refusal = self._refusal(scope)
+        if refusal is None:
             await self._app(scope, receive, send_with_headers)
+            return
+        scope["state"]["record"].failed(refusal.status, refusal.kind)
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})  # before it was accepted: the client sees 403
+        else:
+            await refusal.response()(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         """Why a request is refused whatever it asks for; None if it is not."""
@@ -69,17 +111,11 @@ class HeadersMiddleware:
         if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys):
             message = "this host name is not served here; whoever runs the service can allow it: QRERANK_HOSTS"
             return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
-        if scope["type"] == "http" and self._is_foreign(scope["method"], headers):
+        # A page of another site has its reader's browser change something here, or just work.
+        cross_site = headers.get("sec-fetch-site") == "cross-site" and scope.get("method", "GET") not in _READ_ONLY
+        if cross_site and {"*", headers.get("origin", "")}.isdisjoint(self._origins):
             message = (
                 "a page of another site may not ask this; whoever runs the service can allow it: QRERANK_CORS__ORIGINS"
             )
             return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
         return None
-
-    def _is_foreign(self, method: str, headers: Headers) -> bool:
-        """Whether a page of another site has its reader's browser change something here, or just work."""
-        return (
-            method not in _READ_ONLY
-            and headers.get("sec-fetch-site") == "cross-site"
-            and {"*", headers.get("origin", "")}.isdisjoint(self._origins)
-        )

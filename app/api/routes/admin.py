@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.authorize import origin_of
+from app.api.dependencies import dependencies
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.keys import (
     DAY_S,
@@ -26,12 +27,15 @@ from app.api.dialects.keys import (
     describe,
     moment,
 )
+from app.api.exchange import parsed
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.request_body import read_body
 from app.auth import audit
 from app.auth.store import Key
 from app.errors import ServiceError
+
+if TYPE_CHECKING:
+    from app.auth.auth import Auth
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -45,14 +49,14 @@ async def create_key(request: Request) -> Response:
     """Make a key. The response is the only one that shows it."""
     body = await _body(request, KeyBody)
     expires = None if body.expires_days is None else time.time() + body.expires_days * DAY_S
-    create = partial(request.app.state.auth.keys.create, body.name, body.role, body.tier, expires)
+    create = partial(_auth(request).keys.create, body.name, body.role, body.tier, expires)
     about = {"role": body.role, "tier": body.tier, "expires": moment(expires)}
     return _answer(await _changed(request, "key.created", create, about), HTTPStatus.CREATED)
 
 
 async def list_keys(request: Request) -> Response:
     """Every key there ever was. The keys themselves are kept nowhere."""
-    auth = request.app.state.auth
+    auth = _auth(request)
     found = await auth.in_thread(auth.keys.all)
     audit.record("key.listed", by=request.state.identity.name, origin=origin_of(request), result="done")
     return _answer({"object": "list", "data": [describe(key) for key in found]})
@@ -62,15 +66,20 @@ async def rotate_key(request: Request) -> Response:
     """Replace a key by a new one with the same id, limits and usage; for a while the old one opens as well."""
     body = await _body(request, RotationBody)
     named = _named(request)
-    rotate = partial(request.app.state.auth.keys.rotate, named, body.overlap_hours * HOUR_S)
+    rotate = partial(_auth(request).keys.rotate, named, body.overlap_hours * HOUR_S)
     about = {"id": named, "overlap_hours": body.overlap_hours}
     return _answer(await _changed(request, "key.rotated", rotate, about))
 
 
 async def revoke_key(request: Request) -> Response:
     """End a key for good. Within seconds no replica lets it in."""
-    named, keys = _named(request), request.app.state.auth.keys
+    named, keys = _named(request), _auth(request).keys
     return _answer(await _changed(request, "key.revoked", lambda: (keys.revoke(named), None), {"id": named}))
+
+
+def _auth(request: Request) -> Auth:
+    """What holds the keys: administrators have one, so there it is."""
+    return cast("Auth", dependencies(request).auth)
 
 
 def _named(request: Request) -> str:
@@ -81,16 +90,16 @@ def _named(request: Request) -> str:
 
 async def _body(request: Request, model: type[B]) -> B:
     """The body, whose fields may all be left out, and it with them."""
-    limits = request.app.state.service.settings.limits
-    body = await read_body(request, limits.model_copy(update={"body_bytes": _MOST_BYTES}))
-    return validate(model, fields_of(body) if body.strip() else {})
+    return await parsed(
+        request, lambda raw: validate(model, fields_of(raw) if raw.strip() else {}), most_bytes=_MOST_BYTES
+    )
 
 
 async def _changed(
     request: Request, event: str, change: Callable[[], tuple[Key, str | None]], about: Mapping[str, object]
 ) -> dict[str, Any]:
     """The key that was changed, and what opens if that is new. The audit log is told of it, come what may."""
-    auth = request.app.state.auth
+    auth = _auth(request)
     tell = partial(audit.record, event, by=request.state.identity.name, origin=origin_of(request))
     try:
         key, plain = await auth.in_thread(change)

@@ -9,18 +9,17 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.authorize import caller
-from app.api.dialects.body import validate
+from app.api.dependencies import dependencies
+from app.api.dialects.body import fields_of, validate
 from app.api.dialects.openai_embeddings import EmbeddingsBody, EmbeddingsResponse, respond
-from app.api.middleware.request_record import observed
+from app.api.exchange import answer, parsed
+from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.rate_limit import paid
-from app.api.request_body import read_fields
-from app.api.work import worked
-from app.engine.model_registry import Models
-from app.service.cost import of_embeddings
-from app.service.embeddings import check_count, check_dimensions, embed
-from app.service.rerank import deadline_of
+from app.api.rate_limit import charged
+from app.service.embeddings import embed, resolve
+from app.service.request import ResolvedRequest
+from app.service.result import WorkDone
 
 router = APIRouter(tags=["embeddings"])
 
@@ -34,25 +33,26 @@ async def embeddings(request: Request) -> Response:
     /similarity read it in chunks). An empty text is embedded like any other.
     """
 
-    async def read() -> EmbeddingsBody:
-        body = validate(EmbeddingsBody, await read_fields(request))
-        check_count(body.input, request.app.state.service.settings.limits)
-        return body
+    async def read() -> ResolvedRequest[EmbeddingsBody]:
+        on = dependencies(request)
+        most = on.settings.limits.documents
+        body = await parsed(request, lambda raw: validate(EmbeddingsBody, fields_of(raw, most)))
+        resolved = resolve(body, on.engine.ready_models(), on.settings, caller(request))
+        record_of(request).units = resolved.cost.units
+        return resolved
 
-    seen = observed(request)
-    body, cost = await paid(request, seen, read, lambda body, _: of_embeddings(body.input))
-    deadline = deadline_of(0, request.app.state.service.settings, caller(request))
+    on, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if on.auth else read())
+    asked, reranker = resolved.asked, resolved.choice.reranker
 
-    def work(models: Models) -> bytes:
-        choice = models.choose(body.model)
-        check_dimensions(body.dimensions, choice.reranker.encoder)
-        with seen.watch("encode"):
-            found = embed(choice.reranker, body.input, body.input_type or "document", deadline)
-        seen.worked(len(body.input), found.tokens, model=choice.reranker.encoder.name)
-        with seen.watch("serialise"):
-            return orjson.dumps(respond(found, body, choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
+    def work() -> bytes:
+        with record.watch("encode"):
+            found = embed(reranker, resolved.texts, asked.input_type or "document", resolved.deadline)
+        note(record, WorkDone(len(resolved.texts), found.tokens, reranker.encoder.name))
+        with record.watch("serialise"):
+            return orjson.dumps(respond(found, asked, resolved.choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
 
-    return await worked(request, deadline, work, cost, body.input, body.model)
+    return await answer(request, resolved, work)
 
 
 MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # that the description refers to

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
 from app.api.authorize import allow_operators
+from app.api.dependencies import dependencies
 from app.api.dialects.health import HealthResponse, respond
 from app.api.openapi import content, reference
-from app.api.problems import PROBLEMS
-from app.errors import RETRY_AFTER_S, NotReady
-from app.health.health import Health
+from app.api.problems import PROBLEMS, RETRY_AFTER_S
+from app.errors import NotReady
 
 router: APIRouter = APIRouter(tags=["operations"])
 
@@ -38,11 +38,10 @@ async def ready(request: Request) -> dict[str, str]:
 
     What the last probe found is remembered for a few seconds. An overload does not make the service unready.
     """
-    state = request.app.state
-    found: Health = state.health
-    if wrong := await found.wrong():
+    on = dependencies(request)
+    if wrong := await on.health.wrong():
         raise NotReady(wrong)
-    return {"status": state.engine.state.phase, "reason": state.engine.state.reason}
+    return {"status": on.engine.state.phase, "reason": on.engine.state.reason}
 
 
 @router.get(
@@ -53,8 +52,7 @@ async def detailed(request: Request) -> Response:
 
     Open, or for administrators: `QRERANK_OPERATIONS__ACCESS`.
     """
-    found: Health = request.app.state.health
-    report = await found.report()
+    report = await dependencies(request).health.report()
     status, headers = HTTPStatus.OK, {}
     if report.status == "unavailable":
         status, headers = HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER_S[NotReady])}

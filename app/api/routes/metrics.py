@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from app.api.authorize import allow_operators
+from app.api.dependencies import dependencies
 from app.api.problems import PROBLEMS
 
 metrics_router: APIRouter = APIRouter(tags=["operations"])  # unless they have a port of their own
@@ -22,7 +23,7 @@ metrics_router: APIRouter = APIRouter(tags=["operations"])  # unless they have a
 )
 async def metrics(request: Request) -> Response:
     """In Prometheus' text format, or in OpenMetrics' where that is asked for."""
-    state = request.app.state
-    state.collected.publish()
-    body, media_type = await asyncio.to_thread(state.metrics.render, request.headers.get("accept", ""))
+    on = dependencies(request)
+    on.gauges.publish()
+    body, media_type = await asyncio.to_thread(on.metrics.render, request.headers.get("accept", ""))
     return Response(body, headers={"Content-Type": media_type})

@@ -7,26 +7,22 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from app.api.dependencies import dependencies
 from app.api.problems import PROBLEMS
-from app.engine.model_registry import Choice, Models
-from app.errors import NotReady
+from app.engine.model_registry import Choice, ModelRegistry
 
 router: APIRouter = APIRouter(tags=["models"])
 open_router: APIRouter = APIRouter(tags=["models"])  # needs no key: some clients ask before they have sent one
 
 
-def _models(request: Request) -> Models:
-    engine = request.app.state.engine
-    if engine.models is None:
-        raise NotReady(f"not ready: {engine.state.reason}")
-    models: Models = engine.models
-    return models
+def _models(request: Request) -> ModelRegistry:
+    return dependencies(request).engine.ready_models()
 
 
 @open_router.get("/info", responses={503: PROBLEMS[503]}, summary="The model and its limits (TEI)")
 async def info(request: Request) -> dict[str, Any]:
     """What Hugging Face's text-embeddings-inference tells about itself."""
-    settings = request.app.state.service.settings
+    settings = dependencies(request).settings
     encoder = _models(request).default.encoder
     return {
         "model_id": encoder.name,
@@ -44,7 +40,7 @@ async def info(request: Request) -> dict[str, Any]:
 @open_router.get("/v1/cluster/auth", summary="Are keys needed? (Xinference)")
 async def cluster_auth(request: Request) -> dict[str, bool]:
     """Xinference's client sends its key only where this says so."""
-    return {"auth": request.app.state.auth is not None}
+    return {"auth": dependencies(request).auth is not None}
 
 
 @router.get("/v1/models", responses={401: PROBLEMS[401], 503: PROBLEMS[503]}, summary="The models (OpenAI)")
@@ -66,7 +62,7 @@ _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "str
 )
 async def one_model(request: Request) -> dict[str, Any]:
     """The model that a name means. As any `model` is taken, this is never 404."""
-    return _card(_models(request).choose(request.path_params["name"]))
+    return _card(_models(request).choose(request.path_params["name"].strip("/")))
 
 
 def _card(choice: Choice) -> dict[str, Any]:

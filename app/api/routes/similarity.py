@@ -10,22 +10,24 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.authorize import caller
-from app.api.dialects.body import validate
-from app.api.dialects.similarity import BatchSimilarityBody, SimilarityBody, respond, respond_to_batch
-from app.api.dialects.similarity_responses import BatchSimilarityResponse, SimilarityResponse
-from app.api.middleware.request_record import observed
+from app.api.dependencies import dependencies
+from app.api.dialects.body import fields_of, validate
+from app.api.dialects.similarity import (
+    BatchSimilarityBody,
+    BatchSimilarityResponse,
+    SimilarityBody,
+    SimilarityResponse,
+    respond,
+    respond_to_batch,
+)
+from app.api.exchange import answer, parsed
+from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.rate_limit import paid
-from app.api.request_body import read_fields
-from app.api.work import worked
-from app.engine.model_registry import Models
-from app.service.cost import Cost, of_similarity
-from app.service.rerank import DEFAULT_METHOD, deadline_of
-from app.service.similarity import check_counts, circuit_of, compare
-from app.settings import LimitSettings
-from retrieval.deadline import Deadline
-from retrieval.text.chunks import Reading
+from app.api.rate_limit import charged
+from app.service.result import WorkDone
+from app.service.similarity import Body, ResolvedPairs, Similarities, circuit_of, compare, resolve
+from app.telemetry.request_record import RequestRecord
 
 Route = Callable[[Request], Awaitable[Response]]
 
@@ -39,29 +41,21 @@ async def similarity(request: Request) -> Response:
     fidelity that /rerank scores by with this method, hybrid the weighted mean of the two. None depends on anything but
     the two texts, so scores of different requests may be compared. By default there is no deadline.
     """
-    limits = request.app.state.service.settings.limits
 
-    async def read() -> SimilarityBody:
-        body = validate(SimilarityBody, await read_fields(request))
-        check_counts([body.text1], 1, limits)
-        return body
+    async def read() -> ResolvedPairs[SimilarityBody]:
+        most = dependencies(request).settings.limits.documents
+        body = await parsed(request, lambda raw: validate(SimilarityBody, fields_of(raw, most)))
+        return _resolved(request, body, [body.text1], [body.text2], explain=True)  # every method is told
 
-    seen = observed(request)
-    body, cost = await paid(  # every method is told
-        request, seen, read, lambda body, _: of_similarity([body.text1], [body.text2], "hybrid", limits)
-    )
-    deadline = _deadline(request, body.deadline_ms)
+    on, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if on.auth else read())
 
-    def work(models: Models) -> bytes:
-        choice = models.choose(body.model)
-        reading = Reading(max_chunks=limits.chunks_per_document)
-        found = compare(choice.reranker, [body.text1], [body.text2], deadline=deadline, reading=reading)
-        method, circuit = body.method or choice.method or DEFAULT_METHOD, circuit_of(choice.reranker)
-        seen.worked(1, found.tokens, found.laps, method, choice.reranker.encoder.name)
-        with seen.watch("serialise"):
-            return orjson.dumps(respond(found, method, circuit, choice.name, request.state.request_id))
+    def work() -> bytes:
+        found, circuit = _compared(resolved, record), circuit_of(resolved.choice.reranker)
+        with record.watch("serialise"):
+            return orjson.dumps(respond(found, resolved.method, circuit, resolved.choice.name, record.request_id))
 
-    return await worked(request, deadline, work, cost, [body.text2], body.model)
+    return await answer(request, resolved, work)
 
 
 async def batch_similarity(request: Request) -> Response:
@@ -70,38 +64,48 @@ async def batch_similarity(request: Request) -> Response:
     Each pair for itself: nothing changes with what else is sent. To order one query's candidates use /rerank, which
     also weighs them against each other. A query's time is that of a rerank once the documents are encoded.
     """
-    limits = request.app.state.service.settings.limits
 
-    async def read() -> tuple[BatchSimilarityBody, list[str]]:
-        body = validate(BatchSimilarityBody, await read_fields(request))
-        check_counts(body.queries, len(body.documents), limits)
-        return body, body.texts()
+    async def read() -> ResolvedPairs[BatchSimilarityBody]:
+        most = dependencies(request).settings.limits.documents
+        body = await parsed(request, lambda raw: validate(BatchSimilarityBody, fields_of(raw, most)))
+        return _resolved(request, body, body.queries, body.texts(), explain=bool(body.explain))
 
-    seen = observed(request)
-    (body, texts), cost = await paid(request, seen, read, lambda read, models: _cost(*read, models, limits))
-    deadline = _deadline(request, body.deadline_ms)
+    on, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if on.auth else read())
 
-    def work(models: Models) -> bytes:
-        choice = models.choose(body.model)
-        method = body.method or choice.method or DEFAULT_METHOD
-        needed = "hybrid" if body.explain else method
-        reading = Reading(max_chunks=limits.chunks_per_document)
-        found = compare(choice.reranker, body.queries, texts, method=needed, deadline=deadline, reading=reading)
-        seen.worked(len(texts), found.tokens, found.laps, method, choice.reranker.encoder.name)
-        with seen.watch("serialise"):
-            return orjson.dumps(respond_to_batch(found, body, method, choice.name, request.state.request_id))
+    def work() -> bytes:
+        found = _compared(resolved, record)
+        with record.watch("serialise"):
+            return orjson.dumps(
+                respond_to_batch(found, resolved.asked, resolved.method, resolved.choice.name, record.request_id)
+            )
 
-    return await worked(request, deadline, work, cost, texts, body.model)
+    return await answer(request, resolved, work)
 
 
-def _cost(body: BatchSimilarityBody, texts: Sequence[str], models: Models, limits: LimitSettings) -> Cost:
-    method = body.method or models.choose(body.model).method or DEFAULT_METHOD
-    return of_similarity(body.queries, texts, "hybrid" if body.explain else method, limits)
+def _resolved(
+    request: Request, body: Body, queries: Sequence[str], texts: Sequence[str], *, explain: bool
+) -> ResolvedPairs[Body]:
+    on = dependencies(request)
+    models = on.engine.ready_models()
+    resolved = resolve(body, queries, texts, models, on.settings, caller(request), explain=explain)
+    record_of(request).units = resolved.cost.units
+    return resolved
 
 
-def _deadline(request: Request, milliseconds: float | None) -> Deadline:
-    """Where /rerank's default deadline costs some documents their states, here it would cost the whole answer."""
-    return deadline_of(milliseconds or 0, request.app.state.service.settings, caller(request))
+def _compared(resolved: ResolvedPairs[Any], record: RequestRecord) -> Similarities:
+    reranker = resolved.choice.reranker
+    found = compare(
+        reranker,
+        resolved.queries,
+        resolved.texts,
+        method=resolved.needed,
+        deadline=resolved.deadline,
+        reading=resolved.reading,
+    )
+    name, method = reranker.encoder.name, resolved.method
+    note(record, WorkDone(len(resolved.texts), found.tokens, name, method, laps=found.laps))
+    return found
 
 
 MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to

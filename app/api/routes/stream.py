@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from itertools import count
 from typing import Annotated, Any, TypeVar
 
@@ -13,23 +14,20 @@ from fastapi.sse import EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
-from app.api.authorize import caller
-from app.api.dialects.cohere import respond
+from app.api.dependencies import dependencies
+from app.api.dialects.cohere import RerankResponse, respond
 from app.api.dialects.events import Order, order
-from app.api.dialects.responses import RerankResponse
-from app.api.disconnect import cancelled_with
-from app.api.middleware.request_record import observed, queued
+from app.api.exchange import cancelled_with
+from app.api.middleware.request_record import note, record_of
 from app.api.openapi import one_of
-from app.api.problems import ProblemResponse
-from app.api.routes.rerank import ANY_BODY, DIALECT_PROBLEMS, read_request
-from app.engine.model_registry import Models
-from app.errors import problem_of, unforeseen
-from app.service.request import RerankRequest
-from app.service.rerank import Service, answer, deadline_of
-from app.service.result import Outcome
+from app.api.problems import ProblemResponse, problem_of, unforeseen
+from app.api.rate_limit import charged
+from app.api.routes.rerank import ANY_BODY, DIALECT_PROBLEMS, read
+from app.service.collections import OpenCollections
+from app.service.request import ResolvedRerank
+from app.service.rerank import rerank
 from app.service.streaming import Report, Reports, follow
-from app.telemetry.request_record import CLIENT_GONE, Observed
-from retrieval.deadline import Deadline
+from app.telemetry.request_record import CLIENT_GONE, RequestRecord
 
 T = TypeVar("T")
 Tell = Callable[[str, Mapping[str, Any]], T]  # an event's kind and fields as it goes over the wire
@@ -41,29 +39,26 @@ _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the secon
 
 
 def work_of(
-    asked: RerankRequest, deadline: Deadline, service: Service, tell: Tell[T], seen: Observed
-) -> Callable[[Models, Report[T]], T]:
-    """The work of answering a request, which tells of every order on the way. Runs in a worker, as does `tell`."""
+    resolved: ResolvedRerank, collections: OpenCollections, record: RequestRecord, tell: Tell[T]
+) -> Callable[[Report[T]], T]:
+    """The work of a request that reports every partial ranking. Runs in a worker, as does `tell`."""
 
-    def work(models: Models, report: Report[T]) -> T:
-        def on_the_way(outcome: Outcome) -> None:
-            report(tell("order", order(outcome)))
-
-        outcome = answer(models, asked, deadline, service, seen.request_id, on_the_way)
-        seen.ranked(outcome)
-        with seen.watch("serialise"):
-            return tell("final", respond(outcome))
+    def work(report: Report[T]) -> T:
+        result = rerank(resolved, collections, record.request_id, lambda partial: report(tell("order", order(partial))))
+        note(record, result.done)
+        with record.watch("serialise"):
+            return tell("final", respond(result))
 
     return work
 
 
-def problem(error: Exception, seen: Observed) -> dict[str, Any]:
+def problem(error: Exception, record: RequestRecord) -> dict[str, Any]:
     """The members of the problem that an error means which came too late for a response of its own."""
-    found = problem_of(error, seen.request_id)
+    found = problem_of(error, record.request_id)
     if found is None:
         log.error("in a stream", exc_info=error)  # as the server does with what a route raises
-        found = unforeseen(error, seen.request_id)
-    seen.failed(found.status, found.kind)
+        found = unforeseen(error, record.request_id)
+    record.failed(found.status, found.kind)
     return found.body()
 
 
@@ -79,20 +74,16 @@ def _numbered() -> Tell[bytes]:
 
 async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
     """The events of the request, until its response is sent or its client leaves."""
-    service: Service = request.app.state.service
-    seen = observed(request)
-    _, asked, cost = await read_request(request, reported=True)
-    deadline, tell = deadline_of(asked.deadline_ms, service.settings, caller(request)), _numbered()
-    work = queued(seen, work_of(asked, deadline, service, tell, seen))
-    engine = request.app.state.engine
+    on, record, tell = dependencies(request), record_of(request), _numbered()
+    reading = partial(read, request, partial=True)
+    resolved = await (charged(request, reading) if on.auth else reading())
+    work = work_of(resolved, on.collections, record, tell)
     async with (
-        cancelled_with(request, deadline),
+        cancelled_with(request, resolved.deadline),
         follow(
-            lambda report: engine.run(
-                lambda models: work(models, report), asked.texts, deadline, asked.model, cost.units
-            ),
-            deadline,
-            lambda error: tell("error", problem(error, seen)),
+            lambda report: on.engine.run(partial(work, report), resolved, record.watch),
+            resolved.deadline,
+            lambda error: tell("error", problem(error, record)),
         ) as reports,
     ):
         yield reports

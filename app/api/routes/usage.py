@@ -1,4 +1,4 @@
-"""The one seam where what callers use is counted, and where they see it."""
+"""What callers used, as they see it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from app.api.dependencies import dependencies
 from app.api.dialects.keys import UsageResponse, respond_usage
 from app.api.openapi import content, reference
 from app.api.problems import PROBLEMS
-from app.auth.usage import Usage, who
+from app.auth.usage import who
 from app.errors import InvalidRequest
 from app.identity import Identity
-from app.telemetry.request_record import Observed, Watcher
 
-_REFUSALS = {403, 413, 429, 503}  # by role, limit or overload
 _LONGEST_DAYS = 366
 _DEFAULT_DAYS = 30
 
 router = APIRouter(tags=["usage"])
-
-
-def count_usage(usage: Usage) -> Watcher:
-    """A watcher that counts every request of a caller who was let in, what it used, and whether it was refused."""
-
-    def count(seen: Observed) -> None:
-        if seen.identity is not None:
-            usage.count(
-                seen.identity,
-                requests=1,
-                documents=seen.documents or 0,
-                tokens=seen.tokens or 0,
-                rejected=int(seen.status in _REFUSALS),
-            )
-
-    return count
 
 
 MODELS: tuple[type[BaseModel], ...] = (UsageResponse,)  # that the description refers to
@@ -63,7 +46,7 @@ async def own_usage(request: Request) -> dict[str, Any]:
     """
     days = _days(request.query_params.get("days", str(_DEFAULT_DAYS)))
     identity: Identity = request.state.identity
-    auth = request.app.state.auth
+    auth = dependencies(request).auth
     if auth is None:
         return respond_usage(identity.name, (), kept=False)
     found = await auth.in_thread(partial(auth.used.read, days, who(identity)))

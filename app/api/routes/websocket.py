@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
+from websockets.frames import CloseCode
 
 from app.api.authorize import allow, caller, origin_of
+from app.api.dependencies import dependencies
 from app.api.dialects.body import check_lists, fields_of, memory_of
 from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
+from app.api.exchange import aside
 from app.api.middleware.body_limits import HeldMemory
-from app.api.middleware.request_id import bind
-from app.api.middleware.request_record import queued
-from app.api.rate_limit import counted, paid
-from app.api.request_body import is_small
-from app.api.routes.rerank import cost_of
+from app.api.middleware.request_record import bind, finish
+from app.api.rate_limit import charged, counted
 from app.api.routes.stream import problem, work_of
-from app.engine.model_registry import Models
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
-from app.server.websocket_protocol import SERVICE_RESTART
-from app.service.cost import Cost
-from app.service.request import RerankRequest
-from app.service.rerank import Service, check_limits, deadline_of
+from app.service.request import RerankRequest, ResolvedRerank, resolve
 from app.service.streaming import follow
-from app.telemetry.request_record import Observed, Watcher
+from app.telemetry.request_record import RequestRecord
 from retrieval.deadline import Deadline
-
-T = TypeVar("T")
 
 router = APIRouter()
 _admit = allow("user")
@@ -45,7 +39,7 @@ _admit = allow("user")
 async def socket(websocket: WebSocket) -> None:
     """Talk until either side leaves; docs/streaming.md has the frames."""
     if _is_foreign(websocket):
-        websocket.state.observed.failed(HTTPStatus.FORBIDDEN, "forbidden")
+        websocket.state.record.failed(HTTPStatus.FORBIDDEN, "forbidden")
         await websocket.close()
     else:
         await websocket.accept()
@@ -55,7 +49,7 @@ async def socket(websocket: WebSocket) -> None:
 def _is_foreign(websocket: WebSocket) -> bool:
     """Whether another origin's page asks for what no key protects: for sockets, browsers leave that to the server."""
     origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-    if websocket.app.state.auth is not None or origin is None:
+    if dependencies(websocket).auth is not None or origin is None:
         return False
     try:
         return urlsplit(origin).netloc != host
@@ -72,7 +66,7 @@ def _frame(to: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
 class _Heard:
     """A frame that came."""
 
-    seen: Observed
+    record: RequestRecord
     memory: HeldMemory  # of the frame, and of the request in it until that is answered
     named: Id | None = None  # whom an error is for: nobody where it ends no request
 
@@ -82,8 +76,7 @@ class _Conversation:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        self._service: Service = websocket.app.state.service
-        self._watchers: Sequence[Watcher] = websocket.app.state.watchers
+        self._on = dependencies(websocket)
         self._flying: dict[Id, Deadline] = {}  # by the client's ids
         self._stopping = 0  # those that were cancelled and have not stopped yet
         self._writing = asyncio.Lock()
@@ -94,7 +87,7 @@ class _Conversation:
             async with asyncio.TaskGroup() as requests:
                 while (body := await self._receive()) is not None:
                     await self._hear(body, requests)
-            await self._websocket.close(SERVICE_RESTART)
+            await self._websocket.close(CloseCode.SERVICE_RESTART)
         except* WebSocketDisconnect:
             pass
 
@@ -102,7 +95,7 @@ class _Conversation:
         """The next frame; None if the server stops, and hears nothing more."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
-            if message["code"] == SERVICE_RESTART:
+            if message["code"] == CloseCode.SERVICE_RESTART:
                 return None
             raise WebSocketDisconnect(message["code"])
         text: str | None = message.get("text")
@@ -110,22 +103,23 @@ class _Conversation:
 
     async def _hear(self, body: bytes, requests: asyncio.TaskGroup) -> None:
         """Do what a frame asks for; say what is wrong with it."""
-        heard = _Heard(self._see(), HeldMemory(self._websocket.app.state.bodies, self._websocket.scope))
+        heard = _Heard(self._see(), HeldMemory(self._on.bodies, self._websocket.scope))
         begun = False
         try:
             heard.memory.take(len(body) + memory_of(body))
             begun = await self._obey(body, heard, requests)
         except ServiceError as error:
-            await self._say(heard.named, "error", problem(error, heard.seen))
-            heard.seen.end(self._watchers)
+            await self._say(heard.named, "error", problem(error, heard.record))
+            finish(heard.record, self._on.watchers)
         finally:
             if not begun:
                 heard.memory.give()
 
     async def _obey(self, body: bytes, heard: _Heard, requests: asyncio.TaskGroup) -> bool:
         """Do what a frame asks for; whether that is a request, which goes on."""
-        fields = await counted(self._websocket, lambda: self._fields(body))
-        kind, named, seen = fields.get("type"), id_of(fields), heard.seen
+        reading = partial(self._fields, body)
+        fields = await (counted(self._websocket, reading) if self._on.auth else reading())
+        kind, named, record = fields.get("type"), id_of(fields), heard.record
         if kind == "ping":
             await self._say(None, "pong", {})
         elif kind not in {"rerank", "cancel"}:
@@ -137,69 +131,72 @@ class _Conversation:
         elif named in self._flying:
             raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
         else:
-            heard.named, seen.request_id = named, f"{seen.request_id}/{ascii(named).strip(chr(39))}"  # fit for a log
-            bind(seen.request_id)
+            heard.named, record.request_id = (
+                named,
+                f"{record.request_id}/{ascii(named).strip(chr(39))}",
+            )  # fit for a log
+            bind(record.request_id)
             await _admit(self._websocket)  # once more: since then its key may have ended
             self._check_room()
-            asked, cost = await paid(self._websocket, seen, lambda: _aside(body, self._asked, fields, seen), self._cost)
-            deadline = deadline_of(asked.deadline_ms, self._service.settings, caller(self._websocket))
-            self._flying[named] = deadline
-            requests.create_task(self._answer(named, asked, cost, heard, deadline))
+            asking = partial(self._read, body, fields, record)
+            resolved = await (charged(self._websocket, asking) if self._on.auth else asking())
+            self._flying[named] = resolved.deadline
+            requests.create_task(self._answer(named, resolved, heard))
             return True
         return False
 
-    def _see(self) -> Observed:
+    def _see(self) -> RequestRecord:
         """A request that is about to be read."""
         state, route = self._websocket.state, self._websocket.scope["route"].path
         bind(state.request_id)
-        return Observed(state.request_id, "WS", route, identity=state.identity, origin=origin_of(self._websocket))
+        return RequestRecord(state.request_id, "WS", route, identity=state.identity, origin=origin_of(self._websocket))
 
     async def _fields(self, body: bytes) -> Mapping[str, Any]:
-        limit = self._service.settings.limits.body_bytes
+        limit = self._on.settings.limits.body_bytes
         if len(body) > limit:
             raise TooLarge(
                 f"the frame is larger than the {limit} bytes that are taken; send fewer or shorter documents"
             )
-        fields = await _aside(body, fields_of, body)
+        fields = await aside(body, fields_of)
         if not isinstance(fields, Mapping):
             raise InvalidRequest("the frame must be a JSON object")
         return fields
 
-    def _asked(self, fields: Mapping[str, Any], seen: Observed) -> RerankRequest:
-        check_lists(fields, self._service.settings.limits.documents)
-        dialect = dialect_of(fields, self._websocket.url.path, self._websocket.headers)
-        seen.dialect = dialect.name
-        asked = dialect.request(fields)
-        check_limits(asked, self._service.settings.limits)
-        return asked
+    async def _read(self, body: bytes, fields: Mapping[str, Any], record: RequestRecord) -> ResolvedRerank:
+        def translated(_: bytes) -> RerankRequest:
+            check_lists(fields, self._on.settings.limits.documents)
+            dialect = dialect_of(fields, self._websocket.url.path, self._websocket.headers)
+            record.dialect = dialect.name
+            return dialect.request(fields)
 
-    def _cost(self, asked: RerankRequest, models: Models) -> Cost:
-        return cost_of(asked, models, self._service.settings, reported=True)
+        asked = await aside(body, translated)
+        models, settings = self._on.engine.ready_models(), self._on.settings
+        resolved = resolve(asked, models, settings, caller(self._websocket), partial=True)
+        record.units = resolved.cost.units
+        return resolved
 
     def _check_room(self) -> None:
         running = len(self._flying) + self._stopping
-        if running >= self._service.settings.limits.socket_requests:
+        if running >= self._on.settings.limits.socket_requests:
             raise Overloaded(f"{running} requests are in flight on this connection; wait for one, or cancel one")
 
-    async def _answer(self, named: Id, asked: RerankRequest, cost: Cost, heard: _Heard, deadline: Deadline) -> None:
+    async def _answer(self, named: Id, resolved: ResolvedRerank, heard: _Heard) -> None:
         """Do one request, and show it."""
         try:
-            told = await self._tell(named, asked, cost, heard.seen, deadline)
-            self._stopping -= not told
+            over = await self._report(named, resolved, heard.record)
+            self._stopping -= not over
         finally:
             heard.memory.give()
-            heard.seen.end(self._watchers)
+            finish(heard.record, self._on.watchers)
 
-    async def _tell(self, named: Id, asked: RerankRequest, cost: Cost, seen: Observed, deadline: Deadline) -> bool:
-        """Have one request done, and pass on what is told of it; whether that came to its end, or it was cancelled."""
-        engine = self._websocket.app.state.engine
-        work = queued(seen, work_of(asked, deadline, self._service, partial(_frame, named), seen))
+    async def _report(self, named: Id, resolved: ResolvedRerank, record: RequestRecord) -> bool:
+        """Have one request done, and pass on what it reports; whether that came to its end, or it was cancelled."""
+        deadline = resolved.deadline
+        work = work_of(resolved, self._on.collections, record, partial(_frame, named))
         async with follow(
-            lambda report: engine.run(
-                lambda models: work(models, report), asked.texts, deadline, asked.model, cost.units
-            ),
+            lambda report: self._on.engine.run(partial(work, report), resolved, record.watch),
             deadline,
-            lambda error: _frame(named, "error", problem(error, seen)),
+            lambda error: _frame(named, "error", problem(error, record)),
         ) as reports:
             while await reports.more():
                 async with self._writing:
@@ -208,7 +205,7 @@ class _Conversation:
                         break
                     if reports.over:
                         del self._flying[named]  # whoever reads the last frame may use the id and the room again
-                        seen.status = seen.status if seen.problem else HTTPStatus.OK
+                        record.status = record.status if record.problem else HTTPStatus.OK
                         await self._send(frame)
                         return True
                     await self._send(frame)
@@ -228,8 +225,3 @@ class _Conversation:
     async def _send(self, frame: str) -> None:
         if self._websocket.application_state is WebSocketState.CONNECTED:
             await self._websocket.send_text(frame)
-
-
-async def _aside(body: bytes, work: Callable[..., T], *arguments: Any) -> T:
-    """What work on a body gives; done in a thread if the body is large."""
-    return work(*arguments) if is_small(body) else await asyncio.to_thread(work, *arguments)

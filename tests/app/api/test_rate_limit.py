@@ -58,8 +58,10 @@ def told(response):
 
 def similarities_left(client):
     """Without taking any."""
-    limit = client.app.state.quotas._tiers["public"].similarities
-    return client.app.state.quotas._local._limiter.get_window_stats(limit, f"key:{client.key_id}").remaining
+    limit = client.app.state.dependencies.quotas._tiers["public"].similarities
+    return client.app.state.dependencies.quotas._local._limiter.get_window_stats(
+        limit, f"key:{client.key_id}"
+    ).remaining
 
 
 def test_the_61st_request_of_a_minute_is_refused_and_told_when_to_come_back(tmp_path):

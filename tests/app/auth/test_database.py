@@ -15,9 +15,8 @@ from app.auth.database import Database, url_of
 from app.auth.keys import Pepper
 from app.auth.sql_keys import SqlKeys
 from app.auth.sql_usage import SqlUsage
-from app.auth.store import Grant
+from app.auth.store import Counts, Grant
 from app.auth.tables import VERSION_TABLE, metadata
-from app.auth.usage import Counts
 from app.errors import KeysUnavailable
 from tests.app.auth.conftest import PEPPER
 from tests.postgres_server import PASSWORD, PostgresServer

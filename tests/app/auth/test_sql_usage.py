@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.auth.sql_usage import SqlUsage
-from app.auth.usage import Counts, Day, Usage, day_of
+from app.auth.store import Counts, Day, day_of
+from app.auth.usage import Usage
 from app.identity import Identity
 
 NOW = 1_800_000_000.0

@@ -16,8 +16,8 @@ from sqlalchemy import event, make_url
 from app.auth.database import Database, url_of
 from app.auth.sql_keys import SqlKeys
 from app.auth.sql_usage import SqlUsage
-from app.auth.store import Grant, Refusal
-from app.auth.usage import Counts, Usage
+from app.auth.store import Counts, Grant, Refusal
+from app.auth.usage import Usage
 from app.errors import KeysReadOnly, KeysUnavailable
 from app.identity import Identity
 from tests.app.auth.conftest import PEPPER

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.auth.usage import Counts, Usage
+from app.auth.store import Counts
+from app.auth.usage import Usage
 from app.errors import KeysReadOnly, KeysUnavailable
 from app.identity import ANONYMOUS, Identity
 from tests.waiting import Clock

@@ -6,8 +6,8 @@ import pytest
 
 from app.cli.evaluation import BM25, evaluate, judged_queries, open_dataset, own_documents
 from app.cli.tables import evaluated
+from app.ranking.methods import METHODS
 from app.ranking.reranker import Reranker
-from app.ranking.scoring import METHODS
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import ndcg

@@ -4,7 +4,7 @@ import typer
 from app.cli import index as cli_index
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 
 def test_stats_show_whether_a_collection_is_sound(tmp_path, monkeypatch, capsys):

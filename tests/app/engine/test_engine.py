@@ -5,9 +5,10 @@ from contextlib import closing
 import pytest
 
 from app.engine.engine import Engine
-from app.engine.model_registry import Models
+from app.engine.model_registry import ModelRegistry
 from app.errors import NotReady, Overloaded
 from app.ranking.reranker import Reranker
+from app.service.request import RerankRequest, resolve
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import ModelError
@@ -16,8 +17,11 @@ from tests.redis_server import KEYS, RedisServer, open_states, share, states_of
 from tests.waiting import PATIENT_S
 
 
-def load(encoder: type[HashEncoder] = HashEncoder) -> Models:
-    return Models({"hash": Reranker(encoder())})
+def load(encoder: type[HashEncoder] = HashEncoder) -> ModelRegistry:
+    return ModelRegistry({"hash": Reranker(encoder())})
+
+
+ASKED = resolve(RerankRequest("owl", ["song"], ["song"]), load(), Settings(model="hash"), "ada")
 
 
 def test_it_is_ready_once_loaded_and_probed():
@@ -25,19 +29,19 @@ def test_it_is_ready_once_loaded_and_probed():
         engine = Engine(load, threads=1, queue=0)
         assert engine.state.phase == "loading"
         with pytest.raises(NotReady, match="being loaded"):
-            await engine.run(lambda _: None)
+            await engine.run(lambda: None, ASKED)
         await engine.start()
         assert engine.state.phase == "ready"
-        assert await engine.run(lambda models: models.default.encoder.name) == "hash"
+        assert await engine.run(lambda: "done", ASKED) == "done"
         engine.close()
         with pytest.raises(NotReady, match="shutting down"):
-            await engine.run(lambda _: None)
+            await engine.run(lambda: None, ASKED)
 
     asyncio.run(story())
 
 
 def test_a_model_that_does_not_load_is_said_and_nothing_is_served():
-    def fail() -> Models:
+    def fail() -> ModelRegistry:
         raise ModelError("the model is gone")
 
     async def story():
@@ -46,7 +50,7 @@ def test_a_model_that_does_not_load_is_said_and_nothing_is_served():
             await engine.start()
         assert engine.state.phase == "failed"
         with pytest.raises(NotReady, match="the model is gone"):
-            await engine.run(lambda _: None)
+            await engine.run(lambda: None, ASKED)
 
     asyncio.run(story())
 
@@ -76,7 +80,7 @@ def test_what_redis_holds_of_a_probes_texts_does_not_keep_it_from_getting_ready(
             share(states, swapped | {KEYS("query", query): questions[KEYS("document", query)]})
         with serving(Settings(model="hash", data_dir=tmp_path, cache={"redis_url": server.url})) as client:
             assert client.get("/health/ready").status_code == 200
-            (counts,) = client.app.state.engine.counts().replicas.values()
+            (counts,) = client.app.state.dependencies.engine.counts().replicas.values()
             assert (counts.hits, counts.misses, counts.written) == (0, 0, 0)
             order = client.post("/rerank", json={"query": query, "documents": [answer, other], "method": "classical"})
             assert [row["index"] for row in order.json()["results"]] == [1, 0], "what was put there does lead astray"
@@ -87,13 +91,13 @@ def test_no_more_wait_than_may_and_the_loop_stays_free():
         engine = Engine(load, threads=1, queue=1)
         await engine.start()
         go = threading.Event()
-        admitted = [asyncio.create_task(engine.run(lambda _: go.wait(PATIENT_S))) for _ in range(2)]
+        admitted = [asyncio.create_task(engine.run(lambda: go.wait(PATIENT_S), ASKED)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded, match="2 requests"):
-            await engine.run(lambda _: None)
+            await engine.run(lambda: None, ASKED)
         go.set()
         assert await asyncio.gather(*admitted) == [True, True]
-        assert await engine.run(lambda _: 7) == 7
+        assert await engine.run(lambda: 7, ASKED) == 7
         engine.close()
 
     asyncio.run(story())
@@ -105,8 +109,8 @@ def test_an_error_in_the_work_reaches_its_caller_and_frees_its_place():
         await engine.start()
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
-                await engine.run(lambda _: 1 // 0)
-        assert await engine.run(lambda _: 7) == 7
+                await engine.run(lambda: 1 // 0, ASKED)
+        assert await engine.run(lambda: 7, ASKED) == 7
         engine.close()
 
     asyncio.run(story())

@@ -1,6 +1,6 @@
 import pytest
 
-from app.engine.cpu_quota import granted
+from app.engine.cpu_quota import granted_cpus
 from app.engine.loader import open_models, processors_of
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
@@ -53,5 +53,5 @@ def test_models_get_the_processors_and_the_cache_that_are_configured(tmp_path):
     models = open_models(Settings(model="hash", data_dir=tmp_path), _told)
     (reranker,) = models.served.values()
     assert reranker.source.cache.counts().max_bytes == Settings().cache.max_bytes
-    assert processors_of(Settings()) == granted()
+    assert processors_of(Settings()) == granted_cpus()
     assert processors_of(Settings(engine={"processors": 3})) == 3

@@ -1,6 +1,7 @@
 import pytest
 
-from app.engine.model_registry import Models, split_method
+from app.engine.model_registry import ModelRegistry
+from app.ranking.methods import split_method
 from app.ranking.reranker import Reranker
 from retrieval.encoder.hash_encoder import HashEncoder
 
@@ -12,7 +13,7 @@ class Other(HashEncoder):
 @pytest.fixture(scope="module")
 def models():
     served = {"hash": Reranker(HashEncoder()), "team/other": Reranker(Other())}
-    return Models(served, {"rerank-v3.5": "team/other:quantum", "plain": "hash"})
+    return ModelRegistry(served, {"rerank-v3.5": "team/other:quantum", "plain": "hash"})
 
 
 @pytest.mark.parametrize(

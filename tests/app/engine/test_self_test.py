@@ -26,7 +26,7 @@ def test_a_model_that_ranks_nonsense_first_is_noticed():
 
 
 def test_nothing_of_it_is_remembered_or_learned(reranker):
-    apart = reranker.apart()
+    apart = reranker.isolated_copy()
     before = reranker.source.shared_encoder.counts(), reranker.source.cache.counts(), reranker._pace.cost
     for number in range(3):
         check_order(apart, number)

@@ -2,7 +2,7 @@ import math
 
 from app.health import components
 from app.health.components import latest
-from retrieval.fault import Fault
+from retrieval.errors import Fault
 
 
 def lag(late, times):

@@ -15,7 +15,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
 from retrieval.index.held_files import HeldFiles
 from retrieval.states.redis import RedisStates
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.problems import problem
 from tests.app.reports import AT_ONCE, component, report, settings_of, statuses
@@ -177,7 +177,7 @@ def test_a_database_that_takes_no_writes_lets_everybody_in_and_usage_waits(tmp_p
     monkeypatch.setattr("app.auth.usage.WRITE_EVERY_S", 0.01)
     read_only = [1]
     with serving(settings_of(tmp_path, auth={"enabled": True})) as client:
-        auth = client.app.state.auth
+        auth = client.app.state.dependencies.auth
         made = [auth.keys.create("", "admin" if at == 0 else "user", "unlimited") for at in range(20)]
         listener = (auth.database._engine, "checkout", lambda c, *_: c.execute(f"PRAGMA query_only = {read_only[0]}"))
         event.listen(*listener)
@@ -241,9 +241,9 @@ def test_what_fails_once_is_done_again(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr("app.health.health.EVERY_S", 0.01)
     monkeypatch.setattr("app.health.health.read", failing_once("read", read))
-    monkeypatch.setattr(OpenCollections, "certify", failing_once("certify", OpenCollections.certify))
+    monkeypatch.setattr(OpenCollections, "verify", failing_once("verify", OpenCollections.verify))
     with serving(settings_of(tmp_path, health=AT_ONCE | {"certify_every_s": 0.01})) as client:
-        eventually(lambda: min(done["read"], done["certify"]) > 1)
+        eventually(lambda: min(done["read"], done["verify"]) > 1)
         assert statuses(client) == ("ok", set())
     failed = {"reading how the service is failed", "certifying the collections failed"}
     assert failed <= set(caplog.messages)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.dialects.detect import PATHS
 from app.health.targets import (
     EVERY_S,
     RERANK_MS,
@@ -82,7 +83,7 @@ def test_of_the_requests_those_count_that_the_promise_is_about():
         metrics.request_seconds.labels(route=route, method=method, documents=documents, outcome=outcome).observe(0.15)
     metrics.event_loop_lag_seconds.observe(0.5)
     metrics.stage_seconds.labels("encode").observe(1)
-    found = read(metrics.histograms())
+    found = read(metrics.histograms(), PATHS)
     assert {name: of[math.inf] for name, of in found.items()} == {"rerank": 2, "similarity": 1, "lag": 1}
     assert (found["rerank"][0.1], found["rerank"][0.2], found["lag"][0.25]) == (0, 2, 0)
     assert (latency(found["rerank"], RERANK_MS).meets, latency(found["similarity"], SIMILARITY_MS).meets) == (

@@ -32,7 +32,7 @@ USES = {
     "exclusion": lambda reranker, text: reranker.rerank("owl", ["owl"], exclude=[text]),
     "embedding": lambda reranker, text: embed(reranker, [text]),
     "spans": lambda reranker, text: reranker.relevant_spans("owl", [text]),
-    "states that are missing": lambda reranker, text: reranker.source.unread([text]),
+    "states that are missing": lambda reranker, text: reranker.source.uncached([text]),
 }
 
 

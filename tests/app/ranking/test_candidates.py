@@ -3,6 +3,7 @@ import pytest
 
 from app.ranking.candidates import FoundPassages, SentDocuments
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import Reading
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.states import join
 from retrieval.index.collection import Collection, build
@@ -10,8 +11,7 @@ from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
 from retrieval.text.bm25 import tokenize
-from retrieval.text.chunks import Reading
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 NEVER = float("inf")
 

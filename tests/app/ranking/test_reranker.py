@@ -5,13 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ranking.cpu_slots import Turns
+from app.ranking.cpu_slots import CpuSlots
+from app.ranking.methods import METHODS
 from app.ranking.reranker import Reranker
-from app.ranking.scoring import METHODS, Scorer
+from app.ranking.scoring import Scorer
 from quantum.errors import CircuitTooLarge, InvalidVector
 from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
 from quantum.maxsim import score_documents
 from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.chunks import USUAL, Chunker, Reading, cut_up
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
@@ -20,9 +22,8 @@ from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
 from retrieval.text.bm25 import bm25, tokenize
-from retrieval.text.chunks import USUAL, Reading, Windows, cut_up
-from retrieval.text.passage import Passage
-from retrieval.text.sentences import is_blank
+from retrieval.text.passages import Passage
+from retrieval.text.sentences import VISIBLE
 from tests.waiting import PATIENT_S, eventually
 
 QUERY = "which bird sings at night"
@@ -57,7 +58,7 @@ def test_every_method_puts_the_answer_first(real_reranker, method):
 
 
 @given(
-    query=TEXTS.filter(lambda text: not is_blank(text)),
+    query=TEXTS.filter(VISIBLE.search),
     documents=st.lists(TEXTS, min_size=1, max_size=12),
     method=st.sampled_from(METHODS),
 )
@@ -427,18 +428,18 @@ def test_a_search_reports_too(tmp_path, reranker, method):
 
 
 def test_rerankers_may_share_their_processors():
-    turns = Turns(1)
-    one, other = (Reranker(HashEncoder(), turns=turns) for _ in range(2))
+    slots = CpuSlots(1)
+    one, other = (Reranker(HashEncoder(), slots=slots) for _ in range(2))
     with ThreadPoolExecutor(2) as pool:
-        with turns.turn():
+        with slots.slot():
             waiting = [pool.submit(each.rerank, QUERY, BIRDS) for each in (one, other)]
-            eventually(lambda: turns.waiting == 2)
+            eventually(lambda: slots.waiting == 2)
             assert not any(future.done() for future in waiting)
         assert all(future.result(PATIENT_S).encoded == len(BIRDS) for future in waiting)
 
 
 def cut(text: str, encoder=None, reading=USUAL) -> list[str]:
-    (cuts,) = Windows(encoder or Short(), str.encode).cuts([text], reading)
+    (cuts,) = Chunker(encoder or Short(), str.encode).cuts([text], reading)
     return cut_up(text, cuts)
 
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from app.ranking.scoring import METHODS, Fusion, Scorer
-from app.ranking.stopwatch import Stopwatch
+from app.ranking.job import Stopwatch
+from app.ranking.methods import METHODS
+from app.ranking.scoring import Fusion, Scorer
 from quantum.feature_maps import feature_map
 from retrieval.encoder.hash_encoder import HashEncoder
 

@@ -8,16 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking.candidates import Chunk
-from app.ranking.cpu_slots import Turns
+from app.ranking.cpu_slots import CpuSlots
 from app.ranking.reranker import Reranker, Span
 from app.ranking.spans import SentenceScores
 from quantum.maxsim import score_documents
 from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.chunks import Reading
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
-from retrieval.text.chunks import Reading
 from retrieval.text.sentences import sentences
 
 QUERY = "which bird sings at night"
@@ -148,7 +148,7 @@ def test_chunks_that_come_too_late_have_no_spans(monkeypatch):
     question = reranker.source.ask(["owl"], math.inf, Deadline())
     chunks = [Chunk(0, at, text[at : at + 32], "") for at in (0, 32, 64)]
     states = reranker.encoder.encode([chunk.text for chunk in chunks])
-    scores = SentenceScores([text], Short(), reranker.feature_map, question, Turns(1), until=0.0)
+    scores = SentenceScores([text], Short(), reranker.feature_map, question, CpuSlots(1), until=0.0)
     monkeypatch.setattr(scores._time_left, "_free", 2 * 32)
     scores.add(chunks, states)
     assert [span.start for span in scores.spans(0, None)[0]] == [0, 32]

@@ -275,12 +275,12 @@ def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(hasty):
 
 def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_one_line_of_the_log(hasty, caplog):
     over = []
-    hasty.app.state.watchers.append(over.append)
+    hasty.app.state.dependencies.watchers.append(over.append)
     with caplog.at_level("INFO"), socket.create_connection(("127.0.0.1", hasty.port)) as connection:
         connection.sendall(head(b"Content-Length: 99") + b"{")
         eventually(lambda: hasty.server.server_state.tasks)
         connection.close()
         eventually(lambda: over)
-    hasty.app.state.watchers.remove(over.append)
+    hasty.app.state.dependencies.watchers.remove(over.append)
     assert over[0].status == 499
     assert [(line.levelname, line.exc_info) for line in caplog.records] == [("INFO", None)]

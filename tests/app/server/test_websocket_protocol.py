@@ -100,7 +100,7 @@ def test_a_message_that_never_ends_is_cut_off(tmp_path, monkeypatch):
 def test_unfinished_messages_share_the_memory_of_bodies(tmp_path, monkeypatch):
     limits = {"body_bytes": 2**20, "all_bodies_bytes": 3 * 2**20}
     with serving(tmp_path, monkeypatch, **limits) as here, contextlib.ExitStack() as stack:
-        bodies = here.app.state.bodies
+        bodies = here.app.state.dependencies.bodies
         for held in (700_000, 1_400_000, 2_100_000):
             send(stack.enter_context(shaken(here.port)), frame(TEXT, b"x" * 700_000))
             eventually(lambda held=held: bodies.total == held)
@@ -144,10 +144,10 @@ def test_a_request_holds_its_memory_until_it_is_answered(tmp_path, monkeypatch):
     ):
         large = SMALL | {"id": 1, "documents": ["owl " * 50_000]}
         client.send(large)
-        eventually(lambda: here.app.state.bodies.total >= 2 * 200_000)
+        eventually(lambda: here.app.state.dependencies.bodies.total >= 2 * 200_000)
         client.send({"type": "ping"})
         client.until(None, "pong")
-        assert here.app.state.bodies.total >= 2 * 200_000
+        assert here.app.state.dependencies.bodies.total >= 2 * 200_000
         gate.set()
         client.until(1, "final")
-        eventually(lambda: here.app.state.bodies.total == 0)
+        eventually(lambda: here.app.state.dependencies.bodies.total == 0)

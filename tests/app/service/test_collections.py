@@ -12,7 +12,7 @@ from app.errors import DamagedCollection, UnknownCollection
 from app.service.collections import OpenCollections
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 PASSAGES = [Passage(f"p{i}", "", f"passage {i} of an owl") for i in range(20)]
 
@@ -35,7 +35,7 @@ def test_a_collection_is_opened_once_and_counted(collections, tmp_path):
     assert collections.counts() == {}
     assert collections.get("birds") is collections.get("birds")
     counts = collections.counts()["birds"]
-    assert (counts.passages, counts.certified, counts.certificate.recall) == (20, True, 1.0)
+    assert (counts.passages, counts.certified, counts.integrity.recall) == (20, True, 1.0)
     assert counts.bytes == sum(file.stat().st_size for file in (tmp_path / "birds").iterdir())
 
 
@@ -69,14 +69,14 @@ def test_one_that_rots_is_found_by_the_next_check_and_mends_when_it_is_built_aga
         file.seek(-100, os.SEEK_END)
         file.write(bytes(100))
     assert collections.counts()["birds"].certified, "nobody has looked yet"
-    collections.certify()
+    collections.verify()
     counts = collections.counts()["birds"]
     assert not counts.certified
     with pytest.raises(DamagedCollection, match="not of length 1; build it again"):
         collections.get("birds")
     assert collections.counts()["birds"].fault.at == counts.fault.at, "since when is what counts"
     make(tmp_path / "birds", 10)
-    collections.certify()
+    collections.verify()
     assert collections.counts()["birds"].certified
     assert len(collections.get("birds")) == 10
 
@@ -101,9 +101,9 @@ def test_whatever_its_files_hold_it_is_damaged_and_the_others_are_checked(collec
     for each in ("birds", "owls", "a"):
         with suppress(DamagedCollection):
             collections.get(each)
-    checked = collections.counts()["owls"].certificate
-    collections.certify()
-    assert collections.counts()["owls"].certificate is not checked
+    checked = collections.counts()["owls"].integrity
+    collections.verify()
+    assert collections.counts()["owls"].integrity is not checked
     with pytest.raises(DamagedCollection, match=r"build .* again") as refused:
         collections.get("birds")
     assert str(tmp_path) not in str(refused.value)
@@ -113,7 +113,7 @@ def test_a_check_that_fails_in_a_way_nobody_thought_of_is_a_fault(collections, t
     make(tmp_path / "owls")
     collections.get("birds").offsets = None  # type: ignore[assignment]
     collections.get("owls")
-    collections.certify()
+    collections.verify()
     assert collections.counts()["birds"].fault.text == "it cannot be checked (AttributeError); build it again"
     assert collections.counts()["owls"].certified
     assert "the collection birds cannot be checked" in caplog.messages
@@ -124,7 +124,7 @@ def test_one_that_was_damaged_before_it_was_opened_is_known(collections, tmp_pat
     with pytest.raises(DamagedCollection, match="of another version"):
         collections.get("birds")
     counts = collections.counts()["birds"]
-    assert (counts.passages, counts.certified, counts.certificate) == (0, False, None)
+    assert (counts.passages, counts.certified, counts.integrity) == (0, False, None)
     assert counts.bytes > 0
 
 
@@ -134,7 +134,7 @@ def test_one_that_was_removed_is_gone_once_it_is_lost(collections, tmp_path):
     (tmp_path / "birds").rename(tmp_path / "elsewhere")
     with pytest.raises(UnknownCollection):
         collections.get("birds")
-    collections.certify()
+    collections.verify()
     assert collections.counts() == {}
 
 
@@ -223,5 +223,5 @@ def test_one_that_could_not_be_opened_for_want_of_files_is_opened_by_the_next_ch
     with files_left(left), pytest.raises(DamagedCollection, match="Too many open files") as refused:
         collections.get("birds")
     assert str(tmp_path) not in str(refused.value)
-    collections.certify()
+    collections.verify()
     assert len(collections.get("birds")) == 20

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 import app.service.embeddings
-from app.errors import InvalidRequest, TooLarge, TooLate
+from app.errors import TooLate
 from app.ranking.reranker import Reranker
-from app.service.embeddings import check_count, check_dimensions, embed
-from app.settings import LimitSettings
+from app.service.embeddings import embed
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
@@ -83,23 +82,6 @@ def test_work_that_is_cancelled_while_words_are_cut_ends(cached, monkeypatch):
     with pytest.raises(Cancelled):
         embed(cached, TEXTS, deadline=deadline)
     assert cut == TEXTS[:1]
-
-
-def test_only_the_models_own_dimensions_are_given():
-    check_dimensions(None, HashEncoder())
-    check_dimensions(64, HashEncoder())
-    with pytest.raises(
-        InvalidRequest, match="hash gives vectors of 64, which are not shortened; send 64, or"
-    ) as caught:
-        check_dimensions(63, HashEncoder())
-    assert caught.value.where == ("dimensions",)
-
-
-def test_the_limit_holds_at_n_and_n_plus_one():
-    limits = LimitSettings(documents=4)
-    check_count(TEXTS, limits)
-    with pytest.raises(TooLarge, match="5 texts were sent and at most 4"):
-        check_count([*TEXTS, ""], limits)
 
 
 def test_what_is_not_done_by_the_deadline_is_no_answer(cached):

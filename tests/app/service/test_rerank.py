@@ -1,15 +1,15 @@
 """From requests to outcomes: what the routes' tests cannot see."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from app.engine.model_registry import Models
-from app.errors import InvalidRequest, TooLarge
+from app.engine.model_registry import ModelRegistry
 from app.ranking.reranker import Reranker
 from app.service.collections import OpenCollections
-from app.service.request import RerankRequest, SpanOptions
-from app.service.rerank import Service, answer, check_limits, deadline_of
+from app.service.request import RerankRequest, SpanOptions, resolve
+from app.service.rerank import rerank
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
 from retrieval.encoder.hash_encoder import HashEncoder
@@ -20,7 +20,7 @@ LONG = FILLER + "the nightingale sings after dusk. " + FILLER
 
 @pytest.fixture(scope="module")
 def models():
-    return Models({"hash": Reranker(HashEncoder())})
+    return ModelRegistry({"hash": Reranker(HashEncoder())})
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def ask(models, tmp_path):
     def ask(query, documents, limits=None, **fields):
         settings = Settings(model="hash", data_dir=tmp_path, limits=limits or LimitSettings())
         request = RerankRequest(query, documents, documents, **fields)
-        return answer(models, request, Deadline(), Service(settings, OpenCollections(tmp_path)), "id")
+        return rerank(resolve(request, models, settings, "ada"), OpenCollections(tmp_path), "id")
 
     return ask
 
@@ -69,8 +69,8 @@ def test_spans_are_of_the_documents_shown_and_hold_what_was_asked(ask):
 
 def test_a_document_that_was_not_read_has_no_spans(models, tmp_path):
     request = RerankRequest("owl", ["owl"], ["owl"], spans=SpanOptions())
-    service = Service(Settings(model="hash", data_dir=tmp_path), OpenCollections(tmp_path))
-    outcome = answer(models, request, Deadline(0.0), service, "id")
+    resolved = replace(resolve(request, models, Settings(model="hash"), "ada"), deadline=Deadline(0.0))
+    outcome = rerank(resolved, OpenCollections(tmp_path), "id")
     assert outcome.degraded == ["deadline"]
     assert outcome.rows[0].spans is None
 
@@ -89,43 +89,9 @@ def test_raw_scores_stay_finite(ask):
 
 def test_reports_come_before_the_outcome_and_hold_no_documents(models, tmp_path):
     request = RerankRequest("owl", ["owl", "price"], ["owl", "price"], return_documents=True, top_n=1)
-    service = Service(Settings(model="hash", data_dir=tmp_path), OpenCollections(tmp_path))
     reports = []
-    outcome = answer(models, request, Deadline(), service, "id", reports.append)
-    assert reports[0].encoded == 0
+    resolved = resolve(request, models, Settings(model="hash"), "ada")
+    outcome = rerank(resolved, OpenCollections(tmp_path), "id", reports.append)
+    assert reports[0].ranking.encoded == 0
     assert all(len(report.rows) == 1 and report.rows[0].document is None for report in reports)
     assert outcome.rows[0].document == "owl"
-
-
-def test_nothing_to_rank_is_said(models, tmp_path):
-    service = Service(Settings(model="hash", data_dir=tmp_path), OpenCollections(tmp_path))
-    with pytest.raises(InvalidRequest, match="nothing to rank"):
-        answer(models, RerankRequest("owl", None), Deadline(), service, "id")
-
-
-@pytest.mark.parametrize(
-    ("request_", "message"),
-    [
-        (RerankRequest("owl", ["a", "b"], ["a", "b"]), "2 documents were sent and at most 1"),
-        (RerankRequest("owls", ["a"], ["a"]), "the query has 4 characters and at most 3"),
-        (RerankRequest("owl", ["a"], ["a"], exclude=("x", "y")), "2 texts are excluded and at most 1"),
-        (RerankRequest("owl", ["a"], ["a"], exclude=("x",)), None),
-    ],
-)
-def test_limits_name_both_numbers(request_, message):
-    limits = LimitSettings(documents=1, query_characters=3, excluded_texts=1)
-    if message is None:
-        check_limits(request_, limits)
-    else:
-        with pytest.raises(TooLarge, match=message):
-            check_limits(request_, limits)
-
-
-@pytest.mark.parametrize(
-    ("asked", "default", "seconds"), [(None, 400, 0.4), (0, 400, 5), (None, 0, 5), (100, 400, 0.1), (600_000, 400, 5)]
-)
-def test_no_request_is_due_later_than_the_longest_deadline(monkeypatch, asked, default, seconds):
-    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
-    settings = Settings(model="hash", engine={"deadline_ms": default, "longest_ms": 5000})
-    deadline = deadline_of(asked, settings, "ada")
-    assert (deadline.at, deadline.caller) == (1000.0 + seconds, "ada")

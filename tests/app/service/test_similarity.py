@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app.service.similarity
-from app.errors import TooLarge, TooLate
+from app.errors import TooLate
 from app.ranking.reranker import Reranker
 from app.ranking.scoring import Fusion
-from app.service.similarity import Similarities, check_counts, circuit_of, compare
-from app.settings import LimitSettings
+from app.service.similarity import Similarities, circuit_of, compare
 from quantum.circuits import check_limits
 from quantum.feature_maps import feature_map
 from retrieval.deadline import Cancelled, Deadline
@@ -197,23 +196,3 @@ def test_the_circuit_is_the_one_that_is_simulated(name, qubits):
     features = qubits if name == "angle" else 2 * qubits
     assert (circuit.map, circuit.bandwidth, circuit.qubits) == (name, 2.0, qubits)
     assert (circuit.qubits, circuit.depth, circuit.registers) == (size.qubits, size.depth, math.ceil(64 / features))
-
-
-LIMITS = LimitSettings(queries=2, query_characters=5, documents=3)
-
-
-def test_counts_within_the_limits_are_taken():
-    check_counts(["owls?", "owl"], 3, LIMITS)
-
-
-@pytest.mark.parametrize(
-    ("queries", "documents", "message"),
-    [
-        (["owl"] * 3, 3, "3 queries were sent and at most 2"),
-        (["owl", "owls??"], 3, "a query has 6 characters and at most 5"),
-        (["owl"], 4, "4 documents were sent and at most 3"),
-    ],
-)
-def test_counts_over_a_limit_are_refused(queries, documents, message):
-    with pytest.raises(TooLarge, match=message):
-        check_counts(queries, documents, LIMITS)

@@ -3,7 +3,7 @@ import pytest
 from app.identity import Identity
 from app.settings import Settings
 from app.telemetry.access_log import is_sampled, log_requests
-from app.telemetry.request_record import Observed
+from app.telemetry.request_record import RequestRecord
 from tests.app.lines import logged
 from tests.conftest import serving
 
@@ -12,7 +12,7 @@ IDS = [f"{number:032x}" for number in range(10_000)]
 
 
 def over(status, route="/rerank", name="1", **seen):
-    return Observed(name, "POST", route, status=status, **seen)
+    return RequestRecord(name, "POST", route, status=status, **seen)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from app.api.dialects import detect
 from app.identity import TIERS
-from app.ranking.scoring import METHODS
+from app.ranking.methods import METHODS
 from app.telemetry.catalogue import FAMILIES, Family
 from app.telemetry.request_metrics import outcome_of, size_of
 from tests.paths import ROOT

@@ -68,17 +68,17 @@ def test_a_lost_database_of_keys_is_an_open_breaker(tmp_path):
     settings = Settings(model="hash", data_dir=tmp_path, auth=AuthSettings(enabled=True))
     with serving(settings) as client:
         name = "breaker_open dependency=keys"
-        client.app.state.auth.keys.all()  # so that it is open
+        client.app.state.dependencies.auth.keys.all()  # so that it is open
         assert values(client)[name] == 0
         (tmp_path / "auth.sqlite3").rename(tmp_path / "elsewhere")
-        client.app.state.auth.database.check()
+        client.app.state.dependencies.auth.database.check()
         assert values(client)[name] == 1
         assert "breaker_open dependency=issuer" not in values(client)
 
 
 def test_what_cannot_be_told_now_is_told_a_second_later_and_keeps_nothing_else(client, monkeypatch, caplog):
-    state, counts = client.app.state, client.app.state.engine.counts
-    metrics, asked = state.metrics, []
+    on, asked = client.app.state.dependencies, []
+    metrics, counts = on.metrics, on.engine.counts
 
     def fail() -> EngineCounts | None:
         asked.append(1)
@@ -86,7 +86,7 @@ def test_what_cannot_be_told_now_is_told_a_second_later_and_keeps_nothing_else(c
             raise OSError("lost")
         return counts()
 
-    monkeypatch.setattr(state.engine, "counts", fail)
+    monkeypatch.setattr(on.engine, "counts", fail)
     metrics.cache_entries.set(-1)
     metrics.usage_waiting_rows.set(-1)
     eventually(lambda: metrics.usage_waiting_rows._value.get() == 0)

@@ -151,7 +151,7 @@ def test_on_a_terminal_lines_are_for_people(form, looks):
     program = f"""
 import logging
 from app.telemetry.logs import set_up
-from app.telemetry.settings import LogSettings
+from app.settings import LogSettings
 set_up(LogSettings(format={form!r}))
 logging.getLogger("app.x").info("hello", extra={{"facts": {{"texts": 3}}}})
 """
@@ -177,7 +177,7 @@ def post(here, name, path="/rerank", **body):
 
 
 def test_every_line_is_of_the_request_that_was_served(served, monkeypatch):
-    reranker = served.app.state.engine.models.default
+    reranker = served.app.state.dependencies.engine.models.default
     together, rerank = threading.Barrier(2), type(reranker).rerank
 
     def slow(query, *rest, **named):
@@ -202,13 +202,13 @@ def crash(*arguments, **named):
 
 
 def test_an_unforeseen_error_is_of_its_request_too_where_the_server_tells_of_it(served, monkeypatch):
-    monkeypatch.setattr(served.app.state.engine.models.default, "rerank", crash)
+    monkeypatch.setattr(served.app.state.dependencies.engine.models.default, "rerank", crash)
     with logged() as lines:
         assert post(served, "owl").status_code == 500
         told = [(line["logger"], line["level"], line["event"], line["request_id"]) for line in lines.first(3)]
     assert told == [
         ("app.telemetry.access_log", "error", "request", "owl"),
-        ("app.errors", "error", "request owl failed: ValueError", "owl"),
+        ("app.api.problems", "error", "request owl failed: ValueError", "owl"),
         ("uvicorn.error", "error", "Exception in ASGI application", "owl"),
     ]
     assert "in crash" in lines.read[-1]["exception"]
@@ -216,7 +216,7 @@ def test_an_unforeseen_error_is_of_its_request_too_where_the_server_tells_of_it(
 
 
 def test_streams_and_sockets_have_theirs(served, monkeypatch):
-    monkeypatch.setattr(served.app.state.engine.models.default, "rerank", crash)
+    monkeypatch.setattr(served.app.state.dependencies.engine.models.default, "rerank", crash)
     with logged() as lines:
         post(served, "owl", path="/v1/rerank/stream")
         address = f"ws://127.0.0.1:{served.port}/v1/ws?key={SENT}"

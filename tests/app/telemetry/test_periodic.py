@@ -3,12 +3,12 @@ import threading
 
 import pytest
 
-from app.telemetry.periodic import every
+from app.telemetry.periodic import run_periodically
 from tests.waiting import PATIENT_S
 
 
 async def _until(done, seconds, work):
-    task = asyncio.create_task(every(seconds, work, "the work"))
+    task = asyncio.create_task(run_periodically(seconds, work, "the work"))
     await asyncio.wait_for(asyncio.to_thread(done.wait, PATIENT_S), 2 * PATIENT_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

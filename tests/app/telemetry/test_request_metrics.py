@@ -2,28 +2,30 @@
 
 import pytest
 
+from app.api.problems import KINDS
 from app.identity import Identity
-from app.ranking.stopwatch import Lap
+from app.ranking.job import Lap
+from app.service.result import WorkDone
 from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_metrics import count_requests, outcome_of, size_of
-from app.telemetry.request_record import Observed
+from app.telemetry.request_record import RequestRecord
 from tests.app.live import live
 from tests.app.talking import talking
 from tests.app.telemetry.test_metrics import BODY, parsed, series, values
 
 
-def counted(*requests: Observed) -> dict[str, float]:
+def counted(*requests: RequestRecord) -> dict[str, float]:
     """What these come to."""
     metrics = Metrics()
-    watch = count_requests(metrics)
+    watch = count_requests(metrics, KINDS)
     for seen in requests:
         watch(seen)
     return parsed(metrics.render()[0].decode())
 
 
-def request(**known) -> Observed:
-    return Observed("id", "POST", "/rerank", **known)
+def request(**known) -> RequestRecord:
+    return RequestRecord("id", "POST", "/rerank", **known)
 
 
 def test_a_request_is_counted_by_what_it_was_about(client):
@@ -49,7 +51,9 @@ def test_the_laps_of_a_stage_are_one_time():
 
 
 def test_documents_are_counted_by_how_they_were_read():
-    found = counted(request(known=2, encoded=3, unread=4, cut=True), request(known=1))
+    found = counted(
+        request(done=WorkDone(cached=2, encoded=3, skipped=4, incomplete=True)), request(done=WorkDone(cached=1))
+    )
     assert [found[series("documents_total", read=read)] for read in ("cached", "encoded", "unread")] == [3, 3, 4]
     assert found[series("requests_cut_total", route="/rerank")] == 1
 
@@ -100,7 +104,7 @@ def test_requests_on_a_socket_are_counted_one_by_one(tmp_path, monkeypatch):
         client.send({"type": "nonsense"})
         client.until(None, "error")
     # Only now: a request is counted a moment after its answer was sent.
-    found = parsed(here.app.state.metrics.render()[0].decode())
+    found = parsed(here.app.state.dependencies.metrics.render()[0].decode())
     about = {"route": "/v1/ws", "http_method": "WS", "tier": "unlimited"}
     assert found[series("requests_total", dialect="standard", method="hybrid", status="200", **about)] == 2
     assert found[series("rejections_total", reason="invalid-request")] == 1

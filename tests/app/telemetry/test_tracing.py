@@ -10,8 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings
-from app.telemetry.settings import TracingSettings
+from app.settings import Settings, TracingSettings
 from scripts.trial import free_port
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.collector import collecting
@@ -130,7 +129,7 @@ def test_an_unforeseen_error_is_of_its_type_and_has_no_message(collector, traced
         raise ValueError(SENT)
 
     with serving(traced()) as client:
-        client.app.state.engine.models.default.rerank = crash
+        client.app.state.dependencies.engine.models.default.rerank = crash
         assert client.post("/rerank", json=BODY).status_code == 500
     (request,) = collector.named("POST /rerank")
     assert request.failed

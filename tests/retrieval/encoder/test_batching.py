@@ -51,7 +51,7 @@ class Timed(HashEncoder):
         return super().forward(batch)
 
 
-class Observed(SharedEncoder):
+class RequestRecord(SharedEncoder):
     """Says when a question has been queued."""
 
     def __init__(self, encoder: HashEncoder) -> None:
@@ -68,7 +68,7 @@ class Callers:
     """Threads that wait for a shared encoder."""
 
     def __init__(self, encoder: HashEncoder) -> None:
-        self.shared = Observed(encoder)
+        self.shared = RequestRecord(encoder)
         self.pool = ThreadPoolExecutor(200)
 
     def encode(self, texts: list[str], until: float = NEVER, deadline: Deadline | None = None) -> Future:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from retrieval.encoder.chunks import Chunker
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.protocol import PAD_TOKENS, Encoder, pass_shapes, pass_size, passes
 from retrieval.encoder.transformer import TextEncoder
-from retrieval.text.chunks import Windows
 
 TEXTS = ["the nightingale sings after dusk", "an owl", "stock prices fell sharply on Monday, said the bank", "an owl"]
 
@@ -122,7 +122,7 @@ def test_spans_leave_the_prompt_out(real_encoder):
     (read,), (spans,) = prompted.tokenize(["an owl"]), prompted.token_spans(["an owl"])
     assert spans.tolist() == [[0, 0], [0, 0], [0, 2], [3, 6]]  # "passage", ":", "an", "owl"
     assert len(spans) == read.content.sum()
-    assert Windows(prompted, str.encode).size == 256 - 4
+    assert Chunker(prompted, str.encode).size == 256 - 4
 
 
 @given(st.lists(st.integers(1, 20).map(lambda n: n * 16), max_size=60), st.integers(1, 1000))

@@ -7,7 +7,7 @@ import pytest
 
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions, read_passages
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 CORPUS = """{"_id": "d1", "title": "Owls", "text": "hunt mice"}
 

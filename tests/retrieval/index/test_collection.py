@@ -8,7 +8,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
 from retrieval.index.collection import Collection, build, check_encoder
 from retrieval.index.exact import ExactIndex
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
 # More than one block of passages, of uneven lengths, some alike, one empty.

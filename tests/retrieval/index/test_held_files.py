@@ -12,7 +12,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
 from retrieval.index.collection import Collection, build
 from retrieval.index.held_files import HeldFiles, Lines
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 
 PASSAGES = [Passage(f"p{at}", "", f"passage {at} of an owl at dusk by the river") for at in range(300)]
 
@@ -91,7 +91,7 @@ PROGRAM = """
 import os, sys, threading
 from pathlib import Path
 import numpy as np
-from retrieval.index.integrity import certify
+from retrieval.index.integrity import verify
 from retrieval.index.collection import Collection
 from retrieval.errors import CollectionError
 
@@ -103,7 +103,7 @@ turned, whole, refused, stop = threading.Condition(), [0] * 4, [0] * 4, threadin
 def search(me):
     while not stop.is_set():
         collection.search(collection.index.rows[me], 10)
-        certify(collection)
+        verify(collection)
         try:
             getattr(collection, reader)(everything)
             counts = whole

@@ -13,8 +13,8 @@ from retrieval.errors import CollectionError
 from retrieval.index.collection import Collection, build
 from retrieval.index.exact import ExactIndex
 from retrieval.index.faiss import FaissIndex
-from retrieval.index.integrity import certify
-from retrieval.text.passage import Passage
+from retrieval.index.integrity import verify
+from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
 # Of uneven lengths, and some alike: which of them comes first is nobody's fault.
@@ -38,23 +38,23 @@ def folder(built, tmp_path):
 
 
 def test_what_was_built_holds(built):
-    certificate = certify(Collection(built))
-    assert (certificate.fault, certificate.holds, certificate.recall, certificate.sampled) == (None, True, 1.0, 10)
-    assert certificate.seconds > 0
+    integrity = verify(Collection(built))
+    assert (integrity.fault, integrity.holds, integrity.recall, integrity.sampled) == (None, True, 1.0, 10)
+    assert integrity.seconds > 0
 
 
 def test_a_collection_of_one_passage_holds(tmp_path):
     build(tmp_path / "one", PASSAGES[:1], HashEncoder(), quiet)
-    certificate = certify(Collection(tmp_path / "one"))
-    assert (certificate.fault, certificate.sampled, certificate.recall) == (None, 1, 1.0)
+    integrity = verify(Collection(tmp_path / "one"))
+    assert (integrity.fault, integrity.sampled, integrity.recall) == (None, 1, 1.0)
 
 
 def test_a_folder_that_was_replaced_does_no_harm(folder):
     collection = Collection(folder)
     build(folder, PASSAGES[:5], HashEncoder(), quiet)
-    assert certify(collection).holds
+    assert verify(collection).holds
     assert collection.files.changed() is None
-    assert certify(Collection(folder)).holds
+    assert verify(Collection(folder)).holds
 
 
 @pytest.mark.parametrize("name", ["tokens.i8", "pooled.npy", "passages.jsonl", "terms.txt", "index.faiss"])
@@ -63,9 +63,7 @@ def test_a_file_cut_short_or_added_to_while_it_is_open_is_named(folder, name, by
     collection = Collection(folder)
     size = (folder / name).stat().st_size
     os.truncate(folder / name, 0 if by < 0 else size + by)
-    assert (
-        certify(collection).fault == f"{name} has {max(0, by) and size + by} bytes, and had {size} when it was opened"
-    )
+    assert verify(collection).fault == f"{name} has {max(0, by) and size + by} bytes, and had {size} when it was opened"
     os.truncate(folder / name, size)
 
 
@@ -88,7 +86,7 @@ def test_damage_that_leaves_the_size_is_found_while_it_is_open(folder, name, off
     size = (folder / name).stat().st_size
     collection = Collection(folder)
     overwrite(folder / name, offset % size, written[:size])
-    assert fault in certify(collection).fault
+    assert fault in verify(collection).fault
 
 
 def saved(folder: Path, name: str, change) -> None:
@@ -109,18 +107,18 @@ def saved(folder: Path, name: str, change) -> None:
 )
 def test_files_that_do_not_belong_together_are_found(folder, name, change, fault):
     saved(folder, name, change)
-    assert fault in certify(Collection(folder)).fault
+    assert fault in verify(Collection(folder)).fault
 
 
 def test_an_index_of_another_collection_is_found(folder):
     FaissIndex.build(HashEncoder().encode(["an owl"]).pooled).save(folder / "index.faiss")
-    assert "index.faiss holds" in certify(Collection(folder)).fault
+    assert "index.faiss holds" in verify(Collection(folder)).fault
 
 
 def test_a_spec_of_another_collection_is_found(folder):
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"tokens": spec["tokens"] - 1}))
-    assert "tokens.i8 holds" in certify(Collection(folder)).fault
+    assert "tokens.i8 holds" in verify(Collection(folder)).fault
 
 
 class Astray(ExactIndex):
@@ -135,8 +133,8 @@ class Astray(ExactIndex):
 def test_an_index_that_misses_passages_is_found(built, seen):
     collection = Collection(built)
     collection.index = Astray(collection.index.rows, seen)
-    certificate = certify(collection, sample=300)
-    assert certificate.holds == (seen == 300), certificate
+    integrity = verify(collection, sample=300)
+    assert integrity.holds == (seen == 300), integrity
 
 
 def test_an_empty_file_is_an_error_that_says_what_to_do(folder):

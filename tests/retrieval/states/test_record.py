@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from retrieval.encoder.hash_encoder import DIMENSION, HashEncoder
 from retrieval.encoder.states import Encoded, quantise, unit_rows
 from retrieval.errors import RetrievalError
-from retrieval.states.cache import StateCache
-from retrieval.states.record import CorruptState, Seal, StateKeys, TextState, from_bytes, state_key, to_bytes
+from retrieval.states.cache import StateCache, StateKeys
+from retrieval.states.record import CorruptState, Seal, TextState, from_bytes, to_bytes
 from retrieval.text.bm25 import terms_of, tokenize
 
 FIELDS = ("pooled", "tokens", "offsets", "lengths")
@@ -84,7 +84,7 @@ def test_nbytes_is_what_keeping_states_costs(text):
 
 def test_a_key_depends_on_everything_the_state_does():
     parts = [("d", "e"), ("a", "b"), ("query", "document"), ("x", "y", "")]
-    keys = [state_key(d, a, role, text) for d in parts[0] for a in parts[1] for role in parts[2] for text in parts[3]]
+    keys = [StateKeys(d, a)(role, text) for d in parts[0] for a in parts[1] for role in parts[2] for text in parts[3]]
     assert len(set(keys)) == 2 * 2 * 2 * 3
     assert {len(key) for key in keys} == {24}
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from retrieval.deadline import Deadline
+from retrieval.encoder.chunks import USUAL
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
 from retrieval.states.redis import RedisStates
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import terms_of
-from retrieval.text.chunks import USUAL
 from tests.redis_server import RedisServer
 from tests.waiting import PATIENT_S
 
@@ -69,7 +69,7 @@ def test_a_query_and_what_it_excludes_come_together_and_are_remembered():
 def test_a_query_that_is_not_there_in_time_is_none_at_all():
     source = StateSource(HashEncoder(), StateCache(BIG))
     source.ask(["owl"], NEVER, Deadline())
-    assert len(source.ask(["owl", "dusk"], 0.0, Deadline())) == 0
+    assert source.ask(["owl", "dusk"], 0.0, Deadline()) is None
 
 
 class Short(HashEncoder):
@@ -92,7 +92,7 @@ def words(count: int) -> str:
 def test_opening_reads_what_is_short_and_cuts_what_is_long():
     encoder = Short()
     source, texts = StateSource(encoder), [words(7), words(8), words(9), words(100), ""]
-    encoder.tokenised = [] if source.windows.size == 8 else ["?"]
+    encoder.tokenised = [] if source.chunker.size == 8 else ["?"]
     short, full, long, longer, blank = source.open(texts, USUAL, NEVER)
     assert (short.cuts, short.state, len(short.read.ids)) == ((0, len(texts[0])), None, 7)
     assert (full.cuts, full.read) == ((0, len(texts[1])), None)  # it might have been cut off, and was not
@@ -150,7 +150,7 @@ def test_of_a_text_that_is_far_too_long_the_beginning_is_read_and_remembered(rol
         first, second = (source.ask([text], NEVER, Deadline()) for text in (long, other))
         assert first.tokens.tolist() == second.tokens.tolist()
     else:
-        assert source.unread(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
+        assert source.uncached(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
     assert source.shared_encoder.counts().texts == (role == "query")
     assert max(map(len, encoder.tokenised)) <= 32 * 8
 
@@ -184,17 +184,17 @@ def test_replicas_share_what_one_encoded(shared):
 def test_what_nothing_is_remembered_of_is_unread():
     source = StateSource(HashEncoder(), StateCache(10**7))
     long = "owl song " * 5000
-    assert source.unread(["owl", long, "owl"]) == ["owl", long, "owl"]
+    assert source.uncached(["owl", long, "owl"]) == ["owl", long, "owl"]
     source.find(["owl"], ["owl"], NEVER, Deadline())
-    source.windows.cuts([long], USUAL)
+    source.chunker.cuts([long], USUAL)
     before = source.cache.counts()
-    assert source.unread(["owl", long, "new"]) == ["new"]
+    assert source.uncached(["owl", long, "new"]) == ["new"]
     assert source.cache.counts() == before
 
 
 def test_apart_nothing_is_remembered_or_counted():
     source = StateSource(HashEncoder(), StateCache(BIG))
     before = source.shared_encoder.counts(), source.cache.counts()
-    for state, text in zip(find(source.apart()), TEXTS, strict=True):
+    for state, text in zip(find(source.isolated_copy()), TEXTS, strict=True):
         np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
     assert (source.shared_encoder.counts(), source.cache.counts()) == before

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.text import bm25 as lexical
-from retrieval.text.bm25 import bm25, stream_safe, terms_of, tokenize
-from retrieval.text.stop_words import STOP_WORDS
+from retrieval.text.bm25 import STOP_WORDS, bm25, stream_safe, terms_of, tokenize
 
 TERM = st.sampled_from("abcdef")
 DOCUMENTS = st.lists(st.lists(TERM, max_size=12), min_size=1, max_size=12)

@@ -1,8 +1,10 @@
+from unicodedata import category
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.text.sentences import is_blank, sentences
+from retrieval.text.sentences import VISIBLE, sentences
 
 PROSE = st.lists(st.sampled_from(["owl", "Dusk", ".", "!", "?", "…", "。", "」", '"', ")", " ", "\n", "\u2003", "3.5"]))
 
@@ -39,9 +41,15 @@ def test_sentences_are_the_text_but_for_white_space_between_them(text):
     st.characters(categories=["L", "M", "N", "P", "S"]),
 )
 def test_a_text_is_blank_until_it_holds_something_to_read(unseen, seen):
-    assert is_blank(unseen)
-    assert not is_blank(unseen + seen + unseen)
+    assert not VISIBLE.search(unseen)
+    assert VISIBLE.search(unseen + seen + unseen)
 
 
 def test_white_space_is_blank():
-    assert is_blank("".join(char for char in map(chr, range(0x110000)) if char.isspace()))
+    assert not VISIBLE.search("".join(char for char in map(chr, range(0x110000)) if char.isspace()))
+
+
+def test_what_unicode_says_is_unseen_is_blank_and_nothing_else_is():
+    unseen = {"Cc", "Cf", "Zl", "Zp", "Zs"}
+    wrong = [code for code in range(0x110000) if bool(VISIBLE.search(chr(code))) == (category(chr(code)) in unseen)]
+    assert wrong == []

@@ -1,6 +1,7 @@
 """The chart's files: made of what they say they are made of, and agreeing with each other and the service."""
 
 import json
+import os
 import tomllib
 
 import pytest
@@ -8,52 +9,39 @@ import yaml
 
 from app.server.asgi import options
 from app.settings import LimitSettings, Settings
-from monitoring.__main__ import HERE as MONITORING
 from monitoring.__main__ import RUNBOOKS
-from scripts.chart import __main__ as generator
-from scripts.chart import readme
-from scripts.chart.__main__ import CHART, ROOT, drifted, main
-from scripts.chart.settings_table import settings
+from scripts.chart import __main__ as command
+from scripts.chart.generated import CHART, ROOT, documented, drifted, files, readme
+from scripts.chart.settings_table import MOUNTED, settings
 from scripts.chart.values import Values
 
 VALUES = (CHART / "values.yaml").read_text(encoding="utf-8")
 DEFAULTS = yaml.safe_load(VALUES)
 FILES = sorted(CHART.glob("values-*.yaml"))
 OURS = {"config", "secretConfig", "existingSecret"}
+ROWS = settings()
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
 
 def merged(base, over):
-    return {
-        **base,
-        **{
-            k: merged(base[k], v) if isinstance(base.get(k), dict) and isinstance(v, dict) else v
-            for k, v in over.items()
-        },
+    return base | {
+        key: merged(base[key], value) if isinstance(base.get(key), dict) and isinstance(value, dict) else value
+        for key, value in over.items()
     }
 
 
-def test_what_is_generated_is_what_is_committed():
+def test_what_is_generated_is_what_is_committed(monkeypatch, tmp_path, capsys):
     assert drifted() == []
-
-
-def test_a_file_that_differs_is_told(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(generator, "CHART", tmp_path)
-    (tmp_path / "values.yaml").write_text(VALUES)
-    assert set(drifted(tmp_path)) == set(generator.files())
-    monkeypatch.setattr(generator, "drifted", lambda: drifted(tmp_path))
+    (tmp_path / "files").mkdir()
+    monkeypatch.setattr(command, "drifted", lambda: drifted(tmp_path))
     monkeypatch.setattr("sys.argv", ["chart", "--check"])
-    assert main() == 1
-    assert "python -m scripts.chart" in capsys.readouterr().err
-    monkeypatch.setattr(generator, "ROOT", tmp_path.parent)
-    (tmp_path.parent / "monitoring").symlink_to(MONITORING)
+    assert command.main() == 1
+    assert "README.md" in capsys.readouterr().err
+    monkeypatch.setattr(command, "CHART", tmp_path)
     monkeypatch.setattr("sys.argv", ["chart"])
-    assert main() == 0
+    assert command.main() == 0
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")} == set(files())
     assert drifted(tmp_path) == []
-
-
-@pytest.mark.parametrize("name", ["alerts.yml", "dashboard.json"])
-def test_the_chart_carries_the_very_files_of_monitoring(name):
-    assert (CHART / "files" / name).read_bytes() == (MONITORING / name).read_bytes()
 
 
 def test_the_templates_replace_the_runbooks_that_monitoring_wrote():
@@ -66,15 +54,16 @@ def test_the_chart_has_the_projects_version():
     assert (chart["version"], chart["appVersion"]) == (project, project)
 
 
-def test_values_are_short_and_each_is_explained():
-    assert len(VALUES.splitlines()) < 200
-    said = readme.documented(VALUES)
-    assert said["image.tag"].startswith("Which one")
-    written = (CHART / "README.md").read_text(encoding="utf-8")
-    for path in said:
-        assert f"`{path}`" in written
-    for row in settings():
-        assert f"`{row.variable}`" in written
+def test_each_value_is_explained():
+    assert documented(VALUES)["image.tag"].startswith("Which one")
+    template = "<!-- values -->\n<!-- settings -->\n"
+    assert readme(template, "# -- How many.\na: 1\nb:\n  # -- A | B.\n  c: []\n", ROWS[:1]) == (
+        "| value | default | |\n|---|---|---|\n| `a` | `1` | How many. |\n| `b.c` |  | A \\| B. |\n"
+        "| value | variable | type and bounds | default | |\n|---|---|---|---|---|\n"
+        "| the chart's | `QRERANK_DATA_DIR` | string | `/data` | Collections: what must last. |\n"
+    )
+    with pytest.raises(ValueError, match=r"does not say what b\.c is"):
+        readme(template, "b:\n  c: 1\n", [])
 
 
 @pytest.mark.parametrize("file", [CHART / "values.yaml", *FILES], ids=lambda file: file.name)
@@ -93,33 +82,68 @@ def test_the_default_has_the_size_of_medium():
         assert amounts.items() <= DEFAULTS["resources"][kind].items()
 
 
-def test_the_files_say_what_measured_them():
-    for file in FILES:
-        assert "python -m benchmarks.sizing" in file.read_text(encoding="utf-8")
-    assert (ROOT / "benchmarks" / "sizing.py").exists()
-
-
 def test_the_time_to_end_counts_what_the_server_takes_for_what_is_in_flight():
     deployment = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
     in_flight = options(LimitSettings())["timeout_graceful_shutdown"]
     assert f'add .Values.preStopSeconds (include "qrerank.drain" . | int) {in_flight + 5} }}' in deployment
 
 
-def test_a_value_without_its_meaning_is_refused():
-    template = "<!-- values -->\n<!-- settings -->\n"
-    made = readme.written(template, "# -- How many.\na: 1\nb:\n  # -- A | B.\n  c: []\n", settings()[:1])
-    assert made == (
-        "| value | default | |\n|---|---|---|\n| `a` | `1` | How many. |\n| `b.c` |  | A \\| B. |\n"
-        "| value | variable | type and bounds | default | |\n|---|---|---|---|---|\n"
-        "| the chart's | `QRERANK_DATA_DIR` | string | `/data` | Collections: what must last. |\n"
-    )
-    with pytest.raises(ValueError, match=r"does not say what b\.c is"):
-        readme.written(template, "b:\n  c: 1\n", [])
-    with pytest.raises(ValueError, match="once"):
-        readme.written("", "{}", [])
+def leaves(group, before=()):
+    for name, inner in group["properties"].items():
+        if "properties" in inner:
+            yield from leaves(inner, (*before, name))
+        else:
+            yield (*before, name)
 
 
-def test_every_alert_is_in_the_rules_that_the_chart_carries():
-    rules = yaml.safe_load((CHART / "files" / "alerts.yml").read_text(encoding="utf-8"))
-    assert {name for group in rules["groups"] for name in group} == {"name", "rules"}
-    assert json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))["uid"] == "quantum-rerank"
+def test_schema_and_templates_have_every_setting_in_its_place_but_those_the_chart_decides():
+    free = [row for row in ROWS if row.path[0] not in MOUNTED]
+    assert set(leaves(SCHEMA["properties"]["secretConfig"])) == {row.path for row in free if row.secret}
+    assert set(leaves(SCHEMA["properties"]["config"])) == {row.path for row in free if not row.secret}
+    written = json.loads((CHART / "files" / "settings.json").read_text(encoding="utf-8"))
+    assert {row["variable"] for row in written} == {row.variable for row in free}
+    assert {row.variable for row in ROWS if row.secret} == {
+        "QRERANK_CACHE__REDIS_URL",
+        "QRERANK_QUOTAS__REDIS_URL",
+        "QRERANK_AUTH__KEYS",
+        "QRERANK_AUTH__PEPPER",
+        "QRERANK_AUTH__DATABASE_URL",
+        "QRERANK_AUTH__JWT__SECRET",
+    }
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row.schema["type"] in {"integer", "number"}], ids=str)
+def test_a_bound_of_the_schema_is_the_services_own(row, monkeypatch):
+    for variable in [name for name in os.environ if name.startswith("QRERANK_")]:
+        monkeypatch.delenv(variable)
+    least = row.schema.get("minimum", row.schema.get("exclusiveMinimum"))
+    for value in (row.schema["maximum"] + 1, least - 1):
+        monkeypatch.setenv(row.variable, str(value))
+        with pytest.raises(ValueError, match=row.path[-1]):
+            Settings()
+
+
+def test_kinds_are_told_in_words():
+    told = {row.variable: row.kind for row in ROWS}
+    assert told["QRERANK_CIRCUIT__BANDWIDTH"] == "number, above 0 to 16"
+    assert told["QRERANK_LOGS__FORMAT"] == "`auto`, `json`, `pretty`"
+    assert told["QRERANK_AUTH__PEPPER"] == "string, 32 characters or more"
+    assert told["QRERANK_CORS__ORIGINS"] == "list of strings"
+
+
+def groups(part, path="values"):
+    """Every schema of an object, wherever it stands."""
+    if isinstance(part, dict):
+        if part.get("type") == "object":
+            yield path, part
+        for name, inner in part.items():
+            yield from groups(inner, f"{path}.{name}")
+
+
+def test_the_schema_is_strict_at_every_level_and_prints_no_secret():
+    loose = [path for path, group in groups(SCHEMA) if group.get("additionalProperties") is not False]
+    # Other names of models are free, and `global` is Helm's own.
+    assert loose == ["values.properties.config.properties.aliases", "values.properties.global"]
+    assert "pattern" not in json.dumps(SCHEMA["properties"]["secretConfig"])  # Helm would print what does not fit
+    for store in ("Redis", "PostgreSQL"):
+        assert "pattern" not in SCHEMA["$defs"][store]["properties"]["password"]

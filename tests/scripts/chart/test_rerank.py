@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.server import ours
-from scripts.chart.__main__ import CHART
+from scripts.chart.generated import CHART
 
 KEY = "a-key-of-the-environment"
 

@@ -5,7 +5,7 @@ from math import exp
 import pytest
 from pydantic import TypeAdapter
 
-from app.api.dialects import dashscope, nim, responses
+from app.api.dialects import cohere, dashscope, mixedbread, nim, pinecone, tei, voyage
 from app.api.dialects.detect import (
     DASHSCOPE,
     INFINITY,
@@ -91,13 +91,13 @@ def test_texts_under_a_name_that_is_not_read_are_no_search(client, path, name):
 
 
 RESPONSES = {
-    "standard": TypeAdapter(responses.RerankResponse),
-    "tei": TypeAdapter(list[responses.TeiRank]),
-    "voyage": TypeAdapter(responses.VoyageResponse),
-    "mixedbread": TypeAdapter(responses.MixedbreadResponse),
-    "pinecone": TypeAdapter(responses.PineconeResponse),
-    "nim": TypeAdapter(responses.NimResponse),
-    "dashscope": TypeAdapter(responses.DashScopeResponse),
+    "standard": TypeAdapter(cohere.RerankResponse),
+    "tei": TypeAdapter(list[tei.TeiRank]),
+    "voyage": TypeAdapter(voyage.VoyageResponse),
+    "mixedbread": TypeAdapter(mixedbread.MixedbreadResponse),
+    "pinecone": TypeAdapter(pinecone.PineconeResponse),
+    "nim": TypeAdapter(nim.NimResponse),
+    "dashscope": TypeAdapter(dashscope.DashScopeResponse),
 }
 ASKED = [
     ("standard", {"documents": DOCS, "return_documents": True, "explain": True}, {}),
@@ -270,7 +270,7 @@ def test_dashscopes_client_reads_errors_as_json(client):
     problem(
         client.post(dashscope.PATH, json=Q | {"documents": []}), 422, "documents: must hold"
     )  # it sends no such body
-    client.app.state.engine.run = None
+    client.app.state.dependencies.engine.run = None
     problem(client.post(dashscope.PATH, json=ALI), 500, "its log says why", "application/json")
 
 

@@ -6,10 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.dialects.body import validate
-from app.api.dialects.similarity import BatchSimilarityBody, SimilarityBody, respond, respond_to_batch
-from app.api.dialects.similarity_responses import BatchSimilarityResponse, SimilarityResponse
+from app.api.dialects.similarity import (
+    BatchSimilarityBody,
+    BatchSimilarityResponse,
+    SimilarityBody,
+    SimilarityResponse,
+    respond,
+    respond_to_batch,
+)
 from app.errors import InvalidRequest
-from app.ranking.stopwatch import Lap
+from app.ranking.job import Lap
 from app.service.similarity import Circuit, Similarities
 
 PAIR = {"text1": "owl", "text2": "song"}

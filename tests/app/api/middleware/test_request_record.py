@@ -15,7 +15,7 @@ BODY = {"query": "owl", "documents": DOCUMENTS}
 def seen(client):
     """What was shown of the requests so far."""
     shown = []
-    client.app.state.watchers.append(shown.append)
+    client.app.state.dependencies.watchers.append(shown.append)
     return shown
 
 
@@ -24,10 +24,16 @@ def test_a_ranking_is_seen_whole(client, seen):
         client.post("/v1/v1/rerank/", json=BODY | {"method": "quantum"}, headers={"X-Request-ID": "a-1"})
     first, again = seen
     assert (first.request_id, first.http_method, first.route, first.status) == ("a-1", "POST", "/v1/rerank", 200)
-    assert (first.dialect, first.method, first.model, first.problem) == ("standard", "quantum", "hash", None)
-    assert (first.documents, first.encoded, first.known, first.unread, first.cut) == (3, 3, 0, 0, False)
-    assert (again.documents, again.encoded, again.known) == (3, 0, 3)
-    assert first.tokens == again.tokens > 3
+    assert (first.dialect, first.done.method, first.done.model, first.problem) == ("standard", "quantum", "hash", None)
+    assert (first.done.documents, first.done.encoded, first.done.cached, first.done.skipped, first.done.incomplete) == (
+        3,
+        3,
+        0,
+        0,
+        False,
+    )
+    assert (again.done.documents, again.done.encoded, again.done.cached) == (3, 0, 3)
+    assert first.done.tokens == again.done.tokens > 3
     stages = [lap.stage for lap in first.watch.laps]
     assert stages[0] == "queue"
     assert stages[-1] == "serialise"
@@ -48,15 +54,21 @@ def test_a_ranking_is_seen_whole(client, seen):
 def test_every_route_with_work_is_seen(client, seen, path, body, documents):
     assert client.post(path, json=body).status_code == 200
     [one] = seen
-    assert (one.route, one.status, one.documents) == (path, 200, documents)
-    assert one.tokens > 0
+    assert (one.route, one.status, one.done.documents) == (path, 200, documents)
+    assert one.done.tokens > 0
     assert {"queue", "serialise"} <= set(one.watch.ms)
 
 
 def test_what_could_not_be_read_because_of_the_deadline_is_seen(client, seen):
     assert client.post("/rerank", json=BODY | {"deadline_ms": 0.001}).status_code == 200
     [one] = seen
-    assert (one.documents, one.encoded, one.known, one.unread, one.cut) == (3, 0, 0, 3, True)
+    assert (one.done.documents, one.done.encoded, one.done.cached, one.done.skipped, one.done.incomplete) == (
+        3,
+        0,
+        0,
+        3,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,7 +88,7 @@ def test_what_was_wrong_is_seen(client, seen, method, path, sent, status, proble
 
 
 def test_what_nobody_foresaw_is_seen(client, seen):
-    client.app.state.engine.models.default.encoder.forward = None
+    client.app.state.dependencies.engine.models.default.encoder.forward = None
     assert client.post("/rerank", json=BODY).status_code == 500
     assert [(one.status, one.problem) for one in seen] == [(500, "internal")]
     with client.stream("POST", "/v1/rerank/stream", json=BODY) as response:
@@ -88,7 +100,7 @@ def test_callers_are_seen_and_those_who_were_not_let_in(hash_settings):
     closed = hash_settings.model_copy(update={"auth": hash_settings.auth.model_copy(update={"enabled": True})})
     with serving(closed) as client:
         seen = []
-        client.app.state.watchers.append(seen.append)
+        client.app.state.dependencies.watchers.append(seen.append)
         assert client.post("/rerank", json=BODY).status_code == 401
         with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/v1/ws"):
             pass
@@ -114,7 +126,7 @@ def test_requests_on_a_socket_are_seen_one_by_one(client, seen):
                 pass
         socket.send_json({"type": "ping"})
         assert socket.receive_json()["type"] == "pong"
-    assert [(one.request_id, one.http_method, one.route, one.status, one.documents) for one in seen] == [
+    assert [(one.request_id, one.http_method, one.route, one.status, one.done.documents) for one in seen] == [
         ("s/0", "WS", "/v1/ws", 200, 3),
         ("s/1", "WS", "/v1/ws", 422, None),
     ]

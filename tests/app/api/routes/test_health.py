@@ -49,7 +49,7 @@ def test_a_model_that_cannot_be_loaded_is_told_with_its_error(tmp_path):
 
 
 def test_a_service_that_drains_is_alive_and_not_ready(client):
-    client.app.state.engine.drain()
+    client.app.state.dependencies.engine.drain()
     assert client.get("/health").status_code == 200
     problem(client.get("/health/ready"), 503, "about to stop")
     told = report(client, 503)
@@ -202,7 +202,7 @@ def test_targets_are_measured_on_the_requests_that_were_made(client):
 def test_how_each_part_is_may_be_for_administrators_alone(tmp_path):
     settings = settings_of(tmp_path, auth={"enabled": True}, operations={"access": "admin"})
     with serving(settings) as client:
-        keys = client.app.state.auth.keys
+        keys = client.app.state.dependencies.auth.keys
         made = {role: {"X-API-Key": keys.create("", role, "unlimited", None)[1]} for role in ("user", "admin")}
         answers = [client.get("/health/detailed", headers=headers) for headers in ({}, made["user"], made["admin"])]
         assert [answer.status_code for answer in answers] == [401, 403, 200]

@@ -10,7 +10,7 @@ from app.api.dialects.health import HealthResponse
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 from tests.conftest import serving
 from tests.paths import ROOT
 from tests.redis_server import RedisServer

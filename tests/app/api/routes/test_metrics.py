@@ -22,7 +22,10 @@ def test_no_path_is_answered_with_a_redirect(client):
 def test_metrics_are_for_admins_alone_where_that_is_wanted(tmp_path):
     auth, operations = AuthSettings(enabled=True), {"access": "admin"}
     with serving(Settings(model="hash", data_dir=tmp_path, auth=auth, operations=operations)) as client:
-        made = {role: client.app.state.auth.keys.create(role, role, "public", None)[1] for role in ("user", "admin")}
+        made = {
+            role: client.app.state.dependencies.auth.keys.create(role, role, "public", None)[1]
+            for role in ("user", "admin")
+        }
         problem(client.get("/metrics"), 401, "key")
         problem(client.get("/metrics", headers={"X-API-Key": made["user"]}), 403, "role admin")
         answer = client.get("/metrics", headers={"X-API-Key": made["admin"]})

@@ -5,11 +5,11 @@ import json
 import pytest
 from starlette.testclient import TestClient
 
-from app.errors import STATUS
+from app.api.problems import STATUS
 from app.settings import LimitSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 from tests.app.problems import problem
 from tests.conftest import serving
 
@@ -238,9 +238,9 @@ def test_an_unforeseen_error_is_a_500_without_its_text(client: TestClient):
     def crash(*_, **__):
         raise ZeroDivisionError("secret")
 
-    client.app.state.engine.models.default.rerank = crash
+    client.app.state.dependencies.engine.models.default.rerank = crash
     problem(client.post("/rerank", json=BODY), 500, "its log says why")
-    del client.app.state.engine.models.default.rerank
+    del client.app.state.dependencies.engine.models.default.rerank
     assert client.post("/rerank", json=BODY).status_code == 200
 
 

@@ -25,7 +25,7 @@ def service(tmp_path_factory):
     """A client, and the headers of each caller."""
     settings = Settings(model="hash", data_dir=tmp_path_factory.mktemp("data"), auth=AuthSettings(enabled=True))
     with serving(settings) as client:
-        keys = client.app.state.auth.keys
+        keys = client.app.state.dependencies.auth.keys
         made = {role: keys.create(role, role, "unlimited", None)[1] for role in ROLES}
         yield client, {"nobody": {}} | {role: {"X-API-Key": key} for role, key in made.items()}
 

@@ -2,8 +2,7 @@
 
 import pytest
 
-from app.api.dialects.similarity import BatchSimilarityBody, SimilarityBody
-from app.api.dialects.similarity_responses import BatchSimilarityResponse, SimilarityResponse
+from app.api.dialects.similarity import BatchSimilarityBody, BatchSimilarityResponse, SimilarityBody, SimilarityResponse
 from app.settings import LimitSettings, Settings
 from tests.conftest import serving
 

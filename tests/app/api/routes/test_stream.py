@@ -8,12 +8,12 @@ from itertools import pairwise
 import httpx
 import pytest
 
+from app.api.dialects.cohere import RerankResponse
 from app.api.dialects.events import Order
-from app.api.dialects.responses import RerankResponse
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
-from retrieval.text.passage import Passage
+from retrieval.text.passages import Passage
 from tests.app.live import live
 from tests.app.problems import problem
 from tests.conftest import serving

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from app.api.dialects.cohere import RerankResponse
 from app.api.dialects.events import Order
-from app.api.dialects.responses import RerankResponse
 from app.settings import Settings
 from tests.app.live import live
 from tests.app.talking import ASKED, DOCUMENTS, SMALL, talking

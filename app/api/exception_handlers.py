@@ -1,0 +1,73 @@
+"""The one seam through which errors leave."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import Request, Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from app.api.dialects.detect import home_of
+from app.api.middleware.request_record import record_of, times
+from app.api.middleware.security_headers import ALWAYS
+from app.api.problems import Problem, problem_of, unforeseen
+from app.telemetry.request_record import CLIENT_GONE
+
+_METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "PATCH", "DELETE")}
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+def _response(request: Request, problem: Problem) -> Response:
+    """A problem in the shape that the body's dialect wants, or that of the path's clients where no body was read."""
+    dialect = getattr(request.state, "dialect", None) or home_of(request.url.path)
+    if dialect is None:
+        return problem.response()
+    return problem.response(detail_is_text=dialect.detail_is_text, media_type=dialect.problem_type)
+
+
+async def foreseen(request: Request, error: Exception) -> Response:
+    """The response to an error of the table in `app.api.problems`."""
+    problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
+    record_of(request).failed(problem.status, problem.kind)
+    return _response(request, problem)
+
+
+async def client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
+    """The end of a request whose client left in the middle of its body: nobody reads it, but it is counted as 499."""
+    return Response(status_code=CLIENT_GONE)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """The response to a route or method that does not exist."""
+    status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
+    message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
+    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    record_of(request).failed(status, kind)
+    response = _response(request, Problem(status, kind, message, _request_id(request)))
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = ", ".join(_allowed(request))
+    return response
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that some route takes on the path of the request."""
+    asked = {name: request.scope[name] for name in ("type", "path", "root_path", "headers") if name in request.scope}
+    return [
+        allowed
+        for method, allowed in _METHODS.items()
+        if any(route.matches(asked | {"method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+async def any_error(request: Request, error: Exception) -> Response:
+    """The response to what nobody foresaw; the server logs the error itself."""
+    response = _response(request, unforeseen(error, _request_id(request)))
+    response.headers.update(ALWAYS)  # no middleware sees it
+    record = getattr(request.state, "record", None)
+    if record and request.method == "POST":
+        response.raw_headers += times(record, response.status_code)
+    return response

@@ -1,0 +1,84 @@
+"""One request over HTTP: its body, read within limits, and the work that answers it for as long as its client waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from fastapi import Request, Response
+
+from app.api.dependencies import dependencies
+from app.api.dialects.body import memory_of
+from app.api.middleware.request_record import record_of
+from app.errors import MalformedBody, TooLarge, TooSlow
+from app.service.request import ResolvedRequest
+from app.telemetry.request_record import CLIENT_GONE
+from retrieval.deadline import Cancelled, Deadline
+
+T = TypeVar("T")
+
+_INLINE_BYTES = 2**16  # a larger body is parsed in a thread, since parsing holds up the loop for a millisecond or more
+
+
+async def parsed(request: Request, parse: Callable[[bytes], T], most_bytes: int | None = None) -> T:
+    """What a request's body parses to. most_bytes: of it, where that is less than the setting.
+
+    TooLarge, TooSlow, what `parse` raises, or MalformedBody if it is compressed: a small body may hold gigabytes.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise MalformedBody("the body is compressed, and none is unpacked here; send it without Content-Encoding")
+    limits = dependencies(request).settings.limits
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            body = await _read(request, most_bytes or limits.body_bytes)
+    except TimeoutError as error:
+        raise TooSlow(f"the body was not there after {limits.body_seconds} seconds; send less, or faster") from error
+    request.state.hold(memory_of(body))
+    return await aside(body, parse)
+
+
+async def aside(body: bytes, parse: Callable[[bytes], T]) -> T:
+    """What a body parses to, parsed in a thread if it is large."""
+    return parse(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(parse, body)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    body = bytearray()
+    declared = request.headers.get("content-length", "")
+    too_large = declared.isdecimal() and int(declared) > limit
+    if not too_large:
+        async for chunk in request.stream():
+            body += chunk
+            if too_large := len(body) > limit:
+                break
+    if too_large:
+        raise TooLarge(f"the body is larger than the {limit} bytes that are taken; send fewer or shorter documents")
+    return bytes(body)
+
+
+async def answer(request: Request, resolved: ResolvedRequest[Any], work: Callable[[], bytes]) -> Response:
+    """The JSON that the work of a request gives. When its client leaves, its deadline is cancelled."""
+    async with cancelled_with(request, resolved.deadline):
+        try:
+            body = await dependencies(request).engine.run(work, resolved, record_of(request).watch)
+        except Cancelled:
+            return Response(status_code=CLIENT_GONE)
+        return Response(body, media_type="application/json")
+
+
+@asynccontextmanager
+async def cancelled_with(request: Request, deadline: Deadline) -> AsyncIterator[None]:
+    """Within the block, cancel the deadline as soon as the client of a request whose body was read disconnects."""
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        deadline.cancel()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()

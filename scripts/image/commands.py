@@ -1,0 +1,23 @@
+"""Command lines of engines."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping, Sequence
+
+STOPS_WITHIN_S = 40
+
+
+def call(
+    command: Sequence[str], *, check: bool = True, timeout: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command and take what it prints; RuntimeError with its last words where it fails and `check`."""
+    done = subprocess.run(command, capture_output=True, check=False, timeout=timeout)  # noqa: S603 - our own
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(command[:8])} …: exit status {done.returncode}: {done.stderr.decode()[-2000:]}")
+    return done
+
+
+def assignments(environment: Mapping[str, str]) -> list[str]:
+    """Variables as a command line has them."""
+    return [f"{name}={value}" for name, value in environment.items()]

@@ -1,0 +1,74 @@
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+
+def test_large_arrays_come_from_the_heap_once_it_is_set_up():
+    """What was freed is used again, without a page fault."""
+    script = (
+        "import resource, numpy as np\n"
+        "from app.engine.malloc import keep_memory\n"
+        "def faults():\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    for _ in range(20): np.ones(2**21)\n"  # 16 MiB each
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "without = faults()\n"
+        "if keep_memory(): faults(); assert faults() < without / 10, (faults(), without)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own script
+
+
+def test_what_is_free_between_other_things_is_given_back():
+    script = (
+        "import numpy as np\n"
+        "from app.engine.malloc import give_back, keep_memory\n"
+        "from app.telemetry.memory import resident_bytes\n"
+        "if keep_memory():\n"
+        "    kept = [np.ones(size) for _ in range(200) for size in (2**16, 2**8)]\n"  # 100 MiB, and little between
+        "    kept = kept[1::2]\n"
+        "    held = resident_bytes()\n"
+        "    assert give_back()\n"
+        "    assert resident_bytes() < held - 50 * 2**20, (held, resident_bytes())\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own script
+
+
+HEAPS = """
+import ctypes, sys, tempfile
+from xml.etree import ElementTree
+import uvicorn
+from app.cli.main import main
+from app.server.asgi import application
+
+def heaps():
+    library = ctypes.CDLL(None)
+    library.fopen.restype = ctypes.c_void_p
+    with tempfile.NamedTemporaryFile() as told:
+        file = ctypes.c_void_p(library.fopen(told.name.encode(), b"w"))
+        library.malloc_info(0, file)
+        library.fclose(file)
+        return len(ElementTree.parse(told.name).findall("heap"))
+
+def served(application, **_):
+    application().state.dependencies.engine._load_and_probe()
+    print(heaps())
+
+if sys.argv.pop() == "worker":  # uvicorn starts it, and it begins here
+    served(application)
+else:
+    uvicorn.run = served
+    sys.argv = ["qrerank", "serve"]
+    main()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such heaps")
+@pytest.mark.parametrize("process", ["alone", "worker"])
+def test_the_heaps_of_a_server_are_bounded_before_its_threads_make_any(tmp_path, process):
+    environment = os.environ | {"QRERANK_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", HEAPS, process]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)  # noqa: S603
+    assert int(done.stdout.splitlines()[-1]) <= 2, done.stdout

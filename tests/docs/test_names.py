@@ -1,0 +1,45 @@
+"""What pages name in backticks exists: files, settings and routes."""
+
+import re
+
+import pytest
+
+from scripts.chart.settings_table import settings
+from tests.docs.description import ROUTES
+from tests.docs.pages import PAGES
+from tests.paths import ROOT
+
+FOLDERS = [path for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".venv", ".git"))]
+FILES = {path.name for folder in [*FOLDERS, ROOT / ".github"] for path in folder.rglob("*")} | {
+    path.name for path in ROOT.iterdir()
+}
+IGNORED = set((ROOT / ".gitignore").read_text(encoding="utf-8").split())
+VARIABLES = {setting.variable for setting in settings()}
+# CHANGELOG.md names what was there once. CONTRIBUTING.md is written anew once the rooms of app/ are settled.
+TODAY = [page for page in PAGES if page.name not in {"CHANGELOG.md", "CONTRIBUTING.md"}]
+each_page = pytest.mark.parametrize("page", TODAY, ids=lambda page: page.name)
+
+
+@each_page
+def test_files_exist(page):
+    for span in page.spans:
+        top = re.fullmatch(r"(\.?[\w-]+)/[\w./-]*", span)
+        if top and (ROOT / top[1]).is_dir():
+            assert (ROOT / span).exists() or span in IGNORED, span
+        elif re.fullmatch(r"[\w-]+\.(py|toml|yml|md|json|service)", span):
+            assert span in FILES, span
+
+
+@each_page
+def test_settings_exist(page):
+    if page.name.startswith(("examples/", "loadtests/")):
+        return  # they have variables of their own
+    for name in re.findall(r"\bQRERANK_[A-Z0-9_]*[A-Z0-9]", page.text):
+        assert any(variable == name or variable.startswith(f"{name}__") for variable in VARIABLES), name
+
+
+@each_page
+def test_routes_exist(page):
+    for span in page.spans:
+        if route := re.fullmatch(r"(GET|POST|PUT|DELETE|WS) (/[^\s?]*)", span):
+            assert (route[1], re.sub(r"\b[A-Z]{2,}\b", "{name}", route[2])) in ROUTES, span

@@ -1,0 +1,106 @@
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from retrieval.atomic_dir import whole_folder
+
+
+def test_a_folder_appears_whole(tmp_path):
+    final = tmp_path / "deep" / "final"
+    with whole_folder(final) as partial:
+        (partial / "a").write_text("1")
+        assert not final.exists()
+    assert (final / "a").read_text() == "1"
+    assert [path.name for path in final.parent.iterdir()] == ["final"]
+
+
+def test_an_error_leaves_nothing(tmp_path):
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "final") as partial:
+        (partial / "a").write_text("1")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_leaves_the_old_folder(tmp_path):
+    with whole_folder(tmp_path / "final") as partial:
+        (partial / "a").write_text("old")
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "final", replace=True):
+        raise RuntimeError
+    assert (tmp_path / "final" / "a").read_text() == "old"
+
+
+def test_the_first_to_finish_wins_unless_replacing(tmp_path):
+    for text, replace, expected in [("one", False, "one"), ("two", False, "one"), ("three", True, "three")]:
+        with whole_folder(tmp_path / "final", replace=replace) as partial:
+            (partial / "a").write_text(text)
+        assert (tmp_path / "final" / "a").read_text() == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def write(final, text):
+    with whole_folder(final, replace=True) as partial:
+        (partial / "a").write_text(text)
+
+
+@pytest.fixture(params=["at once", "one after the other"])
+def places(request, monkeypatch):
+    """Where folders change places at once, and where the file system cannot do that."""
+    if request.param == "one after the other":
+        monkeypatch.setattr("retrieval.atomic_dir._exchange", lambda *_: False)
+
+
+@pytest.mark.parametrize("neighbour", ["final.old", "final.partial", "final-replaced", "finals", "partial-final"])
+def test_replacing_a_folder_touches_no_other(tmp_path, places, neighbour):
+    write(tmp_path / neighbour, "theirs")
+    for text in ("one", "two", "three"):
+        write(tmp_path / "final", text)
+        assert (tmp_path / "final" / "a").read_text() == text
+    assert (tmp_path / neighbour / "a").read_text() == "theirs"
+    assert {path.name for path in tmp_path.iterdir()} == {"final", neighbour}
+
+
+def test_a_folder_that_is_replaced_is_never_missing(tmp_path):
+    write(tmp_path / "final", "0")
+    done = threading.Event()
+    missed = []
+
+    def look():
+        while not done.is_set():
+            try:
+                (tmp_path / "final" / "a").read_text()
+            except OSError as error:
+                missed.append(error)
+
+    with ThreadPoolExecutor(1) as beside:
+        looking = beside.submit(look)
+        for number in range(200):
+            write(tmp_path / "final", str(number))
+        done.set()
+        looking.result()
+    assert missed == []
+
+
+def test_two_that_finish_at_once_leave_one_whole_folder(tmp_path):
+    barrier = threading.Barrier(8)
+
+    def make(number):
+        with whole_folder(tmp_path / "final") as partial:
+            (partial / "a").write_text(number)
+            barrier.wait()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(make, "01234567"))
+    assert (tmp_path / "final" / "a").read_text() in set("01234567")
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def test_only_abandoned_leftovers_are_swept(tmp_path):
+    for name, age in ((".partial-old", 7200), (".partial-young", 60)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    with whole_folder(tmp_path / "final"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-young", "final"]

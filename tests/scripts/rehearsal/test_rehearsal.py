@@ -1,0 +1,79 @@
+"""What is quick of the rehearsals, and what they must find out; all of them in `make soak`."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from scripts import rehearse_operations, rehearse_rollout
+from scripts.rehearsal.driver import Admin, Commands, install
+from scripts.rehearsal.findings import Findings
+from scripts.rehearsal.load import COHERE, Load, Record
+from scripts.rehearse_operations import back_up
+from scripts.rehearse_rollout import judge_kill
+
+
+@pytest.fixture
+def place(tmp_path):
+    """An installation that has a key and a backup of it that was taken while somebody else wrote."""
+    place = install(tmp_path / "here", Commands(), BACKUP=tmp_path / "backup", RESTORED=tmp_path / "restored")
+    (tmp_path / "here" / "data" / "collections" / "papers").mkdir(parents=True)
+    Admin(place)
+    with sqlite3.connect(tmp_path / "here" / "data" / "auth.sqlite3") as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM qrerank_keys")  # which the backup must not see
+        back_up(place, "sqlite")
+        writer.rollback()
+    return place
+
+
+def test_a_backup_that_is_taken_while_somebody_writes_is_whole_and_for_nobody_else(place):
+    for name in ("restore-files", "restore-sqlite"):
+        place.run(name)
+    restored = place.with_settings(QRERANK_DATA_DIR=place.environment["RESTORED"])
+    assert [key["name"] for key in restored.qrerank("keys", "list")["data"]] == ["admin"]
+    assert {file.stat().st_mode & 0o077 for file in Path(place.environment["BACKUP"]).glob("auth*")} == {0}
+    with pytest.raises(RuntimeError, match="already exists"):
+        place.run("backup-sqlite")
+
+
+def test_a_damaged_backup_is_not_restored(place):
+    with (Path(place.environment["BACKUP"]) / "auth.sqlite3").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(RuntimeError, match="sha256sum"):
+        place.run("restore-files")
+    assert not Path(place.environment["RESTORED"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("record", "failed"),
+    [
+        (Record(1.5, 3.0, failures=["502"], answered=True), []),
+        (Record(2.5, 3.0, failures=["502"], answered=True), ["only requests in flight failed"]),
+        (Record(1.5, 3.0, failures=["502"]), ["all that failed were answered when they were sent again"]),
+    ],
+)
+def test_only_requests_in_flight_may_fail_at_a_kill_and_none_may_be_lost(record, failed):
+    load, findings = Load([COHERE], "any", attempts=1), Findings()
+    load.records = [Record(0.0, 0.5, answered=True), record]
+    judge_kill(findings, load, begun=1.0, over=2.0)
+    assert findings.failed == failed
+
+
+def test_what_does_not_hold_decides_the_exit_status(capsys):
+    findings = Findings()
+    findings.at_most("size", 900, 900, "MB")
+    assert findings.verdict() == 0
+    findings.at_most("size", 901, 900, "MB")
+    assert findings.verdict() == 1
+    assert "2 checks in 0 s, 1 did not hold: size" in capsys.readouterr().out
+
+
+@pytest.mark.soak
+def test_the_operations_hold(capsys):
+    assert rehearse_operations.rehearse() == 0, capsys.readouterr().out
+
+
+@pytest.mark.soak
+def test_the_rolling_update_holds(capsys):
+    assert rehearse_rollout.rehearse("hash") == 0, capsys.readouterr().out
