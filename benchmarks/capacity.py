@@ -7,12 +7,10 @@ cores is what plans are made with. No deadlines: with one, a server that is aske
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from pathlib import Path
 
 import orjson
 from rich.console import Console
@@ -22,7 +20,7 @@ from benchmarks.corpus import PASSAGE_TOKENS, Passages, Task, open_passages
 from benchmarks.load import drive
 from benchmarks.ours import request
 from benchmarks.report import number, on_this_machine, table
-from benchmarks.server import Server, family, ours
+from benchmarks.server import Server, cpu_seconds, ours
 from benchmarks.wire import get, in_turn, post
 
 PROCESSORS = (1, 2)
@@ -32,7 +30,6 @@ TOKENS = (64, PASSAGE_TOKENS)
 CLIENTS = 2  # for each processor
 WARM_S, COLD_S = 3.0, 4.0
 WARM, COLD = "warm", "cold"
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -53,16 +50,6 @@ class Footprint:
     idle: float
     loaded: float  # after all requests, its cache full
     document_kib: dict[int, float]
-
-
-def cpu_seconds(pid: int) -> float:
-    """Processor seconds that a process and its children took so far (Linux only)."""
-    ticks = 0
-    for member in family(pid):
-        # The command's name may hold anything, spaces and brackets too; what follows it does not.
-        fields = Path(f"/proc/{member}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS
 
 
 def serve(server: Server, supply: Iterator[bytes], clients: int, seconds: float) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from tokenizers import Tokenizer
 
-NAME = "ms-marco-MiniLM-L-12-v2, int8"
+NAME = "cross-encoder, MiniLM-L-12, int8"
 MAX_TOKENS = 512  # of query and document together
 BATCH = 32  # pairs of about one length, so that little is padded
 FOLDER = user_cache_path("quantum-rerank") / "cross-encoder"

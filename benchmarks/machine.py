@@ -11,6 +11,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_bf16", "amx_int8")
 _PACKAGES = ("quantum-rerank", "openvino", "numpy", "faiss-cpu", "tokenizers", "uvicorn", "uvloop")
 
@@ -20,13 +22,12 @@ def facts() -> dict[str, str]:
     cpu = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = re.search(r"model name\s*: (.*)", cpu)
     flags = set((re.search(r"flags\s*: (.*)", cpu) or ["", ""])[1].split())
-    memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text(encoding="utf-8"))
     name = model[1].strip() if model else platform.processor()
-    size = f"{int(memory[1]) / 2**20:.0f} GiB, " if memory else ""
+    size = psutil.virtual_memory().total / 2**30
     return {
         "processor": f"{name}, {len(os.sched_getaffinity(0))} cores",
         "vector instructions": ", ".join(flag for flag in _FLAGS if flag in flags) or "none of those that matter",
-        "system": f"{size}{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "system": f"{size:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}",
         "load before (1 minute)": f"{os.getloadavg()[0]:.2f}",
         "versions": ", ".join(f"{package} {version(package)}" for package in _PACKAGES),
     }
@@ -48,14 +49,10 @@ def watch_others() -> Callable[[], float]:
 
 def _busy_s() -> float:
     """Seconds that all processors together were not idle since the machine started."""
-    user, nice, system, _, _, irq, softirq, steal, *_ = map(int, _first_line(Path("/proc/stat")).split()[1:])
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq + times.steal)
 
 
 def _own_s() -> float:
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
-
-
-def _first_line(path: Path) -> str:
-    return path.read_text(encoding="ascii").partition("\n")[0]

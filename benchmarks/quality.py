@@ -2,7 +2,7 @@
 
 Each query's nearest documents by FAISS are reranked by every method in turn, so all see the same candidates. Times are
 of the whole ranking. "Not cached": every document is read anew, as a cross-encoder has to. "Indexed": the documents'
-states lie in a collection, as they do in production; a cross-encoder has nothing to keep.
+states lie in a collection, as they do in production; a cross-encoder has nothing to keep, so its time is the same.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from retrieval.index.collection import Collection
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 NAMES = ("scifact", "hotpotqa", "noveleval", "cacm")
-METHODS: tuple[Method, ...] = ("hybrid", "quantum", "classical")
-LABELS = {"hybrid": "`hybrid`", "quantum": "`quantum`", "classical": "`classical` (cosine)"}
+METHODS: tuple[Method, ...] = ("classical", "quantum", "hybrid")
+LABELS = {"classical": "`classical` (cosine)", "quantum": "`quantum`", "hybrid": "`hybrid`"}
 CANDIDATES = 100
 
 Order = NDArray[np.int64]  # the candidates' places, best first
@@ -110,29 +110,16 @@ def cross_encoder() -> Rank:
 
 
 def report(found: dict[str, dict[str, Row]]) -> str:
-    """The table: nDCG@10 of each collection, and milliseconds a query over all of them."""
-    labels = list(next(iter(found.values())))
-    headings = (
-        "nDCG@10",
-        *(f"{name} ({len(next(iter(rows.values())).run)})" for name, rows in found.items()),
-        "ms, not cached",
-        "ms, indexed",
-    )
+    """The table: nDCG@10 of each collection, and the median milliseconds of a query over all of them."""
     best = {name: max(row.ndcg for row in rows.values()) for name, rows in found.items()}
     lines = []
-    for label in labels:
-        cells = [
-            f"**{rows[label].ndcg:.3f}**" if rows[label].ndcg == best[name] else f"{rows[label].ndcg:.3f}"
-            for name, rows in found.items()
-        ]
+    for label in next(iter(found.values())):
+        scores = {name: rows[label].ndcg for name, rows in found.items()}
+        cells = [f"**{score:.3f}**" if score == best[name] else f"{score:.3f}" for name, score in scores.items()]
         cold = [ms for rows in found.values() for ms in rows[label].cold_ms]
-        indexed = [ms for rows in found.values() for ms in rows[label].indexed_ms]
-        lines.append((label, *cells, _median(cold), _median(indexed)))
-    return table(headings, lines)
-
-
-def _median(ms: Sequence[float]) -> str:
-    return number(percentile(ms, 0.5)) if ms else "–"
+        indexed = [ms for rows in found.values() for ms in rows[label].indexed_ms] or cold
+        lines.append((label, *cells, *(number(percentile(ms, 0.5)) for ms in (cold, indexed))))
+    return table(("method", *found, "ms, not cached", "ms, indexed"), lines)
 
 
 def main(
@@ -156,10 +143,11 @@ def main(
             dataset = load(collections / name)
             collection = open_dataset(dataset, encoder, user_cache_path("quantum-rerank") / "evaluated", progress)
             found[name] = measure(reranker, other, dataset, collection, queries, progress)
+    counts = ", ".join(f"{len(next(iter(rows.values())).run)} of {name}" for name, rows in found.items())
     print(f"{report(found)}\n")
     print(
-        f"The {CANDIDATES} nearest candidates of each query (numbers of queries in brackets), median milliseconds a "
-        f"query on {machine['processor']}; others' work took {others():.2f} of them meanwhile."
+        f"nDCG@10 over each query's {CANDIDATES} nearest candidates; queries: {counts}. Median milliseconds a query on "
+        f"{machine['processor']}; others' work took {others():.2f} of them meanwhile."
     )
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
+import psutil
 
 from scripts.trial import free_port
 
@@ -30,8 +30,8 @@ class Server:
     pid: int
 
     def resident_mb(self) -> float:
-        """Memory that the process and its children hold, in MiB (Linux only)."""
-        return sum(_resident_kb(pid) for pid in family(self.pid)) / 1024
+        """Memory that the process and its children hold, in MiB."""
+        return resident_bytes(self.pid) / 2**20
 
 
 @contextmanager
@@ -63,12 +63,12 @@ def running(
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)  # noqa: S603 - ours
         try:
-            end = time.monotonic() + READY_WITHIN_S
-            while not answers(f"http://127.0.0.1:{port}{ready}"):
+            end, url = time.monotonic() + READY_WITHIN_S, f"http://127.0.0.1:{port}{ready}"
+            while not answers(url):
                 if process.poll() is not None or time.monotonic() > end:
                     log.seek(0)
                     tail = log.read()[-_LOG_TAIL:].decode(errors="replace")
-                    raise RuntimeError(f"{' '.join(command)} did not get ready: {_told(port, ready)}\n{tail}")
+                    raise RuntimeError(f"{' '.join(command)} did not get ready: {_status(url)}\n{tail}")
                 time.sleep(0.1)
             yield Server(port, process.pid)
         finally:
@@ -82,34 +82,46 @@ def running(
 
 def answers(url: str) -> bool:
     """Whether a local server answers a GET with 200."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - a local server's address
-            return bool(response.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
+    return _status(url).startswith("200")
 
 
-def _told(port: int, path: str) -> str:
-    """What a server answers, or why it does not."""
+def _status(url: str) -> str:
+    """The status that a server answers, and the beginning of what it says; why it does not answer."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-            return str(response.status)
-    except urllib.error.HTTPError as error:
-        return f"{error.code} {error.read(500).decode(errors='replace')}"
-    except OSError as error:
+        response = httpx.get(url, timeout=5, trust_env=False)
+    except httpx.HTTPError as error:
         return str(error)
+    return f"{response.status_code} {response.text[:500]}"
+
+
+def processes(pid: int) -> list[psutil.Process]:
+    """A process and all its descendants; none where it has ended."""
+    try:
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def family(pid: int) -> list[int]:
-    """A process and all its descendants, without those that end meanwhile."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    return [pid, *(member for child in children for member in family(int(child)))]
+    """The numbers of a process and all its descendants."""
+    return [each.pid for each in processes(pid)]
 
 
-def _resident_kb(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    return int(found[1]) if found else 0
+def resident_bytes(pid: int) -> float:
+    """Memory that a process and its descendants hold; pages that they share count for each."""
+    return float(sum(of_each(pid, lambda each: each.memory_info().rss)))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor seconds that a process and its descendants took so far."""
+    return sum(of_each(pid, lambda each: sum(each.cpu_times()[:2])))
+
+
+def of_each(pid: int, figure: Callable[[psutil.Process], float]) -> list[float]:
+    """A figure of a process and each of its descendants, without those that end meanwhile."""
+    found = []
+    for each in processes(pid):
+        with suppress(psutil.NoSuchProcess):
+            found.append(figure(each))
+    return found

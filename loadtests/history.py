@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 
 THRESHOLDS = Path(__file__).with_name("thresholds.toml")
 _ALL = tomllib.loads(THRESHOLDS.read_text(encoding="utf-8"))["all"]
@@ -108,13 +107,3 @@ def _p95(times: Counter[int]) -> float | None:
         if left <= 0:
             return float(ms)
     return None
-
-
-def resident_mb(pids: Sequence[int]) -> float | None:
-    """Resident memory of processes and their children; None without one, and once one has ended."""
-    try:
-        roots = [psutil.Process(pid) for pid in pids]
-        family = [each for root in roots for each in (root, *root.children(recursive=True))]
-        return sum(float(each.memory_info().rss) for each in family) / 1e6 if family else None
-    except psutil.NoSuchProcess:
-        return None

@@ -19,7 +19,8 @@ from locust.runners import WorkerRunner
 from locust.stats import StatsError
 from rich.console import Console
 
-from loadtests.history import History, Snapshot, resident_mb
+from benchmarks.server import resident_bytes
+from loadtests.history import History, Snapshot
 from loadtests.shapes import PLANS, SETTLING_S, STRESS, Climb, stretched, users_at
 from loadtests.thresholds import bounds_of, facts, judge, show
 from loadtests.users import SCALING, PremiumUser, PublicUser, StandardUser, TirelessUser
@@ -53,7 +54,8 @@ if _SHAPE and not SCALING:
             users = self._climbed(now) if _SHAPE == STRESS else users_at(self._plan, now)
             stats = self.runner.environment.stats.total  # type: ignore[union-attr]
             counts = (stats.num_requests, stats.num_failures, dict(stats.response_times))
-            _HISTORY.snapshots.append(Snapshot(now, users or 0, *counts, resident_mb(_PIDS)))
+            mb = sum(map(resident_bytes, _PIDS)) / 1e6 or None
+            _HISTORY.snapshots.append(Snapshot(now, users or 0, *counts, mb))
             return None if users is None else (users, _SPAWNED_PER_SECOND)
 
         def _climbed(self, now: float) -> int | None:

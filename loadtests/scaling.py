@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from benchmarks import machine
+from benchmarks.server import cpu_seconds
 from loadtests.__main__ import REPORTS
 from loadtests.balancer import NoBalancer, balanced
 from loadtests.pool import COLLECTIONS, Traffic, open_traffic
@@ -67,10 +67,10 @@ def measure(kind: str, count: int, target: Target, collections: Path, seconds: f
     """Let users load a warm service; what its first seconds bring does not count."""
     total, prefix = USERS / PER_SECOND + seconds, reports / f"scaling-{kind.replace(' ', '-')}-{count}"
     options = ["--users", str(USERS), "--spawn-rate", str(PER_SECOND), "--run-time", f"{total:.0f}s", "--reset-stats"]
-    before, others = _processor_s(target.pids), machine.watch_others()
+    before, others = sum(map(cpu_seconds, target.pids)), machine.watch_others()
     variables = {"LOADTESTS_COLLECTIONS": str(collections)}
     load(target, "scaling", [*options, "--csv", str(prefix)], total, variables)
-    taken = (_processor_s(target.pids) - before) / total
+    taken = (sum(map(cpu_seconds, target.pids)) - before) / total
     with Path(f"{prefix}_stats.csv").open(encoding="utf-8") as file:
         *_, everything = csv.DictReader(file)
     return point(kind, count, everything, taken, max(0.0, others() - taken))
@@ -82,13 +82,6 @@ def point(kind: str, count: int, row: Mapping[str, str], processors: float, othe
     per_second = float(row["Requests/s"]) * (requests - lost) / requests if requests else 0.0
     p50, p95 = (float(row[name]) if requests else 0.0 for name in ("50%", "95%"))
     return Point(kind, count, per_second, p50, p95, lost, processors, others)
-
-
-def _processor_s(pids: Sequence[int]) -> float:
-    """Seconds that processes and their children computed."""
-    families = [psutil.Process(pid) for pid in pids]
-    times = [each.cpu_times() for process in families for each in (process, *process.children(recursive=True))]
-    return sum(float(time.user + time.system) for time in times)
 
 
 def table(points: Sequence[Point]) -> Table:

@@ -6,9 +6,9 @@ import orjson
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from benchmarks.capacity import COLD, PAIRS, WARM, Served, cached, cpu_seconds, first, serve, served_table, unseen
+from benchmarks.capacity import COLD, PAIRS, WARM, Served, cached, first, serve, served_table, unseen
 from benchmarks.corpus import Passages, Task
-from benchmarks.server import Server
+from benchmarks.server import Server, cpu_seconds, resident_bytes
 from benchmarks.wire import post
 from retrieval.text.demo import demo_passages
 from tests.app.live import live
@@ -34,12 +34,14 @@ def test_unseen_documents_come_once():
     assert len({text for documents in three for text in documents}) == 12
 
 
-def test_processor_time_is_counted():
+def test_processor_time_and_memory_are_read():
     before = cpu_seconds(os.getpid())
     end = time.process_time() + 0.1
     while time.process_time() < end:
         pass
     assert cpu_seconds(os.getpid()) - before >= 0.05
+    assert resident_bytes(os.getpid()) > 10**6
+    assert (cpu_seconds(2**22 + 1), resident_bytes(2**22 + 1)) == (0, 0)  # of a process that is not there
 
 
 def test_a_server_is_loaded_and_a_refused_request_is_no_figure(hash_settings, monkeypatch):

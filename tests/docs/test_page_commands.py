@@ -13,7 +13,6 @@ from tests.docs.pages import PAGES
 from tests.paths import ROOT
 
 VERBS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-COMING = "benchmarks.quality"
 OURS = ("app", "benchmarks", "loadtests", "monitoring", "scripts")
 CLI = get_command(cli)
 _ENDS = {"|", "||", "&", "&&", ";", "(", ")", "<", ">", ">>", "2>", "then", "do"}
@@ -82,8 +81,6 @@ def test_a_module_that_is_run_is_there_and_knows_its_options(command):
         return
     module, options = words[1], {word.partition("=")[0] for word in words[2:] if word.startswith("--")}
     spec = importlib.util.find_spec(module)
-    if module == COMING and not spec:
-        pytest.xfail("it is being written; delete COMING when it is there")
     assert spec
     if module.partition(".")[0] in OURS:
         place = Path(spec.origin).parent if spec.submodule_search_locations else Path(spec.origin)

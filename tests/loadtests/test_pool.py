@@ -52,9 +52,3 @@ def test_candidates_are_what_a_search_would_find(sent):
     first, second = (orjson.loads(body)["documents"] for body in sent.bodies["medium"])
     assert all("owls" in text for text in first)
     assert all("mice" in text for text in second)
-
-
-def test_everything_that_is_sent_is_in_the_pool(sent):
-    pool = set(sent.passages)
-    assert all(set(orjson.loads(body)["documents"]) <= pool for kind in DOCUMENTS for body in sent.bodies[kind])
-    assert all(orjson.loads(body)["text2"] in pool for body in sent.bodies["similarity"])
