@@ -24,7 +24,7 @@ from app.ranking.schedule import Pace, parts
 from app.ranking.scoring import Fusion, Scorer, prescores
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
-from retrieval.deadline import Deadline
+from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
@@ -189,7 +189,8 @@ class Reranker:
         begun = time.perf_counter()
         with self._slots.slot(job.deadline.caller):
             job.watch.since("wait", begun)
-            job.deadline.check()
+            if job.deadline.cancelled:
+                raise Cancelled("the client is gone")
             yield
 
     def _encode_query(self, job: Job, until: float) -> Encoded | None:
