@@ -40,11 +40,6 @@ class Place:
     running: bool = False  # whether it has a thread
     spent: float | None = None  # processor seconds of its thread; None until it is done
 
-    @property
-    def caller(self) -> str:
-        """Whose it is."""
-        return self.deadline.caller
-
 
 class Admission:
     """The requests in work or waiting, and what they cost. Belongs to the event loop, but for `check`."""
@@ -88,11 +83,11 @@ class Admission:
 
     async def wait(self, place: Place) -> None:
         """Wait for a thread; Overloaded if the place had to go to a caller that has fewer of them."""
-        if self._has_thread_for(place.caller):
+        if self._has_thread_for(place.deadline.caller):
             self._run(place)
             return
         place.turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(place.caller, deque()).append(place)
+        self._waiting.setdefault(place.deadline.caller, deque()).append(place)
         await place.turn
 
     def check(self, place: Place) -> None:
@@ -109,7 +104,7 @@ class Admission:
         """
         self._places.discard(place)
         if place.running:
-            self._running[place.caller] -= 1
+            self._running[place.deadline.caller] -= 1
             self._running += Counter()  # callers that have none are forgotten
             place.running = False
         if self._waiting:
@@ -130,10 +125,10 @@ class Admission:
         needs: defaultdict[str, float] = defaultdict(float)  # by caller
         own = alone
         for place in self._places:
-            if place.caller == caller:
+            if place.deadline.caller == caller:
                 own += min(place.needs, alone)
             else:
-                needs[place.caller] += place.needs
+                needs[place.deadline.caller] += place.needs
         return own - alone + sum(min(of, own) for of in needs.values())
 
     def _has_thread_for(self, caller: str) -> bool:
@@ -141,7 +136,7 @@ class Admission:
 
     def _run(self, place: Place) -> None:
         place.running = True
-        self._running[place.caller] += 1
+        self._running[place.deadline.caller] += 1
 
     def _run_next(self) -> None:
         """Give threads that are free to those who wait: first to the caller that has the fewest."""
@@ -156,7 +151,7 @@ class Admission:
 
         So a caller that is alone may have all places, and beside others has its part of them.
         """
-        has = Counter(place.caller for place in self._places)
+        has = Counter(place.deadline.caller for place in self._places)
         crowds = [other for other in self._waiting if has[other] > has[caller] + 1]
         if not crowds:
             raise self._overloaded()
@@ -174,11 +169,11 @@ class Admission:
                 place.turn.set_result(None)
 
     def _forget(self, place: Place) -> None:
-        places: Iterable[Place] = self._waiting.get(place.caller, ())
+        places: Iterable[Place] = self._waiting.get(place.deadline.caller, ())
         if place in places:
-            self._waiting[place.caller].remove(place)
-            if not self._waiting[place.caller]:
-                del self._waiting[place.caller]
+            self._waiting[place.deadline.caller].remove(place)
+            if not self._waiting[place.deadline.caller]:
+                del self._waiting[place.deadline.caller]
 
     def _overloaded(self) -> Overloaded:
         seconds = max(1, min(_LATEST_S, math.ceil(sum(place.needs for place in list(self._places)))))

@@ -28,11 +28,8 @@ class ModelRegistry:
         self.served = {reranker.encoder.name: reranker for reranker in served.values()}
         self.aliases = dict(aliases or {})
         self._by_name = dict(served) | self.served
-
-    @property
-    def default(self) -> Reranker:
-        """What serves requests that choose none."""
-        return next(iter(self.served.values()))
+        self.default = next(iter(self.served.values()))  # serves requests that choose none
+        self.default_choice = Choice(self.default.encoder.name, self.default, None)
 
     def choose(self, asked: object) -> Choice:
         """The reranker and method that a request's `model` means: any JSON value, None among them."""

@@ -64,6 +64,17 @@ _QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are loo
 
 
 @dataclass(frozen=True)
+class Scores:
+    """The scores of n documents by what was read of them so far."""
+
+    fused: NDArray[np.float64]  # (n,) in [0, 1]
+    rankers: Mapping[str, NDArray[np.float64]]  # (n,) each; NaN for a document without states
+    encoded: int = 0  # documents of which a chunk was scored
+    tokens: int = 0  # that the encoder read, now or once, for the chunks
+    chunks: int = 0  # that were scored
+
+
+@dataclass(frozen=True)
 class Ranking:
     """n documents ranked."""
 
@@ -71,10 +82,10 @@ class Ranking:
     scores: NDArray[np.float64]  # (n,) in input order, in [0, 1]
     rankers: Mapping[str, NDArray[np.float64]]  # (n,) each, in input order; NaN for a document that was not encoded
     encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
-    cut: bool  # whether the deadline left documents, or chunks of them, unread
-    tokens: int  # that the encoder read or once read for these states, the query's among them
-    truncated: int = 0  # of the documents, those in which so much holds no words that their ends were not looked at
-    known: int = 0  # of the documents, those whose states were remembered when the work began
+    incomplete: bool  # whether the deadline left documents, or chunks of them, unread
+    tokens: int  # that the encoder read, now or once, for these states, the query's among them
+    truncated: int = 0  # documents in which so much holds no words that their ends were not looked at
+    cached: int = 0  # documents whose states were cached when the job began
     laps: Sequence[Lap] = ()
 
     @property
@@ -92,11 +103,11 @@ class Job:
     exclude: Sequence[str] = ()
     encode_limit: int | None = None
     deadline: Deadline = field(default_factory=Deadline)
-    report: Callable[[Ranking], None] | None = None
+    report: Callable[[Ranking], None] | None = None  # gets partial rankings
     watch: Stopwatch = field(default_factory=Stopwatch)
-    asked: int = 0  # tokens of the query and of what it excludes
-    known: int = 0  # documents whose states were remembered when the work began
-    cut: bool = False
+    query_tokens: int = 0  # of the query and of what it excludes
+    cached: int = 0  # documents whose states were cached when the job began
+    incomplete: bool = False
     truncated: int = 0
 
     def __post_init__(self) -> None:
@@ -109,10 +120,8 @@ class Job:
             raise ValueError("the query and the excluded texts must not be empty")
         self.terms = tokenize(self.query[:_QUERY_CODE_POINTS])
 
-    def ranking(
-        self, scores: NDArray[np.float64], rankers: Mapping[str, NDArray[np.float64]], encoded: int = 0, tokens: int = 0
-    ) -> Ranking:
-        """What is known by now: (n,) scores, each ranker's own, and how many documents and tokens were read for it."""
-        laps = tuple(self.watch.laps)  # a copy: the work goes on
-        tokens += self.asked
-        return Ranking(ranking(scores), scores, rankers, encoded, self.cut, tokens, self.truncated, self.known, laps)
+    def ranking(self, scores: Scores) -> Ranking:
+        """The ranking by these scores. It copies the laps so far: the job goes on."""
+        order, laps, tokens = ranking(scores.fused), tuple(self.watch.laps), self.query_tokens + scores.tokens
+        done = (scores.encoded, self.incomplete, tokens, self.truncated, self.cached, laps)
+        return Ranking(order, scores.fused, scores.rankers, *done)

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
 from app.ranking.cpu_slots import CpuSlots
-from app.ranking.job import Job, Ranking
+from app.ranking.job import Job, Ranking, Scores
 from app.ranking.methods import Method
 from app.ranking.schedule import Pace, parts
-from app.ranking.scoring import Fusion, Scorer, by_prescore
+from app.ranking.scoring import Fusion, Scorer, prescores
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
-from retrieval.deadline import Deadline
+from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
@@ -95,9 +95,10 @@ class Reranker:
         with self._processor(job), job.watch("prescore"):
             candidates = SentDocuments(documents, self.source, reading, job.deadline)
             lexical = bm25(job.terms, candidates.terms())
-        job.cut, job.truncated = candidates.late, candidates.truncated
-        self._begin(job, lexical)
-        return self._rank(job, self._ask(job, job.deadline.at), candidates, lexical)
+        job.incomplete, job.truncated = candidates.late, candidates.truncated
+        if job.report:
+            job.report(job.ranking(Scores(prescores(lexical), {"lexical": lexical})))
+        return self._rank(job, self._encode_query(job, job.deadline.at), candidates, lexical)
 
     def search(
         self,
@@ -118,17 +119,18 @@ class Reranker:
         """
         check_encoder(collection, self.encoder)
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report)
-        question = self._ask(job, math.inf)
-        if question is None:  # with all the time there is, it is there
+        query_states = self._encode_query(job, math.inf)
+        if query_states is None:  # with all the time there is, it is there
             raise RuntimeError("the query's state is missing")
         with self._processor(job), job.watch("retrieve"):
-            positions, _ = collection.search(question.pooled[0], candidates + (leave_out is not None))
+            positions, _ = collection.search(query_states.pooled[0], candidates + (leave_out is not None))
             positions = positions[positions != leave_out][:candidates]
             found = FoundPassages(positions, collection)
         with self._processor(job), job.watch("prescore"):
             lexical = bm25(job.terms, found.terms())
-        self._begin(job, lexical)
-        return positions, self._rank(job, question, found, lexical)
+        if job.report:
+            job.report(job.ranking(Scores(prescores(lexical), {"lexical": lexical})))
+        return positions, self._rank(job, query_states, found, lexical)
 
     def relevant_spans(
         self,
@@ -152,14 +154,14 @@ class Reranker:
         job = Job(query, "quantum", deadline=deadline or Deadline())
         with self._processor(job):
             candidates = SentDocuments(texts, self.source, reading, job.deadline)
-        question = self._ask(job, job.deadline.at)
-        if question is None:
+        query_states = self._encode_query(job, job.deadline.at)
+        if query_states is None:
             return [[] for _ in texts]
         scores = SentenceScores(
-            candidates.texts, self.encoder, self.feature_map, question, self._slots, job.deadline.at
+            candidates.texts, self.encoder, self.feature_map, query_states, self._slots, job.deadline.at
         )
         everything = np.arange(len(texts))
-        for part in parts(candidates, everything, job.terms, job.deadline, self._pace, job.watch, small=False):
+        for part in parts(candidates, everything, job, self._pace):
             if len(part.chunks):
                 with self._processor(job):
                     scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
@@ -177,9 +179,9 @@ class Reranker:
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
             job = Job("word number", "hybrid")
-            question = source.ask([job.query], math.inf, job.deadline)
+            query_states = source.ask([job.query], math.inf, job.deadline)
             found = SentDocuments(documents, source)
-            self._rank(job, question, found, bm25(job.terms, found.terms()))
+            self._rank(job, query_states, found, bm25(job.terms, found.terms()))
 
     @contextmanager
     def _processor(self, job: Job) -> Iterator[None]:
@@ -187,32 +189,27 @@ class Reranker:
         begun = time.perf_counter()
         with self._slots.slot(job.deadline.caller):
             job.watch.since("wait", begun)
-            job.deadline.check()
+            if job.deadline.cancelled:
+                raise Cancelled("the client is gone")
             yield
 
-    def _ask(self, job: Job, until: float) -> Encoded | None:
+    def _encode_query(self, job: Job, until: float) -> Encoded | None:
         """States of the query, at 0, and of what it excludes; None if they cannot be had in time."""
         with job.watch("encode_query"):
             return self.source.ask([job.query, *job.exclude], until, job.deadline)
 
-    def _begin(self, job: Job, lexical: NDArray[np.float64]) -> None:
-        """Report the ranking by the pre-score, before anything is encoded."""
-        if job.report:
-            job.report(job.ranking(by_prescore(lexical), {"lexical": lexical}))
-
     def _rank(
-        self, job: Job, question: Encoded | None, candidates: Candidates, lexical: NDArray[np.float64]
+        self, job: Job, query_states: Encoded | None, candidates: Candidates, lexical: NDArray[np.float64]
     ) -> Ranking:
+        job.cached = int(np.count_nonzero(candidates.ready))
+        if query_states is None:
+            job.incomplete = True
+            return job.ranking(Scores(prescores(lexical), {"lexical": lexical}))
+        job.query_tokens = int(query_states.lengths.sum())
+        scorer = Scorer(self.feature_map, self.fusion, job.method, query_states, job.watch, self._slots.map)
         promising = ranking(lexical)[: job.encode_limit]
-        job.known = int(np.count_nonzero(candidates.ready))
-        if question is None:
-            job.cut = True
-            return job.ranking(by_prescore(lexical), {"lexical": lexical})
-        job.asked = int(question.lengths.sum())
-        scorer = Scorer(self.feature_map, self.fusion, job.method, question, job.watch, self._slots)
-        told = job.report is not None
-        for part in parts(candidates, promising, job.terms, job.deadline, self._pace, job.watch, small=told):
-            job.cut, job.truncated = part.unread, candidates.truncated
+        for part in parts(candidates, promising, job, self._pace):
+            job.incomplete, job.truncated = part.incomplete, candidates.truncated
             if not len(part.chunks):
                 continue
             with self._processor(job):
@@ -220,15 +217,11 @@ class Reranker:
                 with job.watch("join"):
                     states = candidates.states(part.chunks)
                 scorer.put(part.number, part.owners, states)
-            if part.more and job.report:
-                job.report(self._scored(job, scorer, candidates, lexical))
-        last = self._scored(job, scorer, candidates, lexical)
-        if not told:  # what reports cost is not what scoring does
-            self._pace.learn(job.watch.ms, scorer.texts)
-        return last
-
-    def _scored(self, job: Job, scorer: Scorer, candidates: Candidates, lexical: NDArray[np.float64]) -> Ranking:
-        """The ranking by what was read so far."""
+                partial = scorer.scores(lexical, candidates.texts) if part.more and job.report else None
+            if partial and job.report:
+                job.report(job.ranking(partial))
         with self._processor(job):
-            scores, rankers = scorer.scores(lexical, candidates.texts)
-            return job.ranking(scores, rankers, scorer.encoded, scorer.tokens)
+            scores = scorer.scores(lexical, candidates.texts)
+        if not job.report:  # partial rankings cost more than scoring does
+            self._pace.learn(job.watch.ms, scores.chunks)
+        return job.ranking(scores)

@@ -112,13 +112,13 @@ def _result(
         )
         for place, index in enumerate(shown)
     ]
-    degraded = ["deadline"] * ranking.cut + ["truncated"] * (ranking.truncated > 0)
+    degraded = ["deadline"] * ranking.incomplete + ["truncated"] * (ranking.truncated > 0)
     done = _done(request, ranking)
     return RerankResult(request_id, request.choice.name, request.method, rows, ranking, degraded, done)
 
 
 def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:
-    documents, cached = len(ranking.scores), min(ranking.known, ranking.encoded)
+    documents, cached = len(ranking.scores), min(ranking.cached, ranking.encoded)
     return WorkDone(
         documents,
         ranking.tokens,
@@ -127,7 +127,7 @@ def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:
         cached,
         ranking.encoded - cached,
         documents - ranking.encoded,
-        ranking.cut,
+        ranking.incomplete,
         ranking.laps,
     )
 

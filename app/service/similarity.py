@@ -175,7 +175,7 @@ def compare(
         if time.monotonic() >= deadline.at:
             raise _too_late()
         ranked = reranker.rerank(query, distinct[part], method=method, deadline=deadline, reading=reading)
-        if ranked.cut:
+        if ranked.incomplete:
             raise _too_late()
         for name, values in rankers.items():
             values[row, part] = ranked.rankers[name]

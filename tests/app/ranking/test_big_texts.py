@@ -87,7 +87,7 @@ def test_a_document_whose_beginning_holds_too_few_words_is_said_to_be_truncated(
     documents = ["owl", begin * 8192 + " owl", "owl " * 10_000, "owl"]
     for _ in range(2):  # fresh and remembered
         ranking = reranker.rerank("owl", documents)
-        assert (ranking.truncated, ranking.cut, ranking.encoded) == (1, False, 4)
+        assert (ranking.truncated, ranking.incomplete, ranking.encoded) == (1, False, 4)
         assert ranking.order[-1] == 1
     assert reranker.rerank("owl", [documents[0], documents[2]]).truncated == 0
 
@@ -97,7 +97,7 @@ def test_a_chunk_of_which_the_encoder_reads_a_part_only_is_said_to_be_truncated(
     gap = "owl" + 600 * " " + "dusk"
     for _ in range(2):
         ranking = reranker.rerank("dusk", [gap, "owl dusk"], method="quantum")
-        assert (ranking.truncated, ranking.cut) == (1, False)
+        assert (ranking.truncated, ranking.incomplete) == (1, False)
         assert ranking.scores[0] < ranking.scores[1]
     np.testing.assert_array_equal(embed(reranker, [gap]).vectors, embed(reranker, ["owl"]).vectors)
 

@@ -251,7 +251,7 @@ def test_the_real_model_gives_the_same_bytes_cold_warm_and_partly_warm(real_enco
 
 def test_a_deadline_that_has_passed_leaves_the_prescore_order(reranker, method):
     ranking = reranker.rerank(QUERY, BIRDS, method=method, deadline=Deadline(0.0))
-    assert (ranking.encoded, ranking.cut) == (0, True)
+    assert (ranking.encoded, ranking.incomplete) == (0, True)
     lexical = ranking.rankers["lexical"]
     np.testing.assert_array_equal(ranking.order, np.argsort(-lexical, kind="stable"))
     assert ((ranking.scores >= 0) & (ranking.scores <= 1)).all()
@@ -263,18 +263,18 @@ def test_a_ranking_says_that_there_was_no_time_for_the_words_of_some_documents(m
     monkeypatch.setattr(text_limits, "_ALWAYS", 0)
     late = {"method": method, "deadline": Deadline(0.0), "report": seen.append}
     ranking = reranker.rerank(QUERY, BIRDS, **late, encode_limit=1)
-    assert (ranking.encoded, ranking.cut) == (1, True)
-    assert [report.cut for report in seen] == [True]
+    assert (ranking.encoded, ranking.incomplete) == (1, True)
+    assert [report.incomplete for report in seen] == [True]
     assert ranking.order.tolist() == [1, 0, 2, 3, 4]
     assert reranker.rerank(QUERY, BIRDS, method=method).encoded == len(BIRDS)
-    assert not reranker.rerank(QUERY, BIRDS, **late, encode_limit=1).cut
+    assert not reranker.rerank(QUERY, BIRDS, **late, encode_limit=1).incomplete
 
 
 def test_known_documents_are_scored_though_the_deadline_leaves_no_time_to_encode(method):
     reranker = counting()
     reranker.rerank(QUERY, BIRDS[:2], method=method)
     ranking = reranker.rerank(QUERY, BIRDS, method=method, deadline=Deadline(0.0))
-    assert (ranking.encoded, ranking.cut) == (2, True)
+    assert (ranking.encoded, ranking.incomplete) == (2, True)
     assert set(ranking.order[:2]) == {0, 1}
 
 
@@ -288,7 +288,7 @@ def test_a_deadline_cuts_after_the_most_promising(method, monotonic):
     reranker = Reranker(Slow())
     reranker.rerank("owl", documents[:4])  # learns what a token costs
     ranking = reranker.rerank("owl", documents, method=method, deadline=Deadline.after(0.4))
-    assert ranking.cut
+    assert ranking.incomplete
     assert 1 <= ranking.encoded < 30
     assert ranking.order[ranking.encoded :].tolist() == list(range(ranking.encoded, 60))
 
@@ -299,12 +299,12 @@ def test_a_cost_of_scoring_learned_too_high_is_unlearned(monotonic):
     documents = [f"owl {i}" for i in range(100)]
     for _ in range(60):
         ranking = reranker.rerank("owl", documents, deadline=Deadline.after(2))
-    assert not ranking.cut
+    assert not ranking.incomplete
     assert reranker._pace.cost < 0.05
 
 
 def test_an_encode_limit_is_no_cut(reranker):
-    assert not reranker.rerank(QUERY, BIRDS, encode_limit=2).cut
+    assert not reranker.rerank(QUERY, BIRDS, encode_limit=2).incomplete
 
 
 def test_a_request_that_was_called_off_is_not_computed(reranker):
@@ -372,12 +372,12 @@ def test_whatever_is_reported_on_the_way_the_last_ranking_is_the_same(states, do
         patch.setattr("app.ranking.schedule._FIRST_STOPS", stops)
         told = reranker.rerank(QUERY, documents, method=method, exclude=exclude, report=seen.append)
     same(told, quiet)
-    assert (told.encoded, told.tokens, told.cut) == (quiet.encoded, quiet.tokens, quiet.cut)
+    assert (told.encoded, told.tokens, told.incomplete) == (quiet.encoded, quiet.tokens, quiet.incomplete)
     first, *refined = seen
     assert (first.encoded, first.tokens, list(first.rankers)) == (0, 0, ["lexical"])
     np.testing.assert_array_equal(first.order, np.argsort(-told.rankers["lexical"], kind="stable"))
     assert [ranking.tokens for ranking in refined] == sorted({ranking.tokens for ranking in refined} - {told.tokens})
-    assert not any(ranking.cut for ranking in seen)
+    assert not any(ranking.incomplete for ranking in seen)
 
 
 def test_the_real_model_ranks_the_same_with_and_without_reports(real_encoder, method):
@@ -459,7 +459,7 @@ def test_a_long_document_scores_as_the_best_of_its_chunks(documents, method, exc
         np.testing.assert_allclose(whole.rankers[name], best, atol=1e-6)
     read = [tokenize("".join(texts)) for texts in chunks]
     np.testing.assert_array_equal(whole.rankers["lexical"], bm25(tokenize(QUERY), read))
-    assert (whole.encoded, whole.tokens, whole.cut) == (len(documents), each.tokens, False)
+    assert (whole.encoded, whole.tokens, whole.incomplete) == (len(documents), each.tokens, False)
 
 
 def test_a_document_is_placed_where_its_best_chunk_would_be(reranker):
@@ -521,7 +521,7 @@ def test_a_deadline_has_each_document_read_where_it_promises_most(monotonic):
     reranker = Reranker(StateSource(Slow(), StateCache(2**22)))
     reranker.rerank(QUERY, ["owl"])  # learns what a token costs
     ranking = reranker.rerank(QUERY, documents, method="quantum", deadline=Deadline.after(1.0))
-    assert (ranking.cut, ranking.encoded) == (True, 20)
+    assert (ranking.incomplete, ranking.encoded) == (True, 20)
     whole = Reranker(Short()).rerank(QUERY, documents, method="quantum")
     assert ranking.tokens < whole.tokens
     np.testing.assert_allclose(ranking.scores, whole.scores, atol=1e-6)
@@ -534,7 +534,7 @@ def test_many_chunks_are_held_a_hundred_at_a_time(monkeypatch):
     ))  # fmt: skip
     documents = [f"owl{i} " * 60 for i in range(40)]
     ranking = Reranker(Short()).rerank("owl", documents, reading=Reading(max_chunks=8))
-    assert (ranking.encoded, ranking.cut) == (40, False)
+    assert (ranking.encoded, ranking.incomplete) == (40, False)
     assert held == [100, 100, 100, 20]
     limited = Reranker(Short()).rerank("owl", documents, encode_limit=3)
-    assert (limited.encoded, limited.cut, held[4:]) == (3, False, [24])
+    assert (limited.encoded, limited.incomplete, held[4:]) == (3, False, [24])

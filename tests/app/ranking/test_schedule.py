@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from app.ranking.job import Stopwatch
+from app.ranking.job import Job
 from app.ranking.schedule import Pace, parts
 from retrieval.deadline import Deadline
 
@@ -28,7 +28,7 @@ class Fake:
 
 def read(fake: Fake, *, small=False):
     promising = np.arange(len(fake.lengths))
-    return list(parts(fake, promising, ["owl"], Deadline(), Pace(), Stopwatch(), small=small))
+    return list(parts(fake, promising, Job("owl", "hybrid", report=(lambda _: None) if small else None), Pace()))
 
 
 def test_a_hundred_documents_are_cut_and_a_hundred_chunks_held_at_a_time():
@@ -38,7 +38,7 @@ def test_a_hundred_documents_are_cut_and_a_hundred_chunks_held_at_a_time():
     assert [(part.number, len(part.chunks)) for part in found] == [(0, 100), (1, 100), (2, 100), (3, 60)]
     assert found[0].owners.tolist() == found[1].owners.tolist() == list(range(100))
     assert [part.more for part in found] == [True, True, True, False]
-    assert not any(part.unread for part in found)
+    assert not any(part.incomplete for part in found)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_the_first_part_may_come_in_pieces(count, sizes):
 
 
 def test_what_stays_unread_is_known_from_then_on():
-    assert [part.unread for part in read(Fake([1] * 250, unopened=[120]))] == [False, True, True]
-    assert [part.unread for part in read(Fake([2] * 150, unread=[99]))] == [True, True, True]
+    assert [part.incomplete for part in read(Fake([1] * 250, unopened=[120]))] == [False, True, True]
+    assert [part.incomplete for part in read(Fake([2] * 150, unread=[99]))] == [True, True, True]
     (last,) = read(Fake([1, 2], unopened=[0, 1]))
-    assert (len(last.chunks), last.unread, last.more) == (0, True, False)
+    assert (len(last.chunks), last.incomplete, last.more) == (0, True, False)
 
 
 NEVER = float("inf")

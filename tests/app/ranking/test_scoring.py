@@ -31,12 +31,11 @@ def test_batches_add_up_to_the_whole(method):
     whole.put(0, np.arange(5), states)
     for part, at in enumerate(([3, 0], [4], [1, 2])):
         parts.put(part, np.array(at), states.take(at))
-    expected, by_ranker = whole.scores(LEXICAL, TEXTS)
-    scores, rankers = parts.scores(LEXICAL, TEXTS)
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
-    assert rankers.keys() == by_ranker.keys()
-    for name in rankers:
-        np.testing.assert_allclose(rankers[name], by_ranker[name], atol=1e-6)
+    expected, scores = whole.scores(LEXICAL, TEXTS), parts.scores(LEXICAL, TEXTS)
+    np.testing.assert_allclose(scores.fused, expected.fused, atol=1e-6)
+    assert scores.rankers.keys() == expected.rankers.keys()
+    for name in scores.rankers:
+        np.testing.assert_allclose(scores.rankers[name], expected.rankers[name], atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -46,9 +45,9 @@ def test_a_part_takes_the_place_of_what_was_put_as_it_before(method):
     at_once.put(0, np.arange(5), states)
     for stop in (2, 3, 5):
         piecemeal.put(0, np.arange(stop), states.take(range(stop)))
-        assert (piecemeal.encoded, piecemeal.tokens) == (stop, states.lengths[:stop].sum())
-        piecemeal.scores(LEXICAL, TEXTS)
-    np.testing.assert_array_equal(piecemeal.scores(LEXICAL, TEXTS)[0], at_once.scores(LEXICAL, TEXTS)[0])
+        scores = piecemeal.scores(LEXICAL, TEXTS)
+        assert (scores.encoded, scores.chunks, scores.tokens) == (stop, stop, states.lengths[:stop].sum())
+    np.testing.assert_array_equal(scores.fused, at_once.scores(LEXICAL, TEXTS).fused)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -60,9 +59,9 @@ def test_a_document_scores_as_the_best_of_its_texts(method, exclude):
     documents.put(0, owners[:2], states.take([0, 1]))
     documents.put(1, owners[2:], states.take([2, 3, 4]))
     each.put(0, np.arange(5), states)
-    _, best = documents.scores(LEXICAL[:3], TEXTS[:3])
-    _, by_text = each.scores(LEXICAL, TEXTS)
-    assert (documents.encoded, documents.tokens) == (3, states.lengths.sum())
+    scores = documents.scores(LEXICAL[:3], TEXTS[:3])
+    best, by_text = scores.rankers, each.scores(LEXICAL, TEXTS).rankers
+    assert (scores.encoded, scores.chunks, scores.tokens) == (3, 5, states.lengths.sum())
     for name in best.keys() - {"lexical"}:
         for at in range(3):
             assert best[name][at] == pytest.approx(by_text[name][owners == at].max(), abs=1e-6)
@@ -73,18 +72,20 @@ def test_among_its_like_a_document_stands_where_its_best_text_does():
     one, two = scorer(), scorer()
     one.put(0, np.array([0, 1]), states.take([0, 1]))
     two.put(0, np.array([1, 0, 1]), states.take([1, 0, 2]))
-    np.testing.assert_allclose(one.scores(LEXICAL[:2], TEXTS[:2])[0], two.scores(LEXICAL[:2], TEXTS[:2])[0], atol=1e-6)
+    ones, twos = one.scores(LEXICAL[:2], TEXTS[:2]), two.scores(LEXICAL[:2], TEXTS[:2])
+    np.testing.assert_allclose(ones.fused, twos.fused, atol=1e-6)
 
 
 def test_documents_without_states_stand_below_in_prescore_order():
     half = scorer()
     half.put(0, np.array([1, 4]), HashEncoder().encode([TEXTS[1], TEXTS[4]]))
-    scores, rankers = half.scores(LEXICAL, TEXTS)
+    found = half.scores(LEXICAL, TEXTS)
+    scores, rankers = found.fused, found.rankers
     assert min(scores[1], scores[4]) > scores[0] > scores[2] > scores[3] > 0
     assert np.isnan(rankers["quantum"][[0, 2, 3]]).all()
 
 
 def test_without_any_states_the_prescore_decides():
-    scores, rankers = scorer().scores(LEXICAL, TEXTS)
-    np.testing.assert_allclose(scores, LEXICAL / (1 + LEXICAL))
-    assert list(rankers) == ["lexical"]
+    scores = scorer().scores(LEXICAL, TEXTS)
+    np.testing.assert_allclose(scores.fused, LEXICAL / (1 + LEXICAL))
+    assert list(scores.rankers) == ["lexical"]
