@@ -57,7 +57,7 @@ class Candidates(Protocol):
         """
 
     def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
-        """Encode the (c,) chunks, the first most urgently, until `until`; returns the numbers of those that have states.
+        """Encode the (c,) chunks, the first most urgently, until `until`; returns the numbers of those with states.
 
         States of the last call are kept where their chunks are asked for again.
         """

@@ -86,6 +86,9 @@ class Reranker:
         """Rank n ≥ 1 documents for a query. A document that is too long for the encoder scores as its best chunk.
 
         Args:
+            query: What is asked.
+            documents: The texts to rank.
+            method: Which rankers score them.
             exclude: What the answer must not be about.
             encode_limit: Score only so many documents by their states, the most promising by BM25; rank the rest below.
             deadline: The same, as many as there is time for.
@@ -123,9 +126,15 @@ class Reranker:
         """Retrieve a collection's nearest passages and rank them; returns their (n,) positions and the ranking.
 
         Args:
+            query: What is asked.
+            collection: Where to search.
             candidates: How many passages to retrieve.
+            method: Which rankers score them.
+            exclude: What the answer must not be about.
+            encode_limit: Score only so many passages by their states.
+            deadline: When the answer is due.
+            report: Called in this thread with each partial ranking.
             leave_out: The position of a passage that must not be among them; the next nearest takes its place.
-            method, exclude, encode_limit, deadline, report: As for `rerank`.
         """
         check_encoder(collection, self.encoder)
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report)
@@ -158,9 +167,12 @@ class Reranker:
         document. Sentences that the deadline left unread are left out.
 
         Args:
+            query: What is asked.
+            texts: The texts.
             threshold: The least score, in [0, 1].
             most: At most so many sentences of a text, at least 1; None for all.
-            reading, deadline: As for `rerank`. What is not read has no spans.
+            reading: What is read of each text; what is not read has no spans.
+            deadline: When the answer is due.
 
         Raises:
             ValueError: An empty query, or a threshold or number out of range.
