@@ -23,7 +23,7 @@ _INLINE_BYTES = 2**16  # a larger body is parsed in a thread, since parsing hold
 
 
 async def parsed(request: Request, parse: Callable[[bytes], T], most_bytes: int | None = None) -> T:
-    """What a request's body parses to. most_bytes: of it, where that is less than the setting.
+    """What a request's body parses to. most_bytes: a smaller limit than the setting.
 
     TooLarge, TooSlow, what `parse` raises, or MalformedBody if it is compressed: a small body may hold gigabytes.
     """
@@ -40,7 +40,7 @@ async def parsed(request: Request, parse: Callable[[bytes], T], most_bytes: int 
 
 
 async def aside(body: bytes, parse: Callable[[bytes], T]) -> T:
-    """What a body parses to, parsed in a thread if it is large."""
+    """Parse a body, in a thread if it is large."""
     return parse(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(parse, body)
 
 
@@ -59,7 +59,7 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 async def answer(request: Request, resolved: ResolvedRequest[Any], work: Callable[[], bytes]) -> Response:
-    """The JSON that the work of a request gives. When its client leaves, its deadline is cancelled."""
+    """Answer a request with the JSON that its work returns. Its deadline is cancelled when its client leaves."""
     async with cancelled_with(request, resolved.deadline):
         try:
             body = await dependencies(request).engine.run(work, resolved, record_of(request).watch)

@@ -1,11 +1,12 @@
-"""Admission control: which requests are let in, and in what order they get a thread.
+"""Admission control: which requests are admitted, and in what order they get a thread.
 
-Callers share the processors equally, and so do the requests of one caller. A request that needs s seconds of the whole
-machine, beside others of its caller that need s₁, s₂, …, has them after o = s + Σ min(sᵢ, s) if its caller is alone,
-and after o + Σ min(cⱼ, o) beside other callers that need c₁, c₂, … in all: of what is larger, the rest comes later. It
-is let in if its deadline leaves time for enough of that; else it is rejected (load shedding). What a request needs is
-estimated from its work that is not cached. What those before it wanted for as much work, read or not, is learned: else
-an overload in which nothing is read would look cheap.
+Callers share the processors equally, and so do the requests of one caller. Take a request that needs s seconds of the
+whole machine, beside others of its caller that need s₁, s₂, …. It is done after o = s + Σ min(sᵢ, s) seconds if its
+caller is alone, and after o + Σ min(cⱼ, o) beside other callers that need c₁, c₂, … seconds in all.
+
+Load shedding: a request is rejected when its deadline leaves less than a part (50 %) of that time. What a request needs
+is estimated from its work that is not cached. The seconds for a piece of work are learned from the requests before,
+from what they wanted to encode and not from what they got: else an overload in which nothing is encoded looks cheap.
 """
 
 from __future__ import annotations
@@ -30,24 +31,27 @@ _LATEST_S = 60  # to which a client is put off
 
 @dataclass(eq=False)
 class Place:
-    """A request that was let in."""
+    """An admitted request."""
 
     size: float
     deadline: Deadline
     needs: float  # seconds of the whole machine, estimated
-    since: float
-    turn: asyncio.Future[None] | None = None  # while it waits for a thread
+    since: float  # `time.monotonic()` seconds
+    turn: asyncio.Future[None] | None = None  # done when it gets its thread
     running: bool = False  # whether it has a thread
     spent: float | None = None  # processor seconds of its thread; None until it is done
 
 
 class Admission:
-    """The requests in work or waiting, and what they cost. Belongs to the event loop, but for `check`."""
+    """The requests that run or wait, and what they cost. Belongs to the event loop, except `check`."""
 
     def __init__(self, threads: int, queue: int, least: float = 0.5) -> None:
-        """threads, queue: how many requests have a thread, and how many may wait for one, whatever they need.
+        """Make room for requests.
 
-        least: the part of what it would get alone that a request must get to be let in.
+        Args:
+            threads: How many requests run at once.
+            queue: How many more may wait for a thread.
+            least: The part of the time that it would get alone that a request must get to be admitted, 0 to 1.
         """
         self._threads, self._room, self._least = threads, threads + queue, least
         self._of_one = part_of_one(threads)  # a thread is free soon, however long one caller's requests take
@@ -58,16 +62,16 @@ class Admission:
         self._wanted = 0.0
 
     def __len__(self) -> int:
-        """How many there are."""
+        """How many requests run or wait."""
         return len(self._places)
 
     @property
     def running(self) -> int:
-        """How many of them have a thread. May be asked in any."""
+        """How many requests have a thread. May be called in any thread."""
         return sum(place.running for place in list(self._places))
 
     def enter(self, size: float, deadline: Deadline) -> Place:
-        """Let a request in; Overloaded if it had better come again."""
+        """Admit a request of this size; Overloaded where it would get too little done."""
         now = time.monotonic()
         needs = size * self._seconds / self._size if self._size else 0.0
         left = max(0.0, deadline.at - now)
@@ -82,7 +86,7 @@ class Admission:
         return place
 
     async def wait(self, place: Place) -> None:
-        """Wait for a thread; Overloaded if the place had to go to a caller that has fewer of them."""
+        """Wait for a thread; Overloaded if the place went to a caller that has fewer of them."""
         if self._has_thread_for(place.deadline.caller):
             self._run(place)
             return
@@ -91,17 +95,14 @@ class Admission:
         await place.turn
 
     def check(self, place: Place) -> None:
-        """A request has its thread; Overloaded if after so long that its answer would be late, or with little read."""
+        """Called when a request has its thread; Overloaded if it waited so long that too little would get done."""
         now = time.monotonic()
         had = place.deadline.at - place.since
         if now - place.since > _PATIENCE_S and place.deadline.at - now < self._least * min(place.needs, had):
             raise self._overloaded()
 
     def leave(self, place: Place, wanted: float) -> None:
-        """Let a request go, and learn what it cost.
-
-        wanted: the encoder's seconds that all requests ever wanted, read or not.
-        """
+        """Forget a request, and learn what it cost. wanted: encoder seconds that all requests so far asked for."""
         self._places.discard(place)
         if place.running:
             self._running[place.deadline.caller] -= 1
@@ -116,12 +117,12 @@ class Admission:
             self._wanted = wanted
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """Reject everything that waits."""
         for place in [place for places in self._waiting.values() for place in places]:
             self._end(place, NotReady("not ready: the service is shutting down"))
 
     def _beside(self, alone: float, caller: str) -> float:
-        """Seconds that others have before a request of this caller has its own, which it would have so soon alone."""
+        """Seconds of other requests before one of this caller is done, which alone would be done after `alone`."""
         needs: defaultdict[str, float] = defaultdict(float)  # by caller
         own = alone
         for place in self._places:
@@ -139,7 +140,7 @@ class Admission:
         self._running[place.deadline.caller] += 1
 
     def _run_next(self) -> None:
-        """Give threads that are free to those who wait: first to the caller that has the fewest."""
+        """Give free threads to waiting requests, first of the caller that has the fewest threads."""
         while waiting := [caller for caller in self._waiting if self._has_thread_for(caller)]:
             caller = min(waiting, key=lambda caller: self._running[caller])
             place = self._waiting[caller][0]
@@ -147,9 +148,9 @@ class Admission:
             self._end(place)
 
     def _make_room(self, caller: str) -> None:
-        """Reject the request that came last of those waiting for the caller with the most; Overloaded if there is none.
+        """Reject the last waiting request of the caller with the most places; Overloaded if there is none.
 
-        So a caller that is alone may have all places, and beside others has its part of them.
+        So a caller that is alone may have all places, and beside others its share.
         """
         has = Counter(place.deadline.caller for place in self._places)
         crowds = [other for other in self._waiting if has[other] > has[caller] + 1]
@@ -160,7 +161,7 @@ class Admission:
         self._end(place, self._overloaded())
 
     def _end(self, place: Place, error: Exception | None = None) -> None:
-        """End a place's waiting."""
+        """End the waiting of a request."""
         self._forget(place)
         if place.turn and not place.turn.done():
             if error:
@@ -185,10 +186,10 @@ class Admission:
 
 
 def pieces(text: str, most: int) -> int:
-    """How many pieces of a text are looked at: at least one, at most so many."""
+    """How many pieces of a text are read: at least one, at most `most`."""
     return max(1, min(most, -(-len(text) // PIECE)))
 
 
-def size_of(unread: Iterable[str], units: int, most: int) -> float:
-    """How large the work of a request is, where only these texts must be read by the model: in pieces that are read."""
-    return 1 + sum(pieces(text, most) for text in unread) + _SCORING * units
+def size_of(missing: Iterable[str], units: int, most: int) -> float:
+    """The size of a request's work in pieces to encode. missing: the texts that are not cached."""
+    return 1 + sum(pieces(text, most) for text in missing) + _SCORING * units

@@ -42,7 +42,7 @@ class State:
 
 @dataclass(frozen=True)
 class EngineCounts:
-    """What the engine did since it started."""
+    """The counts since the start."""
 
     admitted: int  # requests in work or waiting now
     running: int  # of them, those in work
@@ -52,30 +52,30 @@ class EngineCounts:
 
 
 class Request(Protocol):
-    """What the engine must know of a request."""
+    """What the engine reads of a request."""
 
     @property
     def choice(self) -> Choice:
-        """Which model reads for it."""
+        """The model that it is for."""
 
     @property
     def texts(self) -> Sequence[str]:
-        """What is to be read, unless it is cached."""
+        """The texts that the model must read, unless they are cached."""
 
     @property
     def deadline(self) -> Deadline:
-        """When its result is due, and for whom."""
+        """When its result is due, and whose it is."""
 
     @property
     def cost(self) -> Cost:
-        """What it takes."""
+        """Its cost."""
 
 
 class Engine:
     """Owns the models and a bounded number of threads that use them."""
 
     def __init__(self, load: Callable[[], ModelRegistry], threads: int, queue: int, least: float = 0.5) -> None:
-        """`load` makes the models; it runs in a worker once `start` is awaited."""
+        """Take a function that loads the models, which `start` runs in a worker, and the bounds of `Admission`."""
         self._load = load
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rerank")
         self._admission = Admission(threads, queue, least)
@@ -98,16 +98,14 @@ class Engine:
         models = self._load()
         for reranker in models.served.values():
             reranker.warm_up()
-            check_order(
-                reranker.isolated_copy(), 0
-            )  # it says how the model is, whatever is remembered here or in Redis
+            check_order(reranker.isolated_copy(), 0)  # of the model, not of what caches or Redis hold
         return models
 
     async def run(self, work: Callable[[], T], request: Request, watch: Stopwatch | None = None) -> T:
         """Do the work of a request in a worker thread.
 
-        watch: gets the time that it waits for one, as the stage `queue`.
-        NotReady before the models are loaded; Overloaded if it would come to little.
+        watch: counts the time until it begins, as the stage `queue`.
+        NotReady before the models are loaded; Overloaded where too little would get done.
         """
         self.ready_models()
         begun, source, texts = time.perf_counter(), request.choice.reranker.source, request.texts
@@ -140,18 +138,18 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(self._executor, context.run, work)
 
     def ready_models(self) -> ModelRegistry:
-        """The models; NotReady where they are not there yet, or no more."""
+        """The models; NotReady before they are loaded and after the end."""
         if self.models is None:
             raise NotReady(f"not ready: {self.state.reason}")
         return self.models
 
     def _wanted_s(self) -> float:
-        """The encoder's seconds that all requests ever wanted."""
+        """The encoder seconds that all requests so far asked for."""
         served = self.models.served.values() if self.models else ()
         return sum(reranker.source.shared_encoder.wanted_s for reranker in served)
 
     def counts(self) -> EngineCounts | None:
-        """What was done since the start; None until the models are there."""
+        """The counts since the start; None until the models are loaded."""
         if self.models is None:
             return None
         sources = {name: reranker.source for name, reranker in self.models.served.items()}
@@ -164,7 +162,7 @@ class Engine:
         )
 
     def replicas(self) -> list[RedisStates]:
-        """What the models' replicas remember together; none without Redis."""
+        """The models' shared Redis caches; none without Redis."""
         served = self.models.served.values() if self.models else ()
         return [reranker.source.replicas for reranker in served if reranker.source.replicas]
 
@@ -174,11 +172,11 @@ class Engine:
         return self.state.phase == "draining"
 
     def drain(self) -> None:
-        """Say that requests should be sent elsewhere, and go on with those that come."""
+        """Report that requests should be sent elsewhere, and go on serving those that come."""
         self.state = State("draining", "the service is about to stop")
 
     def close(self) -> None:
-        """Finish what runs, drop what waits, take no more."""
+        """Finish what runs, reject what waits, and take no more."""
         replicas, self.models = self.replicas(), None
         self.state = State("closed", "the service is shutting down")
         self._admission.close()

@@ -1,4 +1,4 @@
-"""The documents to rank, wherever they come from: sent with the request, or found in a collection."""
+"""Candidates: the documents to rank, sent with the request or retrieved from a collection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LISTS = 32  # of terms that are held at once
 
 
 class Candidates(Protocol):
-    """n documents: their terms at once, their states by the part."""
+    """n documents: their terms, and part by part their states."""
 
     @property
     def texts(self) -> Sequence[str]:
@@ -36,55 +36,55 @@ class Candidates(Protocol):
 
     @property
     def late(self) -> bool:
-        """Whether there was no time to cut some documents into terms: these have none, and are not read."""
+        """Whether there was no time to find the terms of some documents; those are not read."""
 
     @property
     def truncated(self) -> int:
-        """Documents of those split so far in which not all text was looked at: too much of it holds no words."""
+        """How many documents were not read to their end, because too much of their text holds no words."""
 
     def terms(self) -> Iterator[Sequence[str]]:
         """Their lexical terms, one document after the other."""
 
     @property
     def ready(self) -> NDArray[np.bool_]:
-        """(n,) whose states surely cost nothing."""
+        """(n,) whether a document's state is at hand and covers all its text."""
 
     def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
-        """Cut the (m,) chosen into c chunks to be numbered from 0 in the order in which they should be read.
+        """Cut the (m,) chosen documents into c chunks, numbered from 0 in the order in which to read them.
 
-        Returns (c,) the documents that they belong to. First comes each document's most promising chunk, in the order
-        of the chosen, then each one's second. A document is left out when it is too late to look at it.
+        First comes each document's most promising chunk, in the order of the chosen, then each one's second. A document
+        is left out when it is too late to look at it. Returns (c,) the documents that the chunks belong to.
         """
 
     def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
-        """Wait for the states of the (c,) chunks, the first most urgently; the numbers of those there by `until`.
+        """Encode the (c,) chunks, the first most urgently, until `until`; returns the numbers of those with states.
 
-        What the last call gave and is asked for again is there.
+        States of the last call are kept where their chunks are asked for again.
         """
 
     def states(self, chunks: NDArray[np.int64]) -> Encoded:
-        """The states of chunks that the last `encode` gave."""
+        """The states of chunks that the last `encode` returned."""
 
 
-@dataclass(slots=True)  # not frozen: there are a hundred to make each time, and that would take three times as long
+@dataclass(slots=True)  # not frozen, which makes it three times as fast to create
 class Chunk:
     """A document, or a part of one that is read by itself."""
 
     document: int
     start: int  # code point of the document
     text: str
-    terms: str | None  # joined by spaces; None: there was no time for them, and so it is not read
+    terms: str | None  # joined by spaces; None: there was no time to find them, so it is not read
     state: TextState | None = None
     read: Tokens | None = None
 
 
 class SentDocuments:
-    """Documents that came with a request; states that are not remembered must be encoded."""
+    """Documents that were sent with a request; those that are not cached must be encoded."""
 
     def __init__(
         self, texts: Sequence[str], source: StateSource, reading: Reading = USUAL, deadline: Deadline | None = None
     ) -> None:
-        """Look up what is cached of these n texts, up to where reading ends, and cut the others into terms."""
+        """Look up the states of n texts, as far as each is read, and find the terms of those that are not cached."""
         deadline = deadline or Deadline()
         self._source, self._reading = source, reading
         limit, end = source.bounds(reading)
@@ -92,29 +92,29 @@ class SentDocuments:
         self._cuts = self._ends(texts, long, deadline.share(_FOR_CUTTING)) if long else {}
         self._truncated = {at for at, cuts in self._cuts.items() if cuts[-1] == end < len(texts[at])}
         self.texts = [text[: self._cuts[at][-1] if at in self._cuts else end] for at, text in enumerate(texts)]
-        self._known = source.known(self.texts)
-        self._terms = [state.terms if state else None for state in self._known]
-        if None in self._known:
+        self._cached = source.known(self.texts)
+        self._terms = [state.terms if state else None for state in self._cached]
+        if None in self._cached:
             self._cut_into_terms(deadline.share(_FOR_TERMS))
         self.late = None in self._terms
-        self.ready = np.array([state is not None and source.is_whole(state) for state in self._known], dtype=bool)
+        self.ready = np.array([state is not None and source.is_whole(state) for state in self._cached], dtype=bool)
         self.chunks: list[Chunk] = []  # of the last split
         self._fresh: dict[int, TextState] = {}  # of the last encoded only, so that memory does not grow with n
 
     @property
     def truncated(self) -> int:
-        """Documents that are longer than what is looked at, though that holds less than may be read."""
+        """See `Candidates.truncated`."""
         return len(self._truncated)
 
     def terms(self) -> Iterator[list[str]]:
-        """One list at a time: those of all documents would take ten times the memory of the texts."""
+        """One list at a time: all lists together would take ten times the memory of the texts."""
         return (terms.split(" ") if terms else [] for terms in self._terms)
 
     def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
         """Cut those that are too long for the encoder."""
         self._fresh = {}
         if self.ready[chosen].all():
-            self.chunks = [Chunk(at, 0, self.texts[at], self._terms[at], self._known[at]) for at in chosen.tolist()]
+            self.chunks = [Chunk(at, 0, self.texts[at], self._terms[at], self._cached[at]) for at in chosen.tolist()]
         else:
             self.chunks = self._cut_up(chosen, query_terms, until)
         most = self._source.code_points
@@ -130,7 +130,7 @@ class SentDocuments:
         return [chunk for turn in zip_longest(*by_promise) for chunk in turn if chunk is not None]
 
     def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
-        """Encode what is not remembered and can be encoded by `until`."""
+        """Encode the chunks that are not cached."""
         wanted = {at: self.chunks[at] for at in chunks.tolist() if self.chunks[at].state is None}
         self._fresh = {at: self._fresh[at] for at in wanted if at in self._fresh}
         missing = {at: chunk for at, chunk in wanted.items() if at not in self._fresh and chunk.terms is not None}
@@ -143,7 +143,7 @@ class SentDocuments:
         return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
 
     def states(self, chunks: NDArray[np.int64]) -> Encoded:
-        """What is remembered, and what was just encoded, in one piece."""
+        """Cached and fresh states, in one piece."""
         return join([(self.chunks[at].state or self._fresh[at]).encoded for at in chunks.tolist()])
 
     def _ends(self, texts: Sequence[str], long: Sequence[int], until: float) -> dict[int, Cuts]:
@@ -155,7 +155,7 @@ class SentDocuments:
         """Find the terms of documents that are not cached, as far as there is time."""
         time_left = Allowance(until)
         for at, text in enumerate(self.texts):
-            if self._known[at] is None and time_left.covers(text):
+            if self._cached[at] is None and time_left.covers(text):
                 self._terms[at] = terms_of(text)
 
     def _open(self, documents: Sequence[int], until: float) -> dict[int, Opened]:
@@ -167,7 +167,7 @@ class SentDocuments:
     def _chunks(self, at: int, opened: Opened | None, until: float) -> list[Chunk]:
         """The chunks of a document, none of one that was not opened."""
         if self.ready[at]:
-            return [Chunk(at, 0, self.texts[at], self._terms[at], self._known[at])]
+            return [Chunk(at, 0, self.texts[at], self._terms[at], self._cached[at])]
         if opened is None:
             return []
         if opened.state or opened.read:

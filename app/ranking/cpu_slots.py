@@ -1,4 +1,4 @@
-"""Who computes when: as many threads at once as there are processors, callers in turn, and idle processors help."""
+"""CPU slots: as many threads compute at once as there are processors, callers take turns, idle processors help."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ R = TypeVar("R")
 
 
 class CpuSlots:
-    """Lets so many threads compute at once; the others wait, which is cheaper than interrupting each other.
+    """Lets as many threads compute at once as there are processors; to wait is cheaper than to interrupt each other.
 
-    A processor that gets free goes to the callers in turn, and to the threads of one caller as they came: one that has
-    many threads waits as long for each of its slots as one that has a single one.
+    A free processor goes to the next caller in turn, and within a caller to the thread that came first. So a caller
+    with many threads waits as long for each slot as a caller with one.
     """
 
     def __init__(self, processors: int) -> None:
-        """processors: at least 1."""
+        """Take the number of processors, at least 1."""
         self._processors = self._free = processors
         self._lock = threading.Lock()  # guards the free ones and what waits
         self._waiting: dict[str, deque[threading.Event]] = {}  # by caller, the next caller first
@@ -35,7 +35,7 @@ class CpuSlots:
 
     @contextmanager
     def slot(self, caller: str = "") -> Iterator[None]:
-        """Wait for a processor, and have it for the block."""
+        """Wait for a processor, and hold it within the block."""
         with self._lock:
             mine = None
             if self._free:
@@ -51,7 +51,7 @@ class CpuSlots:
             self._release()
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """What `map` gives, in order; within a turn, computed on this processor and on those that are idle now."""
+        """Like the built-in `map`, within a slot: computed on this processor and on those that are idle now."""
         waiting = list(enumerate(items))[::-1]
         done: dict[int, R] = {}
 

@@ -50,11 +50,14 @@ class Reranker:
         processors: int = 1,
         slots: CpuSlots | None = None,
     ) -> None:
-        """Take an encoder, or one with a cache, a feature map and the fusion weights.
+        """Make a reranker.
 
-        processors: threads that compute at once; the others wait, which is cheaper than interrupting each other.
-        slots: those that several rerankers take on the same processors, in the place of this one's own.
-        CircuitTooLarge for a feature map whose real circuit is.
+        Args:
+            source: An encoder, or one with its caches.
+            states: The feature map. Its real circuit must be small enough: CircuitTooLarge.
+            fusion: The weights of the rankers.
+            processors: How many threads compute at once; the others wait.
+            slots: The CPU slots, where several rerankers share the same processors.
         """
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
@@ -80,14 +83,21 @@ class Reranker:
         reading: Reading = USUAL,
         report: Callable[[Ranking], None] | None = None,
     ) -> Ranking:
-        """Rank n ≥ 1 documents for a query; one that is too long for the encoder scores as the best of its chunks.
+        """Rank n ≥ 1 documents for a query. A document that is too long for the encoder scores as its best chunk.
 
-        exclude: what the answer must not be about. encode_limit: score only so many documents by their states, the most
-        promising by BM25; the rest are ranked below them. deadline: the same, as many as there is time for.
-        reading: what is read of each; no ranker knows the rest.
-        report: called in this thread with each ranking on the way to the last, the pre-score's first; the last is the
-        same, to the last bit, as it is without. What it raises ends the job.
-        ValueError for an empty query, no documents, or an unknown method; Cancelled when the deadline is cancelled.
+        Args:
+            query: What is asked.
+            documents: The texts to rank.
+            method: Which rankers score them.
+            exclude: What the answer must not be about.
+            encode_limit: Score only so many documents by their states, the most promising by BM25; rank the rest below.
+            deadline: The same, as many as there is time for.
+            reading: What is read of each document.
+            report: Called in this thread with each partial ranking; what it raises ends the job.
+
+        Raises:
+            ValueError: An empty query, no documents, or an unknown method.
+            Cancelled: The deadline was cancelled.
         """
         if not documents:
             raise ValueError("there are no documents to rank")
@@ -113,9 +123,18 @@ class Reranker:
         report: Callable[[Ranking], None] | None = None,
         leave_out: int | None = None,
     ) -> tuple[NDArray[np.int64], Ranking]:
-        """Retrieve a collection's nearest passages and rank them: their (n,) positions, and the ranking of those.
+        """Retrieve a collection's nearest passages and rank them; returns their (n,) positions and the ranking.
 
-        leave_out: the position of a passage that must not be among them; the next nearest takes its place.
+        Args:
+            query: What is asked.
+            collection: Where to search.
+            candidates: How many passages to retrieve.
+            method: Which rankers score them.
+            exclude: What the answer must not be about.
+            encode_limit: Score only so many passages by their states.
+            deadline: When the answer is due.
+            report: Called in this thread with each partial ranking.
+            leave_out: The position of a passage that must not be among them; the next nearest takes its place.
         """
         check_encoder(collection, self.encoder)
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report)
@@ -144,10 +163,20 @@ class Reranker:
     ) -> list[list[Span]]:
         """Which sentences of n ≥ 0 texts match a query: for each text the best first, ties by position.
 
-        A sentence scores as `quantum` would score its document if that had no other tokens, so never higher than the
-        document; one is left out that scores below the threshold, in [0, 1], or that the deadline left unread. most: at
-        most so many of a text, at least 1. reading: as for `rerank`; what is not read has no spans.
-        ValueError for an empty query, a threshold or a number out of range; Cancelled when the deadline is cancelled.
+        A sentence scores as `quantum` would score its document without the other tokens, so never higher than the
+        document. Sentences that the deadline left unread are left out.
+
+        Args:
+            query: What is asked.
+            texts: The texts.
+            threshold: The least score, in [0, 1].
+            most: At most so many sentences of a text, at least 1; None for all.
+            reading: What is read of each text; what is not read has no spans.
+            deadline: When the answer is due.
+
+        Raises:
+            ValueError: An empty query, or a threshold or number out of range.
+            Cancelled: The deadline was cancelled.
         """
         if not 0 <= threshold <= 1 or (most is not None and most < 1):
             raise ValueError(f"a threshold lies in [0, 1], and at least 1 span is given; got {threshold} and {most}")
@@ -160,19 +189,19 @@ class Reranker:
         scores = SentenceScores(
             candidates.texts, self.encoder, self.feature_map, query_states, self._slots, job.deadline.at
         )
-        everything = np.arange(len(texts))
-        for part in parts(candidates, everything, job, self._pace):
+        positions = np.arange(len(texts))
+        for part in parts(candidates, positions, job, self._pace):
             if len(part.chunks):
                 with self._processor(job):
                     scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
         return scores.spans(threshold, most)
 
     def isolated_copy(self) -> Reranker:
-        """The same model on the same processors, to see whether it works; see `StateSource.isolated_copy`."""
+        """An isolated copy for probes: the same model on the same processors; see `StateSource.isolated_copy`."""
         return Reranker(self.source.isolated_copy(), self.feature_map, self.fusion, slots=self._slots)
 
     def warm_up(self) -> None:
-        """Compile what will run and learn what it costs, so that the first request is as fast as the hundredth."""
+        """Compile the kernels and learn the costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
         source = self.source.isolated_copy(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
         documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(50)]
@@ -185,7 +214,7 @@ class Reranker:
 
     @contextmanager
     def _processor(self, job: Job) -> Iterator[None]:
-        """Wait for a processor to compute on."""
+        """Hold a CPU slot within the block; Cancelled if nobody waits for the result any more."""
         begun = time.perf_counter()
         with self._slots.slot(job.deadline.caller):
             job.watch.since("wait", begun)
@@ -194,7 +223,7 @@ class Reranker:
             yield
 
     def _encode_query(self, job: Job, until: float) -> Encoded | None:
-        """States of the query, at 0, and of what it excludes; None if they cannot be had in time."""
+        """States of the query, at 0, and of the excluded texts; None if there was no time for them."""
         with job.watch("encode_query"):
             return self.source.ask([job.query, *job.exclude], until, job.deadline)
 

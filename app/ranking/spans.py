@@ -1,4 +1,4 @@
-"""Which sentences of a document match a query: late interaction with each sentence in the document's place."""
+"""Relevant spans: which sentences of a document match a query, by late interaction with each sentence."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Span:
 
 
 class SentenceScores:
-    """Takes the states of n texts chunk by chunk, in any order, and keeps a score for each sentence.
+    """Scores the sentences of n texts by the states of their chunks, which come in any order.
 
-    A sentence is scored in the context of its document: its tokens are those that the encoder read there. One that is
-    cut between chunks scores as the better of its pieces, as a document does as the best of its chunks: so no sentence
-    scores higher than its document.
+    A sentence is scored in the context of its document: its tokens are those that the encoder read there. A sentence
+    that is cut between chunks scores as its better piece, and a document as its best chunk. So no sentence scores
+    higher than its document.
     """
 
     def __init__(
@@ -41,17 +41,22 @@ class SentenceScores:
         texts: Sequence[str],
         encoder: Encoder,
         feature_map: FeatureMap,
-        question: Encoded,
+        query_states: Encoded,
         slots: CpuSlots,
         until: float = math.inf,
     ) -> None:
         """Find the sentences of n texts.
 
-        question: the query's state, at 0. slots: whose idle processors may help. until: `time.monotonic()` seconds;
-        texts and chunks that come later have no sentences.
+        Args:
+            texts: The texts.
+            encoder: The model that reads them.
+            feature_map: Scores pairs of tokens.
+            query_states: The query's state, at 0.
+            slots: Idle processors that may help.
+            until: `time.monotonic()` seconds. Texts and chunks that come later have no sentences.
         """
         self._encoder, self._feature_map, self._over = encoder, feature_map, slots.map
-        self._query_tokens = question.take([0]).tokens
+        self._query_tokens = query_states.take([0]).tokens
         self._time_left, finding = Allowance(until), Allowance(until)
         found = [sentences(text) if finding.covers(text) else [] for text in texts]
         self._spans = [np.array(spans, dtype=np.int64).reshape(-1, 2) for spans in found]  # (s, 2) each
@@ -74,7 +79,7 @@ class SentenceScores:
             np.maximum.at(self._best, run[1, starts], scores)
 
     def _token_spans(self, chunks: Sequence[Chunk]) -> Iterator[NDArray[np.int64]]:
-        """Where the tokens lie in each of the chunks; nowhere, (0, 2), in one that there is no time for."""
+        """Where the tokens of each chunk lie; (0, 2) of a chunk that there is no time for."""
         end = most_code_points(self._encoder.max_tokens)
         texts = [chunk.text[:end] for chunk in chunks]  # as the encoder did
         for run in runs([len(text) for text in texts]):

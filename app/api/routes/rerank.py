@@ -51,7 +51,7 @@ async def rerank(request: Request) -> Response:
 
 
 async def read(request: Request, *, partial: bool = False) -> ResolvedRerank:
-    """What the body asks for, whose dialect is kept. partial: with partial rankings on the way."""
+    """Read and resolve the body; its dialect is kept. partial: whether partial rankings are reported."""
     on, record = dependencies(request), record_of(request)
 
     def parse(body: bytes) -> RerankRequest:
