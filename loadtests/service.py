@@ -18,7 +18,7 @@ import orjson
 from app.auth.settings import AuthSettings
 from app.auth.stores import open_records
 from app.identity import Tier
-from benchmarks.server import running
+from benchmarks.server import answers, running
 from loadtests.pool import TOP_N, Traffic
 from scripts.trial import free_port
 
@@ -83,12 +83,7 @@ def create_keys(folder: Path) -> dict[str, list[str]]:
 def wait_until_ready(url: str) -> None:
     """Wait for a service that somebody else started; RuntimeError if it does not get ready."""
     end = time.monotonic() + _READY_WITHIN_S
-    while True:
-        try:
-            if httpx.get(f"{url}/health/ready", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
+    while not answers(f"{url}/health/ready"):
         if time.monotonic() > end:
             raise RuntimeError(f"{url} did not get ready within {_READY_WITHIN_S:.0f} s; is the address right?")
         time.sleep(0.5)
