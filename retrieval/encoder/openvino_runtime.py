@@ -38,8 +38,8 @@ def resolve_precision(precision: Precision, folder: Path, cpuinfo: Path = _CPUIN
     """Return the arithmetic in which to run a prepared model.
 
     Args:
-        precision: "auto" is int8 if the CPU has int8 instructions, else bf16 if it has bf16, else f32; or the arithmetic
-            of the only file, if the folder has one file. int8 runs on every CPU, but may be slow.
+        precision: "auto" is int8 if the CPU has int8 instructions, else bf16 if it has bf16, else f32; or the
+            arithmetic of the only file, if the folder has one file. int8 runs on every CPU, but may be slow.
         folder: The prepared model.
         cpuinfo: A file in the format of /proc/cpuinfo.
 

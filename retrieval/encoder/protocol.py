@@ -74,7 +74,7 @@ class Encoder(Protocol):
         """
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
-        """Return the states of b ≥ 1 texts of equal padded length from one pass; `streams` threads may call it at once."""
+        """Return the states of b ≥ 1 texts of equal padded length, from one pass. `streams` threads may call it."""
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Return the states of n ≥ 0 texts, in order."""
