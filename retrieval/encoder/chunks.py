@@ -29,9 +29,8 @@ _LOOK = 8  # code points tokenised per requested token at first; doubled while t
 # A chunk that starts inside a word may have a few more tokens than counted: one token in 32 is kept free.
 _SPARE = 32
 
-_IS_SPACE = np.array(
-    [chr(code).isspace() for code in range(0x3002)]
-)  # by code point; the last entry is for all higher ones
+# By code point; the last entry is for all higher code points.
+_IS_SPACE = np.array([chr(code).isspace() for code in range(0x3002)])
 
 
 @dataclass(frozen=True)

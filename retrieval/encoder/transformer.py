@@ -58,9 +58,8 @@ class TextEncoder:
         tokenizer.no_padding()
         tokenizer.enable_truncation(spec.max_tokens)
         self._spec, self._tokenizer, self._forward = spec, tokenizer, forward
-        self._unlimited = Tokenizer.from_str(
-            tokenizer.to_str()
-        )  # a copy, since truncation is a setting of the tokenizer
+        # A copy, since truncation is a setting of the tokenizer.
+        self._unlimited = Tokenizer.from_str(tokenizer.to_str())
         self._unlimited.no_truncation()
         self.arithmetic, self.streams = arithmetic, streams
         self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
