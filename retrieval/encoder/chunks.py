@@ -74,7 +74,7 @@ class Chunker:
         """The most code points of a text that are tokenised for this limit, never fewer than the encoder tokenises."""
         return most_code_points(max(self.limit(reading), self._encoder.max_tokens))
 
-    def remembered(self, texts: Sequence[str], reading: Reading) -> list[Cuts | None]:
+    def cached(self, texts: Sequence[str], reading: Reading) -> list[Cuts | None]:
         """Return the cached cuts of n texts, None for a miss."""
         end = self.code_points(reading)
         keys = [(self._key(text[:end]), reading) for text in texts]
@@ -94,7 +94,7 @@ class Chunker:
         """
         end = self.code_points(reading)
         texts = [text[:end] for text in texts]
-        all_cuts, limit = self.remembered(texts, reading), self.limit(reading)
+        all_cuts, limit = self.cached(texts, reading), self.limit(reading)
         missing = [at for at, cuts in enumerate(all_cuts) if cuts is None]
         look = _LOOK * (limit + 1)  # long texts are not tokenised to their end
         while missing:

@@ -80,7 +80,7 @@ class StateSource:
         is_cached = self.cache.has([self._keys("document", text) for text in texts])
         misses = [text for text, hit in zip(texts, is_cached, strict=True) if not hit]
         return misses and [
-            text for text, cuts in zip(misses, self.chunker.remembered(misses, USUAL), strict=True) if cuts is None
+            text for text, cuts in zip(misses, self.chunker.cached(misses, USUAL), strict=True) if cuts is None
         ]
 
     def is_whole(self, state: TextState) -> bool:
@@ -98,7 +98,7 @@ class StateSource:
             reading: How much of each document is read.
             until: Time limit, in `time.monotonic()` seconds; at most half of the remaining time is used.
         """
-        opened = {at: Opened(cuts) for at, cuts in enumerate(self.chunker.remembered(texts, reading)) if cuts}
+        opened = {at: Opened(cuts) for at, cuts in enumerate(self.chunker.cached(texts, reading)) if cuts}
         now = time.monotonic()
         if now < until and len(opened) < len(texts):
             unopened = {at: text for at, text in enumerate(texts) if at not in opened}

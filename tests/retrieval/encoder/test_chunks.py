@@ -124,10 +124,10 @@ def test_what_is_far_beyond_the_limit_is_not_looked_at():
 def test_cuts_are_remembered_for_each_reading():
     encoder = Counting()
     cutting, texts = chunker_of(encoder), [words(20), words(9)]
-    assert cutting.remembered(texts, USUAL) == [None, None]
+    assert cutting.cached(texts, USUAL) == [None, None]
     first = cutting.cuts(texts, USUAL)
     looked = len(encoder.looked)
-    assert cutting.cuts(texts, USUAL) == cutting.remembered(texts, USUAL) == first
+    assert cutting.cuts(texts, USUAL) == cutting.cached(texts, USUAL) == first
     assert len(encoder.looked) == looked
     assert cutting.cuts(texts, Reading(10)) != first
 
@@ -136,9 +136,9 @@ def test_the_least_recently_used_is_forgotten(monkeypatch):
     monkeypatch.setattr(windows, "_MAX_CACHED", 2)
     cutting, texts = chunker_of(Counting()), [words(20), words(9), words(10)]
     cutting.cuts(texts[:2], USUAL)
-    cutting.remembered(texts[:1], USUAL)
+    cutting.cached(texts[:1], USUAL)
     cutting.cuts(texts[2:], USUAL)
-    assert [cuts is None for cuts in cutting.remembered(texts, USUAL)] == [False, True, False]
+    assert [cuts is None for cuts in cutting.cached(texts, USUAL)] == [False, True, False]
 
 
 def test_nothing_is_looked_at_when_it_is_too_late():
@@ -191,9 +191,7 @@ def test_a_text_of_few_tokens_is_looked_at_as_far_as_a_language_may_need(pad):
     (cuts,) = cutting.cuts([text], Reading(max_chunks=2))
     assert cuts[-1] == end == cutting.code_points(Reading(max_chunks=2))
     assert max(encoder.looked) == end
-    assert cutting.remembered([text[:end] + "other"], Reading(max_chunks=2)) == [
-        cuts
-    ]  # later text is not hashed either
+    assert cutting.cached([text[:end] + "other"], Reading(max_chunks=2)) == [cuts]  # later text is not hashed either
     assert cutting.code_points(Reading(max_tokens=1)) == 32 * 8  # never fewer than the encoder tokenises
 
 
