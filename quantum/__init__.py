@@ -1,1 +1,1 @@
-"""Small fidelity circuits, simulated as array programs: arrays in, arrays out."""
+"""Small fidelity circuits, simulated with NumPy: functions take and return arrays."""

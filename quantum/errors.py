@@ -1,8 +1,8 @@
-"""Everything that can go wrong in this package; each message says what to do."""
+"""The errors of this package; each message says what to do."""
 
 
 class QuantumError(ValueError):
-    """Root of the package's errors: an argument this package cannot work with."""
+    """Base class: an invalid argument."""
 
 
 class CircuitTooLarge(QuantumError):
@@ -10,4 +10,4 @@ class CircuitTooLarge(QuantumError):
 
 
 class InvalidVector(QuantumError):
-    """A vector that has no state: zero, not finite, not real, or of the wrong shape."""
+    """A vector that cannot be encoded: zero, not finite, not real, or of the wrong shape."""

@@ -1,7 +1,7 @@
-"""Feature maps: how a vector becomes one small state per register.
+"""Feature maps: the encoding of a vector as one small quantum state per register.
 
-A map is a short tuple of layers. The simulation here and the Qiskit circuit in quantum.circuits both read
-that one description, so they cannot drift; a new map is one more function in `_MAPS`.
+A map is a short tuple of layers. The simulation here and the Qiskit circuits in quantum.circuits use the same
+description, so they cannot diverge. A new map is one more function in `_MAPS`.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from quantum.vectors import state_rows
 
 MAX_QUBITS = 4
 
-# Columns scored at once: their states, 2**n * R * block, and the overlaps stay in the processor's cache.
+# Columns scored at once: their states, 2**n * R * block, and the overlaps fit into the CPU cache.
 _BLOCK = 512
 
 
 @dataclass(frozen=True)
 class RyLayer:
-    """RY(bandwidth * x[slots[i]]) on qubit i, x being the register's features."""
+    """RY(bandwidth * x[slots[i]]) on qubit i; x: the register's features."""
 
     slots: tuple[int, ...]
 
@@ -42,7 +42,7 @@ Layers: TypeAlias = tuple[RyLayer | CxLayer, ...]
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A feature map of registers of `n_qubits` qubits; `feature_map` makes the known ones.
+    """A feature map with registers of `n_qubits` qubits; `feature_map` creates the built-in ones.
 
     bandwidth: h > 0, the factor from a feature to an angle in radians.
     """
@@ -53,7 +53,7 @@ class FeatureMap:
     layers: Layers
 
     def __post_init__(self) -> None:
-        """Refuse descriptions that no state can be prepared from."""
+        """Raise QuantumError for an invalid description."""
         if not (isfinite(self.bandwidth) and self.bandwidth > 0):
             raise QuantumError(f"bandwidth must be a finite number above 0, got {self.bandwidth}")
         if not self.layers or not isinstance(self.layers[0], RyLayer):
@@ -65,40 +65,40 @@ class FeatureMap:
 
     @property
     def features_per_register(self) -> int:
-        """How many features one register holds."""
+        """The number of features that one register encodes."""
         return 1 + max(slot for layer in self._rotations for slot in layer.slots)
 
     @cached_property
     def is_product(self) -> bool:
-        """Whether each feature turns a qubit of its own and nothing else happens.
+        """Whether the map is one RY layer with one feature per qubit, which prepares product states.
 
-        Then F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2, which quantum.maxsim and quantum.kernel make use of.
+        Then F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2; quantum.maxsim and quantum.kernel use this closed form.
         """
         first, *rest = self.layers
         return not rest and isinstance(first, RyLayer) and sorted(first.slots) == list(range(self.n_qubits))
 
     def register_count(self, width: int) -> int:
-        """How many registers hold `width` features; the last is padded with zeros."""
+        """Return the number of registers for `width` features; the last one is padded with zeros."""
         return -(-width // self.features_per_register)
 
     def register_states(self, x: NDArray[Any]) -> Real:
-        """The state of each register of each row.
+        """Return the state of each register of each row.
 
-        x: (m, D) finite non-zero rows, the caller gives unit ones. Returns (2**n_qubits, R, m), float32 for
+        x: (m, D) finite non-zero rows; callers pass unit rows. Returns (2**n_qubits, R, m), float32 for
         float32 (and narrower) rows, float64 for float64. Raises InvalidVector.
         """
         return self._states(state_rows(x))
 
     def log_fidelity(self, q: NDArray[Any], d: NDArray[Any]) -> Real:
-        """Log of F(q, d) = prod over registers of |<psi_q|psi_d>|**2, for all pairs.
+        """Return log F(q, d), F = prod over registers of |<psi_q|psi_d>|**2, for all pairs.
 
         q: (a, D), d: (b, D), finite non-zero rows. Returns (a, b), at most 0 and always finite: a register
-        contributes no less than 2 log(epsilon of the dtype), see `log_register_fidelity`. The dtype is the
+        contributes at least 2 log(epsilon of the dtype), see `log_register_fidelity`. The dtype is the
         wider of the two inputs', at least float32. Raises InvalidVector.
         """
         q, d = state_rows(q), state_rows(d)
         if q.shape[1] != d.shape[1]:
-            raise InvalidVector(f"both sides need one width, got {q.shape[1]} and {d.shape[1]} features")
+            raise InvalidVector(f"both sides need the same width, got {q.shape[1]} and {d.shape[1]} features")
         dtype = np.result_type(q, d)
         left = self._states(q.astype(dtype, copy=False))  # (2**n, R, a)
         out = np.empty((q.shape[0], d.shape[0]), dtype=dtype)
@@ -108,7 +108,7 @@ class FeatureMap:
         return out
 
     def fidelity(self, q: NDArray[Any], d: NDArray[Any]) -> Real:
-        """F(q, d) in [0, 1] for all pairs: q (a, D), d (b, D) to (a, b). Raises InvalidVector."""
+        """Return F(q, d) in [0, 1], (a, b), for all pairs of q (a, D) and d (b, D). Raises InvalidVector."""
         log_f = self.log_fidelity(q, d)
         return np.exp(log_f, out=log_f)
 
@@ -129,7 +129,7 @@ class FeatureMap:
         return state
 
     def _angles(self, x: Real) -> Real:
-        """(m, D) rows to (features per register, R, m) angles, zeros where the last register is not full."""
+        """Return the (features per register, R, m) angles of (m, D) rows, with zero padding in the last register."""
         rows, width = x.shape
         registers, slots = self.register_count(width), self.features_per_register
         angles = np.zeros((registers * slots, rows), dtype=x.dtype)
@@ -154,10 +154,16 @@ _MAPS: dict[str, Callable[[int], Layers]] = {"angle": _angle, "entangled": _enta
 
 
 def feature_map(name: str = "angle", n_qubits: int = 4, bandwidth: float = 8**0.5) -> FeatureMap:
-    """The map called `name` on registers of 2, 3 or 4 qubits.
+    """Create a built-in feature map. Angle encoding with a bandwidth: Shaydulin and Wild, arXiv:2111.05451.
 
-    Raises QuantumError for a name, size or bandwidth that is not offered, CircuitTooLarge above 4 qubits.
-    Angle encoding with a bandwidth: Shaydulin and Wild, arXiv:2111.05451.
+    Args:
+        name: "angle" or "entangled".
+        n_qubits: Qubits per register: 2, 3 or 4.
+        bandwidth: h > 0, the factor from a feature to an angle in radians.
+
+    Raises:
+        QuantumError: The name, size or bandwidth is not supported.
+        CircuitTooLarge: More than 4 qubits.
     """
     if name not in _MAPS:
         raise QuantumError(f"unknown feature map {name!r}; known: {', '.join(sorted(_MAPS))}")

@@ -1,14 +1,14 @@
-"""Late interaction: a document's score from the fidelities of its tokens.
+"""Late interaction (MaxSim): the score of a document from the fidelities of its tokens.
 
-Mean over query tokens of the best document token (Khattab and Zaharia 2020, arXiv:2004.12832), with fidelity
-in the place of their cosine. `offsets` (n + 1,) says where documents lie in one flat run of T tokens:
-document i is tokens offsets[i] to offsets[i + 1].
+The score is the mean over query tokens of the maximum over document tokens (Khattab and Zaharia 2020,
+arXiv:2004.12832), with the fidelity instead of the cosine. The tokens of all n documents are concatenated, T in all:
+those of document i are offsets[i] to offsets[i + 1].
 
 Product states need no simulation: one RY layer prepares a product of single qubits, so
-F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2. As cos(x)**2 <= exp(-x**2) for |x| <= pi/2, a cosine bounds it for unit
-rows: log F <= -h**2 (1 - <q, d>) / 2. One matrix product thus bounds all pairs, and only those whose bound exceeds a
-fidelity already found need the closed form itself: 1.1 of the 140 or so tokens of a passage. What is left out cannot be
-the maximum, so nothing is approximated. docs/quantum.md has the proof.
+F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2. As cos(x)**2 <= exp(-x**2) for |x| <= pi/2, the cosine gives a bound for
+unit rows: log F <= -h**2 (1 - <q, d>) / 2. One matrix product bounds all pairs, and the closed form is computed only
+for pairs whose bound exceeds the best fidelity so far: 1.1 of about 140 tokens of a passage. A pruned pair cannot be
+the maximum, so the result is exact. docs/quantum.md has the proof.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +22,10 @@ from quantum.feature_maps import FeatureMap
 from quantum.simulator import Real
 from quantum.vectors import directions, real_rows
 
-# The largest |h (q_i - d_i) / 2|: short of pi/2, where the bound ends and rounding is magnified by the tangent.
+# The largest |h (q_i - d_i) / 2|: below pi/2, where the bound ends and the tangent amplifies rounding errors.
 _WIDEST = 1.5
 
-# Pairs (i, j) whose differences, (pairs, D), are held at once: they stay in the processor's cache.
+# Pairs (i, j) computed at once: their differences, (pairs, D), fit into the CPU cache.
 _PAIRS_AT_ONCE = 256
 
 # Simulating a token for a query tokens costs as much as the closed form of 4 + a/5 pairs (measured, D = 384).
@@ -34,11 +34,17 @@ _PAIRS_PER_TOKEN_AND_QUERY_TOKEN = 0.2
 
 
 def best_log_fidelity(bandwidth: float, q: Real, d: Real, offsets: NDArray[np.int64]) -> Real | None:
-    """Log of the largest fidelity of each query token with any token of each document, for a product map.
+    """Return the log of the largest fidelity of each query token with the tokens of each document, for a product map.
 
-    q: (a, D), d: (t, D), unit rows of one dtype; document i is d[offsets[i]:offsets[i + 1]], never empty.
-    Returns (a, n) of that dtype, at most 0. None where the bound does not hold (angles near pi or above) or leaves so
-    many pairs, as among a document's repeated tokens, that simulating all is cheaper.
+    Args:
+        bandwidth: h of the feature map.
+        q: (a, D) unit rows.
+        d: (t, D) unit rows of the same dtype.
+        offsets: (n + 1,); the tokens of document i are d[offsets[i]:offsets[i + 1]], at least one.
+
+    Returns:
+        (a, n) of that dtype, at most 0. None if the bound does not hold (angles near pi or above) or leaves so many
+        pairs that simulating all is cheaper, as with repeated tokens.
     """
     if bandwidth / 2 * _widest_difference(q, d, 2 * _WIDEST / bandwidth) > _WIDEST:
         return None
@@ -49,28 +55,33 @@ def best_log_fidelity(bandwidth: float, q: Real, d: Real, offsets: NDArray[np.in
     bounds *= bandwidth**2 / 2
     budget = tokens * (_PAIRS_PER_TOKEN + _PAIRS_PER_TOKEN_AND_QUERY_TOKEN * q.shape[0])
     best = np.full((q.shape[0], count), -np.inf, dtype=q.dtype)
-    # Rounding: of the cosines in the bounds, and of the log fidelities they are compared with.
+    # Rounding errors of the cosines in the bounds, and of the log fidelities that they are compared with.
     slack = q.shape[1] * np.finfo(q.dtype).eps * (bandwidth**2 + 2)
-    # First each document's nearest token, then whatever may exceed its fidelity.
-    least = np.maximum.reduceat(bounds, offsets[:-1], axis=1)  # (a, n)
+    # First the nearest token of each document, then all tokens whose bound exceeds its fidelity.
+    threshold = np.maximum.reduceat(bounds, offsets[:-1], axis=1)  # (a, n)
     for _ in range(2):
-        pairs = np.flatnonzero(bounds >= least.take(document, axis=1))  # i * t + j
+        pairs = np.flatnonzero(bounds >= threshold.take(document, axis=1))  # i * t + j
         budget -= pairs.size
         if budget < 0:
             return None
         i, j = np.divmod(pairs, tokens)
         np.maximum.at(best, (i, document[j]), log_fidelity_of_pairs(bandwidth, q, d, i, j))
         np.put(bounds, pairs, -np.inf)
-        least = best - slack
+        threshold = best - slack
     return best
 
 
 def log_fidelity_of_pairs(
     bandwidth: float, q: Real, d: Real, i: NDArray[np.integer[Any]], j: NDArray[np.integer[Any]]
 ) -> Real:
-    """Log of prod_f cos(h (q[i, f] - d[j, f]) / 2)**2 for pairs of rows.
+    """Return log prod_f cos(h (q[i, f] - d[j, f]) / 2)**2 for pairs of rows, (p,) of their dtype, at most 0.
 
-    q: (a, D), d: (t, D), of one dtype, every |h (q - d)| below pi; i, j: (p,). Returns (p,) of that dtype, at most 0.
+    Args:
+        bandwidth: h of the feature map; every |h (q - d)| is below pi.
+        q: (a, D).
+        d: (t, D) of the same dtype.
+        i: (p,) rows of q.
+        j: (p,) rows of d.
     """
     out = np.empty(i.size, dtype=q.dtype)
     for start in range(0, i.size, _PAIRS_AT_ONCE):
@@ -84,9 +95,9 @@ def log_fidelity_of_pairs(
 
 
 def _widest_difference(q: Real, d: Real, enough: float) -> float:
-    """A bound on every |q[i, f] - d[j, f]|: by the largest entries if that is enough, else feature by feature."""
+    """Bound all |q[i, f] - d[j, f]|: by the largest entries, or per feature if that exceeds `enough`."""
     bound = sum(max(float(x.max()), -float(x.min())) for x in (q, d))
-    if bound > enough:  # some models have a feature that is large in every token, and alike
+    if bound > enough:  # some models have a feature with a large, similar value in every token
         bound = float(np.maximum(q.max(axis=0) - d.min(axis=0), d.max(axis=0) - q.min(axis=0)).max())
     return bound
 
@@ -94,22 +105,24 @@ def _widest_difference(q: Real, d: Real, enough: float) -> float:
 Offsets = NDArray[np.integer[Any]]
 Scores: TypeAlias = NDArray[np.float64]
 
-# Tokens whose unit rows and cosines are held at once, whatever the documents' number: they stay in the cache.
+# Tokens scored at once: their unit rows and cosines fit into the CPU cache.
 _TOKENS_PER_BLOCK = 2048
 
 
 def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
-    """Score of each document: the mean over query tokens of the max over its tokens of exp(log_f).
+    """Return the score of each document: the mean over query tokens of the maximum over its tokens of exp(log_f).
 
     log_f: (q, T) with q >= 1, at most 0. offsets: (n + 1,) integers, from 0 to T, rising by at least 1 each.
     Returns (n,) float64 in [0, 1]. Raises QuantumError for offsets that do not fit, naming an empty document.
     """
     if log_f.ndim != 2 or log_f.shape[0] == 0:
         raise QuantumError(f"log_f must be (q, T) with at least one query token, got shape {log_f.shape}")
-    offsets = _checked(offsets, log_f.shape[1])
+    offsets = _check_offsets(offsets, log_f.shape[1])
     if offsets.size == 1:
         return np.zeros(0)
-    best = np.maximum.reduceat(log_f, offsets[:-1], axis=1)  # (q, n): exp is monotone, so max comes first
+    best = np.maximum.reduceat(
+        log_f, offsets[:-1], axis=1
+    )  # (q, n): exp is monotone, so the maximum can be taken first
     return _mean(best)
 
 
@@ -120,14 +133,24 @@ def score_documents(
     offsets: Offsets,
     over: Callable[[Callable[[slice], Scores], Iterable[slice]], Iterable[Scores]] = map,
 ) -> NDArray[np.float64]:
-    """Late-interaction score of each document, a block of whole documents at a time.
+    """Compute the late-interaction score of each document, in blocks of whole documents.
 
-    over: `map`, or one like it that may call from several threads; the scores are the same to the last bit.
+    Token rows may have any real dtype (int8 as stored, or floats) and any norm; they are scaled to unit rows here. The
+    computation uses the wider dtype of the two, at least float32.
 
-    query_tokens: (q, D), q >= 1. document_tokens: (T, D). Both are directions: rows of any real dtype (int8 as stored,
-    or floats) and any length, finite and non-zero, scaled to length 1 here. The dtype computed in is the wider of the
-    two, at least float32. offsets: (n + 1,), as for `late_interaction`. Returns (n,) float64 in [0, 1].
-    Raises InvalidVector for rows without a state, QuantumError for offsets that do not fit.
+    Args:
+        feature_map: The feature map.
+        query_tokens: (q, D) finite non-zero rows, q >= 1.
+        document_tokens: (T, D) finite non-zero rows.
+        offsets: (n + 1,), as for `late_interaction`.
+        over: `map`, or a parallel version of it; the scores are bit-identical.
+
+    Returns:
+        (n,) float64 scores in [0, 1].
+
+    Raises:
+        InvalidVector: A row is zero or not finite, or the widths differ.
+        QuantumError: The offsets are invalid, or there is no query token.
     """
     query_tokens, document_tokens = real_rows(query_tokens), real_rows(document_tokens)
     dtype = np.result_type(query_tokens, document_tokens, np.float32)
@@ -135,8 +158,8 @@ def score_documents(
     if not len(query):
         raise QuantumError("score_documents needs at least one query token")
     if document_tokens.shape[1:] != query.shape[1:]:
-        raise InvalidVector(f"both sides need one width, got shapes {query.shape} and {document_tokens.shape}")
-    bounds = _checked(offsets, document_tokens.shape[0])
+        raise InvalidVector(f"both sides need the same width, got shapes {query.shape} and {document_tokens.shape}")
+    bounds = _check_offsets(offsets, document_tokens.shape[0])
 
     def score(block: slice) -> Scores:
         first, local = int(bounds[block.start]), bounds[block.start : block.stop + 1] - bounds[block.start]
@@ -151,7 +174,7 @@ def score_documents(
 
 
 def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
-    """The documents in runs of at most `_TOKENS_PER_BLOCK` tokens, and at least one document."""
+    """Yield runs of documents with at most `_TOKENS_PER_BLOCK` tokens, or one document."""
     start = 0
     while start < offsets.size - 1:
         stop = int(np.searchsorted(offsets, offsets[start] + _TOKENS_PER_BLOCK, side="right")) - 1
@@ -159,11 +182,11 @@ def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
 
 
 def _mean(best: Real) -> NDArray[np.float64]:
-    """(q, n) logs of best fidelities to (n,) scores."""
+    """Return the (n,) scores for (q, n) logs of the best fidelities."""
     return np.asarray(np.exp(best, dtype=np.float64).mean(axis=0))
 
 
-def _checked(offsets: Offsets, tokens: int) -> NDArray[np.int64]:
+def _check_offsets(offsets: Offsets, tokens: int) -> NDArray[np.int64]:
     offsets = np.asarray(offsets)
     if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or offsets.size == 0:
         raise QuantumError(f"offsets must be (n + 1,) integers, got {offsets.dtype} of shape {offsets.shape}")

@@ -11,31 +11,41 @@ from numpy.typing import NDArray
 
 from quantum.errors import InvalidVector
 
-# What is left of an excluded unit vector beside the query: less than this is rounding, not a direction.
+# The smallest norm of an excluded unit vector's residual orthogonal to the query; less is rounding error.
 _PARALLEL = 1e-6
 
 
 def negation_scores(query: NDArray[Any], excluded: NDArray[Any], documents: NDArray[Any]) -> NDArray[np.float64]:
-    """|<q, d>|**2 - ||P d||**2 for each document d.
+    """Return |<q, d>|**2 - ||P d||**2 for each document d.
 
-    P projects on the span of what the excluded vectors have orthogonal to the query, so several exclusions
-    mean NOT (a OR b), and an exclusion never takes away from the query itself. Both terms are probabilities of
-    measuring d in a subspace, so the sign of <q, d> is lost: a document opposite to the query scores like the
-    query. Text embeddings of candidates seldom point away from the query; a caller whose do must filter them.
+    P projects on the span of the excluded vectors' components orthogonal to the query. So several exclusions mean
+    NOT (a OR b), and an exclusion never lowers the score of the query itself. Both terms are probabilities of measuring
+    d in a subspace, so the sign of <q, d> is lost: a document opposite to the query scores like the query. Text
+    embeddings of candidates rarely point away from the query; otherwise the caller must filter them.
 
-    query: (D,). excluded: (k, D), k >= 1. documents: (n, D). Each is scaled to unit norm. Returns (n,) float64
-    in [-1, 1]. Raises InvalidVector for zero, non-finite or ill-shaped vectors, and for an excluded vector
-    parallel to the query (residual below 1e-6), which would exclude everything asked for.
+    Args:
+        query: (D,). All vectors are scaled to unit norm.
+        excluded: (k, D), k >= 1.
+        documents: (n, D).
+
+    Returns:
+        (n,) float64 in [-1, 1].
+
+    Raises:
+        InvalidVector: A vector is zero, not finite or of a wrong shape, or an excluded vector is parallel to the query
+            (residual below 1e-6): it would exclude everything that the query matches.
     """
     q = _unit(np.asarray(query)[np.newaxis], "query")[0]
     x, d = _unit(np.asarray(excluded), "excluded"), _unit(np.asarray(documents), "document")
     if not x.shape[0] or not q.size == x.shape[1] == d.shape[1]:
-        raise InvalidVector(f"widths must agree and one vector be excluded: {q.shape}, {x.shape}, {d.shape}")
+        raise InvalidVector(
+            f"all widths must be equal, with at least one excluded vector: {q.shape}, {x.shape}, {d.shape}"
+        )
     residual = x - np.outer(x @ q, q)  # (k, D)
     parallel = np.flatnonzero(np.linalg.norm(residual, axis=1) < _PARALLEL)
     if parallel.size:
         raise InvalidVector(f"excluded vector {parallel[0]} is parallel to the query: exclude something narrower")
-    # SVD and not QR: exclusions that repeat each other leave QR with an arbitrary extra direction.
+    # SVD and not QR: with linearly dependent exclusions, QR returns an arbitrary extra direction.
     _, singular, basis = np.linalg.svd(residual, full_matrices=False)
     basis = basis[singular > _PARALLEL * singular[0]]  # (rank, D), orthonormal rows
     scores: NDArray[np.float64] = (d @ q) ** 2 - np.sum((d @ basis.T) ** 2, axis=1)
@@ -47,8 +57,8 @@ def _unit(rows: NDArray[Any], name: str) -> NDArray[np.float64]:
         raise InvalidVector(f"{name} vectors must be real rows, got {rows.dtype} of shape {rows.shape}")
     rows = rows.astype(np.float64)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    bad = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if bad.size:
-        raise InvalidVector(f"{name} vector {bad[0]} is zero or not finite: leave it out or encode it again")
+    invalid = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
+    if invalid.size:
+        raise InvalidVector(f"{name} vector {invalid[0]} is zero or not finite: leave it out or encode it again")
     unit: NDArray[np.float64] = rows / norms
     return unit

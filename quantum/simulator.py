@@ -1,8 +1,8 @@
 """Batched statevector simulation.
 
 A state is an array (2**n, ...batch): the amplitude axis comes first, so that a gate on one qubit is a few
-contiguous operations over the whole batch. The order is Qiskit's: bit i of the basis index is qubit i.
-Every function returns a new array of its input's dtype.
+contiguous operations over the whole batch. The qubit order is Qiskit's: bit i of the basis index is qubit i.
+Every function returns a new array with its input's dtype.
 """
 
 from typing import Any, TypeAlias, TypeVar
@@ -22,7 +22,7 @@ _REGISTERS_PER_LOG = 4
 
 
 def product_state(angles: Real) -> Real:
-    """RY(angles[i]) on qubit i of |0...0>, for a batch.
+    """Apply RY(angles[i]) to qubit i of |0...0>, for a batch.
 
     angles: (n, ...) radians, n >= 1. Returns (2**n, ...), real and of norm 1.
     """
@@ -32,7 +32,7 @@ def product_state(angles: Real) -> Real:
     state = np.empty((2**n, *angles.shape[1:]), dtype=half.dtype)
     state[0] = 1
     for qubit in range(n):
-        # Qubit `qubit` is the highest bit so far: the upper half is a copy of the lower one.
+        # `qubit` is the highest bit so far: the upper half of the state is a scaled copy of the lower half.
         size = 2**qubit
         np.multiply(state[:size], sin[qubit], out=state[size : 2 * size])
         state[:size] *= cos[qubit]
@@ -40,10 +40,15 @@ def product_state(angles: Real) -> Real:
 
 
 def apply_ry(state: NDArray[Scalar], qubit: int, angle: Real | float) -> NDArray[Scalar]:
-    """RY(angle) on one qubit: [[cos, -sin], [sin, cos]] of angle/2.
+    """Apply RY(angle), [[cos, -sin], [sin, cos]] of angle/2, to one qubit.
 
-    state: (2**n, ...). angle: radians, broadcast against the batch axes. Returns the state's shape and dtype.
-    Raises QuantumError for a qubit the state has not got.
+    Args:
+        state: (2**n, ...).
+        qubit: The qubit, from 0 to n - 1; QuantumError for any other.
+        angle: Radians, broadcast against the batch axes.
+
+    Returns:
+        The new state, with the shape and dtype of `state`.
     """
     _check_qubits(state, qubit)
     half = np.asarray(angle) / 2
@@ -60,9 +65,12 @@ def apply_ry(state: NDArray[Scalar], qubit: int, angle: Real | float) -> NDArray
 
 
 def apply_cx(state: NDArray[Scalar], control: int, target: int) -> NDArray[Scalar]:
-    """CX: flips `target` where `control` is 1, a permutation of the amplitudes.
+    """Apply CX, which flips `target` where `control` is 1: a permutation of the amplitudes.
 
-    state: (2**n, ...). Raises QuantumError when the qubits are equal or not in the state.
+    Args:
+        state: (2**n, ...).
+        control: A qubit, from 0 to n - 1.
+        target: Another qubit; QuantumError if they are equal or out of range.
     """
     _check_qubits(state, control, target)
     if control == target:
@@ -73,23 +81,23 @@ def apply_cx(state: NDArray[Scalar], control: int, target: int) -> NDArray[Scala
 
 
 def overlap(a: Amplitudes, b: Amplitudes) -> Amplitudes:
-    """<a|b> of each pair of states in two batches, (2**n, ...) each, broadcast: the first is conjugated."""
+    """Return <a|b> for pairs of states in two batches, (2**n, ...) each, broadcast; `a` is conjugated."""
     product: Amplitudes = np.asarray((a.conj() * b).sum(axis=0))
     return product
 
 
 def fidelity(a: Amplitudes, b: Amplitudes) -> Real:
-    """|<a|b>|**2 of each pair of states in two batches, (2**n, ...) each, broadcast. In [0, 1]."""
+    """Return |<a|b>|**2 in [0, 1] for pairs of states in two batches, (2**n, ...) each, broadcast."""
     probability: Real = np.minimum(np.abs(overlap(a, b)) ** 2, 1)
     return probability
 
 
 def log_register_fidelity(a: Amplitudes, b: Amplitudes) -> Real:
-    """Log of the product over registers of |<a_r|b_r>|**2, for all pairs.
+    """Return the log of the product over registers of |<a_r|b_r>|**2, for all pairs.
 
     a: (2**n, R, m), b: (2**n, R, k), of one real or complex dtype. Returns (m, k) in that dtype's real type.
-    An overlap below the dtype's epsilon is rounding noise and counts as epsilon, so orthogonal registers give
-    2 log(epsilon) each (-31.9 in float32, -72.1 in float64), finite, and never log(0). At most 0.
+    An overlap below the dtype's epsilon is rounding error and is replaced by epsilon. So an orthogonal register gives
+    2 log(epsilon) (-31.9 in float32, -72.1 in float64) instead of log(0). The result is at most 0.
     """
     left = a.conj().transpose(1, 2, 0)  # (R, m, 2**n), a view when real
     right = b.transpose(1, 0, 2)  # (R, 2**n, k), a view
@@ -110,4 +118,4 @@ def _check_qubits(state: Amplitudes, *qubits: int) -> None:
     size = state.shape[0].bit_length() - 1
     for qubit in qubits:
         if not 0 <= qubit < size:
-            raise QuantumError(f"qubit {qubit} is not one of the state's {size}: count from 0")
+            raise QuantumError(f"qubit {qubit} is out of range: the state has {size} qubits, counted from 0")

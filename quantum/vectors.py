@@ -1,4 +1,4 @@
-"""Rows that have a state, and their directions."""
+"""Validation and normalisation of input rows."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from quantum.simulator import Real
 
 
 def real_rows(x: NDArray[Any]) -> NDArray[Any]:
-    """The argument as an array, once it is known to be rows (m, D) of real numbers, D >= 1; InvalidVector otherwise."""
+    """Return x as an array (m, D) of real numbers, D >= 1; InvalidVector for anything else."""
     x = np.asarray(x)
     if x.ndim != 2 or x.shape[1] == 0 or x.dtype.kind not in "fiu":
         raise InvalidVector(f"expected rows (m, D) of real numbers, got {x.dtype} of shape {x.shape}")
@@ -18,35 +18,45 @@ def real_rows(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def state_rows(x: NDArray[Any]) -> Real:
-    """The rows (m, D) as float32 or wider, once each is known to have a state; InvalidVector otherwise."""
+    """Return the rows (m, D) as float32 or wider; InvalidVector for a zero or non-finite row."""
     x = real_rows(x)
     # Two reductions without temporaries; NaN and infinity reach at least one of them.
     low, high = x.min(axis=1), x.max(axis=1)
-    _refuse(np.flatnonzero(~np.isfinite(low) | ~np.isfinite(high) | ((low == 0) & (high == 0))))
+    _raise_invalid(np.flatnonzero(~np.isfinite(low) | ~np.isfinite(high) | ((low == 0) & (high == 0))))
     return x.astype(np.result_type(x, np.float32), copy=False)
 
 
 def directions(x: NDArray[Any], dtype: DTypeLike, first: int = 0) -> Real:
-    """A copy of the rows, each scaled to length 1.
+    """Return a copy of the rows, scaled to unit norm.
 
-    x: (m, D) real rows of any scale. dtype: a float wide enough for x. first: the number by which errors call row 0.
-    Returns (m, D) of dtype. Raises InvalidVector for a zero or non-finite row.
+    Args:
+        x: (m, D) real rows of any scale.
+        dtype: A float dtype wide enough for x.
+        first: The number of row 0 in error messages.
+
+    Returns:
+        (m, D) unit rows of dtype.
+
+    Raises:
+        InvalidVector: A row is zero or not finite.
     """
     unit: Real = real_rows(x).astype(dtype)
     limits = np.finfo(unit.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.vecdot(unit, unit)  # (m,)
-    # Squares beyond what the dtype holds in full precision: a row without direction, or one of an extreme scale.
-    odd = np.flatnonzero(~((squares > limits.tiny / limits.eps) & (squares <= limits.max)))
-    if odd.size:
-        peak = np.abs(unit[odd]).max(axis=1)
-        _refuse(first + odd[~(np.isfinite(peak) & (peak > 0))])
-        unit[odd] /= peak[:, np.newaxis]
-        squares[odd] = np.vecdot(unit[odd], unit[odd])
+    # The squared norm underflows or overflows: the row is zero, not finite, or of an extreme scale.
+    extreme = np.flatnonzero(~((squares > limits.tiny / limits.eps) & (squares <= limits.max)))
+    if extreme.size:
+        peak = np.abs(unit[extreme]).max(axis=1)
+        _raise_invalid(first + extreme[~(np.isfinite(peak) & (peak > 0))])
+        unit[extreme] /= peak[:, np.newaxis]
+        squares[extreme] = np.vecdot(unit[extreme], unit[extreme])
     unit *= (1 / np.sqrt(squares))[:, np.newaxis]
     return unit
 
 
-def _refuse(bad: NDArray[np.integer[Any]]) -> None:
-    if bad.size:
-        raise InvalidVector(f"row {bad[0]} is zero or not finite and has no direction: leave it out or encode it again")
+def _raise_invalid(invalid: NDArray[np.integer[Any]]) -> None:
+    if invalid.size:
+        raise InvalidVector(
+            f"row {invalid[0]} is zero or not finite and has no direction: leave it out or encode it again"
+        )

@@ -1,7 +1,7 @@
-"""Encoding, lexical scoring, indexing and evaluation: everything classical that ranking needs."""
+"""Encoding, lexical scoring, caching, indexing and evaluation: the classical parts of ranking."""
 
 import sys
 
-# Merely imported, OpenVINO and NNCF tell web analytics of it, from a fork of the process that serves. They do without
-# where this package is missing, so to them it is.
-sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # as Python marks what must not be found
+# On import, OpenVINO and NNCF send telemetry to web analytics from a fork of the serving process. They send nothing if
+# the package is missing, so it is marked as missing here.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None makes the import fail

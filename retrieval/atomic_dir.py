@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all."""
+"""Atomic creation and replacement of folders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Names of our own begin with a dot, as no collection's or model's does.
+# Temporary folders start with a dot; collections and models never do.
 _PARTIAL = ".partial-"
 _REPLACED = ".replaced-"
 _ABANDONED_AFTER_S = 3600.0
@@ -21,12 +21,15 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty folder to fill; when the block ends well it becomes `final` by one rename.
+    """Yield an empty folder to fill; if the block succeeds, the folder is renamed to `final`.
 
-    If the block raises, or the process is killed, `final` is as it was. Without `replace`, a `final` that another
-    process finished first is kept and this one's work is dropped. With it, the two change places at once, so that
-    whoever looks finds one of them; where the file system cannot do that the old one is moved aside first, and a kill
-    between the two renames leaves it in `.replaced-` and its name.
+    If the block raises or the process is killed, `final` is unchanged.
+
+    Args:
+        final: The path of the folder.
+        replace: Without it, an existing `final` is kept and the new folder is dropped. With it, the two are exchanged
+            atomically. If the file system cannot exchange folders, the old one is renamed first, and a kill between the
+            two renames leaves it as `.replaced-` plus its name.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     _sweep(final.parent)
@@ -37,7 +40,7 @@ def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
         partial.chmod(0o755)
         _put(partial, final, replace=replace)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # or what was there before, once they changed places
+        shutil.rmtree(partial, ignore_errors=True)  # after an exchange, this is the old folder
 
 
 def _put(partial: Path, final: Path, *, replace: bool) -> None:
@@ -47,17 +50,17 @@ def _put(partial: Path, final: Path, *, replace: bool) -> None:
         if not final.exists():
             raise
         if replace and not _exchange(partial, final):
-            aside = final.with_name(_REPLACED + final.name)
-            shutil.rmtree(aside, ignore_errors=True)
-            final.rename(aside)
+            replaced = final.with_name(_REPLACED + final.name)
+            shutil.rmtree(replaced, ignore_errors=True)
+            final.rename(replaced)
             partial.rename(final)
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Have two folders change places at once; False where this system or its file system cannot."""
+    """Exchange two folders atomically; False if the system or the file system does not support it."""
     try:
-        rename = ctypes.CDLL(None, use_errno=True).renameat2  # Linux; Python has no call of its own for it
+        rename = ctypes.CDLL(None, use_errno=True).renameat2  # Linux only; Python has no function for it
     except (OSError, AttributeError):
         return False
     failed: int = rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE)
@@ -65,7 +68,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _sync(folder: Path) -> None:
-    """Have the files on disk before the rename is, or a power cut could leave a named folder of empty files."""
+    """Flush the files to disk before the rename, or a power failure could leave a folder of empty files."""
     for path in [*folder.iterdir(), folder]:
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -75,8 +78,8 @@ def _sync(folder: Path) -> None:
 
 
 def _sweep(parent: Path) -> None:
-    """Remove what killed processes left; younger leftovers may belong to a process at work."""
-    for left in parent.glob(f"{_PARTIAL}*"):
-        with suppress(FileNotFoundError):  # another process is done with it
-            if time.time() - left.stat().st_mtime > _ABANDONED_AFTER_S:
-                shutil.rmtree(left, ignore_errors=True)
+    """Remove folders that killed processes left; newer ones may belong to a running process."""
+    for leftover in parent.glob(f"{_PARTIAL}*"):
+        with suppress(FileNotFoundError):  # another process has finished it
+            if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER_S:
+                shutil.rmtree(leftover, ignore_errors=True)

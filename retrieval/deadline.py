@@ -1,4 +1,4 @@
-"""When an answer is due, whether anybody still waits for it, and who."""
+"""The deadline of a request: its time, its caller, and whether it was cancelled."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from retrieval.errors import RetrievalError
 
 
 class Cancelled(RetrievalError):
-    """Nobody waits for the answer any more."""
+    """The request was cancelled."""
 
 
 @dataclass(eq=False)
 class Deadline:
-    """A point in time that work is planned towards; may be called off from another thread."""
+    """A point in time until which work is planned; may be cancelled from another thread."""
 
     at: float = math.inf  # `time.monotonic()` seconds
-    caller: str = ""  # whose work it is: what is computed at once is shared equally between callers
+    caller: str = ""  # whose work it is; the encoder is shared equally between callers
     cancelled: bool = False
 
     @staticmethod
     def after(seconds: float, caller: str = "") -> Deadline:
-        """Due so long from now."""
+        """Create a deadline this many seconds from now."""
         return Deadline(time.monotonic() + seconds, caller)
 
     def share(self, part: float) -> float:
-        """When this part of the time from now to the deadline will be over, as `time.monotonic()`."""
+        """Return the time when this part (0 to 1) of the remaining time will have passed, as `time.monotonic()`."""
         now = time.monotonic()
         return now + part * (self.at - now)
 
     def cancel(self) -> None:
-        """Call the work off: what is not started never will be."""
+        """Cancel the work: no further step is started."""
         self.cancelled = True
 
     def check(self) -> None:
-        """Raise Cancelled if nobody waits any more."""
+        """Raise Cancelled if the deadline was cancelled."""
         if self.cancelled:
-            raise Cancelled("the client is gone")
+            raise Cancelled("the client closed the connection")

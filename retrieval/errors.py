@@ -1,10 +1,10 @@
-"""What can go wrong in this package, and what went wrong last.
+"""The errors of this package, and `Fault`, a record of the last error.
 
 RetrievalError
-├── ModelError        a model that is not there, not right, or cannot run here
-├── EncodingError     a text that the model gave no usable vector for
-├── CollectionError   a collection that is not there, damaged, or of another model
-└── DataError         an input file that cannot be read; the message names the file, the line and the remedy
+├── ModelError        a model is missing, invalid, or cannot run here
+├── EncodingError     the model returned no usable vector for a text
+├── CollectionError   a collection is missing, damaged, or of another model
+└── DataError         an input file is invalid; the message names the file, the line and the remedy
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from dataclasses import dataclass
 
 
 class RetrievalError(Exception):
-    """The root; every message says what to do."""
+    """Base class; every message says what to do."""
 
 
 class ModelError(RetrievalError):
-    """A model that is not there, not right, or cannot run here."""
+    """A model is missing, invalid, or cannot run here."""
 
 
 class EncodingError(RetrievalError):
-    """A text that the model gave no usable vector for."""
+    """The model returned no usable vector for a text."""
 
 
 class CollectionError(RetrievalError):
-    """A collection that is not there, damaged, or of another model."""
+    """A collection is missing, damaged, or of another model."""
 
 
 class DataError(RetrievalError):
-    """An input file that cannot be read as what it should be."""
+    """An input file is invalid or cannot be read."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """An error that was met. Its text holds no secret and nothing of a client's."""
+    """An error that occurred. Its text contains no secrets and no client data."""
 
     text: str
     at: float  # seconds since the epoch
 
     @staticmethod
     def now(text: str) -> Fault:
-        """One that was just met."""
+        """Create a fault that occurred now."""
         return Fault(text, time.time())

@@ -1,4 +1,4 @@
-"""From several rankers' scores to one order."""
+"""Score fusion: z-scores, weighted sums, smoothing and ranking."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Rankers work in float32: a relative spread below this is their rounding, and not a preference worth amplifying.
+# Rankers compute in float32: a relative spread below this is rounding error and must not be amplified.
 _RESOLUTION = 1e-6
 
 
 def zscore(x: NDArray[Any]) -> NDArray[np.float64]:
     """Centre (n,) scores and scale them to standard deviation 1.
 
-    Returns (n,) float64, all 0 where they spread by less than 1e-6 of the largest. ValueError for a non-finite score.
+    Returns (n,) float64; all 0 if the standard deviation is at most 1e-6 of the largest absolute score. ValueError if
+    a score is not finite.
     """
     values = _finite(x)
     peak = np.abs(values).max(initial=0.0)
@@ -25,15 +26,15 @@ def zscore(x: NDArray[Any]) -> NDArray[np.float64]:
     spread = scaled.std()
     if spread <= _RESOLUTION:
         return np.zeros_like(values)
-    standard: NDArray[np.float64] = (scaled - scaled.mean()) / spread
-    return standard
+    standardised: NDArray[np.float64] = (scaled - scaled.mean()) / spread
+    return standardised
 
 
 def fuse(scores: Mapping[str, NDArray[Any]], weights: Mapping[str, float]) -> NDArray[np.float64]:
-    """Add the rankers' z-scores, each times its weight.
+    """Return the weighted sum of the rankers' z-scores, (n,) float64.
 
-    scores: (n,) by ranker; a ranker without a weight is left out. Returns (n,) float64.
-    ValueError for no weights, a weight whose ranker has no scores, lengths that differ, or anything non-finite.
+    scores: (n,) by ranker; rankers without a weight are ignored. weights: by ranker.
+    ValueError without weights, for a weight without scores, different lengths, or a non-finite number.
     """
     missing = sorted(weights.keys() - scores.keys())
     if missing or not weights:
@@ -48,14 +49,22 @@ def fuse(scores: Mapping[str, NDArray[Any]], weights: Mapping[str, float]) -> ND
 
 
 def smooth(gram: NDArray[Any], scores: NDArray[Any], ridge: float) -> NDArray[np.float64]:
-    """Let documents that resemble each other lend each other score: K (K + ridge·I)⁻¹ s, kernel ridge regression.
+    """Smooth scores over similar documents with kernel ridge regression: K (K + ridge·I)⁻¹ s.
 
-    Relevant documents cluster; Diaz 2005, "Regularizing ad hoc retrieval scores", DOI 10.1145/1099554.1099722, smooths
-    scores over the graph of the documents' similarities. In the eigenbasis of K each component of s is scaled by
-    κ/(κ + ridge): what similar documents agree on passes, what sets one apart from its like is damped.
+    Relevant documents cluster (Diaz 2005, "Regularizing ad hoc retrieval scores", DOI 10.1145/1099554.1099722). In the
+    eigenbasis of K each component of s is scaled by κ/(κ + ridge), κ being its eigenvalue: scores on which similar
+    documents agree are kept, deviations from similar documents are damped.
 
-    gram: (n, n) symmetric, positive semidefinite. scores: (n,). ridge > 0; near 0 it leaves s as it is where K has full
-    rank. Returns (n,) float64. ValueError for shapes that disagree, ridge ≤ 0, or anything non-finite.
+    Args:
+        gram: K, (n, n), symmetric and positive semidefinite.
+        scores: s, (n,).
+        ridge: Above 0; near 0 it leaves s unchanged if K has full rank.
+
+    Returns:
+        (n,) float64.
+
+    Raises:
+        ValueError: Shapes differ, ridge ≤ 0, or a number is not finite.
     """
     kernel, signal = _finite(gram), _finite(scores)
     n = signal.size
@@ -68,13 +77,13 @@ def smooth(gram: NDArray[Any], scores: NDArray[Any], ridge: float) -> NDArray[np
 
 
 def ranking(scores: NDArray[Any]) -> NDArray[np.int64]:
-    """Positions (n,) int64 of (n,) scores, best first, ties in input order. ValueError for a non-finite score."""
+    """Return the positions (n,) int64 of (n,) scores, best first, ties in input order. ValueError if not finite."""
     return np.argsort(-_finite(scores), kind="stable").astype(np.int64, copy=False)
 
 
 def _finite(x: NDArray[Any]) -> NDArray[np.float64]:
     values = np.asarray(x, dtype=np.float64)
-    bad = np.argwhere(~np.isfinite(values))
-    if bad.size:
-        raise ValueError(f"non-finite score at {bad[0].tolist()}: the ranker that gave it is at fault")
+    non_finite = np.argwhere(~np.isfinite(values))
+    if non_finite.size:
+        raise ValueError(f"non-finite score at {non_finite[0].tolist()}; fix the ranker that returned it")
     return values

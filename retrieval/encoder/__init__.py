@@ -1,1 +1,1 @@
-"""From texts to vectors: the models and how they run."""
+"""Encoders: the models that turn texts into vectors, their runtimes and batching."""

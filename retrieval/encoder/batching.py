@@ -1,7 +1,7 @@
-"""One encoder for many threads: their texts share forward passes, none is encoded twice, and callers share equally.
+"""Batching: one encoder for many threads, with shared forward passes, deduplication and fair scheduling.
 
-A worker for each stream of the encoder picks the next pass: the first text of the job that had least so far, of the
-caller that had least so far, and beside it texts of the same padded length from any job.
+Each stream of the encoder has a worker, which picks the next batch: the first text of the least served job of the least
+served caller, filled up with texts of the same padded length from any job.
 """
 
 from __future__ import annotations
@@ -21,99 +21,99 @@ from retrieval.encoder.states import Encoded
 
 @dataclass(eq=False)
 class Ticket:
-    """One text, wanted by one job or more."""
+    """One text in the queue, requested by one or more jobs."""
 
     key: bytes
     tokens: Tokens
     jobs: list[Job] = field(default_factory=list)
-    counted: bool = False  # whether anything is to be learned from it
+    counted: bool = False  # whether it changes the counters and the cost estimate
     running: bool = False
     encoded: Encoded | None = None
 
 
 @dataclass(eq=False)
 class Caller:
-    """Whose jobs get together what another caller's get."""
+    """A caller with queued jobs; all callers get equal shares of the encoder, however many jobs each has."""
 
-    served: float  # padded tokens picked for it, from what a caller had that was there all the time
-    of_each_job: float = 0.0  # what a job of its would have got by now that was there all the time
-    jobs: int = 0  # in the queue
+    served: float  # padded tokens picked for it; starts at the current fair share of a caller
+    served_per_job: float = 0.0  # fair share of each of its jobs so far, in padded tokens
+    jobs: int = 0  # jobs in the queue
 
     def serve(self, job: Job, tokens: int) -> None:
-        """Count what was picked for one of its jobs."""
+        """Count padded tokens that were picked for one of its jobs."""
         job.served += tokens
         self.served += tokens
-        self.of_each_job += tokens / self.jobs
+        self.served_per_job += tokens / self.jobs
 
 
 @dataclass(eq=False)
 class Job:
-    """What one thread waits for."""
+    """The texts that one thread waits for."""
 
     until: float
     deadline: Deadline
     caller: Caller
-    served: float = 0.0  # padded tokens picked for it, from what a job had that was there all the time
-    queue: deque[Ticket] = field(default_factory=deque)  # not picked yet, the most wanted first
-    begun: bool = False
-    open: int = 0  # tickets neither finished nor given up
+    served: float = 0.0  # padded tokens picked for it; starts at the caller's `served_per_job`
+    queue: deque[Ticket] = field(default_factory=deque)  # not picked yet, the most urgent first
+    started: bool = False  # whether one of its texts was picked
+    pending: int = 0  # tickets neither finished nor dropped
     error: BaseException | None = None
     done: threading.Event = field(default_factory=threading.Event)
 
     @property
     def rank(self) -> tuple[float, float]:
-        """The least served caller comes first, and of its jobs the least served."""
+        """Sort key: the least served caller first, then its least served job."""
         return self.caller.served, self.served
 
     @property
-    def called_off(self) -> bool:
-        """Whether nobody waits for it any more."""
+    def abandoned(self) -> bool:
+        """Whether its thread no longer waits for results."""
         return self.deadline.cancelled or self.error is not None
 
     def close(self, tickets: int) -> None:
-        """Count so many tickets as finished or given up."""
-        self.open -= tickets
-        if self.open == 0 or self.called_off:
+        """Count this many tickets as finished or dropped."""
+        self.pending -= tickets
+        if self.pending == 0 or self.abandoned:
             self.done.set()
 
 
-_LOOKAHEAD = 32  # texts of a job among which a pass looks for its length
-_LEARNING = 0.1  # weight of the newest pass in the learned cost
+_LOOKAHEAD = 32  # queued texts of each job that are searched for the padded length of a batch
+_LEARNING_RATE = 0.1  # weight of the newest pass in the moving average of the cost
 
 
 @dataclass(frozen=True)
 class EncoderCounts:
-    """What the encoder did since it started."""
+    """Counters of the encoder since it started."""
 
     texts: int
     tokens: int
-    passes: Mapping[int, int]  # by the number of texts in one, a power of two
+    passes: Mapping[int, int]  # number of passes by batch size, a power of two
     pending: int
     seconds_per_token: float
 
 
 class SharedEncoder:
-    """Encodes for callers in many threads. A bound on their number is the caller's to keep."""
+    """Encodes texts for many threads. It does not limit their number: admission control does."""
 
     def __init__(self, encoder: Encoder) -> None:
-        """Wrap an encoder; its `streams` workers start with the first text and rest when there is none."""
+        """Wrap an encoder; up to `streams` workers run while there are texts to encode."""
         self.encoder = encoder
         self._lock = threading.Lock()
         self._jobs: list[Job] = []
         self._tickets: dict[bytes, Ticket] = {}
-        self._callers: dict[str, Caller] = {}  # that have jobs
-        # Tokens that a caller would have got by now had it always had its equal share: where newcomers start, so that
-        # they neither wait for their elders nor, however many come, hold them up for good.
+        self._callers: dict[str, Caller] = {}  # callers with queued jobs
+        # Padded tokens that a caller with an equal share would have got since the start. New callers start there: they
+        # do not wait for older callers, and cannot starve them, however many arrive.
         self._fair_share = 0.0
         self._workers = 0
         self._pool = ThreadPoolExecutor(encoder.streams, thread_name_prefix="encoder")
-        self._cost = 0.0  # seconds per padded token of a pass, learned
+        self._cost = 0.0  # moving average of the seconds per padded token of a pass
         self._texts = self._tokens = 0
         self._passes: Counter[int] = Counter()
-        self.wanted_s = 0.0  # that what was asked for takes all streams together, whether it was encoded in time or not
+        self.wanted_s = 0.0  # encoding time of all requested texts, on all streams together, encoded in time or not
 
     def counts(self) -> EncoderCounts:
-        """What was done, and what waits."""
+        """Return the counters and the number of queued texts."""
         with self._lock:
             return EncoderCounts(self._texts, self._tokens, dict(self._passes), len(self._tickets), self._cost)
 
@@ -126,16 +126,22 @@ class SharedEncoder:
         *,
         counted: bool = True,
     ) -> list[Encoded | None]:
-        """Encode n texts, the first most urgently, and wait.
+        """Encode n texts and wait for their states; None for each that cannot be encoded in time.
 
-        keys: what tells equal texts apart from others. until: `time.monotonic()` seconds; a text whose pass would not
-        end by then is not begun and comes back as None. counted: whether it shows in the counts, and in what is learned
-        of costs. Raises Cancelled when the deadline is cancelled meanwhile, or what the encoder raised for one of these
-        texts.
+        Args:
+            keys: The key of each text; texts with equal keys are encoded once.
+            texts: The tokens of each text, the most urgent first.
+            until: Time limit, in `time.monotonic()` seconds; no pass starts that would end later.
+            deadline: Names the caller; may be cancelled from another thread.
+            counted: Whether the texts change the counters and the cost estimate.
+
+        Raises:
+            Cancelled: The deadline was cancelled while waiting.
+            Exception: The encoder's error for one of these texts.
         """
         with self._lock:
             caller = self._callers.get(deadline.caller) or Caller(self._fair_share)
-            job = Job(until, deadline, caller, caller.of_each_job)
+            job = Job(until, deadline, caller, caller.served_per_job)
             tickets = self._admit(keys, texts, job, counted)
         job.done.wait()
         deadline.check()
@@ -144,12 +150,12 @@ class SharedEncoder:
         return [ticket.encoded for ticket in tickets]
 
     def warm_up(self) -> None:
-        """Run every shape of pass on every stream, so that kernels are compiled; learn the cost from full ones."""
+        """Run each batch shape on each stream so that kernels are compiled; measure the cost with full batches."""
         shapes = list(pass_shapes(self.encoder.max_tokens))
         full = {length: (size, length) for size, length in reversed(shapes)}
-        for chosen in (shapes, list(full.values())[::4]):
-            self._cost = 0.0  # so that what compiling took does not count
-            list(self._pool.map(self._run_shapes, [chosen] * self.encoder.streams))
+        for warm_up_shapes in (shapes, list(full.values())[::4]):
+            self._cost = 0.0  # drops the passes that compiled kernels
+            list(self._pool.map(self._run_shapes, [warm_up_shapes] * self.encoder.streams))
         self._texts = self._tokens = 0
         self._passes.clear()
 
@@ -171,10 +177,10 @@ class SharedEncoder:
             tickets.append(ticket)
             if job not in ticket.jobs:
                 ticket.jobs.append(job)
-                job.open += 1
+                job.pending += 1
                 if not ticket.running:
                     job.queue.append(ticket)
-        if not job.open:
+        if not job.pending:
             job.done.set()
         if job.queue:
             self._jobs.append(job)
@@ -186,82 +192,82 @@ class SharedEncoder:
         return tickets
 
     def _work(self) -> None:
-        """Run passes until there is nothing to run."""
+        """Run batches until the queue is empty (a worker)."""
         try:
-            while batch := self._next():
+            while batch := self._next_batch():
                 self._run(batch)
         except BaseException as error:
             self._fail(error)
             raise
 
-    def _next(self) -> list[Ticket]:
+    def _next_batch(self) -> list[Ticket]:
         with self._lock:
             batch = self._pick()
             self._workers -= not batch
             return batch
 
     def _fail(self, error: BaseException) -> None:
-        """A worker died, of a fault of this module or of what is no `Exception`: nobody may wait for it forever."""
-        told: Exception = RuntimeError("a worker of the encoder died")  # SystemExit would end the caller's event loop
-        told.__cause__ = error
+        """Fail all jobs after a worker died of a bug here or of a non-`Exception`, so that no thread waits forever."""
+        job_error: Exception = RuntimeError("an encoder worker died")  # SystemExit would end the caller's event loop
+        job_error.__cause__ = error
         if isinstance(error, Exception):
-            told = error
+            job_error = error
         with self._lock:
             self._workers -= 1
             for job in {job for ticket in self._tickets.values() for job in ticket.jobs}:
-                job.error = told
+                job.error = job_error
                 job.done.set()
             self._jobs.clear()
             self._callers.clear()
             self._tickets.clear()
 
     def _pick(self) -> list[Ticket]:
-        """The tickets of the next pass; none when no job has anything to begin."""
+        """Return the tickets of the next batch; empty if no job has a text to start."""
         while True:
             for job in list(self._jobs):
                 while job.queue and job.queue[0].running:
-                    job.queue.popleft()  # picked for another job meanwhile
-                if job.called_off or (job.queue and not self._fits(job, job.queue[0].tokens.padded)):
-                    self._give_up(job)
+                    job.queue.popleft()  # already picked for another job
+                if job.abandoned or (job.queue and not self._fits(job, job.queue[0].tokens.padded)):
+                    self._drop(job)
                 elif not job.queue:
-                    self._remove(job)  # the rest of its tickets run already
+                    self._remove(job)  # all its remaining tickets are running
             if not self._jobs:
                 return []
-            least = min(self._jobs, key=lambda job: job.rank)
-            if batch := self._fill(least.queue[0].tokens.padded):  # none if its time ran out just now
+            least_served = min(self._jobs, key=lambda job: job.rank)
+            if batch := self._fill(least_served.queue[0].tokens.padded):  # empty if its time has just run out
                 return batch
 
     def _fill(self, padded: int) -> list[Ticket]:
-        """Take texts of one padded length for a pass, from the least served caller's least served job first."""
-        most = pass_size(PASS_TOKENS, padded)
-        found: list[tuple[Job, Ticket]] = []
-        taken: set[bytes] = set()
+        """Pick texts of one padded length for a batch, in the order of `Job.rank`."""
+        max_size = pass_size(PASS_TOKENS, padded)
+        picked: list[tuple[Job, Ticket]] = []
+        picked_keys: set[bytes] = set()
         for job in sorted(self._jobs, key=lambda other: other.rank):
             for ticket in islice(job.queue, _LOOKAHEAD):
-                if len(found) == most or job.called_off or not self._fits(job, (len(found) + 1) * padded):
+                if len(picked) == max_size or job.abandoned or not self._fits(job, (len(picked) + 1) * padded):
                     break
-                if ticket.tokens.padded == padded and not ticket.running and ticket.key not in taken:
-                    found.append((job, ticket))
-                    taken.add(ticket.key)
-        del found[pass_size(len(found), padded) :]
-        self._fair_share += padded * len(found) / len(self._callers)
-        for job, ticket in found:
+                if ticket.tokens.padded == padded and not ticket.running and ticket.key not in picked_keys:
+                    picked.append((job, ticket))
+                    picked_keys.add(ticket.key)
+        del picked[pass_size(len(picked), padded) :]
+        self._fair_share += padded * len(picked) / len(self._callers)
+        for job, ticket in picked:
             job.caller.serve(job, padded)
-            job.begun = True
+            job.started = True
             ticket.running = True
-        return [ticket for _, ticket in found]
+        return [ticket for _, ticket in picked]
 
     def _fits(self, job: Job, tokens: int) -> bool:
-        """Whether a pass of so many tokens should end in time. A job's first is always tried, or nothing is learned."""
-        expected = tokens * self._cost if job.begun else 0.0
+        """Whether a pass of this many padded tokens ends in time. A job's first always fits, to update the cost."""
+        expected = tokens * self._cost if job.started else 0.0
         return time.monotonic() + expected <= job.until
 
     def _run(self, batch: list[Ticket]) -> None:
-        """One pass; where it fails, each text alone, so that only the guilty one's jobs see the error."""
+        """Run one batch; if it fails, retry each text alone so that only the jobs of the failing text get the error."""
         try:
             forward = self._forward if any(ticket.counted for ticket in batch) else self.encoder.forward
             encoded = forward([ticket.tokens for ticket in batch])
-        except Exception as error:  # noqa: BLE001 - worker boundary: whoever waits for the text gets the error
+        except Exception as error:  # noqa: BLE001 - worker boundary: the jobs of the text get the error
             for ticket in batch:
                 if len(batch) == 1:
                     self._finish(ticket, None, error)
@@ -277,7 +283,7 @@ class SharedEncoder:
         padded = len(batch) * batch[0].padded
         seconds = (time.monotonic() - start) / padded
         with self._lock:
-            self._cost = seconds if self._cost == 0 else self._cost + _LEARNING * (seconds - self._cost)
+            self._cost = seconds if self._cost == 0 else self._cost + _LEARNING_RATE * (seconds - self._cost)
             self._texts += len(batch)
             self._passes[len(batch)] += 1
             self._tokens += int(encoded.lengths.sum())
@@ -286,22 +292,22 @@ class SharedEncoder:
     def _finish(self, ticket: Ticket, encoded: Encoded | None, error: BaseException | None) -> None:
         with self._lock:
             ticket.encoded = encoded
-            if self._tickets.get(ticket.key) is ticket:  # not if a worker died meanwhile
+            if self._tickets.get(ticket.key) is ticket:  # False after another worker died
                 del self._tickets[ticket.key]
             for job in ticket.jobs:
                 job.error = job.error or error
                 job.close(1)
 
-    def _give_up(self, job: Job) -> None:
-        """Drop what a job has not begun; other jobs that want the same texts still get them."""
+    def _drop(self, job: Job) -> None:
+        """Remove a job and its texts that have not started; other jobs still get texts that they share with it."""
         self._remove(job)
-        dropped = [ticket for ticket in job.queue if not ticket.running]
-        for ticket in dropped:
+        unstarted = [ticket for ticket in job.queue if not ticket.running]
+        for ticket in unstarted:
             ticket.jobs.remove(job)
             if not ticket.jobs:
                 del self._tickets[ticket.key]
         job.queue.clear()
-        job.close(len(dropped))
+        job.close(len(unstarted))
 
     def _remove(self, job: Job) -> None:
         self._jobs.remove(job)

@@ -1,7 +1,7 @@
-"""`python -m retrieval.encoder.conversion`: turn a model's weights into OpenVINO files, in a process of its own.
+"""`python -m retrieval.encoder.conversion`: convert a model's weights to OpenVINO files, in a separate process.
 
-It holds torch, transformers and NNCF, which the process that serves never loads. It writes a JSON list of the arguments
-of a progress report a line, and {"error": …} before it fails.
+It loads torch, transformers and NNCF, which the serving process never loads. Each output line is a JSON list with the
+arguments of a progress report, or {"error": …} before a failure.
 """
 
 from __future__ import annotations
@@ -27,56 +27,69 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-_PASSAGES, _TITLES = 150, 50  # to calibrate with
-# How far outliers move from activations to weights before both are rounded (SmoothQuant, arXiv:2211.10438). For the
-# default model it brings the mean cosine to the full model's pooled vectors from 0.996, with NNCF's own 0.95, to 0.998.
+_PASSAGES, _TITLES = 150, 50  # calibration texts
+# How far outliers move from activations to weights before quantisation (SmoothQuant alpha, arXiv:2211.10438). For the
+# default model, 0.75 gives a mean cosine of 0.998 to the pooled vectors of the f32 model; NNCF's default 0.95: 0.996.
 _SMOOTHING = 0.75
 _ACTIVATIONS = {"Elu", "Gelu", "HSwish", "Mish", "Relu", "Swish"}
 _STEPS = 5
 _PROTOCOL = sys.stdout
 
 
-def _say(message: object) -> None:
+def _send(message: object) -> None:
     _PROTOCOL.write(json.dumps(message) + "\n")
     _PROTOCOL.flush()
 
 
 def convert(model: str, source: Path, digest: str, folder: Path) -> None:
-    """Write the f32 model, its int8 form, its tokenizer and its spec into a new folder, whole or not at all."""
-    _say([f"preparing {model}: reading weights", 1, _STEPS])
+    """Write the f32 model, the int8 model, the tokenizer and the spec into a new folder, atomically.
+
+    Args:
+        model: The model's name, for the spec and the progress reports.
+        source: The folder with its weights.
+        digest: SHA-256 of its files, hexadecimal.
+        folder: The folder to create.
+    """
+    _send([f"preparing {model}: reading weights", 1, _STEPS])
     loaded = torch_model.load(source)
     spec, tokenizer = torch_model.spec(loaded, model, digest), torch_model.tokenizer(loaded)
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_tokens)
-    _say([f"preparing {model}: converting", 2, _STEPS])
+    _send([f"preparing {model}: converting", 2, _STEPS])
     full = torch_model.to_openvino(loaded)
     with whole_folder(folder) as partial:
         openvino.save_model(full, partial / FULL, compress_to_fp16=False)
         tokenizer.save(str(partial / "tokenizer.json"))
         (partial / "spec.json").write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
-        _say([f"preparing {model}: quantising to int8", 3, _STEPS])
+        _send([f"preparing {model}: quantising to int8", 3, _STEPS])
         quantised = quantise_model(full, tokenizer, spec.prompts.get("document", ""))
-        _say([f"preparing {model}: writing", 4, _STEPS])
+        _send([f"preparing {model}: writing", 4, _STEPS])
         openvino.save_model(quantised, partial / QUANTISED, compress_to_fp16=False)
-    _say([f"preparing {model}: done", _STEPS, _STEPS])
+    _send([f"preparing {model}: done", _STEPS, _STEPS])
 
 
 def quantise_model(model: openvino.Model, tokenizer: Tokenizer, prompt: str) -> openvino.Model:
-    """The model with int8 weights and activations, their ranges taken from the demo collection.
+    """Quantise the model's weights and activations to int8, calibrated with the demo collection.
 
-    From passages alone, short texts and the empty one would be far off (cosine 0.87 to the full model's, against 0.97).
+    Calibration includes titles and the empty text: with passages alone, short texts have a cosine of 0.87 to the f32
+    model's vectors instead of 0.97.
+
+    Args:
+        model: The f32 model.
+        tokenizer: Its tokenizer.
+        prompt: The prompt for documents; may be empty.
     """
     passages = demo_passages()
     texts = [passage.content for passage in passages[:: len(passages) // _PASSAGES]]
     texts += ["", *(passage.title for passage in passages[:: len(passages) // _TITLES])]
 
-    def read(text: str) -> dict[int, NDArray[np.int64]]:
+    def to_inputs(text: str) -> dict[int, NDArray[np.int64]]:
         ids = np.array([tokenizer.encode(prompt + text).ids], dtype=np.int64)
         return {0: ids, 1: np.ones_like(ids)}
 
     return nncf.quantize(
         model,
-        nncf.Dataset(texts, read),
+        nncf.Dataset(texts, to_inputs),
         subset_size=len(texts),
         model_type=nncf.ModelType.TRANSFORMER,
         ignored_scope=nncf.IgnoredScope(names=_after_activations(model)),
@@ -87,10 +100,9 @@ def quantise_model(model: openvino.Model, tokenizer: Tokenizer, prompt: str) -> 
 
 
 def _after_activations(model: openvino.Model) -> list[str]:
-    """The products that follow an activation function: few large numbers among many small ones, ill served by int8.
+    """Return the names of the MatMuls after an activation function: their few large inputs lose precision in int8.
 
-    Left in floating point they cost some speed and bring the mean cosine to the full model's vectors from 0.998 to
-    0.999.
+    In floating point they cost some speed and raise the mean cosine to the f32 model's vectors from 0.998 to 0.999.
     """
     return [
         product.get_friendly_name()
@@ -100,14 +112,14 @@ def _after_activations(model: openvino.Model) -> list[str]:
 
 
 def main() -> int:
-    """Convert what the arguments say; 1 for a model that cannot be."""
+    """Convert the model in the arguments; return 1 if it cannot be converted."""
     model, source, digest, folder = sys.argv[1:]
-    sys.stdout = sys.stderr  # libraries print; the pipe is for progress alone
+    sys.stdout = sys.stderr  # libraries print to stdout; the pipe is only for progress
     logging.disable(logging.INFO)
     try:
         convert(model, Path(source), digest, Path(folder))
     except ModelError as error:
-        _say({"error": str(error)})
+        _send({"error": str(error)})
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""A deterministic encoder with no weights: for contract tests and for trying the service without a model."""
+"""A deterministic encoder without weights, for contract tests and for trying the service without a model."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _WORD = re.compile(r"\w++")
 
 
 def _word_id(word: str) -> int:
-    """A number fixed by the word's hash, the same on every machine."""
+    """Return the word's hash as a number, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=7).digest())
 
 
 @lru_cache(maxsize=65536)
 def _word_vector(word_id: int) -> NDArray[np.float32]:
-    """A (D,) float32 vector of random direction, the same for the same word."""
+    """Return a pseudorandom (D,) float32 vector that depends only on the word."""
     return np.random.default_rng(word_id).standard_normal(DIMENSION, dtype=np.float32)
 
 
 class HashEncoder:
-    """Each word is a random direction fixed by its hash; texts are alike when they share words."""
+    """Maps each word to a pseudorandom vector seeded by its hash; texts are similar if they share words."""
 
     name = "hash"
     digest = "hash-64-v2"
@@ -39,20 +39,20 @@ class HashEncoder:
     max_tokens = 512
     streams = 1
 
-    def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both read alike
-        """The words of n texts; a text without words is one token, the empty word."""
+    def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both roles are equal
+        """Return the words of n texts as tokens; a text without words gets one token, the empty word."""
         end = most_code_points(self.max_tokens)
         words = [_WORD.findall(text[:end])[: self.max_tokens] or [""] for text in texts]
         ids = [np.array([_word_id(word.lower()) for word in text], dtype=np.int64) for text in words]
         return [Tokens(row, np.ones(row.size, dtype=bool), row.size) for row in ids]
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Where the words of n texts lie, (t, 2) each."""
+        """Return the code points [start, end) of the words of n texts, (t, 2) int64 each."""
         spans = [[match.span() for match in _WORD.finditer(text)] for text in texts]
         return [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in spans]
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
-        """The states of b ≥ 0 texts."""
+        """Return the states of b ≥ 0 texts."""
         counts = np.array([text.ids.size for text in batch], dtype=np.int64)
         rows = [_word_vector(word) for text in batch for word in text.ids.tolist()]
         vectors = np.array(rows, dtype=np.float32).reshape(-1, DIMENSION)  # (T, D)

@@ -1,4 +1,4 @@
-"""A prepared model's forward pass under OpenVINO."""
+"""The forward pass of a prepared model with OpenVINO."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Arithmetic = Literal["f32", "bf16", "int8"]
 Precision = Literal["auto", Arithmetic]
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 
-FULL, QUANTISED = "model.xml", "int8.xml"  # the two forms of a prepared model
-# Instructions that multiply bytes; without them int8 is no faster than f32.
+FULL, QUANTISED = "model.xml", "int8.xml"  # the two files of a prepared model
+# CPU flags of int8 instructions; without them int8 is no faster than f32.
 _BYTE_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _CPUINFO = Path("/proc/cpuinfo")
 
-# The binding makes its table of types when it first needs it, and lets go of Python's lock meanwhile: of two threads
-# whose first passes begin together, one may hold that lock and wait for the table, the other the reverse, for ever.
+# The binding creates its table of types lazily and releases the GIL meanwhile: two threads that run their first pass at
+# the same time can deadlock on the GIL and the table's lock. This call creates the table now.
 openvino.Type.i64.to_dtype()
 
 
@@ -35,27 +35,32 @@ def has_bf16() -> bool:
 
 
 def resolve_precision(precision: Precision, folder: Path, cpuinfo: Path = _CPUINFO) -> Arithmetic:
-    """The arithmetic to run a prepared model in.
+    """Return the arithmetic in which to run a prepared model.
 
-    "auto" means int8 where the CPU multiplies bytes, else bf16 if it has that, else f32; or whatever the folder holds,
-    where that is one form only. ModelError for a precision that this CPU or the folder has not got; int8 runs on every
-    CPU, if slowly.
+    Args:
+        precision: "auto" is int8 if the CPU has int8 instructions, else bf16 if it has bf16, else f32; or the
+            arithmetic of the only file, if the folder has one file. int8 runs on every CPU, but may be slow.
+        folder: The prepared model.
+        cpuinfo: A file in the format of /proc/cpuinfo.
+
+    Raises:
+        ModelError: The CPU or the folder does not support the precision.
     """
     if precision == "bf16" and not has_bf16():
         raise ModelError("this CPU has no bf16 instructions; set QRERANK_ENCODER__PRECISION=f32, int8 or auto")
-    wanted = _best(cpuinfo) if precision == "auto" else precision
-    held = [arithmetic for arithmetic in ARITHMETICS if (folder / _form(arithmetic)).exists()]
-    if wanted in held:
-        return wanted
-    if precision == "auto" and held:
-        return held[0]
+    requested = _best(cpuinfo) if precision == "auto" else precision
+    available = [arithmetic for arithmetic in ARITHMETICS if (folder / _file(arithmetic)).exists()]
+    if requested in available:
+        return requested
+    if precision == "auto" and available:
+        return available[0]
     raise ModelError(
-        f"{folder} holds the model for {', '.join(held) or 'no precision'}, not for {wanted}; set "
+        f"{folder} holds the model for {', '.join(available) or 'no precision'}, not for {requested}; set "
         "QRERANK_ENCODER__PRECISION=auto, or prepare the whole model: pip install 'quantum-rerank[prepare]'"
     )
 
 
-def _form(arithmetic: Arithmetic) -> str:
+def _file(arithmetic: Arithmetic) -> str:
     return QUANTISED if arithmetic == "int8" else FULL
 
 
@@ -67,12 +72,12 @@ def _best(cpuinfo: Path) -> Arithmetic:
 
 
 def forward(folder: Path, arithmetic: Arithmetic, streams: int) -> Forward:
-    """Compile a prepared model; the pass may be called from `streams` threads at once, and each call uses one core."""
-    xml = folder / _form(arithmetic)
+    """Compile a prepared model. `streams` threads may call the result concurrently; each call uses one core."""
+    xml = folder / _file(arithmetic)
     options = {
-        # What int8 leaves in floating point is bf16 where the CPU has it.
+        # The floating point part of an int8 model runs in bf16 if the CPU has it.
         "INFERENCE_PRECISION_HINT": "f32" if arithmetic == "f32" or not has_bf16() else "bf16",
-        # One thread a pass: as fast in sum as all threads on each pass, and no pass waits for a slow sibling.
+        # One thread per pass: the same throughput as all threads on each pass, and no pass waits for a slow thread.
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": streams,
         "ENABLE_CPU_PINNING": False,  # the cores are shared with the rest of the service
@@ -80,11 +85,11 @@ def forward(folder: Path, arithmetic: Arithmetic, streams: int) -> Forward:
     try:
         compiled = openvino.Core().compile_model(str(xml), "CPU", options)
     except RuntimeError as error:
-        raise ModelError(f"{xml} does not load: {error}; delete its folder and it will be prepared again") from error
+        raise ModelError(f"{xml} cannot be loaded: {error}; delete its folder and it will be prepared again") from error
     local = threading.local()
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        # An infer request holds its own buffers: one a thread, or concurrent passes would overwrite each other.
+        # An infer request has its own buffers: one per thread, or concurrent passes would overwrite each other.
         if not hasattr(local, "request"):
             local.request = compiled.create_infer_request()
         out = local.request.infer({0: ids, 1: mask})

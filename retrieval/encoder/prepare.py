@@ -1,6 +1,6 @@
-"""Turn a model's weights into OpenVINO files once, and open what was prepared.
+"""Convert a model's weights to OpenVINO files once, and load prepared models.
 
-A prepared model is a folder `<name>-<digest>` under the model directory, or among those that a wheel brings.
+A prepared model is a folder `<name>-<format>-<digest>` in the model directory, or in the wheel.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from retrieval.encoder.transformer import ModelSpec, TextEncoder
 from retrieval.errors import ModelError
 
 Runtime = Literal["openvino", "torch"]
-Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+Progress = Callable[[str, int, int], None]  # current step, steps done, total steps
 
-_FORMAT = "v2"  # of a prepared folder; a change makes every model be prepared anew
-_NOT_PLAIN = re.compile(r"[^\w.-]++")  # in the name of a folder
+_FORMAT = "v2"  # of a prepared folder; a new value makes every model be prepared again
+_NOT_PLAIN = re.compile(r"[^\w.-]++")  # characters not allowed in folder names
 _SHIPPED = Path(__file__).with_name("shipped")
-_NEEDED = ("torch", "sentence_transformers", "nncf")  # to prepare, never to serve
+_REQUIRED_MODULES = ("torch", "sentence_transformers", "nncf")  # for preparing, never for serving
 
 
 def load_encoder(
@@ -43,10 +43,19 @@ def load_encoder(
     precision: Precision = "auto",
     streams: int = 1,
 ) -> Encoder:
-    """The encoder of a model, prepared first if it never was.
+    """Load the encoder of a model; prepare the model first if needed.
 
-    `model` is "hash" (no weights), the default model's name, a folder, or any sentence-transformers name on this
-    machine. streams: forward passes at once, a core each. ModelError says what to do when the model is not to be had.
+    Args:
+        model: "hash" (no weights), the default model's name, a folder, or any sentence-transformers name on this
+            machine.
+        model_dir: The folder of prepared models.
+        progress: Called with each step of the preparation.
+        runtime: OpenVINO, or torch without preparation.
+        precision: The arithmetic under OpenVINO; see `resolve_precision`.
+        streams: Concurrent forward passes, one core each.
+
+    Raises:
+        ModelError: The model is not available; the message says what to do.
     """
     if model == "hash":
         return HashEncoder()
@@ -64,11 +73,17 @@ def load_encoder(
 
 
 def prepare(model: str, model_dir: Path, progress: Progress) -> Path:
-    """The folder of the prepared model, made now if it is not there yet; progress is reported only when it is made."""
+    """Return the folder of the prepared model, and prepare it first if needed.
+
+    Args:
+        model: The name of the model, or its folder.
+        model_dir: The folder of prepared models.
+        progress: Called with each step, only if the model is prepared now.
+    """
     slug = _slug(model)
     source = weights.find(model)
     if source is None:
-        return _prepared_elsewhere(model, model_dir)
+        return _find_prepared(model, model_dir)
     digest = weights.digest(model, source)
     folder = model_dir / f"{slug}-{_FORMAT}-{digest[:16]}"
     if not folder.exists():
@@ -80,11 +95,11 @@ def _slug(model: str) -> str:
     return _NOT_PLAIN.sub("-", model).strip("-")
 
 
-def _prepared_elsewhere(model: str, model_dir: Path) -> Path:
-    """Serving images and wheels carry prepared files and no weights."""
-    shipped = weights.DEFAULT_MODEL if weights.is_default(model) else model
-    for place, name in ((model_dir, model), (_SHIPPED, shipped)):
-        prepared = sorted(place.glob(f"{_slug(name)}-{_FORMAT}-*/spec.json"))
+def _find_prepared(model: str, model_dir: Path) -> Path:
+    """Find a prepared model without its weights: serving images and wheels contain only prepared files."""
+    shipped_name = weights.DEFAULT_MODEL if weights.is_default(model) else model
+    for folder, name in ((model_dir, model), (_SHIPPED, shipped_name)):
+        prepared = sorted(folder.glob(f"{_slug(name)}-{_FORMAT}-*/spec.json"))
         if len(prepared) == 1:
             return prepared[0].parent
         if prepared:
@@ -96,44 +111,44 @@ def _prepared_elsewhere(model: str, model_dir: Path) -> Path:
 
 
 def _convert(model: str, source: Path, digest: str, folder: Path, progress: Progress) -> None:
-    """Run the conversion in a process of its own, so that this one never holds torch."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    """Run the conversion in a separate process, so that this one never loads torch."""
+    missing = [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise ModelError(f"preparing {model!r} needs {', '.join(missing)}; pip install 'quantum-rerank[prepare]'")
-    _make(folder.parent)
+    _check_writable(folder.parent)
     progress(f"preparing {model}: loading torch", 0, 5)
-    # -P: a folder called "retrieval" where the user happens to stand is not ours.
+    # -P: do not import a folder called "retrieval" from the working directory.
     command = [sys.executable, "-P", "-m", "retrieval.encoder.conversion", model, str(source), digest, str(folder)]
-    said: object = None
+    message: object = None
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child:  # noqa: S603 - our own
             for line in child.stdout or ():
-                said = json.loads(line)
-                if isinstance(said, list):
-                    progress(*said)
+                message = json.loads(line)
+                if isinstance(message, list):
+                    progress(*message)
         if child.returncode == 0:
             return
         log.seek(0)
-        why = said["error"] if isinstance(said, dict) else f"exit {child.returncode}: {_tail(log.read())}"
-    raise ModelError(f"preparing {model!r} failed: {why}")
+        reason = message["error"] if isinstance(message, dict) else f"exit {child.returncode}: {_tail(log.read())}"
+    raise ModelError(f"preparing {model!r} failed: {reason}")
 
 
-def _make(model_dir: Path) -> None:
-    """Make the folder of prepared models before a minute's work, unless it is there."""
+def _check_writable(model_dir: Path) -> None:
+    """Create the folder of prepared models if needed, and check that it is writable, before a minute of work."""
     try:
         model_dir.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=model_dir).close()
         os.fsencode(model_dir).decode()  # OpenVINO opens no other path
     except (OSError, UnicodeDecodeError) as error:
-        why = "its name is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        reason = "its name is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise ModelError(
-            f"{model_dir} cannot hold prepared models ({why}); set QRERANK_MODEL_DIR to a folder that can"
+            f"{model_dir} cannot hold prepared models ({reason}); set QRERANK_MODEL_DIR to a folder that can"
         ) from error
 
 
 def _tail(log: bytes) -> str:
     lines = log.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing; -9 means that the machine's memory ran out"
+    return lines[-1] if lines else "no output; -9 means that the machine ran out of memory"
 
 
 def _torch_encoder(model: str) -> Encoder:

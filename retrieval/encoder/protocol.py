@@ -1,4 +1,4 @@
-"""What turns texts into states: its Protocol, and how texts are grouped into forward passes."""
+"""The `Encoder` protocol, and the grouping of texts into forward passes (batches)."""
 
 from __future__ import annotations
 
@@ -14,84 +14,88 @@ from retrieval.encoder.states import Encoded
 
 Role = Literal["query", "document"]
 
-# Padded tokens of one forward pass. One long text is nearly as efficient a pass as many, so passes stay small:
-# what they delay is short, and a deadline can be met to some twenty milliseconds.
+# Padded tokens of one forward pass. A pass of one long text is nearly as efficient as a large batch, so passes stay
+# small: they delay other requests little, and deadlines are met to about 20 ms.
 PASS_TOKENS = 512
 
-# Texts are padded to a multiple of this, and computed beside texts of that length only. With it a text's states are
-# the same to the last bit whatever it is encoded beside, and there are few shapes of input to compile kernels for.
+# Texts are padded to a multiple of this, and batched only with texts of the same padded length. So the states of a text
+# are bit-identical in every batch, and there are few input shapes to compile kernels for.
 PAD_TOKENS = 16
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """One text as the model reads it."""
+    """The tokens of one text."""
 
-    ids: NDArray[np.int64]  # (t,) special ones included
-    content: NDArray[np.bool_]  # (t,) which are scored
-    padded: int  # length at which it is computed; texts of one pass share it
+    ids: NDArray[np.int64]  # (t,) token ids, including special tokens
+    content: NDArray[np.bool_]  # (t,) True for tokens that are scored
+    padded: int  # padded length; equal for all texts of one pass
 
 
 class Encoder(Protocol):
-    """What turns texts into states."""
+    """Turns texts into states."""
 
     @property
     def name(self) -> str:
-        """The model's name, as clients see it."""
+        """The model's name in the API."""
 
     @property
     def digest(self) -> str:
-        """Which weights: states of the same digest may be compared; collections carry it."""
+        """Identifies the weights: only states of the same digest may be compared. Collections store it."""
 
     @property
     def arithmetic(self) -> str:
-        """What computes, such as "openvino-int8": the same text gets the same bytes only under the same one."""
+        """Runtime and precision, such as "openvino-int8": states are bit-identical only under the same one."""
 
     @property
     def pooled_dimension(self) -> int:
-        """How long the vector of a text is."""
+        """The dimension P of pooled vectors."""
 
     @property
     def token_dimension(self) -> int:
-        """How long the vector of a token is."""
+        """The dimension D of token vectors."""
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of one text that the model reads; the rest is cut off."""
+        """The most tokens of a text, including special tokens; longer texts are truncated."""
 
     @property
     def streams(self) -> int:
-        """Forward passes that run at once without slowing each other."""
+        """The number of forward passes that may run concurrently."""
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
-        """N ≥ 0 texts as the model reads them; no more is looked at than `most_code_points(max_tokens)`."""
+        """Tokenise n ≥ 0 texts, of each at most `most_code_points(max_tokens)` code points."""
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Where the content tokens of n ≥ 0 documents lie, however long those are.
+        """Return the spans of the content tokens of n ≥ 0 documents, without truncation.
 
-        (t, 2) int64 each: the code points [start, end) of the text that the tokens were read from, in their order, the
-        first of them those that `tokenize` gives. Tokens of a prompt lie nowhere in the text, at [0, 0), and a text
-        that has no token of its own has no rows beside them.
+        (t, 2) int64 each: the code points [start, end) of each token, in order; the first are those of `tokenize`.
+        Prompt tokens have the span [0, 0). A text without tokens of its own has no other rows.
         """
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
-        """The states of b ≥ 1 texts of one padded length, from one pass. May be called from `streams` threads."""
+        """Return the states of b ≥ 1 texts of equal padded length, from one pass. `streams` threads may call it."""
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
-        """The states of n ≥ 0 texts, in their order."""
+        """Return the states of n ≥ 0 texts, in order."""
 
 
 def pass_size(count: int, padded: int, budget: int = PASS_TOKENS) -> int:
-    """How many of count ≥ 1 texts of one padded length go into a pass: as many as the budget holds, at least one.
+    """Return the batch size of a pass: the largest power of two that the count and the budget allow, at least 1.
 
-    Always a power of two: each shape of input has its own compiled kernels, so few shapes are soon all warm.
+    Powers of two keep the number of input shapes small: each shape has its own compiled kernels.
+
+    Args:
+        count: Texts of the same padded length, at least 1.
+        padded: Their padded length in tokens.
+        budget: The most padded tokens in a pass.
     """
-    most = max(1, min(count, budget // padded))
-    return 1 << (most.bit_length() - 1)
+    max_size = max(1, min(count, budget // padded))
+    return 1 << (max_size.bit_length() - 1)
 
 
 def pass_shapes(longest: int) -> Iterator[tuple[int, int]]:
-    """The (count, padded length) of every pass of texts of up to `longest` tokens, and no longer than a pass."""
+    """Yield the (batch size, padded length) of all passes for texts of up to min(`longest`, PASS_TOKENS) tokens."""
     longest = min(longest, PASS_TOKENS)
     for padded in (longest, *range((longest - 1) // PAD_TOKENS * PAD_TOKENS, 0, -PAD_TOKENS)):
         size = pass_size(PASS_TOKENS, padded)
@@ -101,7 +105,7 @@ def pass_shapes(longest: int) -> Iterator[tuple[int, int]]:
 
 
 def passes(padded: Sequence[int], budget: int = PASS_TOKENS) -> Iterator[list[int]]:
-    """Group the positions of texts by padded length into passes, the longest texts first."""
+    """Group text indices into passes of one padded length each, the longest texts first."""
     by_length: dict[int, list[int]] = defaultdict(list)
     for at, length in enumerate(padded):
         by_length[length].append(at)

@@ -1,4 +1,4 @@
-"""The states of a list of texts: a pooled vector each and a vector a token, in the form that is scored and stored."""
+"""The states of texts: one pooled vector per text and one vector per token, as they are scored and stored."""
 
 from __future__ import annotations
 
@@ -12,55 +12,56 @@ from retrieval.errors import EncodingError
 
 
 def unit_rows(rows: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Scale (m, D) rows of any real dtype to float32 rows of length 1; a zero or non-finite row is an EncodingError."""
+    """Scale (m, D) rows of any real dtype to float32 unit rows. EncodingError for a zero or non-finite row."""
     floats = rows.astype(np.float32)
     norms = np.linalg.norm(floats, axis=1, keepdims=True)
     if not np.all(np.isfinite(norms) & (norms > 0)):
-        raise EncodingError("the encoder gave a zero or non-finite vector; such a text cannot be scored")
+        raise EncodingError("the encoder returned a zero or non-finite vector; such a text cannot be scored")
     floats /= norms
     return floats
 
 
 def quantise(rows: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Round (m, D) rows to int8, each scaled so that its largest entry is ±127.
+    """Quantise (m, D) rows to int8, each scaled so that its largest entry is ±127.
 
-    Only directions are scored, so no scale is kept: `unit_rows` undoes it to cosine > 0.9998 for D = 384.
+    Only directions are scored, so no scale is stored: `unit_rows` restores them with cosine > 0.9998 for D = 384.
+    EncodingError for a zero or non-finite row.
     """
     largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
     if not np.all(np.isfinite(largest) & (largest > 0)):
-        raise EncodingError("the encoder gave a zero or non-finite vector; such a text cannot be scored")
+        raise EncodingError("the encoder returned a zero or non-finite vector; such a text cannot be scored")
     directions: NDArray[np.int8] = np.rint(rows * (127 / largest)).astype(np.int8)
     return directions
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The states of n texts. Token rows are int8 whether fresh or stored, so both score the same."""
+    """The states of n texts. Token rows are always int8, so fresh and cached states score the same."""
 
     pooled: NDArray[np.float32]  # (n, P) unit rows
-    tokens: NDArray[np.int8]  # (T, D) directions, no [CLS]/[SEP]
-    offsets: NDArray[np.int64]  # (n + 1,) text i owns tokens[offsets[i]:offsets[i + 1]], at least one
-    lengths: NDArray[np.int64]  # (n,) tokens the model read, special ones included
+    tokens: NDArray[np.int8]  # (T, D) directions, without [CLS] and [SEP]
+    offsets: NDArray[np.int64]  # (n + 1,) the tokens of text i are tokens[offsets[i]:offsets[i + 1]], at least one
+    lengths: NDArray[np.int64]  # (n,) tokens of each text, including special tokens
 
     def __len__(self) -> int:
         return len(self.pooled)
 
     def token_rows(self) -> NDArray[np.float32]:
-        """The token vectors as (T, D) float32 unit rows."""
+        """Return the token vectors as (T, D) float32 unit rows."""
         return unit_rows(self.tokens)
 
     def take(self, order: Sequence[int] | NDArray[np.integer]) -> Encoded:
-        """The states of the texts at these (m,) positions, in this order."""
+        """Return the states of the texts at these (m,) positions, in this order."""
         at = np.asarray(order, dtype=np.int64)
         counts = np.diff(self.offsets)[at]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        # Row numbers of every taken token: each text's start, repeated, plus a running count within it.
+        # Row numbers of all taken tokens: each text's start, repeated, plus a running index within the text.
         rows = np.repeat(self.offsets[at] - offsets[:-1], counts) + np.arange(offsets[-1])
         return Encoded(self.pooled[at], self.tokens[rows], offsets, self.lengths[at])
 
 
 def join(parts: Sequence[Encoded]) -> Encoded:
-    """Put the states of several lists one after the other; at least one part."""
+    """Concatenate one or more lists of states."""
     counts = np.concatenate([np.diff(part.offsets) for part in parts])
     return Encoded(
         np.concatenate([part.pooled for part in parts]),

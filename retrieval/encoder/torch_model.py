@@ -1,6 +1,6 @@
-"""The one module that imports torch: load any sentence-transformers model, run it, or trace it for OpenVINO.
+"""The only module that imports torch: load a sentence-transformers model, run it, or convert it to OpenVINO.
 
-Import it late: the serving process must not load torch once a model is prepared.
+Import it lazily: the serving process must not load torch once a model is prepared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def load(folder: Path) -> SentenceTransformer:
-    """Load a sentence-transformers model from its folder onto the CPU; ModelError if it is none. Asks no network."""
+    """Load a sentence-transformers model from a folder onto the CPU, offline. ModelError if there is none."""
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
@@ -39,7 +39,7 @@ def load(folder: Path) -> SentenceTransformer:
 
 
 class TokenAndPooled(torch.nn.Module):
-    """All modules of a sentence-transformers model in one pass: unit token rows (b, t, D) and pooled rows (b, P)."""
+    """Runs all modules of a sentence-transformers model: returns unit rows, (b, t, D) of tokens and (b, P) pooled."""
 
     def __init__(self, model: SentenceTransformer) -> None:
         """Wrap a loaded model."""
@@ -47,7 +47,7 @@ class TokenAndPooled(torch.nn.Module):
         self.model = model
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and mask, both (b, t) int64, to token and pooled vectors."""
+        """Compute token and pooled vectors from token ids and the attention mask, both (b, t) int64."""
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         for module in self.model:
             features = module(features)
@@ -55,7 +55,7 @@ class TokenAndPooled(torch.nn.Module):
 
 
 def spec(model: SentenceTransformer, name: str, digest: str) -> ModelSpec:
-    """What the encoder must know of the model, its sizes as it really gives them."""
+    """Return the spec of the model, with dimensions measured in a pass."""
     with torch.inference_mode():
         tokens, pooled = TokenAndPooled(model)(*_example())
     prompts = {role: text for role, text in model.prompts.items() if role in {"query", "document"} and text}
@@ -69,7 +69,7 @@ def _max_tokens(model: SentenceTransformer) -> int:
 
 
 def tokenizer(model: SentenceTransformer) -> Tokenizer:
-    """The model's tokenizer, free of transformers; ModelError where it is written in Python only."""
+    """Return the model's fast tokenizer, independent of transformers; ModelError if it has none."""
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
         raise ModelError("the model has no fast tokenizer (tokenizer.json); convert its tokenizer first")
@@ -77,7 +77,7 @@ def tokenizer(model: SentenceTransformer) -> Tokenizer:
 
 
 def forward(model: SentenceTransformer) -> Forward:
-    """The model as a forward pass under torch, float32."""
+    """Return the model's forward pass with torch in float32."""
     module = TokenAndPooled(model).eval()
 
     def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -89,8 +89,8 @@ def forward(model: SentenceTransformer) -> Forward:
 
 
 def to_openvino(model: SentenceTransformer) -> openvino.Model:
-    """Trace the model into OpenVINO's form with free batch and length."""
-    import openvino  # the torch runtime does without it
+    """Convert the model to OpenVINO with dynamic batch size and length."""
+    import openvino  # the torch runtime does not need it
 
     try:
         with _quiet():
@@ -102,14 +102,14 @@ def to_openvino(model: SentenceTransformer) -> openvino.Model:
 
 
 def _example() -> tuple[torch.Tensor, torch.Tensor]:
-    # The second text is shorter, so that tracing sees a mask that masks.
+    # The second text is shorter, so that the trace includes masking.
     mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
     return mask.clone(), mask
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Tracing warns about branches that depend on tensors; the tests compare the outcome with torch at other sizes."""
+    """Suppress the tracer's warnings about branches on tensors; tests compare the result with torch at other sizes."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

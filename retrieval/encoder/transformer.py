@@ -1,4 +1,4 @@
-"""A transformer as an encoder: token vectors and the pooled vector of a text from one forward pass."""
+"""A transformer encoder: token vectors and the pooled vector of a text from one forward pass."""
 
 from __future__ import annotations
 
@@ -24,36 +24,42 @@ Forward = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[np.floa
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What must be known of a prepared model to feed it; kept beside its weights."""
+    """The metadata of a prepared model, stored beside its weights."""
 
     name: str
     digest: str
     max_tokens: int
     pooled_dimension: int
     token_dimension: int
-    prompts: Mapping[str, str]  # role to the text that the model wants before it ("query: ")
+    prompts: Mapping[str, str]  # by role, the text before each input ("query: ")
 
     @staticmethod
     def read(path: Path) -> ModelSpec:
-        """Read what `prepare` wrote; ValueError or TypeError where it is not such a file."""
+        """Read a spec.json; ValueError or TypeError if it is malformed."""
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return ModelSpec(**fields)
 
 
 class TextEncoder:
-    """A prepared model with its tokenizer, whatever runtime does the forward pass."""
+    """A model with its tokenizer, for any runtime."""
 
     def __init__(
         self, spec: ModelSpec, tokenizer: Tokenizer, forward: Forward, arithmetic: str, streams: int = 1
     ) -> None:
-        """Take over the tokenizer (its truncation and padding are set here) and a forward pass.
+        """Combine a tokenizer and a forward pass into an encoder.
 
-        streams: how many threads may call `forward` at once.
+        Args:
+            spec: The metadata of the model.
+            tokenizer: Its tokenizer; its truncation and padding are changed here.
+            forward: Its forward pass.
+            arithmetic: Runtime and precision, such as "openvino-int8".
+            streams: Threads that may call `forward` concurrently.
         """
         tokenizer.no_padding()
         tokenizer.enable_truncation(spec.max_tokens)
         self._spec, self._tokenizer, self._forward = spec, tokenizer, forward
-        self._unlimited = Tokenizer.from_str(tokenizer.to_str())  # a copy: truncation is a tokenizer's state
+        # A copy, since truncation is a setting of the tokenizer.
+        self._unlimited = Tokenizer.from_str(tokenizer.to_str())
         self._unlimited.no_truncation()
         self.arithmetic, self.streams = arithmetic, streams
         self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
@@ -70,23 +76,23 @@ class TextEncoder:
 
     @property
     def pooled_dimension(self) -> int:
-        """How long the vector of a text is."""
+        """The dimension P of pooled vectors."""
         return self._spec.pooled_dimension
 
     @property
     def token_dimension(self) -> int:
-        """How long the vector of a token is."""
+        """The dimension D of token vectors."""
         return self._spec.token_dimension
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of one text that the model reads, special ones included."""
+        """The most tokens of a text, including special tokens."""
         return self._spec.max_tokens
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
-        """Read n texts; text beyond `max_tokens` is cut off.
+        """Tokenise n texts, truncated to `max_tokens`.
 
-        A text with no token but special ones (an empty one) is stood for by those, so that it, too, gets a true score.
+        A text with special tokens only (an empty text) is represented by them, so that it can be scored.
         """
         prompt, end = self._spec.prompts.get(role, ""), most_code_points(self.max_tokens)
         return [
@@ -95,7 +101,7 @@ class TextEncoder:
         ]
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Where the content tokens of n documents lie, (t, 2) each; see `Encoder`."""
+        """Return the spans of the content tokens of n documents, (t, 2) each; see `Encoder`."""
         prompt = self._spec.prompts.get("document", "")
         return [
             np.maximum(_pairs(e.offsets)[~np.array(e.special_tokens_mask, dtype=bool)] - len(prompt), 0)
@@ -104,12 +110,12 @@ class TextEncoder:
 
     def _tokens(self, ids: NDArray[np.int64], special: NDArray[np.bool_]) -> Tokens:
         if ids.size == 0:
-            raise EncodingError("the tokenizer gave no token at all for a text; this model cannot encode it")
+            raise EncodingError("the tokenizer returned no tokens for a text; this model cannot encode it")
         padded = min(-(-ids.size // PAD_TOKENS) * PAD_TOKENS, self.max_tokens)
         return Tokens(ids, np.ones_like(special) if special.all() else ~special, padded)
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
-        """The states of b ≥ 1 texts of one padded length, from one pass of the model."""
+        """Return the states of b ≥ 1 texts of one padded length from one pass of the model."""
         lengths = np.array([len(text.ids) for text in batch], dtype=np.int64)
         # (b, t): real tokens first, padding after
         mask = np.arange(batch[0].padded) < lengths[:, None]
@@ -122,18 +128,18 @@ class TextEncoder:
         return Encoded(unit_rows(pooled), quantise(tokens[content]), offsets, lengths)
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
-        """Encode n texts, `streams` passes at once."""
+        """Encode n texts, with up to `streams` concurrent passes."""
         if not texts:
             return self._empty()
-        read = self.tokenize(texts, role)
-        batches = list(passes([text.padded for text in read]))
-        parts = list(self._pool.map(self.forward, [[read[at] for at in batch] for batch in batches]))
+        tokens = self.tokenize(texts, role)
+        batches = list(passes([text.padded for text in tokens]))
+        parts = list(self._pool.map(self.forward, [[tokens[at] for at in batch] for batch in batches]))
         return join(parts).take(np.argsort(np.concatenate(batches)))
 
     def _empty(self) -> Encoded:
-        none = np.zeros(0, dtype=np.int64)
+        lengths = np.zeros(0, dtype=np.int64)
         pooled = np.zeros((0, self._spec.pooled_dimension), dtype=np.float32)
-        return Encoded(pooled, np.zeros((0, self._spec.token_dimension), dtype=np.int8), np.zeros(1, np.int64), none)
+        return Encoded(pooled, np.zeros((0, self._spec.token_dimension), dtype=np.int8), np.zeros(1, np.int64), lengths)
 
 
 def _pairs(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:

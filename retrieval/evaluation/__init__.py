@@ -1,1 +1,1 @@
-"""Test collections, metrics of rankings, significance."""
+"""Test collections, ranking metrics and significance tests."""

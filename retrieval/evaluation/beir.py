@@ -1,7 +1,7 @@
-"""Reading test collections in BEIR's layout, exclusion queries, and passages to index.
+"""Reads test collections in BEIR's layout, exclusion queries, and passages to index.
 
-BEIR: Thakur et al. 2021, arXiv 2104.08663. A folder with corpus.jsonl ({"_id", "title", "text"} a line), queries.jsonl
-({"_id", "text"}) and qrels/test.tsv (query-id, corpus-id, score; a header line may come first), or another split's.
+BEIR: Thakur et al. 2021, arXiv 2104.08663. A folder with corpus.jsonl ({"_id", "title", "text"} per line),
+queries.jsonl ({"_id", "text"}) and qrels/SPLIT.tsv (query-id, corpus-id, score; optional header).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from retrieval.text.sentences import VISIBLE
 
 @dataclass(frozen=True)
 class BeirDataset:
-    """A test collection; queries and qrels are those of the judged queries, both in the order of queries.jsonl."""
+    """A test collection; it holds only the judged queries, in the order of queries.jsonl."""
 
     name: str
     document_ids: list[str]
@@ -28,12 +28,12 @@ class BeirDataset:
     query_ids: list[str]
     queries: list[str]
     qrels: Qrels
-    notes: tuple[str, ...] = ()  # what to know of its figures
+    notes: tuple[str, ...] = ()  # caveats for its metrics
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query and what its answer must not be about."""
+    """A query and the topics that it excludes."""
 
     id: str
     text: str
@@ -43,11 +43,12 @@ class Query:
 def load(path: Path, split: str = "test") -> BeirDataset:
     """Read a folder in BEIR's layout.
 
-    A judged document that the corpus lacks, as in some BEIR sets, stays in the qrels and so in the ideal ranking, as
-    trec_eval has it. A judged query that queries.jsonl lacks is left out. `notes` count both.
-    Raises DataError for a missing or malformed file, an id that is missing or occurs twice, a document graded twice
-    differently, and judgements by which every ranking would be as good: none of them is about a query of queries.jsonl,
-    none grades a document above 0, or the corpus holds no document that they do.
+    A judged document that is not in the corpus, as in some BEIR sets, stays in the qrels and so in the ideal ranking,
+    like in trec_eval. A judged query that is not in queries.jsonl is skipped. `notes` count both.
+
+    Raises:
+        DataError: A file is missing or malformed, an id is missing or occurs twice, a document has two different grades
+            for one query, or no query has a relevant document in the corpus.
     """
     file = qrels_file(path, split)
     corpus = list(read_passages(path / "corpus.jsonl", numbered=False))
@@ -69,12 +70,14 @@ def load(path: Path, split: str = "test") -> BeirDataset:
 
 
 def _check(file: Path, judged: Qrels, qrels: Qrels, document_ids: Sequence[str]) -> Iterator[str]:
-    """What is missing on either side of the judgements; DataError where nothing is left that a ranking can be told by.
+    """Yield notes on missing queries and documents; DataError if no relevant document is left.
 
-    judged: all of them; qrels: those about queries of queries.jsonl.
+    judged: all judgements. qrels: those of queries in queries.jsonl.
     """
     if not judged:
-        raise DataError(f"{file}: there is no judgement; write one query-id, corpus-id and score a line, between tabs")
+        raise DataError(
+            f"{file}: there is no judgement; write one query-id, corpus-id and score per line, separated by tabs"
+        )
     if not qrels:
         raise DataError(
             f"{file}: none of the {len(judged)} judged queries is in queries.jsonl, as {next(iter(judged))!r} is not; "
@@ -96,45 +99,46 @@ def _check(file: Path, judged: Qrels, qrels: Qrels, document_ids: Sequence[str])
 
 
 def load_exclusions(path: Path) -> list[Query]:
-    """Read {"_id", "text", "exclude": [text, …]} a line; DataError says which line is malformed or repeats an id."""
-    found: dict[str, Query] = {}
+    """Read one {"_id", "text", "exclude": [text, …]} per line; DataError for a malformed line or a repeated id."""
+    queries: dict[str, Query] = {}
     for place, record in read_records(path):
         exclude = record.get("exclude")
         if not isinstance(exclude, list) or any(
             not isinstance(text, str) or not VISIBLE.search(text) for text in exclude
         ):
             raise DataError(f'{place}: "exclude" must be a list of texts, none of them blank')
-        query = id_of(record, place)
-        add_once(found, query, Query(query, text_of(record, "text", place, blank=False), tuple(exclude)), place)
-    if not found:
-        raise DataError(f'{path}: no queries; write one {{"_id", "text", "exclude"}} object a line')
-    return list(found.values())
+        query_id = id_of(record, place)
+        query = Query(query_id, text_of(record, "text", place, blank=False), tuple(exclude))
+        add_once(queries, query_id, query, place)
+    if not queries:
+        raise DataError(f'{path}: no queries; write one {{"_id", "text", "exclude"}} object per line')
+    return list(queries.values())
 
 
 def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
-    """Read passages from a .jsonl file as they stand, or cut a .txt or .md file into passages.
+    """Read passages from a .jsonl file, or split a .txt or .md file into passages.
 
-    In .jsonl, "text" is required and "title" is "" unless given. numbered: whether a line may lack "_id", which is then
-    the line's number. In the others, the ids are the file's name and a number. Raises DataError when it comes to a line
-    that is malformed or repeats an id, and at once for another kind of file.
+    In .jsonl, "text" is required and "title" is optional. numbered: whether "_id" is optional; it is then the line
+    number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types at once, and
+    while iterating for a malformed line or a repeated id.
     """
     if path.suffix == ".jsonl":
         return _jsonl_passages(path, numbered=numbered)
     if path.suffix in {".txt", ".md"}:
         return _text_passages(path)
-    raise DataError(f"{path}: passages are read from .jsonl, .txt and .md files; convert this one")
+    raise DataError(f"{path}: passages can be read from .jsonl, .txt and .md files; convert this one")
 
 
 def _jsonl_passages(path: Path, *, numbered: bool) -> Iterator[Passage]:
-    seen: dict[str, None] = {}
+    ids: dict[str, None] = {}
     for place, record in read_records(path):
-        name = place.rpartition(":")[2] if numbered and "_id" not in record else id_of(record, place)
-        add_once(seen, name, None, place)
+        passage_id = place.rpartition(":")[2] if numbered and "_id" not in record else id_of(record, place)
+        add_once(ids, passage_id, None, place)
         title = text_of(record, "title", place) if record.get("title") is not None else ""
-        yield Passage(name, title, text_of(record, "text", place))
+        yield Passage(passage_id, title, text_of(record, "text", place))
 
 
 def _text_passages(path: Path) -> Iterator[Passage]:
-    name = path.name.encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8, an id must
+    name = path.name.encode("utf-8", "backslashreplace").decode()  # a file name may not be UTF-8, but an id must be
     for number, passage in enumerate(split_passages(read_text(path)), 1):
         yield Passage(f"{name}-{number}", "", passage)

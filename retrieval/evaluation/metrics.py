@@ -1,7 +1,7 @@
-"""How good a ranking is, judged by people: nDCG, MRR and recall, as trec_eval and ranx compute them.
+"""Ranking metrics from relevance judgements: nDCG, MRR and recall, as in trec_eval and ranx.
 
-A document is relevant if its grade is above 0; one without a grade is not. Queries without a relevant document are
-skipped, for no ranking of theirs is better than another. Queries missing from the run score 0.
+A document is relevant if its grade is above 0; documents without a grade are not relevant. Queries without a relevant
+document are skipped. Queries missing from the run score 0.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from itertools import islice
 
 import numpy as np
 
-Run = dict[str, list[str]]  # query id -> document ids, best first, none twice
+Run = dict[str, list[str]]  # query id -> distinct document ids, best first
 Qrels = dict[str, dict[str, float]]  # query id -> document id -> grade
 
 
 def ndcg(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
-    """Normalised discounted cumulative gain at k: Σ grade/log₂(rank + 1) over the same sum for the best possible order.
+    """Compute nDCG@k: Σ grade/log₂(rank + 1), divided by the same sum for the ideal order.
 
-    Järvelin & Kekäläinen 2002, DOI 10.1145/582415.582418, gains linear in the grade; the best order is over all judged
-    documents, retrieved or not. Returns a value in [0, 1] by query id, in the order of qrels.
-    ValueError for k < 1 or a document that a run ranks twice.
+    Järvelin & Kekäläinen 2002, DOI 10.1145/582415.582418, with gains linear in the grade; the ideal order includes all
+    judged documents, retrieved or not. Returns a value in [0, 1] by query id, in the order of qrels.
+    ValueError for k < 1, or if a run ranks a document twice.
     """
     values = {}
     for query, top, relevant in _judged(run, qrels, k):
@@ -30,7 +30,7 @@ def ndcg(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
 
 
 def mrr(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
-    """Reciprocal rank of the first relevant document within k, else 0 (Voorhees 1999, TREC-8 question answering).
+    """Compute the reciprocal rank of the first relevant document within k, else 0 (Voorhees 1999, TREC-8 QA track).
 
     Returns a value in [0, 1] by query id, in the order of qrels. ValueError as for `ndcg`.
     """
@@ -41,7 +41,7 @@ def mrr(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
 
 
 def recall(run: Run, qrels: Qrels, k: int = 100) -> dict[str, float]:
-    """Share of the relevant documents that are within k.
+    """Compute the share of the relevant documents that are ranked within k.
 
     Returns a value in [0, 1] by query id, in the order of qrels. ValueError as for `ndcg`.
     """
@@ -49,14 +49,14 @@ def recall(run: Run, qrels: Qrels, k: int = 100) -> dict[str, float]:
 
 
 def mean(values: Mapping[str, float]) -> float:
-    """The mean over queries; ValueError if there are none, since no number would be true."""
+    """Return the mean over queries; ValueError if there are none."""
     if not values:
         raise ValueError("no query has a relevant document: check the qrels file")
     return float(np.mean(list(values.values())))
 
 
 def _judged(run: Run, qrels: Qrels, k: int) -> Iterator[tuple[str, list[str], dict[str, float]]]:
-    """Each query that counts, its top k, and the grades of its relevant documents."""
+    """Yield each query with a relevant document, its top k, and the grades of its relevant documents."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
     for query, grades in qrels.items():

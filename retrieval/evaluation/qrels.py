@@ -1,7 +1,7 @@
-"""Reading judgements: BEIR's three columns between tabs, or TREC's four between white space.
+"""Reads relevance judgements: BEIR's three columns separated by tabs, or TREC's four separated by white space.
 
-A grade is a document's gain, and nDCG's gains are linear here (`metrics.py`): 0.5 counts half as much as 1.
-What is above 0 is relevant; TREC's negative grades are not.
+A grade is a document's gain in nDCG, which is linear here (`metrics.py`): 0.5 counts half as much as 1.
+A document with a grade above 0 is relevant; with TREC's negative grades it is not.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from retrieval.evaluation.text_files import read_lines
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _GRADE_NAMES = {"score", "relevance", "rel", "grade", "label", "judgement", "judgment"}
-_ITERATIONS = {"0", "Q0"}  # what TREC's second column says; nobody reads it
+_ITERATIONS = {"0", "Q0"}  # values of TREC's second column, which is ignored
 
 
 def qrels_file(folder: Path, split: str) -> Path:
-    """The file of a split's judgements; DataError names the splits that there are where it is missing."""
+    """Return the qrels file of a split; if it is missing, DataError lists the existing splits."""
     path = folder / "qrels" / f"{split}.tsv"
     if not path.is_file():
-        splits = sorted(found.stem for found in path.parent.glob("*.tsv"))
+        splits = sorted(file.stem for file in path.parent.glob("*.tsv"))
         remedy = (
             f"the splits that it has are {', '.join(splits)}"
             if splits
@@ -35,9 +35,9 @@ def qrels_file(folder: Path, split: str) -> Path:
 
 
 def read_qrels(path: Path, queries: Container[str]) -> Qrels:
-    """Judgements by query; DataError for a line that is none, and a document that a query grades twice differently.
+    """Read judgements by query; DataError for an invalid line, or two different grades of a document for one query.
 
-    queries: the ids of all queries; a header names none of them.
+    queries: the ids of all queries; a first line that starts with one of them is not a header.
     """
     qrels: Qrels = {}
     for place, line in read_lines(path):
@@ -53,9 +53,9 @@ def read_qrels(path: Path, queries: Container[str]) -> Qrels:
 
 
 def _judgement(line: str) -> tuple[str, str, float] | None:
-    """Query, document and grade; None where the line is no judgement."""
-    spaced = line.split()
-    trec = [spaced[0], *spaced[2:]] if len(spaced) == 4 and spaced[1] in _ITERATIONS else []
+    """Parse query, document and grade; None if the line is not a judgement."""
+    columns = line.split()
+    trec = [columns[0], *columns[2:]] if len(columns) == 4 and columns[1] in _ITERATIONS else []
     for fields in (line.split("\t"), trec):
         if len(fields) == 3 and fields[0].strip() and fields[1].strip() and _NUMBER.fullmatch(fields[2].strip()):
             grade = float(fields[2])
@@ -64,6 +64,6 @@ def _judgement(line: str) -> tuple[str, str, float] | None:
 
 
 def _is_header(line: str, queries: Container[str]) -> bool:
-    """Whether the names of three columns stand here: the third is one for grades, and the first is no query's id."""
+    """Whether the line is a header of three columns: the third names a grade, and the first is not a query id."""
     fields = line.split("\t")
     return len(fields) == 3 and fields[2].strip().lower() in _GRADE_NAMES and fields[0] not in queries

@@ -1,4 +1,4 @@
-"""Is one ranking better than another, or was it luck with these queries?"""
+"""A paired randomisation test for the difference between two rankings."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLOCK = 1 << 20  # signs held at once
+_BLOCK = 1 << 20  # random signs in memory at once
 
 
 @dataclass(frozen=True)
 class Paired:
-    """The mean difference and how likely one as large is if the two do not differ."""
+    """The mean difference, and its p-value under the hypothesis that the rankings do not differ."""
 
     delta: float
     p: float
@@ -22,12 +22,21 @@ class Paired:
 def paired_test(a: NDArray[Any], b: NDArray[Any], permutations: int = 10_000, seed: int = 0) -> Paired:
     """Two-sided paired randomisation test of the mean difference.
 
-    If the two rankings were alike, each query's difference could as well have had the other sign: p is the share of
-    random sign flips whose mean is at least as far from 0 as the one seen (Smucker, Allan & Carterette 2007,
-    DOI 10.1145/1321440.1321528). The seen one counts among them (+1 above and below), so p is never 0.
+    If the rankings do not differ, the sign of each query's difference is random: p is the share of random sign flips
+    whose mean is at least as far from 0 as the observed one (Smucker, Allan & Carterette 2007,
+    DOI 10.1145/1321440.1321528). The observed one is included (+1 in numerator and denominator), so p is never 0.
 
-    a, b: (n,) values of the same n ≥ 1 queries in the same order. Returns delta = mean(a − b) and p in (0, 1]; the same
-    seed gives the same p. ValueError for shapes that disagree, n = 0, non-finite values or permutations < 1.
+    Args:
+        a: (n,) metric values of one ranking, n ≥ 1.
+        b: (n,) metric values of the other ranking for the same queries in the same order.
+        permutations: Random sign flips, at least 1.
+        seed: Seed of the random generator; the same seed gives the same p.
+
+    Returns:
+        delta = mean(a − b), and p in (0, 1].
+
+    Raises:
+        ValueError: Shapes differ, n = 0, a value is not finite, or permutations < 1.
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)  # (n,)
     if np.shape(a) != np.shape(b) or difference.ndim != 1 or not difference.size:
@@ -37,12 +46,12 @@ def paired_test(a: NDArray[Any], b: NDArray[Any], permutations: int = 10_000, se
     if permutations < 1:
         raise ValueError(f"the test needs at least one permutation, got {permutations}")
     total = difference.sum()
-    # Sums in another order round differently: without this slack, flips that equal the one seen would be missed.
-    seen = abs(total) - 1e-12 * np.abs(difference).sum()
+    # Sums in another order round differently: without this tolerance, flips equal to the observed one would be missed.
+    threshold = abs(total) - 1e-12 * np.abs(difference).sum()
     rng = np.random.default_rng(seed)
     extreme, block = 0, max(1, _BLOCK // difference.size)
     for start in range(0, permutations, block):
         shape = (min(block, permutations - start), difference.size)
-        flips = rng.integers(0, 2, size=shape, dtype=np.int8).astype(np.float64)  # (block, n), 1 where the sign turns
-        extreme += int(np.count_nonzero(np.abs(total - 2 * (flips @ difference)) >= seen))
+        flips = rng.integers(0, 2, size=shape, dtype=np.int8).astype(np.float64)  # (block, n), 1 where the sign flips
+        extreme += int(np.count_nonzero(np.abs(total - 2 * (flips @ difference)) >= threshold))
     return Paired(float(total / difference.size), (extreme + 1) / (permutations + 1))

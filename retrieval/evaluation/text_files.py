@@ -1,4 +1,4 @@
-"""Reading files that people made: UTF-8, and JSON lines. DataError names the file, the line and the remedy."""
+"""Reads UTF-8 text and JSON Lines files of users. DataError names the file, the line and the remedy."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from retrieval.text.sentences import VISIBLE
 
 V = TypeVar("V")
 
-_MARK = b"\xef\xbb\xbf"  # some editors begin a file with it
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors write it at the start of a file
 _STANDARD_INPUT = Path("-")
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file; - is standard input."""
+    """Read a UTF-8 file; - is standard input."""
     data = _read(path)
     try:
         return data.decode("utf-8-sig")
@@ -28,7 +28,7 @@ def read_text(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The lines of a UTF-8 file that are not blank, each with its place, "file:line"."""
+    """Yield the non-blank lines of a UTF-8 file, each with its place, "file:line"."""
     for place, line in _lines(path):
         try:
             yield place, line.decode()
@@ -37,44 +37,44 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The objects of a JSON Lines file, each with its place, "file:line"; blank lines are passed over."""
+    """Yield the objects of a JSON Lines file, each with its place, "file:line"; blank lines are skipped."""
     for place, line in _lines(path):
         try:
-            record = orjson.loads(line)  # refuses what is not UTF-8, and lone surrogates, which cannot be written again
+            record = orjson.loads(line)  # fails for invalid UTF-8 and for lone surrogates, which cannot be encoded
         except orjson.JSONDecodeError as error:
             raise DataError(f"{place}: not JSON ({error}); each line must be one object in UTF-8") from error
         if not isinstance(record, dict):
-            raise DataError(f"{place}: each line must be one JSON object, this is something else")
+            raise DataError(f"{place}: each line must be one JSON object; this line is not")
         yield place, record
 
 
 def id_of(record: dict[str, Any], place: str) -> str:
-    """A record's "_id", which must be a text, or a number as some converters write: then its digits."""
+    """Return a record's "_id" as a string; a number, as some converters write, is accepted."""
     if "_id" not in record:
-        raise DataError(f'{place}: there is no "_id"; judgements name documents and queries by it')
-    name = record["_id"]
-    if isinstance(name, bool) or not isinstance(name, str | int) or name == "":
+        raise DataError(f'{place}: there is no "_id"; judgements refer to documents and queries by it')
+    value = record["_id"]
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
         raise DataError(f'{place}: "_id" must be a non-empty string')
-    return str(name)
+    return str(value)
 
 
 def text_of(record: dict[str, Any], key: str, place: str, *, blank: bool = True) -> str:
-    """A record's text of this name. blank: whether it may be."""
+    """Return the text in a record's field `key`; DataError if it is not a string. blank: whether it may be blank."""
     text = record.get(key)
     if not isinstance(text, str) or (not VISIBLE.search(text) and not blank):
         raise DataError(f'{place}: "{key}" must be a {"" if blank else "non-blank "}string')
     return text
 
 
-def add_once(found: dict[str, V], name: str, value: V, place: str) -> None:
-    """Put a value under an id that is new."""
-    if name in found:
+def add_once(items: dict[str, V], name: str, value: V, place: str) -> None:
+    """Add a value under a new id; DataError if the id exists."""
+    if name in items:
         raise DataError(f"{place}: id {name!r} occurs twice; give each its own")
-    found[name] = value
+    items[name] = value
 
 
 def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
-    for number, line in enumerate(_read(path).removeprefix(_MARK).split(b"\n"), 1):
+    for number, line in enumerate(_read(path).removeprefix(_BYTE_ORDER_MARK).split(b"\n"), 1):
         if line.strip():
             yield f"{path}:{number}", line.rstrip(b"\r")
 
@@ -83,4 +83,4 @@ def _read(path: Path) -> bytes:
     try:
         return sys.stdin.buffer.read() if path == _STANDARD_INPUT else path.read_bytes()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); is the path right?") from error
+        raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error

@@ -1,1 +1,1 @@
-"""Vector indexes and the collections that hold them."""
+"""Vector indexes, and collections of passages on disk."""

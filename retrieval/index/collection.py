@@ -1,7 +1,7 @@
-"""A collection on disk: passages, their states and a FAISS index, in one folder.
+"""A collection on disk: passages, their states and a FAISS index in one folder.
 
-Pooled vectors are in memory, in the index. Tokens and texts are read from the files when they are needed, and not
-mapped: a mapped file that is cut short kills the process that reads it, and a read that comes up short is an error.
+The index holds the pooled vectors in memory. Tokens and texts are read from files on demand. The files are not memory
+mapped: reading a mapped file that was truncated kills the process (SIGBUS), while a short read is only an error.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from retrieval.index.held_files import HeldFiles, Lines
 from retrieval.text.bm25 import tokenize
 from retrieval.text.passages import Passage
 
-SPEC = "spec.json"  # the file that says what the others are
-FORMAT = "v2"  # of the folder, and of the terms in it: a change to either makes collections be built anew
+SPEC = "spec.json"  # the metadata of the collection
+FORMAT = "v2"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 _TOKENS = "tokens.i8"
 _FILES = ("passages.jsonl", "terms.txt", _TOKENS, "pooled.npy", "index.faiss")
-_BLOCK = 256  # passages encoded at once: enough to batch by length, little enough to hold
+_BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
 
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What a collection's folder says of itself."""
+    """The metadata of a collection, stored in its folder."""
 
     format: str
     passages: int
@@ -46,18 +46,20 @@ class CollectionSpec:
 
 
 class Collection:
-    """An opened collection; safe to read from several threads."""
+    """An open collection. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
-        """Open a folder that `build` made; CollectionError says what is wrong with it otherwise."""
+        """Open a folder that `build` created; CollectionError if it is missing or damaged."""
         self.name = folder.name
         self.spec = _read_spec(folder)
         try:
             self.files = HeldFiles(folder, _FILES)
-            self.texts = Lines(self.files, "passages.jsonl", _numbers(folder / "passages.npy"))
-            self.term_lines = Lines(self.files, "terms.txt", _numbers(folder / "terms.npy"))
-            self.offsets = _numbers(folder / "offsets.npy")  # (n + 1,) passage i owns rows offsets[i]:offsets[i + 1]
-            self.lengths = _numbers(folder / "lengths.npy")  # (n,) tokens that the model read
+            self.texts = Lines(self.files, "passages.jsonl", _load_integers(folder / "passages.npy"))
+            self.term_lines = Lines(self.files, "terms.txt", _load_integers(folder / "terms.npy"))
+            # (n + 1,) the token rows of passage i are offsets[i]:offsets[i + 1]
+            self.offsets = _load_integers(folder / "offsets.npy")
+            # (n,) tokens of each passage, including special tokens
+            self.lengths = _load_integers(folder / "lengths.npy")
             _check_size(self.files, self.spec)
         except (OSError, ValueError, EOFError) as error:
             raise CollectionError(f"collection {folder} is damaged: {error}; build it again") from error
@@ -67,31 +69,34 @@ class Collection:
         return self.spec.passages
 
     def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Positions (k',) of the passages of highest cosine to a (P,) unit vector, and the cosines, k' = min(k, n)."""
+        """Return the positions (k',) of the passages with the highest cosine to a (P,) unit vector, and the cosines.
+
+        k' = min(k, n) for n passages.
+        """
         ids, scores = self.index.search(query[None, :], k)
         return ids[0], scores[0]
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
-        """The stored states of the passages at (m,) positions; CollectionError where tokens.i8 ends before them."""
+        """Return the stored states of the passages at (m,) positions; CollectionError if tokens.i8 is too short."""
         width, starts = self.spec.token_dimension, self.offsets[positions]
         counts = self.offsets[positions + 1] - starts
         offsets = np.concatenate([[0], np.cumsum(counts)])
         tokens = np.empty((offsets[-1], width), dtype=np.int8)
-        into = tokens.reshape(-1).data
-        parts = pairwise((offsets * width).tolist())
-        for (begin, end), start in zip(parts, (starts * width).tolist(), strict=True):
-            self.files.fill(_TOKENS, into[begin:end], start)
+        buffer = tokens.reshape(-1).data
+        slices = pairwise((offsets * width).tolist())
+        for (begin, end), start in zip(slices, (starts * width).tolist(), strict=True):
+            self.files.fill(_TOKENS, buffer[begin:end], start)
         return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions])
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
-        """The passages at (m,) positions; CollectionError where they cannot be read."""
+        """Return the passages at (m,) positions; CollectionError if they cannot be read."""
         try:
             return [Passage(**orjson.loads(line)) for line in self.texts.at(positions)]
-        except (ValueError, TypeError):  # without the cause, whose text may hold a passage's
+        except (ValueError, TypeError):  # without the cause, whose message may quote a passage
             raise CollectionError("passages.jsonl holds lines that cannot be read") from None
 
     def terms(self, positions: NDArray[np.int64]) -> list[list[str]]:
-        """The lexical terms of the passages at (m,) positions; CollectionError where they cannot be read."""
+        """Return the lexical terms of the passages at (m,) positions; CollectionError if they cannot be read."""
         try:
             return [line.decode().split() for line in self.term_lines.at(positions)]
         except ValueError:
@@ -99,7 +104,7 @@ class Collection:
 
 
 def check_encoder(collection: Collection, encoder: Encoder) -> None:
-    """Refuse to compare the collection's states with those of another model."""
+    """Raise CollectionError if the collection was built with another model."""
     if collection.spec.digest != encoder.digest:
         raise CollectionError(
             f"collection {collection.name!r} was built with model {collection.spec.model!r} and cannot be searched "
@@ -110,9 +115,18 @@ def check_encoder(collection: Collection, encoder: Encoder) -> None:
 def build(
     folder: Path, passages: Sequence[Passage], encoder: Encoder, progress: Callable[[int, int], None]
 ) -> CollectionSpec:
-    """Encode n ≥ 1 passages into a new collection, in place of one that stood there.
+    """Encode n ≥ 1 passages into a new collection, which atomically replaces an old one.
 
-    Memory holds the pooled vectors and one block's states. `progress` is called with passages done and passages in all.
+    Memory holds the pooled vectors and the states of one block.
+
+    Args:
+        folder: The folder of the collection.
+        passages: The passages.
+        encoder: Encodes the passages.
+        progress: Called with the number of encoded passages and the total.
+
+    Raises:
+        CollectionError: There are no passages, or the index cannot be written.
     """
     if not passages:
         raise CollectionError("there are no passages to build a collection from")
@@ -161,21 +175,21 @@ def _read_spec(folder: Path) -> CollectionSpec:
     except (ValueError, TypeError) as error:
         raise CollectionError(f"collection {folder} is damaged or of another version; build it again") from error
     if spec.format != FORMAT:
-        raise CollectionError(f"collection {folder} is of format {spec.format}, not {FORMAT}; build it again")
+        raise CollectionError(f"collection {folder} has format {spec.format}, not {FORMAT}; build it again")
     if not all(isinstance(size, int) and size > 0 for size in (spec.passages, spec.tokens, spec.token_dimension)):
-        raise CollectionError(f"collection {folder} is damaged: {SPEC} has sizes that are none; build it again")
+        raise CollectionError(f"collection {folder} is damaged: {SPEC} has invalid sizes; build it again")
     return spec
 
 
 def _check_size(files: HeldFiles, spec: CollectionSpec) -> None:
-    found, wanted = files.sizes[_TOKENS], spec.tokens * spec.token_dimension
-    if found < wanted:  # what is too long is for the self-check
-        raise ValueError(f"{_TOKENS} has {found} bytes, and should have {wanted}")
+    size, expected = files.sizes[_TOKENS], spec.tokens * spec.token_dimension
+    if size < expected:  # the integrity check reports a file that is too long
+        raise ValueError(f"{_TOKENS} has {size} bytes, and should have {expected}")
 
 
-def _numbers(path: Path) -> NDArray[np.int64]:
-    """The (n,) whole numbers of a file; ValueError where it holds anything else."""
+def _load_integers(path: Path) -> NDArray[np.int64]:
+    """Load (n,) int64 from a .npy file; ValueError if it holds anything else."""
     numbers = np.load(path)
     if not (isinstance(numbers, np.ndarray) and numbers.ndim == 1 and numbers.dtype == np.int64):
-        raise ValueError(f"{path.name} holds no list of whole numbers")
+        raise ValueError(f"{path.name} is not an array (n,) of int64")
     return numbers

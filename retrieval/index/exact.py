@@ -1,4 +1,4 @@
-"""What a vector index answers, and the NumPy index that says what the answer should be."""
+"""The `Index` protocol, and an exact NumPy index as the reference for tests."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
 class Index(Protocol):
-    """Finds the rows of largest inner product; over unit rows that is the cosine."""
+    """Finds the rows with the largest inner products; for unit rows these are cosines."""
 
     def search(self, queries: NDArray[Any], k: int) -> Hits:
         """Find the best k' = min(k, n) of the n rows for each of (m, D) finite queries.
 
-        Returns ids (m, k') int64, positions in the order the rows were given, and scores (m, k') float32, by falling
-        score and, where scores are equal, rising id. ValueError for k < 1, another width than D, or a non-finite entry.
+        Returns ids (m, k') int64, the positions of the rows, and scores (m, k') float32, by falling score; equal scores
+        by rising id. ValueError for k < 1, another dimension than D, or a non-finite entry.
         """
         ...
 
 
 class ExactIndex:
-    """Every inner product in float64, every row sorted: slow, plain, right. The oracle of FaissIndex."""
+    """Computes every inner product in float64 and sorts every row: slow but simple. The reference for FaissIndex."""
 
     def __init__(self, vectors: NDArray[Any]) -> None:
-        """Keep (n, D) finite rows; ValueError for anything else."""
+        """Index (n, D) finite rows; ValueError for anything else."""
         self._vectors = as_rows(vectors).astype(np.float64)
 
     def search(self, queries: NDArray[Any], k: int) -> Hits:
-        """See Index.search; holds (m, n) scores at once."""
+        """See Index.search; needs memory for (m, n) scores."""
         rows = as_rows(queries, self._vectors.shape[1])
         scores = (rows.astype(np.float64) @ self._vectors.T).astype(np.float32)  # (m, n)
         ids = np.broadcast_to(np.arange(len(self._vectors)), scores.shape)
@@ -38,12 +38,12 @@ class ExactIndex:
 
 
 def as_rows(vectors: NDArray[Any], dimension: int | None = None) -> NDArray[np.float32]:
-    """The vectors as contiguous (m, D) float32; ValueError unless they are finite rows, `dimension` wide if given."""
+    """Return the vectors as contiguous (m, D) float32; ValueError unless finite, and D = `dimension` if given."""
     rows = np.ascontiguousarray(vectors, dtype=np.float32)
     if rows.ndim != 2 or rows.shape[1] == 0:
         raise ValueError(f"vectors must be rows (m, D), got shape {rows.shape}")
     if dimension is not None and rows.shape[1] != dimension:
-        raise ValueError(f"the index holds vectors of {dimension} dimensions, not {rows.shape[1]}: another model's?")
+        raise ValueError(f"the index holds vectors of {dimension} dimensions, not {rows.shape[1]}; use the same model")
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if bad.size:
         raise ValueError(f"vector {bad[0]} is not finite: encode its text again or leave it out")
@@ -58,6 +58,6 @@ def at_least_one(k: int) -> int:
 
 
 def best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Hits:
-    """Sort (m, c) hits by falling score, equal scores by rising id, and keep the first k of each row."""
+    """Sort (m, c) hits by falling score, equal scores by rising id, and return the first k of each row."""
     order = np.lexsort((ids, -scores), axis=-1)[:, :k]
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -1,4 +1,4 @@
-"""Files held open and read by position, so that one that is cut short is an error and not the end of the process."""
+"""Open files that are read by position: reading a truncated file raises an error instead of killing the process."""
 
 from __future__ import annotations
 
@@ -13,35 +13,44 @@ from retrieval.errors import CollectionError
 
 
 class HeldFiles:
-    """The files of a folder, held open: how large they were, whether they still are, and what is in them.
+    """Holds all files of a folder open, knows their sizes at opening, and reads them. Thread-safe.
 
-    A folder that was replaced does no harm: what is held is the old one. Safe to use from several threads.
+    If the folder is replaced, the files of the old folder stay readable.
     """
 
-    def __init__(self, folder: Path, wanted: Sequence[str]) -> None:
-        """Hold every file of the folder; OSError if one cannot be read, ValueError if a wanted one is missing."""
+    def __init__(self, folder: Path, required: Sequence[str]) -> None:
+        """Open every file of the folder; OSError if one cannot be read, ValueError if a required one is missing."""
         self._files = {path.name: path.open("rb", buffering=0) for path in sorted(folder.iterdir()) if path.is_file()}
         self.sizes = {name: os.fstat(file.fileno()).st_size for name, file in self._files.items()}
-        if missing := set(wanted) - self.sizes.keys():
+        if missing := set(required) - self.sizes.keys():
             raise ValueError(f"{', '.join(sorted(missing))} is missing")
 
     def changed(self) -> str | None:
-        """What is wrong if a file is not as large as it was; None if all are."""
+        """Return a message if the size of a file has changed since it was opened, else None."""
         for name, file in self._files.items():
             try:
                 size = os.fstat(file.fileno()).st_size
-            except OSError as error:  # of a disk that is gone
+            except OSError as error:  # the disk was removed
                 return str(_unreadable(name, error))
             if size != self.sizes[name]:
                 return f"{name} has {size} bytes, and had {self.sizes[name]} when it was opened"
         return None
 
     def fill(self, name: str, buffer: memoryview, start: int) -> None:
-        """Read a file from this byte on until the buffer is full; CollectionError where it ends before."""
+        """Fill the buffer from a file.
+
+        Args:
+            name: The file.
+            buffer: The buffer, of bytes.
+            start: The offset in the file, in bytes.
+
+        Raises:
+            CollectionError: The file is too short or cannot be read.
+        """
         file, size = self._files[name].fileno(), len(buffer)
         try:
             done = os.preadv(file, [buffer], start)
-            while done < size and (more := os.preadv(file, [buffer[done:]], start + done)):  # a read may end early
+            while done < size and (more := os.preadv(file, [buffer[done:]], start + done)):  # reads may be partial
                 done += more
         except (OSError, OverflowError) as error:
             raise _unreadable(name, error) from error
@@ -49,29 +58,29 @@ class HeldFiles:
             raise _cut_short(name)
 
     def read(self, name: str, start: int, count: int) -> bytes:
-        """So many bytes of a file from this one on; CollectionError where it ends before."""
+        """Read `count` bytes of a file from offset `start`; CollectionError if it is too short or cannot be read."""
         try:
-            found = os.pread(self._files[name].fileno(), count, start)
+            content = os.pread(self._files[name].fileno(), count, start)
         except (OSError, OverflowError, ValueError) as error:
             raise _unreadable(name, error) from error
-        if len(found) < count:
+        if len(content) < count:
             raise _cut_short(name)
-        return found
+        return content
 
 
 class Lines:
-    """A text file of which any line can be read at once, since it is known where each begins."""
+    """A text file with random access to its lines."""
 
     def __init__(self, files: HeldFiles, name: str, offsets: NDArray[np.int64]) -> None:
-        """offsets: (n + 1,) bytes where the lines begin; the last is the end."""
+        """offsets: (n + 1,) byte offsets of the lines; the last is the end of the file."""
         self._files, self._name, self.offsets = files, name, offsets
 
     def at(self, positions: NDArray[np.int64]) -> list[bytes]:
-        """The lines at (m,) positions; CollectionError where the file ends before."""
+        """Return the lines at (m,) positions; CollectionError if the file is too short."""
         starts = self.offsets[positions]
         counts = self.offsets[positions + 1] - starts
-        where = zip(starts.tolist(), counts.tolist(), strict=True)
-        return [self._files.read(self._name, start, count) for start, count in where]
+        ranges = zip(starts.tolist(), counts.tolist(), strict=True)
+        return [self._files.read(self._name, start, count) for start, count in ranges]
 
 
 def _unreadable(name: str, error: Exception) -> CollectionError:

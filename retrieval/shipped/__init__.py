@@ -1,1 +1,1 @@
-"""Prepared models that a wheel of `make wheel` brings, a folder each; the sources have none."""
+"""Prepared models in a wheel built by `make wheel`, one folder each; the source tree has none."""

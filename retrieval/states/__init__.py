@@ -1,1 +1,1 @@
-"""The states of texts, and where they are kept."""
+"""Encoded texts (states): their binary record, the in-process cache, the shared Redis cache and the lookup."""

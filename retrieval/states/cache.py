@@ -1,4 +1,4 @@
-"""The states met last, in this process's memory, within so many bytes."""
+"""An in-process LRU cache of text states with a limit in bytes, and the keys of its entries."""
 
 from __future__ import annotations
 
@@ -15,71 +15,74 @@ import Stemmer
 from retrieval.encoder.protocol import Role
 from retrieval.states.record import TextState
 
-# What `terms` depends on besides the text. Raise the number whenever `lexical.tokenize` cuts any text differently.
+# The version of the terms: raise the number whenever `bm25.tokenize` returns other terms for any text.
 LEXICAL_FORMAT = f"terms-1 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
 
-_KEY_BYTES = 24  # so that two texts of one key are not to be found, not even by someone who looks for them
+_KEY_BYTES = 24  # long enough that collisions cannot be constructed on purpose
 
 
 class StateKeys:
-    """Names states after everything they depend on: the model, what computes, the role, the lexical format, the text.
+    """Computes cache keys: BLAKE2b hashes of model digest, arithmetic, lexical format, role and text.
 
-    All but the text is hashed once.
+    All fields but the text are hashed only once, in the constructor.
     """
 
     def __init__(self, digest: str, arithmetic: str) -> None:
-        """Of an encoder's `digest` and `arithmetic`."""
-        self._prepared = {role: _hash_of(digest, arithmetic, LEXICAL_FORMAT, role) for role in get_args(Role)}
+        """Compute keys for an encoder with this `digest` and `arithmetic`."""
+        self._hash_prefixes = {role: _hash_fields(digest, arithmetic, LEXICAL_FORMAT, role) for role in get_args(Role)}
 
     def __call__(self, role: Role, text: str) -> bytes:
-        """The 24-byte key of a text, lone surrogates and all; KeyError for a role that there is not."""
-        prepared = self._prepared[role].copy()
-        prepared.update(text.encode("utf-8", "surrogatepass"))
-        return prepared.digest()
+        """Return the 24-byte key of a text, which may hold lone surrogates; KeyError for an unknown role."""
+        text_hash = self._hash_prefixes[role].copy()
+        text_hash.update(text.encode("utf-8", "surrogatepass"))
+        return text_hash.digest()
 
 
 @dataclass(frozen=True)
 class CacheCounts:
-    """What a cache has done since it was made, and what it holds now."""
+    """Counters of a cache since its creation, and its current size."""
 
     hits: int
     misses: int
-    evictions: int  # states dropped to make room
+    evictions: int  # states removed to make room
     entries: int
     bytes: int
     max_bytes: int
 
 
 class StateCache:
-    """States by key; the least recently used make room. Safe to use from several threads: each call locks once."""
+    """An LRU cache of states by key. Thread-safe: each call takes the lock once."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Keep at most this many bytes as `TextState.nbytes` counts them, 0 for nothing; ValueError if negative."""
+        """Create an empty cache.
+
+        max_bytes: the limit, as `TextState.nbytes` counts; 0 caches nothing. ValueError if negative.
+        """
         if max_bytes < 0:
-            raise ValueError(f"a cache needs max_bytes >= 0, got {max_bytes}")
+            raise ValueError(f"the cache needs max_bytes >= 0, got {max_bytes}")
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, tuple[TextState, int]] = OrderedDict()  # oldest first, each with its bytes
+        self._entries: OrderedDict[bytes, tuple[TextState, int]] = OrderedDict()  # state and size in bytes, LRU first
         self._bytes = self._hits = self._misses = self._evictions = 0
 
     def get(self, keys: Sequence[bytes]) -> list[TextState | None]:
-        """The states of these keys in their order, None for each that is not here; those found count as just used."""
+        """Return the states in the order of the keys, None for a miss; hits become the most recently used."""
         with self._lock:
-            found = [self._use(key) for key in keys]
-            misses = found.count(None)
+            states = [self._use(key) for key in keys]
+            misses = states.count(None)
             self._misses += misses
-            self._hits += len(found) - misses
-        return found
+            self._hits += len(states) - misses
+        return states
 
     def has(self, keys: Sequence[bytes]) -> list[bool]:
-        """Whether the states of these keys are here, in their order; nothing counts as used for it."""
+        """Return whether each key is cached, in order; neither counters nor the LRU order change."""
         with self._lock:
             return [key in self._entries for key in keys]
 
     def put(self, entries: Mapping[bytes, TextState]) -> None:
-        """Keep these states as the most recently used, the last one the most.
+        """Cache these states as the most recently used, the last one as the newest.
 
-        One larger than the whole cache is not kept, nor does anything make room for it.
+        A state larger than the whole cache is not cached and evicts nothing.
         """
         sized = [(key, state, state.nbytes) for key, state in entries.items()]
         with self._lock:
@@ -87,7 +90,7 @@ class StateCache:
                 self._put(key, state, size)
 
     def counts(self) -> CacheCounts:
-        """The counts of one moment."""
+        """Return a consistent snapshot of the counters."""
         with self._lock:
             return CacheCounts(
                 self._hits, self._misses, self._evictions, len(self._entries), self._bytes, self._max_bytes
@@ -101,24 +104,24 @@ class StateCache:
         return entry[0]
 
     def _put(self, key: bytes, state: TextState, size: int) -> None:
-        replaced = self._entries.pop(key, None)
-        if replaced is not None:
-            self._bytes -= replaced[1]
+        previous = self._entries.pop(key, None)
+        if previous is not None:
+            self._bytes -= previous[1]
         if size > self._max_bytes:
             return
         while self._bytes + size > self._max_bytes:
-            _, (_, freed) = self._entries.popitem(last=False)
-            self._bytes -= freed
+            _, (_, evicted_size) = self._entries.popitem(last=False)
+            self._bytes -= evicted_size
             self._evictions += 1
         self._entries[key] = (state, size)
         self._bytes += size
 
 
-def _hash_of(*fields: str) -> hashlib.blake2b:
-    """A hash of the fields, each after its length, so that no two lists of fields run together to the same bytes."""
-    started = hashlib.blake2b(digest_size=_KEY_BYTES)
-    for text in fields:
-        field = text.encode("utf-8", "surrogatepass")
-        started.update(len(field).to_bytes(8, "little"))
-        started.update(field)
-    return started
+def _hash_fields(*fields: str) -> hashlib.blake2b:
+    """Hash the fields, each prefixed with its length so that different lists of fields never hash the same bytes."""
+    prefix_hash = hashlib.blake2b(digest_size=_KEY_BYTES)
+    for field in fields:
+        encoded_field = field.encode("utf-8", "surrogatepass")
+        prefix_hash.update(len(encoded_field).to_bytes(8, "little"))
+        prefix_hash.update(encoded_field)
+    return prefix_hash

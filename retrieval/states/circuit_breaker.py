@@ -1,4 +1,4 @@
-"""A circuit breaker: while a Redis server fails, only one thread asks it, and everybody else does without at once."""
+"""A circuit breaker for Redis: during an outage one thread probes the server, and all other calls fail fast."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from collections.abc import Callable, Sequence
 import redis
 
 from retrieval.errors import Fault
-from retrieval.states.redis_client import FAILURES, told
+from retrieval.states.redis_client import FAILURES, describe_failure
 
 log = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """Says whether a server may be asked. Safe to use from several threads.
+    """Tracks whether a Redis server is available. Thread-safe.
 
-    A failure begins an outage: it is logged once, and a thread probes the server every `retry_s` seconds until it
-    answers. What is logged of a change, and `last_fault`, is there before `available` tells of it.
+    A failure opens the circuit: it is logged once, and a thread probes the server every `retry_s` seconds until it
+    answers. The log record and `last_fault` are written before `available` changes.
     """
 
     def __init__(
         self, clients: Sequence[redis.Redis], probe: Callable[[], object], retry_s: float, meanwhile: str
     ) -> None:
-        """Begin without an outage.
+        """Start with a closed circuit.
 
         Args:
-            clients: All of one server; their idle connections are dropped when one of them fails.
-            probe: Asks the server as requests do; raises one of FAILURES where it does not answer.
+            clients: All clients of one server; their idle connections are closed when one of them fails.
+            probe: Sends a request to the server; raises one of FAILURES if the server does not answer.
             retry_s: Seconds between two probes, above 0.
-            meanwhile: What is so during an outage, for the log.
+            meanwhile: The effect of an outage, for the log.
         """
         self._clients, self._probe, self._retry_s, self._meanwhile = clients, probe, retry_s, meanwhile
-        self.changed = threading.Condition()  # notified at the end of an outage; its owner may guard more with it
+        self.changed = threading.Condition()  # notified at the end of an outage; the owner may also use its lock
         self._closing = threading.Event()
         self._available, self._errors = True, 0
         self.last_fault: Fault | None = None
@@ -45,11 +45,11 @@ class CircuitBreaker:
 
     @property
     def errors(self) -> int:
-        """Exchanges with the server that failed."""
+        """The number of failed requests to the server."""
         return self._errors
 
     def fail(self, error: Exception) -> None:
-        """Begin an outage, or go on with one."""
+        """Record a failed request: open the circuit unless it is open."""
         # Idle connections most likely lead to the same dead server.
         for client in self._clients:
             client.connection_pool.disconnect(inuse_connections=False)
@@ -63,12 +63,12 @@ class CircuitBreaker:
         threading.Thread(target=self._watch, name="circuit-breaker", daemon=True).start()
 
     def note(self, text: str, error: Exception) -> Fault:
-        """Keep as the last fault what went wrong. text: takes where the server is, and the error."""
-        self.last_fault = fault = Fault.now(text.format(*told(self._clients[0], error)))
+        """Store and return the last fault. text: a format string for the server's address and the error."""
+        self.last_fault = fault = Fault.now(text.format(*describe_failure(self._clients[0], error)))
         return fault
 
     def close(self) -> None:
-        """Ask no more: from now on the server is not available."""
+        """Stop probing and close all connections; `available` stays False."""
         self._closing.set()
         with self.changed:
             self._available = False
@@ -76,19 +76,19 @@ class CircuitBreaker:
             client.connection_pool.disconnect()
 
     def _watch(self) -> None:
-        """End the outage as soon as the server answers."""
+        """Probe the server until it answers, then close the circuit."""
         while not self._closing.wait(self._retry_s):
             try:
                 self._probe()
             except FAILURES as error:
                 self.fail(error)
-            except Exception:  # worker boundary: without this thread the outage would not end
-                log.exception("asking whether Redis answers failed")
+            except Exception:  # worker boundary: if this thread died, the outage would never end
+                log.exception("the Redis probe failed")
             else:
-                self._mend()
+                self._recover()
                 return
 
-    def _mend(self) -> None:
+    def _recover(self) -> None:
         with self.changed:
             if not self._closing.is_set():
                 log.info("Redis answers again")

@@ -1,4 +1,4 @@
-"""The states that all replicas have met, in Redis: a second level whose loss costs speed and nothing else."""
+"""The shared Redis cache of text states: a second level below `StateCache`. Losing it only costs speed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from retrieval.states.redis_client import FAILURES, connect
 
 _PREFIX = b"qrerank:v2:"
 _PROBES = (b"probe-1", b"probe-2")
-_REPLY_BYTES = 8_000_000  # about what one question may bring back
-_BATCH_BYTES = 1_000_000  # written at once: little enough for a slow network within the time limit
-_PENDING_BYTES = 32_000_000  # waiting to be written
-_WRITER_PATIENCE = 10  # nobody waits for the writer, so it may wait this much longer than a request
-_LIKELY_TOKENS = 512  # a guess at a large text, until larger ones are met
+_REPLY_BYTES = 8_000_000  # approximate limit of one MGET reply
+_BATCH_BYTES = 1_000_000  # written in one pipeline; small enough for a slow network within the timeout
+_PENDING_BYTES = 32_000_000  # limit of the write queue
+_WRITER_TIMEOUT_FACTOR = 10  # no request waits for the writer, so its timeout is longer
+_LIKELY_TOKENS = 512  # initial estimate of the tokens of a large text
 
 _TALLIED = ("hits", "misses", "written", "dropped", "corrupt")
 log = logging.getLogger(__name__)
@@ -29,22 +29,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReplicaCounts:
-    """What a `RedisStates` has done since it was made."""
+    """Counters of a `RedisStates` since its creation."""
 
     hits: int
     misses: int
     written: int
-    dropped: int  # states that were to be written and were not
-    corrupt: int  # values that were no valid record; they count as misses, too
-    errors: int  # failed exchanges with the server
+    dropped: int  # states that were not written
+    corrupt: int  # invalid records; they count as misses, too
+    errors: int  # failed requests to the server
     available: bool
 
 
 class RedisStates:
-    """States by key in Redis. Safe to use from several threads; no call raises because of the server.
+    """A cache of states by key in Redis. Thread-safe; no call raises if the server fails.
 
-    During an outage (`CircuitBreaker`) every key is a miss at once. So it costs each request then under way about
-    `timeout_s` at most, and later requests nothing.
+    During an outage (`CircuitBreaker`) every key is an immediate miss. An outage delays the requests in flight by
+    about `timeout_s` at most, and later requests not at all.
     """
 
     def __init__(
@@ -58,49 +58,55 @@ class RedisStates:
         timeout_s: float = 0.1,
         retry_s: float = 5.0,
     ) -> None:
-        """Use the server at a redis://, rediss:// or unix:// URL, whether or not it can be reached yet.
+        """Start the writer thread; the server need not be reachable yet.
 
-        `secret`, where there is one, seals what is written, and nothing is taken that it did not seal: replicas share
-        with those of the same secret. `ttl_s` is how long a state is kept after it was written, `timeout_s` how long a
-        request waits for the server to connect or to send something. ValueError unless all are positive; RedisUrlError
-        for anything but a URL.
+        Args:
+            url: A redis://, rediss:// or unix:// URL.
+            pooled_dimension: P of the model.
+            token_dimension: D of the model.
+            secret: Signs the records (HMAC); only replicas with the same secret share states. None for a checksum.
+            ttl_s: Seconds after which Redis deletes a written state.
+            timeout_s: Seconds that a request waits for the server to connect or to send data.
+            retry_s: Seconds between two probes during an outage.
+
+        Raises:
+            ValueError: A time is not positive.
+            RedisUrlError: The URL cannot be parsed.
         """
         if not (ttl_s >= 1 and timeout_s > 0 and retry_s > 0):
             raise ValueError(f"Redis needs positive times, got ttl_s={ttl_s}, timeout_s={timeout_s}, retry_s={retry_s}")
         self._reader = connect(url, timeout_s)
-        self._writer = connect(url, timeout_s * _WRITER_PATIENCE)
+        self._writer = connect(url, timeout_s * _WRITER_TIMEOUT_FACTOR)
         self._dimensions, self._seal = (pooled_dimension, token_dimension), Seal(secret)
-        self._prefix = (
-            _PREFIX + self._seal.name
-        )  # so that replicas of different secrets overwrite nothing of each other
+        self._prefix = _PREFIX + self._seal.name  # a prefix per secret: no replica overwrites states of another secret
         self._largest = 4 * pooled_dimension + _LIKELY_TOKENS * token_dimension
         self._ttl_s = ttl_s
         self.breaker = CircuitBreaker(
             [self._reader, self._writer], lambda: self._mget(_PROBES), retry_s, "no states are shared"
         )
-        self._changed = self.breaker.changed  # guards what follows
+        self._changed = self.breaker.changed  # guards the attributes below
         self._pending: deque[tuple[bytes, TextState]] = deque()
         self._tally: Counter[str] = Counter()
         self._pending_bytes = 0
-        self._refused = self._closing = False
+        self._writes_refused = self._closing = False
         self._thread = threading.Thread(target=self._work, name="redis-states", daemon=True)
         self._thread.start()
 
     def get(self, keys: Sequence[bytes]) -> list[TextState | None]:
-        """The states of these keys in their order, None for each that Redis does not have or cannot give now."""
-        found: list[TextState | None] = []
-        while len(found) < len(keys) and self.breaker.available:
+        """Return the states in the order of the keys, None for a miss or during an outage."""
+        states: list[TextState | None] = []
+        while len(states) < len(keys) and self.breaker.available:
             step = max(1, _REPLY_BYTES // self._largest)
-            some = keys[len(found) : len(found) + step]
-            found += map(self._read, some, self._ask(some))
-        found += [None] * (len(keys) - len(found))
-        misses = found.count(None)
+            batch = keys[len(states) : len(states) + step]
+            states += map(self._parse, batch, self._fetch(batch))
+        states += [None] * (len(keys) - len(states))
+        misses = states.count(None)
         with self._changed:
-            self._tally.update(hits=len(found) - misses, misses=misses)
-        return found
+            self._tally.update(hits=len(states) - misses, misses=misses)
+        return states
 
     def put(self, entries: Mapping[bytes, TextState]) -> None:
-        """Have these states written soon; returns at once. What finds the queue full is dropped and counted."""
+        """Queue these states for the writer thread and return at once; states beyond a full queue are dropped."""
         sized = [(key, state, state.nbytes) for key, state in entries.items()]
         with self._changed:
             for key, state, size in sized:
@@ -112,7 +118,7 @@ class RedisStates:
             self._changed.notify_all()
 
     def counts(self) -> ReplicaCounts:
-        """The counts of one moment."""
+        """Return a consistent snapshot of the counters."""
         with self._changed:
             tally = {name: self._tally[name] for name in _TALLIED}
             return ReplicaCounts(
@@ -120,12 +126,12 @@ class RedisStates:
             )
 
     def check(self) -> None:
-        """Ask the server whether it answers, unless it is known that it does not; blocks for `timeout_s` at most."""
+        """Probe the server unless there is an outage; blocks for `timeout_s` at most."""
         if self.breaker.available:
-            self._ask(_PROBES)
+            self._fetch(_PROBES)
 
     def close(self, flush_s: float = 1.0) -> None:
-        """Write what is waiting, for at most this long, and stop; afterwards every key is a miss."""
+        """Write the queue for at most `flush_s` seconds and stop; afterwards every key is a miss."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -135,8 +141,8 @@ class RedisStates:
             self._pending.clear()
         self.breaker.close()
 
-    def _ask(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values of these keys, all None when the server fails."""
+    def _fetch(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values of these keys; all None if the server fails."""
         try:
             return self._mget(keys)
         except FAILURES as error:
@@ -144,15 +150,15 @@ class RedisStates:
             return [None] * len(keys)
 
     def _mget(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values of these keys; ValueError for an answer that holds anything else."""
+        """Return the values of these keys; ValueError for an invalid reply."""
         values: object = self._reader.mget([self._prefix + key for key in keys])
         if not isinstance(values, list) or len(values) != len(keys):
-            raise ValueError("the answer to MGET is no list of as many values as were asked for")
+            raise ValueError("the MGET reply is not a list with one value for each key")
         if not all(value is None or isinstance(value, bytes) for value in values):
-            raise ValueError("the answer to MGET holds what is no string")
+            raise ValueError("the MGET reply holds a value that is not a string")
         return values
 
-    def _read(self, key: bytes, value: bytes | None) -> TextState | None:
+    def _parse(self, key: bytes, value: bytes | None) -> TextState | None:
         if value is None:
             return None
         try:
@@ -161,30 +167,30 @@ class RedisStates:
             with self._changed:
                 self._tally["corrupt"] += 1
                 first = self._tally["corrupt"] == 1
-            fault = self.breaker.note("Redis at {} holds what is no state ({})", error)
+            fault = self.breaker.note("Redis at {} holds an invalid record ({})", error)
             if first:
-                log.warning("%s; more of its kind are counted, and all are written anew", fault.text)
+                log.warning("%s; further invalid records are only counted, and all are overwritten", fault.text)
             return None
         self._largest = max(self._largest, len(value))
         return state
 
     def _work(self) -> None:
-        """What the writer's thread does: write what is waiting, but for outages."""
-        while self._rest():
+        """Write the queue until `close`, except during outages (the writer thread)."""
+        while self._wait_for_work():
             try:
                 self._write(self._take())
-            except Exception as error:  # worker boundary: without this thread nothing would be written any more
-                log.exception("the writer of states failed")
-                self.breaker.fail(error)  # and so it rests before it goes on
+            except Exception as error:  # worker boundary: if this thread died, no state would be written any more
+                log.exception("the state writer failed")
+                self.breaker.fail(error)  # pauses the writer until a probe succeeds
 
-    def _rest(self) -> bool:
-        """Sleep until there is something to do; False when there is nothing more to do, ever."""
+    def _wait_for_work(self) -> bool:
+        """Wait until there are states to write; False if the thread should end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing or (self._pending and self.breaker.available))
             return bool(self._pending) and self.breaker.available
 
     def _take(self) -> list[tuple[bytes, TextState]]:
-        """The states to write next: about a batch, at least one of those waiting."""
+        """Take the next batch from the queue: at least one state, about `_BATCH_BYTES`."""
         batch, size = [], 0
         with self._changed:
             while self._pending and size < _BATCH_BYTES:
@@ -197,27 +203,28 @@ class RedisStates:
         pipeline = self._writer.pipeline(transaction=False)
         for key, record in self._records(batch):
             pipeline.set(self._prefix + key, record, ex=self._ttl_s)
-        asked = len(pipeline)
+        commands = len(pipeline)
         try:
-            answers: list[Any] = pipeline.execute(raise_on_error=False) if asked else []
+            replies: list[Any] = pipeline.execute(raise_on_error=False) if commands else []
         except FAILURES as error:
             with self._changed:
-                self._tally["dropped"] += asked
+                self._tally["dropped"] += commands
             self.breaker.fail(error)
             return
-        # A server that is full or read-only refuses writes and still answers requests, so this is no outage.
-        refusals = [answer for answer in answers if answer is not True]
+        # A full or read-only server refuses writes and still answers reads, so this is not an outage.
+        refusals = [reply for reply in replies if reply is not True]
         with self._changed:
-            self._tally.update(written=asked - len(refusals), dropped=len(refusals), refusals=bool(refusals))
+            self._tally.update(written=commands - len(refusals), dropped=len(refusals), refusals=bool(refusals))
         if refusals:
-            why = refusals[0] if isinstance(refusals[0], redis.RedisError) else ValueError("an odd answer to SET")
-            fault = self.breaker.note("Redis at {} takes no new states ({})", why)
-            if not self._refused:
+            first = refusals[0]
+            refusal = first if isinstance(first, redis.RedisError) else ValueError("unexpected reply to SET")
+            fault = self.breaker.note("Redis at {} refuses new states ({})", refusal)
+            if not self._writes_refused:
                 log.warning("%s", fault.text)
-        self._refused = bool(refusals)
+        self._writes_refused = bool(refusals)
 
     def _records(self, batch: list[tuple[bytes, TextState]]) -> Iterator[tuple[bytes, bytes]]:
-        """The records of these states; one of which none can be made is dropped, and keeps no other from its place."""
+        """Serialise these states; a state that cannot be serialised is dropped and does not affect the others."""
         for key, state in batch:
             try:
                 record = to_bytes(state, key, self._seal)
@@ -225,6 +232,6 @@ class RedisStates:
                 with self._changed:
                     self._tally.update(dropped=1, malformed=1)
                 if self._tally["malformed"] == 1:
-                    log.exception("a state cannot be written down, and is dropped; more of its kind are counted")
+                    log.exception("a state cannot be serialised and is dropped; further ones are only counted")
             else:
                 yield key, record

@@ -1,4 +1,4 @@
-"""A connection to Redis that fails soon, and what a log may say of it."""
+"""A Redis client that fails fast, and error texts for logs without passwords or keys."""
 
 from __future__ import annotations
 
@@ -11,46 +11,49 @@ from redis.retry import Retry
 
 from retrieval.errors import RetrievalError
 
-# ValueError: a host name that cannot be encoded, or an answer from something that does not speak Redis.
-# RecursionError: an answer of lists in lists.
+# ValueError: a host name that cannot be encoded, or a reply that does not follow the Redis protocol.
+# RecursionError: a reply of deeply nested lists.
 FAILURES = (redis.RedisError, OSError, ValueError, RecursionError)
 
 
 class RedisUrlError(RetrievalError):
-    """A Redis URL that cannot be read as one."""
+    """A Redis URL that cannot be parsed."""
 
 
 def connect(url: str, timeout_s: float) -> redis.Redis:
-    """A client that connects when first used, waits at most this long each time and does not try twice."""
+    """Return a client that connects on first use and never retries.
+
+    timeout_s: the limit in seconds for connecting and for each read or write. Raises RedisUrlError.
+    """
     settings: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
-        "socket_read_size": 262_144,  # replies are megabytes: half the time of redis-py's 64 KB
+        "socket_read_size": 262_144,  # replies take megabytes: twice as fast as redis-py's 64 KB
         "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,  # any server and proxy speaks it, and connecting takes a round trip less
+        "protocol": 2,  # supported by all servers and proxies, and saves a round trip on connect
         "decode_responses": False,
     }
     try:
-        # Ours win over options in the URL.
+        # Our settings override the options in the URL.
         pool = redis.ConnectionPool(**(parse_url(url) | settings))  # type: ignore[no-untyped-call]
-        pool.connection_class(**pool.connection_kwargs)  # refuses options that there are not
+        pool.connection_class(**pool.connection_kwargs)  # raises for unknown options
     except (ValueError, TypeError, AttributeError, redis.RedisError):
-        # The cause is not passed on: it may quote a piece of the password.
+        # The cause is suppressed: it may quote a part of the password.
         raise RedisUrlError(
-            "the Redis URL cannot be read; write redis://[user:password@]host[:port][/database], rediss:// for TLS or "
-            "unix:///path, with what is special in a password percent-encoded"
+            "the Redis URL cannot be parsed; write redis://[user:password@]host[:port][/database], rediss:// for "
+            "TLS, or unix:///path, with special characters in the password percent-encoded"
         ) from None
     return redis.Redis(connection_pool=pool)
 
 
 def address(client: redis.Redis) -> str:
-    """Where the server is."""
+    """Return the server's host:port, or the path of its Unix socket."""
     options = client.connection_pool.connection_kwargs
     return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
 
 
-def told(client: redis.Redis, error: Exception) -> tuple[str, str]:
-    """Where the server is and what went wrong; no password and no key, though some servers quote what they refuse."""
-    what = f"{type(error).__name__}: {error}".split(", with args beginning with")[0]
+def describe_failure(client: redis.Redis, error: Exception) -> tuple[str, str]:
+    """Return the server's address and the error text, without the password and keys that some servers quote."""
+    message = f"{type(error).__name__}: {error}".split(", with args beginning with")[0]
     password = client.connection_pool.connection_kwargs.get("password")
-    return address(client), what.replace(password, "***") if password else what
+    return address(client), message.replace(password, "***") if password else message

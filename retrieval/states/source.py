@@ -1,4 +1,4 @@
-"""From texts to their states, at the least cost: remembered here, remembered by a replica, or encoded now."""
+"""The states of texts: from the in-process cache, the shared Redis cache, or the encoder."""
 
 from __future__ import annotations
 
@@ -23,79 +23,89 @@ if TYPE_CHECKING:
     from retrieval.states.redis import RedisStates
 
 
-_LONG = 8  # code points a token, and more: a text of so many is not worth a try whether the encoder reads it whole
+_LONG = 8  # code points per token; a text with more is not tokenised to see whether it fits into one chunk
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What is known of a document that is about to be read."""
+    """The chunk boundaries of a document, with its state or tokens if it fits into one chunk."""
 
     cuts: Cuts
-    state: TextState | None = None  # of the whole text
-    read: Tokens | None = None  # the whole text as the encoder reads it
+    state: TextState | None = None  # state of the whole text
+    read: Tokens | None = None  # tokens of the whole text
 
 
 class StateSource:
-    """The states of texts; safe to share between threads, which then share passes of the encoder and what is cached."""
+    """Provides the states of texts. Thread-safe: threads share the caches and the encoder's batches."""
 
     def __init__(self, encoder: Encoder, cache: StateCache | None = None, replicas: RedisStates | None = None) -> None:
-        """Take an encoder, a cache (none: nothing is remembered), and what replicas remember together."""
+        """Create a source.
+
+        Args:
+            encoder: Encodes the texts that are not cached.
+            cache: The in-process cache; None to cache nothing.
+            replicas: The Redis cache that all replicas share; None for no shared cache.
+        """
         self.encoder = encoder
         self.shared_encoder = SharedEncoder(encoder)
         self.cache = cache or StateCache(0)
         self.replicas = replicas
         self._keys = StateKeys(encoder.digest, encoder.arithmetic)
         self.chunker = Chunker(encoder, partial(self._keys, "document"))
-        self.code_points = most_code_points(encoder.max_tokens)  # looked at of a text that is not cut into chunks
-        # By reading: of how many code points a text is surely read to its end, and how many are looked at of any.
+        self.code_points = most_code_points(encoder.max_tokens)  # limit for a text that is not cut into chunks
+        # For a `Reading`: a text of at most the first number of code points is always read completely; of a longer text
+        # at most the second number of code points is used.
         self.bounds = lru_cache(64)(lambda reading: (self.chunker.limit(reading), self.chunker.code_points(reading)))
         self._counted = True
 
     def isolated_copy(self, cache: StateCache | None = None) -> StateSource:
-        """The same encoder, to see whether it works: nothing is counted or learned of its costs.
+        """Return an isolated copy for probes, with the same encoder: its texts change no counters or cost estimates.
 
-        cache: where something is remembered; nowhere if absent.
+        cache: the cache of the copy; None to cache nothing.
 
-        Texts take their turn among all others, and passes that they share with others count as those do.
+        Its texts queue with all others; batches that they share with other texts are counted.
         """
-        other = copy.copy(self)
-        other.cache, other.replicas, other._counted = cache or StateCache(0), None, False
-        return other
+        duplicate = copy.copy(self)
+        duplicate.cache, duplicate.replicas, duplicate._counted = cache or StateCache(0), None, False
+        return duplicate
 
     def known(self, texts: Iterable[str], role: Role = "document") -> list[TextState | None]:
-        """What is remembered here of n texts."""
+        """Return the states of n texts from the in-process cache, None for a miss."""
         return self.cache.get([self._keys(role, text) for text in texts])
 
     def uncached(self, texts: Sequence[str]) -> list[str]:
-        """Those of n documents of which nothing is remembered here: neither the states nor, of long ones, the cuts.
-
-        As much of each as would be looked at.
-        """
+        """Return those of n documents with neither a state nor chunk boundaries in this process, each truncated."""
         _, end = self.bounds(USUAL)
         texts = [text[:end] for text in texts]
-        known = self.cache.has([self._keys("document", text) for text in texts])
-        rest = [text for text, there in zip(texts, known, strict=True) if not there]
-        return rest and [
-            text for text, cuts in zip(rest, self.chunker.remembered(rest, USUAL), strict=True) if cuts is None
+        is_cached = self.cache.has([self._keys("document", text) for text in texts])
+        misses = [text for text, hit in zip(texts, is_cached, strict=True) if not hit]
+        return misses and [
+            text for text, cuts in zip(misses, self.chunker.cached(misses, USUAL), strict=True) if cuts is None
         ]
 
     def is_whole(self, state: TextState) -> bool:
-        """Whether it is surely the state of all its text: the encoder may have cut one off that fills it."""
+        """Whether the text was certainly not truncated: a state of `max_tokens` tokens may be of a longer text."""
         return int(state.encoded.lengths[0]) < self.encoder.max_tokens
 
     def open(self, texts: Sequence[str], reading: Reading, until: float) -> list[Opened | None]:
-        """Where n documents are cut that are not known here as a whole; None for each that it was too late to look at.
+        """Return the chunk boundaries of n documents without a cached state; None for each skipped for lack of time.
 
-        One that turns up as a whole brings along its state, or itself as the encoder reads it; this costs what reading
-        it would have cost. until: `time.monotonic()` seconds; half of the time until then may pass in cutting.
+        A document that fits into one chunk comes with its state from the shared cache or with its tokens, so that it is
+        not tokenised twice.
+
+        Args:
+            texts: The documents.
+            reading: How much of each document is read.
+            until: Time limit, in `time.monotonic()` seconds; at most half of the remaining time is used.
         """
-        opened = {at: Opened(cuts) for at, cuts in enumerate(self.chunker.remembered(texts, reading)) if cuts}
+        opened = {at: Opened(cuts) for at, cuts in enumerate(self.chunker.cached(texts, reading)) if cuts}
         now = time.monotonic()
         if now < until and len(opened) < len(texts):
-            opened |= self._whole({at: text for at, text in enumerate(texts) if at not in opened}, (now + until) / 2)
+            unopened = {at: text for at, text in enumerate(texts) if at not in opened}
+            opened |= self._open_short(unopened, (now + until) / 2)
             long = [at for at in range(len(texts)) if at not in opened]
-            cuts = self.chunker.cuts([texts[at] for at in long], reading, (now + until) / 2)
-            opened |= {at: Opened(of) for at, of in zip(long, cuts, strict=True) if of}
+            boundaries = self.chunker.cuts([texts[at] for at in long], reading, (now + until) / 2)
+            opened |= {at: Opened(cuts) for at, cuts in zip(long, boundaries, strict=True) if cuts}
         return [opened.get(at) for at in range(len(texts))]
 
     def find(
@@ -107,78 +117,92 @@ class StateSource:
         role: Role = "document",
         read: Sequence[Tokens | None] = (),
     ) -> list[TextState | None]:
-        """The states of n texts that are not known here, the first most urgently; None for what `until` cut off.
+        """Return the states of n texts that are not in the in-process cache: from the shared cache, or encoded now.
 
-        terms: those of `terms_of`, to be remembered with the states. until: `time.monotonic()` seconds. read: those as
-        the encoder reads them that `open` gave in that form; empty for none of all.
-        Raises Cancelled, or EncodingError for a text without a usable vector.
+        Args:
+            texts: The texts, the most urgent first.
+            terms: The terms of each text, from `terms_of`; cached with the states.
+            until: Time limit, in `time.monotonic()` seconds; texts not encoded by then are None in the result.
+            deadline: The deadline of the request; may be cancelled from another thread.
+            role: Whether the texts are queries or documents.
+            read: The tokens of the texts that `open` returned with tokens, None for the others; empty for none.
+
+        Raises:
+            Cancelled: The deadline was cancelled.
+            EncodingError: A text has no usable vector.
         """
         keys = [self._keys(role, text) for text in texts]
-        tokens = {at: of for at, of in enumerate(read) if of is not None}
-        fresh = self._shared([key for at, key in enumerate(keys) if at not in tokens])
-        missing = [at for at, key in enumerate(keys) if key not in fresh]
-        unread = [at for at in missing if at not in tokens]
+        tokens = {at: text_tokens for at, text_tokens in enumerate(read) if text_tokens is not None}
+        states = self._fetch_shared([key for at, key in enumerate(keys) if at not in tokens])
+        missing = [at for at, key in enumerate(keys) if key not in states]
+        untokenized = [at for at in missing if at not in tokens]
         if missing:
-            tokens |= self._tokenize({at: texts[at] for at in unread}, until, role)
+            tokens |= self._tokenize({at: texts[at] for at in untokenized}, until, role)
             missing = [at for at in missing if at in tokens]
-            wanted = [tokens[at] for at in missing]
             encoded = self.shared_encoder.encode(
-                [keys[at] for at in missing], wanted, until, deadline, counted=self._counted
+                [keys[at] for at in missing], [tokens[at] for at in missing], until, deadline, counted=self._counted
             )
-            made = {
-                keys[at]: TextState(states, terms[at])
-                for at, states in zip(missing, encoded, strict=True)
-                if states is not None
+            new_states = {
+                keys[at]: TextState(text_encoded, terms[at])
+                for at, text_encoded in zip(missing, encoded, strict=True)
+                if text_encoded is not None
             }
             if self.replicas:
-                self.replicas.put(made)
-            self.cache.put(made)
-            fresh |= made
-        return [fresh.get(key) for key in keys]
+                self.replicas.put(new_states)
+            self.cache.put(new_states)
+            states |= new_states
+        return [states.get(key) for key in keys]
 
     def _tokenize(self, texts: Mapping[int, str], until: float, role: Role = "document") -> dict[int, Tokens]:
-        """The texts, by any number, as the encoder reads them, without those for which it is too late."""
-        found: dict[int, Tokens] = {}
-        numbers = list(texts)
+        """Tokenise texts by index; those not reached by `until` are missing in the result."""
+        tokens: dict[int, Tokens] = {}
+        indices = list(texts)
         for run in runs([min(len(text), self.code_points) for text in texts.values()]):
             if time.monotonic() >= until:
                 break
-            some = numbers[run]
-            found |= zip(some, self.encoder.tokenize([texts[at] for at in some], role), strict=True)
-        return found
+            batch = indices[run]
+            tokens |= zip(batch, self.encoder.tokenize([texts[at] for at in batch], role), strict=True)
+        return tokens
 
-    def _whole(self, texts: Mapping[int, str], until: float) -> dict[int, Opened]:
-        """Those of the texts, by any number, that are whole to the encoder."""
+    def _open_short(self, texts: Mapping[int, str], until: float) -> dict[int, Opened]:
+        """Return those of the texts, by index, that the encoder reads completely in one chunk."""
         keys = {at: self._keys("document", text) for at, text in texts.items()}
-        states = self._shared(list(keys.values()))
-        found = {
+        states = self._fetch_shared(list(keys.values()))
+        opened = {
             at: Opened((0, len(texts[at])), state=states[key])
             for at, key in keys.items()
             if key in states and self.is_whole(states[key])
         }
         longest = _LONG * self.chunker.size
-        short = {at: text for at, text in texts.items() if at not in found and len(text) <= longest}
-        for at, read in self._tokenize(short, until).items():
-            if read.ids.size < self.encoder.max_tokens:
-                found[at] = Opened((0, len(texts[at])), read=read)
-        return found
+        short = {at: text for at, text in texts.items() if at not in opened and len(text) <= longest}
+        for at, tokens in self._tokenize(short, until).items():
+            if tokens.ids.size < self.encoder.max_tokens:
+                opened[at] = Opened((0, len(texts[at])), read=tokens)
+        return opened
 
-    def _shared(self, keys: Sequence[bytes]) -> dict[bytes, TextState]:
-        """What replicas remember of these keys; from now on this one does, too."""
+    def _fetch_shared(self, keys: Sequence[bytes]) -> dict[bytes, TextState]:
+        """Return the states of these keys from the shared cache, and put them into the in-process cache."""
         if not (self.replicas and keys):
             return {}
-        found = {key: state for key, state in zip(keys, self.replicas.get(keys), strict=True) if state is not None}
-        self.cache.put(found)
-        return found
+        states = {key: state for key, state in zip(keys, self.replicas.get(keys), strict=True) if state is not None}
+        self.cache.put(states)
+        return states
 
     def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
-        """The states of a query's n ≥ 1 texts; None unless all are there by `until`."""
+        """Return the states of a query's n ≥ 1 texts, cached or encoded now; None if one is not ready by `until`.
+
+        Args:
+            texts: The query, then the texts that it excludes.
+            until: Time limit, in `time.monotonic()` seconds.
+            deadline: The deadline of the request.
+        """
         texts = [text[: self.code_points] for text in texts]
         states = self.known(texts, "query")
         missing = [at for at, state in enumerate(states) if state is None]
-        wanted = [texts[at] for at in missing]
-        found = self.find(wanted, [terms_of(text) for text in wanted], until, deadline, "query") if missing else []
-        for at, state in zip(missing, found, strict=True):
+        uncached = [texts[at] for at in missing]
+        terms = [terms_of(text) for text in uncached]
+        encoded = self.find(uncached, terms, until, deadline, "query") if missing else []
+        for at, state in zip(missing, encoded, strict=True):
             states[at] = state
         parts = [state.encoded for state in states if state is not None]
         return join(parts) if len(parts) == len(texts) else None

@@ -1,1 +1,1 @@
-"""Words, sentences, passages and chunks of texts."""
+"""Text processing: terms and BM25, sentences, passages, and limits on text length."""

@@ -1,7 +1,7 @@
-"""BM25 over the candidates of one request: which of these texts uses the query's words, and how rare are those here.
+"""BM25 over the candidates of one request, which are also the corpus of the term statistics.
 
 Robertson & Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", DOI 10.1561/1500000019, with the
-inverse document frequency log(1 + …) that cannot go negative.
+non-negative inverse document frequency log(1 + …).
 """
 
 from __future__ import annotations
@@ -51,22 +51,22 @@ STOP_WORDS: frozenset[str] = frozenset(
 )
 
 
-# An apostrophe between letters belongs to the word: "don't" is one stop word, and the stemmer takes "'s" off.
+# An apostrophe between letters is part of the word: "don't" is one stop word, and the stemmer removes "'s".
 _WORD = re.compile(r"\w++(?:'\w++)*+")
-_LONG_WORD = 64  # code points; a longer one is no word of a language, and is not stemmed
-_STEMS = 16_384  # that are remembered: at most 16 MB for all threads together
+_LONG_WORD = 64  # code points; longer words are not stemmed
+_STEMS = 16_384  # cached stems: at most 16 MB for all threads together
 
 _MARKS_IN_A_ROW = 30  # Unicode Standard Annex 15, definition D4
 
-_GROWTH = 4  # times a text's length, as far as it is read once normalised; one character may become 18
-_SHORT = 1000  # code points, up to which all is read
+_GROWTH = 4  # limit of the normalised length, as a multiple of the original; one character can become 18
+_SHORT = 1000  # code points; a normalised text up to this length is never truncated
 
-_CELLS = 2**20  # pairs of a document and a term of the query that are scored at once
-_COUNTED = 2**16  # terms of the query that are met in documents until they are counted
+_CELLS = 2**20  # cells of a (documents, query terms) block that is scored at once
+_MAX_PENDING = 2**16  # occurrences of query terms that are collected before they are counted
 
 
 class _PerThread(threading.local):
-    """A PyStemmer object takes no lock, so each thread has its own; it keeps no words, `_stem` does for all threads."""
+    """PyStemmer is not thread-safe, so each thread has its own stemmer, without a cache: `_stem` caches for all."""
 
     def __init__(self) -> None:
         self.stemmer = Stemmer.Stemmer("english", 0)
@@ -82,62 +82,71 @@ def _stem(word: str) -> str:
 
 
 def tokenize(text: str) -> list[str]:
-    """The text's terms in order: lower-case words in any script, without English stop words, stemmed (Snowball).
+    """Return the terms of a text in order: lower-case words in any script, stemmed (Snowball), without stop words.
 
-    A text of nothing but stop words keeps them, so that the query "to be or not to be" has terms at all. Takes time in
-    proportion to the text's length, whatever it consists of.
+    A text of stop words only keeps them, so that the query "to be or not to be" has terms. The stop words are English.
+    The time is linear in the text's length for any text.
     """
     if not text.isascii():
-        most = max(_SHORT, _GROWTH * len(text))
-        # Ligatures, full-width letters, curly quotes.
-        text = unicodedata.normalize("NFKC", stream_safe(text))[:most].replace("’", "'")
+        max_length = max(_SHORT, _GROWTH * len(text))
+        # NFKC replaces ligatures and full-width letters.
+        text = unicodedata.normalize("NFKC", stream_safe(text))[:max_length].replace("’", "'")
     words = _WORD.findall(text.lower())
     content = [word for word in words if word not in STOP_WORDS]
     return [_stem(word) if len(word) <= _LONG_WORD else word for word in content or words]
 
 
 def terms_of(text: str) -> str:
-    """The terms of `tokenize` joined by single spaces, as they are kept: a list of them takes ten times the memory."""
+    """Return the terms of `tokenize` joined by single spaces, as they are cached: a list needs ten times the memory."""
     return " ".join(tokenize(text))
 
 
-def _all_marks() -> NDArray[np.bool_]:
-    """Whether normalising may move a character, by code point: combining marks, and what decomposes to them alone."""
+def _reorderable_marks() -> NDArray[np.bool_]:
+    """By code point, whether normalisation can reorder it: combining marks, and characters that decompose to them."""
     marks = np.zeros(sys.maxunicode + 1, dtype=bool)
     marks[:0x20000] = [unicodedata.combining(chr(code)) > 0 for code in range(0x20000)]
     marks[[0x0F73, 0x0F75, 0x0F81, 0xFF9E, 0xFF9F]] = True
     return marks
 
 
-_MARKS = _all_marks()
+_MARKS = _reorderable_marks()
 
 
 def stream_safe(text: str) -> str:
-    """The text without the combining marks of each run that come after its thirtieth.
+    """Limit each run of combining marks to the first 30.
 
-    CPython sorts a run of marks in quadratic time when it normalises, and no language has so many: see the Stream-Safe
-    Text Format in Unicode Standard Annex 15. That breaks long runs up; to drop the rest of them is simpler.
+    CPython normalises a run of marks in quadratic time, and no language has so many: see the Stream-Safe Text Format in
+    Unicode Standard Annex 15. The annex splits long runs; dropping the surplus is simpler.
     """
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     marks = _MARKS.take(codes)
     if np.count_nonzero(marks) <= _MARKS_IN_A_ROW:
         return text
-    row = _MARKS_IN_A_ROW + 1
-    before = np.concatenate([[0], np.cumsum(marks)])
-    surplus = np.flatnonzero(before[row:] - before[:-row] == row) + _MARKS_IN_A_ROW
+    window = _MARKS_IN_A_ROW + 1
+    marks_before = np.concatenate([[0], np.cumsum(marks)])
+    surplus = np.flatnonzero(marks_before[window:] - marks_before[:-window] == window) + _MARKS_IN_A_ROW
     return np.delete(codes, surplus).tobytes().decode("utf-32-le", "surrogatepass") if surplus.size else text
 
 
 def bm25(
     query_terms: Sequence[str], documents: Iterable[Sequence[str]], k1: float = 1.2, b: float = 0.75
 ) -> NDArray[np.float64]:
-    """Score n documents for a query; the documents are the whole corpus the statistics come from.
+    """Score n documents for a query; document frequencies and lengths come from these documents.
 
     score(d) = Σ_t idf(t) · tf·(k1 + 1) / (tf + k1·(1 − b + b·|d|/avg|d|)), idf(t) = log(1 + (n − df + ½)/(df + ½)),
-    summed over the query's terms as often as each occurs in the query.
+    summed over the terms of the query, with repetitions.
 
-    documents: the terms of each; they are read once, one document after the other, so that nobody need hold them all.
-    Returns (n,) float64 ≥ 0; zeros for a query without terms. ValueError unless k1 > 0 and 0 ≤ b ≤ 1.
+    Args:
+        query_terms: The terms of the query.
+        documents: The terms of each document; iterated once, so that they need not all be in memory.
+        k1: Term frequency saturation, above 0.
+        b: Length normalisation, in [0, 1].
+
+    Returns:
+        (n,) float64 scores ≥ 0; zeros for a query without terms.
+
+    Raises:
+        ValueError: k1 or b is out of range.
     """
     if not (k1 > 0 and 0 <= b <= 1):
         raise ValueError(f"BM25 needs k1 > 0 and 0 <= b <= 1, got k1={k1}, b={b}")
@@ -150,10 +159,10 @@ def bm25(
     idf = np.log1p((n - df + 0.5) / (df + 0.5))
     weights = idf * np.fromiter(repeats.values(), dtype=np.float64)
     damping = k1 * (1 - b + b * length / length.mean())
-    # b = 1 leaves a document without terms no damping at all: 0/0 there, where the score is 0.
+    # With b = 1 the damping of an empty document is 0, and its score 0/0; any positive damping gives 0.
     damping[length == 0] = k1
     scores = np.empty(n)
-    step = max(_CELLS // m, 16)  # rows of one block, all of them but for queries of a thousand terms
+    step = max(_CELLS // m, 16)  # rows of one block; usually all rows
     for start in range(0, n, step):
         rows = min(step, n - start)
         block = slice(*np.searchsorted(cells, [start * m, (start + rows) * m]))
@@ -166,19 +175,20 @@ def bm25(
 def _occurrences(
     query_terms: Sequence[str], documents: Iterable[Sequence[str]]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """How long n documents are, (n,) terms, and how often each of m distinct terms occurs in each of them.
+    """Count m distinct query terms in n documents.
 
-    The latter as (c,) cells, rising, of the flat (n, m) matrix, and the (c,) counts there; they are 0 elsewhere.
+    Returns the (n,) document lengths in terms, and the sparse (n, m) matrix of counts: (c,) rising indices of the flat
+    matrix, and the (c,) counts there.
     """
-    column = {term: at for at, term in enumerate(query_terms)}
-    m = len(column)
+    columns = {term: at for at, term in enumerate(query_terms)}
+    m = len(columns)
     lengths: list[int] = []
-    pending: list[int] = []  # a cell for each occurrence that is not counted yet
+    pending: list[int] = []  # flat indices of occurrences that are not counted yet
     counted: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
     for row, terms in enumerate(documents):
         lengths.append(len(terms))
-        pending += [row * m + column[term] for term in terms if term in column]
-        if len(pending) > _COUNTED:
+        pending += [row * m + columns[term] for term in terms if term in columns]
+        if len(pending) > _MAX_PENDING:
             counted.append(np.unique(pending, return_counts=True))
             pending.clear()
     counted.append(np.unique(np.array(pending, dtype=np.int64), return_counts=True))

@@ -1,4 +1,4 @@
-"""A collection that every machine has: Python's own language reference, as `help()` shows it."""
+"""The demo collection: Python's language reference, as `help()` shows it; available on every machine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pydoc_data.topics import topics
 
 from retrieval.text.passages import Passage, split_passages
 
-# A line of one repeated mark under a heading; it says nothing to a reader of passages.
+# A line of one repeated character under a heading.
 _UNDERLINE = re.compile(r"^[ ]*([*=~^\-])\1{2,}[ ]*\n?", re.MULTILINE)
 
 
 def demo_passages() -> list[Passage]:
-    """The help topics of the running Python as passages, always in the same order.
+    """Return the help topics of the running Python as passages, in a fixed order.
 
-    Each has the id "topic-number" ("with-2" is the second passage of `help("with")`) and the topic's heading as title.
+    The id is "topic-number" ("with-2" is the second passage of `help("with")`), the title is the topic's heading.
     """
     passages = []
     for topic in sorted(topics):

@@ -1,4 +1,4 @@
-"""Passages: what is indexed, found and ranked, and how a long text is cut into them."""
+"""Passages, the unit of indexing and ranking, and the splitting of long texts into passages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of text with its name."""
+    """A piece of text with an id and a title."""
 
     id: str
     title: str
@@ -18,7 +18,7 @@ class Passage:
 
     @property
     def content(self) -> str:
-        """What is encoded and ranked: title and text."""
+        """The text that is encoded and ranked: title and text."""
         return f"{self.title} {self.text}".strip()
 
 
@@ -27,12 +27,11 @@ _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 def split_passages(text: str, max_words: int = 120) -> list[str]:
-    """Pack a text's paragraphs into passages of at most `max_words` words.
+    """Pack the paragraphs of a text into passages of at most `max_words` words, separated by white space.
 
-    A paragraph that is longer is cut between sentences, a sentence that is longer between words; a word is what white
-    space parts. No word is lost, doubled or moved: the passages' words, one passage after the other, are the text's. No
-    passage is empty; a blank text has none. Inside a paragraph that fits, line breaks and relative indentation stay, so
-    that code remains readable. ValueError for max_words < 1.
+    A longer paragraph is split between sentences, a longer sentence between words. The words of all passages in order
+    are exactly the words of the text. No passage is empty; a blank text has none. A paragraph that fits keeps its line
+    breaks and relative indentation, so that code stays readable. ValueError for max_words < 1.
     """
     if max_words < 1:
         raise ValueError(f"a passage needs room for at least one word, got max_words={max_words}")
@@ -50,7 +49,7 @@ def split_passages(text: str, max_words: int = 120) -> list[str]:
 
 
 def _pieces(text: str, max_words: int) -> Iterator[tuple[str, str]]:
-    """Non-blank pieces of at most `max_words` words, each with what sets it apart from the piece before."""
+    """Yield non-blank pieces of at most `max_words` words, each with the separator before it."""
     for paragraph in _PARAGRAPH.split(text):
         gap = "\n\n"
         for piece in _fitting(paragraph, max_words):
@@ -59,7 +58,7 @@ def _pieces(text: str, max_words: int) -> Iterator[tuple[str, str]]:
 
 
 def _fitting(paragraph: str, max_words: int) -> Iterator[str]:
-    """The paragraph itself if it fits, else its sentences, else runs of words."""
+    """Yield the paragraph if it fits, else its sentences, and runs of words of a longer sentence."""
     if not paragraph.strip():
         return
     if len(paragraph.split()) <= max_words:

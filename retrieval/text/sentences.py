@@ -1,34 +1,36 @@
-"""Whether a text says anything, and where its sentences lie."""
+"""Sentence segmentation, and the test whether a text is blank."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# What closes a sentence may be closed itself, by quotes and brackets. A full stop within a number or a name is none.
-# A match begins only where a run of stops does: from each stop on, the time for a run would grow with its square.
+# Quotes and brackets may follow the end mark of a sentence. A full stop inside a number or a name does not end one.
+# The lookbehind lets a match start only at the first mark of a run, or a run would take quadratic time.
 _END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s)|[。！？]++[」』”’）]*+|[\n\r\v\f\x85\u2028\u2029]""")
 
-_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # Unicode categories: control and format characters, separators
-_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # all others are letters, or nothing
+_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # control and format characters, separators
+_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # all other planes hold letters only, or are unassigned
 
-# What there is to read in a text: any character but white space, control and format characters, such as zero width
-# spaces and joiners, soft hyphens, byte order marks. A text without is blank.
-_INVISIBLE = [chr(code) for plane in _PLANES for code in plane if unicodedata.category(chr(code)) in _UNSEEN]
+# Any character except white space, control and format characters (zero width spaces and joiners, soft hyphens, byte
+# order marks). A text without a visible character is blank.
+_INVISIBLE = [
+    chr(code) for plane in _PLANES for code in plane if unicodedata.category(chr(code)) in _INVISIBLE_CATEGORIES
+]
 VISIBLE = re.compile(f"[^{''.join(_INVISIBLE)}]")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
-    """The code points [start, end) of a text's s ≥ 0 sentences, in order, with no white space at either end.
+    """Return the code points [start, end) of a text's sentences, in order, without white space at either end.
 
-    A sentence ends with . ! ? or … before white space, with 。！ or ？, or with the line. Between sentences there is
-    nothing but white space; a blank text has none.
+    A sentence ends with . ! ? or … before white space, with 。！ or ？, or with the line. Only white space lies between
+    sentences; a blank text has none.
     """
     ends = [match.end() for match in _END.finditer(text)]
-    found = []
+    spans = []
     for start, end in zip([0, *ends], [*ends, len(text)], strict=True):
         piece = text[start:end]
         if sentence := piece.strip():
             first = start + len(piece) - len(piece.lstrip())
-            found.append((first, first + len(sentence)))
-    return found
+            spans.append((first, first + len(sentence)))
+    return spans

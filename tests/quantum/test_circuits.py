@@ -1,4 +1,4 @@
-"""The circuits, and that Qiskit and Aer see what the array programs compute."""
+"""The circuits; Qiskit and Aer must agree with the NumPy simulation."""
 
 import sys
 
@@ -22,7 +22,7 @@ def rows(seed: int, m: int, width: int) -> np.ndarray:
 
 
 def registers_of(fm: FeatureMap, x: np.ndarray) -> np.ndarray:
-    """One row (D,) to zero-padded (R, features per register)."""
+    """Reshape one row (D,) to zero-padded (R, features per register)."""
     k = fm.features_per_register
     return np.pad(x, (0, fm.register_count(x.size) * k - x.size)).reshape(-1, k)
 
@@ -41,7 +41,7 @@ def test_states_agree_with_qiskit(name: str, n: int) -> None:
 @pytest.mark.parametrize(("name", "n"), EVERY_MAP)
 @pytest.mark.parametrize("bandwidth", [0.5, 8**0.5])
 def test_fidelities_agree_with_aer(name: str, n: int, bandwidth: float) -> None:
-    """P(0...0) of the whole compute-uncompute circuit, multiplied over registers, for every pair."""
+    """P(0...0) of the compute-uncompute circuits, multiplied over registers, for every pair."""
     fm = feature_map(name, n, bandwidth)
     q, d = rows(10 + n, 3, 3 * n + 1), rows(20 + n, 4, 3 * n + 1)
     circuits = []
@@ -59,7 +59,7 @@ def test_fidelities_agree_with_aer(name: str, n: int, bandwidth: float) -> None:
 
 
 def test_a_map_made_of_other_layers_agrees_with_qiskit() -> None:
-    """The two readers of a description agree on what no built-in map has: re-uploading, CX both ways."""
+    """Simulation and circuit agree on layers that no built-in map has: re-uploading, CX in both directions."""
     layers: Layers = (RyLayer((2, 0, 1)), CxLayer(((2, 0), (0, 1))), RyLayer((0, 0, 3)), CxLayer(((1, 2),)))
     fm = FeatureMap("other", 3, 1.7, layers)
     x = rows(3, 6, 4)
@@ -69,7 +69,7 @@ def test_a_map_made_of_other_layers_agrees_with_qiskit() -> None:
 
 
 def test_complex_states_contract_like_qiskit() -> None:
-    """No map has complex amplitudes yet; the contraction must not be what stops one."""
+    """The contraction supports complex amplitudes, although no map has them yet."""
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=(2, 4, 3, 2)) for _ in range(2))
     left, right = (x[0] + 1j * x[1] for x in (a, b))  # (4, R=3, 2)
@@ -105,7 +105,7 @@ def test_symbolic_circuit_becomes_the_fidelity_circuit(name: str, n: int) -> Non
 
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_a_register_takes_its_number_of_features(count: int) -> None:
-    with pytest.raises(QuantumError, match=f"takes 4 features, got {count}"):
+    with pytest.raises(QuantumError, match=f"needs 4 features, got {count}"):
         state_circuit(feature_map("angle", 4), np.ones(count))
 
 
@@ -164,7 +164,8 @@ def test_a_map_of_depth_fifteen_passes() -> None:
 
 @pytest.mark.parametrize(("depth", "allowed"), [(15, True), (16, False)])
 def test_depth_fifteen_passes_and_sixteen_is_refused(depth: int, allowed: bool) -> None:
-    # A compute-uncompute circuit is a palindrome around a merged rotation and so of odd depth: 16 is made by hand.
+    # Compute-uncompute circuits are palindromes around a merged rotation, so their depth is odd; the circuit of depth
+    # 16 is built by hand.
     circuit = QuantumCircuit(2)
     for step in range(depth):
         if step % 2:

@@ -1,4 +1,4 @@
-"""What a fidelity must satisfy whatever the map, and what each map is."""
+"""Properties of the fidelity for every map, and of each built-in map."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_entangled_map_differs_from_the_product_of_its_features(n: int) -> None:
 
 @pytest.mark.parametrize("n", [2, 3, 4])
 def test_entangled_map_at_small_bandwidth_is_the_distance_with_one_cross_term(n: int) -> None:
-    """The last qubit is only ever a target, so near |0...0> its two rotations add and every other one stands alone."""
+    """The last qubit is only a CX target: near |0...0> its two rotations add up, and all others stay separate."""
     x = np.random.default_rng(n).normal(size=(12, 2 * n))
     delta = x[:6] - x[6:]
     expected = np.sum(delta**2, axis=1) + 2 * delta[:, n - 1] * delta[:, 2 * n - 1]
@@ -105,9 +105,9 @@ def test_shape_of_each_map(name: str, n: int) -> None:
     ("layers", "product"),
     [
         (feature_map("angle", 2).layers, True),
-        ((RyLayer((1, 0)),), True),  # the order of the features is free
-        ((RyLayer((0, 0)),), False),  # one feature counts twice
-        ((RyLayer((0, 2)),), False),  # one feature not at all
+        ((RyLayer((1, 0)),), True),  # features may have any order
+        ((RyLayer((0, 0)),), False),  # one feature is used twice
+        ((RyLayer((0, 2)),), False),  # one feature is not used
         ((RyLayer((0, 1)), RyLayer((0, 1))), False),
         (feature_map("entangled", 2).layers, False),
     ],
@@ -126,7 +126,7 @@ def test_layers_of_the_entangled_map() -> None:
 
 
 def test_small_angles_follow_the_gaussian_of_the_cosine() -> None:
-    """Log F = -h**2 (1 - cos)/2 + O(h**4 sum (q - d)**4): close, and never above it."""
+    """Log F = -h**2 (1 - cos)/2 + O(h**4 sum (q - d)**4): close to the first term, and never above it."""
     q, d = unit_rows(2, 20, 384), unit_rows(3, 20, 384)
     gaussian = -(1 - q @ d.T) / 2
     error = []
@@ -134,7 +134,7 @@ def test_small_angles_follow_the_gaussian_of_the_cosine() -> None:
         scaled = feature_map("angle", 4, bandwidth).log_fidelity(q, d) / bandwidth**2
         assert (scaled <= gaussian + 1e-12).all()
         error.append(np.abs(scaled - gaussian).max())
-    # The remainder over h**2 falls like h**2.
+    # The remainder divided by h**2 falls like h**2.
     assert error[0] < 0.02
     np.testing.assert_allclose(error[1] / error[2], 16, rtol=0.02)
 
@@ -231,7 +231,7 @@ def test_descriptions_without_a_state_are_refused() -> None:
 def test_a_feature_may_be_loaded_twice() -> None:
     again = FeatureMap("reupload", 2, 1.0, (RyLayer((0, 1)), RyLayer((1, 0))))
     assert again.features_per_register == 2
-    # Without a CX between them both layers add up: each qubit turns by x0 + x1.
+    # Without a CX in between, both layers add up: each qubit rotates by x0 + x1.
     x = np.array([[0.3, 0.4]])
     merged = FeatureMap("merged", 2, 1.0, (RyLayer((0, 1)),))
     np.testing.assert_allclose(again.register_states(x), merged.register_states(np.array([[0.7, 0.7]])), atol=1e-15)
@@ -239,7 +239,7 @@ def test_a_feature_may_be_loaded_twice() -> None:
 
 @pytest.mark.parametrize(("name", "least", "most"), [("angle", 0.999, 1), ("entangled", 0.8, 0.9)])
 def test_how_closely_unrelated_vectors_follow_the_cosine(name: str, least: float, most: float) -> None:
-    """What docs/quantum.md says of both maps at the default bandwidth."""
+    """The figures in docs/quantum.md for both maps at the default bandwidth."""
     x = np.random.default_rng(7).normal(size=(200, 384))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     log_f = feature_map(name).log_fidelity(x[:1], x[1:])[0]

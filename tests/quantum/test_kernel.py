@@ -29,7 +29,7 @@ def test_gram_is_a_kernel_matrix(name: str, n: int, bandwidth: float, shape: tup
     np.testing.assert_array_equal(matrix, matrix.T)
     np.testing.assert_array_equal(np.diag(matrix), 1)
     assert ((matrix >= 0) & (matrix <= 1)).all()
-    assert np.linalg.eigvalsh(matrix)[0] > -1e-6 * len(matrix)  # the series is cut off at 1e-6
+    assert np.linalg.eigvalsh(matrix)[0] > -1e-6 * len(matrix)  # the series is truncated at 1e-6
 
 
 def test_gram_holds_the_pairwise_fidelities() -> None:
@@ -59,7 +59,7 @@ def test_no_rows_have_an_empty_gram_matrix(name: str) -> None:
 
 
 def test_repeated_rows_are_as_like_as_can_be() -> None:
-    for width in (12, 384):  # too wide angles for the series, and narrow ones
+    for width in (12, 384):  # angles too wide for the series, and narrow ones
         matrix = gram(feature_map(), np.repeat(unit_rows(1, 2, width, np.float32), 3, axis=0))
         np.testing.assert_allclose(matrix[:3, :3], 1, atol=1e-6)
         assert np.linalg.eigvalsh(matrix)[0] > -1e-6

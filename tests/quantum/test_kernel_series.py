@@ -1,4 +1,4 @@
-"""The power series of a product state's log fidelity, and where it ends."""
+"""The power series of a product state's log fidelity, and its truncation."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 
 
 def rows_of(seed: int, n: int, width: int, outliers: int = 0) -> np.ndarray:
-    """(n, width) unit rows, some features three times as wide as the rest."""
+    """(n, width) unit rows; some features have three times the spread of the others."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, width)) + rng.normal(size=width)
     x[:, :outliers] *= 3

@@ -23,7 +23,7 @@ def unit_rows(seed: int, m: int, width: int = 10) -> np.ndarray:
 
 
 def naive(values: np.ndarray, lengths: list[int]) -> list[float]:
-    """Three loops over fidelities (q, T): documents, query tokens, document tokens."""
+    """Reference: three loops over documents, query tokens and document tokens of fidelities (q, T)."""
     scores, start = [], 0
     for length in lengths:
         total = 0.0
@@ -169,7 +169,7 @@ def test_int8_tokens_score_as_the_simulation_of_their_directions(
 
 @pytest.mark.parametrize("bandwidth", [np.pi / 2 - 1e-3, np.pi / 2, np.pi / 2 + 1e-3, 3 * np.pi / 4, np.pi, 6])
 def test_opposite_tokens_near_half_a_turn_and_beyond(bandwidth: float) -> None:
-    """They differ by 2 in one feature: the angle is 2 h; at pi the states are orthogonal, at 2 pi the same again."""
+    """They differ by 2 in one feature: the angle is 2 h. At pi the states are orthogonal, at 2 pi equal."""
     query, tokens = np.array([[5, 0]], dtype=np.int8), np.array([[-9, 0]], dtype=np.int8)
     score = score_documents(feature_map("angle", 2, bandwidth), query, tokens, np.array([0, 1]))
     np.testing.assert_allclose(score, np.cos(bandwidth) ** 2, rtol=1e-4, atol=1e-12)
@@ -204,7 +204,7 @@ def test_nothing_is_written_to_the_tokens() -> None:
 
 
 def test_widths_must_agree_and_tokens_be_real_rows() -> None:
-    with pytest.raises(InvalidVector, match="one width"):
+    with pytest.raises(InvalidVector, match="same width"):
         score_documents(feature_map(), unit_rows(0, 2, 8), unit_rows(0, 3, 9), np.array([0, 3]))
     with pytest.raises(InvalidVector, match="expected rows"):
         score_documents(feature_map(), unit_rows(0, 2), unit_rows(0, 3).astype(complex), np.array([0, 3]))

@@ -1,4 +1,4 @@
-"""The closed form of product states, pruned: the same maximum, whatever the documents."""
+"""The pruned closed form of product states returns the exact maximum for all documents."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def unit(x: np.ndarray, dtype: type = np.float32) -> np.ndarray:
 
 
 def tokens_of_a_model(seed: int, m: int, width: int = 384, dtype: type = np.float32) -> np.ndarray:
-    """(m, width) unit rows like a model's: a common part, a few topics, noise, and four features twice as wide."""
+    """(m, width) unit rows like those of a model: a common part, topics, noise, and four features of double spread."""
     model, rng = np.random.default_rng(width), np.random.default_rng(seed)
     scale = np.exp(model.normal(0, 0.2, width))
     scale[model.integers(0, width, 4)] *= 2
@@ -42,7 +42,7 @@ def expected(bandwidth: float, q: np.ndarray, d: np.ndarray, lengths: list[int])
 
 
 def count_pairs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many pairs each call of the closed form is given, as it happens."""
+    """Records the number of pairs in each call of the closed form."""
     counts: list[int] = []
 
     def counted(bandwidth: float, q: np.ndarray, d: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -69,7 +69,7 @@ def test_the_bound_on_all_features(bandwidth: float, width: int, seed: int) -> N
 def test_the_best_is_the_best_of_all(
     bandwidth: float, a: int, lengths: list[int], width: int, spread: float, seed: int
 ) -> None:
-    """From documents of one repeated token (spread 0) to unrelated ones."""
+    """From documents of one repeated token (spread 0) to unrelated tokens."""
     rng = np.random.default_rng(seed)
     q = tokens_of_a_model(seed, a, width)
     scatter = rng.normal(size=(sum(lengths), width)) * spread / width**0.5
@@ -114,7 +114,7 @@ def test_few_tokens_of_a_passage_need_the_closed_form(monkeypatch: pytest.Monkey
 
 
 def test_a_rival_beyond_the_nearest_token_is_found() -> None:
-    """A difference in one feature costs more than a slightly larger one spread over many."""
+    """A difference in one feature lowers the fidelity more than a slightly larger one spread over many."""
     q, one, many = np.zeros((3, 65))
     q[1:], one[0], many[1:] = 1 / 8, 1, np.tile([1, -1], 32) / 8  # orthonormal
     q, d = q[np.newaxis], np.array([np.cos(1) * q + np.sin(1) * one, np.cos(1.02) * q + np.sin(1.02) * many])
@@ -129,7 +129,7 @@ def test_repeated_tokens_are_left_to_the_simulation(monkeypatch: pytest.MonkeyPa
     counts = count_pairs(monkeypatch)
     q, d = tokens_of_a_model(5, 20), np.repeat(tokens_of_a_model(6, 1), 500, axis=0)
     assert best_log_fidelity(H, q, d, np.array([0, 500])) is None
-    assert sum(counts) <= 20  # given up before the work
+    assert sum(counts) <= 20  # stopped before the expensive part
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
@@ -145,7 +145,7 @@ def test_pairs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch, at_once: in
     ("bandwidth", "closed"), [(1.4999, True), (1.5001, False), (np.pi / 2 - 1e-6, False), (2, False)]
 )
 def test_wide_angles_are_left_to_the_simulation(bandwidth: float, closed: bool) -> None:
-    """Opposite tokens along one feature: an angle of 2 h, which the closed form takes up to 3."""
+    """Opposite tokens along one feature: an angle of 2 h, which the closed form accepts up to 3."""
     q, d = np.array([[1.0, 0.0]]), np.array([[-1.0, 0.0], [0.0, 1.0]])
     best = best_log_fidelity(bandwidth, q, d, np.arange(3))
     assert (best is not None) == closed

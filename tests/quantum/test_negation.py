@@ -1,4 +1,4 @@
-"""q NOT x, by hand in two and three dimensions, and its laws."""
+"""q NOT x: hand-computed examples in two and three dimensions, and properties."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_in_space() -> None:
 
 
 def test_several_exclusions_are_a_subspace() -> None:
-    # NOT (a OR b): y + z lies in the span of the excluded y and of y + 2z, and is excluded as much as they are.
+    # NOT (a OR b): y + z lies in the span of the excluded y and y + 2z, and is excluded like them.
     documents = np.array([X, Y, Z, (Y + Z) / 2**0.5])
     scores = negation_scores(X, np.array([Y, Y + 2 * Z]), documents)
     np.testing.assert_allclose(scores, [1, -1, -1, -1], atol=1e-15)
@@ -64,7 +64,7 @@ def test_laws(seed: int, k: int, n: int) -> None:
     assert (scores <= (documents @ query) ** 2 + 1e-12).all()
     np.testing.assert_allclose(negation_scores(3 * query, 2 * excluded, 5 * documents), scores, atol=1e-12)
     np.testing.assert_allclose(negation_scores(query, excluded, query[np.newaxis]), [1], atol=1e-12)
-    # Excluding more never raises a score.
+    # Additional exclusions never raise a score.
     fewer = negation_scores(query, excluded[:1], documents)
     assert (scores <= fewer + 1e-12).all()
 
@@ -105,11 +105,11 @@ def test_vectors_without_direction_are_refused_and_named(bad: np.ndarray) -> Non
 
 
 def test_shapes_must_agree() -> None:
-    with pytest.raises(InvalidVector, match="widths must agree"):
+    with pytest.raises(InvalidVector, match="widths must be equal"):
         negation_scores(X, np.ones((1, 2)), np.array([Z]))
-    with pytest.raises(InvalidVector, match="widths must agree"):
+    with pytest.raises(InvalidVector, match="widths must be equal"):
         negation_scores(X, Y[np.newaxis], np.ones((2, 4)))
-    with pytest.raises(InvalidVector, match="one vector be excluded"):
+    with pytest.raises(InvalidVector, match="at least one excluded vector"):
         negation_scores(X, np.empty((0, 3)), np.array([Z]))
     with pytest.raises(InvalidVector, match="excluded vectors must be real rows"):
         negation_scores(X, Y, np.array([Z]))

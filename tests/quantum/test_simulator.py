@@ -1,4 +1,4 @@
-"""Laws of the batched simulation; agreement with Qiskit is in test_circuits."""
+"""Properties of the batched simulation; test_circuits compares it with Qiskit."""
 
 import numpy as np
 import pytest
@@ -66,7 +66,7 @@ def test_ry_turns_each_batch_entry_by_its_own_angle() -> None:
 
 
 def test_cx_truth_table() -> None:
-    # control 0, target 2: 0b001 <-> 0b101 and 0b011 <-> 0b111, all else stays.
+    # control 0, target 2: 0b001 <-> 0b101 and 0b011 <-> 0b111; all other amplitudes are unchanged.
     columns = np.argmax(apply_cx(np.eye(8), 0, 2), axis=0)
     assert columns.tolist() == [0, 5, 2, 7, 4, 1, 6, 3]
 
@@ -80,7 +80,7 @@ def test_cx_is_its_own_inverse(control: int, target: int) -> None:
 @pytest.mark.parametrize("qubit", [-1, 2, 9])
 def test_gates_refuse_a_qubit_the_state_has_not_got(qubit: int) -> None:
     state = random_states(4, 4, 2)
-    with pytest.raises(QuantumError, match=f"qubit {qubit} is not one of the state's 2"):
+    with pytest.raises(QuantumError, match=f"qubit {qubit} is out of range: the state has 2"):
         apply_ry(state, qubit, 0.1)
     with pytest.raises(QuantumError, match=f"qubit {qubit}"):
         apply_cx(state, 0, qubit)

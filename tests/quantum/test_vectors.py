@@ -1,4 +1,4 @@
-"""Rows that have a state, and their directions."""
+"""Validation and normalisation of input rows."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_a_direction_has_no_scale(seed: int, exponent: int, width: int) -> None:
 def test_every_real_dtype_has_directions(dtype: type) -> None:
     x = np.array([[3, 4], [100, 0]], dtype=dtype)
     np.testing.assert_allclose(directions(x, np.float64), [[0.6, 0.8], [1, 0]], rtol=1e-15)
-    np.testing.assert_array_equal(x, np.array([[3, 4], [100, 0]]))  # a copy was scaled
+    np.testing.assert_array_equal(x, np.array([[3, 4], [100, 0]]))  # the input is not modified
 
 
 def test_the_most_negative_int8_and_extremes_of_float32() -> None:

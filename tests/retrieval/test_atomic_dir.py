@@ -47,7 +47,7 @@ def write(final, text):
 
 @pytest.fixture(params=["at once", "one after the other"])
 def places(request, monkeypatch):
-    """Where folders change places at once, and where the file system cannot do that."""
+    """Run with and without support for exchanging folders atomically."""
     if request.param == "one after the other":
         monkeypatch.setattr("retrieval.atomic_dir._exchange", lambda *_: False)
 

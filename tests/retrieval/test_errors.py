@@ -1,4 +1,4 @@
-"""One except clause catches what this package raises on purpose."""
+"""All errors of the package derive from RetrievalError."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""z-scores, fusion, smoothing and ranking: laws, limits, and no score from a bad one."""
+"""z-scores, fusion, smoothing and ranking: properties, limits and invalid scores."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_smoothing_shrinks_each_eigenvector_by_its_eigenvalue(n: int, ridge: flo
     values, vectors = np.linalg.eigh(gram)
     smoothed = smooth(gram, scores[0], ridge)
     np.testing.assert_allclose(smoothed, vectors @ (values / (values + ridge) * (vectors.T @ scores[0])), atol=1e-8)
-    # Linear, and never longer than what went in.
+    # Smoothing is linear and never increases the norm.
     np.testing.assert_allclose(
         smooth(gram, scores.sum(axis=0), ridge), smoothed + smooth(gram, scores[1], ridge), atol=1e-8
     )
@@ -77,8 +77,12 @@ def test_smoothing_shrinks_each_eigenvector_by_its_eigenvalue(n: int, ridge: flo
 
 def test_smoothing_limits() -> None:
     scores = np.array([1.0, -2.0, 4.0])
-    np.testing.assert_allclose(smooth(np.eye(3), scores, 1.0), scores / 2)  # strangers: shrunk alike, the same order
-    np.testing.assert_allclose(smooth(np.ones((3, 3)), scores, 1e-9), [1, 1, 1])  # copies: all get the mean
+    np.testing.assert_allclose(
+        smooth(np.eye(3), scores, 1.0), scores / 2
+    )  # unrelated documents: all scaled equally, order unchanged
+    np.testing.assert_allclose(
+        smooth(np.ones((3, 3)), scores, 1e-9), [1, 1, 1]
+    )  # identical documents: all get the mean
     np.testing.assert_allclose(smooth(np.eye(3) + 0.1, scores, 1e-12), scores)
     assert smooth(np.zeros((0, 0)), np.zeros(0), 1.0).shape == (0,)
 

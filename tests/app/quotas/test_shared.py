@@ -218,7 +218,7 @@ def test_whatever_befalls_the_watch_the_outage_ends(monkeypatch, caplog):
         monkeypatch.setattr(counters, "_ask", fail)
         counters.breaker.fail(TimeoutError())
         eventually(lambda: counters.breaker.available)
-        assert caplog.messages.count("asking whether Redis answers failed") == 3
+        assert caplog.messages.count("the Redis probe failed") == 3
 
 
 def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):

@@ -1,4 +1,4 @@
-"""Concurrency is made repeatable by an encoder whose passes wait until the test lets them go."""
+"""An encoder whose passes wait for the test makes concurrency deterministic."""
 
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +18,7 @@ NEVER = float("inf")
 
 
 class Gated(HashEncoder):
-    """Runs a pass for each `go`, and remembers what was in it."""
+    """Runs one pass per `go`, and records its texts."""
 
     def __init__(self) -> None:
         self.gate = threading.Semaphore(0)
@@ -36,12 +36,12 @@ class Gated(HashEncoder):
             self.gate.release()
 
     def has_begun(self, passes: int) -> None:
-        """Wait until so many have."""
+        """Wait until this many passes have started."""
         eventually(lambda: len(self.passes) >= passes)
 
 
 class Timed(HashEncoder):
-    """Takes so many seconds for each padded token, by a clock that stands still meanwhile."""
+    """Advances a fake clock by a number of seconds per padded token."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self.clock, self.seconds = clock, seconds
@@ -52,27 +52,27 @@ class Timed(HashEncoder):
 
 
 class RequestRecord(SharedEncoder):
-    """Says when a question has been queued."""
+    """Signals when a request has been queued."""
 
     def __init__(self, encoder: HashEncoder) -> None:
         super().__init__(encoder)
         self.queued = threading.Semaphore(0)
 
-    def _admit(self, *question):
-        tickets = super()._admit(*question)
+    def _admit(self, *request):
+        tickets = super()._admit(*request)
         self.queued.release()
         return tickets
 
 
 class Callers:
-    """Threads that wait for a shared encoder."""
+    """Threads that use one shared encoder."""
 
     def __init__(self, encoder: HashEncoder) -> None:
         self.shared = RequestRecord(encoder)
         self.pool = ThreadPoolExecutor(200)
 
     def encode(self, texts: list[str], until: float = NEVER, deadline: Deadline | None = None) -> Future:
-        """Ask in a thread of its own, and come back when the question has been queued."""
+        """Encode in a new thread, and return once the request has been queued."""
         keys = [text.encode() for text in texts]
         read = self.shared.encoder.tokenize(texts)
         future = self.pool.submit(self.shared.encode, keys, read, until, deadline or Deadline())
@@ -80,7 +80,7 @@ class Callers:
         return future
 
     def begin(self, text: str) -> Future:
-        """Ask for one text, and come back when its pass has begun: what is asked from now on waits for the next."""
+        """Encode one text, and return once its pass has started: later requests wait for the next pass."""
         future = self.encode([text])
         self.shared.encoder.has_begun(1)
         return future
@@ -145,7 +145,7 @@ def test_newcomers_do_not_hold_up_an_elder_for_good():
     callers = Callers(gated)
     elder = callers.encode([words(30 + i, f"elder{i}") for i in range(8)])
     young = [callers.encode([words(60 + i, f"young{i}")]) for i in range(10)]
-    while not elder.done() and len(young) < 150:  # as many come as are served
+    while not elder.done() and len(young) < 150:  # one new caller for each pass
         young.append(callers.encode([words(60 + len(young), f"young{len(young)}")]))
         begun = len(gated.passes)
         gated.go(1)
@@ -171,13 +171,13 @@ def test_what_does_not_fit_before_the_deadline_is_not_begun(monotonic):
 def test_a_cost_learned_too_high_is_unlearned(monotonic):
     callers = Callers(Timed(monotonic, 0.001))
     callers.shared._cost = 1.0
-    came = []
+    results = []
     for i in range(100):
         found = callers.encode([words(6, f"a{i}"), words(12, f"b{i}")], monotonic() + 0.5).result(PATIENT_S)
-        came.append([states is not None for states in found])
-    assert came[0] == [True, False]
-    assert came[-1] == [True, True]
-    assert all(first for first, _ in came)
+        results.append([states is not None for states in found])
+    assert results[0] == [True, False]
+    assert results[-1] == [True, True]
+    assert all(first for first, _ in results)
     assert callers.shared.counts().seconds_per_token == pytest.approx(0.001, rel=0.05)
 
 
@@ -249,7 +249,7 @@ def test_the_cost_of_a_token_is_learned(monotonic):
     counts = callers.shared.counts()
     assert counts.seconds_per_token == pytest.approx(0.002)
     assert (counts.texts, counts.tokens) == (3, 30)
-    assert counts.passes == {2: 1, 1: 1}  # a power of two, and the rest
+    assert counts.passes == {2: 1, 1: 1}  # batch sizes are powers of two
 
 
 def test_warming_up_learns_and_counts_nothing():
@@ -262,14 +262,14 @@ def test_warming_up_learns_and_counts_nothing():
 
 def test_many_threads_get_what_they_asked_for():
     callers = Callers(HashEncoder())
-    asked = [[words(1 + (i * j) % 23, f"k{j % 7}") for j in range(20)] for i in range(40)]
+    requests = [[words(1 + (i * j) % 23, f"k{j % 7}") for j in range(20)] for i in range(40)]
     futures = [
         callers.pool.submit(
             callers.shared.encode, [t.encode() for t in texts], HashEncoder().tokenize(texts), NEVER, Deadline()
         )
-        for texts in asked
+        for texts in requests
     ]
-    for texts, future in zip(asked, futures, strict=True):
+    for texts, future in zip(requests, futures, strict=True):
         for text, states in zip(texts, future.result(PATIENT_S), strict=True):
             np.testing.assert_array_equal(states.tokens, HashEncoder().encode([text]).tokens)
     assert callers.shared.counts().pending == 0
@@ -282,10 +282,10 @@ def test_an_expired_request_is_let_go_though_others_had_less(monotonic):
     served = callers.encode([words(8 + i, f"s{i}") for i in range(12)], until=monotonic() + 0.1)
     gated.go(3)
     gated.has_begun(4)
-    young = [callers.encode([words(40 + i, f"y{i}")]) for i in range(6)]  # all have had less
+    young = [callers.encode([words(40 + i, f"y{i}")]) for i in range(6)]  # all have been served less
     monotonic.now += 0.15
     gated.go(2)
-    found = served.result(PATIENT_S)  # while the young still wait
+    found = served.result(PATIENT_S)  # while the new callers still wait
     assert found[0] is not None
     assert found[-1] is None
     assert not young[-1].done()
@@ -325,7 +325,7 @@ def test_callers_share_equally_however_many_jobs_each_has():
         eventually(lambda begun=begun: len(gated.passes) > begun or alone.done())
     picked = [length for lengths in gated.passes for length in lengths]
     other = 9 * 208
-    assert sum(length for length in picked if length < 200) <= other + 3 * 512, "as much as the other, about"
+    assert sum(length for length in picked if length < 200) <= other + 3 * 512, "about as much as the other caller"
     gated.go()
     for future in greedy:
         future.result(10)

@@ -1,4 +1,4 @@
-"""Chunks are what the encoder reads whole, one after the other the text, and about alike in length."""
+"""Chunks fit into the encoder, make up the text when concatenated, and have about equal lengths."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 
 
 class Counting(HashEncoder):
-    """Reads eight words at once, and remembers how many code points it was asked where the tokens lie in."""
+    """An encoder of at most eight tokens that records the lengths of the texts it tokenises."""
 
     max_tokens = 8
 
@@ -23,7 +23,7 @@ class Counting(HashEncoder):
         return super().token_spans(texts)
 
 
-def of(encoder) -> Chunker:
+def chunker_of(encoder) -> Chunker:
     return Chunker(encoder, lambda text: text.encode("utf-8", "surrogatepass"))
 
 
@@ -45,17 +45,17 @@ PROSE = st.lists(st.sampled_from(["owl", "dusk.", "-", "it's", " ", " ", "\n", "
 @example("a-" * 500, USUAL)
 def test_chunks_are_read_whole_and_make_up_the_text(text, reading):
     encoder = Counting()
-    text = text[: of(encoder).code_points(reading)]
-    (cuts,) = of(encoder).cuts([text], reading)
+    text = text[: chunker_of(encoder).code_points(reading)]
+    (cuts,) = chunker_of(encoder).cuts([text], reading)
     chunks = cut_up(text, cuts)
     assert "".join(chunks) == text[: cuts[-1]]
     assert 1 <= len(chunks) <= reading.max_chunks
     assert all(chunks) or not text
     assert max(sizes(encoder, chunks)) <= encoder.max_tokens
     tokens = len(encoder.token_spans([text])[0])
-    limit = of(encoder).limit(reading)
+    limit = chunker_of(encoder).limit(reading)
     assert len(encoder.token_spans([text[: cuts[-1]]])[0]) <= limit
-    if tokens <= limit - reading.max_chunks * 4:  # cuts at words may cost each chunk some room
+    if tokens <= limit - reading.max_chunks * 4:  # cutting at words may leave space in each chunk
         assert cuts[-1] == len(text)
     if tokens <= min(limit, encoder.max_tokens):
         assert cuts == (0, len(text))
@@ -76,7 +76,7 @@ def test_words_are_parted_evenly_and_nothing_is_lost(count, window, most):
 
 def test_three_hundred_tokens_are_two_halves(real_encoder):
     text = "owl dusk river stone song market " * 50
-    cutting = of(real_encoder)
+    cutting = chunker_of(real_encoder)
     assert (cutting.size, cutting.limit(USUAL), cutting.limit(Reading(100))) == (254, 16 * 254, 100)
     assert sizes(real_encoder, cut_up(text, cutting.cuts([text], USUAL)[0])) == [150, 150]
 
@@ -90,7 +90,7 @@ def test_the_real_model_reads_chunks_whole_wherever_they_are_cut(real_encoder, s
     weights = np.array([1.0] * 8 + [spaces / 4, 1.0])
     drawn = np.random.default_rng(seed).choice(SYLLABLES, length, p=weights / weights.sum())
     text = "".join(drawn)
-    (cuts,) = of(real_encoder).cuts([text], USUAL)
+    (cuts,) = chunker_of(real_encoder).cuts([text], USUAL)
     chunks = cut_up(text, cuts)
     assert max(sizes(real_encoder, chunks)) <= 254
     assert "".join(chunks) == text[: cuts[-1]]
@@ -106,44 +106,44 @@ def test_reading_ends_where_it_should_and_before_a_word():
         (Reading(20, 1), text[:40]),
         (USUAL, text),
     ]:
-        (cuts,) = of(Counting()).cuts([text], reading)
+        (cuts,) = chunker_of(Counting()).cuts([text], reading)
         assert text[: cuts[-1]] == end
 
 
 def test_what_is_far_beyond_the_limit_is_not_looked_at():
     encoder = Counting()
     book = words(100_000)
-    (cuts,) = of(encoder).cuts([book], Reading(max_chunks=4))
+    (cuts,) = chunker_of(encoder).cuts([book], Reading(max_chunks=4))
     assert len(cuts) == 5
     assert sum(encoder.looked) < 2000
     encoder.looked.clear()
-    blank = " " * 200  # more than is looked at first
-    assert of(encoder).cuts([blank + book], Reading(max_chunks=1))[0][-1] == len(blank) + len(words(8)) + 1
+    blank = " " * 200  # longer than the first part that is tokenised
+    assert chunker_of(encoder).cuts([blank + book], Reading(max_chunks=1))[0][-1] == len(blank) + len(words(8)) + 1
 
 
 def test_cuts_are_remembered_for_each_reading():
     encoder = Counting()
-    cutting, texts = of(encoder), [words(20), words(9)]
-    assert cutting.remembered(texts, USUAL) == [None, None]
+    cutting, texts = chunker_of(encoder), [words(20), words(9)]
+    assert cutting.cached(texts, USUAL) == [None, None]
     first = cutting.cuts(texts, USUAL)
     looked = len(encoder.looked)
-    assert cutting.cuts(texts, USUAL) == cutting.remembered(texts, USUAL) == first
+    assert cutting.cuts(texts, USUAL) == cutting.cached(texts, USUAL) == first
     assert len(encoder.looked) == looked
     assert cutting.cuts(texts, Reading(10)) != first
 
 
 def test_the_least_recently_used_is_forgotten(monkeypatch):
-    monkeypatch.setattr(windows, "_REMEMBERED", 2)
-    cutting, texts = of(Counting()), [words(20), words(9), words(10)]
+    monkeypatch.setattr(windows, "_MAX_CACHED", 2)
+    cutting, texts = chunker_of(Counting()), [words(20), words(9), words(10)]
     cutting.cuts(texts[:2], USUAL)
-    cutting.remembered(texts[:1], USUAL)
+    cutting.cached(texts[:1], USUAL)
     cutting.cuts(texts[2:], USUAL)
-    assert [cuts is None for cuts in cutting.remembered(texts, USUAL)] == [False, True, False]
+    assert [cuts is None for cuts in cutting.cached(texts, USUAL)] == [False, True, False]
 
 
 def test_nothing_is_looked_at_when_it_is_too_late():
     encoder = Counting()
-    cutting = of(encoder)
+    cutting = chunker_of(encoder)
     assert cutting.size == 8
     encoder.looked.clear()
     assert cutting.cuts([words(20)], USUAL, until=0.0) == [None]
@@ -151,7 +151,7 @@ def test_nothing_is_looked_at_when_it_is_too_late():
 
 
 class Clock:
-    """Is one second later each time that tokens are looked for."""
+    """A fake clock; `Slow` advances it by one second per call."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -168,15 +168,15 @@ def test_the_clock_is_looked_at_between_texts_and_between_looks_at_one(monkeypat
             clock.now += 1
             return super().token_spans(texts)
 
-    cutting = of(Slow())
+    cutting = chunker_of(Slow())
     assert cutting.size == 8
     monkeypatch.setattr(windows, "time", clock)
-    texts = [f"{number} " + words(100) for number in range(300)]  # 77 KB are looked at: two runs
+    texts = [f"{number} " + words(100) for number in range(300)]  # 77 KB are tokenised: two batches
     clock.now = 0
     found = cutting.cuts(texts, USUAL, until=1)
     assert clock.now == 1
     assert 0 < found.index(None) < found.count(None) + found.index(None) == 300
-    sparse = ["x" * 4000 + f" {number}" for number in range(3)]  # each look finds too little
+    sparse = ["x" * 4000 + f" {number}" for number in range(3)]  # each part holds too few tokens
     clock.now = 0
     assert cutting.cuts(sparse, USUAL, until=1) == [None] * 3
     assert clock.now == 1
@@ -186,13 +186,13 @@ def test_the_clock_is_looked_at_between_texts_and_between_looks_at_one(monkeypat
 @pytest.mark.parametrize("pad", [" ", "x", "\u0301"])
 def test_a_text_of_few_tokens_is_looked_at_as_far_as_a_language_may_need(pad):
     encoder = Counting()
-    cutting, end = of(encoder), 32 * 8 * 2
+    cutting, end = chunker_of(encoder), 32 * 8 * 2
     text = pad * (end - 3) + " owl dusk"
     (cuts,) = cutting.cuts([text], Reading(max_chunks=2))
     assert cuts[-1] == end == cutting.code_points(Reading(max_chunks=2))
     assert max(encoder.looked) == end
-    assert cutting.remembered([text[:end] + "other"], Reading(max_chunks=2)) == [cuts]  # it is not even hashed further
-    assert cutting.code_points(Reading(max_tokens=1)) == 32 * 8  # no less than the encoder itself looks at
+    assert cutting.cached([text[:end] + "other"], Reading(max_chunks=2)) == [cuts]  # later text is not hashed either
+    assert cutting.code_points(Reading(max_tokens=1)) == 32 * 8  # never fewer than the encoder tokenises
 
 
 @pytest.mark.parametrize("arguments", [{"max_tokens": 0}, {"max_chunks": 0}])

@@ -5,7 +5,7 @@ from retrieval.encoder.hash_encoder import DIMENSION, HashEncoder
 
 def test_vectors_are_the_same_on_every_machine():
     states = HashEncoder().encode(["Owl owl", "dusk"])
-    np.testing.assert_array_equal(states.tokens[0], states.tokens[1])  # case does not count
+    np.testing.assert_array_equal(states.tokens[0], states.tokens[1])  # case is ignored
     np.testing.assert_array_equal(states.tokens[0, :4], [25, 15, 34, -46])
     assert states.tokens.shape == (3, DIMENSION)
 

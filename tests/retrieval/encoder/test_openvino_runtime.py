@@ -13,7 +13,7 @@ FORMS = {"model.xml", "int8.xml"}
 
 @pytest.fixture
 def prepared(tmp_path):
-    """A function that makes a prepared model's folder with these forms."""
+    """A function that creates the folder of a prepared model with these files."""
 
     def make(forms=FORMS):
         folder = tmp_path / "prepared"
@@ -60,15 +60,15 @@ def test_what_runs_everywhere_is_taken_at_its_word(precision, prepared, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("precision", "forms", "said"),
+    ("precision", "forms", "message"),
     [
         ("f32", {"int8.xml"}, "for int8, not for f32; set QRERANK_ENCODER__PRECISION=auto"),
         ("int8", {"model.xml"}, "for f32, bf16, not for int8"),
         ("auto", set(), "for no precision, not for"),
     ],
 )
-def test_a_precision_that_was_not_prepared_is_refused_by_name(precision, forms, said, prepared):
-    with pytest.raises(ModelError, match=said):
+def test_a_precision_that_was_not_prepared_is_refused_by_name(precision, forms, message, prepared):
+    with pytest.raises(ModelError, match=message):
         resolve_precision(precision, prepared(forms))
 
 
@@ -103,7 +103,7 @@ def first_pass():
     start.wait()
     run(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64))
 
-sys.setswitchinterval(1e-9)  # as on a busy machine: a thread may lose Python's lock anywhere
+sys.setswitchinterval(1e-9)  # as on a busy machine: a thread may lose the GIL anywhere
 threads = [Thread(target=first_pass) for _ in range(8)]
 for thread in threads:
     thread.start()
@@ -113,7 +113,7 @@ for thread in threads:
 
 
 def test_first_passes_that_begin_together_end(tmp_path):
-    for number in range(4):  # without the table of types each hangs three times in four
+    for number in range(4):  # without the table of types, three of four runs hang
         folder = tmp_path / str(number)
         folder.mkdir()
         subprocess.run([sys.executable, "-c", FIRST_PASSES, str(folder)], check=True, timeout=PATIENT_S)  # noqa: S603 - ours

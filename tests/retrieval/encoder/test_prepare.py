@@ -1,4 +1,4 @@
-"""The real model, prepared: it must be what sentence-transformers computes."""
+"""The prepared default model must return the vectors of sentence-transformers."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def quiet(step: str, done: int, total: int) -> None:
 
 @pytest.fixture(scope="module")
 def reference() -> np.ndarray:
-    from sentence_transformers import SentenceTransformer  # here, since torch takes seconds
+    from sentence_transformers import SentenceTransformer  # lazily, since importing torch takes seconds
 
     model = SentenceTransformer(str(MODEL_DIR), device="cpu")
     return model.encode(TEXTS, normalize_embeddings=True)
@@ -60,7 +60,7 @@ def test_a_second_call_finds_what_the_first_prepared():
 
 
 def put(model: str, place: Path, digest: str = "0123") -> Path:
-    """A folder that looks like a prepared model."""
+    """Create a folder that looks like a prepared model."""
     spec = {"name": model, "digest": "d", "max_tokens": 8, "pooled_dimension": 4, "token_dimension": 4, "prompts": {}}
     folder = place / f"{model.replace('/', '-')}-v2-{digest}"
     folder.mkdir(parents=True)
@@ -87,7 +87,7 @@ def whole():
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
-    """The folder of the default model in a wheel that brings it, on a machine without weights."""
+    """The folder of the default model in a wheel that ships it, on a machine without weights."""
     monkeypatch.setattr("retrieval.encoder.prepare._SHIPPED", tmp_path / "shipped")
     monkeypatch.setattr("retrieval.encoder.weights.find", lambda _: None)
     return put("all-MiniLM-L6-v2", tmp_path / "shipped")
@@ -164,7 +164,7 @@ def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
         "import os, sys, pathlib, signal\n"
         "from retrieval.encoder.prepare import prepare\n"
         "def report(step, done, total):\n"
-        "    if done == 3: os.killpg(0, signal.SIGKILL)\n"  # this process and the one that converts
+        "    if done == 3: os.killpg(0, signal.SIGKILL)\n"  # kills this process and the conversion
         "prepare('all-MiniLM-L6-v2', pathlib.Path(sys.argv[1]), report)\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
@@ -173,7 +173,7 @@ def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
     assert not list(tmp_path.glob("all-MiniLM*"))
     partial = next(tmp_path.glob(".partial-*"))
     os.utime(partial, (time.time() - 7200, time.time() - 7200))
-    assert torch_modules_after_serving(tmp_path) == "[]"  # which prepares it anew, in a process of its own
+    assert torch_modules_after_serving(tmp_path) == "[]"  # prepares it again in a separate process
     folder = prepare("all-MiniLM-L6-v2", tmp_path, quiet)
     assert {path.name for path in folder.iterdir()} == {
         *("model.xml", "model.bin", "int8.xml", "int8.bin", "tokenizer.json", "spec.json")
@@ -182,7 +182,7 @@ def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
 
 
 def torch_modules_after_serving(model_dir: Path) -> str:
-    """Which of the libraries that only preparing needs are loaded in a process that served a request."""
+    """Return the loaded modules that only preparation needs, in a process that has served a request."""
     script = (
         "import sys\n"
         "from app.engine.loader import open_reranker\n"
@@ -220,6 +220,6 @@ def test_a_model_that_cannot_be_converted_says_why(tmp_path):
 
 
 def test_what_preparing_needs_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("retrieval.encoder.prepare._NEEDED", ("torch", "no_such_module"))
+    monkeypatch.setattr("retrieval.encoder.prepare._REQUIRED_MODULES", ("torch", "no_such_module"))
     with pytest.raises(ModelError, match=r"needs no_such_module; pip install"):
         prepare("all-MiniLM-L6-v2", tmp_path, quiet)

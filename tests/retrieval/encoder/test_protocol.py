@@ -1,4 +1,4 @@
-"""One suite for every encoder, and what is particular to the transformer one."""
+"""Contract tests for every encoder, and tests of the transformer encoder."""
 
 import dataclasses
 

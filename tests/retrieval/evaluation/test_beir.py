@@ -1,4 +1,4 @@
-"""Reading collections: what is kept, and what every kind of bad line is answered with."""
+"""Reading test collections: valid data, and the error for each kind of malformed line."""
 
 import os
 from pathlib import Path

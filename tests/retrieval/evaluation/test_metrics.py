@@ -1,4 +1,4 @@
-"""The metrics against ranx over random runs, by hand, and where they have no value."""
+"""The metrics against ranx on random runs, hand-computed examples, and undefined cases."""
 
 import random
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def random_judgements(seed: int) -> tuple[Run, Qrels]:
 
 @pytest.mark.parametrize("k", [1, 10, 100])
 def test_agrees_with_ranx(k: int) -> None:
-    import ranx  # here, since it takes a second
+    import ranx  # lazily, since the import takes a second
 
     for seed in range(4):
         run, qrels = random_judgements(seed)
@@ -36,7 +36,7 @@ def test_agrees_with_ranx(k: int) -> None:
 def test_by_hand() -> None:
     run = {"q": ["x", "b", "a"]}
     qrels = {"q": {"a": 3, "b": 1, "c": 0, "d": -1}}
-    # DCG = 1/log2(3) + 3/log2(4); the best order gives 3/log2(2) + 1/log2(3).
+    # DCG = 1/log2(3) + 3/log2(4); the ideal order gives 3/log2(2) + 1/log2(3).
     assert ndcg(run, qrels) == {"q": pytest.approx((0.6309297535714575 + 1.5) / (3 + 0.6309297535714575))}
     assert ndcg(run, qrels, k=2) == {"q": pytest.approx(0.6309297535714575 / 3.6309297535714575)}
     assert mrr(run, qrels) == {"q": 0.5}

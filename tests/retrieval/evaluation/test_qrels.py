@@ -1,4 +1,4 @@
-"""Reading judgements: which lines are, and what the others are answered with."""
+"""Reading judgements: valid lines, and the errors for invalid ones."""
 
 import math
 from pathlib import Path
@@ -47,8 +47,8 @@ def test_judgements_may_be_written_otherwise(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("q1\td1\trelevant\nq1\td2\t1", ":1: expected query-id"),  # not taken for a header
-        ("q1\td1\tscore\nq1\td2\t1", ":1: expected"),  # named as one, but about a query
+        ("q1\td1\trelevant\nq1\td2\t1", ":1: expected query-id"),  # not a header
+        ("q1\td1\tscore\nq1\td2\t1", ":1: expected"),  # looks like a header, but starts with a query id
         ("query-id\tcorpus-id\ttext\nq1\td2\t1", ":1: expected"),
         ("query-id,corpus-id,score\nq1,d2,1", ":1: expected"),
         ("q1\td1\t1\nquery-id\tcorpus-id\tscore", ":2: expected"),

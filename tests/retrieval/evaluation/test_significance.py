@@ -1,4 +1,4 @@
-"""The randomisation test against every sign flip there is, against scipy, and its limits."""
+"""The randomisation test against all sign flips, against scipy, and edge cases."""
 
 from itertools import product
 
@@ -15,15 +15,15 @@ NEAR, FAR = A + 0.03 * RNG.standard_normal(60) - 0.008, A - 0.1 + 0.1 * RNG.stan
 
 @pytest.mark.parametrize("b", [NEAR, FAR, RNG.random(60), A + 0.02 * RNG.standard_normal(60)])
 def test_agrees_with_scipy(b: np.ndarray) -> None:
-    found = paired_test(A, b)
+    result = paired_test(A, b)
     expected = stats.permutation_test(
         (A, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=9999, rng=1
     )
-    assert found.delta == pytest.approx(np.mean(A - b))
-    # Both p are estimates of one number from 10 000 draws: five standard errors apart at most.
+    assert result.delta == pytest.approx(np.mean(A - b))
+    # Both p estimate the same number from 10 000 samples: they differ by at most five standard errors.
     error = np.sqrt(2 * max(expected.pvalue * (1 - expected.pvalue), 1e-4) / 10_000)
-    assert abs(found.p - expected.pvalue) < 5 * error
-    assert found.p == pytest.approx(stats.ttest_rel(A, b).pvalue, abs=0.05)
+    assert abs(result.p - expected.pvalue) < 5 * error
+    assert result.p == pytest.approx(stats.ttest_rel(A, b).pvalue, abs=0.05)
 
 
 def test_agrees_with_all_flips_where_differences_tie() -> None:
@@ -43,11 +43,11 @@ def test_is_symmetric_seeded_and_never_0() -> None:
 
 def test_no_difference_is_no_evidence() -> None:
     assert paired_test(A, A) == Paired(0.0, 1.0)
-    assert paired_test(np.array([1.0]), np.array([0.0])) == Paired(1.0, 1.0)  # one query flips to itself
+    assert paired_test(np.array([1.0]), np.array([0.0])) == Paired(1.0, 1.0)  # with one query, every flip is as extreme
 
 
 def test_many_queries_go_block_by_block() -> None:
-    # 2**19 queries leave two permutations a block, so that 5 need a short last one.
+    # With 2**19 queries a block has two permutations, so 5 permutations need a shorter last block.
     many = np.ones(2**19)
     assert paired_test(many, np.zeros_like(many), permutations=5) == Paired(1.0, 1 / 6)
 

@@ -1,4 +1,4 @@
-"""Files that people made, and what is said of those that cannot be read."""
+"""User files, and the errors for files that cannot be read."""
 
 import io
 import json

@@ -11,7 +11,7 @@ from retrieval.index.exact import ExactIndex
 from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
-# More than one block of passages, of uneven lengths, some alike, one empty.
+# More than one block of passages with different lengths, some equal, one empty.
 PASSAGES = [
     Passage(f"p{i}", f"title {i}" if i % 3 else "", " ".join(WORDS[(i * j) % 8] for j in range(i % 7)))
     for i in range(300)

@@ -1,4 +1,4 @@
-"""The contract of an index, held by both; FAISS against the oracle."""
+"""Contract tests for both indexes; FAISS against the exact reference."""
 
 import os
 from collections.abc import Callable
@@ -102,19 +102,19 @@ def test_faiss_agrees_with_the_oracle(n: int, k: int, seed: int) -> None:
     # Small integers have exact inner products and many ties.
     rng = np.random.default_rng(seed)
     rows, queries = rng.integers(-2, 3, (n, 4)), rng.integers(-2, 3, (3, 4))
-    expected, found = ExactIndex(rows).search(queries, k), FaissIndex.build(rows).search(queries, k)
-    np.testing.assert_array_equal(found[0], expected[0])
-    np.testing.assert_array_equal(found[1], expected[1])
+    expected, actual = ExactIndex(rows).search(queries, k), FaissIndex.build(rows).search(queries, k)
+    np.testing.assert_array_equal(actual[0], expected[0])
+    np.testing.assert_array_equal(actual[1], expected[1])
 
 
 def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
     rows, queries = random_rows(3000, dimension=384), random_rows(25, seed=1, dimension=384)
-    expected, found = ExactIndex(rows).search(queries, 100), FaissIndex.build(rows).search(queries, 100)
-    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
-    # Where the order differs, so do the scores by rounding only.
-    swapped = found[0] != expected[0]
+    expected, actual = ExactIndex(rows).search(queries, 100), FaissIndex.build(rows).search(queries, 100)
+    np.testing.assert_allclose(actual[1], expected[1], atol=1e-6)
+    # Where the order differs, the scores differ only by rounding.
+    swapped = actual[0] != expected[0]
     assert swapped.mean() < 0.01
-    assert np.abs(found[1] - expected[1])[swapped].max(initial=0) < 1e-6
+    assert np.abs(actual[1] - expected[1])[swapped].max(initial=0) < 1e-6
 
 
 def test_saved_and_loaded_it_answers_the_same(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files that are cut short while they are open: an error, and never the end of the process."""
+"""Truncating an open file causes an error and never kills the process."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def test_places_that_no_file_has_are_an_error(files, start, count):
 
 
 def test_a_disk_that_fails_is_an_error_that_names_no_folder(tmp_path):
-    (tmp_path / "broken").symlink_to("/proc/self/mem")  # whose first bytes no process can read
+    (tmp_path / "broken").symlink_to("/proc/self/mem")  # its first bytes are unreadable
     files = HeldFiles(tmp_path, ["broken"])
     for read in (lambda: files.read("broken", 0, 1), lambda: files.fill("broken", memoryview(bytearray(1)), 0)):
         with pytest.raises(CollectionError, match=r"^broken cannot be read: Input/output error$"):
@@ -144,22 +144,23 @@ print("alive")
 def test_a_file_that_is_cut_short_under_searches_ends_no_process(tmp_path, reader, read, name):
     build(tmp_path / "birds", PASSAGES, HashEncoder(), lambda *_: None)
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "birds"), reader, read, name]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 - our own
-    assert (found.returncode, found.stdout) == (0, "alive\n"), found.stderr
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)  # noqa: S603 - our own
+    assert (run.returncode, run.stdout) == (0, "alive\n"), run.stderr
 
 
 def test_threads_read_what_one_reads(tmp_path):
     build(tmp_path / "birds", PASSAGES, HashEncoder(), lambda *_: None)
     collection = Collection(tmp_path / "birds")
-    wanted = [np.random.default_rng(seed).permutation(300)[:50] for seed in range(16)]
+    requests = [np.random.default_rng(seed).permutation(300)[:50] for seed in range(16)]
 
     def states(positions):
-        of = collection.states(positions)
-        return [of.pooled.tobytes(), of.tokens.tobytes(), of.offsets.tolist(), of.lengths.tolist()]
+        encoded = collection.states(positions)
+        arrays = encoded.pooled.tobytes(), encoded.tokens.tobytes()
+        return [*arrays, encoded.offsets.tolist(), encoded.lengths.tolist()]
 
-    alone = [states(positions) for positions in wanted]
+    alone = [states(positions) for positions in requests]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(states, wanted)) == alone
+        assert list(pool.map(states, requests)) == alone
 
 
 def test_no_states_of_no_passages(tmp_path):

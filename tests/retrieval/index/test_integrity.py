@@ -1,4 +1,4 @@
-"""The self-check of a collection: it holds for what was built, and names what was damaged since."""
+"""The integrity check of a collection: intact collections pass, and damage is reported."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from retrieval.index.integrity import verify
 from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
-# Of uneven lengths, and some alike: which of them comes first is nobody's fault.
+# Passages with different lengths, some equal: their order among the hits is undefined.
 PASSAGES = [Passage(f"p{i}", "", " ".join(WORDS[(i * j) % 8] for j in range(1 + i % 7))) for i in range(300)]
 
 
@@ -79,7 +79,7 @@ def overwrite(file: Path, offset: int, written: bytes) -> None:
         ("pooled.npy", -256, bytes(256), "not of length 1"),
         ("pooled.npy", -256, b"\xff" * 256, "not of length 1"),  # NaN
         ("passages.jsonl", 0, bytes(100_000), "cannot be read"),
-        ("tokens.i8", 0, bytes(1_000_000), "rows that no encoder made"),
+        ("tokens.i8", 0, bytes(1_000_000), "invalid rows"),
     ],
 )
 def test_damage_that_leaves_the_size_is_found_while_it_is_open(folder, name, offset, written, fault):
@@ -122,19 +122,19 @@ def test_a_spec_of_another_collection_is_found(folder):
 
 
 class Astray(ExactIndex):
-    """An index that holds the right rows and looks at some of them only."""
+    """An index that holds all rows and searches only some of them."""
 
-    def __init__(self, rows, seen) -> None:
-        super().__init__(rows[:seen])
+    def __init__(self, rows, searched_rows) -> None:
+        super().__init__(rows[:searched_rows])
         self.rows = rows.copy()
 
 
-@pytest.mark.parametrize("seen", [300, 30, 1])
-def test_an_index_that_misses_passages_is_found(built, seen):
+@pytest.mark.parametrize("searched_rows", [300, 30, 1])
+def test_an_index_that_misses_passages_is_found(built, searched_rows):
     collection = Collection(built)
-    collection.index = Astray(collection.index.rows, seen)
+    collection.index = Astray(collection.index.rows, searched_rows)
     integrity = verify(collection, sample=300)
-    assert integrity.holds == (seen == 300), integrity
+    assert integrity.holds == (searched_rows == 300), integrity
 
 
 def test_an_empty_file_is_an_error_that_says_what_to_do(folder):

@@ -23,7 +23,7 @@ def puts(*numbers: int) -> dict[bytes, TextState]:
 
 
 class Model:
-    """What a cache should do, said as plainly as possible: a list, the oldest entry first."""
+    """A reference implementation of the cache: a list, the oldest entry first."""
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
@@ -34,9 +34,9 @@ class Model:
     def held(self) -> int:
         return sum(state.nbytes for _, state in self.entries)
 
-    def get(self, wanted: bytes) -> TextState | None:
+    def get(self, key: bytes) -> TextState | None:
         for entry in self.entries:
-            if entry[0] == wanted:
+            if entry[0] == key:
                 self.entries.remove(entry)
                 self.entries.append(entry)
                 self.hits += 1
@@ -140,20 +140,20 @@ def test_threads_get_right_states_and_counts_add_up():
 
     def hammer(thread: int) -> int:
         start.wait()
-        asked = 0
+        requested = 0
         for turn in range(rounds):
-            wanted = [key((thread + turn * step) % keys) for step in (1, 5, 7)]
-            for name, state in zip(wanted, cache.get(wanted), strict=True):
+            requested_keys = [key((thread + turn * step) % keys) for step in (1, 5, 7)]
+            for name, state in zip(requested_keys, cache.get(requested_keys), strict=True):
                 assert state is None or state is states[name]
-            cache.put({name: states[name] for name in wanted[:2]})
+            cache.put({name: states[name] for name in requested_keys[:2]})
             assert cache.counts().bytes <= keys // 2 * SMALL.nbytes
-            asked += len(wanted)
-        return asked
+            requested += len(requested_keys)
+        return requested
 
     with ThreadPoolExecutor(threads) as pool:
-        asked = sum(pool.map(hammer, range(threads)))
+        requested = sum(pool.map(hammer, range(threads)))
     counts = cache.counts()
-    assert counts.hits + counts.misses == asked == threads * rounds * 3
+    assert counts.hits + counts.misses == requested == threads * rounds * 3
     assert counts.hits > 0
     assert counts.evictions > 0
     kept = [state for state in cache.get(list(states)) if state is not None]

@@ -9,14 +9,14 @@ from tests.waiting import eventually
 
 
 class Server:
-    """One that fails until told otherwise, and what it was asked."""
+    """A server that fails until `answers` is set; counts its probes."""
 
     def __init__(self) -> None:
-        self.answers, self.asked = threading.Event(), 0
+        self.answers, self.probes = threading.Event(), 0
         self.error: Exception = ConnectionError("refused")
 
     def probe(self) -> None:
-        self.asked += 1
+        self.probes += 1
         if not self.answers.is_set():
             raise self.error
 
@@ -34,7 +34,7 @@ def breaker(server):
 
 
 def test_without_a_failure_the_server_is_available_and_nobody_probes(breaker, server):
-    assert (breaker.available, breaker.errors, breaker.last_fault, server.asked) == (True, 0, None, 0)
+    assert (breaker.available, breaker.errors, breaker.last_fault, server.probes) == (True, 0, None, 0)
 
 
 def test_an_outage_is_logged_once_and_ends_when_the_server_answers(breaker, server, caplog):
@@ -42,7 +42,7 @@ def test_an_outage_is_logged_once_and_ends_when_the_server_answers(breaker, serv
     for _ in range(3):
         breaker.fail(ConnectionError("refused"))
     assert not breaker.available
-    eventually(lambda: server.asked > 3)
+    eventually(lambda: server.probes > 3)
     server.answers.set()
     eventually(lambda: breaker.available)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
@@ -51,15 +51,16 @@ def test_an_outage_is_logged_once_and_ends_when_the_server_answers(breaker, serv
 
 
 def test_whoever_sees_a_change_finds_it_in_the_log_and_its_fault_noted(breaker, server, monkeypatch):
-    seen = []
+    observed = []
     monkeypatch.setattr(
-        "retrieval.states.circuit_breaker.log.warning", lambda *_: seen.append((breaker.available, breaker.last_fault))
+        "retrieval.states.circuit_breaker.log.warning",
+        lambda *_: observed.append((breaker.available, breaker.last_fault)),
     )
-    monkeypatch.setattr("retrieval.states.circuit_breaker.log.info", lambda *_: seen.append(breaker.available))
+    monkeypatch.setattr("retrieval.states.circuit_breaker.log.info", lambda *_: observed.append(breaker.available))
     breaker.fail(ConnectionError("refused"))
     server.answers.set()
     eventually(lambda: breaker.available)
-    (before, fault), ended = seen
+    (before, fault), ended = observed
     assert (before, ended) == (True, False)
     assert "refused" in fault.text
 
@@ -67,16 +68,16 @@ def test_whoever_sees_a_change_finds_it_in_the_log_and_its_fault_noted(breaker, 
 def test_what_no_server_should_do_does_not_keep_an_outage_from_ending(breaker, server, caplog):
     server.error = ZeroDivisionError()
     breaker.fail(ConnectionError("refused"))
-    eventually(lambda: server.asked > 2)
+    eventually(lambda: server.probes > 2)
     server.answers.set()
     eventually(lambda: breaker.available)
-    assert "asking whether Redis answers failed" in caplog.messages
+    assert "the Redis probe failed" in caplog.messages
 
 
 def test_after_the_end_the_server_is_not_available_and_nobody_probes(breaker, server, caplog):
     breaker.close()
     breaker.fail(ConnectionError("refused"))
-    assert (breaker.available, server.asked, caplog.messages) == (False, 0, [])
+    assert (breaker.available, server.probes, caplog.messages) == (False, 0, [])
 
 
 def test_whoever_waits_for_the_end_of_an_outage_is_woken(breaker, server):

@@ -16,7 +16,7 @@ from retrieval.text.bm25 import terms_of, tokenize
 
 FIELDS = ("pooled", "tokens", "offsets", "lengths")
 ENCODER = HashEncoder()
-anything = st.text(st.characters(exclude_categories=()))  # lone surrogates as well
+anything = st.text(st.characters(exclude_categories=()))  # including lone surrogates
 
 
 def state_of(text: str) -> TextState:
@@ -37,7 +37,7 @@ RECORD = to_bytes(STATE)
 SECRET = b"a secret of thirty-two characters"
 CHECKSUM = Seal()
 SEALS = (CHECKSUM, Seal(SECRET))
-FIELDS_BYTES = 24  # of the sizes that follow the seal
+FIELDS_BYTES = 24  # the sizes after the seal
 
 
 @given(anything)
@@ -46,7 +46,7 @@ def test_terms_survive_being_joined_and_split(text):
 
 
 def test_the_terms_in_the_key_are_those_of_this_tokenizer():
-    """When this fails, `tokenize` cuts differently: raise the number in LEXICAL_FORMAT, then mend this test."""
+    """If this fails, `tokenize` returns other terms: raise the number in LEXICAL_FORMAT, then update this test."""
     text = "Don't panic: naïve ﬁles' owners’ caches were ＷＡＲＭ, 3.5 states/second; 日本語 to be or not"
     assert terms_of(text) == "panic naïv file owner cach warm 3 5 state second 日本語"
 
@@ -125,7 +125,7 @@ def test_a_state_comes_back_bit_for_bit(text):
 
 @given(st.integers(1, 5), st.integers(1, 7), st.integers(1, 4), st.integers(0, 64), anything, st.randoms())
 def test_any_state_comes_back_bit_for_bit(count, dimension, pooled, special, terms, random):
-    """Dimensions may differ."""
+    """The pooled and the token dimension may differ."""
     state = made(count, dimension, pooled, special, terms, random.randint(0, 2**32))
     for seal in SEALS:
         assert_same(from_bytes(to_bytes(state, b"key", seal), pooled, dimension, b"key", seal), state)
@@ -204,7 +204,9 @@ def with_rows(*rows: list[int], length: int | None = None) -> TextState:
     ],
 )
 def test_a_state_that_no_encoder_makes_is_refused_though_its_seal_is_right(state, seal):
-    from_bytes(to_bytes(with_rows([127, -127], [-127, 3], length=66), seal=seal), 2, 2, seal=seal)  # as all should be
+    from_bytes(
+        to_bytes(with_rows([127, -127], [-127, 3], length=66), seal=seal), 2, 2, seal=seal
+    )  # a valid record passes
     with pytest.raises(CorruptState, match="encode the text again"):
         from_bytes(to_bytes(state, seal=seal), 2, 2, seal=seal)
 
@@ -213,21 +215,21 @@ def test_a_state_that_no_encoder_makes_is_refused_though_its_seal_is_right(state
 def test_terms_that_are_no_text_are_refused(terms):
     body = to_bytes(with_rows([127, 0]))[CHECKSUM.nbytes :]
     body = body[: FIELDS_BYTES - 4] + len(terms).to_bytes(4, "little") + body[FIELDS_BYTES:] + terms
-    with pytest.raises(CorruptState, match="terms are no text"):
-        from_bytes(CHECKSUM.of(b"", body) + body, 2, 2)
+    with pytest.raises(CorruptState, match="are not UTF-8"):
+        from_bytes(CHECKSUM.sign(b"", body) + body, 2, 2)
 
 
 @pytest.mark.parametrize("seal", SEALS, ids=["checksum", "secret"])
 @given(edits=st.lists(st.tuples(st.integers(0, 10_000), st.binary(max_size=9)), max_size=4), cut=st.integers(0, 100))
 def test_whatever_is_sealed_is_a_state_that_can_be_used_or_corrupt(seal, edits, cut):
-    """As if whoever writes into Redis had the secret: real records, overwritten, lengthened and cut."""
+    """Records with a valid seal and modified bodies: an attacker who knows the secret writes into Redis."""
     body = bytearray(to_bytes(STATE, b"key", seal)[seal.nbytes :])
     for number, written in edits:
         at = number % (FIELDS_BYTES if number % 2 else len(body))
         body[at : at + len(written)] = written
     del body[len(body) - cut * (cut < 10) :]
     try:
-        state = from_bytes(seal.of(b"key", bytes(body)) + bytes(body), DIMENSION, DIMENSION, b"key", seal)
+        state = from_bytes(seal.sign(b"key", bytes(body)) + bytes(body), DIMENSION, DIMENSION, b"key", seal)
     except CorruptState:
         return
     assert np.linalg.norm(state.encoded.pooled) == pytest.approx(1, abs=1e-3)

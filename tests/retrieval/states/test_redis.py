@@ -40,7 +40,7 @@ def states(server: RedisServer) -> Iterator[RedisStates]:
         yield opened
 
 
-# A server that is well
+# A healthy server
 
 
 def test_replicas_share(server, states):
@@ -52,9 +52,9 @@ def test_replicas_share(server, states):
 
 def test_the_order_is_that_of_the_keys_and_what_is_not_there_is_none(states):
     share(states, TEN)
-    keys, there = [*TEN], [*TEN.values()]
-    asked = [keys[3], b"nobody's", keys[0], keys[3]]
-    assert records(states.get(asked)) == records([there[3], None, there[0], there[3]])
+    keys, values = [*TEN], [*TEN.values()]
+    requested_keys = [keys[3], b"nobody's", keys[0], keys[3]]
+    assert records(states.get(requested_keys)) == records([values[3], None, values[0], values[3]])
     assert (states.counts().hits, states.counts().misses) == (3, 1)
 
 
@@ -140,9 +140,9 @@ def test_what_somebody_without_the_secret_wrote_is_corrupt(server, caplog):
             client.set(prefix + text, wrong)
             assert states.get([text]) == [None]
             assert states.counts().corrupt == before + 1
-        assert "holds what is no state (CorruptState" in states.breaker.last_fault.text
+        assert "holds an invalid record (CorruptState" in states.breaker.last_fault.text
         assert SECRET.decode() not in caplog.text + states.breaker.last_fault.text
-        assert [record.levelname for record in caplog.records] == ["WARNING"], "it is told once"
+        assert [record.levelname for record in caplog.records] == ["WARNING"], "only the first is logged"
 
 
 @pytest.mark.parametrize("secret", [SECRET, None])
@@ -162,7 +162,7 @@ def test_a_corrupt_state_is_read_anew_and_overwritten_by_the_right_one(server, s
 
 
 def find(states: RedisStates, texts: list[str]) -> None:
-    """Have a service that remembers nothing itself read these texts."""
+    """Encode these texts with a source that has no in-process cache."""
     done = states.counts().written
     found = StateSource(ENCODER, StateCache(0), states).find(texts, [""] * len(texts), math.inf, Deadline())
     assert None not in found
@@ -184,9 +184,13 @@ def test_threads_get_right_states_and_counts_add_up(states):
     def hammer(thread: int) -> int:
         start.wait()
         for turn in range(rounds):
-            wanted = [names[(thread + turn) % 10], names[turn % 10], b"nobody's"]
-            assert records(states.get(wanted)) == [to_bytes(TEN[wanted[0]]), to_bytes(TEN[wanted[1]]), None]
-            states.put({wanted[0]: TEN[wanted[0]]})
+            requested_keys = [names[(thread + turn) % 10], names[turn % 10], b"nobody's"]
+            assert records(states.get(requested_keys)) == [
+                to_bytes(TEN[requested_keys[0]]),
+                to_bytes(TEN[requested_keys[1]]),
+                None,
+            ]
+            states.put({requested_keys[0]: TEN[requested_keys[0]]})
         return rounds
 
     with ThreadPoolExecutor(threads) as pool:
@@ -209,7 +213,7 @@ def test_close_writes_what_is_waiting(server):
 
 
 class Unwritable(TextState):
-    """A state that is none."""
+    """A state that cannot be serialised."""
 
     def __init__(self) -> None:
         tokens = np.zeros((1, 1, 1), np.int8)
@@ -222,12 +226,12 @@ def test_a_state_that_cannot_be_written_down_costs_no_other_and_is_told_once(ser
         assert states.counts().dropped == number + 1
     assert server.client().dbsize() == 10
     assert [record.message for record in caplog.records] == [
-        "a state cannot be written down, and is dropped; more of its kind are counted"
+        "a state cannot be serialised and is dropped; further ones are only counted"
     ]
 
 
 def test_the_writer_survives_whatever_befalls_it(states, monkeypatch, caplog):
-    taken = iter([RuntimeError("nobody thought of this")])
+    taken = iter([RuntimeError("unexpected")])
     take = states._take
 
     def fail():
@@ -238,7 +242,7 @@ def test_the_writer_survives_whatever_befalls_it(states, monkeypatch, caplog):
     monkeypatch.setattr(states, "_take", fail)
     share(states, TEN)
     assert None not in states.get([*TEN])
-    assert "the writer of states failed" in caplog.messages
+    assert "the state writer failed" in caplog.messages
 
 
 def test_after_close_all_is_a_miss_and_nothing_is_kept(states):
@@ -265,6 +269,6 @@ def test_a_server_that_takes_no_more_still_answers(server, states, caplog):
     finally:
         client.config_set("maxmemory", 0)
     assert len(caplog.records) == 1
-    assert "takes no new states (OutOfMemoryError" in caplog.text
+    assert "refuses new states (OutOfMemoryError" in caplog.text
     assert states.counts().available
     share(states, TEN)

@@ -46,7 +46,7 @@ def test_a_killed_server_costs_speed_and_nothing_else(caplog):
             assert [record.levelno for record in caplog.records].count(logging.WARNING) == outage
             server.start()
             eventually(lambda: states.counts().available)
-            assert states.get([*TEN]) == [None] * 10  # it came back empty
+            assert states.get([*TEN]) == [None] * 10  # it restarted empty
             share(states, TEN)
             assert None not in states.get([*TEN])
         counts = states.counts()
@@ -75,7 +75,7 @@ def test_what_a_server_refuses_is_not_repeated():
         assert "secret" not in states.breaker.last_fault.text
 
 
-@pytest.mark.parametrize("hanging", [lambda: answering(None), not_accepting], ids=["deaf", "full"])
+@pytest.mark.parametrize("hanging", [lambda: answering(None), not_accepting], ids=["silent", "full"])
 def test_a_hanging_server_costs_one_wait_and_not_one_a_key(hanging):
     timeout_s = 0.2
     with hanging() as port:
@@ -86,7 +86,9 @@ def test_a_hanging_server_costs_one_wait_and_not_one_a_key(hanging):
         states.put(TEN)
         took = time.monotonic() - start
         states.close()
-    assert timeout_s * 0.9 < took < 100 * timeout_s  # 200 questions, were each to wait, would take 200 times as long
+    assert (
+        timeout_s * 0.9 < took < 100 * timeout_s
+    )  # if each of the 200 calls waited, they would take 200 times as long
     assert states.counts().errors == 1
 
 
@@ -141,7 +143,7 @@ def test_a_full_queue_drops_and_counts(monkeypatch):
     size = max(state.nbytes for state in TEN.values())
     monkeypatch.setattr("retrieval.states.redis._PENDING_BYTES", 4 * size)
     with closing(open_states(f"redis://127.0.0.1:{free_port()}", retry_s=100)) as states:
-        states.get([b"any"])  # begins the outage, in which nothing is written
+        states.get([b"any"])  # starts the outage, during which nothing is written
         states.put(TEN)
         assert states.counts().dropped == 6
         states.close()
@@ -177,7 +179,7 @@ def test_a_password_that_the_server_repeats_is_not_logged(caplog):
         "",
         "localhost:6379",
         "http://localhost:6379",
-        "redis://:hunter2/more@localhost",  # the password wants percent-encoding
+        "redis://:hunter2/more@localhost",  # the password needs percent-encoding
         "redis://localhost:70000",
         "redis://localhost/0?no_such_option=1",
         "redis://localhost?socket_timeout=soon",
@@ -185,7 +187,7 @@ def test_a_password_that_the_server_repeats_is_not_logged(caplog):
     ],
 )
 def test_what_is_no_url_is_refused_without_telling_it(url):
-    with pytest.raises(RedisUrlError, match="cannot be read") as refusal:
+    with pytest.raises(RedisUrlError, match="cannot be parsed") as refusal:
         open_states(url)
     assert isinstance(refusal.value, RetrievalError)
     assert "hunter" not in str(refusal.value)

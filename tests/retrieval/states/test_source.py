@@ -36,7 +36,7 @@ def test_what_was_found_is_known_from_then_on():
         assert known is state
     counts = source.cache.counts()
     assert (counts.hits, counts.misses, counts.entries) == (3, 3, 3)
-    assert source.known(TEXTS, "query") == [None] * 3  # a model may read queries otherwise than documents
+    assert source.known(TEXTS, "query") == [None] * 3  # a model may encode queries and documents differently
 
 
 def test_without_a_cache_nothing_is_known():
@@ -61,8 +61,8 @@ def test_equal_texts_are_encoded_once():
 def test_a_query_and_what_it_excludes_come_together_and_are_remembered():
     source = StateSource(HashEncoder(), StateCache(BIG))
     for _ in range(2):
-        asked = source.ask(["owl", "dusk"], NEVER, Deadline())
-        np.testing.assert_array_equal(asked.tokens, HashEncoder().encode(["owl", "dusk"]).tokens)
+        encoded = source.ask(["owl", "dusk"], NEVER, Deadline())
+        np.testing.assert_array_equal(encoded.tokens, HashEncoder().encode(["owl", "dusk"]).tokens)
     assert source.shared_encoder.counts().texts == 2
 
 
@@ -73,7 +73,7 @@ def test_a_query_that_is_not_there_in_time_is_none_at_all():
 
 
 class Short(HashEncoder):
-    """Reads eight words at once, and remembers what it was given to tokenise."""
+    """An encoder of at most eight tokens that records the texts it tokenises."""
 
     max_tokens = 8
 
@@ -95,10 +95,13 @@ def test_opening_reads_what_is_short_and_cuts_what_is_long():
     encoder.tokenised = [] if source.chunker.size == 8 else ["?"]
     short, full, long, longer, blank = source.open(texts, USUAL, NEVER)
     assert (short.cuts, short.state, len(short.read.ids)) == ((0, len(texts[0])), None, 7)
-    assert (full.cuts, full.read) == ((0, len(texts[1])), None)  # it might have been cut off, and was not
+    assert (full.cuts, full.read) == (
+        (0, len(texts[1])),
+        None,
+    )  # as many tokens as the limit: the text may have been truncated, so it is cut
     assert (len(long.cuts), len(longer.cuts)) == (3, 14)
     assert (blank.cuts, len(blank.read.ids)) == ((0, 0), 1)
-    assert encoder.tokenised == [texts[0], texts[1], texts[2], ""]  # not what is clearly too long
+    assert encoder.tokenised == [texts[0], texts[1], texts[2], ""]  # without the text that is clearly too long
     found = source.find([texts[0], texts[1]], ["word", ""], NEVER, Deadline(), read=[short.read, full.read])
     np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([texts[0]]).tokens)
     assert encoder.tokenised[4:] == [texts[1]]
@@ -122,7 +125,7 @@ def test_nothing_is_opened_too_late_but_what_is_remembered():
 
 def test_the_clock_is_looked_at_while_texts_are_tokenised():
     class Late(Short):
-        """Is too late after its first run of texts."""
+        """Passes the time limit after its first batch of texts."""
 
         def tokenize(self, texts, role="document"):
             nonlocal now
@@ -168,7 +171,7 @@ def test_replicas_share_what_one_encoded(shared):
 
     one, other = source(), source()
     find(one)
-    one.replicas.close(PATIENT_S)  # everything is written
+    one.replicas.close(PATIENT_S)  # flush the write queue
     found = find(other)
     assert other.shared_encoder.counts().texts == 0
     assert other.replicas.counts().hits == 3

@@ -1,4 +1,4 @@
-"""BM25: against bm25s, against the formula by hand, and its laws; the terms it is fed."""
+"""BM25 against bm25s and a hand-computed example, its mathematical properties, and its terms."""
 
 import gc
 import sys
@@ -40,7 +40,7 @@ def test_terms(text: str, terms: list[str]) -> None:
 def test_stop_words_are_words_as_the_tokenizer_sees_them() -> None:
     for word in STOP_WORDS:
         assert word == word.lower()
-        # Kept, and stemmed, for there is nothing else; and dropped beside another word.
+        # Alone it is kept and stemmed; next to another word it is dropped.
         assert len(tokenize(word)) == 1
         assert tokenize(f"{word} sparrow") == ["sparrow"]
 
@@ -62,7 +62,7 @@ def test_threads_agree() -> None:
 
 def test_the_formula_by_hand() -> None:
     documents = [["owl", "owl", "mouse"], ["owl"], ["finch", "wren"]]
-    # n = 3, df = 2, mean length 2; the query asks twice for it.
+    # n = 3, df = 2, mean length 2; the term occurs twice in the query.
     idf = np.log(1 + 1.5 / 2.5)
     expected = [2 * idf * 2 * 2.2 / (2 + 1.2 * (0.25 + 0.75 * 1.5)), 2 * idf * 2.2 / (1 + 1.2 * (0.25 + 0.375)), 0]
     np.testing.assert_allclose(bm25(["owl", "owl", "heron"], documents), expected, rtol=1e-12)
@@ -88,7 +88,7 @@ def test_laws(one: list[str], two: list[str], documents: list[list[str]]) -> Non
     assert scores.shape == (len(documents),)
     assert scores.dtype == np.float64
     assert np.all(scores >= 0)
-    # Additive in the query, blind to order, equal for equal documents, 0 exactly where no term is shared.
+    # Additive in the query, independent of order, and 0 exactly for documents without a query term.
     np.testing.assert_allclose(bm25(one + two, documents), scores + bm25(two, documents), rtol=1e-12)
     np.testing.assert_allclose(bm25(one[::-1], documents[::-1])[::-1], scores, rtol=1e-12)
     np.testing.assert_array_equal(scores > 0, [bool(set(one) & set(document)) for document in documents])
@@ -114,7 +114,7 @@ def test_refuses_other_parameters(k1: float, b: float) -> None:
         bm25(["owl"], [["owl"]], k1, b)
 
 
-# Texts that are no language
+# Texts that are not natural language
 
 MARK = st.sampled_from("\u0301\u0316\u0334\u0345\u0344\u0f73\u0f75\u0f81\u0f71\uff9e\uff9f\u3099\u05b0\U0001d165")
 OTHER = st.sampled_from("eaがﾊ가각ᄀ9 ﬁ\u034f\u200d\ufdfa") | st.characters()
@@ -123,7 +123,7 @@ LONG_RUNS = st.lists(st.tuples(OTHER, st.lists(MARK, max_size=80).map("".join)).
 
 
 def non_starters(text: str) -> list[bool]:
-    """Of each character, as the standard says it: whether its full decomposition begins with a non-starter."""
+    """For each character, whether its full decomposition begins with a non-starter, as the standard defines it."""
     return [unicodedata.combining(unicodedata.normalize("NFKD", one)[0]) > 0 for one in text]
 
 
@@ -164,17 +164,17 @@ def test_one_character_may_become_many_but_a_page_of_them_no_book():
 
 
 def peak(work) -> int:
-    """Bytes that Python's memory grew by while something was done, at most."""
+    """Return the peak of Python's memory in bytes while `work` runs."""
     gc.collect()
     tracemalloc.start()
     work()
-    most = tracemalloc.get_traced_memory()[1]
+    peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    return most
+    return peak_bytes
 
 
 def test_stems_of_all_threads_together_take_some_megabytes():
-    alphabet = "𐐨𐐩𐐪𐐫"  # of four bytes each; words at the limit, each once
+    alphabet = "𐐨𐐩𐐪𐐫"  # four bytes each; distinct words of the maximal length
 
     def work() -> None:
         for number in range(3 * lexical._STEMS):
@@ -203,7 +203,7 @@ def test_blocks_change_nothing(query, documents, cells, counted):
     whole = bm25(query, documents * 4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lexical, "_CELLS", cells)
-        patch.setattr(lexical, "_COUNTED", counted)
+        patch.setattr(lexical, "_MAX_PENDING", counted)
         np.testing.assert_allclose(bm25(query, iter(documents * 4)), whole, rtol=1e-14)
 
 

@@ -1,4 +1,4 @@
-"""The demo collection: enough to search in, clean, the same every time."""
+"""The demo collection: large enough to search, clean and deterministic."""
 
 import re
 

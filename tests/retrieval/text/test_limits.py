@@ -16,7 +16,7 @@ def test_runs_are_all_texts_in_order_and_within_their_bounds(lengths, code_point
     for run in found:
         size = run.stop - run.start
         assert size == 1 or (1 < size <= (count or math.inf) and sum(lengths[run]) <= code_points)
-    for one, other in pairwise(found):  # no run could have taken in the next text
+    for one, other in pairwise(found):  # no batch has room for the next text
         full = sum(lengths[one]) + lengths[other.start] > code_points
         assert full or one.stop - one.start == count
 

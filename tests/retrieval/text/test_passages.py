@@ -1,4 +1,4 @@
-"""Passages keep every word, in order, and break where the text does."""
+"""Passages keep every word in order, and are split at boundaries of the text."""
 
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ def test_no_word_is_lost_and_no_passage_too_long(text: str, max_words: int) -> N
 @settings(deadline=None)
 @given(PROSE, st.integers(1, 9))
 def test_two_neighbours_never_fit_in_one(text: str, max_words: int) -> None:
-    # Greedy packing wastes less than half: with pieces that fit, two passages in a row always exceed one.
+    # Greedy packing: two neighbouring passages never fit into one.
     sizes = [len(passage.split()) for passage in split_passages(text, max_words)]
     assert all(one + other > max_words or other == max_words for one, other in pairwise(sizes))
 
