@@ -59,7 +59,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes; each holds its own copy of the model.")] = 1,
     demo: Annotated[bool, typer.Option("--demo", help="Build the demo collection if missing, and search it.")] = False,
 ) -> None:
-    """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
+    """Serve POST /rerank. Settings come from QRERANK_… environment variables; see docs/configuration.md."""
     import uvicorn
 
     from app.server.asgi import options
