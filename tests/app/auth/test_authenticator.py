@@ -142,7 +142,7 @@ def test_what_was_asked_before_a_change_is_not_remembered_after_it():
 
 
 def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
-    monkeypatch.setattr("app.auth.authenticator._MOST_AT_ONCE", 2)
+    monkeypatch.setattr("app.auth.authenticator._MAX_LOOKUPS", 2)
 
     async def run():
         store = Kept()

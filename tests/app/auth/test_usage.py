@@ -134,7 +134,7 @@ def test_a_row_that_is_refused_is_dropped_and_costs_no_other(bad, caplog):
         assert kept.counts == {(DAY, f"key_{at}"): Counts(turn, 0, turn * at) for at in range(17) if at not in bad}
         assert kept.seen.keys() == {f"key_{at}" for at in range(17) if at not in bad}
         assert (usage.counts().waiting, usage.counts().dropped) == (0, turn * len(bad))
-    assert usage.last_fault.text == "usage: a row that the database refuses is dropped"
+    assert usage.last_fault.text == "usage: a row that the database rejects is dropped"
     assert len(caplog.records) == 1, "it is told once"
 
 
