@@ -1,4 +1,4 @@
-"""Who is let in, and how often a store is asked."""
+"""Authentication, and how often it queries a store."""
 
 import asyncio
 import json
@@ -21,20 +21,20 @@ OWL = Identity("qr_owl", "user", "public", "key_owl")
 
 
 class Kept:
-    """A store that answers as told, and counts."""
+    """A store with given results that records its queries."""
 
-    def __init__(self, **found):
-        self.found, self.asked, self.go = found, [], threading.Event()
+    def __init__(self, **results):
+        self.results, self.queries, self.go = results, [], threading.Event()
         self.go.set()
 
     def find(self, key, digest):  # noqa: ARG002 - a store's
-        self.asked.append(key)
+        self.queries.append(key)
         assert self.go.wait(PATIENT_S)
         assert threading.current_thread() is not threading.main_thread()
-        found = self.found.get(key, UNKNOWN)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        result = self.results.get(key, UNKNOWN)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 def authenticator(store, remembered=None):
@@ -51,7 +51,7 @@ def test_one_right_key_among_several_will_do():
     assert identify(store, "wrong", "right") == OWL
     assert identify(store, "right", "wrong") == OWL
     assert identify(store, "of-the-environment").tier == "unlimited"
-    assert store.asked == ["wrong", "right", "right"]
+    assert store.queries == ["wrong", "right", "right"]
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_a_store_is_asked_once_while_it_is_remembered():
             assert await door.identify(["right"], "here") == OWL
             with pytest.raises(Unauthorized):
                 await door.identify(["wrong"], "here")
-        assert store.asked == ["right", "wrong"]
-        store.found["right"] = UNKNOWN
+        assert store.queries == ["right", "wrong"]
+        store.results["right"] = UNKNOWN
         door.forget()
         with pytest.raises(Unauthorized):
             await door.identify(["right"], "here")
@@ -101,7 +101,7 @@ def test_failures_are_not_remembered():
         door = authenticator(store, Remembered(seconds=3600))
         with pytest.raises(KeysUnavailable):
             await door.identify(["right"], "here")
-        store.found["right"] = Grant(OWL)
+        store.results["right"] = Grant(OWL)
         assert await door.identify(["right"], "here") == OWL
 
     asyncio.run(run())
@@ -113,13 +113,13 @@ def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along():
         store.go.clear()
         door = authenticator(store)
         waiting = [asyncio.create_task(door.identify(["right"], "here")) for _ in range(50)]
-        await soon(lambda: store.asked)  # by then all of them wait: they were begun in the same turn of the loop
+        await soon(lambda: store.queries)  # then all of them wait: they started in the same iteration of the event loop
         waiting[0].cancel()
         store.go.set()
-        found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert isinstance(found[0], asyncio.CancelledError)
-        assert found[1:] == [OWL] * 49
-        assert store.asked == ["right"]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError)
+        assert results[1:] == [OWL] * 49
+        assert store.queries == ["right"]
 
     asyncio.run(run())
 
@@ -130,11 +130,11 @@ def test_what_was_asked_before_a_change_is_not_remembered_after_it():
         store.go.clear()
         door = authenticator(store, Remembered(seconds=3600))
         early = asyncio.create_task(door.identify(["right"], "here"))
-        await soon(lambda: store.asked)
+        await soon(lambda: store.queries)
         door.forget()
         store.go.set()
         assert await early == OWL
-        store.found["right"] = UNKNOWN
+        store.results["right"] = UNKNOWN
         with pytest.raises(Unauthorized):
             await door.identify(["right"], "here")
 
@@ -149,7 +149,7 @@ def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
         store.go.clear()
         door = authenticator(store)
         waiting = [asyncio.create_task(door.identify([guess], "here")) for guess in "ab"]
-        await soon(lambda: len(store.asked) == 2)
+        await soon(lambda: len(store.queries) == 2)
         with pytest.raises(Overloaded):
             await door.identify(["c"], "here")
         store.go.set()
@@ -169,8 +169,8 @@ def test_a_refused_key_is_told_of_once_in_a_while(tmp_path):
                 await door.identify([offered], "1.2.3.4")
 
     asyncio.run(run())
-    told = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
-    assert [(line["event"], line["key"], line["from"]) for line in told] == [
+    events = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [(event["event"], event["key"], event["from"]) for event in events] == [
         ("key.refused", "qr_old", "1.2.3.4"),
         ("key.refused", "qr_older", "1.2.3.4"),
     ]

@@ -1,4 +1,4 @@
-"""The database's tables and its losses."""
+"""The database's tables and outages."""
 
 import subprocess
 import sys

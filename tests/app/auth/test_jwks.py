@@ -1,4 +1,4 @@
-"""An issuer's keys: fetched when needed, and no more often."""
+"""An issuer's keys are fetched only when needed."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ def test_keys_are_fetched_once(served):
         keys = opened(served)
         assert await asyncio.gather(*[named(keys, "one") for _ in range(20)]) == [[True]] * 20
         assert await named(keys, "one", None) == [True, True]
-        assert served.asked == 1
+        assert served.requests == 1
         assert await named(keys, None, algorithm="ES256") == [False]
 
     asyncio.run(run())
@@ -41,12 +41,12 @@ def test_an_unknown_name_fetches_again_but_not_all_the_time(served, monotonic):
     async def run():
         keys = opened(served, again_s=10)
         assert await named(keys, "one", "two", "three") == [True, False, False]
-        assert served.asked == 1
+        assert served.requests == 1
         served.text = jwks(public(RSA, "one"), public(OTHER_RSA, "two"))
         assert await named(keys, "two") == [False]
         monotonic.now += 10
         assert await named(keys, "two", "three", "four", "one") == [True, False, False, True]
-        assert served.asked == 2
+        assert served.requests == 2
 
     asyncio.run(run())
 
@@ -56,7 +56,7 @@ def test_a_key_that_is_taken_back_is_forgotten_in_time(served):
         keys = opened(served, max_age_s=0)
         assert await named(keys, "one") == [True]
         served.text = jwks(public(OTHER_RSA, "two"))
-        assert await named(keys, "one") == [True]  # the issuer is asked in the background
+        assert await named(keys, "one") == [True]  # the keys are refreshed in the background
         await keys._reading
         assert await named(keys, "one") == [False]
         assert await named(keys, "two") == [True]
@@ -132,7 +132,7 @@ def test_only_public_keys_that_sign_are_taken():
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),
-    lambda of: st.lists(of, max_size=2) | st.dictionaries(st.text(max_size=3), of, max_size=2),
+    lambda values: st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=3), values, max_size=2),
     max_leaves=4,
 )
 MEMBERS = ("kty", "kid", "use", "alg", "crv", "n", "e", "x", "y")

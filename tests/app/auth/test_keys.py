@@ -1,4 +1,4 @@
-"""Keys' form and the pepper."""
+"""The format of keys, and the pepper."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -33,12 +33,12 @@ def test_a_derived_secret_is_its_uses_alone_and_no_keys_hash():
 
 
 def test_there_is_a_pepper_where_one_is_set_or_keys_are_asked_for(tmp_path):
-    mine, asked = {"pepper": "p" * 32}, {"enabled": True}
+    configured, enabled = {"pepper": "p" * 32}, {"enabled": True}
     assert open_pepper(AuthSettings(), tmp_path) is None
     assert not list(tmp_path.iterdir())
-    for settings in (mine, mine | asked):
+    for settings in (configured, configured | enabled):
         assert open_pepper(AuthSettings(**settings), tmp_path).hash("key") == Pepper("p" * 32).hash("key")
-    assert open_pepper(AuthSettings(**asked), tmp_path).hash("key") == pepper_in(tmp_path).hash("key")
+    assert open_pepper(AuthSettings(**enabled), tmp_path).hash("key") == pepper_in(tmp_path).hash("key")
 
 
 def test_one_pepper_is_made_however_many_start_at_once(tmp_path):

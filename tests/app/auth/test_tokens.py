@@ -1,4 +1,4 @@
-"""Tokens: what is taken, and every trick that is not."""
+"""Tokens: valid ones, and known attacks."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from app.errors import KeysUnavailable
 from app.identity import Identity
 from tests.app.auth.issuer import EC, OTHER_RSA, RSA, SHARED, WEAK_RSA, jwks, public, token
 
-DAY_S = 86_400  # more than the tests take: parameters are made before the first of them runs
+DAY_S = 86_400  # longer than the tests run: parameters are computed before the first test
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_the_leeway_is_kept(file):
 
 
 def test_nobody_signs_with_what_everybody_knows(file):
-    """The public key as the shared secret of HS256, in every form in which it might be lying about."""
+    """Algorithm confusion: the public key as the shared secret of HS256, in every usual encoding."""
     key = RSA.public_key()
     forms = [
         key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),

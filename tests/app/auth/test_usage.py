@@ -1,4 +1,4 @@
-"""Counting what callers use."""
+"""Counting and writing usage."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +12,12 @@ from app.identity import ANONYMOUS, Identity
 from tests.waiting import Clock
 
 OWL = Identity("qr_owl", "user", "public", "key_owl")
-DAY = "2027-01-15"  # of the clock
+DAY = "2027-01-15"  # the clock's day
 NOON = 1_800_014_400.0
 
 
 class Kept:
-    """A store that can be lost, and refuses some rows."""
+    """A store that can fail and rejects some rows."""
 
     def __init__(self, *bad):
         self.counts, self.seen, self.writes, self.lost, self.bad = {}, {}, 0, False, set(bad)
@@ -135,7 +135,7 @@ def test_a_row_that_is_refused_is_dropped_and_costs_no_other(bad, caplog):
         assert kept.seen.keys() == {f"key_{at}" for at in range(17) if at not in bad}
         assert (usage.counts().waiting, usage.counts().dropped) == (0, turn * len(bad))
     assert usage.last_fault.text == "usage: a row that the database rejects is dropped"
-    assert len(caplog.records) == 1, "it is told once"
+    assert len(caplog.records) == 1, "it is logged once"
 
 
 def test_a_loss_in_the_middle_of_it_counts_nothing_twice():

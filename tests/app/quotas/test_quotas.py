@@ -27,7 +27,7 @@ def caller(name="ada", tier="public", key_id=None):
 
 @contextmanager
 def opened(url=None, **settings):
-    patient = {"redis_timeout_s": 10}  # the longest there is: a busy machine is no lost Redis
+    patient = {"redis_timeout_s": 10}  # the maximum: a busy machine must not look like an outage of Redis
     quotas = Quotas(QuotaSettings(**TIERS, **patient | settings), url)
     try:
         yield quotas
@@ -36,7 +36,7 @@ def opened(url=None, **settings):
 
 
 def take(quotas, times=1, cost=ASKED, identity=None):
-    """What a caller gets who asks so often, all at once."""
+    """The verdicts of a caller's concurrent requests."""
 
     async def ask():
         return await asyncio.gather(*(quotas.take(identity or caller(), cost) for _ in range(times)))
@@ -113,7 +113,7 @@ def test_the_unlimited_are_not_bound_and_those_with_only_a_size_are_not_counted(
 def test_whose_requests_are_used_up_is_known_until_there_are_new_ones(monotonic, quotas):
     start = monotonic()
     take(quotas, 3)
-    assert quotas.spent(caller()) is None  # nobody was refused yet
+    assert quotas.spent(caller()) is None  # no request was rejected yet
     take(quotas)
     monotonic.now = start + 59.5
     refusal = quotas.spent(caller())
