@@ -55,7 +55,7 @@ def url_of(database_url: str | None, data_dir: Path) -> URL:
         # Without the cause: its text may contain the password.
         raise KeysMisconfigured(
             "QRERANK_AUTH__DATABASE_URL is not of the form postgresql://USER:PASSWORD@HOST/NAME; percent-encode "
-            "special characters in the password"
+            "special characters in the password, as %40 for @"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Mistakes of the user's are a sentence; bugs of ours are a traceback."""
+"""User errors are one sentence; bugs are a traceback."""
 
 import errno
 import os
@@ -91,7 +91,7 @@ def test_settings_are_named_and_not_repeated(capsys):
 
 
 class Other(pydantic.BaseModel):
-    """No settings."""
+    """A model that is not `Settings`."""
 
     field: int
 
