@@ -11,15 +11,15 @@ from app.auth.store import Grant, Refusal
 T = TypeVar("T")
 
 REMEMBERED_S = 2.0  # a revoked key is accepted for at most this long
-_MOST = 10_000
+_MAX_ENTRIES = 10_000
 
 
 class Remembered:
     """Caches grants and refusals by the credential's keyed hash, for a short time. Refusals never evict grants."""
 
-    def __init__(self, seconds: float, most: int = _MOST) -> None:
+    def __init__(self, seconds: float, most: int = _MAX_ENTRIES) -> None:
         """seconds: how long an entry is valid. most: the maximum number of grants, and of refusals."""
-        self._seconds, self._most = seconds, most
+        self._seconds, self._max_entries = seconds, most
         self._granted: dict[bytes, tuple[Grant, float]] = {}
         self._refused: dict[bytes, tuple[Refusal, float]] = {}
 
@@ -41,9 +41,9 @@ class Remembered:
         left = result.until - time.time() if isinstance(result, Grant) else math.inf
         until = min(since + self._seconds, time.monotonic() + left)
         if isinstance(result, Grant):
-            _keep(self._granted, digest, (result, until), self._most)
+            _keep(self._granted, digest, (result, until), self._max_entries)
         else:
-            _keep(self._refused, digest, (result, until), self._most)
+            _keep(self._refused, digest, (result, until), self._max_entries)
 
     def clear(self) -> None:
         """Remove all entries."""

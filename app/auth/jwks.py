@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_S = 10.0  # tokens with an unknown `kid` cause at most one refresh in this time
 _TIMEOUT_S = 5
-_MOST_BYTES = 2**20
-_MOST_KEYS = 32
+_MAX_BYTES = 2**20
+_MAX_KEYS = 32
 _KINDS = {"RSA": ("RS256", ("n", "e")), "EC": ("ES256", ("crv", "x", "y"))}  # algorithm, public members
 
 Read = Callable[[], bytes]
@@ -51,9 +51,9 @@ def from_url(url: str) -> Read:
     def read() -> bytes:
         request = urllib.request.Request(url, headers=dict(HEADERS.get()))  # noqa: S310 - the URL is from the settings
         with _OPENER.open(request, timeout=_TIMEOUT_S) as response:
-            text: bytes = response.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_BYTES} bytes")
+            text: bytes = response.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
         return text
 
     return read
@@ -138,7 +138,7 @@ def parse(text: bytes) -> list[PyJWK]:
     items = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(items, list):
         raise ValueError("it is not a JWKS document: it has no list `keys`")  # noqa: TRY004 - an error of the document
-    keys = [key for item in items[:_MOST_KEYS] if (key := _key(item))]
+    keys = [key for item in items[:_MAX_KEYS] if (key := _key(item))]
     if not keys:
         raise ValueError("it contains no RSA or P-256 key for signatures")
     return keys

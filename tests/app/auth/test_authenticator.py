@@ -42,8 +42,8 @@ def authenticator(store, remembered=None):
     return Authenticator([environment, store], PEPPER, asyncio.to_thread, remembered=remembered)
 
 
-def identify(store, *offered):
-    return asyncio.run(authenticator(store).identify(offered, "here"))
+def identify(store, *credentials):
+    return asyncio.run(authenticator(store).identify(credentials, "here"))
 
 
 def test_one_right_key_among_several_will_do():
@@ -55,7 +55,7 @@ def test_one_right_key_among_several_will_do():
 
 
 @pytest.mark.parametrize(
-    ("offered", "message"),
+    ("credentials", "message"),
     [
         ([], "needs a key"),
         (["wrong"], "not known"),
@@ -64,16 +64,16 @@ def test_one_right_key_among_several_will_do():
         (["a.b.c"], "tokens are not taken"),
     ],
 )
-def test_whoever_is_refused_is_told_why(offered, message):
+def test_whoever_is_refused_is_told_why(credentials, message):
     with pytest.raises(Unauthorized, match=message):
-        identify(Kept(old=Refusal("too old", "qr_old")), *offered)
+        identify(Kept(old=Refusal("too old", "qr_old")), *credentials)
 
 
 def test_while_a_store_is_lost_nobody_is_called_unknown():
     store = Kept(lost=KeysUnavailable("down"), right=Grant(OWL))
-    for offered in (["lost"], ["lost", "wrong"], ["wrong", "lost"]):
+    for credentials in (["lost"], ["lost", "wrong"], ["wrong", "lost"]):
         with pytest.raises(KeysUnavailable):
-            identify(store, *offered)
+            identify(store, *credentials)
     assert identify(store, "lost", "right") == OWL
     assert identify(store, "lost", "of-the-environment").name.startswith("env:")
 
@@ -164,9 +164,9 @@ def test_a_refused_key_is_told_of_once_in_a_while(tmp_path):
     async def run():
         store = Kept(old=Refusal("too old", "qr_old"), older=Refusal("too old", "qr_older"))
         door = authenticator(store, Remembered(seconds=0))
-        for offered in ("old", "old", "older", "wrong"):
+        for credential in ("old", "old", "older", "wrong"):
             with pytest.raises(Unauthorized):
-                await door.identify([offered], "1.2.3.4")
+                await door.identify([credential], "1.2.3.4")
 
     asyncio.run(run())
     events = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]

@@ -25,7 +25,7 @@ def test_nothing_is_remembered_for_longer_than_asked(at):
     remembered.put(b"a", GRANT, 99.5)
     remembered.put(b"b", UNKNOWN, 100)
     assert (remembered.get(b"a"), remembered.get(b"b"), remembered.get(b"c")) == (GRANT, UNKNOWN, None)
-    at(101.5)  # two seconds after the store was asked
+    at(101.5)  # two seconds after the query
     assert (remembered.get(b"a"), remembered.get(b"b")) == (None, UNKNOWN)
 
 
@@ -40,9 +40,9 @@ def test_what_ends_sooner_is_forgotten_then(at):
 
 def test_the_last_word_counts(at):
     remembered = Remembered(2)
-    for found in (GRANT, UNKNOWN, GRANT):
-        remembered.put(b"a", found, 100)
-        assert remembered.get(b"a") == found
+    for result in (GRANT, UNKNOWN, GRANT):
+        remembered.put(b"a", result, 100)
+        assert remembered.get(b"a") == result
     remembered.clear()
     assert remembered.get(b"a") is None
 

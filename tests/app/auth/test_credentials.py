@@ -53,6 +53,6 @@ def test_nothing_else_is_a_key(headers):
 
 @given(st.dictionaries(st.sampled_from(["authorization", "x-api-key", "api-key"]), st.text(max_size=40)))
 def test_any_headers_are_survived(headers):
-    offered = presented(headers)
-    assert len(offered) <= 4
-    assert all(isinstance(key, str) and key for key in offered)
+    credentials = presented(headers)
+    assert len(credentials) <= 4
+    assert all(isinstance(key, str) and key for key in credentials)

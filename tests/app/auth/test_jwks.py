@@ -113,7 +113,7 @@ def test_whoever_asks_whether_an_issuer_answers_is_told_without_waiting(served):
 
 def test_only_public_keys_that_sign_are_taken():
     private = public(RSA, "private", d="AQAB", p="AQAB")
-    found = parse(
+    keys = parse(
         jwks(
             private,
             public(EC, "ec", use="sig", alg="ES256"),
@@ -126,8 +126,8 @@ def test_only_public_keys_that_sign_are_taken():
             {"kty": "EC", "kid": "bad", "crv": "P-256", "x": "AQAB", "y": "AQAB"},
         )
     )
-    assert [(key.key_id, key.algorithm_name) for key in found] == [("private", "RS256"), ("ec", "ES256")]
-    assert not hasattr(found[0].key, "private_numbers")
+    assert [(key.key_id, key.algorithm_name) for key in keys] == [("private", "RS256"), ("ec", "ES256")]
+    assert not hasattr(keys[0].key, "private_numbers")
 
 
 ANY = st.recursive(
@@ -145,9 +145,9 @@ MEMBERS = ("kty", "kid", "use", "alg", "crv", "n", "e", "x", "y")
 )
 def test_an_odd_entry_costs_no_other(kind, members, dropped):
     odd = {name: value for name, value in (public(kind, "odd") | members).items() if name not in dropped}
-    found = parse(jwks(odd, members, public(OTHER_RSA, "good")))
-    assert found[-1].key_id == "good"
-    assert all(key.key_id is None or isinstance(key.key_id, str) for key in found)
+    keys = parse(jwks(odd, members, public(OTHER_RSA, "good")))
+    assert keys[-1].key_id == "good"
+    assert all(key.key_id is None or isinstance(key.key_id, str) for key in keys)
 
 
 def test_whatever_befalls_the_reading_it_is_tried_again(served, monkeypatch):

@@ -72,9 +72,9 @@ def test_a_pepper_that_was_torn_is_not_used(tmp_path, torn):
 
 def test_keys_of_the_environment_have_names_of_their_own():
     keys = EnvironmentKeys(["first-secret", "second-secret"], PEPPER)
-    found = [keys.find(key, PEPPER.hash(key)).identity for key in ("first-secret", "second-secret")]
-    assert len({identity.name for identity in found}) == 2
-    assert {(identity.role, identity.tier, identity.key_id) for identity in found} == {("user", "unlimited", None)}
+    identities = [keys.find(key, PEPPER.hash(key)).identity for key in ("first-secret", "second-secret")]
+    assert len({identity.name for identity in identities}) == 2
+    assert {(identity.role, identity.tier, identity.key_id) for identity in identities} == {("user", "unlimited", None)}
     for wrong in ("", "first-secre", "first-secret ", "x"):
         assert keys.find(wrong, PEPPER.hash(wrong)) == UNKNOWN
     assert "secret" not in str(vars(keys))

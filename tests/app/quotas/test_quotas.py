@@ -13,7 +13,7 @@ from tests.app.quotas.counting import left
 from tests.redis_server import RedisServer, answering
 from tests.waiting import eventually
 
-ASKED = Cost(10, 10, "hybrid")
+COST = Cost(10, 10, "hybrid")
 TIERS = {
     "public": {"requests_per_minute": 3, "similarities_per_hour": 100},
     "standard": {"requests_per_minute": None, "similarities_per_hour": 50, "documents": None},
@@ -35,7 +35,7 @@ def opened(url=None, **settings):
         quotas.close()
 
 
-def take(quotas, times=1, cost=ASKED, identity=None):
+def take(quotas, times=1, cost=COST, identity=None):
     """The verdicts of a caller's concurrent requests."""
 
     async def ask():
