@@ -64,12 +64,12 @@ def test_one_right_key_among_several_will_do():
         (["a.b.c"], "tokens are not taken"),
     ],
 )
-def test_whoever_is_refused_is_told_why(credentials, message):
+def test_a_refusal_gives_its_reason(credentials, message):
     with pytest.raises(Unauthorized, match=message):
         identify(Kept(old=Refusal("too old", "qr_old")), *credentials)
 
 
-def test_while_a_store_is_lost_nobody_is_called_unknown():
+def test_during_an_outage_no_key_is_reported_as_unknown():
     store = Kept(lost=KeysUnavailable("down"), right=Grant(OWL))
     for credentials in (["lost"], ["lost", "wrong"], ["wrong", "lost"]):
         with pytest.raises(KeysUnavailable):
@@ -78,7 +78,7 @@ def test_while_a_store_is_lost_nobody_is_called_unknown():
     assert identify(store, "lost", "of-the-environment").name.startswith("env:")
 
 
-def test_a_store_is_asked_once_while_it_is_remembered():
+def test_a_cached_result_needs_no_query():
     async def run():
         store, remembered = Kept(right=Grant(OWL)), Remembered(seconds=3600)
         door = authenticator(store, remembered)
@@ -95,7 +95,7 @@ def test_a_store_is_asked_once_while_it_is_remembered():
     asyncio.run(run())
 
 
-def test_failures_are_not_remembered():
+def test_failures_are_not_cached():
     async def run():
         store = Kept(right=KeysUnavailable("down"))
         door = authenticator(store, Remembered(seconds=3600))
@@ -107,7 +107,7 @@ def test_failures_are_not_remembered():
     asyncio.run(run())
 
 
-def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along():
+def test_concurrent_requests_share_one_query_and_a_cancelled_one_does_not_stop_it():
     async def run():
         store = Kept(right=Grant(OWL))
         store.go.clear()
@@ -124,7 +124,7 @@ def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along():
     asyncio.run(run())
 
 
-def test_what_was_asked_before_a_change_is_not_remembered_after_it():
+def test_a_query_from_before_a_change_is_not_cached():
     async def run():
         store = Kept(right=Grant(OWL))
         store.go.clear()
@@ -141,7 +141,7 @@ def test_what_was_asked_before_a_change_is_not_remembered_after_it():
     asyncio.run(run())
 
 
-def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
+def test_the_number_of_concurrent_lookups_is_bounded(monkeypatch):
     monkeypatch.setattr("app.auth.authenticator._MAX_LOOKUPS", 2)
 
     async def run():
@@ -158,7 +158,7 @@ def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
     asyncio.run(run())
 
 
-def test_a_refused_key_is_told_of_once_in_a_while(tmp_path):
+def test_repeated_refusals_of_a_key_are_logged_once(tmp_path):
     audit.open_log(tmp_path / "audit")
 
     async def run():

@@ -20,7 +20,7 @@ def at(monkeypatch):
     return set_to
 
 
-def test_nothing_is_remembered_for_longer_than_asked(at):
+def test_entries_expire(at):
     remembered = Remembered(seconds=2)
     remembered.put(b"a", GRANT, 99.5)
     remembered.put(b"b", UNKNOWN, 100)
@@ -29,7 +29,7 @@ def test_nothing_is_remembered_for_longer_than_asked(at):
     assert (remembered.get(b"a"), remembered.get(b"b")) == (None, UNKNOWN)
 
 
-def test_what_ends_sooner_is_forgotten_then(at):
+def test_an_entry_expires_with_its_credential(at):
     remembered = Remembered(seconds=2)
     remembered.put(b"a", Grant(ANONYMOUS, time.time() + 1), 100)
     at(100.9)
@@ -38,7 +38,7 @@ def test_what_ends_sooner_is_forgotten_then(at):
     assert not remembered.get(b"a")
 
 
-def test_the_last_word_counts(at):
+def test_the_newest_result_counts(at):
     remembered = Remembered(2)
     for result in (GRANT, UNKNOWN, GRANT):
         remembered.put(b"a", result, 100)
@@ -47,7 +47,7 @@ def test_the_last_word_counts(at):
     assert remembered.get(b"a") is None
 
 
-def test_guesses_fill_no_memory_and_crowd_nobody_out(at):
+def test_guesses_neither_fill_memory_nor_evict_grants(at):
     remembered = Remembered(2, most=10)
     remembered.put(b"right", GRANT, 100)
     for guess in range(1000):

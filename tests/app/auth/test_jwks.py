@@ -95,7 +95,7 @@ def test_an_issuer_that_never_answered_is_asked_again(served):
     asyncio.run(run())
 
 
-def test_whoever_asks_whether_an_issuer_answers_is_told_without_waiting(served):
+def test_check_does_not_wait_for_the_issuer(served):
     async def run():
         keys = opened(served, max_age_s=0)
         assert (keys.lost, keys.last_fault) == (False, None)
@@ -143,14 +143,14 @@ MEMBERS = ("kty", "kid", "use", "alg", "crv", "n", "e", "x", "y")
     members=st.dictionaries(st.sampled_from(MEMBERS), ANY, max_size=4),
     dropped=st.sets(st.sampled_from(MEMBERS), max_size=1),
 )
-def test_an_odd_entry_costs_no_other(kind, members, dropped):
+def test_an_invalid_entry_does_not_affect_others(kind, members, dropped):
     odd = {name: value for name, value in (public(kind, "odd") | members).items() if name not in dropped}
     keys = parse(jwks(odd, members, public(OTHER_RSA, "good")))
     assert keys[-1].key_id == "good"
     assert all(key.key_id is None or isinstance(key.key_id, str) for key in keys)
 
 
-def test_whatever_befalls_the_reading_it_is_tried_again(served, monkeypatch):
+def test_any_failure_of_a_refresh_is_retried(served, monkeypatch):
     async def run():
         keys = opened(served)
         with monkeypatch.context() as patch:
@@ -165,6 +165,6 @@ def test_whatever_befalls_the_reading_it_is_tried_again(served, monkeypatch):
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b'{"keys": [1, null, {}]}'])
-def test_what_holds_no_key_is_an_error(text):
+def test_a_document_without_keys_is_an_error(text):
     with pytest.raises(ValueError, match=r".+"):
         parse(text)

@@ -13,7 +13,7 @@ from app.errors import KeysMisconfigured
 from tests.app.auth.conftest import PEPPER
 
 
-def test_keys_are_random_and_tell_their_prefix():
+def test_keys_are_random_and_start_with_their_prefix():
     made = [new_key() for _ in range(100)]
     assert len({key for key, _ in made}) == len({prefix for _, prefix in made}) == 100
     assert all(prefix_of(key) == prefix and key.startswith(prefix + "_") for key, prefix in made)
@@ -56,7 +56,7 @@ def test_one_pepper_is_made_however_many_start_at_once(tmp_path):
     assert len(file.read_text()) == 64
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(KeysMisconfigured) as refused:
         pepper_in(tmp_path / "file" / "data")

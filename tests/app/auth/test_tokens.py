@@ -103,7 +103,7 @@ def test_the_leeway_is_kept(file):
     assert isinstance(check(late, jwks_file=file, leeway_s=0), Refusal)
 
 
-def test_nobody_signs_with_what_everybody_knows(file):
+def test_the_public_key_is_not_a_shared_secret(file):
     """Algorithm confusion: the public key as the shared secret of HS256, in every usual encoding."""
     key = RSA.public_key()
     forms = [
@@ -181,7 +181,7 @@ def test_a_token_of_unreasonable_length_is_not_read(file):
 
 
 @given(st.one_of(st.text(), st.lists(st.binary(max_size=40), min_size=3, max_size=3)))
-def test_anything_is_survived(credential):
+def test_any_text_is_rejected_without_an_error(credential):
     if isinstance(credential, list):
         credential = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in credential)
     assert isinstance(check(credential, secret=SHARED), Refusal)
@@ -202,7 +202,7 @@ def test_numbers_beyond_reason_are_survived(exp):
     assert isinstance(check(signed, secret=SHARED), Grant | Refusal)
 
 
-def test_without_the_issuers_keys_nobody_is_called_wrong(tmp_path):
+def test_without_the_issuers_keys_no_token_is_called_invalid(tmp_path):
     with pytest.raises(KeysUnavailable) as lost:
         check(token(), jwks_file=tmp_path / "none")
     assert "No such file" in lost.value.reason

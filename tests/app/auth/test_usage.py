@@ -46,7 +46,7 @@ def test_what_was_counted_is_written_once():
     assert kept.writes == 1
 
 
-def test_days_are_told_apart():
+def test_days_are_counted_separately():
     kept, clock = Kept(), Clock(NOON)
     usage = Usage(kept, clock)
     for _ in range(3):
@@ -157,7 +157,7 @@ def test_a_loss_in_the_middle_of_it_counts_nothing_twice():
     assert usage.counts().dropped == 2
 
 
-def test_it_is_told_since_when_it_cannot_be_written():
+def test_the_fault_has_the_time_of_the_first_failure():
     kept = Kept()
     usage = Usage(kept, Clock(NOON))
     kept.lost = True
@@ -188,7 +188,7 @@ def test_threads_lose_nothing():
 
 
 @pytest.mark.parametrize("error", [KeysUnavailable("down"), RuntimeError("nobody thought of this")], ids=repr)
-def test_it_goes_on_writing_whatever_befalls_it(monkeypatch, error):
+def test_writing_continues_after_any_error(monkeypatch, error):
     monkeypatch.setattr("app.auth.usage.WRITE_EVERY_S", 0.001)
 
     async def run():

@@ -67,7 +67,7 @@ def figures(evaluate, *words):
         (["--methods", "[/x]"], 2, "unknown: [/x]"),
     ],
 )
-def test_what_cannot_come_to_anything_is_refused_before_any_work(evaluate, beir, words, status, message):
+def test_invalid_arguments_are_rejected_before_any_work(evaluate, beir, words, status, message):
     write_lines(beir.parent / "unjudged.jsonl", [{"_id": "b", "text": "prices", "exclude": ["river"]}])
     ended, printed, said = evaluate("birds", *words, **NOWHERE)
     assert (ended, printed) == (status, "")
@@ -93,7 +93,7 @@ def test_a_set_that_cannot_be_evaluated_is_refused_before_any_work(evaluate, bei
     assert len(said.splitlines()) == 1
 
 
-def test_a_file_that_is_written_in_vain_is_named(evaluate, beir):
+def test_a_file_that_cannot_be_written_is_named(evaluate, beir):
     status, _, said = evaluate("birds", "--json", "/dev/full")
     assert status == 1
     assert said.splitlines()[-1] == "/dev/full: No space left on device; make room, or give another path"
@@ -105,7 +105,7 @@ def test_a_cache_that_cannot_be_made_is_named(evaluate, beir):
     assert "set XDG_CACHE_HOME to a folder" in said.splitlines()[-1]
 
 
-def test_what_the_figures_leave_out_is_told(evaluate, beir):
+def test_skipped_judgements_are_noted(evaluate, beir):
     (beir / "qrels" / "dev.tsv").write_text("1\ta\t1.0\n1\tgone\t0.5\n9\ta\t1\n")
     results, stderr = figures(evaluate, "birds", "--split", "dev")
     assert (results["queries"], results["dataset"]) == (1, "birds")

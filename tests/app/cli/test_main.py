@@ -203,7 +203,7 @@ def test_help_tells_of_exit_statuses_and_keeps_brackets(here):
     assert here()[::2] == (2, printed)
 
 
-def test_an_address_that_cannot_be_had_is_told_before_a_model_is_opened(qrerank):
+def test_an_unusable_address_is_reported_before_a_model_is_opened(qrerank):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         for words, message in [

@@ -221,7 +221,7 @@ def test_whatever_befalls_the_watch_the_outage_ends(monkeypatch, caplog):
         assert caplog.messages.count("asking whether Redis answers failed") == 3
 
 
-def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):
+def test_an_outage_is_logged_once_and_ends_by_itself(caplog):
     caplog.set_level(logging.INFO, "retrieval.states.circuit_breaker")
     with RedisServer("--requirepass", "secret") as server, ExitStack() as stack:
         counters = opened(stack, f"redis://:secret@127.0.0.1:{server.port}")
@@ -256,7 +256,7 @@ def test_whoever_asks_whether_the_server_answers_knows_before_anybody_needs_it()
         assert counters.breaker.last_fault
 
 
-def test_scripts_that_the_server_forgot_are_told_again(server, replicas):
+def test_scripts_are_loaded_again_after_the_server_lost_them(server, replicas):
     assert replicas[0].take("a", charges(2)).taken
     server.client().script_flush()
     assert replicas[0].take("a", charges(2)).taken
@@ -293,7 +293,7 @@ def test_a_server_that_takes_no_writes_is_lost_and_met_when_it_does(caplog):
         eventually(lambda: counters.breaker.available)
 
 
-def test_nobody_is_asked_after_the_end():
+def test_no_call_is_made_after_close():
     with ExitStack() as stack:
         counters = opened(stack, "redis://127.0.0.1:1")
         counters.close()
