@@ -1,4 +1,4 @@
-"""Every error that a client can get. The statuses are those of `app.api.problems`, which makes answers of them.
+"""Every error that a client can get. `app.api.problems` maps each to its HTTP status and response.
 
 ServiceError
 ├── MalformedBody       400
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 
 class ServiceError(Exception):
-    """An error whose message is meant for the client: it says what to do and repeats none of the client's text."""
+    """An error whose message is for the client. It says what to do and contains no text of the client."""
 
 
 class MalformedBody(ServiceError):
@@ -31,11 +31,11 @@ class MalformedBody(ServiceError):
 
 
 class Unauthorized(ServiceError):
-    """No key, or none that is known."""
+    """The request has no credential, or no valid one."""
 
 
 class Forbidden(ServiceError):
-    """The caller's role may not do this."""
+    """The caller is authenticated but may not do this."""
 
 
 class UnknownCollection(ServiceError):
@@ -47,7 +47,7 @@ class UnknownKey(ServiceError):
 
 
 class TooSlow(ServiceError):
-    """The body took longer to come than one may."""
+    """The body did not arrive in time."""
 
 
 class TooLarge(ServiceError):
@@ -55,10 +55,10 @@ class TooLarge(ServiceError):
 
 
 class InvalidRequest(ServiceError):
-    """The JSON is not a request."""
+    """The JSON is not a valid request."""
 
     def __init__(self, message: str, where: Sequence[str | int] = ()) -> None:
-        """where: the way to the first field at fault."""
+        """where: the path to the first invalid field."""
         super().__init__(message)
         self.where = tuple(where)
 
@@ -67,7 +67,7 @@ class TooManyRequests(ServiceError):
     """A quota is used up."""
 
     def __init__(self, message: str, retry_after_s: int) -> None:
-        """retry_after_s: when there is some of it again."""
+        """retry_after_s: seconds until the quota's window ends."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
@@ -77,38 +77,38 @@ class NotReady(ServiceError):
 
 
 class DamagedCollection(ServiceError):
-    """The collection fails its self-check, or cannot be opened: no answer is better than a wrong one."""
+    """The collection fails its integrity check or cannot be opened. No answer is better than a wrong one."""
 
 
 class KeysUnavailable(ServiceError):
-    """Whether a key is known cannot be told at the moment."""
+    """Keys cannot be checked at the moment."""
 
-    message = "keys cannot be checked at the moment, since what holds them does not answer; try again"
+    message = "keys cannot be checked at the moment, because their store does not answer; try again"
 
     def __init__(self, reason: str) -> None:
-        """reason: for whoever runs the service; clients are not told it."""
+        """reason: for the operator's log; the client does not get it."""
         super().__init__(self.message)
         self.reason = reason
 
 
 class KeysReadOnly(KeysUnavailable):
-    """Keys can be checked, and neither changed nor their usage written."""
+    """Keys can be checked, but neither keys nor usage can be written."""
 
-    message = "keys cannot be changed at the moment, since what holds them takes no writes; try again"
+    message = "keys cannot be changed at the moment, because their store takes no writes; try again"
 
 
 class KeysMisconfigured(KeysUnavailable):
-    """The same, until somebody changes the settings."""
+    """Keys cannot be checked until the settings are changed."""
 
 
 class Overloaded(ServiceError):
-    """There is so much work that this would come to little."""
+    """The request is rejected because the service has too much work."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        """retry_after_s: when it may be otherwise."""
+        """retry_after_s: seconds after which the client may try again."""
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
 class TooLate(ServiceError):
-    """The deadline passed before there was an answer, and half an answer would be wrong."""
+    """The deadline passed before the answer was complete, and a partial answer would be wrong."""

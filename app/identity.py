@@ -1,4 +1,4 @@
-"""Who is calling, and what they may do."""
+"""The caller's identity: role and tier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Role = Literal["read-only", "user", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)  # each may do what those before it may
+ROLES: tuple[Role, ...] = get_args(Role)  # in ascending order: each role includes the permissions of those before it
 RANK = {role: rank for rank, role in enumerate(ROLES)}
 
 Tier = Literal["public", "standard", "premium", "unlimited"]
@@ -15,12 +15,12 @@ TIERS: tuple[Tier, ...] = get_args(Tier)
 
 @dataclass(frozen=True)
 class Identity:
-    """A caller that was let in."""
+    """An authenticated caller."""
 
-    name: str  # that logs may show: a key's prefix, a token's subject; never a secret
+    name: str  # safe to log: a key's prefix or a token's subject, never a secret
     role: Role
     tier: Tier
-    key_id: str | None = None  # in the store of keys
+    key_id: str | None = None  # id in the key store; None for tokens and keys of the environment
 
 
-ANONYMOUS = Identity("anonymous", "user", "unlimited")  # everybody, where authentication is off
+ANONYMOUS = Identity("anonymous", "user", "unlimited")  # every caller when authentication is off

@@ -1,4 +1,4 @@
-"""All settings: environment variables QRERANK_…, nested with two underscores. Read by main and the CLI only."""
+"""All settings: environment variables QRERANK_…, nested with two underscores. Only main and the CLI read them."""
 
 from __future__ import annotations
 
@@ -32,108 +32,176 @@ class _Group(BaseModel):
 
 
 class EncoderSettings(_Group):
-    """How the model is run."""
+    """How the encoder model runs."""
 
-    runtime: Literal["openvino", "torch"] = Field("openvino", description="torch only where OpenVINO cannot convert.")
+    runtime: Literal["openvino", "torch"] = Field(
+        "openvino", description="Inference runtime. Use torch only for a model that OpenVINO cannot convert."
+    )
     precision: Literal["auto", "f32", "bf16", "int8"] = Field(
-        "auto", description="auto: int8 where the CPU multiplies bytes (VNNI, AMX), else bf16 where it has that."
+        "auto",
+        description="Numeric precision. auto: int8 on a CPU with VNNI or AMX, else bf16 where the CPU supports it, "
+        "else f32.",
     )
 
 
 class CircuitSettings(_Group):
     """The feature map of the quantum method. Its circuit is checked when the service starts."""
 
-    map: Literal["angle", "entangled"] = "angle"
+    map: Literal["angle", "entangled"] = Field(
+        "angle",
+        description="Feature map. angle: one RY rotation per qubit; entangled: two RY layers with CX gates between.",
+    )
     qubits: int = Field(4, ge=2, le=4, description="Qubits per register.")
-    bandwidth: float = Field(8**0.5, gt=0, le=16, description="Radians per unit of a feature.")
+    bandwidth: float = Field(8**0.5, gt=0, le=16, description="Rotation angle per unit of a feature, in radians.")
 
 
 class LimitSettings(_Group):
-    """What a request may hold."""
+    """Limits of requests, responses and connections."""
 
-    body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30)
+    body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30, description="Maximum size of a request body.")
     all_bodies_bytes: int = Field(
         2**28,
         ge=1024,
         le=2**40,
-        description="Memory of the bodies of all requests that are being served; of one caller ¾.",
+        description="Maximum memory for the bodies of all requests in progress. One caller may use ¾ of it.",
     )
     all_answers_bytes: int = Field(
         2**26,
         ge=2**16,
         le=2**40,
-        description="Of all answers that clients have not taken; beyond it the largest is cut.",
+        description="Maximum memory for responses that clients have not read yet. When it is exceeded, the connection "
+        "with the most unread bytes is closed.",
     )
-    connections: int = Field(1000, ge=1, le=1_000_000, description="At once; of one address ¾.")
-    body_seconds: int = Field(60, ge=1, le=3600, description="How long one may take to come, or half an answer to go.")
-    head_bytes: int = Field(64 * 2**10, ge=1024, le=2**24, description="Request line and headers, at most 200 of them.")
-    head_seconds: int = Field(10, ge=1, le=3600, description="How long they may take to come.")
+    connections: int = Field(
+        1000, ge=1, le=1_000_000, description="Maximum number of open connections. One address may hold ¾ of them."
+    )
+    body_seconds: int = Field(
+        60, ge=1, le=3600, description="Maximum time to receive a request body, or to send half of a waiting response."
+    )
+    head_bytes: int = Field(
+        64 * 2**10,
+        ge=1024,
+        le=2**24,
+        description="Maximum size of the request line and the headers. There may be at most 200 headers.",
+    )
+    head_seconds: int = Field(
+        10, ge=1, le=3600, description="Maximum time to receive the request line and the headers."
+    )
     keep_alive_seconds: int = Field(
-        75, ge=1, le=3600, description="How long an idle connection stays open: longer than a proxy before it keeps it."
+        75,
+        ge=1,
+        le=3600,
+        description="How long an idle connection stays open. Set it longer than the idle timeout of a proxy in front.",
     )
-    documents: int = Field(1000, ge=1, le=100_000)
-    queries: int = Field(100, ge=1, le=10_000, description="Queries that are compared with documents at once.")
-    query_characters: int = Field(10_000, ge=1, le=1_000_000)
-    excluded_texts: int = Field(16, ge=1, le=256)
-    chunks_per_document: int = Field(16, ge=1, le=256, description="Of as many tokens as the model reads at once.")
+    documents: int = Field(1000, ge=1, le=100_000, description="Maximum number of documents in one request.")
+    queries: int = Field(
+        100, ge=1, le=10_000, description="Maximum number of queries in one request that compares many with documents."
+    )
+    query_characters: int = Field(
+        10_000, ge=1, le=1_000_000, description="Maximum length of a query or of an excluded text, in characters."
+    )
+    excluded_texts: int = Field(16, ge=1, le=256, description="Maximum number of excluded texts in one request.")
+    chunks_per_document: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Maximum number of chunks that a document is split into. A chunk is as long as the model's input.",
+    )
     units: int = Field(
-        100_000, ge=1, le=10**9, description="Work of one request: a query compared with up to 1000 characters is one."
+        100_000,
+        ge=1,
+        le=10**9,
+        description="Maximum work of one request. One unit: a query compared with a document of up to 1000 characters.",
     )
-    socket_requests: int = Field(16, ge=1, le=1024, description="Requests in flight on one WebSocket.")
+    socket_requests: int = Field(
+        16, ge=1, le=1024, description="Maximum number of requests in progress on one WebSocket."
+    )
 
 
 class EngineSettings(_Group):
-    """How much work is done and waits at once."""
+    """CPU use, admission control, deadlines and graceful shutdown."""
 
-    processors: int | None = Field(None, ge=1, le=1024, description="Absent: what the control group grants.")
-    requests: int = Field(32, ge=1, le=1024, description="Requests in work at the same time; they share processors.")
-    queue_requests: int = Field(64, ge=0, le=10_000, description="Requests that may wait; the next gets 503.")
+    processors: int | None = Field(
+        None, ge=1, le=1024, description="CPUs that the service may use. Absent: the CPU quota of the control group."
+    )
+    requests: int = Field(
+        32, ge=1, le=1024, description="Maximum number of requests processed at the same time. They share the CPUs."
+    )
+    queue_requests: int = Field(
+        64, ge=0, le=10_000, description="Maximum number of requests that wait. The next one is rejected with 503."
+    )
     least_part: float = Field(
-        0.5, ge=0, le=1, description="Who would get less of what it would get alone gets 503; 0: nobody does."
+        0.5,
+        ge=0,
+        le=1,
+        description="Load shedding: a request is rejected with 503 when it would get less than this share of the "
+        "encoding time that it would get alone. 0: no request is rejected for this reason.",
     )
     drain_seconds: float = Field(
-        5, ge=0, le=600, description="From SIGTERM until no more connections are taken; not ready meanwhile."
+        5,
+        ge=0,
+        le=600,
+        description="Time from SIGTERM until no connections are accepted. The service reports not ready meanwhile.",
     )
-    deadline_ms: int = Field(400, ge=0, le=600_000, description="For requests that name none; 0: the longest.")
-    longest_ms: int = Field(60_000, ge=1, le=600_000, description="The longest deadline; also of requests that name 0.")
+    deadline_ms: int = Field(
+        400, ge=0, le=600_000, description="Deadline of requests that set none. 0: the maximum deadline."
+    )
+    longest_ms: int = Field(
+        60_000, ge=1, le=600_000, description="Maximum deadline. It also applies to requests that set 0."
+    )
 
 
 class CorsSettings(_Group):
-    """What pages of other sites may do."""
+    """Cross-origin requests from browsers."""
 
     origins: tuple[str, ...] = Field(
-        (), description='Of pages that may call, a JSON list: ["https://…"], or ["*"]; never with cookies or passwords.'
+        (),
+        description='Origins whose pages may call the service, a JSON list: ["https://…"], or ["*"]. '
+        "Requests with cookies or passwords are not allowed.",
     )
 
 
 class CacheSettings(_Group):
-    """What is remembered of texts that were encoded."""
+    """The cache of encoded texts."""
 
-    max_bytes: int = Field(256 * 2**20, ge=0, le=2**40, description="Memory for states; 0: nothing is remembered.")
-    redis_url: SecretStr | None = Field(None, description="redis://… shared by replicas; its loss costs speed only.")
-    redis_ttl_s: int = Field(86_400, ge=1, le=10**8, description="How long Redis keeps a text's states.")
+    max_bytes: int = Field(256 * 2**20, ge=0, le=2**40, description="Memory for encoder states. 0: no cache in memory.")
+    redis_url: SecretStr | None = Field(
+        None, description="redis://… of a cache that replicas share. Without it requests only take longer."
+    )
+    redis_ttl_s: int = Field(86_400, ge=1, le=10**8, description="How long Redis keeps the states of a text.")
 
 
 class HealthSettings(_Group):
-    """How the service looks after itself."""
+    """Health probes and integrity checks."""
 
-    probe_every_s: float = Field(5, ge=0, le=3600, description="For how long what a probe found is remembered.")
-    probe_deadline_ms: int = Field(2000, ge=1, le=600_000, description="In which the models must rerank a probe.")
-    certify_every_s: float = Field(300, ge=0, le=10**6, description="Between collections' checks; 0: when opened only.")
-
-
-class LogSettings(_Group):
-    """What is logged, and how it looks."""
-
-    format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal, else JSON.")
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Of the lines that are written.")
-    access_sample: Share = Field(1.0, description="Share of requests that get a line; those that fail (5xx) all do.")
-    errors: Literal["frames", "full"] = Field(
-        "frames", description="full: tracebacks with messages, which may hold what clients sent; for development."
+    probe_every_s: float = Field(5, ge=0, le=3600, description="How long the result of a probe is reused.")
+    probe_deadline_ms: int = Field(
+        2000, ge=1, le=600_000, description="Time within which the models must rerank the probe's documents."
+    )
+    certify_every_s: float = Field(
+        300,
+        ge=0,
+        le=10**6,
+        description="Time between integrity checks of the open collections. 0: only when a collection is opened.",
     )
 
 
-# What the extra brings. One by one: of a package that is not there nothing can be found.
+class LogSettings(_Group):
+    """Content and format of the logs."""
+
+    format: Literal["auto", "json", "pretty"] = Field("auto", description="auto: pretty on a terminal, else JSON.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Lowest level that is logged.")
+    access_sample: Share = Field(
+        1.0, description="Share of requests that get a line in the access log. Server errors (5xx) are always logged."
+    )
+    errors: Literal["frames", "full"] = Field(
+        "frames",
+        description="Tracebacks. frames: without messages; full: with messages, which may contain client data. "
+        "Use full only in development.",
+    )
+
+
+# Packages of the extra `tracing`, parents first: find_spec fails for a package whose parent is missing.
 _EXTRA = (
     "opentelemetry",
     "opentelemetry.exporter",
@@ -145,13 +213,13 @@ _EXTRA = (
 
 
 class TracingSettings(_Group):
-    """Where spans go."""
+    """OpenTelemetry tracing."""
 
     endpoint: AnyHttpUrl | None = Field(
-        None, description="Of an OTLP/HTTP collector, http://…:4318; absent: nothing is traced."
+        None, description="URL of an OTLP/HTTP collector, http://…:4318. Absent: no tracing."
     )
-    sample: Share = Field(1.0, description="Share of requests that are traced where no caller decided it.")
-    service: str = Field("quantum-rerank", min_length=1, max_length=128, description="The service's name in spans.")
+    sample: Share = Field(1.0, description="Share of requests that are traced when the caller sent no trace context.")
+    service: str = Field("quantum-rerank", min_length=1, max_length=128, description="Service name in spans.")
 
     @model_validator(mode="after")
     def _refuse_without_the_extra(self) -> Self:
@@ -161,19 +229,22 @@ class TracingSettings(_Group):
 
 
 class OperationsSettings(_Group):
-    """Who may look at how the service does."""
+    """Access to metrics and detailed health."""
 
     access: Literal["open", "admin"] = Field(
-        "open", description="Who may see /metrics and /health/detailed: everybody, or keys with the role admin."
+        "open", description="Who may read /metrics and /health/detailed. open: everybody; admin: keys with that role."
     )
     metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="Where `qrerank serve` has /metrics, for whoever reaches it; then only there."
+        None,
+        ge=1,
+        le=65535,
+        description="Port on which `qrerank serve` serves /metrics, without authentication and on this port only.",
     )
-    metrics_host: str | None = Field(None, description="The address of that port; absent: the service's.")
+    metrics_host: str | None = Field(None, description="Address of the metrics port. Absent: the service's address.")
 
 
 class Settings(BaseSettings):
-    """The service's settings; frozen, bounded, and unknown names are refused."""
+    """The service's settings. They are frozen and bounded, and unknown names are errors."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX,
@@ -181,24 +252,34 @@ class Settings(BaseSettings):
         frozen=True,
         extra="forbid",
         protected_namespaces=(),
-        hide_input_in_errors=True,  # it may be a secret
+        hide_input_in_errors=True,  # the input may be a secret
     )
 
-    data_dir: Path = Field(default_factory=lambda: user_data_path(_NAME), description="Collections: what must last.")
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path(_NAME),
+        description="Persistent data: collections, keys, usage.",
+    )
     model_dir: Path = Field(
         default_factory=lambda: user_cache_path(_NAME) / "models",
-        description="Prepared models, shared by data folders.",
+        description="Prepared models. Several data folders may share it.",
     )
-    model: str = Field("all-MiniLM-L6-v2", min_length=1, description="A sentence-transformers name or folder, or hash.")
+    model: str = Field(
+        "all-MiniLM-L6-v2",
+        min_length=1,
+        description="Default model: the name or folder of a sentence-transformers model, or hash.",
+    )
     models: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
-        (), description='Further models, a JSON list: ["…"]; a request\'s `model` chooses.'
+        (), description='Further models, a JSON list: ["…"]. A request selects one by its field `model`.'
     )
     aliases: dict[str, str] = Field(
         {},
-        description='Other names, a JSON object: {"rerank-v3.5": "all-MiniLM-L6-v2:hybrid"}; the method is optional.',
+        description='Other names of models, a JSON object: {"rerank-v3.5": "all-MiniLM-L6-v2:hybrid"}. '
+        "The method after the colon is optional.",
     )
-    default_collection: CollectionName | None = Field(None, description="Searched when a request names none.")
-    candidates: int = Field(100, ge=1, le=1000, description="Passages that a search retrieves and reranks.")
+    default_collection: CollectionName | None = Field(
+        None, description="Collection that is searched when a request names none."
+    )
+    candidates: int = Field(100, ge=1, le=1000, description="Number of passages that a search retrieves and reranks.")
     encoder: EncoderSettings = EncoderSettings()
     circuit: CircuitSettings = CircuitSettings()
     limits: LimitSettings = LimitSettings()
@@ -207,10 +288,12 @@ class Settings(BaseSettings):
     cors: CorsSettings = CorsSettings()
     hosts: tuple[str, ...] = Field(
         (),
-        description='Names that the service is asked by, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
-        "Absent: any with keys; without, addresses and names that no site can have.",
+        description='Host names that requests may use, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
+        "Absent: any name with authentication; without it, only IP addresses and names that no public site can have.",
     )
-    hsts_s: int = Field(0, ge=0, le=10**9, description="How long browsers insist on TLS; for where a proxy speaks it.")
+    hsts_s: int = Field(
+        0, ge=0, le=10**9, description="max-age of Strict-Transport-Security. Set it where a proxy terminates TLS."
+    )
     auth: AuthSettings = AuthSettings()
     quotas: QuotaSettings = QuotaSettings()
     health: HealthSettings = HealthSettings()
@@ -221,19 +304,23 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_names(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # pydantic-settings passes over unknown variables, so a misspelt limit would silently not apply.
+        # pydantic-settings ignores unknown variables: a misspelt limit would silently not apply.
         for variable in os.environ:
             if variable.upper().startswith(_PREFIX):
                 field = variable[len(_PREFIX) :].lower().split("__")[0]
                 if field not in cls.model_fields:
-                    raise ValueError(f"{variable} is not a setting; known are {', '.join(sorted(cls.model_fields))}")
+                    raise ValueError(
+                        f"{variable} is not a setting; the settings are {', '.join(sorted(cls.model_fields))}"
+                    )
         return values
 
     @model_validator(mode="after")
     def _refuse_bodies_that_never_fit(self) -> Self:
-        if 2 * self.limits.body_bytes > part_of_one(self.limits.all_bodies_bytes):  # as bytes, and as texts
+        # A body is in memory twice: as bytes and as parsed texts.
+        if 2 * self.limits.body_bytes > part_of_one(self.limits.all_bodies_bytes):
             raise ValueError(
-                "limits.all_bodies_bytes is less than 8/3 of limits.body_bytes: such a body would never be taken"
+                "limits.all_bodies_bytes is less than 8/3 of limits.body_bytes: the largest bodies would always be "
+                "rejected"
             )
         return self
 
@@ -241,16 +328,16 @@ class Settings(BaseSettings):
     def _refuse_unknown_models(self) -> Self:
         served = (self.model, *self.models)
         if len(set(served)) < len(served):
-            raise ValueError(f"a model is named twice in {', '.join(served)}")
+            raise ValueError(f"a model appears twice in {', '.join(served)}")
         for alias, target in self.aliases.items():
             name, _ = split_method(target)
             if name not in served:
                 raise ValueError(
-                    f"the alias {alias!r} means {name!r}, which is not served; served are {', '.join(served)}"
+                    f"the alias {alias!r} stands for {name!r}, which is not served; the models are {', '.join(served)}"
                 )
         return self
 
     @cached_property
     def collections_dir(self) -> Path:
-        """Where collections are, one folder each."""
+        """The folder of the collections, one subfolder each."""
         return self.data_dir / "collections"

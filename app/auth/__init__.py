@@ -1,1 +1,1 @@
-"""Who is let in: keys and tokens, where keys are kept, and what each was used for. No HTTP here."""
+"""Authentication: keys and tokens, the store of keys, and usage per key. No HTTP here."""

@@ -1,4 +1,4 @@
-"""The audit log: one JSON line for each event of a key and of administration, in the logger `qrerank.audit`."""
+"""The audit log: one JSON line for each key or admin event, in the logger `qrerank.audit`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ log = logging.getLogger("qrerank.audit")
 
 
 def open_log(file: Path | None) -> None:
-    """Write to a file, which others may move away at any time, or to standard error; KeysMisconfigured if not so."""
+    """Write the log to a file, which log rotation may move, or to standard error.
+
+    KeysMisconfigured if the file cannot be written.
+    """
     handler: logging.Handler = logging.StreamHandler(sys.stderr)
     if file:
         try:
@@ -31,7 +34,7 @@ def open_log(file: Path | None) -> None:
         old.close()
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    log.propagate = False  # these lines are for machines
+    log.propagate = False  # the service's own log format must not apply to these lines
 
 
 def record(
@@ -43,11 +46,20 @@ def record(
     prefix: str | None = None,
     about: Mapping[str, object] | None = None,
 ) -> None:
-    """Tell of an event. by: who caused it; prefix: of the key it befell. Nothing here may be a secret."""
-    told: dict[str, object] = {"time": datetime.now(UTC), "event": event, "by": by, "from": origin, "result": result}
+    """Log an event. No argument may contain a secret.
+
+    Args:
+        event: Its name, such as `key.created`.
+        by: Who caused it.
+        origin: The address of the client, or "command line".
+        result: How it ended.
+        prefix: The prefix of the affected key.
+        about: Further fields of the line.
+    """
+    fields: dict[str, object] = {"time": datetime.now(UTC), "event": event, "by": by, "from": origin, "result": result}
     if prefix is not None:
-        told["key"] = prefix
-    told |= about or {}
+        fields["key"] = prefix
+    fields |= about or {}
     if request_id := get_contextvars().get("request_id"):
-        told["request_id"] = request_id
-    log.info("%s", orjson.dumps(told).decode())
+        fields["request_id"] = request_id
+    log.info("%s", orjson.dumps(fields).decode())

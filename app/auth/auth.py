@@ -1,4 +1,4 @@
-"""Everything that lets callers in, for one process."""
+"""Authentication of one process: keys, tokens and usage together."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-_THREADS = 4  # as many as the database takes connections
+_THREADS = 4  # the size of the database's connection pool
 
 
 class Auth:
     """Keys, tokens and usage, opened from the settings."""
 
     def __init__(self, settings: AuthSettings, data_dir: Path) -> None:
-        """KeysMisconfigured where the settings do not do. The database need not answer yet."""
+        """KeysMisconfigured if the settings are not usable. The database need not be reachable yet."""
         audit.open_log(settings.audit_file)
         records = open_records(settings, data_dir)
         self.keys, self.used = records.keys, records.usage
         self.usage = Usage(records.usage)
         self.database = records.database
-        # Of its own: what waits for the database must not keep bodies from being parsed.
+        # A separate pool: waiting for the database must not delay the parsing of bodies.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="auth")
         environment = EnvironmentKeys((key.get_secret_value() for key in settings.keys), records.pepper)
         self.issuer: Jwks | None = None
         tokens = None
         if settings.jwt.taken:
-            from app.auth.tokens import Tokens  # not before: cryptography takes memory
+            from app.auth.tokens import Tokens  # imported late: cryptography takes memory
 
             tokens = Tokens(settings.jwt, self.in_thread)
             self.issuer = tokens.issuer
         self.authenticator = Authenticator([environment, records.keys], records.pepper, self.in_thread, tokens)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """What work that may block gives; what it logs is of the request that asked for it."""
+        """Run blocking work in a thread and return its result. Its log lines keep the request's context."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work)
 
     async def run(self) -> None:
@@ -58,13 +58,13 @@ class Auth:
         try:
             await self.in_thread(self.database.open)
         except KeysUnavailable:
-            pass  # the database said so in the log, and is asked again
-        except Exception:  # worker boundary: what fails now may go well when somebody asks for a key
+            pass  # the database logged it, and is opened again on the next use
+        except Exception:  # worker boundary: the next use of the database may succeed
             log.exception("the database of keys could not be opened")
         await self.usage.keep_writing(self.in_thread)
 
     async def close(self) -> None:
-        """Write what is left of usage, and let go of the database."""
+        """Write the remaining usage and close the database."""
         try:
             await self.in_thread(self.usage.write)
         except KeysUnavailable as error:

@@ -1,4 +1,4 @@
-"""From what a request offers to who is calling."""
+"""Authentication of a request's credentials."""
 
 from __future__ import annotations
 
@@ -19,99 +19,112 @@ if TYPE_CHECKING:
     from app.auth.tokens import Tokens
 
 _NEEDED = "this service needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
-_NO_TOKENS = Refusal("tokens are not taken here; ask whoever runs the service for a key")
-_MOST_AT_ONCE = 1000  # credentials that are looked up
-_TELL_AGAIN_S = 60  # the audit log tells of a key that is refused this often at most
-_MOST_TOLD = 1000
+_NO_TOKENS = Refusal("tokens are not taken here; ask the operator of this service for a key")
+_MAX_LOOKUPS = 1000  # at the same time
+_LOG_INTERVAL_S = 60  # the audit log has at most one line about the refusals of a key in this time
+_MAX_LOGGED = 1000
 
-Found = Grant | Refusal
+Result = Grant | Refusal
 
 
 class Authenticator:
-    """Finds out who offers a key or token, and remembers it for a moment. For the event loop; it never blocks it."""
+    """Authenticates keys and tokens and caches the results briefly. Runs on the event loop and never blocks it."""
 
     def __init__(
         self,
         stores: Sequence[CredentialStore],
         pepper: Pepper,
-        in_thread: Callable[[Callable[[], Found]], Awaitable[Found]],
+        in_thread: Callable[[Callable[[], Result]], Awaitable[Result]],
         tokens: Tokens | None = None,
         remembered: Remembered | None = None,
     ) -> None:
-        """stores: asked in this order, in a thread."""
-        self._stores, self._pepper, self._in_thread, self._tokens = stores, pepper, in_thread, tokens
-        self._remembered = remembered or Remembered(REMEMBERED_S)
-        self._asking: dict[bytes, asyncio.Task[Found]] = {}
-        self._told: dict[str, float] = {}  # by prefix: until when nothing is told of its refusals
+        """Needs the stores to query and what hashes their keys.
 
-    async def identify(self, offered: Sequence[str], origin: str) -> Identity:
-        """Who offers these; Unauthorized, or KeysUnavailable if that might yet prove wrong. origin: for the log."""
-        if not offered:
+        Args:
+            stores: Queried in this order, in a thread.
+            pepper: The secret of the key hashes.
+            in_thread: Runs blocking work in a thread.
+            tokens: Checks tokens; None if they are not accepted.
+            remembered: The cache of results.
+        """
+        self._stores, self._pepper, self._in_thread, self._tokens = stores, pepper, in_thread, tokens
+        self._cache = remembered or Remembered(REMEMBERED_S)
+        self._lookups: dict[bytes, asyncio.Task[Result]] = {}  # in progress
+        self._silent_until: dict[str, float] = {}  # by prefix: until when its refusals are not logged
+
+    async def identify(self, credentials: Sequence[str], origin: str) -> Identity:
+        """The identity of the first valid credential.
+
+        Raises:
+            Unauthorized: No credential is valid.
+            KeysUnavailable: No credential is known to be valid, but a store did not answer for one.
+        """
+        if not credentials:
             raise Unauthorized(_NEEDED)
-        refusal, lost = UNKNOWN, None
-        for credential in offered:
+        refusal, unavailable = UNKNOWN, None
+        for credential in credentials:
             try:
-                found = await self._find(credential, origin)
+                result = await self._find(credential, origin)
             except KeysUnavailable as error:
-                lost = error
+                unavailable = error
                 continue
-            if isinstance(found, Grant):
-                return found.identity
-            refusal = found if refusal is UNKNOWN else refusal
-        raise lost or Unauthorized(refusal.reason)
+            if isinstance(result, Grant):
+                return result.identity
+            refusal = result if refusal is UNKNOWN else refusal
+        raise unavailable or Unauthorized(refusal.reason)
 
     def forget(self) -> None:
-        """Ask anew from now on, since keys have changed."""
-        self._remembered.clear()
-        self._asking.clear()  # what is under way is heard by those who wait for it, and not remembered
+        """Clear the cache, because keys have changed."""
+        self._cache.clear()
+        self._lookups.clear()  # running lookups still answer their requests, but are not cached
 
-    async def _find(self, credential: str, origin: str) -> Found:
+    async def _find(self, credential: str, origin: str) -> Result:
         digest = self._pepper.hash(credential)
-        found = self._remembered.get(digest)
-        if found is not None:
-            return found
-        asking = self._asking.get(digest)
-        if asking is None:
-            if len(self._asking) >= _MOST_AT_ONCE:
-                raise Overloaded("more keys are being checked than can be; try again")
-            asking = self._asking[digest] = asyncio.create_task(self._ask(credential, digest, origin))
-            asking.add_done_callback(lambda task: self._heard(digest, task))
-        return await asyncio.shield(asking)  # others may wait for it when this request's client leaves
+        cached = self._cache.get(digest)
+        if cached is not None:
+            return cached
+        lookup = self._lookups.get(digest)
+        if lookup is None:
+            if len(self._lookups) >= _MAX_LOOKUPS:
+                raise Overloaded("too many keys are being checked at the moment; try again")
+            lookup = self._lookups[digest] = asyncio.create_task(self._look_up(credential, digest, origin))
+            lookup.add_done_callback(lambda task: self._remove_lookup(digest, task))
+        return await asyncio.shield(lookup)  # other requests may wait for it when this one is cancelled
 
-    def _heard(self, digest: bytes, task: asyncio.Task[Found]) -> None:
-        if self._asking.get(digest) is task:
-            del self._asking[digest]
+    def _remove_lookup(self, digest: bytes, task: asyncio.Task[Result]) -> None:
+        if self._lookups.get(digest) is task:
+            del self._lookups[digest]
         if not task.cancelled():
-            task.exception()  # has been seen, even if nobody waits any more
+            task.exception()  # marks it as retrieved, even if no request waits any more
 
-    async def _ask(self, credential: str, digest: bytes, origin: str) -> Found:
+    async def _look_up(self, credential: str, digest: bytes, origin: str) -> Result:
         since = time.monotonic()
-        found = await self._in_thread(partial(self._search, credential, digest))
-        if isinstance(found, Refusal) and credential.count(".") == 2:
-            found = await self._tokens.check(credential) if self._tokens else _NO_TOKENS
-        if self._asking.get(digest) is asyncio.current_task():
-            self._remembered.put(digest, found, since)
-        if isinstance(found, Refusal) and found.prefix:
-            self._tell(found, found.prefix, origin)
-        return found
+        result = await self._in_thread(partial(self._query_stores, credential, digest))
+        if isinstance(result, Refusal) and credential.count(".") == 2:
+            result = await self._tokens.check(credential) if self._tokens else _NO_TOKENS
+        if self._lookups.get(digest) is asyncio.current_task():
+            self._cache.put(digest, result, since)
+        if isinstance(result, Refusal) and result.prefix:
+            self._log_refusal(result, result.prefix, origin)
+        return result
 
-    def _search(self, credential: str, digest: bytes) -> Found:
-        """What the stores find. Runs in a thread."""
+    def _query_stores(self, credential: str, digest: bytes) -> Result:
+        """The first grant of a store, or the last refusal. Runs in a thread."""
         refusal = UNKNOWN
         for store in self._stores:
-            found = store.find(credential, digest)
-            if isinstance(found, Grant):
-                return found
-            refusal = found
+            result = store.find(credential, digest)
+            if isinstance(result, Grant):
+                return result
+            refusal = result
         return refusal
 
-    def _tell(self, refusal: Refusal, prefix: str, origin: str) -> None:
+    def _log_refusal(self, refusal: Refusal, prefix: str, origin: str) -> None:
         now = time.monotonic()
-        if now < self._told.get(prefix, 0):
+        if now < self._silent_until.get(prefix, 0):
             return
-        if len(self._told) >= _MOST_TOLD:
-            self._told.clear()
-        self._told[prefix] = now + _TELL_AGAIN_S
+        if len(self._silent_until) >= _MAX_LOGGED:
+            self._silent_until.clear()
+        self._silent_until[prefix] = now + _LOG_INTERVAL_S
         audit.record(
             "key.refused", by=prefix, origin=origin, result="refused", prefix=prefix, about={"reason": refusal.reason}
         )

@@ -1,4 +1,4 @@
-"""Where clients put their keys and tokens."""
+"""Extraction of keys and tokens from request headers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ _HEADERS = ("x-api-key", "api-key")
 
 
 def presented(headers: Mapping[str, str]) -> list[str]:
-    """What a request's headers (lower-case names) offer as keys, in every place where rerank clients put them.
+    """The credentials in a request's headers, from every place where rerank clients put them.
 
     `Authorization: Bearer KEY`, `Authorization: KEY`, HTTP Basic as user or password, `X-API-Key` and `Api-Key`.
+    headers: with lower-case names.
     """
-    offered = [headers[name].strip() for name in _HEADERS if name in headers]
+    credentials = [headers[name].strip() for name in _HEADERS if name in headers]
     scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() == "basic":
-        offered += _basic(rest)
+        credentials += _basic(rest)
     elif rest:
-        offered += [rest.strip()] if scheme.lower() == "bearer" else []
+        credentials += [rest.strip()] if scheme.lower() == "bearer" else []
     else:
-        offered.append(scheme)
-    return [key for key in offered if key]
+        credentials.append(scheme)
+    return [credential for credential in credentials if credential]
 
 
 def _basic(encoded: str) -> list[str]:

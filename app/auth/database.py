@@ -1,4 +1,4 @@
-"""The database of keys and usage: SQLite or PostgreSQL, lost and found again."""
+"""The database of keys and usage, SQLite or PostgreSQL, with reconnection after an outage."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
 _FILE = "auth.sqlite3"
-_PATIENCE_S = 3  # for a statement, a lock or a connection
-_MIGRATED_WITHIN_S = 60  # by whoever starts at the same time
-_MODE = "qrerank_mode"  # execution option: what a transaction is for
-_TIMEOUTS = (  # to the end of the transaction
+_PATIENCE_S = 3  # timeout of a statement, a lock or a connection
+_MIGRATED_WITHIN_S = 60  # how long a process waits for another one that migrates
+_MODE = "qrerank_mode"  # execution option: the transaction's mode, read, write or migrate
+_TIMEOUTS = (  # they hold until the transaction ends
     f"SELECT set_config('lock_timeout', '{_PATIENCE_S - 1}s', true), "
     f"set_config('statement_timeout', '{_PATIENCE_S}s', true)"
 )
-_CONFLICTS = {"40001", "40P01", "55P03"}  # of serialisation, deadlock, lock not available
-_UNREACHABLE = ("08", "57P")  # beginnings of PostgreSQL's codes: of connections, and of a server that stops or starts
+_CONFLICTS = {"40001", "40P01", "55P03"}  # SQLSTATE: serialization failure, deadlock, lock not available
+_UNREACHABLE = ("08", "57P")  # prefixes of SQLSTATE: connection exceptions, and a server that stops or starts
 _POSTGRESQL = {
     "connect_timeout": _PATIENCE_S,
     "tcp_user_timeout": _PATIENCE_S * 1000,
@@ -43,71 +43,80 @@ _POSTGRESQL = {
 
 
 def url_of(database_url: str | None, data_dir: Path) -> URL:
-    """Where the database is: as told, or a file in the data folder; KeysMisconfigured for a URL that is none."""
+    """The database's SQLAlchemy URL; without `database_url`, of a SQLite file in the data folder.
+
+    KeysMisconfigured if the URL is invalid.
+    """
     if database_url is None:
         return URL.create("sqlite", database=str(data_dir / _FILE))
     try:
         return make_url(database_url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):
-        # Without the cause, whose text may have the password in it.
+        # Without the cause: its text may contain the password.
         raise KeysMisconfigured(
-            "QRERANK_AUTH__DATABASE_URL is not of the form postgresql://USER:PASSWORD@HOST/NAME; in the password write "
-            "each special character as % and its two hexadecimal digits"
+            "QRERANK_AUTH__DATABASE_URL is not of the form postgresql://USER:PASSWORD@HOST/NAME; percent-encode "
+            "special characters in the password, as %40 for @"
         ) from None
 
 
 class Database:
-    """Transactions on tables that are brought up to date on first use, and after each loss.
+    """Transactions on the tables, which are migrated on first use and after each outage.
 
-    While the database does not answer, one attempt is made per second, and everybody else is told so at once. One that
-    can be read and not written, for want of space or of leave, is not lost.
+    During an outage one thread per second tries to reconnect, and all other calls fail at once. A database that can be
+    read but not written (full disk, missing permission) does not count as an outage.
     """
 
     def __init__(self, url: URL, pepper: Pepper, *, retry_s: float = RETRY_S) -> None:
-        """Nothing is opened yet. pepper: the one that the database's keys were hashed with, or will be."""
+        """Does not connect yet.
+
+        Args:
+            url: From `url_of`.
+            pepper: The secret of the key hashes in this database.
+            retry_s: Seconds between attempts to reconnect.
+        """
         self._file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
         self._engine = _engine(url)
         self._proof = pepper.hash("the pepper of this database")
         self._retry_s = retry_s
         self._opening = threading.Lock()
         self._ready = False
-        self._lost: str | None = None  # why, while it is
+        self._lost: str | None = None  # the cause of the current outage
         self._retry_at = 0.0
-        self._inode: int | None = None  # of the file that was opened
+        self._inode: int | None = None  # of the SQLite file when it was opened
         self.last_fault: Fault | None = None
 
     @property
     def lost(self) -> bool:
-        """Whether it did not answer when it was last asked."""
+        """Whether there is an outage, as of the last call."""
         return self._lost is not None
 
     def check(self) -> None:
-        """Ask whether it answers, and whether its file is where it was: who has that open would not notice. Blocks."""
+        """Check that the database answers, and that its file was not moved or replaced while it is open. Blocks."""
         with suppress(KeysUnavailable):
             if self._ready and self._file and _inode(self._file) != self._inode:
-                raise self._lose(KeysUnavailable(f"the file {self._file.name} is gone, or is another one"))
+                raise self._lose(KeysUnavailable(f"the file {self._file.name} is gone or was replaced"))
             with self.reading() as connection:
                 connection.execute(select(1))
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that changes nothing; KeysUnavailable while the database does not answer."""
+        """A read-only transaction; KeysUnavailable during an outage."""
         with self._transaction("read") as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction; KeysUnavailable while the database does not answer, KeysReadOnly while it takes no writes."""
+        """A transaction; KeysUnavailable during an outage, KeysReadOnly while the database takes no writes."""
         with self._transaction("write") as connection:
             try:
                 yield connection
             except DBAPIError as error:
                 if _is_unwritable(error) and self._file is None:
-                    connection.invalidate()  # the next one may lead to a server that takes writes
+                    connection.invalidate()  # the next connection may reach a server that takes writes
                 raise
 
     def open(self) -> None:
-        """Make the database ready, unless it is. While it is lost, one thread at a time tries, and no other waits."""
+        """Connect and migrate the tables, unless that is done. During an outage one thread tries and no other waits."""
         if not self._opening.acquire(blocking=self._lost is None):
             raise KeysUnavailable(self._lost or "")
         try:
@@ -125,7 +134,7 @@ class Database:
             self._opening.release()
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self._engine.dispose()
 
     @contextmanager
@@ -138,12 +147,14 @@ class Database:
         if self._file:
             if self._inode is None:
                 _make(self._file)
-            elif not self._file.exists():  # an empty one in its place would know no key
-                raise KeysUnavailable(f"the file {self._file.name} is gone; put it back, or start anew without keys")
+            elif not self._file.exists():  # a new empty file would reject every key
+                raise KeysUnavailable(
+                    f"the file {self._file.name} is gone; restore it, or restart the service to begin without keys"
+                )
             self._inode = _inode(self._file)
         with self._begin("read") as connection:
             if is_current(connection) and self._knows_pepper(connection):
-                return  # without waiting for whoever writes
+                return  # without waiting for writers
         with self._begin("migrate") as connection:
             upgrade(connection)
             if not self._knows_pepper(connection):
@@ -166,44 +177,47 @@ class Database:
             raise self._lose(error) from None
 
     def _knows_pepper(self, connection: Connection) -> bool:
-        """Whether keys were made with this pepper; no if none were made yet; KeysMisconfigured if with another one."""
-        found = connection.scalar(select(tables.pepper.c.proof))
-        if found not in {None, self._proof}:
+        """Whether the database stores the proof of this pepper; KeysMisconfigured if it stores that of another one."""
+        stored_proof = connection.scalar(select(tables.pepper.c.proof))
+        if stored_proof not in {None, self._proof}:
             raise KeysMisconfigured(
-                "the pepper is not the one that the keys in the database were made with, so none would be known: set "
+                "the keys in the database were made with another pepper, so no key would be valid: set "
                 "QRERANK_AUTH__PEPPER to that one, or copy the file `pepper` from the data folder where they were made"
             )
-        return found is not None
+        return stored_proof is not None
 
     def _lose(self, error: Exception) -> KeysUnavailable:
-        lost = error if isinstance(error, KeysUnavailable) else KeysUnavailable(f"the database failed: {_text(error)}")
+        """Begin or prolong an outage, and return the error to raise."""
+        outage = (
+            error if isinstance(error, KeysUnavailable) else KeysUnavailable(f"the database failed: {_text(error)}")
+        )
         if self._lost is None:
-            log.warning("%s; trying again every %g s", lost.reason, self._retry_s)
-        self.last_fault = Fault.now(lost.reason)
-        self._lost, self._retry_at = lost.reason, time.monotonic() + self._retry_s
-        self._ready = False  # whatever comes back may be another one
+            log.warning("%s; trying again every %g s", outage.reason, self._retry_s)
+        self.last_fault = Fault.now(outage.reason)
+        self._lost, self._retry_at = outage.reason, time.monotonic() + self._retry_s
+        self._ready = False  # after the outage it may be another database
         self._engine.dispose()
-        return lost
+        return outage
 
 
 def _text(error: Exception) -> str:
-    """The driver's own first line: SQLAlchemy's has the statement in it."""
+    """The first line of the driver's message. SQLAlchemy's own message contains the statement."""
     return str(getattr(error, "orig", None) or error).strip().split("\n")[0]
 
 
 def _is_busy(error: Exception) -> bool:
-    """Whether a transaction only waited too long for another one; those that wait for none go on."""
+    """Whether a transaction waited too long for another one. Transactions without a conflict still succeed."""
     cause = getattr(error, "orig", None)
     code, state = getattr(cause, "sqlite_errorcode", 0), getattr(cause, "sqlstate", "")
     return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} or state in _CONFLICTS
 
 
 def _is_unwritable(error: Exception) -> bool:
-    """Whether a transaction that writes failed in a way that says nothing of those that read."""
+    """Whether a write failed for a reason that does not affect reads."""
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
         return sqlite_file.is_unwritable(cause)
-    state = getattr(cause, "sqlstate", None) or ""  # of a server that answered
+    state = getattr(cause, "sqlstate", None) or ""  # empty unless the server answered
     return state != "" and not state.startswith(_UNREACHABLE)
 
 
@@ -215,14 +229,14 @@ def _inode(file: Path) -> int | None:
 
 
 def _make(file: Path) -> None:
-    """Make an empty file for the owner alone, where there is none; the one that is there need not be writable."""
+    """Create an empty file with mode 0600 unless it exists. An existing file need not be writable."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _engine(url: URL) -> Engine:
-    """An engine whose errors tell nothing of what was asked."""
+    """An engine whose errors contain no statement parameters."""
     if url.get_backend_name() == "sqlite":
         file = Path(url.database or "")
         engine = create_engine(url, hide_parameters=True, creator=partial(sqlite_file.connect, file, _PATIENCE_S))
@@ -250,10 +264,10 @@ def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get(_MODE)
     patience_s = _MIGRATED_WITHIN_S if mode == "migrate" else _PATIENCE_S
     connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(1000 * patience_s)}")
-    # A transaction that begins by reading cannot wait for another writer when it comes to write.
+    # BEGIN IMMEDIATE: a transaction that starts with a read cannot wait for another writer later.
     connection.exec_driver_sql("BEGIN" if mode == "read" else "BEGIN IMMEDIATE")
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    if connection.get_execution_options().get(_MODE) != "migrate":  # which may take its time
+    if connection.get_execution_options().get(_MODE) != "migrate":  # migrations have no timeout
         connection.exec_driver_sql(_TIMEOUTS)

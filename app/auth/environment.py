@@ -1,4 +1,4 @@
-"""Keys of the environment: `QRERANK_AUTH__KEYS`."""
+"""Keys from the environment variable `QRERANK_AUTH__KEYS`."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from app.identity import Identity
 
 
 class EnvironmentKeys:
-    """Keys that are fixed when the service starts. Only their hashes are kept, and compared in constant time."""
+    """Keys that are fixed when the service starts. Only their hashes are kept, and comparison takes constant time."""
 
     def __init__(self, keys: Iterable[str], pepper: Pepper) -> None:
-        """Take the keys in plain text."""
+        """keys: in plain text. pepper: the secret of their hashes."""
         self._hashes = [pepper.hash(key) for key in keys]
 
     def find(self, key: str, digest: bytes) -> Grant | Refusal:  # noqa: ARG002 - a store's
-        """What a key gives: role user, tier unlimited."""
-        found: Grant | Refusal = UNKNOWN
-        for known in self._hashes:  # all of them: the time must not tell which one it was
-            if hmac.compare_digest(known, digest):
-                # A name that tells these keys apart and stays theirs, since they have no prefix that might be shown.
-                found = Grant(Identity(f"env:{digest.hex()[:8]}", "user", "unlimited"))
-        return found
+        """Check a key. A grant has the role user and the tier unlimited."""
+        result: Grant | Refusal = UNKNOWN
+        for stored_digest in self._hashes:  # compares with all: the time must not reveal which one matched
+            if hmac.compare_digest(stored_digest, digest):
+                # These keys have no prefix, so the hash gives each a stable name of its own.
+                result = Grant(Identity(f"env:{digest.hex()[:8]}", "user", "unlimited"))
+        return result

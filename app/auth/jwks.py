@@ -1,4 +1,4 @@
-"""The public keys of a token issuer, from a file or by HTTPS."""
+"""The public keys of a token issuer (JWKS), from a file or by HTTPS."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from retrieval.errors import Fault
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 10.0  # tokens that name unknown keys cause no more than one reading in this time
+AGAIN_S = 10.0  # tokens with an unknown `kid` cause at most one refresh in this time
 _TIMEOUT_S = 5
-_MOST_BYTES = 2**20
-_MOST_KEYS = 32
+_MAX_BYTES = 2**20
+_MAX_KEYS = 32
 _KINDS = {"RSA": ("RS256", ("n", "e")), "EC": ("ES256", ("crv", "x", "y"))}  # algorithm, public members
 
 Read = Callable[[], bytes]
@@ -31,79 +31,89 @@ InThread = Callable[[Callable[[], list[PyJWK]]], Awaitable[list[PyJWK]]]
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Whoever is redirected to decides who is let in, and the settings do not name them."""
+    """Rejects redirects: keys may come only from the URL in the settings."""
 
     def redirect_request(self, *args: Any) -> None:
-        """None: an error."""
+        """Return None, which urllib turns into an error."""
 
 
 _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def from_file(file: Path) -> Read:
-    """Reads a file."""
+    """A reader of a file."""
     return file.read_bytes
 
 
 def from_url(url: str) -> Read:
-    """Reads a URL, within bounds."""
+    """A reader of a URL, with limits on time and size."""
 
     def read() -> bytes:
-        asked = urllib.request.Request(url, headers=dict(HEADERS.get()))  # noqa: S310 - the settings name it
-        with _OPENER.open(asked, timeout=_TIMEOUT_S) as response:
-            text: bytes = response.read(_MOST_BYTES + 1)
-        if len(text) > _MOST_BYTES:
-            raise ValueError(f"it is larger than {_MOST_BYTES} bytes")
+        request = urllib.request.Request(url, headers=dict(HEADERS.get()))  # noqa: S310 - the URL is from the settings
+        with _OPENER.open(request, timeout=_TIMEOUT_S) as response:
+            text: bytes = response.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise ValueError(f"it is larger than {_MAX_BYTES} bytes")
         return text
 
     return read
 
 
 class Jwks:
-    """Public keys, read when first needed, when old, and when a token names one that is not among them.
+    """Public keys, read on first use, when they are old, and when a token has an unknown `kid`.
 
-    An issuer that does not answer costs nothing as long as tokens are signed with the keys that are known.
+    While the issuer does not answer, tokens that are signed with a cached key remain valid.
     """
 
     def __init__(self, read: Read, in_thread: InThread, max_age_s: float, again_s: float = AGAIN_S) -> None:
-        """read: may block, and is called in a thread."""
+        """Does not read yet.
+
+        Args:
+            read: Returns the JWKS document. May block; runs in a thread.
+            in_thread: Runs blocking work in a thread.
+            max_age_s: Age at which the keys are read again.
+            again_s: Minimum time between two attempts to read.
+        """
         self._read, self._in_thread = read, in_thread
         self._max_age_s, self._again_s = max_age_s, again_s
         self._keys: list[PyJWK] = []
-        self._failure: str | None = "they were not read yet"
+        self._failure: str | None = "they have not been read yet"
         self.last_fault: Fault | None = None
         self._read_at = self._tried_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def lost(self) -> bool:
-        """Whether they could not be read when that was last tried."""
+        """Whether the last attempt to read the keys failed."""
         return self._failure is not None and self.last_fault is not None
 
     def check(self) -> None:
-        """Begin to read them if they are old, or could not be read, without waiting for it. On the event loop."""
+        """Start a refresh if the keys are old or could not be read. Does not wait. Call it on the event loop."""
         if self._failure is not None or time.monotonic() - self._read_at > self._max_age_s:
             self._begin()
 
-    async def matching(self, algorithm: str, named: str | None) -> Sequence[PyJWK]:
-        """The keys that a token may be signed with; KeysUnavailable if none was ever read."""
+    async def matching(self, algorithm: str, kid: str | None) -> Sequence[PyJWK]:
+        """The keys for an algorithm and key id, all of the algorithm without an id.
+
+        KeysUnavailable if the keys have never been read.
+        """
         if time.monotonic() - self._read_at > self._max_age_s:
-            self._begin()  # without waiting for it
-        found = self._among(algorithm, named)
-        if not found:
+            self._begin()  # in the background
+        keys = self._select(algorithm, kid)
+        if not keys:
             self._begin()
             if self._reading:
                 await asyncio.shield(self._reading)
-            found = self._among(algorithm, named)
+            keys = self._select(algorithm, kid)
         if not self._keys:
-            raise KeysUnavailable(f"the keys of the tokens' issuer cannot be had: {self._failure}")
-        return found
+            raise KeysUnavailable(f"the keys of the tokens' issuer are not available: {self._failure}")
+        return keys
 
-    def _among(self, algorithm: str, named: str | None) -> list[PyJWK]:
-        return [key for key in self._keys if key.algorithm_name == algorithm and named in {None, key.key_id}]
+    def _select(self, algorithm: str, kid: str | None) -> list[PyJWK]:
+        return [key for key in self._keys if key.algorithm_name == algorithm and kid in {None, key.key_id}]
 
     def _begin(self) -> None:
-        """Start reading, unless that is under way or was tried a moment ago."""
+        """Start a refresh, unless one is running or was tried less than `again_s` ago."""
         if self._reading is None and time.monotonic() - self._tried_at >= self._again_s:
             self._tried_at = time.monotonic()
             self._reading = asyncio.create_task(self._renew())
@@ -112,30 +122,30 @@ class Jwks:
         try:
             self._keys = await self._in_thread(lambda: parse(self._read()))
             self._read_at, self._failure = time.monotonic(), None
-        except Exception as error:  # noqa: BLE001 - whoever answers for the issuer may answer anything
-            why = str(error) or type(error).__name__
+        except Exception as error:  # noqa: BLE001 - the answer may be anything
+            cause = str(error) or type(error).__name__
             if self._failure is None or not self._keys:
-                log.warning("the keys of the tokens' issuer cannot be read: %s", why)
-            self._failure = why
-            self.last_fault = Fault.now(f"the keys of the tokens' issuer cannot be read: {why}")
+                log.warning("the keys of the tokens' issuer cannot be read: %s", cause)
+            self._failure = cause
+            self.last_fault = Fault.now(f"the keys of the tokens' issuer cannot be read: {cause}")
         finally:
             self._reading = None
 
 
 def parse(text: bytes) -> list[PyJWK]:
-    """The keys of a JWKS document that tokens may be signed with; ValueError if there is none."""
+    """The usable signature keys of a JWKS document; ValueError if there is none."""
     document = orjson.loads(text)
     items = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(items, list):
-        raise ValueError("it is no JWKS document: there is no list `keys`")  # noqa: TRY004 - it is the document's fault
-    keys = [key for item in items[:_MOST_KEYS] if (key := _key(item))]
+        raise ValueError("it is not a JWKS document: it has no list `keys`")  # noqa: TRY004 - an error of the document
+    keys = [key for item in items[:_MAX_KEYS] if (key := _key(item))]
     if not keys:
-        raise ValueError("it holds no RSA or P-256 key for signatures")
+        raise ValueError("it contains no RSA or P-256 key for signatures")
     return keys
 
 
 def _key(item: Any) -> PyJWK | None:
-    """A key of a kind and length that is used here, without private members; others may stand beside it."""
+    """The public key of a JWK, or None if its type, use or length is not supported."""
     kind = item.get("kty") if isinstance(item, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS or item.get("use", "sig") != "sig":
         return None

@@ -1,4 +1,4 @@
-"""What requests to others carry that are made while one of ours is served."""
+"""Headers of outgoing HTTP requests that are made while a request is served."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 
 HEADERS: ContextVar[Mapping[str, str]] = ContextVar(
     "outgoing headers", default=_NONE
-)  # W3C trace context, where traced
+)  # the W3C trace context when tracing is on

@@ -1,4 +1,4 @@
-"""Keys in a database."""
+"""The key store in a database."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _KEYS, _SECRETS = tables.keys.c, tables.secrets.c
 
 
 class SqlKeys:
-    """Keys in a database. Whatever blocks here for long ends in KeysUnavailable."""
+    """The key store in a database. Every call that would block for long raises KeysUnavailable."""
 
     def __init__(self, database: Database, pepper: Pepper, clock: Callable[[], float] = time.time) -> None:
-        """clock: seconds since the epoch."""
+        """database: the opened database. pepper: the secret of its key hashes. clock: seconds since the epoch."""
         self._database, self._pepper, self._clock = database, pepper, clock
 
     def find(self, key: str, digest: bytes) -> Grant | Refusal:
-        """What a key gives; the database is asked only of what has a key's form."""
+        """Check a key. Only a text with the format of a key causes a query."""
         prefix = prefix_of(key)
         if prefix is None:
             return UNKNOWN
-        wanted = select(
+        columns = select(
             _SECRETS.hash,
             _SECRETS.expires.label("ends"),
             _KEYS.id,
@@ -43,7 +43,7 @@ class SqlKeys:
         )
         with self._database.reading() as connection:
             row = connection.execute(
-                wanted.join_from(tables.secrets, tables.keys).where(_SECRETS.prefix == prefix)
+                columns.join_from(tables.secrets, tables.keys).where(_SECRETS.prefix == prefix)
             ).one_or_none()
         if row is None:
             return UNKNOWN
@@ -54,48 +54,58 @@ class SqlKeys:
     def _verdict(self, row: Row[*tuple[Any, ...]], prefix: str) -> Grant | Refusal:
         now = self._clock()
         if row.revoked is not None:
-            return Refusal("this key was revoked; ask whoever runs the service for a new one", prefix)
+            return Refusal("this key was revoked; ask the operator of this service for a new one", prefix)
         if row.expires is not None and row.expires <= now:
-            return Refusal("this key has expired; ask whoever runs the service for a new one", prefix)
+            return Refusal("this key has expired; ask the operator of this service for a new one", prefix)
         if row.ends is not None and row.ends <= now:
-            return Refusal("this key was replaced by a new one; use that, or ask whoever runs the service", prefix)
-        ends = [at for at in (row.expires, row.ends) if at is not None]
+            return Refusal("this key was replaced by a new one; use that, or ask the operator of this service", prefix)
+        ends = [time_s for time_s in (row.expires, row.ends) if time_s is not None]
         return Grant(Identity(prefix, row.role, row.tier, row.id), *[min(ends)] if ends else [])
 
     def create(self, name: str, role: Role, tier: Tier, expires: float | None = None) -> tuple[Key, str]:
-        """A new key, and the only copy of what opens."""
+        """Create a key.
+
+        Args:
+            name: Its owner or purpose.
+            role: Its permissions.
+            tier: Its quotas.
+            expires: Seconds since the epoch; None for a key that does not expire.
+
+        Returns:
+            The key's record, and the only copy of the key in plain text.
+        """
         now = self._clock()
-        named = "key_" + randomness.token_hex(6)
+        key_id = "key_" + randomness.token_hex(6)
         with self._database.writing() as connection:
             connection.execute(
-                insert(tables.keys).values(id=named, name=name, role=role, tier=tier, created=now, expires=expires)
+                insert(tables.keys).values(id=key_id, name=name, role=role, tier=tier, created=now, expires=expires)
             )
-            plain = self._add_secret(connection, named, now)
-            return _key(connection, named), plain
+            plain = self._add_secret(connection, key_id, now)
+            return _key(connection, key_id), plain
 
     def all(self) -> list[Key]:
-        """Every key there ever was, oldest first."""
+        """All keys, including revoked and expired ones, oldest first."""
         with self._database.reading() as connection:
             return _keys(connection)
 
-    def rotate(self, named: str, overlap_s: float) -> tuple[Key, str]:
-        """A new secret for a key, by its id or a prefix; the secrets before it open for so much longer, and no more."""
+    def rotate(self, id_or_prefix: str, overlap_s: float) -> tuple[Key, str]:
+        """Give a key a new secret. Its old secrets stay valid for at most `overlap_s` seconds."""
         now = self._clock()
         with self._database.writing() as connection:
-            key = _key(connection, named)
-            connection.execute(select(_KEYS.id).where(_KEYS.id == key.id).with_for_update())  # one rotation at a time
+            key = _key(connection, id_or_prefix)
+            connection.execute(select(_KEYS.id).where(_KEYS.id == key.id).with_for_update())  # serializes rotations
             if key.revoked is not None or (key.expires is not None and key.expires <= now):
-                raise InvalidRequest("this key was revoked or has expired, and so is not rotated; create a new one")
+                raise InvalidRequest("this key was revoked or has expired and cannot be rotated; create a new one")
             end = now + overlap_s
             old = (_SECRETS.key_id == key.id) & or_(_SECRETS.expires.is_(None), _SECRETS.expires > end)
             connection.execute(update(tables.secrets).where(old).values(expires=end))
             plain = self._add_secret(connection, key.id, now)
             return _key(connection, key.id), plain
 
-    def revoke(self, named: str) -> Key:
-        """End a key, by its id or a prefix, at once and for good."""
+    def revoke(self, id_or_prefix: str) -> Key:
+        """Revoke a key. It takes effect at once and cannot be undone."""
         with self._database.writing() as connection:
-            key = _key(connection, named)
+            key = _key(connection, id_or_prefix)
             connection.execute(
                 update(tables.keys)
                 .where(_KEYS.id == key.id)
@@ -103,25 +113,26 @@ class SqlKeys:
             )
             return _key(connection, key.id)
 
-    def _add_secret(self, connection: Connection, named: str, now: float) -> str:
+    def _add_secret(self, connection: Connection, key_id: str, now: float) -> str:
         plain, prefix = new_key()
         digest = self._pepper.hash(plain)
-        connection.execute(insert(tables.secrets).values(prefix=prefix, key_id=named, hash=digest, created=now))
+        connection.execute(insert(tables.secrets).values(prefix=prefix, key_id=key_id, hash=digest, created=now))
         return plain
 
 
-def _key(connection: Connection, named: str) -> Key:
-    owner = select(_SECRETS.key_id).where(_SECRETS.prefix == named).scalar_subquery()
-    found = _keys(connection, or_(_KEYS.id == named, _KEYS.id == owner))
-    if not found:
-        raise UnknownKey("no key has this id; `qrerank keys list` and GET /v1/admin/keys show those there are")
-    return found[0]
+def _key(connection: Connection, id_or_prefix: str) -> Key:
+    owner = select(_SECRETS.key_id).where(_SECRETS.prefix == id_or_prefix).scalar_subquery()
+    keys = _keys(connection, or_(_KEYS.id == id_or_prefix, _KEYS.id == owner))
+    if not keys:
+        raise UnknownKey("no key has this id; `qrerank keys list` and GET /v1/admin/keys list all keys")
+    return keys[0]
 
 
-def _keys(connection: Connection, *which: Any) -> list[Key]:
-    rows = connection.execute(select(tables.keys).where(*which).order_by(_KEYS.created, _KEYS.id)).all()
+def _keys(connection: Connection, *conditions: Any) -> list[Key]:
+    rows = connection.execute(select(tables.keys).where(*conditions).order_by(_KEYS.created, _KEYS.id)).all()
     secrets: dict[str, list[Secret]] = {row.id: [] for row in rows}
-    wanted = select(tables.secrets).join(tables.keys).where(*which).order_by(_SECRETS.created.desc(), _SECRETS.prefix)
-    for row in connection.execute(wanted):
+    newest_first = (_SECRETS.created.desc(), _SECRETS.prefix)
+    query = select(tables.secrets).join(tables.keys).where(*conditions).order_by(*newest_first)
+    for row in connection.execute(query):
         secrets[row.key_id].append(Secret(row.prefix, row.created, row.expires))
     return [Key(**row._mapping, secrets=tuple(secrets[row.id])) for row in rows]

@@ -1,4 +1,4 @@
-"""Usage in a database."""
+"""The usage store in a database."""
 
 from __future__ import annotations
 
@@ -19,33 +19,36 @@ _COUNTED = ("requests", "documents", "tokens", "rejected")
 
 
 class SqlUsage:
-    """Sums per day and caller. Replicas add to the same ones."""
+    """The usage store in a database: sums per day and caller, to which all replicas add."""
 
     def __init__(self, database: Database) -> None:
-        """Of this database."""
+        """database: the one that all replicas use."""
         self._database = database
 
     def add(self, counts: Mapping[tuple[str, str], Counts], seen: Mapping[str, float]) -> None:
-        """Add to the sums, and note when keys were last used, in one transaction."""
-        # In one order everywhere: two replicas that lock rows crosswise would wait for each other.
-        used = [{"at": seconds, "named": key_id} for key_id, seconds in sorted(seen.items())]
+        """Add to the sums and set when keys were last used, in one transaction.
+
+        counts: by day and caller. seen: seconds since the epoch by key id.
+        """
+        # Sorted: replicas that lock rows in different orders would deadlock.
+        last_used = [{"at": seconds, "key_id": key_id} for key_id, seconds in sorted(seen.items())]
         rows = [{"day": day, "who": who, **asdict(counts[day, who])} for day, who in sorted(counts)]
         key = tables.keys.c
         newer = or_(key.last_used.is_(None), key.last_used < bindparam("at"))
         with self._database.writing() as connection:
-            if used:
-                touch = update(tables.keys).where(key.id == bindparam("named"), newer)
-                connection.execute(touch.values(last_used=bindparam("at")), used)
+            if last_used:
+                touch = update(tables.keys).where(key.id == bindparam("key_id"), newer)
+                connection.execute(touch.values(last_used=bindparam("at")), last_used)
             connection.execute(_UPSERTS[connection.dialect.name], rows)
 
     def read(self, days: int, who: str | None = None) -> Sequence[Day]:
-        """The last days of one caller or of all, newest first."""
+        """The usage of the last days, of one caller or of all, newest first."""
         usage = tables.usage.c
-        wanted = select(tables.usage).where(usage.day > day_of(time.time() - days * _DAY_S))
+        query = select(tables.usage).where(usage.day > day_of(time.time() - days * _DAY_S))
         if who is not None:
-            wanted = wanted.where(usage.who == who)
+            query = query.where(usage.who == who)
         with self._database.reading() as connection:
-            return [Day(**row._mapping) for row in connection.execute(wanted.order_by(usage.day.desc(), usage.who))]
+            return [Day(**row._mapping) for row in connection.execute(query.order_by(usage.day.desc(), usage.who))]
 
 
 def _upsert(insert: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Connections to SQLite's file, which can be read where it cannot be written: on a full disk, in a read-only folder."""
+"""SQLite connections that can read where they cannot write: on a full disk or in a read-only folder."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _UNWRITABLE = {
 
 
 def is_unwritable(error: sqlite3.Error) -> bool:
-    """Whether an error may mean that a file or its folder cannot be written, and says nothing of reading."""
+    """Whether an error may mean that the file or its folder is not writable, while reading may work."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in _UNWRITABLE and code != sqlite3.SQLITE_READONLY_DBMOVED
 
 
 class _Snapshot(sqlite3.Connection):
-    """A connection to a file as it is now, for one transaction: it does not notice that others write."""
+    """A connection for one transaction. It opens the file as immutable and does not see later writes."""
 
 
 def connect(file: Path, patience_s: float) -> sqlite3.Connection:
-    """A connection that can at least read, or sqlite3.Error.
+    """A connection that can at least read; sqlite3.Error if it cannot.
 
-    SQLite makes a log and an index of it beside the file before it reads. Where it cannot, and where there is no log
-    that counts, the file is read as it is now.
+    SQLite creates the write-ahead log and its index before it reads. If it cannot, and no log with content exists, the
+    file is opened as immutable.
     """
     connection = _connect(str(file), patience_s, sqlite3.Connection)
     try:
@@ -44,14 +44,14 @@ def connect(file: Path, patience_s: float) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode=WAL")
     except sqlite3.OperationalError as error:
-        if not is_unwritable(error):  # else it stays as it is
+        if not is_unwritable(error):  # otherwise the journal mode stays as it is
             raise
     connection.execute("PRAGMA foreign_keys=ON")
     return connection
 
 
 def use_once(connection: object, entry: ConnectionPoolEntry, _: object) -> None:
-    """An event of the pool: a connection to a file as it was is not used again."""
+    """Handle the pool's event "checkout": a connection to an immutable file is used once only."""
     if isinstance(connection, _Snapshot):
         if entry.info.get("used"):
             raise DisconnectionError
@@ -63,13 +63,13 @@ def _has_log(file: Path) -> bool:
     return log.exists() and log.stat().st_size > 0
 
 
-def _connect(where: str, patience_s: float, kind: type[sqlite3.Connection]) -> sqlite3.Connection:
-    # The driver begins no transactions of its own, and its connections may go from thread to thread.
+def _connect(path_or_uri: str, patience_s: float, factory: type[sqlite3.Connection]) -> sqlite3.Connection:
+    # The driver must not begin transactions by itself, and threads share its connections.
     return sqlite3.connect(
-        where,
+        path_or_uri,
         timeout=patience_s,
         isolation_level=None,
         check_same_thread=False,
-        factory=kind,
-        uri=where.startswith("file:"),
+        factory=factory,
+        uri=path_or_uri.startswith("file:"),
     )

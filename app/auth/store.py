@@ -1,4 +1,4 @@
-"""What every store of credentials and of usage can do, and what it holds."""
+"""The interfaces of credential and usage stores, and their records."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from app.identity import Identity, Role, Tier
 
 @dataclass(frozen=True)
 class Grant:
-    """Whoever offered the credential is let in."""
+    """The credential is valid."""
 
     identity: Identity
-    until: float = math.inf  # seconds since the epoch: when it ends by itself
+    until: float = math.inf  # when it expires, in seconds since the epoch
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Whoever offered the credential is not let in."""
+    """The credential is not valid."""
 
-    reason: str  # for the client: what to do
-    prefix: str | None = None  # of a key that exists or existed
+    reason: str  # for the client; says what to do
+    prefix: str | None = None  # of the key, if it is in the store
 
 
-UNKNOWN = Refusal("this key is not known here; ask whoever runs the service for one")
+UNKNOWN = Refusal("this key is not known here; ask the operator of this service for one")
 
 
 class CredentialStore(Protocol):
-    """Where keys are kept."""
+    """A store of keys."""
 
     def find(self, key: str, digest: bytes) -> Grant | Refusal:
-        """What a key gives. digest: its keyed hash. May block; KeysUnavailable where the store does not answer."""
+        """Check a key. digest: its keyed hash. May block; KeysUnavailable if the store does not answer."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """What is kept of something that opens, besides its hash."""
+    """One secret of a key, without its hash. Times are seconds since the epoch."""
 
     prefix: str
     created: float
@@ -48,7 +48,7 @@ class Secret:
 
 @dataclass(frozen=True)
 class Key:
-    """Whom a key was given to, and what for. Times are seconds since the epoch."""
+    """A key's record. Times are seconds since the epoch."""
 
     id: str
     name: str
@@ -62,13 +62,13 @@ class Key:
 
     @property
     def prefix(self) -> str:
-        """Of the newest secret."""
+        """The prefix of the newest secret."""
         return self.secrets[0].prefix
 
 
 @dataclass
 class Counts:
-    """What was used."""
+    """Usage counters."""
 
     requests: int = 0
     documents: int = 0
@@ -76,7 +76,7 @@ class Counts:
     rejected: int = 0
 
     def add(self, other: Counts) -> None:
-        """Add another's."""
+        """Add the counters of another one to these."""
         self.requests += other.requests
         self.documents += other.documents
         self.tokens += other.tokens
@@ -85,9 +85,9 @@ class Counts:
 
 @dataclass(frozen=True)
 class Day:
-    """What one caller used on one day."""
+    """The usage of one caller on one day."""
 
-    day: str
+    day: str  # 2026-01-31, UTC
     who: str
     requests: int
     documents: int
@@ -96,20 +96,20 @@ class Day:
 
 
 def day_of(seconds: float) -> str:
-    """The day in UTC."""
+    """The day in UTC of seconds since the epoch, as 2026-01-31."""
     return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 class UsageStore(Protocol):
-    """Where usage is kept."""
+    """A store of usage."""
 
     def add(self, counts: Mapping[tuple[str, str], Counts], seen: Mapping[str, float]) -> None:
-        """Add to the sums by day and caller, and note when keys were last used, in seconds since the epoch.
+        """Add to the sums by day and caller, and set when keys were last used, in seconds since the epoch by key id.
 
-        KeysUnavailable where nothing can be written now; any other error means that a row is refused.
+        KeysUnavailable if nothing can be written at the moment. Any other error means that a row was rejected.
         """
         ...
 
     def read(self, days: int, who: str | None = None) -> Sequence[Day]:
-        """The last days of one caller or of all, newest first."""
+        """The usage of the last days, of one caller or of all, newest first."""
         ...

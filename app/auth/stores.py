@@ -1,4 +1,4 @@
-"""What lasts of keys: opened from the settings, by the service and by the command line."""
+"""The persistent stores of authentication, opened from the settings by the service and by the command line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.auth.sql_usage import SqlUsage
 
 @dataclass(frozen=True)
 class Records:
-    """Keys and what they were used for."""
+    """The stores of keys and usage."""
 
     pepper: Pepper
     database: Database
@@ -23,7 +23,10 @@ class Records:
 
 
 def open_records(settings: AuthSettings, data_dir: Path) -> Records:
-    """The records that the settings mean; KeysMisconfigured if they mean none. The database is opened on first use."""
+    """The stores that the settings describe. The database is opened on first use.
+
+    KeysMisconfigured if the settings are not usable.
+    """
     pepper = open_pepper(settings, data_dir) or pepper_in(data_dir)
     url = settings.database_url.get_secret_value() if settings.database_url else None
     database = Database(url_of(url, data_dir), pepper)

@@ -1,6 +1,6 @@
-"""The tables, as the newest migration leaves them. Times are seconds since the epoch.
+"""The tables after the newest migration. Times are seconds since the epoch.
 
-The names are long, as a PostgreSQL database may be shared with others.
+Table names have a prefix because a PostgreSQL database may be shared with other services.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, LargeBinary, Meta
 metadata = MetaData()
 VERSION_TABLE = "qrerank_schema"
 
-keys = Table(  # whom a key was given to; what it may do and what it did stay the same when it is rotated
+keys = Table(  # owner, permissions and usage of a key, which do not change when it is rotated
     "qrerank_keys",
     metadata,
     Column("id", String(32), primary_key=True),
@@ -23,7 +23,7 @@ keys = Table(  # whom a key was given to; what it may do and what it did stay th
     Column("last_used", Double),
 )
 
-secrets = Table(  # what opens: more than one while an old one still may
+secrets = Table(  # a key has several while the old ones overlap after a rotation
     "qrerank_secrets",
     metadata,
     Column("prefix", String(16), primary_key=True),
@@ -37,7 +37,7 @@ usage = Table(
     "qrerank_usage",
     metadata,
     Column("day", String(10), primary_key=True),  # 2026-01-31, UTC
-    Column("who", String(192), primary_key=True),  # a key's id; the name of whoever has none
+    Column("who", String(192), primary_key=True),  # the key's id, or the caller's name if it has no key
     Column("requests", BigInteger, nullable=False),
     Column("documents", BigInteger, nullable=False),
     Column("tokens", BigInteger, nullable=False),
@@ -46,4 +46,4 @@ usage = Table(
 
 pepper = Table(
     "qrerank_pepper", metadata, Column("proof", LargeBinary(32), primary_key=True)
-)  # of the one that is in use
+)  # a hash that identifies the pepper of the stored keys

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: who they say is calling, once it is sure that their issuer says so."""
+"""Verification of JSON Web Tokens (RFC 7519)."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from app.auth.settings import TokenSettings
 from app.auth.store import Grant, Refusal
 from app.identity import ROLES, TIERS, Identity
 
-_LONGEST = 16_384
-_LONGEST_NAME = 128
-_INVALID = Refusal("this token is not valid here; get another from whoever issued it")
+_MAX_CHARACTERS = 16_384
+_MAX_NAME_CHARACTERS = 128
+_INVALID = Refusal("this token is not valid here; get another from its issuer")
 _REASONS: dict[type[PyJWTError], str] = {
-    ExpiredSignatureError: "this token has expired; get a new one from whoever issued it",
-    ImmatureSignatureError: "this token is not valid yet; try later, or have the issuer's clock checked",
-    InvalidIssuerError: "this token is of an issuer who is not trusted here",
+    ExpiredSignatureError: "this token has expired; get a new one from its issuer",
+    ImmatureSignatureError: "this token is not valid yet; try later, or check the issuer's clock",
+    InvalidIssuerError: "this token is from an issuer that is not trusted here",
     InvalidAudienceError: "this token is for another service; ask its issuer for one with this service as audience",
 }
 
 
 class Tokens:
-    """Checks tokens with a shared secret (HS256) or the issuer's public keys (RS256, ES256), never one as the other."""
+    """Verifies tokens with a shared secret (HS256) or the issuer's public keys (RS256, ES256), never mixed."""
 
     def __init__(self, settings: TokenSettings, in_thread: InThread) -> None:
-        """in_thread: where the issuer's keys are read."""
+        """settings: with a secret or a JWKS. in_thread: runs the reading of the issuer's keys in a thread."""
         self._settings = settings
         self.issuer: Jwks | None = None
         if settings.jwks_file:
@@ -46,8 +46,8 @@ class Tokens:
             self.issuer = Jwks(from_url(settings.jwks_url), in_thread, settings.refresh_s)
 
     async def check(self, token: str) -> Grant | Refusal:
-        """What a token gives; KeysUnavailable while the issuer's keys cannot be had."""
-        if len(token) > _LONGEST:
+        """Verify a token; KeysUnavailable while the issuer's keys are not available."""
+        if len(token) > _MAX_CHARACTERS:
             return _INVALID
         try:
             header = jwt.get_unverified_header(token)
@@ -55,23 +55,23 @@ class Tokens:
             keys = await self._keys(algorithm, header.get("kid"))
             return self._granted(self._claims(token, algorithm, keys))
         except MissingRequiredClaimError as error:
-            return Refusal(f"this token lacks the claim `{error.claim}`, without which none is taken")
+            return Refusal(f"this token lacks the claim `{error.claim}`, which is required")
         except PyJWTError as error:
             reason = _REASONS.get(type(error))
             return Refusal(reason) if reason else _INVALID
-        except (ValueError, OverflowError):  # of claims that are no sane numbers or texts
+        except (ValueError, OverflowError):  # claims with numbers or texts out of range
             return _INVALID
 
-    async def _keys(self, algorithm: str, named: str | None) -> Sequence[PyJWK | str]:
-        """What may have signed a token of this header."""
+    async def _keys(self, algorithm: str, kid: str | None) -> Sequence[PyJWK | str]:
+        """The keys that may have signed a token with this header."""
         if algorithm not in self._settings.algorithms:
             return ()
         if algorithm == "HS256":
             return (self._settings.secret.get_secret_value(),) if self._settings.secret else ()
-        return await self.issuer.matching(algorithm, named) if self.issuer else ()
+        return await self.issuer.matching(algorithm, kid) if self.issuer else ()
 
     def _claims(self, token: str, algorithm: str, keys: Sequence[PyJWK | str]) -> Mapping[str, Any]:
-        """The claims of a token that one of these keys signed."""
+        """The claims of a token that one of the keys has signed."""
         for key in keys:
             try:
                 claims: Mapping[str, Any] = jwt.decode(
@@ -79,7 +79,7 @@ class Tokens:
                     key,
                     algorithms=[algorithm],
                     issuer=self._settings.issuer,
-                    audience=self._settings.audience,  # none: a token that names one is refused
+                    audience=self._settings.audience,  # None: a token with an audience is rejected
                     leeway=self._settings.leeway_s,
                     options={"require": ["exp", "sub"], "enforce_minimum_key_length": True},
                 )
@@ -93,8 +93,8 @@ class Tokens:
         settings = self._settings
         name, role = claims["sub"], claims.get(settings.role_claim, settings.role)
         tier = claims.get(settings.tier_claim, settings.tier)
-        if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
-            return Refusal(f"this token's `sub` is not a printable text of 1 to {_LONGEST_NAME} characters")
+        if not 1 <= len(name) <= _MAX_NAME_CHARACTERS or not name.isprintable():
+            return Refusal(f"this token's `sub` is not a printable text of 1 to {_MAX_NAME_CHARACTERS} characters")
         if role not in ROLES:
             return Refusal(f"this token's `{settings.role_claim}` is none of {', '.join(ROLES)}")
         if tier not in TIERS:

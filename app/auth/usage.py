@@ -1,4 +1,4 @@
-"""What each caller used the service for, per day: counted in memory, written every second."""
+"""Usage per caller and day, counted in memory and written to the store every second."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ MOST_ROWS = 10_000
 
 @dataclass
 class Used:
-    """What came up since it was last written."""
+    """Usage since the last write."""
 
     counts: dict[tuple[str, str], Counts] = field(default_factory=lambda: defaultdict(Counts))  # by day and caller
-    seen: dict[str, float] = field(default_factory=dict)  # key's id to seconds since the epoch
+    seen: dict[str, float] = field(default_factory=dict)  # last use by key id, in seconds since the epoch
 
     def halves(self) -> list[Used]:
-        """The same in two parts."""
+        """The rows in two halves."""
         rows = list(self.counts.items())
         return [self._part(dict(rows[: len(rows) // 2])), self._part(dict(rows[len(rows) // 2 :]))]
 
@@ -38,40 +38,40 @@ class Used:
 
 
 def who(identity: Identity) -> str:
-    """Under what a caller's usage is kept: a key's stays its own when it is rotated."""
+    """The caller's id in the usage table: the key's id, which rotation does not change, or the caller's name."""
     return identity.key_id or identity.name
 
 
 @dataclass(frozen=True)
 class UsageCounts:
-    """How the writing of usage goes."""
+    """The state of writing usage."""
 
-    waiting: int = 0  # rows, one a day and caller, that are to be written
-    dropped: int = 0  # requests that were counted and are in no row
-    fault: Fault | None = None  # why they could not be written when that was last tried, and since when
+    waiting: int = 0  # rows (one per day and caller) that are not written yet
+    dropped: int = 0  # requests whose usage was dropped
+    fault: Fault | None = None  # why the last write failed, and since when writes fail
 
 
 class Usage:
-    """Counts from any thread. A process that is killed loses what it counted in its last second.
+    """Counts usage; safe to use from any thread. A process that is killed loses the counts of its last second.
 
-    What cannot be written waits in memory, 10 000 rows at most, which take about 5 MB; a row is one caller's on one
-    day. Beyond that no new rows are begun: what callers do who have one is counted, and what others do is dropped.
+    Rows that cannot be written wait in memory: at most 10 000, about 5 MB. A row is one caller on one day. Beyond
+    that limit existing rows still grow, and usage that would need a new row is dropped.
     """
 
     def __init__(self, store: UsageStore | None, clock: Callable[[], float] = time.time) -> None:
-        """store: None where nobody is told from anybody else, and nothing is kept."""
+        """store: None if authentication is off; then nothing is counted. clock: seconds since the epoch."""
         self._store, self._clock = store, clock
-        self._lock = threading.Lock()  # guards what follows
+        self._lock = threading.Lock()  # guards the attributes below
         self._used = Used()
-        self._writing = self._dropped = 0  # rows that are being written; requests
+        self._writing = self._dropped = 0  # rows that are being written; dropped requests
         self._fault: Fault | None = None
         self.last_fault: Fault | None = None
-        self._told: set[str] = set()
+        self._logged: set[str] = set()  # messages that are logged once only
 
     def count(
         self, identity: Identity, *, requests: int = 0, documents: int = 0, tokens: int = 0, rejected: int = 0
     ) -> None:
-        """Note what a caller did."""
+        """Count a caller's usage."""
         if self._store is None:
             return
         now = self._clock()
@@ -79,81 +79,81 @@ class Usage:
         self._add(Used({(day_of(now), who(identity)): Counts(requests, documents, tokens, rejected)}, seen))
 
     def counts(self) -> UsageCounts:
-        """How it goes at this moment."""
+        """The current state."""
         with self._lock:
             return UsageCounts(max(len(self._used.counts), self._writing), self._dropped, self._fault)
 
     def write(self) -> None:
-        """Write what came up; KeysUnavailable where it cannot be written now, and it is kept for the next time.
+        """Write all counted usage. KeysUnavailable if it cannot be written now; it is kept for the next attempt.
 
-        A row that the store refuses is found by halves and dropped, so that it keeps no other from being written.
+        A row that the store rejects is found by bisection and dropped, so that all other rows are written.
         """
         with self._lock:
-            left, self._used = [self._used], Used()
-            self._writing = len(left[0].counts)
+            pending, self._used = [self._used], Used()
+            self._writing = len(pending[0].counts)
         fault: KeysUnavailable | None = None
         try:
-            while left:
-                self._write_last(left)
+            while pending:
+                self._write_last(pending)
         except KeysUnavailable as error:
             fault = error
             raise
         finally:
-            self._take_back(left)
+            self._take_back(pending)
             self._writing = 0
             self._note(fault)
 
-    def _write_last(self, left: list[Used]) -> None:
-        """Write the last of these parts. One that is refused makes way for its halves, and a single row for nothing."""
-        part = left[-1]
+    def _write_last(self, pending: list[Used]) -> None:
+        """Write the last part. If it is rejected, replace it by its halves, or drop it if it is a single row."""
+        part = pending[-1]
         try:
             if self._store is not None and part.counts:
                 self._store.add(part.counts, part.seen)
         except KeysUnavailable:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a row's: `_drop` logs it
-            left.pop()
+        except Exception as error:  # noqa: BLE001 - a row is at fault: `_drop` logs it
+            pending.pop()
             if len(part.counts) > 1:
-                left.extend(part.halves())
+                pending.extend(part.halves())
             else:
-                self._drop(part.counts.values(), "a row that the database refuses is dropped", error)
+                self._drop(part.counts.values(), "a row that the database rejects is dropped", error)
         else:
-            left.pop()
+            pending.pop()
 
-    def _take_back(self, left: Sequence[Used]) -> None:
-        """Count again what was not written, before what came up meanwhile."""
-        if not left:
+    def _take_back(self, pending: Sequence[Used]) -> None:
+        """Put usage that was not written back, before the usage that was counted meanwhile."""
+        if not pending:
             return
         with self._lock:
             newer, self._used = self._used, Used()
-        for part in (*left, newer):
+        for part in (*pending, newer):
             self._add(part)
 
     def _add(self, more: Used) -> None:
-        """Add rows to those that wait, but no new ones when there are too many."""
+        """Add usage to the waiting rows, but create no row beyond the limit."""
         dropped = []
         with self._lock:
             rows = self._used.counts
-            for at, counts in more.counts.items():
-                if at in rows or len(rows) < MOST_ROWS:
-                    rows[at].add(counts)
+            for day_and_caller, counts in more.counts.items():
+                if day_and_caller in rows or len(rows) < MOST_ROWS:
+                    rows[day_and_caller].add(counts)
                 else:
                     dropped.append(counts)
             callers = {caller for _, caller in rows} if dropped else more.seen
-            self._used.seen |= {key_id: at for key_id, at in more.seen.items() if key_id in callers}
+            self._used.seen |= {key_id: seconds for key_id, seconds in more.seen.items() if key_id in callers}
         if dropped:
-            self._drop(dropped, f"{MOST_ROWS} rows wait to be written, and what other callers use is dropped")
+            self._drop(dropped, f"{MOST_ROWS} rows wait to be written, and the usage of other callers is dropped")
 
-    def _drop(self, rows: Iterable[Counts], why: str, error: Exception | None = None) -> None:
+    def _drop(self, rows: Iterable[Counts], reason: str, error: Exception | None = None) -> None:
         with self._lock:
             self._dropped += sum(counts.requests for counts in rows)
-            self.last_fault = Fault.now(f"usage: {why}")
-            first, self._told = why not in self._told, self._told | {why}
+            self.last_fault = Fault.now(f"usage: {reason}")
+            first, self._logged = reason not in self._logged, self._logged | {reason}
         if first:
-            log.error("usage: %s; more are counted", why, exc_info=error)
+            log.error("usage: %s; further cases are only counted", reason, exc_info=error)
 
     def _note(self, error: KeysUnavailable | None) -> None:
-        """Remember whether it could be written, and since when not."""
+        """Store and log whether the write succeeded, and since when writes fail."""
         with self._lock:
             before = self._fault
             if error is None:
@@ -161,8 +161,8 @@ class Usage:
             else:
                 self.last_fault = Fault.now(f"usage cannot be written: {error.reason}")
                 self._fault = self.last_fault if before is None else Fault(self.last_fault.text, before.at)
-        if before is None and isinstance(error, KeysReadOnly):  # of other losses the database tells
-            log.warning("%s; it waits in memory, and that is tried again every %g s", error.reason, WRITE_EVERY_S)
+        if before is None and isinstance(error, KeysReadOnly):  # the database logs its own outages
+            log.warning("%s; usage waits in memory; trying again every %g s", error.reason, WRITE_EVERY_S)
         elif before is not None and error is None:
             log.warning("usage is written again")
 
@@ -173,8 +173,8 @@ class Usage:
             try:
                 await in_thread(self.write)
             except KeysUnavailable:
-                continue  # it is in the log
-            except Exception:  # worker boundary: what fails now may go well the next time
-                if "writing" not in self._told:
+                continue  # already logged
+            except Exception:  # worker boundary: the next attempt may succeed
+                if "writing" not in self._logged:
                     log.exception("usage could not be written")
-                self._told |= {"writing"}
+                self._logged |= {"writing"}

@@ -1,4 +1,4 @@
-"""Where `qrerank` begins: what must be right before anything is imported that takes a second to import."""
+"""The entry point of `qrerank`: sets up signals and streams before the slow imports."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 130  # what shells say of a command that Ctrl-C ended
+INTERRUPTED = 130  # the exit status that shells use for Ctrl-C
 
-# How each stream is opened where it is closed: what is read is empty, and what is written as a result fails.
+# How /dev/null replaces a closed stream: standard input is empty, and writes to standard output fail.
 _CLOSED = {"stdin": (os.O_RDONLY, "r"), "stdout": (os.O_RDONLY, "w"), "stderr": (os.O_WRONLY, "w")}
 
 
 def main() -> None:
-    """Run the command line, and end the process with its exit status."""
+    """Run the command line and exit with its status."""
     _set_up_streams()
-    usual = signal.getsignal(signal.SIGINT)
-    if usual is signal.default_int_handler:  # it is ignored in the background
-        # What is imported may swallow or wrap an exception; there is nothing yet to clear up.
+    previous_handler = signal.getsignal(signal.SIGINT)
+    if previous_handler is signal.default_int_handler:  # a background process ignores SIGINT
+        # Imported code may swallow or wrap KeyboardInterrupt, and nothing needs cleanup yet.
         signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
     from app.cli.main import main as run
 
-    signal.signal(signal.SIGINT, usual)
+    signal.signal(signal.SIGINT, previous_handler)
     try:
         run()
     except KeyboardInterrupt:
@@ -30,9 +30,9 @@ def main() -> None:
 
 
 def _set_up_streams() -> None:
-    """Let every stream be there, and take every character.
+    """Replace closed streams by /dev/null, and let the others accept every character.
 
-    The number of a closed stream would go to the next file that is opened, and whoever prints would write into that.
+    Otherwise the next opened file would get the number of a closed stream, and prints would go into that file.
     """
     for number, (name, (flags, mode)) in enumerate(_CLOSED.items()):
         if getattr(sys, name) is None:
@@ -43,7 +43,7 @@ def _set_up_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for where the locale is ASCII
+            stream.reconfigure(errors="backslashreplace")  # for ASCII locales
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How a command ends: done, or with one sentence on standard error and an exit status; a bug keeps its traceback."""
+"""Errors of commands: one sentence on standard error and an exit status. Only a bug shows a traceback."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from retrieval.errors import RetrievalError
 
 FAILED = 1
 STATUSES = (
-    "Exit status: 0 done; 1 what was asked for failed, or standard output was closed; 2 the command line is wrong; "
+    "Exit status: 0 done; 1 the command failed, or standard output was closed; 2 the command line is wrong; "
     "130 interrupted by Ctrl-C. Errors are one sentence on standard error."
 )
 
-_FORESEEN = (
+_EXPECTED = (
     ValidationError,
     SettingsError,
     RetrievalError,
@@ -44,7 +44,7 @@ _FORESEEN = (
     OutputFailed,
 )
 _CACHE = "quantum-rerank"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # wherever they come from, no bug
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # never a bug of ours
 _INSTALLED = [
     *(Path(str(package.__file__)).parent for package in (app, quantum, retrieval)),
     Path(sysconfig.get_path("purelib")),
@@ -58,7 +58,7 @@ def run(command: Callable[[], Any]) -> int:
     except typer.TyperException as error:
         _fail_usage(error)
         return error.exit_code
-    except (*_FORESEEN, OSError) as error:
+    except (*_EXPECTED, OSError) as error:
         lines = _sentences(error)
         if lines is None:
             raise
@@ -69,7 +69,7 @@ def run(command: Callable[[], Any]) -> int:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Have what goes wrong with a file name it: what fails when it is written does not."""
+    """Set the file name of an OSError in the block: errors of `write` have none."""
     try:
         yield
     except OSError as error:
@@ -78,18 +78,18 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def _fail_usage(error: typer.TyperException) -> None:
-    """Print what is wrong with the command line, or the help of a group that was given no command."""
+    """Print the usage error, or the help of a group that was called without a command."""
     context = getattr(error, "ctx", None)
     text = error.format_message()
     if context is not None and text == context.get_help():
         errors.print(text, soft_wrap=True)
     else:
-        text = text.replace("Value error, ", "")  # pydantic's, which typer leaves
+        text = text.replace("Value error, ", "")  # a prefix of pydantic
         fail(f"{text.rstrip('.')}. Try `{context.command_path} --help`." if context else text)
 
 
 def _sentences(error: Exception) -> list[str] | None:
-    """What to tell of an error; None where it is a bug of ours."""
+    """The messages for an error; None if it is a bug."""
     match error:
         case ValidationError() if error.title == Settings.__name__:
             return [_setting(item) for item in error.errors(include_url=False, include_input=False)]
@@ -105,12 +105,12 @@ def _sentences(error: Exception) -> list[str] | None:
 
 
 def _setting(item: ErrorDetails) -> str:
-    where = "QRERANK_" + "__".join(str(part) for part in item["loc"]).upper() if item["loc"] else "settings"
-    return f"{where}: {item['msg'].removeprefix('Value error, ')}"
+    variable = "QRERANK_" + "__".join(str(part) for part in item["loc"]).upper() if item["loc"] else "settings"
+    return f"{variable}: {item['msg'].removeprefix('Value error, ')}"
 
 
 def _system(error: OSError) -> list[str] | None:
-    """Which file or folder is at fault, and what to do; None where that is no matter of the user's."""
+    """The message for a file or folder that the user can correct; None if the error is a bug."""
     if isinstance(error.filename, str | bytes | Path):
         path = Path(os.fsdecode(error.filename))
         if any(path.is_relative_to(folder) for folder in _INSTALLED):
@@ -129,11 +129,11 @@ def _remedy(path: Path, error: OSError) -> str:
     for name, folder in _folders().items():
         if path.is_relative_to(folder) or folder.is_relative_to(path):
             return f"set {name} to a folder that can be read and written"
-    return "check the path, and whether it may be read and written"
+    return "check the path and its permissions"
 
 
 def _folders() -> dict[str, Path]:
-    """What sets where our files are."""
+    """The folders of our files by the variable that sets each."""
     cache = {"XDG_CACHE_HOME": user_cache_path(_CACHE)}
     try:
         settings = Settings()

@@ -1,4 +1,4 @@
-"""`qrerank evaluate`: the claim, checked."""
+"""`qrerank evaluate`: measure ranking quality on a test collection."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ def _methods(text: str) -> list[Method]:
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A collection in BEIR layout.")],
-    methods: Annotated[str, typer.Option(help="Which to compare, separated by commas.")] = ",".join(METHODS),
+    methods: Annotated[str, typer.Option(help="Methods to compare, separated by commas.")] = ",".join(METHODS),
     candidates: Annotated[int, typer.Option(min=1, help="Documents retrieved and reranked for each query.")] = 100,
     encode_limit: Annotated[
-        int | None, typer.Option(min=1, help="Score only so many by their states: the best by BM25.")
+        int | None, typer.Option(min=1, help="Encode only this many candidates, the best by BM25.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Whose judgements: those of qrels/SPLIT.tsv.")] = "test",
+    split: Annotated[str, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv.")] = "test",
     keep_identical_ids: Annotated[
         bool, typer.Option("--keep-identical-ids", help="Keep the document that has the query's id.")
     ] = False,
     exclude_file: Annotated[
         Path | None,
-        typer.Option(callback=readable, help='Lines {"_id", "text", "exclude": [...]}; only these queries.'),
+        typer.Option(callback=readable, help='Lines {"_id", "text", "exclude": [...]}; replaces the queries.'),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", callback=writable, help="Write the results here as well.")
+        Path | None, typer.Option("--json", callback=writable, help="Also write the results to this file.")
     ] = None,
 ) -> None:
     """Retrieve with FAISS, rerank, and compare each method with cosine, query by query.
 
-    Collections once encoded are kept in the user's cache folder, under quantum-rerank/evaluated.
+    Encoded collections are cached in the user's cache folder, under quantum-rerank/evaluated.
     """
     chosen = _methods(methods)
     dataset = load(folder, split)
@@ -71,7 +71,7 @@ def evaluate(
             encode_limit=encode_limit,
             keep_identical_ids=keep_identical_ids,
         )
-    for line in _notes(dataset, queries, kept=keep_identical_ids):
+    for line in _notes(dataset, queries, keep_identical_ids=keep_identical_ids):
         note(line)
     if json_file:
         with naming(json_file):
@@ -79,13 +79,13 @@ def evaluate(
     out.print(tables.evaluated(result))
 
 
-def _notes(dataset: BeirDataset, queries: Sequence[Query], *, kept: bool) -> Iterator[str]:
-    """What to know of the figures."""
+def _notes(dataset: BeirDataset, queries: Sequence[Query], *, keep_identical_ids: bool) -> Iterator[str]:
+    """Notes that explain the results."""
     yield from dataset.notes
-    own = own_documents(dataset)
-    count = sum(query.id in own for query in queries)
-    if count and not kept:
+    positions = own_documents(dataset)
+    count = sum(query.id in positions for query in queries)
+    if count and not keep_identical_ids:
         yield (
-            f"{count} of {len(queries)} queries share their id with a document, which is left out of their results; "
+            f"{count} of {len(queries)} queries share their id with a document, which is excluded from their results; "
             "--keep-identical-ids keeps it"
         )

@@ -1,4 +1,4 @@
-"""Does it rank better than cosine? Retrieve and rerank a test collection, and compare the methods query by query."""
+"""Evaluation of ranking quality: rerank a test collection and compare the methods with cosine, query by query."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from retrieval.fusion import ranking as best_first
 from retrieval.index.collection import FORMAT, Collection, build
 from retrieval.text.passages import Passage
 
-Found = tuple[NDArray[np.int64], Ranking]  # positions in the collection, and their ranking
+SearchResult = tuple[NDArray[np.int64], Ranking]  # (k,) positions in the collection, and their ranking
 
 BASELINE: Method = "classical"
-BM25 = "bm25"  # beside the methods in every table: BM25 over the same candidates
+BM25 = "bm25"  # an additional row in every table: BM25 over the same candidates
 _DEPTH = 10
-_NOT_PLAIN = re.compile(r"[^\w.-]++", re.ASCII)  # in the name of a folder
-_NAME_CHARACTERS = 40  # of a dataset, in the name of the folder where it is kept
+_NOT_PLAIN = re.compile(r"[^\w.-]++", re.ASCII)  # characters that a folder name must not have
+_NAME_CHARACTERS = 40  # of the dataset's name in the folder name
 
 
 @dataclass(frozen=True)
 class Scores:
-    """How well one method did: means over the queries, and the nDCG@10 of each for the paired test."""
+    """The metrics of one method: means over the queries, and nDCG@10 per query for the paired test."""
 
     ndcg: float
     mrr: float
@@ -50,7 +50,7 @@ class Evaluation:
     """One collection's results."""
 
     dataset: str
-    encoder: str  # what computed the states: runtime and precision
+    encoder: str  # runtime and precision of the encoder
     queries: int
     candidates: int
     methods: Mapping[str, Scores]
@@ -78,9 +78,16 @@ class Evaluation:
 
 
 def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: Progress) -> Collection:
-    """The dataset's documents as a collection, built once for each content, model and arithmetic."""
+    """Open the dataset's documents as a collection, built once per content, model and arithmetic.
+
+    Args:
+        dataset: Its documents are indexed.
+        encoder: Encodes the documents.
+        cache: The folder of such collections.
+        progress: Called during the build.
+    """
     content = hashlib.sha256(repr((dataset.document_ids, dataset.documents)).encode()).hexdigest()
-    name = _NOT_PLAIN.sub("-", dataset.name)[:_NAME_CHARACTERS]  # FAISS opens no other path
+    name = _NOT_PLAIN.sub("-", dataset.name)[:_NAME_CHARACTERS]  # FAISS cannot open paths with other characters
     folder = cache / f"{name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
     if not folder.exists():
         passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]
@@ -89,9 +96,9 @@ def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: 
 
 
 def judged_queries(dataset: BeirDataset, exclusions: Sequence[Query] = ()) -> list[Query]:
-    """The queries to evaluate: those with a relevant document, since the others say nothing.
+    """The queries that have a relevant document; DataError if there is none.
 
-    exclusions: queries to take in the place of the dataset's, under the same ids. DataError where none is left.
+    exclusions: queries that replace the dataset's, with the same ids.
     """
     queries = exclusions or [Query(i, text, ()) for i, text in zip(dataset.query_ids, dataset.queries, strict=True)]
     judged = [query for query in queries if any(grade > 0 for grade in dataset.qrels.get(query.id, {}).values())]
@@ -112,21 +119,29 @@ def evaluate(
     encode_limit: int | None = None,
     keep_identical_ids: bool = False,
 ) -> Evaluation:
-    """Rerank every query's nearest `candidates` documents by each method; paired tests compare it with `classical`.
+    """Rerank the nearest documents of every query by each method, and compare it with `classical` by a paired test.
 
-    queries: those of `judged_queries`. keep_identical_ids: whether a document may be found that has the query's id.
-    As in BEIR it may not: in ArguAna it is the query itself. Only where it is judged relevant is it another one, since
-    two countings met.
+    Args:
+        reranker: Retrieves and reranks.
+        dataset: Its judgements are used.
+        collection: The dataset's documents, from `open_dataset`.
+        queries: From `judged_queries`.
+        methods: The methods to compare.
+        progress: Called after each query.
+        candidates: Number of documents that are retrieved and reranked for each query.
+        encode_limit: Number of candidates that are encoded, the best by BM25; None for all.
+        keep_identical_ids: Whether the results may contain the document with the query's id. By default they do not,
+            as in BEIR: in ArguAna that document is the query itself.
     """
     qrels = {query.id: dataset.qrels[query.id] for query in queries}
-    own = {} if keep_identical_ids else own_documents(dataset)
+    own_positions = {} if keep_identical_ids else own_documents(dataset)
     results: dict[str, Scores] = {}
     for method in methods:
         runs = _Runs()
         search = partial(reranker.search, candidates=candidates, method=method, encode_limit=encode_limit)
         for done, query in enumerate(queries):
             progress(f"{dataset.name}: {method}", done, len(queries))
-            runs.add(query, collection, partial(search, leave_out=own.get(query.id)))
+            runs.add(query, collection, partial(search, leave_out=own_positions.get(query.id)))
         progress(f"{dataset.name}: {method}", len(queries), len(queries))
         results[method] = _score(runs.method, qrels, candidates, runs.ms / len(queries))
         results.setdefault(BM25, _score(runs.bm25, qrels, candidates, runs.prescore_ms / len(queries)))
@@ -140,14 +155,14 @@ def evaluate(
 
 @dataclass
 class _Runs:
-    """What one method made of the queries so far, and BM25 of the same candidates; times are of all of them."""
+    """The rankings of one method, and of BM25 over the same candidates, by query; times are totals."""
 
     method: Run = field(default_factory=dict)
     bm25: Run = field(default_factory=dict)
     ms: float = 0.0
     prescore_ms: float = 0.0
 
-    def add(self, query: Query, collection: Collection, search: Callable[..., Found]) -> None:
+    def add(self, query: Query, collection: Collection, search: Callable[..., SearchResult]) -> None:
         start = time.perf_counter()
         positions, ranking = search(query.text, collection, exclude=query.exclude)
         self.ms += (time.perf_counter() - start) * 1e3
@@ -158,8 +173,11 @@ class _Runs:
 
 
 def own_documents(dataset: BeirDataset) -> dict[str, int]:
-    """Of each query whose id a document has as well, unless that is judged relevant to it: the document's position."""
-    positions = {document: at for at, document in enumerate(dataset.document_ids)}
+    """By query id: the position of the document with the same id.
+
+    A document that is judged relevant to the query is another text whose id happens to be equal, and is not included.
+    """
+    positions = {document_id: position for position, document_id in enumerate(dataset.document_ids)}
     return {
         query: positions[query]
         for query, grades in dataset.qrels.items()

@@ -1,4 +1,4 @@
-"""`qrerank index`: build collections and look at them."""
+"""`qrerank index`: build and inspect collections."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from retrieval.text.passages import Passage
 
 DEMO = "demo"
 _PLAIN = re.compile(COLLECTION_NAME)
-_NAME_BYTES = 255  # of a folder's name, on every file system that we know
-index = typer.Typer(help="Build collections and look at them.", no_args_is_help=True)
+_NAME_BYTES = 255  # the maximum length of a folder name on common file systems
+index = typer.Typer(help="Build and inspect collections.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The collection's name.")]
 
 
 def folder_of(settings: Settings, name: str) -> Path:
-    """The folder of a collection; a bad name is a usage error."""
+    """The folder of a collection; an invalid name is a usage error."""
     if not _PLAIN.fullmatch(name) or len(name.encode()) > _NAME_BYTES:
         raise typer.BadParameter("a collection's name is up to 64 letters, digits, dots, dashes and underscores")
     return settings.collections_dir / name
 
 
 def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
-    """Build the demo collection from Python's own documentation, unless it stands."""
+    """Build the demo collection from Python's documentation, unless a usable one exists."""
     folder = folder_of(settings, DEMO)
     if not _fits(folder, encoder):
         _build(folder, demo_passages(), encoder, report)
 
 
 def _fits(folder: Path, encoder: Encoder) -> bool:
-    """Whether the collection stands, is of this version, and of this model."""
+    """Whether the collection exists and fits this version and this model."""
     try:
         check_encoder(Collection(folder), encoder)
     except CollectionError:
@@ -59,11 +59,11 @@ def build_command(
     source: Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a collection of this name.")] = False,
 ) -> None:
-    """Encode passages and index them: text, states and FAISS index in one folder under QRERANK_DATA_DIR."""
+    """Encode passages and index them. The collection is one folder under QRERANK_DATA_DIR."""
     settings = Settings()
     folder = folder_of(settings, name)
     if name == DEMO:
-        raise typer.BadParameter(f"{DEMO} is the collection that `serve --demo` makes; choose another name")
+        raise typer.BadParameter(f"{DEMO} is the collection of `serve --demo`; choose another name")
     if folder.exists() and not force:
         raise typer.BadParameter(f"collection {name} exists; --force replaces it")
     with bar("preparing") as report:
@@ -73,7 +73,7 @@ def build_command(
 
 @index.command()
 def stats(name: Name) -> None:
-    """What a collection holds, its size on disk, and whether it is sound; exit status 1 where it is not."""
+    """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
     folder = folder_of(Settings(), name)
     collection = Collection(folder)
     spec, integrity = collection.spec, verify(collection)
@@ -83,13 +83,13 @@ def stats(name: Name) -> None:
     table.add_row("model", f"{spec.model} ({spec.arithmetic})")
     table.add_row("on disk", f"{sum(file.stat().st_size for file in folder.iterdir()) / 2**20:.1f} MiB")
     table.add_row("folder", str(folder))
-    table.add_row("certificate", _told(integrity))
+    table.add_row("integrity", _describe(integrity))
     out.print(table)
     if not integrity.holds:
         raise typer.Exit(1)
 
 
-def _told(integrity: IntegrityReport) -> str:
+def _describe(integrity: IntegrityReport) -> str:
     if integrity.fault:
         return f"damaged: {integrity.fault}; build it again"
     return f"holds: recall@10 {integrity.recall:.3f} of {integrity.sampled} passages ({1e3 * integrity.seconds:.0f} ms)"

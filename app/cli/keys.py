@@ -1,4 +1,4 @@
-"""`qrerank keys`: make keys and end them, while the service runs or before."""
+"""`qrerank keys`: create, list, rotate and revoke keys, also while the service runs."""
 
 from __future__ import annotations
 
@@ -24,66 +24,68 @@ from app.telemetry.printable import escaped
 if TYPE_CHECKING:
     from app.auth.stores import Records
 
-keys = typer.Typer(help="Make keys, list and end them; while the service runs or before.", no_args_is_help=True)
+keys = typer.Typer(help="Create, list, rotate and revoke keys, also while the service runs.", no_args_is_help=True)
 
-Named = Annotated[str, typer.Argument(metavar="ID", parser=utf8, help="The key's id, or its prefix.")]
+KeyId = Annotated[str, typer.Argument(metavar="ID", parser=utf8, help="The key's id, or its prefix.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Option(parser=utf8, help="For whom or for what.")] = "",
-    tier: Annotated[Tier, typer.Option(help="Which limits hold for it.")] = "standard",
-    role: Annotated[Role, typer.Option(help="What it may do.")] = "user",
-    expires_days: Annotated[float | None, typer.Option(help="Absent: it does not expire.")] = None,
+    name: Annotated[str, typer.Option(parser=utf8, help="Its owner or purpose.")] = "",
+    tier: Annotated[Tier, typer.Option(help="Its tier, which sets the quotas.")] = "standard",
+    role: Annotated[Role, typer.Option(help="Its role, which sets the permissions.")] = "user",
+    expires_days: Annotated[
+        float | None, typer.Option(help="Days until it expires. Absent: it does not expire.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Create a key and print it. It is not shown again."""
     try:
-        wanted = KeyBody(name=name, tier=tier, role=role, expires_days=expires_days)
+        body = KeyBody(name=name, tier=tier, role=role, expires_days=expires_days)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=option) from None
     expires = None if expires_days is None else time.time() + expires_days * DAY_S
-    key, plain = _records().keys.create(wanted.name, role, tier, expires)
+    key, plain = _records().keys.create(body.name, role, tier, expires)
     _record("key.created", key, {"role": role, "tier": tier, "expires": moment(expires)})
     _show_new(key, plain, as_json=as_json)
 
 
 @keys.command("list")
 def list_command(as_json: AsJson = False) -> None:
-    """Every key there ever was, oldest first. The keys themselves are kept nowhere."""
-    found = [describe(key) for key in _records().keys.all()]
+    """List all keys, including revoked and expired ones, oldest first. The keys in plain text are not stored."""
+    descriptions = [describe(key) for key in _records().keys.all()]
     if as_json:
-        print_json({"object": "list", "data": found})
+        print_json({"object": "list", "data": descriptions})
         return
     rest = ("role", "tier", "status", "expires", "last used")
-    table = Table(_whole("id", 16), _whole("prefix", 11), "name", *rest, show_edge=False)
-    for key in found:
-        shown = ("id", "prefix", "name", "role", "tier", "status", "expires", "last_used")
-        table.add_row(*(escaped(str(key[field] or "")) for field in shown))
+    table = Table(_unwrapped("id", 16), _unwrapped("prefix", 11), "name", *rest, show_edge=False)
+    for description in descriptions:
+        fields = ("id", "prefix", "name", "role", "tier", "status", "expires", "last_used")
+        table.add_row(*(escaped(str(description[field] or "")) for field in fields))
     out.print(table)
 
 
 @keys.command()
 def rotate(
-    named: Named,
+    key_id: KeyId,
     overlap_hours: Annotated[
-        float, typer.Option(min=0.0, max=LONGEST_OVERLAP_HOURS, help="For how long the old one still opens.")
+        float, typer.Option(min=0.0, max=LONGEST_OVERLAP_HOURS, help="Hours for which the old key stays valid.")
     ] = DEFAULT_OVERLAP_HOURS,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a key by a new one with the same id, limits and usage, and print it, this once."""
-    key, plain = _records().keys.rotate(named, overlap_hours * HOUR_S)
+    """Replace a key by a new one with the same id, limits and usage, and print it. It is not shown again."""
+    key, plain = _records().keys.rotate(key_id, overlap_hours * HOUR_S)
     _record("key.rotated", key, {"overlap_hours": overlap_hours})
     _show_new(key, plain, as_json=as_json)
 
 
 @keys.command()
-def revoke(named: Named, as_json: AsJson = False) -> None:
-    """End a key for good; within seconds no replica lets it in."""
-    key = _records().keys.revoke(named)
+def revoke(key_id: KeyId, as_json: AsJson = False) -> None:
+    """Revoke a key for good. Within seconds all replicas reject it."""
+    key = _records().keys.revoke(key_id)
     _record("key.revoked", key)
     if as_json:
         print_json(describe(key))
@@ -93,19 +95,19 @@ def revoke(named: Named, as_json: AsJson = False) -> None:
 
 @keys.command()
 def usage(
-    named: Annotated[
-        str | None, typer.Argument(metavar="ID", parser=utf8, help="A key's id. Absent: everybody.")
+    key_id: Annotated[
+        str | None, typer.Argument(metavar="ID", parser=utf8, help="A key's id. Absent: all callers.")
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=3660, help="How many days, today among them.")] = 30,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="Number of days, including today.")] = 30,
     as_json: AsJson = False,
 ) -> None:
-    """What keys were used for, per day in UTC."""
-    found = _records().usage.read(days, named)
+    """Show the usage of keys per day in UTC."""
+    usage_by_day = _records().usage.read(days, key_id)
     if as_json:
-        print_json({"object": "list", "data": [vars(day) for day in found]})
+        print_json({"object": "list", "data": [vars(day) for day in usage_by_day]})
         return
     table = Table("day", "who", "requests", "documents", "tokens", "rejected", show_edge=False)
-    for day in found:
+    for day in usage_by_day:
         table.add_row(
             day.day, escaped(day.who), f"{day.requests:,}", f"{day.documents:,}", f"{day.tokens:,}", f"{day.rejected:,}"
         )
@@ -113,10 +115,10 @@ def usage(
 
 
 def _records() -> Records:
-    from app.auth.stores import open_records  # not before: SQLAlchemy takes memory that serving may not need
+    from app.auth.stores import open_records  # imported late: SQLAlchemy takes memory that serving may not need
 
     settings = Settings()
-    logging.getLogger("app.auth").setLevel(logging.ERROR)  # what is wrong ends the command, with a message
+    logging.getLogger("app.auth").setLevel(logging.ERROR)  # a failure ends the command with a message anyway
     audit.open_log(settings.auth.audit_file)
     return open_records(settings.auth, settings.data_dir)
 
@@ -135,12 +137,12 @@ def _record(event: str, key: Key, about: dict[str, object] | None = None) -> Non
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # containers run as users without a name
+    except (KeyError, OSError):  # a user in a container may have no name
         return str(os.getuid())
 
 
-def _whole(name: str, width: int) -> Column:
-    """A column whose cells are copied, and so never cut."""
+def _unwrapped(name: str, width: int) -> Column:
+    """A column whose cells are never wrapped or truncated, so that users can copy them."""
     return Column(name, no_wrap=True, min_width=width)
 
 
@@ -155,4 +157,4 @@ def _show_new(key: Key, plain: str, *, as_json: bool) -> None:
         soft_wrap=True,
     )
     if not Settings().auth.enabled:
-        note("Nobody asks for it yet: set QRERANK_AUTH__ENABLED=true for the service.")
+        note("Authentication is off: set QRERANK_AUTH__ENABLED=true for the service, which ignores keys until then.")

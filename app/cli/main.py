@@ -42,30 +42,32 @@ cli = typer.Typer(
     epilog=STATUSES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its panels would take brackets in help and errors for markup
+    rich_markup_mode=None,  # rich would interpret brackets in help and errors as markup
 )
 cli.add_typer(cli_index.index, name="index")
 cli.add_typer(cli_keys.keys, name="keys")
 cli.command()(cli_evaluate.evaluate)
 log = logging.getLogger(__name__)
 
-_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # what circuits are drawn with
+_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # ASCII replacements in circuit drawings
 
 
 @cli.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; each holds its own copy of the model.")] = 1,
-    demo: Annotated[bool, typer.Option("--demo", help="Build the demo collection if missing, and search it.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes. Each holds its own copy of the model.")] = 1,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Build the demo collection if it is missing, and search it by default.")
+    ] = False,
 ) -> None:
-    """Serve POST /rerank. Settings come from QRERANK_… environment variables; see the README."""
+    """Start the HTTP service. Settings come from QRERANK_… environment variables; see docs/configuration.md."""
     import uvicorn
 
     from app.server.asgi import options
     from app.telemetry.logs import set_up
 
-    keep_memory()  # before there are threads, each of which would make a heap of its own
+    keep_memory()  # before threads start, because each would create a heap of its own
     settings = Settings()
     set_up(settings.logs)
     host = bare(host)
@@ -73,9 +75,9 @@ def serve(
     port = free_port(host, port)
     operations = settings.operations
     with metrics_served(workers, bare(operations.metrics_host or host), operations.metrics_port):
-        served = _prepared(settings, workers, demo)
+        served = _prepare_app(settings, workers, demo)
         log.info("quantum-rerank listens on %s (documentation: /docs)", url_of(host, port))
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what is left to do when the server has stopped
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises SIGTERM again after its shutdown
         uvicorn.run(
             served,
             factory=True,
@@ -86,16 +88,16 @@ def serve(
         )
 
 
-def _prepared(settings: Settings, workers: int, demo: bool) -> str | Callable[[], FastAPI]:
-    """What uvicorn is to serve, once each model is prepared, and opened where one process serves alone."""
+def _prepare_app(settings: Settings, workers: int, demo: bool) -> str | Callable[[], FastAPI]:
+    """Prepare all models and return the application factory for uvicorn. With one worker, it gets the open models."""
     from app.server.asgi import application
     from app.telemetry.logs import is_pretty
 
     pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
-    with bar("preparing") if pretty else nullcontext(log_progress) as report, ThreadPoolExecutor(1) as beside:
-        checked = beside.submit(check_circuit, circuit_of(settings))  # Python imports while OpenVINO compiles
+    with bar("preparing") if pretty else nullcontext(log_progress) as report, ThreadPoolExecutor(1) as background:
+        checked = background.submit(check_circuit, circuit_of(settings))  # imports Python code while OpenVINO compiles
         if workers == 1:
-            beside.submit(import_module, "app.main")  # if that fails it will again, and be heard
+            background.submit(import_module, "app.main")  # an error here is raised by the later import
         encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
         if demo:
             cli_index.build_demo(settings, encoders[settings.model], report)
@@ -103,14 +105,14 @@ def _prepared(settings: Settings, workers: int, demo: bool) -> str | Callable[[]
         checked.result()
     if workers == 1:
         return partial(application, encoders)
-    # Each process opens for itself what is prepared now, and they share the cores.
+    # Each worker opens the prepared models itself, and the workers share the CPUs.
     os.environ["QRERANK_ENGINE__PROCESSORS"] = str(max(1, processors_of(settings) // workers))
     return "app.server.asgi:application"
 
 
 @cli.command()
 def prepare() -> None:
-    """Prepare QRERANK_MODEL and QRERANK_MODELS in QRERANK_MODEL_DIR, as `serve` would, and end."""
+    """Prepare QRERANK_MODEL and QRERANK_MODELS in QRERANK_MODEL_DIR, as `serve` does, and exit."""
     settings = Settings()
     with bar("preparing") as report:
         for model in (settings.model, *settings.models):
@@ -122,16 +124,16 @@ def prepare() -> None:
 def rerank(
     query: Query,
     file: Annotated[
-        Path, typer.Argument(callback=readable, help="Documents, one a line, in UTF-8; - reads standard input.")
+        Path, typer.Argument(callback=readable, help="Documents, one per line, in UTF-8; - reads standard input.")
     ],
     method: MethodOption = "hybrid",
     top_n: TopN = 10,
     exclude: Exclude = None,
 ) -> None:
-    """Rank the lines of a file for a query."""
+    """Rerank the lines of a file for a query."""
     documents = [line.strip() for line in read_text(file).replace("\r", "\n").split("\n") if line.strip()]
     if not documents:
-        raise typer.BadParameter("the file holds no text; give one document a line")
+        raise typer.BadParameter("the file contains no text; write one document per line")
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
     ranking = reranker.rerank(query, documents, method=method, exclude=exclude or ())
@@ -141,12 +143,12 @@ def rerank(
 @cli.command()
 def search(
     query: Query,
-    collection: Annotated[str, typer.Option(help="A collection made by `qrerank index build`.")] = cli_index.DEMO,
+    collection: Annotated[str, typer.Option(help="A collection from `qrerank index build`.")] = cli_index.DEMO,
     method: MethodOption = "hybrid",
     top_n: TopN = 5,
     exclude: Exclude = None,
 ) -> None:
-    """Retrieve a collection's nearest passages and rank them."""
+    """Search a collection: retrieve the nearest passages and rerank them."""
     settings = Settings()
     opened = Collection(cli_index.folder_of(settings, collection))
     with bar("preparing") as report:
@@ -162,12 +164,12 @@ def search(
 @cli.command()
 def circuit(
     map_name: Annotated[
-        str | None, typer.Option("--map", help="angle or entangled; absent: the configured one.")
+        str | None, typer.Option("--map", help="angle or entangled. Absent: the configured map.")
     ] = None,
     qubits: Annotated[int | None, typer.Option(min=2, max=4, help="Qubits per register.")] = None,
-    svg: Annotated[Path | None, typer.Option(callback=writable, help="Write the drawing here as SVG.")] = None,
+    svg: Annotated[Path | None, typer.Option(callback=writable, help="Write the drawing to this file as SVG.")] = None,
 ) -> None:
-    """Draw the fidelity circuit of one register, and its size in the basis {ry, rz, cx}."""
+    """Draw the fidelity circuit of one register, and print its size in the basis {ry, rz, cx}."""
     from quantum.circuits import check_limits, draw, symbolic_circuit
 
     configured = Settings().circuit
@@ -194,5 +196,5 @@ def openapi() -> None:
 
 
 def main() -> None:
-    """Run the command line, and end with its exit status."""
+    """Run the command line and exit with its status."""
     sys.exit(run(partial(cli, standalone_mode=False)))

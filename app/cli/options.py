@@ -1,4 +1,4 @@
-"""What several commands take: texts, and files that are read or written, checked before any work is done."""
+"""Arguments and options of several commands. Texts and files are checked before any work is done."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.ranking.methods import Method
 
 
 def utf8(value: str) -> str:
-    """An argument as UTF-8, also where the locale is ASCII; a usage error where its bytes are not."""
+    """Decode an argument as UTF-8, also in an ASCII locale; a usage error if its bytes are not UTF-8."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -27,14 +27,14 @@ def utf8(value: str) -> str:
 
 
 def not_blank(value: str) -> str:
-    """The same, and neither empty nor white space alone."""
+    """Decode an argument as UTF-8; a usage error if it is blank."""
     if not value.strip():
         raise typer.BadParameter("it is empty; give a text")
     return utf8(value)
 
 
 def readable(path: Path | None) -> Path | None:
-    """A file that can be read, or - for standard input; a usage error where it cannot."""
+    """Check that a file can be read, or is - for standard input; a usage error if not."""
     if path is not None and str(path) != "-":
         with _usage(path):
             path.stat()
@@ -46,7 +46,7 @@ def readable(path: Path | None) -> Path | None:
 
 
 def writable(path: Path | None) -> Path | None:
-    """A file that can be written, as an attempt shows that leaves all as it was; a usage error where it cannot."""
+    """Check that a file can be written, without changing it; a usage error if not."""
     if path is not None:
         with _usage(path):
             if path.is_dir():
@@ -54,7 +54,7 @@ def writable(path: Path | None) -> Path | None:
             if not path.exists():
                 path.touch(exist_ok=False)
                 path.unlink()
-            elif path.is_file():  # opening a pipe would wait for whoever reads it
+            elif path.is_file():  # opening a pipe would wait for a reader
                 path.open("r+b").close()
     return path
 
@@ -67,9 +67,9 @@ def _usage(path: Path) -> Iterator[None]:
         raise typer.BadParameter(f"{path}: {error.strerror}; give another path") from error
 
 
-Query = Annotated[str, typer.Argument(parser=not_blank, help="The question.")]
+Query = Annotated[str, typer.Argument(parser=not_blank, help="The query.")]
 MethodOption = Annotated[Method, typer.Option(help="classical: cosine; quantum: fidelity; hybrid: both and BM25.")]
-TopN = Annotated[int, typer.Option(min=1, help="How many to show.")]
+TopN = Annotated[int, typer.Option(min=1, help="Number of results.")]
 Exclude = Annotated[
-    list[str] | None, typer.Option(parser=not_blank, help="What the answer must not be about; may be repeated.")
+    list[str] | None, typer.Option(parser=not_blank, help="Text that results must not be about. May be repeated.")
 ]

@@ -1,4 +1,4 @@
-"""Progress on standard error, so that standard output stays clean for results."""
+"""Progress bars on standard error. Standard output has results only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from retrieval.encoder.prepare import Progress as Report
 
 @contextmanager
 def bar(title: str) -> Iterator[Report]:
-    """A bar that shows once the first report comes: what is done, steps done, steps in all."""
+    """A progress bar that appears with the first report. A report has the step's name, steps done and total steps."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

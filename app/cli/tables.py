@@ -1,4 +1,4 @@
-"""Results as tables for people."""
+"""Results as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -14,21 +14,28 @@ _EXCERPT = 100
 
 
 def ranked(titles: Sequence[str], texts: Sequence[str], ranking: Ranking, top_n: int | None) -> Table:
-    """The best documents with each ranker's score."""
+    """The best `top_n` documents with the score of each ranker.
+
+    Args:
+        titles: One per document; may be empty.
+        texts: One per document.
+        ranking: Of these documents.
+        top_n: Number of rows; None for all.
+    """
     table = Table("rank", "score", *ranking.rankers, "index", "document", title_justify="left")
     for rank, index in enumerate(ranking.order[:top_n].tolist(), start=1):
-        by_ranker = [f"{values[index]:.3f}" for values in ranking.rankers.values()]
+        ranker_scores = [f"{values[index]:.3f}" for values in ranking.rankers.values()]
         text = " ".join(texts[index].split())
         excerpt = text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
-        shown = escaped(f"{titles[index]}: {excerpt}" if titles[index] else excerpt)
-        table.add_row(str(rank), f"{ranking.scores[index]:.4f}", *by_ranker, str(index), shown)
+        document = escaped(f"{titles[index]}: {excerpt}" if titles[index] else excerpt)
+        table.add_row(str(rank), f"{ranking.scores[index]:.4f}", *ranker_scores, str(index), document)
     return table
 
 
 def evaluated(result: Evaluation) -> Table:
-    """One collection's methods, each beside cosine."""
-    asked = f"{result.queries} queries, the {result.candidates} nearest documents reranked"
-    title = f"{escaped(result.dataset)}: {asked}, {result.encoder}"
+    """The metrics of all methods on one collection, compared with cosine."""
+    setup = f"{result.queries} queries, the {result.candidates} nearest documents reranked"
+    title = f"{escaped(result.dataset)}: {setup}, {result.encoder}"
     recall = f"recall@{result.candidates}"
     table = Table("method", "nDCG@10", f"vs {BASELINE}", "p", "MRR@10", recall, "ms/query", title=title)
     base = result.methods.get(BASELINE)

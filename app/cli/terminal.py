@@ -1,6 +1,6 @@
-"""What is printed for people: texts as they are, on standard output; progress and errors on standard error.
+"""Terminal output: results on standard output, progress and errors on standard error.
 
-Whoever prints uses `out` and `errors`. In these a text is never markup, and nothing in it can command the terminal.
+All output goes through `out` and `errors`. They do not interpret texts as markup, and they escape control characters.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from app.telemetry.printable import escaped
 
 
 class OutputFailed(Exception):
-    """Standard output does not take what is printed: its device is full, or it is closed."""
+    """Standard output cannot be written: its device is full, or it is closed."""
 
 
 class PlainConsole(Console):
-    """A console to which `[/x]` and `:smile:` are nothing but characters, and which escapes those that are none."""
+    """A console that prints `[/x]` and `:smile:` literally and escapes unprintable characters."""
 
     def __init__(self, *, stderr: bool = False) -> None:
-        """stderr: whether it writes to standard error."""
+        """stderr: whether it writes to standard error instead of standard output."""
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def print(self, *things: Any, **options: Any) -> None:
-        """Print, on a console of standard output with `OutputFailed` where that cannot be."""
+        """Print; OutputFailed if standard output cannot be written."""
         try:
             super().print(*things, **options)
         except OSError as error:
@@ -37,7 +37,7 @@ class PlainConsole(Console):
             raise _output_failed(error) from error
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Text of a string. Each string that rich is given comes through here: printed, in a table, or as its title."""
+        """Convert a string to escaped text. Rich calls this for every string: printed, in a table, or as its title."""
         return super().render_str(escaped(text, lines=True), **options)
 
 
@@ -46,31 +46,31 @@ errors = PlainConsole(stderr=True)
 
 
 def fail(message: str) -> None:
-    """Print why a command failed: one line, that the terminal may wrap, also where a library says it in several."""
+    """Print why a command failed, on one line. Line breaks in the message become spaces."""
     errors.print(" ".join(message.split()), style="red", soft_wrap=True)
 
 
 def note(message: str) -> None:
-    """Print what the user should know of a result."""
+    """Print a note about a result."""
     errors.print(message, style="yellow", soft_wrap=True)
 
 
 def print_json(value: object) -> None:
-    """Print JSON for programs: in ASCII, so that it is the same JSON in every locale and holds no control character."""
+    """Print JSON for programs, in ASCII: equal in every locale and without control characters."""
     print_line(json.dumps(value))
 
 
 def print_line(text: str) -> None:
-    """Print a text for programs as it is."""
+    """Print a text for programs, unchanged."""
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read it has gone: typer ends the command, as rich does
+    except BrokenPipeError:  # the reader has closed the pipe: typer ends the command, as rich does
         raise
     except OSError as error:
         raise _output_failed(error) from error
 
 
 def _output_failed(error: OSError) -> OutputFailed:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try again as it ends
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # otherwise Python would flush again at exit
     return OutputFailed(f"standard output cannot be written: {error.strerror}")

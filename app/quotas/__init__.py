@@ -1,1 +1,1 @@
-"""How much each tier may ask for, counted exactly, in this process or for all replicas."""
+"""Quotas of each tier, counted exactly, in this process or shared by all replicas."""

@@ -1,4 +1,4 @@
-"""The quotas of every tier, and whether a caller's next request is within them."""
+"""Rate limiting: the quotas of every tier and the check of each request against them."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_THREADS = 16  # that wait for Redis
+_THREADS = 16  # for calls to Redis
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a request wants done. One that cannot be read wants nothing, and is a request all the same."""
+    """The cost of a request. An unreadable request has the cost 0 but still counts as a request."""
 
-    documents: int = 0  # that it holds
-    units: int = 0
-    work: Method | Literal["embedding"] = "classical"
+    documents: int = 0  # in the request
+    units: int = 0  # compared pairs or embedded texts
+    work: Method | Literal["embedding"] = "classical"  # selects the price of a unit
 
 
 @dataclass(frozen=True)
 class QuotaCounts:
-    """What was counted since the start."""
+    """Counters since the start of the process."""
 
-    refused: Mapping[str, int]  # requests, by quota
-    alone: int  # requests that this process counted alone because Redis did not answer
-    errors: int  # exchanges with Redis that failed
-    resets: int  # of counters in Redis that were no numbers
-    available: bool | None  # whether Redis answers; None without
+    refused: Mapping[str, int]  # rejected requests by quota
+    alone: int  # requests that were counted locally because Redis did not answer
+    errors: int  # failed calls to Redis
+    resets: int  # counters in Redis that were not numbers and were reset
+    available: bool | None  # whether Redis answers; None without Redis
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class _Tally:
 
 
 def _shared(redis_url: str, timeout_s: float) -> SharedCounters:
-    from app.quotas.shared import SharedCounters  # not before: redis-py takes 0.3 s to import
+    from app.quotas.shared import SharedCounters  # imported late: redis-py takes 0.3 s to import
 
     return SharedCounters(redis_url, timeout_s=timeout_s)
 
@@ -79,7 +79,7 @@ class Quotas:
     """Counts every caller's requests and similarities. Belongs to one event loop."""
 
     def __init__(self, settings: QuotaSettings, redis_url: str | None = None) -> None:
-        """redis_url: where replicas count together; without, each process counts alone."""
+        """settings: the quotas and prices. redis_url: of the counters that replicas share; None: local counters."""
         self._tiers = {
             "public": _Tier.of(settings.public),
             "standard": _Tier.of(settings.standard),
@@ -92,18 +92,18 @@ class Quotas:
         self._timeout_s = settings.redis_timeout_s
         self.shared = _shared(redis_url, self._timeout_s) if redis_url else None
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="quotas")
-        self._spent = MonotonicStorage()  # of whom requests are used up, so that more of them cost nothing
+        self._spent = MonotonicStorage()  # callers whose requests are used up: rejecting them again costs no lookup
         self._tally = _Tally()
 
     def bind(self, identity: Identity) -> bool:
-        """Whether anything limits this caller. Forbidden for one whose tier there is not: nothing says its limits."""
+        """Whether this caller has quotas. Forbidden if its tier is unknown, because then its limits are unknown."""
         if identity.tier not in self._tiers:
-            log.error("%s is of the tier %r, which is not in the settings: refused", identity.name, identity.tier)
-            raise Forbidden("the tier of this key is not known here; ask whoever runs the service to set it right")
+            log.error("%s is of the tier %r, which is not in the settings: rejected", identity.name, identity.tier)
+            raise Forbidden("the tier of this key is not known here; ask the operator of this service to correct it")
         return identity.tier not in self._unlimited
 
     def check(self, identity: Identity, cost: Cost) -> None:
-        """TooLarge for a request that is too much at any time."""
+        """Raise TooLarge for a request that exceeds a whole quota, so that it could never pass."""
         tier = self._tiers[identity.tier]
         if tier.documents is not None and cost.documents > tier.documents:
             raise TooLarge(
@@ -118,7 +118,7 @@ class Quotas:
             )
 
     def spent(self, identity: Identity) -> Verdict | None:
-        """The refusal of a caller whose requests are known to be used up: it needs neither its body nor Redis."""
+        """The rejection of a caller whose requests are known to be used up, else None. Needs neither body nor Redis."""
         limit = self._tiers[identity.tier].requests
         if limit is None:
             return None
@@ -129,18 +129,18 @@ class Quotas:
         return Verdict(False, [Standing.of(limit, 0, self._spent.seconds_left(key))])
 
     async def take(self, identity: Identity, cost: Cost) -> Verdict:
-        """Take a request and its similarities, or neither, once `check` let it pass."""
-        who, charges = caller_of(identity, ""), self._charges(identity, cost)
-        verdict = await self._take(who, charges) if charges else Verdict(True, [])
+        """Charge one request and its similarities, or neither. Call `check` first."""
+        caller, charges = caller_of(identity, ""), self._charges(identity, cost)
+        verdict = await self._take(caller, charges) if charges else Verdict(True, [])
         if not verdict.taken:
-            refusing = verdict.standings[0]
-            self._tally.refused[refusing.quota] += 1
-            if refusing.quota == "requests":
-                self._spent.incr(charges[0].limit.key_for(who), refusing.resets_in_s)
+            exceeded = verdict.standings[0]
+            self._tally.refused[exceeded.quota] += 1
+            if exceeded.quota == "requests":
+                self._spent.incr(charges[0].limit.key_for(caller), exceeded.resets_in_s)
         return verdict
 
     def counts(self) -> QuotaCounts:
-        """The counts so far."""
+        """The counters so far."""
         shared = self.shared
         return QuotaCounts(
             dict(self._tally.refused),
@@ -151,26 +151,26 @@ class Quotas:
         )
 
     def close(self) -> None:
-        """Let go of Redis."""
+        """Close the connections to Redis."""
         if self.shared:
             self.shared.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _take(self, who: str, charges: Sequence[Charge]) -> Verdict:
+    async def _take(self, caller: str, charges: Sequence[Charge]) -> Verdict:
         if self.shared is None:
-            return self._local.take(who, charges)
+            return self._local.take(caller, charges)
         if self.shared.breaker.available:
-            asked = asyncio.get_running_loop().run_in_executor(self._threads, self.shared.take, who, charges)
-            await asyncio.wait([asked], timeout=self._timeout_s)  # a timeout that loses no answer that is there
+            call = asyncio.get_running_loop().run_in_executor(self._threads, self.shared.take, caller, charges)
+            await asyncio.wait([call], timeout=self._timeout_s)  # unlike wait_for, never discards a finished answer
             try:
-                if asked.done():
-                    return asked.result()
-                asked.cancel()
+                if call.done():
+                    return call.result()
+                call.cancel()
                 self.shared.breaker.fail(TimeoutError(f"no answer within {self._timeout_s:g} s"))
             except Lost:
                 pass
         self._tally.alone += 1
-        return self._local.take(who, charges)
+        return self._local.take(caller, charges)
 
     def _charges(self, identity: Identity, cost: Cost) -> list[Charge]:
         tier, similarities = self._tiers[identity.tier], self._similarities(cost)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-_Quota = Annotated[int | None, Field(ge=1, le=10**9)]  # None, null in JSON: no limit but the service's own
+_Quota = Annotated[int | None, Field(ge=1, le=10**9)]  # None (null in JSON): only the service's limits apply
 
 
 class _Group(BaseModel):
@@ -14,15 +14,15 @@ class _Group(BaseModel):
 
 
 class TierSettings(_Group):
-    """What each caller of a tier may ask for."""
+    """Quotas of each caller of the tier."""
 
     requests_per_minute: _Quota = None
     similarities_per_hour: _Quota = None
-    documents: _Quota = None  # in one request
+    documents: _Quota = None  # per request
 
 
 class PublicSettings(TierSettings):
-    """The lowest tier."""
+    """Quotas of each caller of the tier public, the lowest."""
 
     requests_per_minute: _Quota = 60
     similarities_per_hour: _Quota = 1_000
@@ -30,7 +30,7 @@ class PublicSettings(TierSettings):
 
 
 class StandardSettings(TierSettings):
-    """The tier between the two."""
+    """Quotas of each caller of the tier standard."""
 
     requests_per_minute: _Quota = 300
     similarities_per_hour: _Quota = 10_000
@@ -38,7 +38,7 @@ class StandardSettings(TierSettings):
 
 
 class PremiumSettings(TierSettings):
-    """The highest tier that has limits."""
+    """Quotas of each caller of the tier premium, the highest one with limits."""
 
     requests_per_minute: _Quota = 1_000
     similarities_per_hour: _Quota = 50_000
@@ -46,7 +46,7 @@ class PremiumSettings(TierSettings):
 
 
 class PriceSettings(_Group):
-    """How many similarities it takes to compare one pair of texts, or to embed one text."""
+    """Similarities that are charged for one compared pair of texts, or for one embedded text."""
 
     classical: int = Field(1, ge=0, le=1000)
     quantum: int = Field(2, ge=0, le=1000)
@@ -55,11 +55,16 @@ class PriceSettings(_Group):
 
 
 class QuotaSettings(_Group):
-    """How much callers may ask for, by their tier; the tier unlimited is not limited here."""
+    """Quotas of callers by tier. The tier unlimited has none."""
 
-    redis_url: SecretStr | None = Field(None, description="Where replicas count together; absent: the cache's.")
+    redis_url: SecretStr | None = Field(
+        None, description="redis://… of the counters that replicas share. Absent: the cache's Redis."
+    )
     redis_timeout_s: float = Field(
-        0.25, ge=0.01, le=10, description="How long it may keep a request waiting; then its process counts alone."
+        0.25,
+        ge=0.01,
+        le=10,
+        description="How long a request waits for this Redis. After that its process counts locally.",
     )
     public: PublicSettings = PublicSettings()
     standard: StandardSettings = StandardSettings()

@@ -1,7 +1,6 @@
-"""An amount that callers share: memory of bodies and of answers, connections, places for work.
+"""Fair sharing of a limited resource among callers: memory for bodies, connections, threads.
 
-One caller may take most of it and never all, so that there is something left for whoever comes next. What a caller is:
-`caller_of`.
+One caller may take ¾ of it, so that some is left for others. `caller_of` defines what a caller is.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ from typing import Any
 
 from app.identity import ANONYMOUS, Identity
 
-_OF_ONE = 0.75
+_MAX_SHARE = 0.75
 
 
 def part_of_one(amount: int) -> int:
-    """The most that one caller may have of an amount, at least 1."""
-    return max(1, math.ceil(_OF_ONE * amount))
+    """The maximum that one caller may take of an amount, at least 1."""
+    return max(1, math.ceil(_MAX_SHARE * amount))
 
 
 class Shares:
-    """Who took how much. Belongs to the event loop."""
+    """How much of an amount each caller holds. Use it on the event loop only."""
 
     def __init__(self, amount: int) -> None:
-        """amount: at least 1, in any unit."""
+        """amount: the total, at least 1, in any unit."""
         self.amount = amount
         self.of_one = part_of_one(amount)
         self._taken: Counter[str] = Counter()
@@ -33,15 +32,15 @@ class Shares:
 
     @property
     def total(self) -> int:
-        """What all took together."""
+        """The amount that all callers hold together."""
         return self._total
 
     def taken(self, caller: str) -> int:
-        """What one caller took."""
-        return self._taken.get(caller, 0)  # asking leaves no entry
+        """The amount that one caller holds."""
+        return self._taken.get(caller, 0)
 
     def take(self, caller: str, amount: int) -> bool:
-        """Take so much ≥ 0 for a caller; False, and nothing is taken, if that is more than its part or than is left."""
+        """Take an amount ≥ 0 for a caller; False, and nothing taken, if it exceeds the caller's share or the rest."""
         if self._total + amount > self.amount or self.taken(caller) + amount > self.of_one:
             return False
         self._taken[caller] += amount
@@ -49,22 +48,22 @@ class Shares:
         return True
 
     def give(self, caller: str, amount: int) -> None:
-        """Give back so much of what a caller took."""
+        """Give back an amount that a caller holds."""
         self._total -= amount
         self._taken[caller] -= amount
         if not self._taken[caller]:
-            del self._taken[caller]  # there may be any number of callers
+            del self._taken[caller]  # the number of callers is not bounded
 
 
 def address_of(client: Sequence[Any] | None) -> str:
-    """Where a connection comes from, as servers tell it: a host and a port."""
+    """The host of a connection's peer. client: host and port, as in the ASGI scope."""
     return str(client[0]) if client else "unknown"
 
 
 def caller_of(identity: Identity | None, address: str) -> str:
-    """What shares are counted by: the key or token, or where there is none the address.
+    """The id by which shares and quotas are counted: the key or token, or the address of an anonymous caller.
 
-    By key, not by address: callers behind one proxy are several, and one with many addresses is one.
+    Keys take precedence over addresses: callers behind one proxy differ, and one caller may have many addresses.
     """
     if identity is None or identity is ANONYMOUS:
         return f"address:{address}"

@@ -1,8 +1,7 @@
-"""What is counted, and where: fixed windows of `limits`, the library that slowapi stands on, in this process.
+"""Fixed-window counters of this process, with `limits`, the library under slowapi.
 
-slowapi's decorators are not used: they know what a request costs before its body is read, take from one quota at a
-time, answer for HTTP alone and ask Redis on the event loop. Its Limiter chooses storage and strategy; the rest is here
-and in `shared`.
+slowapi's decorators are not used: they need the cost before the body is read, charge one quota at a time, support HTTP
+only and call Redis on the event loop. Its Limiter selects storage and strategy; the rest is here and in `shared`.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from slowapi import Limiter
 
 
 class Lost(Exception):
-    """The counters do not answer, or not usefully; nothing is known of what was taken."""
+    """The shared counters do not answer correctly. Whether anything was charged is unknown."""
 
 
 @dataclass(frozen=True)
 class Charge:
-    """What a request takes of one quota, at least 1 and at most all of it."""
+    """What a request takes of one quota."""
 
     limit: RateLimitItem  # its namespace is the quota's name
-    cost: int
+    cost: int  # from 1 to the whole quota
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How much of a quota is left, and for how long."""
+    """The state of one quota of a caller."""
 
     quota: str
     limit: int
@@ -44,17 +43,17 @@ class Standing:
 
     @staticmethod
     def of(limit: RateLimitItem, left: int, resets_in_s: float) -> Standing:
-        """The window is neither longer than it is nor over before now, whatever clocks say."""
+        """Build it with `resets_in_s` clamped to [0, the window's length], in case a clock was changed."""
         seconds = min(max(0.0, resets_in_s), limit.get_expiry())
         return Standing(limit.namespace, limit.amount, limit.GRANULARITY.name, left, seconds)
 
     @property
     def retry_after_s(self) -> int:
-        """Rounded up: who waits so long is served."""
+        """Seconds until the window ends, rounded up, at least 1."""
         return max(1, math.ceil(self.resets_in_s))
 
     def headers(self) -> dict[str, str]:
-        """As clients read them: the reset in Unix time, as slowapi's and cohere's is."""
+        """The response headers. The reset is in Unix time, as with slowapi and Cohere."""
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.left),
@@ -65,31 +64,31 @@ class Standing:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether all was taken, or nothing."""
+    """The result of charging a request."""
 
-    taken: bool
-    standings: Sequence[Standing]  # of each quota that was taken from, or of the one that refused
+    taken: bool  # whether all charges were taken; otherwise none was
+    standings: Sequence[Standing]  # of each charged quota, or of the one that was exceeded
 
 
 class MonotonicStorage(Storage):
-    """Counters in memory whose windows no clock jump opens or holds shut; the library's own go by the time of day."""
+    """Counters in memory that use the monotonic clock, so that a clock change does not affect windows."""
 
     STORAGE_SCHEME = ["monotonic"]  # noqa: RUF012 - as in the base
 
     def __init__(self, uri: str | None = None) -> None:
-        """uri: is all in its scheme."""
+        """uri: only its scheme is used."""
         super().__init__(uri)
         self._counts: dict[str, int] = {}
         self._ends: dict[str, float] = {}
-        self._queue: list[tuple[float, str]] = []  # of ends, the next one first
+        self._queue: list[tuple[float, str]] = []  # a heap of ends and keys
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """What may go wrong: nothing."""
+        """The errors of the storage; it raises none."""
         return ValueError
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        """Count; the first of a key begins its window."""
+        """Add to a key's count and return it. The first call for a key starts its window of `expiry` seconds."""
         self._forget()
         if key not in self._counts:
             self._ends[key] = time.monotonic() + expiry
@@ -98,68 +97,68 @@ class MonotonicStorage(Storage):
         return self._counts[key]
 
     def get(self, key: str) -> int:
-        """What was counted in this window."""
+        """The count in the current window."""
         self._forget()
         return self._counts.get(key, 0)
 
     def get_expiry(self, key: str) -> float:
-        """When the window ends, in Unix time."""
+        """The end of the window, in Unix time."""
         return time.time() + self.seconds_left(key)
 
     def seconds_left(self, key: str) -> float:
-        """Until the window ends."""
+        """Seconds until the window ends."""
         now = time.monotonic()
         return self._ends.get(key, now) - now
 
     def check(self) -> bool:
-        """Memory answers."""
+        """Whether the storage is available: always."""
         return True
 
     def reset(self) -> int:
-        """Forget all."""
+        """Remove all counters and return how many there were."""
         keys = list(self._counts)
         for key in keys:
             self.clear(key)
         return len(keys)
 
     def clear(self, key: str) -> None:
-        """Forget a key."""
+        """Remove a key's counter."""
         self._counts.pop(key, None)
         self._ends.pop(key, None)
 
     def _forget(self) -> None:
-        """Drop the windows that are over."""
+        """Remove expired windows."""
         now = time.monotonic()
         while self._queue and self._queue[0][0] <= now:
             end, key = heapq.heappop(self._queue)
-            if self._ends.get(key) == end:  # else it was cleared, and perhaps begun anew
+            if self._ends.get(key) == end:  # otherwise it was cleared and perhaps started again
                 self.clear(key)
 
 
 def key_func() -> str:
-    """What slowapi would ask for a key; callers are told by their identity instead."""
+    """A placeholder: slowapi requires a key function, but callers are identified by `caller_of`."""
     return ""
 
 
 class LocalCounters:
-    """The counters of this process. Safe to use from several threads."""
+    """The counters of one process. Safe to use from several threads."""
 
     def __init__(self) -> None:
-        """Nothing was counted yet."""
+        """Start with all counters at 0."""
         limiter = Limiter(key_func, storage_uri="monotonic://", strategy="fixed-window")
         self._limiter: RateLimiter = limiter.limiter
-        self._lock = threading.Lock()  # the strategy's test and hit are two steps
+        self._lock = threading.Lock()  # makes the strategy's `test` and `hit` atomic
 
-    def take(self, who: str, charges: Sequence[Charge]) -> Verdict:
-        """Take every charge, or none."""
+    def take(self, caller: str, charges: Sequence[Charge]) -> Verdict:
+        """Take all charges or none."""
         with self._lock:
             for charge in charges:
-                if not self._limiter.test(charge.limit, who, cost=charge.cost):
-                    return Verdict(False, [self._standing(charge.limit, who)])
+                if not self._limiter.test(charge.limit, caller, cost=charge.cost):
+                    return Verdict(False, [self._standing(charge.limit, caller)])
             for charge in charges:
-                self._limiter.hit(charge.limit, who, cost=charge.cost)
-            return Verdict(True, [self._standing(charge.limit, who) for charge in charges])
+                self._limiter.hit(charge.limit, caller, cost=charge.cost)
+            return Verdict(True, [self._standing(charge.limit, caller) for charge in charges])
 
-    def _standing(self, limit: RateLimitItem, who: str) -> Standing:
-        ends_at, left = self._limiter.get_window_stats(limit, who)
+    def _standing(self, limit: RateLimitItem, caller: str) -> Standing:
+        ends_at, left = self._limiter.get_window_stats(limit, caller)
         return Standing.of(limit, left, ends_at - time.time())

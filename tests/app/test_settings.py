@@ -21,7 +21,7 @@ def test_names_nest_with_two_underscores(monkeypatch, tmp_path):
         ("QRERANK_CANDIDATES", "0"),
         ("QRERANK_CIRCUIT__QUBITS", "5"),
         ("QRERANK_CIRCUIT__BANDWIDTH", "nan"),
-        ("QRERANK_AUTH__KEYS", '["a-key-that-nobody-asks-for"]'),
+        ("QRERANK_AUTH__KEYS", '["a-key-that-is-not-used"]'),
         ("QRERANK_MODELS", '["all-MiniLM-L6-v2"]'),
         ("QRERANK_MODELS", '["hash", "hash"]'),
         ("QRERANK_ALIASES", '{"rerank-v3.5": "nobody"}'),
@@ -58,7 +58,7 @@ def test_keys_models_and_aliases(monkeypatch):
         Settings()
 
 
-def test_what_is_set_of_a_tier_changes_it_and_nothing_else(monkeypatch):
+def test_one_quota_of_a_tier_is_overridden_without_changing_the_others(monkeypatch):
     monkeypatch.setenv("QRERANK_QUOTAS__PUBLIC__REQUESTS_PER_MINUTE", "5")
     monkeypatch.setenv("QRERANK_QUOTAS__PREMIUM", '{"documents": null}')
     quotas = Settings().quotas

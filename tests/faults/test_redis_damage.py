@@ -69,7 +69,7 @@ def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, peppe
         if pepper:
             assert found["quota_counters_reset_total"] == 2
             assert component(service, "quota_redis")["facts"]["counters_reset"] == 2
-            assert "no numbers" in component(service, "quota_redis")["last_error"]
+            assert "not numbers" in component(service, "quota_redis")["last_error"]
         assert {found[name] for name in found if name.startswith("breaker_open")} == {0}
 
 

@@ -1,7 +1,7 @@
-"""The history of the tables, by Alembic.
+"""Migrations of the tables, with Alembic.
 
-A migration is a module in `versions`, named after its revision, and HEAD is the last of them. It adds: replicas of the
-version before go on using the tables while it runs.
+A migration is a module in `versions`, named after its revision. HEAD is the newest revision. Migrations only add:
+replicas of the previous version use the tables while a migration runs.
 """
 
 from __future__ import annotations
@@ -14,22 +14,25 @@ from app.auth.tables import VERSION_TABLE
 from app.errors import KeysMisconfigured
 
 HEAD = "0001"
-_LOCK = 0x71724B657973  # "qrKeys": any number that nobody else takes
+_LOCK = 0x71724B657973  # "qrKeys": the id of the advisory lock
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether there is nothing to upgrade."""
+    """Whether the tables are of the newest revision."""
     return _revision(connection) == HEAD
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables up to date. The connection is in a transaction, on SQLite in one that others wait for."""
+    """Migrate the tables to HEAD.
+
+    The connection must be in a transaction, on SQLite in one that excludes other writers.
+    """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-    found = _revision(connection)
-    if found == HEAD:
+    revision = _revision(connection)
+    if revision == HEAD:
         return
-    # Alembic takes 10 MB and is needed here only.
+    # Imported late: Alembic takes 10 MB and only migrations need it.
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -40,12 +43,13 @@ def upgrade(connection: Connection) -> None:
         command.upgrade(config, HEAD)
     except CommandError as error:
         raise KeysMisconfigured(
-            f"the database's tables are of version {found}, which this version of quantum-rerank ({HEAD}) does not know"
+            f"the database's tables are of version {revision}, which this version of quantum-rerank ({HEAD}) does not "
+            "support"
         ) from error
 
 
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    found: str | None = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
-    return found
+    revision: str | None = connection.scalar(select(column("version_num")).select_from(table(VERSION_TABLE)))
+    return revision

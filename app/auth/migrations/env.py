@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection and in the transaction that it was given."""
+"""Alembic's environment: it runs the migrations on the given connection, in its transaction."""
 
 from alembic import context
 

@@ -23,7 +23,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str | None:
-    """As in the settings: None is a file in the data folder."""
+    """The setting `database_url`: None for a file in the data folder."""
     return request.getfixturevalue("postgres").database() if request.param == "postgresql" else None
 
 

@@ -1,4 +1,4 @@
-"""A token issuer: its keys, its tokens, and a server of its public keys."""
+"""A token issuer: its keys, its tokens, and a server for its public keys."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 SHARED = "a-shared-text-of-at-least-thirty-two-bytes"
 RSA = rsa.generate_private_key(65537, 2048)
 OTHER_RSA = rsa.generate_private_key(65537, 2048)
-WEAK_RSA = rsa.generate_private_key(65537, 1024)  # noqa: S505 - to be refused
+WEAK_RSA = rsa.generate_private_key(65537, 1024)  # noqa: S505 - must be rejected
 EC = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -38,12 +38,12 @@ def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = None, **cl
 
 
 class Served:
-    """What a server answers, and how often it was asked."""
+    """The response of a server, and the number and headers of its requests."""
 
     def __init__(self) -> None:
-        self.status, self.text, self.asked, self.url = 200, b"", 0, ""
+        self.status, self.text, self.requests, self.url = 200, b"", 0, ""
         self.headers: dict[str, str] = {}
-        self.told: dict[str, str] = {}  # in the last request's headers
+        self.told: dict[str, str] = {}  # headers of the last request
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def serve() -> Iterator[Served]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            served.asked += 1
+            served.requests += 1
             served.told = dict(self.headers)
             self.send_response(served.status)
             for name, value in served.headers.items():

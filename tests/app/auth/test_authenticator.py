@@ -1,4 +1,4 @@
-"""Who is let in, and how often a store is asked."""
+"""Authentication, and how often it queries a store."""
 
 import asyncio
 import json
@@ -21,20 +21,20 @@ OWL = Identity("qr_owl", "user", "public", "key_owl")
 
 
 class Kept:
-    """A store that answers as told, and counts."""
+    """A store with given results that records its queries."""
 
-    def __init__(self, **found):
-        self.found, self.asked, self.go = found, [], threading.Event()
+    def __init__(self, **results):
+        self.results, self.queries, self.go = results, [], threading.Event()
         self.go.set()
 
     def find(self, key, digest):  # noqa: ARG002 - a store's
-        self.asked.append(key)
+        self.queries.append(key)
         assert self.go.wait(PATIENT_S)
         assert threading.current_thread() is not threading.main_thread()
-        found = self.found.get(key, UNKNOWN)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        result = self.results.get(key, UNKNOWN)
+        if isinstance(result, Exception):
+            raise result
+        return result
 
 
 def authenticator(store, remembered=None):
@@ -42,8 +42,8 @@ def authenticator(store, remembered=None):
     return Authenticator([environment, store], PEPPER, asyncio.to_thread, remembered=remembered)
 
 
-def identify(store, *offered):
-    return asyncio.run(authenticator(store).identify(offered, "here"))
+def identify(store, *credentials):
+    return asyncio.run(authenticator(store).identify(credentials, "here"))
 
 
 def test_one_right_key_among_several_will_do():
@@ -51,11 +51,11 @@ def test_one_right_key_among_several_will_do():
     assert identify(store, "wrong", "right") == OWL
     assert identify(store, "right", "wrong") == OWL
     assert identify(store, "of-the-environment").tier == "unlimited"
-    assert store.asked == ["wrong", "right", "right"]
+    assert store.queries == ["wrong", "right", "right"]
 
 
 @pytest.mark.parametrize(
-    ("offered", "message"),
+    ("credentials", "message"),
     [
         ([], "needs a key"),
         (["wrong"], "not known"),
@@ -64,21 +64,21 @@ def test_one_right_key_among_several_will_do():
         (["a.b.c"], "tokens are not taken"),
     ],
 )
-def test_whoever_is_refused_is_told_why(offered, message):
+def test_a_refusal_gives_its_reason(credentials, message):
     with pytest.raises(Unauthorized, match=message):
-        identify(Kept(old=Refusal("too old", "qr_old")), *offered)
+        identify(Kept(old=Refusal("too old", "qr_old")), *credentials)
 
 
-def test_while_a_store_is_lost_nobody_is_called_unknown():
+def test_during_an_outage_no_key_is_reported_as_unknown():
     store = Kept(lost=KeysUnavailable("down"), right=Grant(OWL))
-    for offered in (["lost"], ["lost", "wrong"], ["wrong", "lost"]):
+    for credentials in (["lost"], ["lost", "wrong"], ["wrong", "lost"]):
         with pytest.raises(KeysUnavailable):
-            identify(store, *offered)
+            identify(store, *credentials)
     assert identify(store, "lost", "right") == OWL
     assert identify(store, "lost", "of-the-environment").name.startswith("env:")
 
 
-def test_a_store_is_asked_once_while_it_is_remembered():
+def test_a_cached_result_needs_no_query():
     async def run():
         store, remembered = Kept(right=Grant(OWL)), Remembered(seconds=3600)
         door = authenticator(store, remembered)
@@ -86,8 +86,8 @@ def test_a_store_is_asked_once_while_it_is_remembered():
             assert await door.identify(["right"], "here") == OWL
             with pytest.raises(Unauthorized):
                 await door.identify(["wrong"], "here")
-        assert store.asked == ["right", "wrong"]
-        store.found["right"] = UNKNOWN
+        assert store.queries == ["right", "wrong"]
+        store.results["right"] = UNKNOWN
         door.forget()
         with pytest.raises(Unauthorized):
             await door.identify(["right"], "here")
@@ -95,61 +95,61 @@ def test_a_store_is_asked_once_while_it_is_remembered():
     asyncio.run(run())
 
 
-def test_failures_are_not_remembered():
+def test_failures_are_not_cached():
     async def run():
         store = Kept(right=KeysUnavailable("down"))
         door = authenticator(store, Remembered(seconds=3600))
         with pytest.raises(KeysUnavailable):
             await door.identify(["right"], "here")
-        store.found["right"] = Grant(OWL)
+        store.results["right"] = Grant(OWL)
         assert await door.identify(["right"], "here") == OWL
 
     asyncio.run(run())
 
 
-def test_many_at_once_ask_once_and_one_that_leaves_takes_nobody_along():
+def test_concurrent_requests_share_one_query_and_a_cancelled_one_does_not_stop_it():
     async def run():
         store = Kept(right=Grant(OWL))
         store.go.clear()
         door = authenticator(store)
         waiting = [asyncio.create_task(door.identify(["right"], "here")) for _ in range(50)]
-        await soon(lambda: store.asked)  # by then all of them wait: they were begun in the same turn of the loop
+        await soon(lambda: store.queries)  # then all of them wait: they started in the same iteration of the event loop
         waiting[0].cancel()
         store.go.set()
-        found = await asyncio.gather(*waiting, return_exceptions=True)
-        assert isinstance(found[0], asyncio.CancelledError)
-        assert found[1:] == [OWL] * 49
-        assert store.asked == ["right"]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(results[0], asyncio.CancelledError)
+        assert results[1:] == [OWL] * 49
+        assert store.queries == ["right"]
 
     asyncio.run(run())
 
 
-def test_what_was_asked_before_a_change_is_not_remembered_after_it():
+def test_a_query_from_before_a_change_is_not_cached():
     async def run():
         store = Kept(right=Grant(OWL))
         store.go.clear()
         door = authenticator(store, Remembered(seconds=3600))
         early = asyncio.create_task(door.identify(["right"], "here"))
-        await soon(lambda: store.asked)
+        await soon(lambda: store.queries)
         door.forget()
         store.go.set()
         assert await early == OWL
-        store.found["right"] = UNKNOWN
+        store.results["right"] = UNKNOWN
         with pytest.raises(Unauthorized):
             await door.identify(["right"], "here")
 
     asyncio.run(run())
 
 
-def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
-    monkeypatch.setattr("app.auth.authenticator._MOST_AT_ONCE", 2)
+def test_the_number_of_concurrent_lookups_is_bounded(monkeypatch):
+    monkeypatch.setattr("app.auth.authenticator._MAX_LOOKUPS", 2)
 
     async def run():
         store = Kept()
         store.go.clear()
         door = authenticator(store)
         waiting = [asyncio.create_task(door.identify([guess], "here")) for guess in "ab"]
-        await soon(lambda: len(store.asked) == 2)
+        await soon(lambda: len(store.queries) == 2)
         with pytest.raises(Overloaded):
             await door.identify(["c"], "here")
         store.go.set()
@@ -158,19 +158,19 @@ def test_there_is_a_bound_to_what_is_asked_at_once(monkeypatch):
     asyncio.run(run())
 
 
-def test_a_refused_key_is_told_of_once_in_a_while(tmp_path):
+def test_repeated_refusals_of_a_key_are_logged_once(tmp_path):
     audit.open_log(tmp_path / "audit")
 
     async def run():
         store = Kept(old=Refusal("too old", "qr_old"), older=Refusal("too old", "qr_older"))
         door = authenticator(store, Remembered(seconds=0))
-        for offered in ("old", "old", "older", "wrong"):
+        for credential in ("old", "old", "older", "wrong"):
             with pytest.raises(Unauthorized):
-                await door.identify([offered], "1.2.3.4")
+                await door.identify([credential], "1.2.3.4")
 
     asyncio.run(run())
-    told = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
-    assert [(line["event"], line["key"], line["from"]) for line in told] == [
+    events = [json.loads(line) for line in (tmp_path / "audit").read_text().splitlines()]
+    assert [(event["event"], event["key"], event["from"]) for event in events] == [
         ("key.refused", "qr_old", "1.2.3.4"),
         ("key.refused", "qr_older", "1.2.3.4"),
     ]

@@ -20,16 +20,16 @@ def at(monkeypatch):
     return set_to
 
 
-def test_nothing_is_remembered_for_longer_than_asked(at):
+def test_entries_expire(at):
     remembered = Remembered(seconds=2)
     remembered.put(b"a", GRANT, 99.5)
     remembered.put(b"b", UNKNOWN, 100)
     assert (remembered.get(b"a"), remembered.get(b"b"), remembered.get(b"c")) == (GRANT, UNKNOWN, None)
-    at(101.5)  # two seconds after the store was asked
+    at(101.5)  # two seconds after the query
     assert (remembered.get(b"a"), remembered.get(b"b")) == (None, UNKNOWN)
 
 
-def test_what_ends_sooner_is_forgotten_then(at):
+def test_an_entry_expires_with_its_credential(at):
     remembered = Remembered(seconds=2)
     remembered.put(b"a", Grant(ANONYMOUS, time.time() + 1), 100)
     at(100.9)
@@ -38,16 +38,16 @@ def test_what_ends_sooner_is_forgotten_then(at):
     assert not remembered.get(b"a")
 
 
-def test_the_last_word_counts(at):
+def test_the_newest_result_counts(at):
     remembered = Remembered(2)
-    for found in (GRANT, UNKNOWN, GRANT):
-        remembered.put(b"a", found, 100)
-        assert remembered.get(b"a") == found
+    for result in (GRANT, UNKNOWN, GRANT):
+        remembered.put(b"a", result, 100)
+        assert remembered.get(b"a") == result
     remembered.clear()
     assert remembered.get(b"a") is None
 
 
-def test_guesses_fill_no_memory_and_crowd_nobody_out(at):
+def test_guesses_neither_fill_memory_nor_evict_grants(at):
     remembered = Remembered(2, most=10)
     remembered.put(b"right", GRANT, 100)
     for guess in range(1000):

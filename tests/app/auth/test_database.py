@@ -1,4 +1,4 @@
-"""The database's tables and its losses."""
+"""The database's tables and outages."""
 
 import subprocess
 import sys
@@ -59,7 +59,7 @@ def test_many_processes_may_start_at_once(database_url, tmp_path):
         assert process.communicate(timeout=PATIENT_S) == ("started\n", "")
 
 
-def test_keys_made_with_another_pepper_are_not_pretended_to_be_known(database, opened):
+def test_keys_of_another_pepper_are_an_error_and_not_unknown(database, opened):
     plain = SqlKeys(database, PEPPER).create("", "user", "public")[1]
     with pytest.raises(KeysUnavailable) as refused, opened(Pepper("another")).reading():
         pass
@@ -68,7 +68,7 @@ def test_keys_made_with_another_pepper_are_not_pretended_to_be_known(database, o
     assert isinstance(SqlKeys(opened(), PEPPER).find(plain, PEPPER.hash(plain)), Grant)
 
 
-def test_tables_of_a_version_to_come_are_left_alone(database, opened):
+def test_tables_of_a_newer_version_are_not_changed(database, opened):
     with database.writing() as connection:
         connection.exec_driver_sql("UPDATE qrerank_schema SET version_num = '9999'")
     with pytest.raises(KeysUnavailable) as refused, opened().reading():
@@ -76,7 +76,7 @@ def test_tables_of_a_version_to_come_are_left_alone(database, opened):
     assert "9999" in refused.value.reason
 
 
-def test_a_server_that_is_lost_is_found_again(caplog):
+def test_it_reconnects_after_an_outage(caplog):
     with PostgresServer() as server:
         database = Database(url_of(server.database(), None), PEPPER, retry_s=0)
         keys = SqlKeys(database, PEPPER)

@@ -1,4 +1,4 @@
-"""An issuer's keys: fetched when needed, and no more often."""
+"""An issuer's keys are fetched only when needed."""
 
 import asyncio
 
@@ -31,7 +31,7 @@ def test_keys_are_fetched_once(served):
         keys = opened(served)
         assert await asyncio.gather(*[named(keys, "one") for _ in range(20)]) == [[True]] * 20
         assert await named(keys, "one", None) == [True, True]
-        assert served.asked == 1
+        assert served.requests == 1
         assert await named(keys, None, algorithm="ES256") == [False]
 
     asyncio.run(run())
@@ -41,12 +41,12 @@ def test_an_unknown_name_fetches_again_but_not_all_the_time(served, monotonic):
     async def run():
         keys = opened(served, again_s=10)
         assert await named(keys, "one", "two", "three") == [True, False, False]
-        assert served.asked == 1
+        assert served.requests == 1
         served.text = jwks(public(RSA, "one"), public(OTHER_RSA, "two"))
         assert await named(keys, "two") == [False]
         monotonic.now += 10
         assert await named(keys, "two", "three", "four", "one") == [True, False, False, True]
-        assert served.asked == 2
+        assert served.requests == 2
 
     asyncio.run(run())
 
@@ -56,7 +56,7 @@ def test_a_key_that_is_taken_back_is_forgotten_in_time(served):
         keys = opened(served, max_age_s=0)
         assert await named(keys, "one") == [True]
         served.text = jwks(public(OTHER_RSA, "two"))
-        assert await named(keys, "one") == [True]  # the issuer is asked in the background
+        assert await named(keys, "one") == [True]  # the keys are refreshed in the background
         await keys._reading
         assert await named(keys, "one") == [False]
         assert await named(keys, "two") == [True]
@@ -95,7 +95,7 @@ def test_an_issuer_that_never_answered_is_asked_again(served):
     asyncio.run(run())
 
 
-def test_whoever_asks_whether_an_issuer_answers_is_told_without_waiting(served):
+def test_check_does_not_wait_for_the_issuer(served):
     async def run():
         keys = opened(served, max_age_s=0)
         assert (keys.lost, keys.last_fault) == (False, None)
@@ -113,7 +113,7 @@ def test_whoever_asks_whether_an_issuer_answers_is_told_without_waiting(served):
 
 def test_only_public_keys_that_sign_are_taken():
     private = public(RSA, "private", d="AQAB", p="AQAB")
-    found = parse(
+    keys = parse(
         jwks(
             private,
             public(EC, "ec", use="sig", alg="ES256"),
@@ -126,13 +126,13 @@ def test_only_public_keys_that_sign_are_taken():
             {"kty": "EC", "kid": "bad", "crv": "P-256", "x": "AQAB", "y": "AQAB"},
         )
     )
-    assert [(key.key_id, key.algorithm_name) for key in found] == [("private", "RS256"), ("ec", "ES256")]
-    assert not hasattr(found[0].key, "private_numbers")
+    assert [(key.key_id, key.algorithm_name) for key in keys] == [("private", "RS256"), ("ec", "ES256")]
+    assert not hasattr(keys[0].key, "private_numbers")
 
 
 ANY = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=6),
-    lambda of: st.lists(of, max_size=2) | st.dictionaries(st.text(max_size=3), of, max_size=2),
+    lambda values: st.lists(values, max_size=2) | st.dictionaries(st.text(max_size=3), values, max_size=2),
     max_leaves=4,
 )
 MEMBERS = ("kty", "kid", "use", "alg", "crv", "n", "e", "x", "y")
@@ -143,14 +143,14 @@ MEMBERS = ("kty", "kid", "use", "alg", "crv", "n", "e", "x", "y")
     members=st.dictionaries(st.sampled_from(MEMBERS), ANY, max_size=4),
     dropped=st.sets(st.sampled_from(MEMBERS), max_size=1),
 )
-def test_an_odd_entry_costs_no_other(kind, members, dropped):
+def test_an_invalid_entry_does_not_affect_others(kind, members, dropped):
     odd = {name: value for name, value in (public(kind, "odd") | members).items() if name not in dropped}
-    found = parse(jwks(odd, members, public(OTHER_RSA, "good")))
-    assert found[-1].key_id == "good"
-    assert all(key.key_id is None or isinstance(key.key_id, str) for key in found)
+    keys = parse(jwks(odd, members, public(OTHER_RSA, "good")))
+    assert keys[-1].key_id == "good"
+    assert all(key.key_id is None or isinstance(key.key_id, str) for key in keys)
 
 
-def test_whatever_befalls_the_reading_it_is_tried_again(served, monkeypatch):
+def test_any_failure_of_a_refresh_is_retried(served, monkeypatch):
     async def run():
         keys = opened(served)
         with monkeypatch.context() as patch:
@@ -165,6 +165,6 @@ def test_whatever_befalls_the_reading_it_is_tried_again(served, monkeypatch):
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b'{"keys": [1, null, {}]}'])
-def test_what_holds_no_key_is_an_error(text):
+def test_a_document_without_keys_is_an_error(text):
     with pytest.raises(ValueError, match=r".+"):
         parse(text)

@@ -1,4 +1,4 @@
-"""Keys' form and the pepper."""
+"""The format of keys, and the pepper."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from app.errors import KeysMisconfigured
 from tests.app.auth.conftest import PEPPER
 
 
-def test_keys_are_random_and_tell_their_prefix():
+def test_keys_are_random_and_start_with_their_prefix():
     made = [new_key() for _ in range(100)]
     assert len({key for key, _ in made}) == len({prefix for _, prefix in made}) == 100
     assert all(prefix_of(key) == prefix and key.startswith(prefix + "_") for key, prefix in made)
@@ -33,12 +33,12 @@ def test_a_derived_secret_is_its_uses_alone_and_no_keys_hash():
 
 
 def test_there_is_a_pepper_where_one_is_set_or_keys_are_asked_for(tmp_path):
-    mine, asked = {"pepper": "p" * 32}, {"enabled": True}
+    configured, enabled = {"pepper": "p" * 32}, {"enabled": True}
     assert open_pepper(AuthSettings(), tmp_path) is None
     assert not list(tmp_path.iterdir())
-    for settings in (mine, mine | asked):
+    for settings in (configured, configured | enabled):
         assert open_pepper(AuthSettings(**settings), tmp_path).hash("key") == Pepper("p" * 32).hash("key")
-    assert open_pepper(AuthSettings(**asked), tmp_path).hash("key") == pepper_in(tmp_path).hash("key")
+    assert open_pepper(AuthSettings(**enabled), tmp_path).hash("key") == pepper_in(tmp_path).hash("key")
 
 
 def test_one_pepper_is_made_however_many_start_at_once(tmp_path):
@@ -56,7 +56,7 @@ def test_one_pepper_is_made_however_many_start_at_once(tmp_path):
     assert len(file.read_text()) == 64
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(KeysMisconfigured) as refused:
         pepper_in(tmp_path / "file" / "data")
@@ -72,9 +72,9 @@ def test_a_pepper_that_was_torn_is_not_used(tmp_path, torn):
 
 def test_keys_of_the_environment_have_names_of_their_own():
     keys = EnvironmentKeys(["first-secret", "second-secret"], PEPPER)
-    found = [keys.find(key, PEPPER.hash(key)).identity for key in ("first-secret", "second-secret")]
-    assert len({identity.name for identity in found}) == 2
-    assert {(identity.role, identity.tier, identity.key_id) for identity in found} == {("user", "unlimited", None)}
+    identities = [keys.find(key, PEPPER.hash(key)).identity for key in ("first-secret", "second-secret")]
+    assert len({identity.name for identity in identities}) == 2
+    assert {(identity.role, identity.tier, identity.key_id) for identity in identities} == {("user", "unlimited", None)}
     for wrong in ("", "first-secre", "first-secret ", "x"):
         assert keys.find(wrong, PEPPER.hash(wrong)) == UNKNOWN
     assert "secret" not in str(vars(keys))

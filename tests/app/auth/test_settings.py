@@ -1,4 +1,4 @@
-"""What the settings of authentication refuse, and that they keep secrets to themselves."""
+"""Settings of authentication: invalid values are rejected, and secrets are not shown."""
 
 import pytest
 from pydantic import ValidationError
@@ -11,11 +11,11 @@ HIDDEN = "a-hidden-text-of-thirty-two-characters"
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("KEYS", f'["{HIDDEN}"]', "nobody asks"),
+        ("KEYS", f'["{HIDDEN}"]', "authentication is off"),
         ("KEYS", '["hidden"]', "16"),
         ("PEPPER", "hidden", "32"),
         ("DATABASE_URL", "sqlite:///hidden", "postgresql://"),
-        ("JWT__SECRET", HIDDEN, "nobody asks"),
+        ("JWT__SECRET", HIDDEN, "authentication is off"),
         ("JWT__SECRET", "hidden", "32"),
         ("JWT__SECRET", f"-----BEGIN PUBLIC KEY----- {HIDDEN}", "HS256 must not"),
         ("JWT__JWKS_URL", "http://issuer.example/hidden", "https://"),
@@ -26,14 +26,14 @@ HIDDEN = "a-hidden-text-of-thirty-two-characters"
         ("JWT__TIER", "gold", "standard"),
     ],
 )
-def test_what_is_wrong_is_said_without_what_was_given(monkeypatch, name, value, message):
+def test_error_messages_do_not_contain_the_value(monkeypatch, name, value, message):
     monkeypatch.setenv(f"QRERANK_AUTH__{name}", value)
     with pytest.raises(ValidationError, match=message) as refused:
         Settings()
     assert "hidden" not in str(refused.value)
 
 
-def test_there_is_one_place_for_the_issuers_keys(monkeypatch):
+def test_jwks_file_and_jwks_url_exclude_each_other(monkeypatch):
     monkeypatch.setenv("QRERANK_AUTH__ENABLED", "true")
     monkeypatch.setenv("QRERANK_AUTH__JWT__JWKS_URL", "http://127.0.0.1:1/keys")
     assert Settings().auth.jwt.taken

@@ -124,7 +124,7 @@ def test_another_process_sees_a_revocation_at_once(keys, opened, clock):
     assert "revoked" in find(elsewhere, plain).reason
 
 
-def test_nothing_kept_opens(keys, database):
+def test_no_stored_value_is_a_valid_key(keys, database):
     _, plain = keys.create("", "user", "public")
     with database.reading() as connection:
         kept = [str(connection.execute(select(table)).all()) for table in metadata.sorted_tables]

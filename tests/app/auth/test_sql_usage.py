@@ -15,7 +15,7 @@ TODAY, YESTERDAY, LONG_AGO = (day_of(NOW - days * 86_400) for days in (0, 1, 40)
 
 @pytest.fixture(autouse=True)
 def one_day(monkeypatch):
-    """No test lasts over midnight."""
+    """Fixes the day, in case a test runs over midnight."""
     monkeypatch.setattr("app.auth.sql_usage.time.time", lambda: NOW)
 
 
@@ -29,7 +29,7 @@ def test_sums_grow_by_day_and_caller(usage):
 
 def test_a_key_remembers_when_it_was_last_used(usage, keys):
     key, _ = keys.create("", "user", "public")
-    for seconds in (100.5, 99.5):  # the second comes late
+    for seconds in (100.5, 99.5):  # the second one is older
         usage.add({(TODAY, key.id): Counts(1)}, {key.id: seconds, "key_of_nobody": 1})
     assert keys.all()[0].last_used == 100.5
 
@@ -49,7 +49,7 @@ def test_sums_grow_large(usage):
     assert usage.read(1)[0].tokens == 2**40
 
 
-CURSED = {  # a row that the database refuses
+CURSED = {  # rows that a database rejects
     "sqlite": [
         "CREATE TRIGGER cursed BEFORE INSERT ON qrerank_usage WHEN NEW.who = 'cursed' "
         "BEGIN SELECT RAISE(ABORT, 'no'); END"
@@ -67,7 +67,7 @@ def test_one_bad_row_costs_no_other(database, usage, named, tokens):
     with database.writing() as connection:
         for statement in CURSED[connection.dialect.name]:
             connection.exec_driver_sql(statement)
-        takes = connection.dialect.name == "sqlite" and named[:3] in {"nul", "lon"}  # it minds neither
+        takes = connection.dialect.name == "sqlite" and named[:3] in {"nul", "lon"}  # SQLite accepts both
     counting = Usage(usage, lambda: NOW)
     for _ in range(2):
         for at in range(20):

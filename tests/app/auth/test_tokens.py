@@ -1,4 +1,4 @@
-"""Tokens: what is taken, and every trick that is not."""
+"""Tokens: valid ones, and known attacks."""
 
 import asyncio
 import base64
@@ -18,7 +18,7 @@ from app.errors import KeysUnavailable
 from app.identity import Identity
 from tests.app.auth.issuer import EC, OTHER_RSA, RSA, SHARED, WEAK_RSA, jwks, public, token
 
-DAY_S = 86_400  # more than the tests take: parameters are made before the first of them runs
+DAY_S = 86_400  # longer than the tests run: parameters are computed before the first test
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def file(tmp_path):
     return path
 
 
-def check(offered, **settings):
-    return asyncio.run(Tokens(TokenSettings(**settings), asyncio.to_thread).check(offered))
+def check(credential, **settings):
+    return asyncio.run(Tokens(TokenSettings(**settings), asyncio.to_thread).check(credential))
 
 
 def encoded(part):
@@ -42,17 +42,17 @@ def encoded(part):
 )
 def test_each_algorithm_is_taken_with_its_own_key(file, key, algorithm, kid):
     end = int(time.time()) + 60
-    found = check(token(key, algorithm, kid, exp=end), jwks_file=file, secret=SHARED, leeway_s=5)
-    assert found == Grant(Identity("token:owl", "user", "standard"), end + 5)
+    result = check(token(key, algorithm, kid, exp=end), jwks_file=file, secret=SHARED, leeway_s=5)
+    assert result == Grant(Identity("token:owl", "user", "standard"), end + 5)
 
 
 def test_role_and_tier_are_the_tokens_if_known(file):
-    found = check(token(role="admin", tier="premium"), jwks_file=file)
-    assert found.identity == Identity("token:owl", "admin", "premium")
-    found = check(token(scope="read-only", plan="public"), jwks_file=file, role_claim="scope", tier_claim="plan")
-    assert found.identity == Identity("token:owl", "read-only", "public")
-    found = check(token(), jwks_file=file, role="read-only", tier="unlimited")
-    assert found.identity == Identity("token:owl", "read-only", "unlimited")
+    result = check(token(role="admin", tier="premium"), jwks_file=file)
+    assert result.identity == Identity("token:owl", "admin", "premium")
+    result = check(token(scope="read-only", plan="public"), jwks_file=file, role_claim="scope", tier_claim="plan")
+    assert result.identity == Identity("token:owl", "read-only", "public")
+    result = check(token(), jwks_file=file, role="read-only", tier="unlimited")
+    assert result.identity == Identity("token:owl", "read-only", "unlimited")
 
 
 @pytest.mark.parametrize(
@@ -93,8 +93,8 @@ def test_claims_that_do_not_do_are_said(file, claims, message):
     ],
 )
 def test_issuer_and_audience_are_checked_where_they_are_set(file, claims, message):
-    found = check(token(**claims), jwks_file=file, issuer="https://issuer", audience="us")
-    assert isinstance(found, Grant) if message is None else message in found.reason
+    result = check(token(**claims), jwks_file=file, issuer="https://issuer", audience="us")
+    assert isinstance(result, Grant) if message is None else message in result.reason
 
 
 def test_the_leeway_is_kept(file):
@@ -103,8 +103,8 @@ def test_the_leeway_is_kept(file):
     assert isinstance(check(late, jwks_file=file, leeway_s=0), Refusal)
 
 
-def test_nobody_signs_with_what_everybody_knows(file):
-    """The public key as the shared secret of HS256, in every form in which it might be lying about."""
+def test_the_public_key_is_not_a_shared_secret(file):
+    """Algorithm confusion: the public key as the shared secret of HS256, in every usual encoding."""
     key = RSA.public_key()
     forms = [
         key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
@@ -133,9 +133,9 @@ def test_unsigned_tokens_are_refused(file):
 def test_algorithms_that_are_not_configured_are_refused(file):
     for key, algorithm in ((RSA, "RS256"), (EC, "ES256"), (SHARED, "HS256")):
         others = [other for other in ("RS256", "ES256", "HS256") if other != algorithm]
-        offered = token(key, algorithm)
-        assert isinstance(check(offered, jwks_file=file, secret=SHARED, algorithms=others), Refusal)
-        assert isinstance(check(offered, jwks_file=file, secret=SHARED, algorithms=[algorithm]), Grant)
+        credential = token(key, algorithm)
+        assert isinstance(check(credential, jwks_file=file, secret=SHARED, algorithms=others), Refusal)
+        assert isinstance(check(credential, jwks_file=file, secret=SHARED, algorithms=[algorithm]), Grant)
     assert isinstance(check(token(SHARED, "HS256"), jwks_file=file), Refusal)
     assert isinstance(check(token(), secret=SHARED), Refusal)
 
@@ -170,10 +170,10 @@ def test_headers_that_must_be_understood_are_not_passed_over(file):
     claims = {"sub": "owl", "exp": time.time() + 60}
     for headers in ({"crit": ["exp"], "exp": 1}, {"b64": False}, {"b64": False, "crit": ["b64"]}):
         try:
-            offered = jwt.encode(claims, RSA, "RS256", headers)
+            credential = jwt.encode(claims, RSA, "RS256", headers)
         except jwt.PyJWTError:
             continue
-        assert isinstance(check(offered, jwks_file=file), Refusal)
+        assert isinstance(check(credential, jwks_file=file), Refusal)
 
 
 def test_a_token_of_unreasonable_length_is_not_read(file):
@@ -181,10 +181,10 @@ def test_a_token_of_unreasonable_length_is_not_read(file):
 
 
 @given(st.one_of(st.text(), st.lists(st.binary(max_size=40), min_size=3, max_size=3)))
-def test_anything_is_survived(offered):
-    if isinstance(offered, list):
-        offered = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in offered)
-    assert isinstance(check(offered, secret=SHARED), Refusal)
+def test_any_text_is_rejected_without_an_error(credential):
+    if isinstance(credential, list):
+        credential = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in credential)
+    assert isinstance(check(credential, secret=SHARED), Refusal)
 
 
 @given(
@@ -202,7 +202,7 @@ def test_numbers_beyond_reason_are_survived(exp):
     assert isinstance(check(signed, secret=SHARED), Grant | Refusal)
 
 
-def test_without_the_issuers_keys_nobody_is_called_wrong(tmp_path):
+def test_without_the_issuers_keys_no_token_is_called_invalid(tmp_path):
     with pytest.raises(KeysUnavailable) as lost:
         check(token(), jwks_file=tmp_path / "none")
     assert "No such file" in lost.value.reason

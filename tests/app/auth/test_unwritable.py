@@ -1,4 +1,4 @@
-"""Databases that can be read and not written: keys are known all the same, and usage waits."""
+"""Databases that can be read but not written: keys can be checked, and usage waits."""
 
 import os
 import resource
@@ -24,12 +24,12 @@ from tests.app.auth.conftest import PEPPER
 
 DAY = "2027-01-15"
 NOBODY = 65534
-MUCH = {(DAY, f"caller {at}"): Counts(1) for at in range(2000)}  # more than fits in what is left of a page
+MUCH = {(DAY, f"caller {at}"): Counts(1) for at in range(2000)}  # more than fits into the rest of a page
 
 
 @contextmanager
 def full(database: Database, folder: Path) -> Iterator[None]:
-    """No page may be added."""
+    """A full disk: SQLite cannot add a page."""
     most = [(folder / "auth.sqlite3").stat().st_size // 4096]
 
     def limit(connection: sqlite3.Connection, *_: object) -> None:
@@ -42,7 +42,7 @@ def full(database: Database, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def failing(database: Database, folder: Path) -> Iterator[None]:
-    """No file may be written beyond its first byte: every write is an error of the disk's."""
+    """A failing disk: every write beyond the first byte of a file is an I/O error."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))
     try:
@@ -76,17 +76,17 @@ def test_a_disk_that_takes_no_writes_costs_no_reader_and_nothing_is_lost(tmp_pat
     assert [day.requests for day in store.read(1)] == [3] * 2000
     assert (usage.counts().waiting, usage.counts().fault) == (0, None)
     assert database.last_fault is None
-    told = [record.message for record in caplog.records if record.name.startswith("app.auth")]
-    assert [line.split(";")[0] for line in told] == [f"the database takes no writes: {why}", "usage is written again"]
+    lines = [record.message for record in caplog.records if record.name.startswith("app.auth")]
+    assert [line.split(";")[0] for line in lines] == [f"the database takes no writes: {why}", "usage is written again"]
     database.close()
 
 
-# Of folders
+# Folders
 
 
 @contextmanager
 def reader() -> Iterator[None]:
-    """Nobody's rights, for who runs the tests as root and may write everywhere."""
+    """Run as an unprivileged user, because root may write everywhere."""
     if os.geteuid() != 0:
         yield
         return
@@ -99,7 +99,7 @@ def reader() -> Iterator[None]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that everybody finds."""
+    """A folder that every user can enter."""
     made = Path(tempfile.mkdtemp(prefix="qrerank-keys-", dir="/tmp"))
     yield made
     writable(made)
@@ -129,7 +129,7 @@ def knows(keys: SqlKeys, plain: str) -> bool:
 
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_a_folder_that_is_read_only_is_enough_to_read_keys(folder, journal):
-    """After a clean end, when there is no log beside the file, and none can be made."""
+    """After a clean shutdown no log exists beside the file, and none can be created."""
     owner, made = opened(folder)
     plain = made.create("", "user", "public")[1]
     owner.close()
@@ -150,7 +150,7 @@ def test_a_folder_that_is_read_only_is_enough_to_read_keys(folder, journal):
 
 
 def test_what_others_change_is_seen_where_the_folder_is_read_only_here(folder):
-    """As where one container has a volume to write and another to read."""
+    """One container has the volume read-write and another read-only."""
     owner, made = opened(folder)
     key, plain = made.create("", "user", "public")
     owner.close()
@@ -158,7 +158,7 @@ def test_what_others_change_is_seen_where_the_folder_is_read_only_here(folder):
     with reader():
         database, keys = opened(folder)
         assert knows(keys, plain)
-    for close in (True, False):  # the other one has ended, or has the file open still
+    for close in (True, False):  # whether the other process has ended or still has the file open
         writable(folder)
         other, changing = opened(folder)
         newer = changing.create("", "user", "public")[1]
@@ -174,11 +174,11 @@ def test_what_others_change_is_seen_where_the_folder_is_read_only_here(folder):
 
 
 def test_what_is_in_a_log_that_cannot_be_read_is_not_overlooked(folder):
-    """After a crash the log may hold that a key was revoked; where SQLite cannot read it, no key is let in."""
+    """After a crash the log may contain a revocation. If SQLite cannot read the log, every key is rejected."""
     owner, made = opened(folder / "data")
     key, plain = made.create("", "user", "public")
     owner.close()
-    made.revoke(key.id)  # is in the log
+    made.revoke(key.id)  # this write is in the log
     shutil.copytree(folder / "data", folder / "copy")
     owner.close()
     (folder / "copy" / "auth.sqlite3-shm").unlink()
@@ -194,7 +194,7 @@ def test_what_is_in_a_log_that_cannot_be_read_is_not_overlooked(folder):
     database.close()
 
 
-# Of servers
+# Servers
 
 
 def run(url: str, *statements: str) -> None:
@@ -204,7 +204,7 @@ def run(url: str, *statements: str) -> None:
 
 
 def test_a_server_that_is_read_only_knows_keys_and_takes_usage_when_it_is_not(postgres):
-    """As one in standby does, and one that was the first before another took its place."""
+    """A server in standby, or a former primary after a failover."""
     url = postgres.database()
     name = make_url(url).database
     database = Database(url_of(url, None), PEPPER, retry_s=3600)
@@ -233,7 +233,7 @@ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERR
 
 @pytest.mark.parametrize("code", ["53100", "53000", "58030", "42501", "57014"])
 def test_a_server_that_cannot_write_knows_keys(postgres, code):
-    """Its disk is full, or fails; this role may only read; it takes too long."""
+    """The disk is full or fails, the role may only read, or the statement times out."""
     url = postgres.database()
     database = Database(url_of(url, None), PEPPER, retry_s=3600)
     keys, usage = SqlKeys(database, PEPPER), SqlUsage(database)

@@ -1,4 +1,4 @@
-"""Counting what callers use."""
+"""Counting and writing usage."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -12,12 +12,12 @@ from app.identity import ANONYMOUS, Identity
 from tests.waiting import Clock
 
 OWL = Identity("qr_owl", "user", "public", "key_owl")
-DAY = "2027-01-15"  # of the clock
+DAY = "2027-01-15"  # the clock's day
 NOON = 1_800_014_400.0
 
 
 class Kept:
-    """A store that can be lost, and refuses some rows."""
+    """A store that can fail and rejects some rows."""
 
     def __init__(self, *bad):
         self.counts, self.seen, self.writes, self.lost, self.bad = {}, {}, 0, False, set(bad)
@@ -46,7 +46,7 @@ def test_what_was_counted_is_written_once():
     assert kept.writes == 1
 
 
-def test_days_are_told_apart():
+def test_days_are_counted_separately():
     kept, clock = Kept(), Clock(NOON)
     usage = Usage(kept, clock)
     for _ in range(3):
@@ -134,8 +134,8 @@ def test_a_row_that_is_refused_is_dropped_and_costs_no_other(bad, caplog):
         assert kept.counts == {(DAY, f"key_{at}"): Counts(turn, 0, turn * at) for at in range(17) if at not in bad}
         assert kept.seen.keys() == {f"key_{at}" for at in range(17) if at not in bad}
         assert (usage.counts().waiting, usage.counts().dropped) == (0, turn * len(bad))
-    assert usage.last_fault.text == "usage: a row that the database refuses is dropped"
-    assert len(caplog.records) == 1, "it is told once"
+    assert usage.last_fault.text == "usage: a row that the database rejects is dropped"
+    assert len(caplog.records) == 1, "it is logged once"
 
 
 def test_a_loss_in_the_middle_of_it_counts_nothing_twice():
@@ -157,7 +157,7 @@ def test_a_loss_in_the_middle_of_it_counts_nothing_twice():
     assert usage.counts().dropped == 2
 
 
-def test_it_is_told_since_when_it_cannot_be_written():
+def test_the_fault_has_the_time_of_the_first_failure():
     kept = Kept()
     usage = Usage(kept, Clock(NOON))
     kept.lost = True
@@ -188,7 +188,7 @@ def test_threads_lose_nothing():
 
 
 @pytest.mark.parametrize("error", [KeysUnavailable("down"), RuntimeError("nobody thought of this")], ids=repr)
-def test_it_goes_on_writing_whatever_befalls_it(monkeypatch, error):
+def test_writing_continues_after_any_error(monkeypatch, error):
     monkeypatch.setattr("app.auth.usage.WRITE_EVERY_S", 0.001)
 
     async def run():

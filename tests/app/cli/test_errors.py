@@ -1,4 +1,4 @@
-"""Mistakes of the user's are a sentence; bugs of ours are a traceback."""
+"""User errors are one sentence; bugs are a traceback."""
 
 import errno
 import os
@@ -44,7 +44,7 @@ def test_a_status_is_passed_on(capsys):
         (typer.BadParameter("it is\nwrong [/x]"), 2, "Invalid value: it is wrong [/x]"),
     ],
 )
-def test_what_is_foreseen_is_one_sentence(capsys, error, status, sentence):
+def test_expected_errors_are_one_sentence(capsys, error, status, sentence):
     assert run(raising(error)) == status
     assert capsys.readouterr() == ("", sentence + "\n")
 
@@ -66,7 +66,7 @@ def test_a_file_that_fails_is_named_with_what_sets_where_it_is(capsys, tmp_path,
     assert capsys.readouterr().err.startswith(f"{tmp_path / path}: Permission denied; {remedy}")
 
 
-def test_a_full_disk_is_told_though_it_names_no_file(capsys):
+def test_a_full_disk_is_reported_without_a_file_name(capsys):
     assert run(raising(OSError(errno.ENOSPC, "No space left on device"))) == 1
     assert "No space left on device; make room, or set QRERANK_DATA_DIR" in capsys.readouterr().err
 
@@ -91,7 +91,7 @@ def test_settings_are_named_and_not_repeated(capsys):
 
 
 class Other(pydantic.BaseModel):
-    """No settings."""
+    """A model that is not `Settings`."""
 
     field: int
 

@@ -1,4 +1,4 @@
-"""`qrerank evaluate`: what is refused before any work, and what is told beside the figures."""
+"""`qrerank evaluate`: errors before any work, and notes on the results."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 from app.cli import main as cli
 
 CORPUS = {"a": "an owl song at dusk", "b": "market prices", "c": "river stone"}
-NOWHERE = {"QRERANK_MODEL": "no-such-model"}  # so that whatever is told first is told before a model is opened
+NOWHERE = {"QRERANK_MODEL": "no-such-model"}  # an error before this one comes before a model is opened
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def evaluate(tmp_path, monkeypatch, capsys):
 def figures(evaluate, *words):
     status, _, said = evaluate(*words, "--json", "out.json")
     assert status == 0, said
-    with open("out.json") as file:  # noqa: PTH123 - where it was told to be
+    with open("out.json") as file:  # noqa: PTH123 - in the current folder
         return json.load(file), said
 
 
@@ -67,7 +67,7 @@ def figures(evaluate, *words):
         (["--methods", "[/x]"], 2, "unknown: [/x]"),
     ],
 )
-def test_what_cannot_come_to_anything_is_refused_before_any_work(evaluate, beir, words, status, message):
+def test_invalid_arguments_are_rejected_before_any_work(evaluate, beir, words, status, message):
     write_lines(beir.parent / "unjudged.jsonl", [{"_id": "b", "text": "prices", "exclude": ["river"]}])
     ended, printed, said = evaluate("birds", *words, **NOWHERE)
     assert (ended, printed) == (status, "")
@@ -93,7 +93,7 @@ def test_a_set_that_cannot_be_evaluated_is_refused_before_any_work(evaluate, bei
     assert len(said.splitlines()) == 1
 
 
-def test_a_file_that_is_written_in_vain_is_named(evaluate, beir):
+def test_a_file_that_cannot_be_written_is_named(evaluate, beir):
     status, _, said = evaluate("birds", "--json", "/dev/full")
     assert status == 1
     assert said.splitlines()[-1] == "/dev/full: No space left on device; make room, or give another path"
@@ -105,12 +105,12 @@ def test_a_cache_that_cannot_be_made_is_named(evaluate, beir):
     assert "set XDG_CACHE_HOME to a folder" in said.splitlines()[-1]
 
 
-def test_what_the_figures_leave_out_is_told(evaluate, beir):
+def test_skipped_judgements_are_noted(evaluate, beir):
     (beir / "qrels" / "dev.tsv").write_text("1\ta\t1.0\n1\tgone\t0.5\n9\ta\t1\n")
-    found, said = figures(evaluate, "birds", "--split", "dev")
-    assert (found["queries"], found["dataset"]) == (1, "birds")
-    assert found["methods"]["hybrid"]["recall@100"] == 0.5
-    assert said.splitlines()[-2:] == [
+    results, stderr = figures(evaluate, "birds", "--split", "dev")
+    assert (results["queries"], results["dataset"]) == (1, "birds")
+    assert results["methods"]["hybrid"]["recall@100"] == 0.5
+    assert stderr.splitlines()[-2:] == [
         "1 of 2 judged queries are not in queries.jsonl, and are left out",
         "1 of 2 relevant documents are not in corpus.jsonl, and count as not found",
     ]
@@ -118,12 +118,12 @@ def test_what_the_figures_leave_out_is_told(evaluate, beir):
 
 def test_a_query_finds_the_document_of_its_own_id_only_where_that_is_asked_for(evaluate, beir):
     (beir / "qrels" / "test.tsv").write_text("b\tc\t1\n")
-    found, said = figures(evaluate, "birds", "--candidates", "2")
-    assert found["methods"]["classical"]["recall@2"] == 1.0
-    assert "1 of 1 queries share their id with a document, which is left out of their results; --keep-ident" in said
-    kept, said = figures(evaluate, "birds", "--candidates", "2", "--keep-identical-ids")
-    assert kept["methods"]["classical"]["mrr@10"] < found["methods"]["classical"]["mrr@10"]
-    assert "share their id" not in said
+    results, stderr = figures(evaluate, "birds", "--candidates", "2")
+    assert results["methods"]["classical"]["recall@2"] == 1.0
+    assert "1 of 1 queries share their id with a document, which is excluded from their results; --keep-ident" in stderr
+    kept, stderr = figures(evaluate, "birds", "--candidates", "2", "--keep-identical-ids")
+    assert kept["methods"]["classical"]["mrr@10"] < results["methods"]["classical"]["mrr@10"]
+    assert "share their id" not in stderr
 
 
 def test_a_folder_may_be_called_anything(evaluate, beir):

@@ -108,7 +108,7 @@ ARGUMENTS = {
 
 @pytest.fixture
 def arguments():
-    """As ArguAna: each query is a document, and its counter-argument is what is relevant."""
+    """A dataset like ArguAna: each query is a document, and its counter-argument is the relevant one."""
     qrels = {"a": {"b": 1}, "c": {"d": 1, "c": 0}}
     texts = list(ARGUMENTS.values())
     return BeirDataset("arguments", list(ARGUMENTS), texts, list(qrels), [ARGUMENTS[i] for i in qrels], qrels)

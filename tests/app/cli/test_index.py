@@ -7,7 +7,7 @@ from retrieval.index.collection import build
 from retrieval.text.passages import Passage
 
 
-def test_stats_show_whether_a_collection_is_sound(tmp_path, monkeypatch, capsys):
+def test_stats_show_the_integrity_of_a_collection(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "200")
     folder = tmp_path / "collections" / "birds"

@@ -19,7 +19,7 @@ KEY = r"qr_[a-z0-9]{8}_[\w-]{43}"
 
 
 class Run(NamedTuple):
-    """What came of a command."""
+    """The result of a command."""
 
     returncode: int
     stdout: str
@@ -48,8 +48,7 @@ def keys(folder, monkeypatch, capsys):
     logging.getLogger("app.auth").setLevel(logging.NOTSET)
 
 
-def told(text: str) -> str:
-    """In one line."""
+def in_one_line(text: str) -> str:
     return " ".join(text.replace("│", " ").split())
 
 
@@ -85,7 +84,7 @@ def test_a_key_is_made_listed_rotated_and_revoked(keys, folder):
 def test_a_key_is_all_that_a_script_reads(keys):
     run = keys("create", "--role", "admin")
     assert re.fullmatch(KEY, done(run).strip())
-    assert "not shown again" in told(run.stderr)
+    assert "not shown again" in in_one_line(run.stderr)
     assert "QRERANK_AUTH__ENABLED" in run.stderr
     assert "ENABLED" not in keys("create", QRERANK_AUTH__ENABLED="true").stderr
 
@@ -166,6 +165,6 @@ def test_usage_of_nobody_is_an_empty_table(keys):
 def test_errors_are_one_message_without_secrets(keys, words, variables, message):
     run = keys(*words, **variables)
     assert run.returncode in {1, 2}
-    assert message in told(run.stderr)
+    assert message in in_one_line(run.stderr)
     assert len(run.stderr.splitlines()) == 1
     assert "a-secret" not in run.stderr

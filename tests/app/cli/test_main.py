@@ -1,4 +1,4 @@
-"""The command line as a person runs it: a process of its own."""
+"""The command line in a separate process."""
 
 import json
 import os
@@ -72,8 +72,8 @@ def test_a_collection_is_built_shown_and_searched(qrerank, beir):
     built = qrerank("index", "build", "birds", str(beir / "corpus.jsonl"))
     assert built.returncode == 0, built.stderr
     assert "passages" in qrerank("index", "stats", "birds").stdout
-    found = qrerank("search", "owl", "--collection", "birds", "--top-n", "1")
-    assert "Owls: an owl song" in found.stdout
+    run = qrerank("search", "owl", "--collection", "birds", "--top-n", "1")
+    assert "Owls: an owl song" in run.stdout
     again = qrerank("index", "build", "birds", str(beir / "corpus.jsonl"))
     assert again.returncode == 2
     assert "--force" in again.stderr
@@ -121,7 +121,7 @@ def test_errors_are_one_message_and_no_traceback(qrerank, words, variables, mess
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, capsys):
-    """The command line in this process: status, standard output, standard error."""
+    """Runs the command line in this process and returns status, standard output and standard error."""
     monkeypatch.setenv("QRERANK_MODEL", "hash")
     monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -172,7 +172,7 @@ def test_a_file_in_place_of_a_folder_is_named(here, tmp_path, beir):
         (["rerank", "owl", "ok.txt", "--exclude", "\udce9"], 2, "'--exclude': it is not UTF-8"),
         (["rerank", "owl", "ok.txt", "--exclude", "owl"], 1, "parallel to the query"),
         (["rerank", "owl", "latin1.txt"], 1, "latin1.txt: not UTF-8 at byte 3; save it as UTF-8"),
-        (["rerank", "owl", "blank.txt"], 2, "the file holds no text"),
+        (["rerank", "owl", "blank.txt"], 2, "the file contains no text"),
         (["rerank", "owl", "[/x].txt"], 2, "[/x].txt: No such file or directory"),
         (["rerank", "owl", "."], 2, "is a folder"),
         (["rerank", "owl", "x" * 300], 2, "File name too long"),
@@ -203,7 +203,7 @@ def test_help_tells_of_exit_statuses_and_keeps_brackets(here):
     assert here()[::2] == (2, printed)
 
 
-def test_an_address_that_cannot_be_had_is_told_before_a_model_is_opened(qrerank):
+def test_an_unusable_address_is_reported_before_a_model_is_opened(qrerank):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         for words, message in [

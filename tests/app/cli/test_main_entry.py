@@ -1,4 +1,4 @@
-"""Where `qrerank` begins: streams that are closed, full or ASCII, readers that have gone, and Ctrl-C."""
+"""The entry point: streams that are closed, full or ASCII, broken pipes, and Ctrl-C."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def test_where_the_locale_is_ascii_texts_are_read_as_utf8_and_printed_escaped(sh
     ran = shell("qrerank rerank 'caf\u00e9' birds.txt", **ASCII)
     assert (ran.returncode, ran.stderr) == (0, b"")
     first = next(line for line in ran.stdout.splitlines() if b"owl" in line)
-    assert rb"une caf\xe9 owl" in first  # the query was understood
+    assert rb"une caf\xe9 owl" in first  # the query was decoded
     assert ran.stdout.isascii()
 
 
@@ -62,7 +62,7 @@ def test_a_circuit_is_drawn_in_ascii_too(shell):
         ("qrerank openapi >&-", 1, "standard output cannot be written: Bad file descriptor\n"),
         ("qrerank openapi | true", 1, ""),
         ("qrerank circuit | true", 1, ""),
-        ("qrerank rerank owl - <&-", 2, "the file holds no text"),
+        ("qrerank rerank owl - <&-", 2, "the file contains no text"),
         ("qrerank rerank owl birds.txt 2>&- >/dev/null", 0, ""),
         ("qrerank rerank owl birds.txt <&- >/dev/null", 0, ""),
         ("qrerank rerank owl none.txt <&- >&- 2>&-", 2, ""),
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_a_command_without_a_word(environment, tmp_path):
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads yet
     )
-    with pipe.open("w"):  # which waits until the command reads
+    with pipe.open("w"):  # waits until the command reads
         begun.send_signal(signal.SIGINT)
         said = begun.communicate(timeout=60)
     assert (begun.returncode, *said) == (130, b"", b"")

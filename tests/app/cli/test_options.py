@@ -1,4 +1,4 @@
-"""What commands take, and what is refused before they begin."""
+"""Arguments and options: valid values, and errors before the command starts."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Texts reach the terminal as they are, wherever they stand, and command it nowhere."""
+"""Texts are printed literally everywhere, and control characters are escaped."""
 
 import json
 import sys

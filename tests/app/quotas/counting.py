@@ -1,4 +1,4 @@
-"""What tests of counters share."""
+"""Helpers for tests of counters."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ THREADS = 50
 
 
 def charges(requests=60, similarities=100_000, *, cost=10):
-    """A request's: of so large quotas, and so many similarities."""
+    """The charges of one request. requests, similarities: the sizes of the quotas; cost: similarities charged."""
     return [
         Charge(RateLimitItemPerMinute(requests, namespace="requests"), 1),
         Charge(RateLimitItemPerHour(similarities, namespace="similarities"), cost),
@@ -20,7 +20,7 @@ def charges(requests=60, similarities=100_000, *, cost=10):
 
 
 def at_once(take: Callable[[int], Verdict]) -> list[Verdict]:
-    """What as many threads as there are get, all let go at the same moment, each several times."""
+    """The verdicts of many threads that start at the same moment, with several calls each."""
     barrier = Barrier(THREADS)
 
     def several(thread):

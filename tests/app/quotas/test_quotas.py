@@ -13,7 +13,7 @@ from tests.app.quotas.counting import left
 from tests.redis_server import RedisServer, answering
 from tests.waiting import eventually
 
-ASKED = Cost(10, 10, "hybrid")
+COST = Cost(10, 10, "hybrid")
 TIERS = {
     "public": {"requests_per_minute": 3, "similarities_per_hour": 100},
     "standard": {"requests_per_minute": None, "similarities_per_hour": 50, "documents": None},
@@ -27,7 +27,7 @@ def caller(name="ada", tier="public", key_id=None):
 
 @contextmanager
 def opened(url=None, **settings):
-    patient = {"redis_timeout_s": 10}  # the longest there is: a busy machine is no lost Redis
+    patient = {"redis_timeout_s": 10}  # the maximum: a busy machine must not look like an outage of Redis
     quotas = Quotas(QuotaSettings(**TIERS, **patient | settings), url)
     try:
         yield quotas
@@ -35,8 +35,8 @@ def opened(url=None, **settings):
         quotas.close()
 
 
-def take(quotas, times=1, cost=ASKED, identity=None):
-    """What a caller gets who asks so often, all at once."""
+def take(quotas, times=1, cost=COST, identity=None):
+    """The verdicts of a caller's concurrent requests."""
 
     async def ask():
         return await asyncio.gather(*(quotas.take(identity or caller(), cost) for _ in range(times)))
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_a_request(quotas):
     assert left(take(quotas)[0]) == {"requests": 1, "similarities": 80}
 
 
-def test_callers_are_told_apart_by_key_and_without_one_by_name(quotas):
+def test_callers_are_distinguished_by_key_or_else_by_name(quotas):
     one, other = caller("qr_1", key_id="1"), caller("qr_1", key_id="2")
     assert passed(take(quotas, 4, identity=one)) == 3
     assert passed(take(quotas, 4, identity=other)) == 3
@@ -94,7 +94,7 @@ def test_more_than_a_whole_quota_is_too_much_at_any_time(quotas):
         quotas.check(caller(), Cost(10, 51, "hybrid"))
 
 
-def test_a_tier_that_there_is_not_is_refused_aloud(caplog, quotas):
+def test_an_unknown_tier_is_rejected_and_logged(caplog, quotas):
     with pytest.raises(Forbidden, match="the tier of this key is not known here"):
         quotas.bind(caller(tier="gold"))
     assert "ada is of the tier 'gold', which is not in the settings" in caplog.text
@@ -113,7 +113,7 @@ def test_the_unlimited_are_not_bound_and_those_with_only_a_size_are_not_counted(
 def test_whose_requests_are_used_up_is_known_until_there_are_new_ones(monotonic, quotas):
     start = monotonic()
     take(quotas, 3)
-    assert quotas.spent(caller()) is None  # nobody was refused yet
+    assert quotas.spent(caller()) is None  # no request was rejected yet
     take(quotas)
     monotonic.now = start + 59.5
     refusal = quotas.spent(caller())
@@ -158,7 +158,7 @@ def test_a_lost_redis_leaves_each_process_its_own_quotas_until_it_is_back():
         assert quotas.counts().alone == 50
 
 
-def test_a_silent_redis_holds_nobody_up(caplog):
+def test_a_silent_redis_delays_no_request(caplog):
     caplog.set_level(logging.WARNING, "retrieval.states.circuit_breaker")
     with answering(None) as port, opened(f"redis://127.0.0.1:{port}", redis_timeout_s=0.05) as quotas:
         assert passed(take(quotas, 50)) == 3

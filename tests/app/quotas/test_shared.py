@@ -1,4 +1,4 @@
-"""Counters in a real Redis process, and what becomes of them when it is lost."""
+"""Shared counters in a real Redis process, also during outages."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ def server():
 
 @pytest.fixture
 def replicas(server):
-    """Two processes' counters, as good as in two processes: they have nothing in common but Redis."""
+    """The counters of two replicas. They share only Redis, as in two processes."""
     server.client().flushall()
     with ExitStack() as stack:
         yield [opened(stack, server.url) for _ in range(2)]
@@ -56,14 +56,14 @@ def test_a_refusal_takes_nothing_of_either_quota(replicas):
     assert left(other.take("b", charges(4, 100))) == {"requests": 3, "similarities": 90}
 
 
-@given(asked=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 40), st.booleans()), max_size=30))
-def test_both_counters_decide_alike(server, asked):
+@given(requests=st.lists(st.tuples(st.sampled_from("ab"), st.integers(1, 40), st.booleans()), max_size=30))
+def test_both_counters_decide_alike(server, requests):
     server.client().flushall()
     with ExitStack() as stack:
         local, shared = LocalCounters(), opened(stack, server.url)
-        for who, cost, both in asked:
-            wanted = charges(7, 100, cost=cost)[: 1 + both]
-            ours, theirs = local.take(who, wanted), shared.take(who, wanted)
+        for caller, cost, both in requests:
+            taken = charges(7, 100, cost=cost)[: 1 + both]
+            ours, theirs = local.take(caller, taken), shared.take(caller, taken)
             assert (ours.taken, left(ours)) == (theirs.taken, left(theirs))
             for one, other in zip(ours.standings, theirs.standings, strict=True):
                 assert one.resets_in_s == pytest.approx(other.resets_in_s, abs=30)
@@ -101,7 +101,7 @@ def test_a_window_without_end_is_cut_to_its_size(server, replicas, damage):
 
 
 def damaged(client, damage):
-    """Put something in the place of every counter."""
+    """Overwrite every counter."""
     for key in client.scan_iter():
         if isinstance(damage, bytes):
             client.set(key, damage)
@@ -147,7 +147,7 @@ def test_a_counter_that_is_no_number_begins_anew_and_costs_nobody_anything(serve
     assert one.breaker.available
     assert other.breaker.available
     assert one.take("b", charges()).taken
-    assert "counters of quotas that are no numbers" in one.breaker.last_fault.text
+    assert "quota counters that are not numbers" in one.breaker.last_fault.text
     assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"], "each tells once"
 
 
@@ -207,21 +207,21 @@ def test_numbers_that_cannot_be_come_to_standings_that_can(numbers):
 def test_whatever_befalls_the_watch_the_outage_ends(monkeypatch, caplog):
     with RedisServer() as server, ExitStack() as stack:
         counters = opened(stack, server.url)
-        asked, ask = [], counters._ask
+        calls, run_script = [], counters._run_script
 
-        def fail(*of):
-            asked.append(of)
-            if len(asked) < 4:
+        def fail(*arguments):
+            calls.append(arguments)
+            if len(calls) < 4:
                 raise ZeroDivisionError
-            return ask(*of)
+            return run_script(*arguments)
 
-        monkeypatch.setattr(counters, "_ask", fail)
+        monkeypatch.setattr(counters, "_run_script", fail)
         counters.breaker.fail(TimeoutError())
         eventually(lambda: counters.breaker.available)
         assert caplog.messages.count("the Redis probe failed") == 3
 
 
-def test_a_lost_server_is_told_once_and_met_again_by_itself(caplog):
+def test_an_outage_is_logged_once_and_ends_by_itself(caplog):
     caplog.set_level(logging.INFO, "retrieval.states.circuit_breaker")
     with RedisServer("--requirepass", "secret") as server, ExitStack() as stack:
         counters = opened(stack, f"redis://:secret@127.0.0.1:{server.port}")
@@ -256,7 +256,7 @@ def test_whoever_asks_whether_the_server_answers_knows_before_anybody_needs_it()
         assert counters.breaker.last_fault
 
 
-def test_scripts_that_the_server_forgot_are_told_again(server, replicas):
+def test_scripts_are_loaded_again_after_the_server_lost_them(server, replicas):
     assert replicas[0].take("a", charges(2)).taken
     server.client().script_flush()
     assert replicas[0].take("a", charges(2)).taken
@@ -276,8 +276,8 @@ def test_what_does_not_answer_as_redis_does_is_lost(broken):
 
 def refusals(server):
     """How often a server failed to run the script."""
-    told = server.client().info("commandstats").get("cmdstat_evalsha", {})
-    return told.get("failed_calls", 0) + told.get("rejected_calls", 0)
+    statistics = server.client().info("commandstats").get("cmdstat_evalsha", {})
+    return statistics.get("failed_calls", 0) + statistics.get("rejected_calls", 0)
 
 
 def test_a_server_that_takes_no_writes_is_lost_and_met_when_it_does(caplog):
@@ -293,7 +293,7 @@ def test_a_server_that_takes_no_writes_is_lost_and_met_when_it_does(caplog):
         eventually(lambda: counters.breaker.available)
 
 
-def test_nobody_is_asked_after_the_end():
+def test_no_call_is_made_after_close():
     with ExitStack() as stack:
         counters = opened(stack, "redis://127.0.0.1:1")
         counters.close()

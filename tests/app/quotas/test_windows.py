@@ -12,7 +12,7 @@ DAY_S = 86_400.0
 
 @pytest.fixture
 def at(monotonic):
-    """Sets the monotonic clock to so many seconds after the start."""
+    """Sets the monotonic clock, in seconds after the start."""
     start = monotonic.now
 
     def set_to(seconds):
@@ -27,7 +27,7 @@ def test_of_50_threads_at_once_as_many_pass_as_may(monkeypatch, limit):
 
     def slowly(*args, **kwargs):
         within = test(*args, **kwargs)
-        time.sleep(0.0002)  # another thread has its turn between looking and taking
+        time.sleep(0.0002)  # lets another thread run between `test` and `hit`
         return within
 
     monkeypatch.setattr(FixedWindowRateLimiter, "test", slowly)
@@ -105,10 +105,10 @@ def test_a_key_that_was_cleared_begins_anew(at):
 
 
 @pytest.mark.parametrize(
-    ("told_s", "resets_in_s", "retry_after_s"), [(0.2, 0.2, 1), (59.01, 59.01, 60), (-5, 0, 1), (DAY_S, 60, 60)]
+    ("reported_s", "resets_in_s", "retry_after_s"), [(0.2, 0.2, 1), (59.01, 59.01, 60), (-5, 0, 1), (DAY_S, 60, 60)]
 )
-def test_times_are_whole_seconds_within_the_window(told_s, resets_in_s, retry_after_s):
-    standing = Standing.of(RateLimitItemPerMinute(60, namespace="requests"), 7, told_s)
+def test_times_are_whole_seconds_within_the_window(reported_s, resets_in_s, retry_after_s):
+    standing = Standing.of(RateLimitItemPerMinute(60, namespace="requests"), 7, reported_s)
     assert (standing.resets_in_s, standing.retry_after_s) == (resets_in_s, retry_after_s)
     headers = standing.headers()
     assert headers.pop("X-RateLimit-Reset").isdecimal()

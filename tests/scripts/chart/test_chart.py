@@ -60,7 +60,7 @@ def test_each_value_is_explained():
     assert readme(template, "# -- How many.\na: 1\nb:\n  # -- A | B.\n  c: []\n", ROWS[:1]) == (
         "| value | default | |\n|---|---|---|\n| `a` | `1` | How many. |\n| `b.c` |  | A \\| B. |\n"
         "| value | variable | type and bounds | default | |\n|---|---|---|---|---|\n"
-        "| the chart's | `QRERANK_DATA_DIR` | string | `/data` | Collections: what must last. |\n"
+        "| the chart's | `QRERANK_DATA_DIR` | string | `/data` | Persistent data: collections, keys, usage. |\n"
     )
     with pytest.raises(ValueError, match=r"does not say what b\.c is"):
         readme(template, "b:\n  c: 1\n", [])

@@ -1,4 +1,4 @@
-"""Keys, their secrets, and what they were used for."""
+"""Create the tables of keys, secrets and usage."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """From nothing."""
+    """Create the tables."""
     op.create_table(
         "qrerank_keys",
         sa.Column("id", sa.String(32), primary_key=True),
