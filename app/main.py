@@ -1,4 +1,4 @@
-"""The application: from settings to a service."""
+"""The FastAPI application, built from the settings."""
 
 from __future__ import annotations
 
@@ -57,25 +57,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SWITCH_S = 0.0005  # a computing thread keeps the interpreter from the event loop for no longer than this
+_SWITCH_S = 0.0005  # the longest time that a computing thread keeps the GIL from the event loop
 
 # Headers that pages of the allowed origins may read.
 _LIMITS = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "X-RateLimit-Resource")
 _READABLE = (HEADER, "Retry-After", *_LIMITS, *TIMES)
 
-# FastAPI would send spans, and errors with their messages, wherever the environment says.
+# Otherwise FastAPI exports spans and error messages wherever the environment configures.
 _UNTRACED = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
 
 _ABOUT = """
-Picks the passages a language model should see. Three methods: `classical` (cosine), `quantum` (fidelity of small
+Reranks passages for a language model. Three methods: `classical` (cosine), `quantum` (fidelity of small
 simulated circuits) and `hybrid` (both, with BM25; the default).
 """
 
 
 def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastAPI:
-    """The ASGI application; the settings are the environment's unless given.
+    """Create the ASGI application; settings come from the environment unless given.
 
-    encoders: models that are open already, by name.
+    encoders: models that are already loaded, by name.
     """
     settings = settings or Settings()
     tracing = _trace(settings)
@@ -84,19 +84,19 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
         version=version("quantum-rerank"),
         description=_ABOUT,
         lifespan=_lifespan,
-        docs_url=None,  # ours is in routes/pages.py
+        docs_url=None,  # replaced by routes/docs_page.py
         redoc_url=None,
         redirect_slashes=False,
         telemetry=tracing.telemetry if tracing else _UNTRACED,
     )
-    app.state.dependencies = on = _open(settings, encoders, tracing)
+    app.state.dependencies = deps = _create_components(settings, encoders, tracing)
     app.include_router(router)
     if settings.operations.metrics_port is None:
         app.include_router(metrics_router)
     app.include_router(docs_page)
     app.router.default = CanonicalPaths(app.router)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
-    _surround(app, on)
+    _add_middleware(app, deps)
     for kind in STATUS:
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_error)
@@ -105,8 +105,8 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
     return app
 
 
-def _open(settings: Settings, encoders: Mapping[str, Encoder], tracing: Tracing | None) -> Dependencies:
-    """Make the parts of the application."""
+def _create_components(settings: Settings, encoders: Mapping[str, Encoder], tracing: Tracing | None) -> Dependencies:
+    """Create the components of the application."""
     engine, collections, metrics = _engine(settings, encoders), OpenCollections(settings.collections_dir), Metrics()
     auth = _open_auth(settings)
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
@@ -132,56 +132,56 @@ def _open(settings: Settings, encoders: Mapping[str, Encoder], tracing: Tracing 
     )
 
 
-def _surround(app: FastAPI, on: Dependencies) -> None:
-    """Add what every request passes on its way in and out; the last added comes first."""
-    settings = on.settings
+def _add_middleware(app: FastAPI, deps: Dependencies) -> None:
+    """Add the middleware; the last one added is the outermost."""
+    settings = deps.settings
     if settings.cors.origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["*"],  # SDKs send many of their own; cookies are never allowed
+            allow_headers=["*"],  # SDKs send many headers of their own; credentials are never allowed
             expose_headers=[*_READABLE],
         )
-    app.add_middleware(SecurityHeadersMiddleware, settings, on.engine)
-    if settings.auth.enabled:  # else nobody has a quota
+    app.add_middleware(SecurityHeadersMiddleware, settings, deps.engine)
+    if settings.auth.enabled:  # without authentication there are no quotas
         app.add_middleware(QuotaHeadersMiddleware)
-    app.add_middleware(RequestRecordMiddleware, on.watchers, settings.cors.origins)
-    app.add_middleware(BodyLimitsMiddleware, settings.limits, on.bodies)
-    if on.tracing:
-        app.add_middleware(on.tracing.middleware)
+    app.add_middleware(RequestRecordMiddleware, deps.watchers, settings.cors.origins)
+    app.add_middleware(BodyLimitsMiddleware, settings.limits, deps.bodies)
+    if deps.tracing:
+        app.add_middleware(deps.tracing.middleware)
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
     sys.setswitchinterval(_SWITCH_S)
-    on: Dependencies = app.state.dependencies
-    # The model loads while the service already answers its liveness probe.
-    loading = asyncio.create_task(on.engine.start())
+    deps: Dependencies = app.state.dependencies
+    # The service answers liveness probes while the model loads.
+    loading = asyncio.create_task(deps.engine.start())
     tasks = [
         loading,
-        asyncio.create_task(on.health.run(loading)),
-        asyncio.create_task(watch_loop(on.metrics.event_loop_lag_seconds.observe)),
-        asyncio.create_task(run_periodically(COLLECT_EVERY_S, on.gauges.publish, "publishing what is counted")),
-        asyncio.create_task(run_periodically(GIVE_BACK_EVERY_S, give_back, "giving free memory back")),
+        asyncio.create_task(deps.health.run(loading)),
+        asyncio.create_task(watch_loop(deps.metrics.event_loop_lag_seconds.observe)),
+        asyncio.create_task(run_periodically(COLLECT_EVERY_S, deps.gauges.publish, "publishing the gauges")),
+        asyncio.create_task(run_periodically(GIVE_BACK_EVERY_S, give_back, "returning free memory")),
     ]
-    if on.auth:
-        tasks.append(asyncio.create_task(on.auth.run()))
+    if deps.auth:
+        tasks.append(asyncio.create_task(deps.auth.run()))
     else:
         log.warning(
-            "QRERANK_AUTH__ENABLED is false: nobody is asked for a key, and whoever reaches the service uses it"
+            "QRERANK_AUTH__ENABLED is false: requests need no API key, and everybody who reaches the service can use it"
         )
-    async with AsyncExitStack() as last:  # from the bottom up, whichever of them fails
-        if on.tracing:
-            last.push_async_callback(asyncio.to_thread, on.tracing.close)
-        if on.auth:
-            last.push_async_callback(on.auth.close)
-        last.callback(on.engine.close)
-        last.callback(on.quotas.close)
-        last.callback(on.gauges.publish)  # once more, so that other workers may tell of it
-        last.push_async_callback(_cancel, tasks)
-        with drained(on.engine, on.settings.engine.drain_seconds):
-            yield {"bodies": on.bodies}  # which the server's WebSockets share
+    async with AsyncExitStack() as shutdown:  # called in reverse order, even if some fail
+        if deps.tracing:
+            shutdown.push_async_callback(asyncio.to_thread, deps.tracing.close)
+        if deps.auth:
+            shutdown.push_async_callback(deps.auth.close)
+        shutdown.callback(deps.engine.close)
+        shutdown.callback(deps.quotas.close)
+        shutdown.callback(deps.gauges.publish)  # a last time, so that other workers can report the values
+        shutdown.push_async_callback(_cancel, tasks)
+        with drained(deps.engine, deps.settings.engine.drain_seconds):
+            yield {"bodies": deps.bodies}  # shared with the server's WebSocket protocol
 
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -193,19 +193,19 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
 def _sources(
     engine: Engine, collections: OpenCollections, quotas: Quotas, auth: Auth | None, health: Health
 ) -> Sources:
-    def lost() -> dict[str, bool]:
+    def lost_connections() -> dict[str, bool]:
         if auth is None:
             return {}
         return {"keys": auth.database.lost} | ({"issuer": auth.issuer.lost} if auth.issuer else {})
 
     usage = auth.usage.counts if auth else UsageCounts
-    return Sources(engine, quotas.counts, usage, collections.counts, lambda: health.is_ready, lost)
+    return Sources(engine, quotas.counts, usage, collections.counts, lambda: health.is_ready, lost_connections)
 
 
 def _open_auth(settings: Settings) -> Auth | None:
     if not settings.auth.enabled:
         return None
-    from app.auth.auth import Auth  # not before: SQLAlchemy takes memory
+    from app.auth.auth import Auth  # imported late: SQLAlchemy takes memory
 
     return Auth(settings.auth, settings.data_dir)
 
@@ -223,6 +223,6 @@ def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:
 def _trace(settings: Settings) -> Tracing | None:
     if settings.tracing.endpoint is None:
         return None
-    from app.telemetry.tracing import Tracing  # not before: its libraries are extra
+    from app.telemetry.tracing import Tracing  # imported late: its libraries are optional
 
     return Tracing(settings.tracing, untraced=lambda path: canonical(path) in PROBES)

@@ -1,4 +1,4 @@
-"""The one place where a connection becomes an identity, and roles are checked."""
+"""Authentication of connections and authorization by role."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ Check = Callable[[HTTPConnection], Awaitable[Identity]]
 
 
 def allow(role: Role) -> Check:
-    """A dependency that lets in whoever may do what this role may, and leaves who that is in the connection's state.
+    """A dependency that requires a role of at least this rank, and stores the identity in the connection's state.
 
-    On a connection that lasts, call it again for each thing that is asked: a moment after a key was revoked it refuses.
+    On a WebSocket, call it again for each request, so that a revoked key is refused within moments.
     """
 
     async def check(connection: HTTPConnection) -> Identity:
         try:
             identity = await _identify(connection)
         except Unauthorized:
-            _tell(connection, role, "nobody", "unauthorized")
+            _audit_refusal(connection, role, "nobody", "unauthorized")
             raise
         connection.state.identity = identity
         if RANK[identity.role] < RANK[role]:
-            _tell(connection, role, identity.name, "forbidden")
-            raise Forbidden(_too_little(identity, role))
+            _audit_refusal(connection, role, identity.name, "forbidden")
+            raise Forbidden(_forbidden_message(identity, role))
         return identity
 
     return check
 
 
 async def allow_operators(connection: HTTPConnection) -> None:
-    """A dependency that lets in everybody, or admins alone, as `operations.access` says."""
+    """A dependency that allows everybody, or admins only, as `operations.access` says."""
     if dependencies(connection).settings.operations.access == "admin":
-        await _admins(connection)
+        await _check_admin(connection)
 
 
 def caller(connection: HTTPConnection) -> str:
-    """By what the caller's shares are counted."""
+    """The caller's id, under which its shares are counted."""
     return caller_of(connection.state.identity, origin_of(connection))
 
 
 def origin_of(connection: HTTPConnection) -> str:
-    """Where a connection comes from, for logs."""
+    """The client's address, for logs."""
     return address_of(connection.client)
 
 
@@ -61,22 +61,20 @@ async def _identify(connection: HTTPConnection) -> Identity:
     return identity
 
 
-def _tell(connection: HTTPConnection, role: Role, by: str, result: str) -> None:
+def _audit_refusal(connection: HTTPConnection, role: Role, by: str, result: str) -> None:
     if role == "admin" and dependencies(connection).auth is not None:
-        # The route's path, not the request's: there is no telling what stands in that.
+        # The route's path: the request's own may contain a key.
         about = {"path": connection.scope["route"].path, "method": connection.scope["method"]}
         audit.record("admin.refused", by=by, origin=origin_of(connection), result=result, about=about)
 
 
-def _too_little(identity: Identity, role: Role) -> str:
+def _forbidden_message(identity: Identity, role: Role) -> str:
     if identity is ANONYMOUS:
         return (
-            "this needs a key with the role admin, and keys are off: set QRERANK_AUTH__ENABLED=true, and make one with "
-            "`qrerank keys create --role admin`"
+            "this needs a key with the role admin, and authentication is disabled: set QRERANK_AUTH__ENABLED=true, and "
+            "create one with `qrerank keys create --role admin`"
         )
-    return (
-        f"this needs the role {role}, and yours is {identity.role}: ask whoever runs the service for a key of that role"
-    )
+    return f"this needs the role {role}, and yours is {identity.role}: ask the operator for a key with that role"
 
 
-_admins = allow("admin")
+_check_admin = allow("admin")

@@ -1,4 +1,4 @@
-"""What routes stand on, made once by `app.main`."""
+"""The components that routes use, created once by `app.main`."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.request_record import Watcher
 
 if TYPE_CHECKING:
-    from app.auth.auth import Auth  # SQLAlchemy takes memory, and many do without
+    from app.auth.auth import Auth  # imported for types only: SQLAlchemy takes memory
     from app.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The parts of one application."""
+    """The components of one application."""
 
     settings: Settings
     engine: Engine
     collections: OpenCollections
-    auth: Auth | None  # None: nobody is asked for a key
-    quotas: Quotas  # which limit nobody without keys
-    bodies: Shares  # bytes of memory for the bodies of all requests
+    auth: Auth | None  # None: authentication is disabled
+    quotas: Quotas  # without authentication they limit nobody
+    bodies: Shares  # of the memory for all requests' bodies, in bytes
     metrics: Metrics
     gauges: Gauges
     health: Health
     tracing: Tracing | None
-    watchers: Sequence[Watcher]  # of every request
+    watchers: Sequence[Watcher]  # called with every request's record
 
 
 def dependencies(connection: HTTPConnection) -> Dependencies:
-    """Those of the application that serves this request or WebSocket."""
+    """The components of the application that serves this request or WebSocket."""
     return cast("Dependencies", connection.app.state.dependencies)

@@ -1,4 +1,4 @@
-"""The one seam through which errors leave."""
+"""Exception handlers: every error response is made here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _request_id(request: Request) -> str:
 
 
 def _response(request: Request, problem: Problem) -> Response:
-    """A problem in the shape that the body's dialect wants, or that of the path's clients where no body was read."""
+    """A problem in the format of the body's dialect, or of the path's dialect if no body was parsed."""
     dialect = getattr(request.state, "dialect", None) or home_of(request.url.path)
     if dialect is None:
         return problem.response()
@@ -30,21 +30,21 @@ def _response(request: Request, problem: Problem) -> Response:
 
 
 async def foreseen(request: Request, error: Exception) -> Response:
-    """The response to an error of the table in `app.api.problems`."""
+    """The response to an error in the table of `app.api.problems`."""
     problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
     record_of(request).failed(problem.status, problem.kind)
     return _response(request, problem)
 
 
-async def client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - as Starlette calls it
-    """The end of a request whose client left in the middle of its body: nobody reads it, but it is counted as 499."""
+async def client_gone(request: Request, error: Exception) -> Response:  # noqa: ARG001 - Starlette's signature
+    """The status 499 for a client that disconnected within its body: never read, but counted."""
     return Response(status_code=CLIENT_GONE)
 
 
 async def http_error(request: Request, error: Exception) -> Response:
-    """The response to a route or method that does not exist."""
+    """The response to a path or method without a route."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for what there is"
+    message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for the routes"
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
     record_of(request).failed(status, kind)
     response = _response(request, Problem(status, kind, message, _request_id(request)))
@@ -54,19 +54,19 @@ async def http_error(request: Request, error: Exception) -> Response:
 
 
 def _allowed(request: Request) -> list[str]:
-    """The methods that some route takes on the path of the request."""
-    asked = {name: request.scope[name] for name in ("type", "path", "root_path", "headers") if name in request.scope}
+    """The methods that routes accept on the request's path."""
+    scope = {name: request.scope[name] for name in ("type", "path", "root_path", "headers") if name in request.scope}
     return [
         allowed
         for method, allowed in _METHODS.items()
-        if any(route.matches(asked | {"method": method})[0] is Match.FULL for route in request.app.routes)
+        if any(route.matches(scope | {"method": method})[0] is Match.FULL for route in request.app.routes)
     ]
 
 
 async def any_error(request: Request, error: Exception) -> Response:
-    """The response to what nobody foresaw; the server logs the error itself."""
+    """The response to an unexpected exception; the server logs the exception itself."""
     response = _response(request, unforeseen(error, _request_id(request)))
-    response.headers.update(ALWAYS)  # no middleware sees it
+    response.headers.update(ALWAYS)  # this response passes no middleware
     record = getattr(request.state, "record", None)
     if record and request.method == "POST":
         response.raw_headers += times(record, response.status_code)

@@ -1,6 +1,6 @@
-"""The OpenAPI description: FastAPI's, with the dialects that one route takes and the keys that it wants.
+"""The OpenAPI description: FastAPI's, with the dialects of each route and the security schemes.
 
-`qrerank openapi` prints it; docs/openapi.json is that, committed.
+`qrerank openapi` prints it; docs/openapi.json is the committed copy.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ SECURITY = {
 
 
 def one_of(models: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """A schema of any one of these models, by reference."""
+    """A schema that references several models, of which one matches."""
     return {"oneOf": [reference(model) for model in models]}
 
 
 def reference(model: type[BaseModel]) -> dict[str, Any]:
-    """A schema that is this model's."""
+    """A schema that references a model."""
     return {"$ref": _REF.format(model=model.__name__)}
 
 
 def example(model: type[BaseModel]) -> object:
-    """The first example that a model gives."""
+    """The first example of a model."""
     examples: list[object] = model.model_json_schema()["examples"]
     return examples[0]
 
 
 def content(schema: Mapping[str, Any], examples: Mapping[str, object] | None = None) -> dict[str, Any]:
-    """A JSON body of this schema, with examples by name."""
-    shown = {name: {"value": value} for name, value in (examples or {}).items()}
-    return {"content": {"application/json": {"schema": schema} | ({"examples": shown} if shown else {})}}
+    """The description of a JSON body, with examples by name."""
+    named_examples = {name: {"value": value} for name, value in (examples or {}).items()}
+    return {
+        "content": {"application/json": {"schema": schema} | ({"examples": named_examples} if named_examples else {})}
+    }
 
 
 def describe(app: FastAPI, models: Iterable[type[BaseModel]]) -> dict[str, Any]:
-    """The description of an application whose routes refer to these models."""
+    """The description of an application whose routes reference these models."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
@@ -54,11 +56,11 @@ def describe(app: FastAPI, models: Iterable[type[BaseModel]]) -> dict[str, Any]:
         components = schema.setdefault("components", {})
         components["schemas"] = dict(sorted((components.get("schemas", {}) | definitions["$defs"]).items()))
         components["securitySchemes"] = SECURITY
-        schema["security"] = [{name: []} for name in SECURITY] + [{}]  # none where keys are off
+        schema["security"] = [{name: []} for name in SECURITY] + [{}]  # the empty one: authentication may be disabled
         app.openapi_schema = schema
     return app.openapi_schema
 
 
 def render(app: FastAPI) -> str:
-    """The description as it is committed."""
+    """The description as JSON text, as it is committed."""
     return json.dumps(app.openapi(), indent=1, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""From an exception to a problem (RFC 9457): the one table of statuses, the body, and what routes document of it."""
+"""Problem details (RFC 9457): the statuses of exceptions, the body of errors, and their OpenAPI description."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
 }
-# Of those that do not say it themselves.
+# For exceptions without a `retry_after_s` of their own.
 RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, DamagedCollection: 60, KeysUnavailable: 1}
 
 
@@ -64,10 +64,10 @@ class Problem:
     message: str
     request_id: str
     retry_after_s: int | None = None
-    where: tuple[str | int, ...] = ()  # the way to the field at fault
+    where: tuple[str | int, ...] = ()  # path of the invalid field in the body
 
     def body(self, *, detail_is_text: bool = False) -> dict[str, Any]:
-        """The members. On 422 `detail` is FastAPI's list, which clients made from OpenAPI insist on, or text."""
+        """The members. On 422 `detail` is FastAPI's list, which clients generated from OpenAPI require, or text."""
         detail: object = self.message
         if self.status == HTTPStatus.UNPROCESSABLE_ENTITY and not detail_is_text:
             detail = [{"loc": ["body", *self.where], "msg": self.message, "type": "value_error"}]
@@ -85,7 +85,7 @@ class Problem:
         return body if self.retry_after_s is None else body | {"retry_after_s": self.retry_after_s}
 
     def response(self, *, detail_is_text: bool = False, media_type: str = "application/problem+json") -> Response:
-        """The answer, as what clients want it to be called."""
+        """The response, with the media type that the client expects."""
         headers = {HEADER: self.request_id}
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(self.retry_after_s)
@@ -96,7 +96,7 @@ class Problem:
 
 
 def problem_of(error: Exception, request_id: str) -> Problem | None:
-    """The problem that an exception of the table means; None for any other."""
+    """The problem of an exception in the table `STATUS`; None for any other."""
     for kind in type(error).__mro__:
         if kind in STATUS:
             status, name = STATUS[kind], _kebab(kind.__name__)
@@ -107,7 +107,7 @@ def problem_of(error: Exception, request_id: str) -> Problem | None:
 
 
 def unforeseen(error: Exception, request_id: str) -> Problem:
-    """The problem that any other exception means: logged by its kind; its text may hold the client's."""
+    """The problem of any other exception. Only its type is logged: its message may contain the client's text."""
     log.error("request %s failed: %s", request_id, type(error).__name__)
     message = f"the service failed on this request; its log says why under {request_id}"
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message, request_id)
@@ -117,33 +117,36 @@ def _kebab(name: str) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
 
 
-KINDS = frozenset(_kebab(kind.__name__) for kind in STATUS)  # of problems that are foreseen
+KINDS = frozenset(_kebab(kind.__name__) for kind in STATUS)  # the `error_type` of every exception in the table
 
 
 class ProblemResponse(BaseModel):
-    """Every error's body."""
+    """The body of every error."""
 
     type: str
     title: str
     status: int
-    detail: str | list[dict[str, Any]] = Field(description="What is wrong and what to do; on 422 FastAPI's list of it.")
-    message: str = Field(description="The same as text.")
+    detail: str | list[dict[str, Any]] = Field(description="What is wrong and what to do; on 422 as FastAPI's list.")
+    message: str = Field(description="The same as `detail`, always as text.")
     error: str
     error_type: str
-    code: str = Field(description="The same as error_type, where DashScope's SDK looks for it.")
+    code: str = Field(description="The same as `error_type`; DashScope's SDK reads it.")
     request_id: str
-    retry_after_s: int | None = Field(None, description="On 429 and 503: when to try again. As Retry-After says.")
+    retry_after_s: int | None = Field(
+        None, description="On 429 and 503: seconds until a retry makes sense, as in Retry-After."
+    )
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/problem+json": {"schema": reference(ProblemResponse)}}}
     for status, text in {
         400: "The body is not JSON, or the path has control characters.",
-        401: "There is no key, or none that is known.",
-        403: "The key's role may not do this.",
+        401: "The API key is missing, unknown, expired or revoked.",
+        403: "The key's role does not allow this.",
         404: "There is no such collection.",
+        408: "The body did not arrive in time.",
         413: "The body, or a count in it, is over a limit.",
-        422: "The JSON is not a request.",
+        422: "The JSON is not a valid request.",
         429: "The caller's quota is used up; see Retry-After.",
         503: "Not ready, or too busy; see Retry-After.",
     }.items()

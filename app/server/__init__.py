@@ -1,1 +1,1 @@
-"""uvicorn as this service runs it: protocols with bounds, checks at the start, memory."""
+"""uvicorn's configuration: protocols with limits, and startup checks."""

@@ -1,4 +1,4 @@
-"""How uvicorn is set up to serve the application."""
+"""uvicorn's configuration, and the application factory that its workers call."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from app.settings import LimitSettings, Settings
 from app.telemetry.logs import set_up
 from retrieval.encoder.protocol import Encoder
 
-_STOPS_WITHIN_S = 20  # a client that reads no more of its stream must not keep the server from stopping
+_STOPS_WITHIN_S = 20  # a client that stops reading its stream must not block the shutdown
 
 
 def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastAPI:
-    """What a process serves, with the environment's settings; called in that process.
+    """The application of one worker process, configured from the environment; called in that process.
 
-    encoders: models that are open already, by name.
+    encoders: models that are already loaded, by name.
     """
-    keep_memory()  # in a worker nobody has yet; the process that serves alone has in `serve`
-    from app.main import create_app  # not before: it decides where metrics are kept, and takes memory
+    keep_memory()  # for worker processes; a single process calls it in `serve`
+    from app.main import create_app  # imported late: the import fixes the metrics' directory, and takes memory
 
     settings = Settings()
     set_up(settings.logs)
@@ -34,17 +34,18 @@ def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastA
 
 
 def options(limits: LimitSettings) -> dict[str, Any]:
-    """Arguments of `uvicorn.run`."""
+    """Keyword arguments of `uvicorn.run`."""
     connections = Connections(limits)
     return {
         "http": partial(BoundedProtocol, limits=limits, connections=connections),
         "ws": partial(BoundedSocketProtocol, limits=limits, connections=connections),
         "timeout_keep_alive": limits.keep_alive_seconds,
         "server_header": False,
-        "ws_max_size": limits.body_bytes + SPARE_BYTES,  # so little too large gets an error, and what is larger a close
-        "ws_per_message_deflate": False,  # compressing an answer would hold up the event loop
+        "ws_max_size": limits.body_bytes
+        + SPARE_BYTES,  # messages within the spare bytes get an error; larger ones close the connection
+        "ws_per_message_deflate": False,  # compressing a response would block the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
-        "log_config": None,  # `app.telemetry.logs` is in charge,
-        "access_log": False,  # and `app.telemetry.access_log`
-        "reset_contextvars": True,  # else a connection's next request may begin as the last one
+        "log_config": None,  # configured by `app.telemetry.logs`
+        "access_log": False,  # written by `app.telemetry.access_log`
+        "reset_contextvars": True,  # else context variables leak into a connection's next request
     }

@@ -1,9 +1,9 @@
-"""HTTP/1.1 as uvicorn speaks it on h11, with bounds that uvicorn does not have.
+"""uvicorn's HTTP/1.1 protocol on h11, with limits that uvicorn does not have.
 
-The size, the number and the time of a request's headers are bounded, the number of its chunks, and what waits until a
-client takes its answers; so is the number of connections. What is no HTTP is refused as JSON. An upgrade that we do not
-speak (h2c, which Java's client offers) is ignored as RFC 9110, section 7.8, lets a server do: the request is served as
-it is.
+The limits: size and number of a request's headers and the time to receive them, number of its chunks, unsent response
+bytes, and number of connections. Input that is not HTTP gets an error in JSON. An upgrade to an unsupported protocol
+(such as h2c, which Java's client offers) is ignored, as RFC 9110, section 7.8, allows: the request is served over
+HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from uvicorn.server import ServerState
 
 from app.api.problems import Problem
 from app.quotas.shares import address_of
-from app.server.connections import Connections, Outgoing
+from app.server.connections import Connections, WriteBuffer
 from app.settings import LimitSettings
 
-_HEADERS = 200
-_CHUNKS = 4096  # of a body, and one more for every so many bytes: each costs time, however small
+_HEADERS = 200  # per request
+_CHUNKS = 4096  # per body, plus one per _BYTES_PER_CHUNK bytes: each chunk costs time, however small
 _BYTES_PER_CHUNK = 256
 
 Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 
 class _BoundedConnection(h11.Connection):
-    """The state of one connection, which refuses heads that are too large however they come."""
+    """The h11 state of one connection, which refuses headers that are too large, whole or in pieces."""
 
     def __init__(self, head_bytes: int) -> None:
         super().__init__(h11.SERVER, max_incomplete_event_size=head_bytes)
         self._head_bytes = head_bytes
-        self._chunks = self._bytes = 0  # of the body that comes
-        self.too_large = False  # whether the head is what was wrong
+        self._chunks = self._bytes = 0  # of the current body
+        self.too_large = False  # whether the last error was the headers' size or number
 
     def next_event(self) -> Event:
         try:
@@ -47,7 +47,7 @@ class _BoundedConnection(h11.Connection):
             raise
         if isinstance(event, h11.Request):
             self._chunks = self._bytes = 0
-            if not self._is_bounded(event):  # it came at once, so h11 takes it
+            if not self._is_bounded(event):  # h11 limits incomplete headers only
                 self.too_large = True
                 raise h11.RemoteProtocolError("the headers are too large")
         elif isinstance(event, h11.Data):
@@ -63,7 +63,7 @@ class _BoundedConnection(h11.Connection):
 
 
 class BoundedProtocol(H11Protocol):
-    """One connection."""
+    """One HTTP connection."""
 
     def __init__(
         self,
@@ -75,63 +75,63 @@ class BoundedProtocol(H11Protocol):
         limits: LimitSettings,
         connections: Connections,
     ) -> None:
-        """As uvicorn makes it, with the limits. connections: all of this server."""
+        """Take uvicorn's arguments, and the limits. connections: all of this server."""
         super().__init__(config, server_state, app_state, _loop)
-        self._limits, self._all = limits, connections
-        self._opened: str | None = None  # by which address
+        self._limits, self._connections = limits, connections
+        self._counted_address: str | None = None  # None while the connection is not counted
         self.conn: _BoundedConnection = _BoundedConnection(limits.head_bytes)
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
-        """Expect a request, unless there are too many connections."""
+        """Start the time limit of the headers, or refuse the connection if there are too many."""
         super().connection_made(transport)
-        self._outgoing = Outgoing(transport, self._all)
+        self._write_buffer = WriteBuffer(transport, self._connections)
         address = address_of(self.client)
-        if not self._all.open(address):
+        if not self._connections.open(address):
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "there are too many connections; close some, or try again")
             return
-        self._opened = address
-        self._expect_head()
+        self._counted_address = address
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Expect nothing more."""
-        self._leave()
+        """Stop the timers and stop counting the connection."""
+        self._release()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take some bytes, of whatever; the time of a head runs from its first byte until it is whole."""
+        """Process received bytes; the time limit of the headers runs from their first byte to their last."""
         if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
-            data = data.lstrip(b"\r\n")  # of which some clients send more than they should (RFC 9112, section 2.2)
+            data = data.lstrip(b"\r\n")  # extra line ends before a request are ignored (RFC 9112, section 2.2)
             if not data:
                 return
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             self._stop_head_timer()
         elif self._head_timer is None:
-            self._expect_head()
+            self._start_head_timer()
 
     def on_response_complete(self) -> None:
-        """Watch what waits to be sent."""
+        """Start the time limit of the unsent bytes."""
         super().on_response_complete()
-        self._outgoing.look()
+        self._write_buffer.check()
 
     def pause_writing(self) -> None:
-        """More waits to be sent than should."""
+        """The transport's write buffer is above its high-water mark."""
         super().pause_writing()
-        self._outgoing.look()
+        self._write_buffer.check()
 
     def resume_writing(self) -> None:
-        """Most of it was sent."""
+        """The transport's write buffer is below its low-water mark."""
         super().resume_writing()
-        self._outgoing.end()
+        self._write_buffer.stop()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
-        """Hand the connection over to the other protocol, which counts it."""
-        self._leave()
+        """Hand the connection over to the WebSocket protocol, which counts it again."""
+        self._release()
         super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what came, and hang up."""
+        """Send the error for invalid input, and close the connection."""
         if self.conn.too_large:
             message = f"the headers are more than {self._limits.head_bytes} bytes or more than {_HEADERS}"
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
@@ -143,7 +143,7 @@ class BoundedProtocol(H11Protocol):
         if self.transport.is_closing():
             return
         kind = "overloaded" if status == HTTPStatus.SERVICE_UNAVAILABLE else "malformed-request"
-        if self.cycle is not None and not self.cycle.response_complete:  # a body that is no HTTP
+        if self.cycle is not None and not self.cycle.response_complete:  # the request's body is not valid HTTP
             started = self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -159,26 +159,26 @@ class BoundedProtocol(H11Protocol):
         self.transport.close()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a client that offers what we do not speak is served all the same."""
+        """Log no warning: a client that offers an unsupported protocol is served over HTTP/1.1."""
 
-    def _expect_head(self) -> None:
-        self._head_timer = self.loop.call_later(self._limits.head_seconds, self._is_late)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(self._limits.head_seconds, self._on_head_timeout)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _is_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         if self.conn.trailing_data[0]:
             seconds = self._limits.head_seconds
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the headers were not there after {seconds} seconds")
-        else:  # it never said a word
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"the headers did not arrive within {seconds} seconds")
+        else:  # no byte was received
             self.transport.close()
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         self._stop_head_timer()
-        self._outgoing.end()
-        if self._opened is not None:
-            self._all.close(self._opened)
-            self._opened = None
+        self._write_buffer.stop()
+        if self._counted_address is not None:
+            self._connections.close(self._counted_address)
+            self._counted_address = None

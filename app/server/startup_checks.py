@@ -1,4 +1,4 @@
-"""Whether a service may be started on an address, as its keys are, and whether the address can be had."""
+"""Checks before the server starts: authentication on a public address, the API keys, and a free port."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from app.errors import KeysMisconfigured, KeysUnavailable
 from app.settings import Settings
 from app.telemetry.metrics_port import PortTaken, url_of
 
-_ELSEWHERE = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # an address that this machine has not, as ::1 without IPv6
+_NOT_LOCAL = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}  # not an address of this machine, such as ::1 without IPv6
 
 log = logging.getLogger(__name__)
 
 
 class Exposed(Exception):
-    """Everybody could use the service, or nobody what it is set to have. The message says what to do."""
+    """The settings leave the service open to everybody, or a page closed to everybody. The message says what to set."""
 
 
 def check_start(settings: Settings, host: str) -> None:
-    """Exposed if nobody were asked for a key where others can ask; KeysMisconfigured if keys could never be checked."""
+    """Refuse to start with unsafe settings of the API keys; log warnings for what can be corrected later.
+
+    Raises:
+        Exposed: Authentication is off on a public address, or operations need an admin's key while it is off.
+        KeysMisconfigured: No key could ever be checked.
+    """
     if settings.operations.access == "admin" and not settings.auth.enabled:
         raise Exposed(
-            "QRERANK_OPERATIONS__ACCESS=admin asks for keys that nobody has: set QRERANK_AUTH__ENABLED=true and make "
-            "one with `qrerank keys create --role admin`; or have /metrics where only your network reaches it: "
-            "QRERANK_OPERATIONS__METRICS_PORT"
+            "QRERANK_OPERATIONS__ACCESS=admin needs API keys, but authentication is disabled: set "
+            "QRERANK_AUTH__ENABLED=true and create a key with `qrerank keys create --role admin`; or serve /metrics on "
+            "a port that only your network reaches: QRERANK_OPERATIONS__METRICS_PORT"
         )
     if settings.auth.enabled:
         _check_keys(settings)
@@ -37,78 +42,80 @@ def check_start(settings: Settings, host: str) -> None:
         text = f"requests need no key (QRERANK_AUTH__ENABLED is false), and {host or 'this address'} is open to others"
         if not settings.auth.force_open:
             raise Exposed(
-                f"{text}: set QRERANK_AUTH__ENABLED=true and make keys with `qrerank keys create`; or, if something "
-                "else keeps strangers out, set QRERANK_AUTH__FORCE_OPEN=true"
+                f"{text}: set QRERANK_AUTH__ENABLED=true and create keys with `qrerank keys create`; or, if something "
+                "else controls access, set QRERANK_AUTH__FORCE_OPEN=true"
             )
-        log.warning("%s, as QRERANK_AUTH__FORCE_OPEN=true wants it", text)
+        log.warning("%s; allowed by QRERANK_AUTH__FORCE_OPEN=true", text)
 
 
 def is_public(host: str) -> bool:
-    """Whether other machines than this one may reach an address; PortTaken where it is none."""
+    """Whether other machines may reach a host's address; PortTaken if the host has none."""
     try:
         return not ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         pass
-    found = {str(address[0]) for *_, address in _addresses(host)}
-    return not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in found)
+    addresses = {str(address[0]) for *_, address in _addresses(host)}
+    return not all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses)
 
 
 def bare(host: str) -> str:
-    """An address as sockets take it: IPv6 without the brackets that it has in a URL."""
+    """A host as sockets take it: an IPv6 address without the brackets that it has in a URL."""
     return host[1:-1] if host.startswith("[") and host.endswith("]") else host
 
 
 def free_port(host: str, port: int) -> int:
-    """The port to serve on: this one, or one that is free where it is 0; PortTaken where it cannot be had.
+    """The port to listen on: `port`, or a free one for 0; PortTaken if it cannot be bound.
 
-    It is asked for here so that a start that cannot come to anything fails before models are loaded.
+    The port is bound for a moment, so that a start fails before the models are loaded.
     """
-    failed: OSError | None = None
+    bind_error: OSError | None = None
     bound = False
     for family, kind, protocol, _, address in _addresses(host):
         try:
             with socket.socket(family, kind, protocol) as server:
-                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as whoever serves does
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does
                 if family == socket.AF_INET6:
                     server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 server.bind((address[0], port, *address[2:]))
                 port, bound = server.getsockname()[1], True
         except OSError as error:
-            failed = error
-            if error.errno not in _ELSEWHERE:
+            bind_error = error
+            if error.errno not in _NOT_LOCAL:
                 break
-    if failed and not (bound and failed.errno in _ELSEWHERE):
-        raise PortTaken(f"{url_of(host, port)} cannot be served: {failed.strerror}; {_remedy(failed)}")
+    if bind_error and not (bound and bind_error.errno in _NOT_LOCAL):
+        raise PortTaken(f"{url_of(host, port)} cannot be served: {bind_error.strerror}; {_remedy(bind_error)}")
     return port
 
 
 def _addresses(host: str) -> Sequence[tuple[Any, ...]]:
-    """What `getaddrinfo` says of a host to listen on; PortTaken where it is none."""
+    """The results of `getaddrinfo` for a host to listen on; PortTaken if there are none."""
     try:
         return socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:  # the latter where it could not be a name
-        raise PortTaken(f"{host!r} is not an address to listen on; give one of this machine's with --host") from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: it is not a valid host name
+        raise PortTaken(
+            f"{host!r} is not an address to listen on; pass an address of this machine with --host"
+        ) from error
 
 
 def _remedy(error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return "stop what listens there, or give another --port"
+        return "stop the process that listens there, or choose another --port"
     if error.errno == errno.EACCES:
-        return "give a --port above 1023"
-    return "give an address of this machine with --host"
+        return "choose a --port above 1023"
+    return "pass an address of this machine with --host"
 
 
 def _check_keys(settings: Settings) -> None:
-    from app.auth.stores import open_records  # not before: SQLAlchemy takes memory
+    from app.auth.stores import open_records  # imported late: SQLAlchemy takes memory
 
     audit.open_log(settings.auth.audit_file)
-    records = open_records(settings.auth, settings.data_dir)
+    stores = open_records(settings.auth, settings.data_dir)
     try:
-        if not (settings.auth.keys or settings.auth.jwt.taken or records.keys.all()):
-            log.warning("there is no key yet: `qrerank keys create` makes one, also while this runs")
+        if not (settings.auth.keys or settings.auth.jwt.taken or stores.keys.all()):
+            log.warning("there is no API key yet; create one with `qrerank keys create`, also while the server runs")
     except KeysMisconfigured:
         raise
     except KeysUnavailable as error:
-        log.warning("%s; it is tried again while this runs", error.reason)
+        log.warning("%s; the server tries again while it runs", error.reason)
     finally:
-        records.database.close()
+        stores.database.close()

@@ -1,4 +1,4 @@
-"""docs/http.md says of every route, body, response and error what docs/openapi.json and the service say."""
+"""docs/http.md agrees with docs/openapi.json and the service on every route, body, response and error."""
 
 import re
 
@@ -50,8 +50,8 @@ def test_every_body_and_its_errors_have_a_table():
 
 
 def test_the_table_of_errors_has_every_kind_with_its_status():
-    told = {code(kind)[0]: int(status) for status, kind, *_ in ERRORS[1:]}
-    of_http = {"malformed-request": 400, "not-found": 404, "method-not-allowed": 405, "internal": 500}
+    documented = {code(kind)[0]: int(status) for status, kind, *_ in ERRORS[1:]}
+    http_only = {"malformed-request": 400, "not-found": 404, "method-not-allowed": 405, "internal": 500}
     kinds = {re.sub(r"(?<!^)([A-Z])", r"-\1", kind.__name__).lower(): int(status) for kind, status in STATUS.items()}
     assert set(kinds) == KINDS
-    assert told == kinds | of_http
+    assert documented == kinds | http_only

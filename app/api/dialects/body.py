@@ -1,4 +1,4 @@
-"""What the bodies of all dialects share: field types, and validation whose messages say what to do."""
+"""Field types shared by the bodies of all dialects, JSON parsing, and validation with readable messages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from app.service.request import Document, RerankRequest
 from retrieval.text.sentences import VISIBLE
 
 _SHOWN_ERRORS = 3
-_MOST_NAMES = 64
-_BYTE_ORDER_MARK = "\ufeff".encode()  # some clients write it before JSON
-_WRITTEN_DEPTH = 254  # orjson writes no deeper
-_DEPTH = 240  # an answer adds some levels of its own around what it repeats
+_MAX_NAMES = 64  # names in a list, and characters of a name in a message
+_BYTE_ORDER_MARK = "\ufeff".encode()  # some clients send it before the JSON
+_ORJSON_DEPTH = 254  # the deepest nesting that orjson serializes
+_MAX_DEPTH = 240  # a response adds some levels around the documents that it returns
 _NOUNS = {
     "documents": "documents",
     "candidates": "documents",
@@ -25,10 +25,16 @@ _NOUNS = {
     "texts": "documents",
     "input": "texts",
 }
-_SMALL = 2**16
+_SMALL_BYTES = 2**16
 _ASTRAL = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")  # code points above U+FFFF, or their surrogates
-_SIZES = {b"{": 232, b"[": 88, b":": 50, b'"': 30, b",": 32}  # of CPython's: dict, list, entry, half a text, number
-_PLAINER = {  # than pydantic's own messages
+_SIZES = {
+    b"{": 232,
+    b"[": 88,
+    b":": 50,
+    b'"': 30,
+    b",": 32,
+}  # CPython's sizes in bytes: dict, list, dict entry, half a str, number
+_MESSAGES = {  # in place of pydantic's own messages
     "string_too_short": "must not be empty",
     "too_short": "must hold at least one entry",
     "model_type": "must be a JSON object",
@@ -37,42 +43,42 @@ _PLAINER = {  # than pydantic's own messages
 
 
 def _check_documents(value: object) -> object:
-    """One plain message for the first bad document, where a union type would give two for each."""
-    for at, item in enumerate(value if isinstance(value, list) else ()):
+    """Give one message for the first invalid document; pydantic's union type would give two for each."""
+    for index, item in enumerate(value if isinstance(value, list) else ()):
         if not isinstance(item, str | dict):
-            # pydantic reports ValueError as a validation error, TypeError not
-            raise ValueError(f"document {at} is neither text nor an object with a text in `text`")  # noqa: TRY004
+            # pydantic turns only ValueError into a validation error, not TypeError
+            raise ValueError(f"document {index} is neither text nor an object with a `text` field")  # noqa: TRY004
     return value
 
 
 def _stripped(value: object) -> object:
-    """White space goes, and all of a text that holds nothing to read; pydantic would keep U+001C and U+200B."""
+    """Strip white space; a text without a visible character becomes empty. Pydantic would keep U+001C and U+200B."""
     if not isinstance(value, str):
         return value
     return "" if not VISIBLE.search(value) else value.strip()
 
 
 def _number(value: object) -> object:
-    """A boolean is no number; as 1, `true` would read one token of each document."""
+    """Refuse true, which pydantic takes for 1: it would, for example, limit documents to one token."""
     if value is True:
         raise ValueError("must be a number, not true")
     return value
 
 
-def _listed(value: object) -> object:
+def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
 def _names(value: object) -> object:
-    """Each name once: one that stands there a thousand times would repeat its field as often."""
-    listed = _listed(value)
-    if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
-        return list(dict.fromkeys(listed))
-    return listed
+    """Remove duplicate names: each would repeat its field in the ranked text."""
+    names = _as_list(value)
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return list(dict.fromkeys(names))
+    return names
 
 
 def _query_text(value: object) -> object:
-    """Some clients send the query as an object."""
+    """Take the `text` of a query that is sent as an object."""
     return value.get("text", value) if isinstance(value, dict) else value
 
 
@@ -80,11 +86,13 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), Be
 Query = Annotated[Text, BeforeValidator(_query_text)]
 Documents = Annotated[list[Document], BeforeValidator(_check_documents), Field(min_length=1)]
 Texts = Annotated[list[str], Field(min_length=1)]
-Names = Annotated[list[str], BeforeValidator(_names), Field(max_length=_MOST_NAMES)]
-Phrases = Annotated[list[Text], BeforeValidator(_listed)]
+Names = Annotated[list[str], BeforeValidator(_names), Field(max_length=_MAX_NAMES)]
+Phrases = Annotated[list[Text], BeforeValidator(_as_list)]
 Number = BeforeValidator(_number)
 Count = Annotated[int, Field(ge=1), Number]
-Model = Annotated[Any, Field(None, description="In any form; echoed. It chooses among the models that are served.")]
+Model = Annotated[
+    Any, Field(None, description="Any JSON value; echoed in the response. Selects one of the served models.")
+]
 
 
 class Body(BaseModel):
@@ -93,7 +101,7 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, protected_namespaces=())
 
     def to_request(self) -> RerankRequest:
-        """The same, as every dialect's is; InvalidRequest for a document without text."""
+        """Translate into the request that all dialects share; InvalidRequest for a document without text."""
         raise NotImplementedError
 
 
@@ -101,17 +109,23 @@ B = TypeVar("B", bound=BaseModel)
 
 
 def fields_of(body: bytes, most: int | None = None) -> Any:
-    """A body's JSON; MalformedBody if it is none, or nested too deep to be written back within an answer.
+    """Parse a body's JSON; a byte order mark before it is skipped.
 
-    A byte order mark before it is skipped. most: entries of a list; TooLarge for a longer one.
+    Args:
+        body: The bytes, in UTF-8.
+        most: The most entries that a list may have; None: any number.
+
+    Raises:
+        MalformedBody: The body is not JSON, or nested too deep to be returned in a response.
+        TooLarge: A list is longer than `most`.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        why = broken_text(body) or f"{error.msg} at byte {error.pos}"
-        raise MalformedBody(f"the body is not JSON in UTF-8: {why}") from error
-    if body.count(b"[") + body.count(b"{") > _DEPTH:  # else it cannot be that deep
+        reason = broken_text(body) or f"{error.msg} at byte {error.pos}"
+        raise MalformedBody(f"the body is not JSON in UTF-8: {reason}") from error
+    if body.count(b"[") + body.count(b"{") > _MAX_DEPTH:  # a cheap upper bound of the depth
         _check_depth(fields)
     if most is not None:
         check_lists(fields, most)
@@ -119,42 +133,42 @@ def fields_of(body: bytes, most: int | None = None) -> Any:
 
 
 def memory_of(body: bytes) -> int:
-    """Bytes that a body's JSON may take once it is read, from above: by what opens and ends values, and its text.
+    """Upper bound of the bytes that a body's JSON takes once parsed, from the counts of its delimiters and its length.
 
-    A few bytes may be an object of some hundred: 16 MB of `{"a":1}` are a gigabyte.
+    A few bytes can become an object of some hundred bytes: 16 MB of `{"a":1}` become a gigabyte.
     """
-    if len(body) < _SMALL:
+    if len(body) < _SMALL_BYTES:
         return 0
-    wide = 1 if body.isascii() else 2  # bytes of a code point, at least two where there is a single one above U+00FF
+    char_bytes = 1 if body.isascii() else 2  # CPython uses the width of the widest code point in a str
     if _ASTRAL.search(body):
-        wide = 4
-    return wide * len(body) + sum(size * body.count(mark) for mark, size in _SIZES.items())
+        char_bytes = 4
+    return char_bytes * len(body) + sum(size * body.count(mark) for mark, size in _SIZES.items())
 
 
 def check_lists(fields: object, most: int) -> None:
-    """TooLarge where a list of the body, or of an object in it, has more entries than documents are taken.
+    """TooLarge if a list in the body, or in an object of it, has more than `most` entries.
 
-    Before anything is made of them: to validate a million takes seconds.
+    Called before validation: validating a million entries takes seconds.
     """
     for name, value in fields.items() if isinstance(fields, dict) else ():
         if isinstance(value, list) and len(value) > most:
-            what = _NOUNS.get(name, f"entries of `{name[:_MOST_NAMES]}`")
-            raise TooLarge(f"{len(value)} {what} were sent and at most {most} are taken; send them in parts")
+            noun = _NOUNS.get(name, f"entries of `{name[:_MAX_NAMES]}`")
+            raise TooLarge(f"{len(value)} {noun} were sent and at most {most} are taken; send them in parts")
         if isinstance(value, dict):
             check_lists(value, most)
 
 
 def _check_depth(fields: object) -> None:
-    for _ in range(_WRITTEN_DEPTH - _DEPTH):
+    for _ in range(_ORJSON_DEPTH - _MAX_DEPTH):
         fields = [fields]
     try:
         orjson.dumps(fields)
     except TypeError as error:
-        raise MalformedBody(f"the JSON is nested deeper than {_DEPTH} levels") from error
+        raise MalformedBody(f"the JSON is nested deeper than {_MAX_DEPTH} levels") from error
 
 
 def validate(model: type[B], fields: object) -> B:
-    """Fields as this model; InvalidRequest says what is wrong, without repeating what was sent."""
+    """Validate fields as a model; the message of InvalidRequest does not repeat the client's values."""
     try:
         return model.model_validate(fields)
     except ValidationError as error:
@@ -165,9 +179,9 @@ def _explained(error: ValidationError) -> InvalidRequest:
     items = error.errors(include_url=False, include_context=False, include_input=False)
     lines = []
     for item in items[:_SHOWN_ERRORS]:
-        where = ".".join(str(part) for part in item["loc"])
-        message = _PLAINER.get(item["type"], item["msg"].removeprefix("Value error, "))
-        if item["type"] == "model_type" and not where:
+        path = ".".join(str(part) for part in item["loc"])
+        message = _MESSAGES.get(item["type"], item["msg"].removeprefix("Value error, "))
+        if item["type"] == "model_type" and not path:
             message = f"the body {message}"
-        lines.append(f"{where}: {message}" if where else message)
+        lines.append(f"{path}: {message}" if path else message)
     return InvalidRequest("; ".join(lines), items[0]["loc"])

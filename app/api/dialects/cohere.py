@@ -1,4 +1,4 @@
-"""The dialect of Cohere, Jina, vLLM, Infinity, Xinference, Together and SiliconFlow, with what is our own in it."""
+"""The dialect of Cohere, Jina, vLLM, Infinity, Xinference, Together and SiliconFlow, with our extensions."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ class SpansWanted(BaseModel):
     """Cohere's `relevant_spans`."""
 
     mode: Literal["enabled", "disabled"] | None = Field(None, description="Absent: enabled.")
-    threshold: Annotated[float, Field(ge=0, le=1), Number] | None = Field(None, description="Least score. Absent: 0.1.")
-    max_spans: Count | None = Field(None, description="Most spans of a document. Absent: all.")
+    threshold: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
+        None, description="Minimum score. Absent: 0.1."
+    )
+    max_spans: Count | None = Field(None, description="Maximum number of spans per document. Absent: all.")
 
     @property
     def options(self) -> SpanOptions | None:
-        """None where they are not wanted."""
+        """The options, or None if spans are disabled."""
         if self.mode == "disabled":
             return None
         default = SpanOptions()
@@ -37,8 +39,8 @@ class SpansWanted(BaseModel):
 _BOOLEAN = TypeAdapter(bool)
 
 
-def _spans_wanted(value: object) -> object:
-    """Options, where only a mode was sent: true, false, a word for one of them, or `enabled` or `disabled` alone."""
+def _parse_spans(value: object) -> object:
+    """Turn a bare mode into options: a boolean, a word that means one, `enabled` or `disabled`."""
     if value is None or isinstance(value, dict | SpansWanted):
         return value
     if value in ("enabled", "disabled"):
@@ -50,7 +52,7 @@ def _spans_wanted(value: object) -> object:
 
 
 class StandardBody(Body):
-    """Cohere, Jina, vLLM, Infinity, Xinference, Together, SiliconFlow; and our own fields."""
+    """Cohere, Jina, vLLM, Infinity, Xinference, Together, SiliconFlow; with our extensions."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -68,32 +70,39 @@ class StandardBody(Body):
 
     query: Query
     documents: Documents | None = Field(
-        None, description="Texts, or objects with a `text`. Absent: candidates come from `collection`."
+        None, description="Texts, or objects with a `text`. Absent: the candidates are searched in `collection`."
     )
-    collection: CollectionName | None = Field(None, description="Searched when there are no documents.")
+    collection: CollectionName | None = Field(None, description="Searched if `documents` is absent.")
     top_n: Count | None = Field(None, description="How many results; absent: all.")
-    return_documents: bool | None = Field(None, description="Absent: only for candidates from a collection.")
-    rank_fields: Names | None = Field(
-        None, description="Which fields of objects are ranked, in order. Absent: `text`, or all."
+    return_documents: bool | None = Field(
+        None, description="Return the documents. Absent: only those from a collection."
     )
-    max_tokens_per_doc: Count | None = Field(None, description="Tokens read of a document; the rest is ignored.")
-    max_chunks_per_doc: Count | None = Field(None, description="Chunks read of a long document; the best one counts.")
-    raw_scores: bool | None = Field(None, description="Log-odds in place of scores in [0, 1].")
+    rank_fields: Names | None = Field(
+        None, description="The fields of objects that are ranked, in order. Absent: `text`, or all."
+    )
+    max_tokens_per_doc: Count | None = Field(
+        None, description="Tokens per document that are used; the rest is ignored."
+    )
+    max_chunks_per_doc: Count | None = Field(
+        None, description="Chunks per long document that are scored; its score is the best one's."
+    )
+    raw_scores: bool | None = Field(None, description="Return log-odds instead of scores in [0, 1].")
     relevant_spans: Annotated[
-        SpansWanted | None, BeforeValidator(_spans_wanted, json_schema_input_type=SpansWanted | bool | None)
-    ] = Field(None, description="Which sentences of each document match. true: as `{}`; false: none.")
-    method: Method | None = Field(None, description="Absent: hybrid, or what the model's alias says.")
-    exclude: Phrases | None = Field(None, description="What the answer must not be about.")
+        SpansWanted | None, BeforeValidator(_parse_spans, json_schema_input_type=SpansWanted | bool | None)
+    ] = Field(None, description="Return each document's matching sentences. true: same as `{}`; false: none.")
+    method: Method | None = Field(None, description="Ranking method. Absent: the model alias's, or hybrid.")
+    exclude: Phrases | None = Field(None, description="Topics that the results must not be about.")
     deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False), Number] | None = Field(
         None,
-        description="When the answer is due; documents not encoded by then stand below. 0: as late as may be.",
+        description="Milliseconds until the response; documents not encoded by then rank last. "
+        "0: the longest deadline allowed.",
     )
-    explain: bool | None = Field(None, description="Give each result's score by ranker.")
+    explain: bool | None = Field(None, description="Return each result's score by ranker.")
     model: Model
 
     @model_validator(mode="before")
     @classmethod
-    def _take_the_prds_names(cls, body: object) -> object:
+    def _accept_aliases(cls, body: object) -> object:
         if not isinstance(body, dict):
             return body
         renamed = dict(body)
@@ -107,13 +116,13 @@ class StandardBody(Body):
         return renamed
 
     def to_request(self) -> RerankRequest:
-        """Translate; InvalidRequest for a document without text."""
+        """Translate into a `RerankRequest`; InvalidRequest for a document without text."""
         return RerankRequest(
             query=self.query,
             documents=self.documents,
             texts=[
-                document if isinstance(document, str) else text_of(document, at, self.rank_fields)
-                for at, document in enumerate(self.documents or ())
+                document if isinstance(document, str) else text_of(document, index, self.rank_fields)
+                for index, document in enumerate(self.documents or ())
             ],
             collection=self.collection,
             top_n=self.top_n,
@@ -131,7 +140,7 @@ class StandardBody(Body):
 
 
 def usage(tokens: int) -> dict[str, int]:
-    """Tokens as OpenAI counts them; some client crashes without each."""
+    """Token counts with OpenAI's names; each is needed by some client."""
     return {"prompt_tokens": tokens, "completion_tokens": 0, "total_tokens": tokens}
 
 
@@ -153,12 +162,12 @@ def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
 
 
 def respond_with_data(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
-    """The envelope with the rows in `data`, too: some of Voyage's clients send a body that looks like Jina's."""
+    """The envelope with the rows also in `data`: some Voyage clients send a body that looks like Jina's."""
     return respond(result, show) | {"data": [_result(row, as_text) for row in result.rows]}
 
 
 def respond_in_text(result: RerankResult) -> dict[str, Any]:
-    """The envelope with documents as strings, as Infinity's own server gives them."""
+    """The envelope with documents as strings, as Infinity's own server returns them."""
     return respond(result, as_text)
 
 
@@ -174,34 +183,34 @@ def _result(row: Row, show: Show) -> dict[str, Any]:
 
 
 class RelevantSpan(Exact):
-    """A sentence of a document: code points [start, end) of the text that was ranked."""
+    """A sentence of a document: code points [start, end) of the ranked text."""
 
     start: int
     end: int
-    score: float = Field(ge=0, le=1, description="Fidelity of the query with this sentence alone.")
+    score: float = Field(ge=0, le=1, description="Fidelity of the query and this sentence.")
 
 
 class Result(Exact):
-    """One document's place."""
+    """One document's index and score."""
 
-    index: int = Field(description="Position among the documents sent, or among those retrieved.")
+    index: int = Field(description="Position among the documents sent or retrieved.")
     relevance_score: float = Field(description="In [0, 1], or log-odds; comparable within one response only.")
     document: dict[str, Any] | str = or_absent(
-        "Left out unless asked for or retrieved; text on /infinity/rerank and in `data`."
+        "Absent unless requested or retrieved; a string on /infinity/rerank and in `data`."
     )
-    scores: dict[str, float | None] = or_absent("With explain: each ranker's own score.")
-    relevant_spans: list[RelevantSpan] = or_absent("Best first; left out for a document not read.")
+    scores: dict[str, float | None] = or_absent("With `explain`: each ranker's score.")
+    relevant_spans: list[RelevantSpan] = or_absent("Best first; absent for a document that was not encoded.")
 
 
 class Meta(Exact):
-    """How the answer came about."""
+    """Method, timings and completeness of the response."""
 
     method: Method
     timings_ms: dict[str, float]
-    encoded: int = Field(description="Documents scored by their states.")
+    encoded: int = Field(description="Number of documents scored with their encoded states.")
     degraded: list[str] = Field(
-        description="Why the answer is less than it could be; empty when it is not. deadline: not all documents were "
-        "read in time; truncated: the beginning of a document held too few words, its end was not looked at."
+        description="Why the response is incomplete; empty if it is complete. deadline: not all documents were encoded "
+        "in time; truncated: the beginning of a document had too few words, and its end was not used."
     )
 
 
@@ -212,6 +221,6 @@ class RerankResponse(Exact):
     object: Literal["rerank"]
     model: str
     results: list[Result]
-    data: list[Result] = or_absent("On /v1/rerank: the results again, documents as text.")
+    data: list[Result] = or_absent("On /v1/rerank: the same results, with documents as strings.")
     meta: Meta
     usage: Usage

@@ -16,17 +16,17 @@ PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
 
 
 class DashScopeInput(BaseModel):
-    """What is ranked by what."""
+    """The query and the documents."""
 
     query: Query
     documents: Documents
 
 
 class DashScopeParameters(BaseModel):
-    """How it is answered. Others are ignored."""
+    """Options. Others are ignored."""
 
-    top_n: Count | None = Field(None, description="How many results; absent: all.")
-    return_documents: bool | None = Field(None, description="Send the documents back.")
+    top_n: Count | None = Field(None, description="Number of results; absent: all.")
+    return_documents: bool | None = Field(None, description="Return the documents.")
 
 
 class DashScopeBody(Body):
@@ -43,12 +43,15 @@ class DashScopeBody(Body):
     model: Model
 
     def to_request(self) -> RerankRequest:
-        """Translate; InvalidRequest for a document without text."""
-        asked, parameters = self.input, self.parameters or DashScopeParameters()
+        """Translate into a `RerankRequest`; InvalidRequest for a document without text."""
+        parameters = self.parameters or DashScopeParameters()
         return RerankRequest(
-            asked.query,
-            asked.documents,
-            [text_of(document, at, field=("input", "documents")) for at, document in enumerate(asked.documents)],
+            self.input.query,
+            self.input.documents,
+            [
+                text_of(document, index, field=("input", "documents"))
+                for index, document in enumerate(self.input.documents)
+            ],
             top_n=parameters.top_n,
             return_documents=bool(parameters.return_documents),
             model=self.model,
@@ -65,12 +68,12 @@ def respond(result: RerankResult) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    shown = {} if row.document is None else {"document": as_object(row.document, row.text)}
-    return {"index": row.index, "relevance_score": row.score} | shown
+    document = {} if row.document is None else {"document": as_object(row.document, row.text)}
+    return {"index": row.index, "relevance_score": row.score} | document
 
 
 class DashScopeResult(Exact):
-    """One document's place."""
+    """One document's index and score."""
 
     index: int
     relevance_score: float
@@ -78,13 +81,13 @@ class DashScopeResult(Exact):
 
 
 class DashScopeOutput(Exact):
-    """What was asked for, best result first."""
+    """The results, best first."""
 
     results: list[DashScopeResult]
 
 
 class DashScopeUsage(Exact):
-    """Tokens read."""
+    """Tokens of the encoded texts."""
 
     total_tokens: int
 

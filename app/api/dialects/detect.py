@@ -1,4 +1,4 @@
-"""Which dialect a body is in: what it holds tells, not where it was sent (shared facts: docs/clients.md)."""
+"""Detection of a body's dialect, by its fields and not by its path (shared facts: docs/clients.md)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from app.service.result import RerankResult
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one family of clients asks and wants to be answered."""
+    """Request body, response and error format of one family of clients."""
 
     name: str
     body: type[Body]
     respond: Callable[[RerankResult], object]
-    detail_is_text: bool = False  # of a 422; other clients expect FastAPI's list there
+    detail_is_text: bool = False  # whether `detail` of a 422 is text; other clients expect FastAPI's list
     problem_type: str = "application/problem+json"  # the media type of errors
 
     def request(self, fields: object) -> RerankRequest:
-        """A body's fields as a request; InvalidRequest says what is wrong with them."""
+        """Validate and translate a body's fields; InvalidRequest if they are not valid."""
         return validate(self.body, fields).to_request()
 
 
@@ -41,24 +41,33 @@ VOYAGE = Dialect("voyage", voyage.VoyageBody, voyage.respond, detail_is_text=Tru
 MIXEDBREAD = Dialect("mixedbread", mixedbread.MixedbreadBody, mixedbread.respond)
 PINECONE = Dialect("pinecone", pinecone.PineconeBody, pinecone.respond)
 NIM = Dialect("nim", nim.NimBody, nim.respond, detail_is_text=True)
-DASHSCOPE = Dialect(  # its SDK reads errors of this media type alone
+DASHSCOPE = Dialect(  # its SDK reads errors of this media type only
     "dashscope", dashscope.DashScopeBody, dashscope.respond, detail_is_text=True, problem_type="application/json"
 )
 
-# Where clients look for a reranker. Every dialect is taken on each.
+# The paths on which clients call a reranker. Each accepts every dialect.
 PATHS = ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking", nim.PATH, dashscope.PATH)
 
 _BY_PATH = {"/v1/rerank": STANDARD_WITH_DATA, "/infinity/rerank": INFINITY}
-_FOR_LITELLM = {STANDARD: LITELLM, STANDARD_WITH_DATA: LITELLM_WITH_DATA}  # it crashes on an object without `text`
-_HOMES = {nim.PATH: NIM, dashscope.PATH: DASHSCOPE}  # whose clients send nothing else there
-_KNOWN = {*cohere.StandardBody.model_fields, "candidates", "top_k"}
-_NOT_VOYAGES = {"top_n", "candidates", "collection", "method", "exclude", "deadline_ms", "explain"}
+_FOR_LITELLM = {STANDARD: LITELLM, STANDARD_WITH_DATA: LITELLM_WITH_DATA}  # LiteLLM crashes on an object without `text`
+_DIALECT_BY_OWN_PATH = {nim.PATH: NIM, dashscope.PATH: DASHSCOPE}  # paths that only this dialect's clients call
+_KNOWN_FIELDS = {*cohere.StandardBody.model_fields, "candidates", "top_k"}
+_NEVER_IN_VOYAGE = {"top_n", "candidates", "collection", "method", "exclude", "deadline_ms", "explain"}
 
 
 def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:
-    """The dialect of a body's fields; InvalidRequest where they are of two, or candidates are where nobody reads them.
+    """Detect the dialect of a body.
 
-    Voyage is told by its keys, whatever their values, unless there is a key that none of its clients sends.
+    Voyage is detected by its field names, whatever their values, unless a field is present that Voyage clients never
+    send.
+
+    Args:
+        fields: The body.
+        path: The request's path; decides the form of standard responses.
+        headers: The request's headers, with lower-case names.
+
+    Raises:
+        InvalidRequest: The fields are of two dialects, or texts are in a field that no dialect has.
     """
     if fields.get("texts") is not None:
         if fields.get("documents") is not None:
@@ -68,14 +77,14 @@ def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str])
         return _without_documents(fields, path, headers)
     if pinecone.HEADER in headers:
         return PINECONE
-    if ("top_k" in fields or "truncation" in fields) and _NOT_VOYAGES.isdisjoint(fields):
+    if ("top_k" in fields or "truncation" in fields) and _NEVER_IN_VOYAGE.isdisjoint(fields):
         return VOYAGE
     return _standard(path, headers)
 
 
 def home_of(path: str) -> Dialect | None:
-    """The dialect whose clients call this path, if it is of one alone: theirs are the errors of unread bodies."""
-    return _HOMES.get(path)
+    """The dialect whose clients alone call this path: errors before the body is parsed have its format."""
+    return _DIALECT_BY_OWN_PATH.get(path)
 
 
 def _without_documents(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:
@@ -87,8 +96,8 @@ def _without_documents(fields: Mapping[str, Any], path: str, headers: Mapping[st
         return _standard(path, headers)
     if nim.is_nim(fields):
         return NIM
-    refuse_misnamed(fields, _KNOWN)
-    return _HOMES.get(path) or _standard(path, headers)
+    refuse_misnamed(fields, _KNOWN_FIELDS)
+    return _DIALECT_BY_OWN_PATH.get(path) or _standard(path, headers)
 
 
 def _standard(path: str, headers: Mapping[str, str]) -> Dialect:

@@ -1,4 +1,4 @@
-"""What streams tell of a request: its orders on the way, and in the end its answer."""
+"""Events of streams: partial rankings, and request ids of WebSocket frames."""
 
 from __future__ import annotations
 
@@ -20,30 +20,32 @@ class _Exact(BaseModel):
 
 
 class Place(_Exact):
-    """One document's place so far."""
+    """One document's index and score in a partial ranking."""
 
-    index: int = Field(description="Position among the documents sent, or among those retrieved.")
-    relevance_score: float = Field(description="Comparable within one order only.")
+    index: int = Field(description="Position among the documents sent or retrieved.")
+    relevance_score: float = Field(description="Comparable within one ranking only.")
 
 
 class Order(_Exact):
-    """An order on the way to the answer, best first."""
+    """A partial ranking, best first."""
 
-    stage: Stage = Field(description="prescore: by words alone; refined: by what was read so far.")
+    stage: Stage = Field(description="prescore: by BM25 only; refined: also by the documents encoded so far.")
     results: list[Place]
-    encoded: int = Field(description="Documents scored by their states so far; the others stand below them.")
+    encoded: int = Field(
+        description="Number of documents scored with their encoded states so far; the others rank below them."
+    )
 
 
 def order(result: RerankResult) -> dict[str, Any]:
-    """An `Order` of what the result would be so far."""
+    """The `Order` event of a partial result."""
     stage: Stage = "refined" if result.ranking.encoded else "prescore"
     rows = [{"index": row.index, "relevance_score": row.score} for row in result.rows]
     return {"stage": stage, "results": rows, "encoded": result.ranking.encoded}
 
 
 def id_of(fields: Mapping[str, Any]) -> Id | None:
-    """What the client calls a request in a frame: a number or a short text; None for anything else."""
-    named = fields.get("id")
-    if isinstance(named, str):
-        return named if 0 < len(named) <= _ID_CHARACTERS else None
-    return named if isinstance(named, int | float) and not isinstance(named, bool) else None
+    """The client's id of a request in a frame: a number or a short text; None for anything else."""
+    request_id = fields.get("id")
+    if isinstance(request_id, str):
+        return request_id if 0 < len(request_id) <= _ID_CHARACTERS else None
+    return request_id if isinstance(request_id, int | float) and not isinstance(request_id, bool) else None

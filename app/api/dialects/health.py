@@ -1,4 +1,4 @@
-"""How the service is, as whoever runs it sees it."""
+"""The response of GET /health/detailed."""
 
 from __future__ import annotations
 
@@ -10,46 +10,48 @@ from pydantic import BaseModel, Field
 if TYPE_CHECKING:
     from app.health.health import Report
 
-_STATUS = "degraded: the service serves, but lost a part; unavailable: it does not serve."
+_STATUS = "degraded: the service serves, but a component failed; unavailable: it does not serve."
 
 
 class ComponentResponse(BaseModel):
-    """A part of the service, or something that it leans on."""
+    """A component of the service, or an external dependency."""
 
     status: Literal["ok", "degraded", "unavailable"]
-    last_error: str | None = Field(description="The last one since the start, though it may be over.")
-    last_error_at: str | None = Field(description="When that was, in UTC.")
-    facts: dict[str, Any] = Field(description="What else is known of it, in this process.")
+    last_error: str | None = Field(description="The last error since the start; it may be resolved.")
+    last_error_at: str | None = Field(description="Time of that error, in UTC.")
+    facts: dict[str, Any] = Field(description="Further measurements of the component in this process.")
 
 
 class TargetResponse(BaseModel):
-    """What is promised, and what was measured."""
+    """A service target and its measured value."""
 
-    target: float = Field(description="At most so much.")
-    measured: float | None = Field(
-        description="Milliseconds at p95, or bytes; null where there was nothing to measure."
+    target: float = Field(description="Upper limit: milliseconds or bytes.")
+    measured: float | None = Field(description="p95 in milliseconds, or bytes; null if there was nothing to measure.")
+    requests: int | None = Field(
+        description="Number of measured requests; null if the target does not concern requests."
     )
-    requests: int | None = Field(description="That it was measured on; null for what is not measured on requests.")
-    meets: bool | None = Field(description="Null where there was nothing to measure: neither met nor missed.")
+    meets: bool | None = Field(description="Whether the target is met; null if there was nothing to measure.")
 
 
 class HealthResponse(BaseModel):
-    """How the service is."""
+    """Status of the service, of its components and of its targets."""
 
     status: Literal["ok", "degraded", "unavailable"] = Field(description=_STATUS)
-    reason: str | None = Field(description="Why it does not serve, where it does not.")
-    components: dict[str, ComponentResponse] = Field(description="Those that are configured, by name.")
+    reason: str | None = Field(description="Why the service does not serve; null if it serves.")
+    components: dict[str, ComponentResponse] = Field(description="The configured components, by name.")
     targets: dict[str, TargetResponse] = Field(
-        description="`rerank_p95_ms`: of requests that rank at most 100 documents, not as a stream; "
-        "`similarity_p95_ms`: of those that compare one pair; both of requests that succeeded, on all worker processes "
-        "where they share their metrics. `memory_bytes`: the most that the process that answers held."
+        description="`rerank_p95_ms`: requests that rank at most 100 documents, without streams; `similarity_p95_ms`: "
+        "requests that compare one pair; both count successful requests, of all worker processes if they share their "
+        "metrics. `memory_bytes`: peak memory of the process that responds."
     )
-    meets_targets: bool | None = Field(description="Whether all that was measured is met. What was not does not count.")
-    window_s: float = Field(description="Seconds that the targets were measured in: the last five minutes at most.")
+    meets_targets: bool | None = Field(
+        description="Whether all measured targets are met; those without a measurement do not count."
+    )
+    window_s: float = Field(description="Length of the measurement window in seconds, at most the last five minutes.")
 
 
 def respond(report: Report) -> dict[str, Any]:
-    """The report's members."""
+    """The report as `HealthResponse`."""
     return {
         "status": report.status,
         "reason": report.reason,
@@ -58,7 +60,7 @@ def respond(report: Report) -> dict[str, Any]:
                 "status": component.status,
                 "last_error": component.fault and component.fault.text,
                 "last_error_at": component.fault and _moment(component.fault.at),
-                "facts": _told(component.facts),
+                "facts": _with_iso_times(component.facts),
             }
             for name, component in report.components.items()
         },
@@ -76,11 +78,11 @@ def respond(report: Report) -> dict[str, Any]:
     }
 
 
-def _told(facts: Any) -> Any:
-    """Facts, with points in time as the wire has them."""
+def _with_iso_times(facts: Any) -> Any:
+    """Facts with their times as ISO 8601."""
     if isinstance(facts, dict):
-        return {name: _moment(value) if name == "at" else _told(value) for name, value in facts.items()}
-    return [_told(each) for each in facts] if isinstance(facts, list) else facts
+        return {name: _moment(value) if name == "at" else _with_iso_times(value) for name, value in facts.items()}
+    return [_with_iso_times(each) for each in facts] if isinstance(facts, list) else facts
 
 
 def _moment(seconds: float) -> str:

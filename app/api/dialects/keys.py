@@ -1,4 +1,4 @@
-"""Keys and usage as administrators send and see them."""
+"""Requests and responses of key management and usage."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ Name = Annotated[
 
 
 class KeyBody(BaseModel):
-    """A key that is to be."""
+    """A key to create."""
 
     model_config = ConfigDict(
         frozen=True,
-        extra="forbid",  # a misspelt end would be no end
+        extra="forbid",  # else a misspelt `expires_days` would create a key that never expires
         json_schema_extra={
             "examples": [{"name": "search team", "tier": "standard", "role": "user", "expires_days": 90}]
         },
     )
 
-    name: Name = Field("", description="For whom or for what.")
+    name: Name = Field("", description="The key's owner or purpose.")
     tier: Tier = "standard"
     role: Role = "user"
     expires_days: Annotated[
@@ -60,7 +60,7 @@ class KeyBody(BaseModel):
 
 
 class RotationBody(BaseModel):
-    """How a key is to be replaced."""
+    """Options of a key's rotation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"overlap_hours": 24}]})
 
@@ -69,24 +69,24 @@ class RotationBody(BaseModel):
         ge=0,
         le=LONGEST_OVERLAP_HOURS,
         allow_inf_nan=False,
-        description="For how long the old one still opens.",
+        description="Hours for which the old key stays valid.",
     )
 
 
 class OldSecret(BaseModel):
-    """A replaced key that still opens."""
+    """A replaced key that is still valid."""
 
     prefix: str
     expires: str
 
 
 class KeyResponse(BaseModel):
-    """What is known of a key. The key itself is not."""
+    """A key's properties, without the key itself."""
 
     object: Literal["key"]
     id: str
     name: str
-    prefix: str = Field(description="How the key begins.")
+    prefix: str = Field(description="The first characters of the key.")
     role: Role
     tier: Tier
     status: Literal["active", "expired", "revoked"]
@@ -94,45 +94,45 @@ class KeyResponse(BaseModel):
     expires: str | None
     revoked: str | None
     last_used: str | None
-    replaced: list[OldSecret] = Field(description="Those before it that still open.")
+    replaced: list[OldSecret] = Field(description="Its previous keys that are still valid.")
 
 
 class NewKeyResponse(KeyResponse):
-    """A new key. It is shown this once."""
+    """A new key. It is shown only once."""
 
     key: str
 
 
 class KeyListResponse(BaseModel):
-    """Every key there ever was, oldest first."""
+    """All keys, expired and revoked ones included, oldest first."""
 
     object: Literal["list"]
     data: list[KeyResponse]
 
 
 class UsageDay(BaseModel):
-    """What was used on one day, in UTC."""
+    """Usage on one day, in UTC."""
 
     day: str
-    requests: int = Field(description="Requests and WebSocket requests, those that were refused among them.")
-    documents: int = Field(description="Texts that were scored or embedded.")
+    requests: int = Field(description="HTTP and WebSocket requests, including rejected ones.")
+    documents: int = Field(description="Number of texts that were scored or embedded.")
     tokens: int
-    rejected: int = Field(description="Requests that were refused: by role, limit or overload.")
+    rejected: int = Field(description="Requests that were rejected: by role, limit or overload.")
 
 
 class UsageResponse(BaseModel):
-    """What the caller used, newest day first, up to the last second or two."""
+    """The caller's usage, newest day first, up to the last second or two."""
 
     object: Literal["usage"]
     name: str
-    kept: bool = Field(description="Whether usage is kept: not where requests need no key.")
+    kept: bool = Field(description="Whether usage is recorded; false if authentication is disabled.")
     data: list[UsageDay]
 
 
 def describe(key: Key) -> dict[str, Any]:
     """A key as `KeyResponse`."""
     now = time.time()
-    ended = key.expires is not None and key.expires <= now
+    has_expired = key.expires is not None and key.expires <= now
     return {
         "object": "key",
         "id": key.id,
@@ -140,7 +140,7 @@ def describe(key: Key) -> dict[str, Any]:
         "prefix": key.prefix,
         "role": key.role,
         "tier": key.tier,
-        "status": "revoked" if key.revoked is not None else "expired" if ended else "active",
+        "status": "revoked" if key.revoked is not None else "expired" if has_expired else "active",
         "created": moment(key.created),
         "expires": moment(key.expires),
         "revoked": moment(key.revoked),
@@ -161,6 +161,6 @@ def moment(seconds: float | None) -> str | None:
 
 
 def respond_usage(name: str, days: Iterable[Day], *, kept: bool) -> dict[str, Any]:
-    """What a caller used, as `UsageResponse`."""
+    """A caller's usage as `UsageResponse`."""
     data = [{field: value for field, value in asdict(day).items() if field != "who"} for day in days]
     return {"object": "usage", "name": name, "kept": kept, "data": data}

@@ -24,16 +24,16 @@ class MixedbreadBody(Body):
     query: Query
     input: Documents
     rank_fields: Names | None = None
-    top_k: Count | None = Field(None, description="How many results; absent: all.")
-    return_input: bool | None = Field(None, description="Send the documents back.")
+    top_k: Count | None = Field(None, description="Number of results; absent: all.")
+    return_input: bool | None = Field(None, description="Return the documents.")
     model: Model
 
     def to_request(self) -> RerankRequest:
-        """Translate."""
+        """Translate into a `RerankRequest`."""
         return RerankRequest(
             self.query,
             self.input,
-            [text_of(document, at, self.rank_fields, ("input",)) for at, document in enumerate(self.input)],
+            [text_of(document, index, self.rank_fields, ("input",)) for index, document in enumerate(self.input)],
             top_n=self.top_k,
             return_documents=bool(self.return_input),
             model=self.model,
@@ -41,7 +41,7 @@ class MixedbreadBody(Body):
 
 
 def respond(result: RerankResult) -> dict[str, Any]:
-    """Mixedbread's list; the documents as they were sent."""
+    """Mixedbread's list; documents as they were sent."""
     return {
         "object": "list",
         "model": result.model,
@@ -51,12 +51,12 @@ def respond(result: RerankResult) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    shown = {} if row.document is None else {"input": row.document}
-    return {"object": "rank_result", "index": row.index, "score": row.score} | shown
+    document = {} if row.document is None else {"input": row.document}
+    return {"object": "rank_result", "index": row.index, "score": row.score} | document
 
 
 class MixedbreadResult(Exact):
-    """One document's place."""
+    """One document's index and score."""
 
     object: Literal["rank_result"]
     index: int

@@ -17,11 +17,11 @@ PATH = "/v1/ranking"
 
 
 def _check_passages(value: object) -> object:
-    """One plain message for the first bad passage, which says what to do with texts."""
-    for at, item in enumerate(value if isinstance(value, list) else ()):
+    """Give one message for the first invalid passage, which says where to send plain texts."""
+    for index, item in enumerate(value if isinstance(value, list) else ()):
         if not isinstance(item, dict):
-            # pydantic reports ValueError as a validation error, TypeError not
-            raise ValueError(f"passage {at} is no object with a `text`; send texts as `documents`")  # noqa: TRY004
+            # pydantic turns only ValueError into a validation error, not TypeError
+            raise ValueError(f"passage {index} is not an object with a `text`; send texts as `documents`")  # noqa: TRY004
     return value
 
 
@@ -40,16 +40,16 @@ class NimBody(Body):
     query: Query
     passages: Passages
     truncate: Any = None
-    top_n: Count | None = Field(None, description="How many rankings; absent: all. NIM itself gives all.")
-    top_k: Count | None = Field(None, description="The same, as NVIDIA's hosted models and LiteLLM call it.")
+    top_n: Count | None = Field(None, description="Number of rankings; absent: all. NIM itself returns all.")
+    top_k: Count | None = Field(None, description="Alias of `top_n`, used by NVIDIA's hosted models and LiteLLM.")
     model: Model
 
     def to_request(self) -> RerankRequest:
-        """Translate; InvalidRequest for a passage without text."""
+        """Translate into a `RerankRequest`; InvalidRequest for a passage without text."""
         return RerankRequest(
             self.query,
             self.passages,
-            [text_of(passage, at, field=("passages",)) for at, passage in enumerate(self.passages)],
+            [text_of(passage, index, field=("passages",)) for index, passage in enumerate(self.passages)],
             top_n=self.top_n or self.top_k,
             return_documents=False,
             raw_scores=True,
@@ -58,7 +58,7 @@ class NimBody(Body):
 
 
 def is_nim(fields: Mapping[str, Any]) -> bool:
-    """Whether a body without documents is NIM's: it has a list of passages, and they are objects."""
+    """Whether a body without documents is in NIM's dialect: it has a list of passages that are objects."""
     passages = fields.get("passages")
     return isinstance(passages, list) and (not passages or isinstance(passages[0], dict))
 
@@ -72,14 +72,14 @@ def respond(result: RerankResult) -> dict[str, Any]:
 
 
 class NimRanking(Exact):
-    """One passage's place."""
+    """One passage's index and score."""
 
     index: int
     logit: float = Field(description="Log-odds of the score in [0, 1].")
 
 
 class NimUsage(Exact):
-    """Tokens that the encoder read for this request, now or once."""
+    """Tokens of the texts of this request, cached ones included."""
 
     prompt_tokens: int
     total_tokens: int

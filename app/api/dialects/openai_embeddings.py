@@ -1,4 +1,4 @@
-"""The dialect of OpenAI's embeddings."""
+"""The dialect of OpenAI's embeddings API."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from app.service.embeddings import Embeddings
 
 
 def _texts(value: object) -> object:
-    """One plain message, where a union type would give one for each of its members."""
+    """Give one message; pydantic's union type would give one for each of its members."""
     if isinstance(value, str):
         return [value]
     if not isinstance(value, list) or not value:
-        raise ValueError("must be a text, or a list of at least one")
+        raise ValueError("must be a text, or a list of at least one text")
     first = value[0][0] if isinstance(value[0], list) and value[0] else value[0]
     if isinstance(first, int):
-        raise ValueError(  # noqa: TRY004 - pydantic reports ValueError only
-            "holds token numbers, which mean nothing to this model's tokenizer: send text "
+        raise ValueError(  # noqa: TRY004 - pydantic catches ValueError only
+            "holds token ids, which this model's tokenizer cannot read: send text "
             "(LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))"
         )
-    for at, text in enumerate(value):
+    for index, text in enumerate(value):
         if not isinstance(text, str):
-            raise ValueError(f"entry {at} is not text")  # noqa: TRY004
+            raise ValueError(f"entry {index} is not text")  # noqa: TRY004
     return value
 
 
 class EmbeddingsBody(BaseModel):
-    """OpenAI's embeddings."""
+    """OpenAI's embeddings request."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -42,14 +42,16 @@ class EmbeddingsBody(BaseModel):
     )
 
     input: Annotated[list[str], BeforeValidator(_texts, json_schema_input_type=str | list[str])] = Field(
-        description="A text, or several. An empty one is embedded, too; token numbers are not taken."
+        description="A text, or a list of texts. Empty texts are embedded, too; token ids are not accepted."
     )
     encoding_format: Literal["float", "base64"] | None = Field(
-        None, description="Absent: float. base64: of little-endian float32."
+        None, description="Absent: float. base64: encoded little-endian float32."
     )
-    dimensions: Count | None = Field(None, description="The model's own, or absent; vectors are not shortened.")
+    dimensions: Count | None = Field(
+        None, description="Absent, or the model's own dimension: vectors are not shortened."
+    )
     input_type: Literal["query", "document"] | None = Field(
-        None, description="Which prompt the model reads first, if it has any. Absent: document."
+        None, description="The prompt that the model prepends, if it has prompts. Absent: document."
     )
     model: Model
 
@@ -63,11 +65,11 @@ class Embedding(_Exact):
 
     object: Literal["embedding"]
     index: int = Field(description="Position among the texts sent.")
-    embedding: list[float] | str = Field(description="Of length 1; in the encoding that was asked for.")
+    embedding: list[float] | str = Field(description="Normalized to length 1; in the requested encoding.")
 
 
 class EmbeddingsUsage(_Exact):
-    """Tokens that the encoder read for this request, now or once."""
+    """Tokens of the texts of this request, cached ones included."""
 
     prompt_tokens: int
     total_tokens: int
@@ -82,17 +84,21 @@ class EmbeddingsResponse(_Exact):
     usage: EmbeddingsUsage
 
 
-def respond(found: Embeddings, body: EmbeddingsBody, model: str) -> dict[str, Any]:
-    """OpenAI's list. Its vectors stay NumPy arrays where they are not base64."""
-    rows = found.vectors.astype("<f4", copy=False)
+def respond(embeddings: Embeddings, body: EmbeddingsBody, model: str) -> dict[str, Any]:
+    """OpenAI's list. Vectors stay NumPy arrays unless base64 is requested."""
+    rows = embeddings.vectors.astype("<f4", copy=False)
     return {
         "object": "list",
         "data": [
-            {"object": "embedding", "index": at, "embedding": _base64(row) if body.encoding_format == "base64" else row}
-            for at, row in enumerate(rows)
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": _base64(row) if body.encoding_format == "base64" else row,
+            }
+            for index, row in enumerate(rows)
         ],
         "model": model,
-        "usage": {"prompt_tokens": found.tokens, "total_tokens": found.tokens},
+        "usage": {"prompt_tokens": embeddings.tokens, "total_tokens": embeddings.tokens},
     }
 
 

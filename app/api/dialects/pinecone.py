@@ -1,4 +1,4 @@
-"""The dialect of Pinecone, told by its header: documents as objects, scores in `data`."""
+"""The dialect of Pinecone, detected by its header: documents as objects, scores in `data`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class PineconeBody(Body):
     query: Query
     documents: Documents
     rank_fields: Names | None = None
-    top_n: Count | None = Field(None, description="How many results; absent: all.")
-    return_documents: bool | None = Field(None, description="Absent: they are sent back, as Pinecone does.")
+    top_n: Count | None = Field(None, description="Number of results; absent: all.")
+    return_documents: bool | None = Field(None, description="Absent: documents are returned, as Pinecone does.")
     model: Model
 
     def to_request(self) -> RerankRequest:
-        """Translate."""
+        """Translate into a `RerankRequest`."""
         return RerankRequest(
             self.query,
             self.documents,
-            [text_of(document, at, self.rank_fields) for at, document in enumerate(self.documents)],
+            [text_of(document, index, self.rank_fields) for index, document in enumerate(self.documents)],
             top_n=self.top_n,
             return_documents=self.return_documents is not False,
             model=self.model,
@@ -42,17 +42,17 @@ class PineconeBody(Body):
 
 
 def respond(result: RerankResult) -> dict[str, Any]:
-    """Pinecone's rows; a request is one unit, as it is there up to 100 documents."""
+    """Pinecone's rows; a request counts as one unit, as for up to 100 documents at Pinecone."""
     return {"model": result.model, "data": [_row(row) for row in result.rows], "usage": {"rerank_units": 1}}
 
 
 def _row(row: Row) -> dict[str, Any]:
-    shown = {} if row.document is None else {"document": as_object(row.document, row.text)}
-    return {"index": row.index, "score": row.score} | shown
+    document = {} if row.document is None else {"document": as_object(row.document, row.text)}
+    return {"index": row.index, "score": row.score} | document
 
 
 class PineconeResult(Exact):
-    """One document's place."""
+    """One document's index and score."""
 
     index: int
     score: float
@@ -60,7 +60,7 @@ class PineconeResult(Exact):
 
 
 class PineconeUsage(Exact):
-    """What Pinecone counts."""
+    """Pinecone's usage count."""
 
     rerank_units: int
 

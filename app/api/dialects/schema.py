@@ -1,4 +1,4 @@
-"""What the descriptions of responses are made of. The tests hold real responses to them."""
+"""Base classes of response models. The tests validate real responses against the models."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_NOTHING: Any = None
+_ABSENT: Any = None
 
 
 def or_absent(description: str) -> Any:
-    """A field that is left out, never null: clients crash on a null where they look for a value."""
-    return Field(_NOTHING, description=description, json_schema_extra=_drop_default)
+    """A field that is absent rather than null: clients crash on a null value."""
+    return Field(_ABSENT, description=description, json_schema_extra=_drop_default)
 
 
 def _drop_default(schema: dict[str, Any]) -> None:
@@ -19,13 +19,13 @@ def _drop_default(schema: dict[str, Any]) -> None:
 
 
 class Exact(BaseModel):
-    """A response that holds nothing but what its description names."""
+    """A response without fields that its model does not name."""
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 class Usage(Exact):
-    """Tokens that the encoder read for this request, now or once."""
+    """Tokens of the texts of this request, cached ones included."""
 
     prompt_tokens: int
     completion_tokens: int

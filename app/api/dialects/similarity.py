@@ -1,4 +1,4 @@
-"""How well texts answer others, one pair or every query with every document: requests in, responses out."""
+"""Requests and responses of similarity: one pair of texts, or every query with every document."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from app.service.similarity import Circuit, Similarities
 from retrieval.fusion import ranking
 
 
-def _some(value: object) -> object:
+def _check_not_empty(value: object) -> object:
     if value == []:
         raise ValueError("must hold at least one entry")
     return value
 
 
-def _one_name(body: object, names: Mapping[str, Sequence[str]]) -> object:
-    """Each field by its first name; ValueError where it was sent under two, with different values."""
+def _rename_aliases(body: object, names: Mapping[str, Sequence[str]]) -> object:
+    """Rename alias fields to the canonical names; ValueError if two names of a field have different values."""
     if not isinstance(body, dict):
         return body
     renamed = dict(body)
-    for name, others in names.items():
-        sent = [other for other in (name, *others) if body.get(other) is not None]
-        for other in sent[1:]:
-            if body[other] != body[sent[0]]:
-                raise ValueError(f"send either `{sent[0]}` or `{other}`, not both")
-        if sent:
-            renamed[name] = body[sent[0]]
+    for name, aliases in names.items():
+        present = [alias for alias in (name, *aliases) if body.get(alias) is not None]
+        for alias in present[1:]:
+            if body[alias] != body[present[0]]:
+                raise ValueError(f"send either `{present[0]}` or `{alias}`, not both")
+        if present:
+            renamed[name] = body[present[0]]
     return renamed
 
 
@@ -44,11 +44,13 @@ Milliseconds = Annotated[
         ge=0,
         le=600_000,
         allow_inf_nan=False,
-        description="When the answer is due, or 504. Absent or 0: as late as may be.",
+        description="Milliseconds until the response, else 504. Absent or 0: the longest deadline allowed.",
     ),
     Number,
 ]
-Wanted = Annotated[Method | None, Field(description="Which score is `similarity`. Absent: hybrid, or the alias's.")]
+MethodField = Annotated[
+    Method | None, Field(description="The method whose score is `similarity`. Absent: the model alias's, or hybrid.")
+]
 
 
 class _Body(BaseModel):
@@ -66,16 +68,16 @@ class SimilarityBody(_Body):
         }
     )
 
-    text1: Query = Field(description="What is asked. Also taken as `query`.")
-    text2: str = Field(description="What may answer it. Also taken as `document` or `text`.")
-    method: Wanted = None
+    text1: Query = Field(description="The query. Alias: `query`.")
+    text2: str = Field(description="The text to compare with it. Aliases: `document`, `text`.")
+    method: MethodField = None
     deadline_ms: Milliseconds = None
     model: Model
 
     @model_validator(mode="before")
     @classmethod
-    def _take_other_names(cls, body: object) -> object:
-        return _one_name(body, {"text1": ["query"], "text2": ["document", "text"]})
+    def _accept_aliases(cls, body: object) -> object:
+        return _rename_aliases(body, {"text1": ["query"], "text2": ["document", "text"]})
 
 
 class BatchSimilarityBody(_Body):
@@ -93,32 +95,36 @@ class BatchSimilarityBody(_Body):
         }
     )
 
-    queries: Annotated[Phrases, BeforeValidator(_some)] = Field(description="Texts, or one. Also taken as `query`.")
-    documents: Annotated[Documents, BeforeValidator(_some)] = Field(
-        description="Texts, or objects with a `text`. Also taken as `candidates`."
+    queries: Annotated[Phrases, BeforeValidator(_check_not_empty)] = Field(
+        description="A text or a list of texts. Alias: `query`."
     )
-    top_k: Count | None = Field(None, description="How many matches of each query; absent: all. Also taken as `top_n`.")
+    documents: Annotated[Documents, BeforeValidator(_check_not_empty)] = Field(
+        description="Texts, or objects with a `text`. Alias: `candidates`."
+    )
+    top_k: Count | None = Field(None, description="Number of matches per query; absent: all. Alias: `top_n`.")
     threshold: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
-        None, description="Only matches at or above it."
+        None, description="Minimum similarity of a match."
     )
-    explain: bool | None = Field(None, description="Give each match's score by method.")
-    method: Wanted = None
+    explain: bool | None = Field(None, description="Return each match's score by method.")
+    method: MethodField = None
     deadline_ms: Milliseconds = None
     model: Model
 
     @model_validator(mode="before")
     @classmethod
-    def _take_other_names(cls, body: object) -> object:
-        return _one_name(body, {"queries": ["query"], "documents": ["candidates"], "top_k": ["top_n"]})
+    def _accept_aliases(cls, body: object) -> object:
+        return _rename_aliases(body, {"queries": ["query"], "documents": ["candidates"], "top_k": ["top_n"]})
 
     def texts(self) -> list[str]:
-        """What is compared of each document; InvalidRequest for one without text."""
-        return [text_of(document, at) for at, document in enumerate(self.documents)]
+        """The text of each document; InvalidRequest for one without text."""
+        return [text_of(document, index) for index, document in enumerate(self.documents)]
 
 
-def respond(found: Similarities, method: Method, circuit: Circuit, model: str, request_id: str) -> dict[str, Any]:
-    """The similarity of one pair, with all that is known of it."""
-    scores = {name: float(found.of(name)[0, 0]) for name in ("classical", "quantum", "hybrid")}
+def respond(
+    similarities: Similarities, method: Method, circuit: Circuit, model: str, request_id: str
+) -> dict[str, Any]:
+    """The similarity of one pair, with the scores of all methods and their details."""
+    scores = {name: float(similarities.of(name)[0, 0]) for name in ("classical", "quantum", "hybrid")}
     return {
         "id": request_id,
         "object": "similarity",
@@ -127,22 +133,22 @@ def respond(found: Similarities, method: Method, circuit: Circuit, model: str, r
         "similarity": scores[method],
         "scores": scores,
         "details": {
-            "classical": {"cosine": float(found.rankers["classical"][0, 0])},
+            "classical": {"cosine": float(similarities.rankers["classical"][0, 0])},
             "quantum": {"fidelity": scores["quantum"], **asdict(circuit)},
-            "hybrid": {"weights": dict(found.weights)},
+            "hybrid": {"weights": dict(similarities.weights)},
         },
-        **_costs(found),
+        **_usage_and_timings(similarities),
     }
 
 
 def respond_to_batch(
-    found: Similarities, body: BatchSimilarityBody, method: Method, model: str, request_id: str
+    similarities: Similarities, body: BatchSimilarityBody, method: Method, model: str, request_id: str
 ) -> dict[str, Any]:
     """Each query's matches, best first."""
     names: tuple[Method, ...] = ("classical", "quantum", "hybrid") if body.explain else ()
-    similarities, scores = found.of(method), {name: found.of(name) for name in names}
+    table, scores = similarities.of(method), {name: similarities.of(name) for name in names}
     results = []
-    for at, row in enumerate(similarities):
+    for query_index, row in enumerate(table):
         order = ranking(row)
         chosen = order[row[order] >= (body.threshold or 0)][: body.top_k]
         matches = [
@@ -150,34 +156,34 @@ def respond_to_batch(
             for index, similarity in zip(chosen.tolist(), row[chosen].tolist(), strict=True)
         ]
         if scores:
-            by_method = np.stack([values[at, chosen] for values in scores.values()], axis=1).tolist()
+            by_method = np.stack([values[query_index, chosen] for values in scores.values()], axis=1).tolist()
             for match, values in zip(matches, by_method, strict=True):
                 match["scores"] = dict(zip(scores, values, strict=True))
-        results.append({"index": at, "matches": matches})
+        results.append({"index": query_index, "matches": matches})
     return {
         "id": request_id,
         "object": "batch_similarity",
         "model": model,
         "method": method,
         "results": results,
-        **_costs(found),
+        **_usage_and_timings(similarities),
     }
 
 
-def _costs(found: Similarities) -> dict[str, Any]:
+def _usage_and_timings(similarities: Similarities) -> dict[str, Any]:
     return {
-        "usage": {"prompt_tokens": found.tokens, "completion_tokens": 0, "total_tokens": found.tokens},
-        "timings_ms": {stage: round(ms, 3) for stage, ms in found.timings_ms.items()},
+        "usage": {"prompt_tokens": similarities.tokens, "completion_tokens": 0, "total_tokens": similarities.tokens},
+        "timings_ms": {stage: round(ms, 3) for stage, ms in similarities.timings_ms.items()},
     }
 
 
 _CLASSICAL = "(1 + cosine)/2 of the pooled vectors."
 _QUANTUM = "Mean over the query's tokens of the best fidelity with a token of the other text, as /rerank's `quantum`."
-_HYBRID = "Weighted mean of these two; see `weights`. A pair has no z-scores, so this is not /rerank's `hybrid`."
+_HYBRID = "Weighted mean of these two; see `weights`. A pair has no z-scores, so this differs from /rerank's `hybrid`."
 
 
 class MethodScores(Exact):
-    """One pair's score by each method; of other pairs and requests, too, they may be compared."""
+    """One pair's score by each method; comparable across pairs and requests."""
 
     classical: float = Field(ge=0, le=1, description=_CLASSICAL)
     quantum: float = Field(ge=0, le=1, description=_QUANTUM)
@@ -185,30 +191,32 @@ class MethodScores(Exact):
 
 
 class ClassicalDetail(Exact):
-    """What the classical score is made of."""
+    """Details of the classical score."""
 
-    cosine: float = Field(ge=-1, le=1, description="Of the pooled vectors.")
+    cosine: float = Field(ge=-1, le=1, description="Cosine of the pooled vectors.")
 
 
 class QuantumDetail(Exact):
-    """What the quantum score is made of."""
+    """Details of the quantum score."""
 
     fidelity: float = Field(ge=0, le=1, description=_QUANTUM)
-    map: str = Field(description="How vectors become angles.")
+    map: str = Field(description="The feature map, from vectors to angles.")
     bandwidth: float = Field(description="Radians per unit of a feature.")
-    qubits: int = Field(description="Of one register's circuit.")
-    depth: int = Field(description="Of one register's compute-uncompute circuit, in the gates ry, rz and cx.")
-    registers: int = Field(description="That hold one token's vector; their fidelities are multiplied.")
+    qubits: int = Field(description="Qubits of one register's circuit.")
+    depth: int = Field(description="Depth of one register's compute-uncompute circuit, in the gates ry, rz and cx.")
+    registers: int = Field(
+        description="Number of registers that encode one token's vector; their fidelities are multiplied."
+    )
 
 
 class HybridDetail(Exact):
-    """What the hybrid score is made of."""
+    """Details of the hybrid score."""
 
-    weights: dict[str, float] = Field(description="Of the other two scores; their sum is 1.")
+    weights: dict[str, float] = Field(description="Weights of the other two scores; their sum is 1.")
 
 
 class Details(Exact):
-    """How the scores came about, by method."""
+    """Details of the scores, by method."""
 
     classical: ClassicalDetail
     quantum: QuantumDetail
@@ -216,13 +224,13 @@ class Details(Exact):
 
 
 class SimilarityResponse(Exact):
-    """How well the second text answers the first."""
+    """The similarity of the second text to the first."""
 
     id: str
     object: Literal["similarity"]
     model: str
     method: Method
-    similarity: float = Field(ge=0, le=1, description="The score of the method.")
+    similarity: float = Field(ge=0, le=1, description="The score of the requested method.")
     scores: MethodScores
     details: Details
     usage: Usage
@@ -234,14 +242,14 @@ class Match(Exact):
 
     index: int = Field(description="Position among the documents sent.")
     similarity: float = Field(ge=0, le=1)
-    scores: Annotated[MethodScores, Field(None, description="With explain.")]
+    scores: Annotated[MethodScores, Field(None, description="With `explain`.")]
 
 
 class QueryMatches(Exact):
     """One query's matches."""
 
     index: int = Field(description="Position among the queries sent.")
-    matches: list[Match] = Field(description="Best first, equals in the order of the documents.")
+    matches: list[Match] = Field(description="Best first; ties in the order of the documents.")
 
 
 class BatchSimilarityResponse(Exact):

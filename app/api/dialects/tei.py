@@ -1,4 +1,4 @@
-"""The dialect of Hugging Face's text-embeddings-inference: `texts` in, a bare list out."""
+"""The dialect of Hugging Face's text-embeddings-inference: `texts` in, a plain list out."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class TeiBody(Body):
 
     query: Query
     texts: Texts
-    raw_scores: bool | None = Field(None, description="Log-odds in place of scores in [0, 1].")
-    return_text: bool | None = Field(None, description="Send the texts back.")
-    top_n: Count | None = Field(None, description="How many results; absent: all.")
+    raw_scores: bool | None = Field(None, description="Return log-odds instead of scores in [0, 1].")
+    return_text: bool | None = Field(None, description="Return the texts.")
+    top_n: Count | None = Field(None, description="Number of results; absent: all.")
     model: Model
 
     def to_request(self) -> RerankRequest:
-        """Translate."""
+        """Translate into a `RerankRequest`."""
         return RerankRequest(
             self.query,
             self.texts,
@@ -40,7 +40,7 @@ class TeiBody(Body):
 
 
 def respond(result: RerankResult) -> list[dict[str, Any]]:
-    """Rows alone, best first."""
+    """A plain list of rows, best first."""
     return [_rank(row) for row in result.rows]
 
 
@@ -52,7 +52,7 @@ def _rank(row: Row) -> dict[str, Any]:
 
 
 class TeiRank(Exact):
-    """One text's place; the response is the list of these alone, best first."""
+    """One text's index and score; the response is a plain list of these, best first."""
 
     index: int
     score: float

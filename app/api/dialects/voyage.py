@@ -24,17 +24,17 @@ class VoyageBody(Body):
 
     query: Query
     documents: Documents
-    top_k: Count | None = Field(None, description="How many results; absent: all.")
+    top_k: Count | None = Field(None, description="Number of results; absent: all.")
     truncation: bool | None = None
     return_documents: bool | None = None
     model: Model
 
     def to_request(self) -> RerankRequest:
-        """Translate."""
+        """Translate into a `RerankRequest`."""
         return RerankRequest(
             self.query,
             self.documents,
-            [text_of(document, at) for at, document in enumerate(self.documents)],
+            [text_of(document, index) for index, document in enumerate(self.documents)],
             top_n=self.top_k,
             return_documents=bool(self.return_documents),
             model=self.model,
@@ -52,12 +52,12 @@ def respond(result: RerankResult) -> dict[str, Any]:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    shown = {} if row.document is None else {"document": row.text}
-    return {"index": row.index, "relevance_score": row.score} | shown
+    document = {} if row.document is None else {"document": row.text}
+    return {"index": row.index, "relevance_score": row.score} | document
 
 
 class VoyageResult(Exact):
-    """One document's place."""
+    """One document's index and score."""
 
     index: int
     relevance_score: float
@@ -65,7 +65,7 @@ class VoyageResult(Exact):
 
 
 class VoyageUsage(Exact):
-    """Tokens read."""
+    """Tokens of the encoded texts."""
 
     total_tokens: int
 

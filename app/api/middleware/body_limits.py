@@ -1,7 +1,7 @@
-"""Bodies on their way in: how much of them is held at once, and what becomes of those that nobody reads.
+"""Limits for request bodies: the memory of all bodies together, and draining of unread bodies.
 
-A request may be answered before its body was read, but most clients read no answer before they have sent all of it.
-Such a client would find its connection reset, and never see what was wrong with its request.
+A request may be answered before its body was read, but most clients read no response before they have sent the whole
+body. If the connection were reset, such a client would never see the error.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from app.errors import Overloaded, TooLarge
 from app.quotas.shares import Shares, address_of, caller_of
 from app.settings import LimitSettings
 
-_MARGIN_BYTES = 2**26  # a client that sends so much more than the limit finds its connection closed
+_MARGIN_BYTES = 2**26  # a client that exceeds the body limit by more than this is disconnected
 
 
 class BodyLimitsMiddleware:
-    """Reads what is left of a body, and drops it, before the answer begins; up to a bound of bytes and of time.
+    """Drains an unread body before the response starts, up to a limit of bytes and of time.
 
-    Bounds as well the memory that the bodies of all requests take together, from their first byte until they are
-    answered. Whoever parses one has that counted before, by the function `hold` in the request's state.
+    Also limits the memory of all requests' bodies together, from the first byte until the response. Code that parses a
+    body reserves the memory for that first, with the function `hold` in the request's state.
     """
 
     def __init__(self, app: ASGIApp, limits: LimitSettings, bodies: Shares) -> None:
-        """Wrap an ASGI application. bodies: bytes of memory."""
+        """Wrap an ASGI application. bodies: shares of the memory for bodies, in bytes."""
         self._app, self._limits, self._bodies = app, limits, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,78 +37,78 @@ class BodyLimitsMiddleware:
             await self._app(scope, receive, send)
             return
         body = _Body(Headers(scope=scope), receive)
-        held = HeldMemory(self._bodies, scope)
-        scope.setdefault("state", {})["hold"] = held.take
+        memory = HeldMemory(self._bodies, scope)
+        scope.setdefault("state", {})["hold"] = memory.take
 
         async def receive_and_hold() -> Message:
             message = await body.receive()
-            held.take(len(message.get("body", b"")))
+            memory.take(len(message.get("body", b"")))
             return message
 
         async def send_after_body(message: Message) -> None:
-            if message["type"] == "http.response.start" and body.unread:
+            if message["type"] == "http.response.start" and body.is_incomplete:
                 if message["status"] != HTTPStatus.REQUEST_TIMEOUT:
                     await body.drain(self._limits.body_bytes + _MARGIN_BYTES, self._limits.body_seconds)
-                if body.unread:
+                if body.is_incomplete:
                     MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
         try:
             await self._app(scope, receive_and_hold, send_after_body)
         finally:
-            held.give()
+            memory.give()
 
 
 class HeldMemory:
-    """What one request takes of the memory for bodies."""
+    """The memory for bodies that one request has reserved."""
 
     def __init__(self, bodies: Shares, scope: Scope) -> None:
-        """Of the caller that the scope's state has by the time when something is taken."""
+        """scope: its state gives the caller when memory is first reserved."""
         self._bodies, self._scope = bodies, scope
         self._caller: str | None = None
         self._size = 0
 
     def take(self, size: int) -> None:
-        """Take so many bytes more; Overloaded where too few are left, TooLarge where there never are so many."""
+        """Reserve `size` more bytes; Overloaded if too few are free, TooLarge if one caller may never have so many."""
         if self._caller is None:
             identity = self._scope["state"].get("identity")
             self._caller = caller_of(identity, address_of(self._scope.get("client")))
         if self._size + size > self._bodies.of_one:
             raise TooLarge(
-                f"the body takes more than the {self._bodies.of_one} bytes of memory that are there for it; send fewer "
-                "or shorter documents, and fewer fields"
+                f"the body needs more than the {self._bodies.of_one} bytes of memory that one caller may use; send "
+                "fewer or shorter documents, and fewer fields"
             )
         if not self._bodies.take(self._caller, size):
-            raise Overloaded("the requests that are being served are too large together; try again shortly")
+            raise Overloaded("the requests in progress are too large together; try again shortly")
         self._size += size
 
     def give(self) -> None:
-        """Give all of it back."""
+        """Release all of it."""
         if self._caller is not None:
             self._bodies.give(self._caller, self._size)
         self._size = 0
 
 
 class _Body:
-    """A request's body on its way in."""
+    """Tracks how much of a request's body was received."""
 
     def __init__(self, headers: Headers, receive: Receive) -> None:
-        self.unread = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+        self.is_incomplete = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
         self._size = 0
-        self._kept = "expect" in headers  # by its client, until it is asked for it
+        self._awaits_continue = "expect" in headers  # the client sends the body only after 100 Continue
         self._receive = receive
 
     async def receive(self) -> Message:
         message = await self._receive()
         self._size += len(message.get("body", b""))
-        self._kept = False
-        if not message.get("more_body", False):  # or the client left
-            self.unread = False
+        self._awaits_continue = False
+        if not message.get("more_body", False):  # the last part, or a disconnect
+            self.is_incomplete = False
         return message
 
-    async def drain(self, most: int, seconds: float) -> None:
-        """Read what comes yet, up to so many bytes in all, for so long."""
+    async def drain(self, max_bytes: int, seconds: float) -> None:
+        """Read and drop the rest, until `max_bytes` in all were received or the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.unread and not self._kept and self._size <= most:
+                while self.is_incomplete and not self._awaits_continue and self._size <= max_bytes:
                     await self.receive()

@@ -1,6 +1,7 @@
-"""Paths as clients mistype them: doubled slashes, a slash at the end, a base URL that has `/v1` already.
+"""Normalization of mistyped paths: doubled slashes, a trailing slash, `/v1` twice (base URL and path).
 
-Only those that rerank clients and probes call: for others proxies have rules, which a path of another form would pass.
+Only the paths that rerank clients and probes call are normalized: proxies have rules for the others, and a path in
+another form would bypass such a rule.
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ from app.api.dialects.detect import PATHS
 
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^/v1(?=/v[12]/)")
-_WORK = ("similarity", "batch-similarity", "embeddings")
-_MENDED = {
+_COMPUTE_ROUTES = ("similarity", "batch-similarity", "embeddings")
+_NORMALIZED = {
     *PATHS,
-    *(f"{version}/{name}" for name in _WORK for version in ("", "/v1")),
+    *(f"{version}/{name}" for name in _COMPUTE_ROUTES for version in ("", "/v1")),
     *("/v1/rerank/stream", "/v1/ws", "/info", "/v1/cluster/auth", "/v1/models", "/health", "/health/ready"),
 }
 _MODELS = "/v1/models/"
 
 
 def canonical(path: str) -> str:
-    """The path that was meant; clients do not follow redirects reliably, so none is sent."""
-    meant = _DOUBLED.sub("", _SLASHES.sub("/", path)).rstrip("/") or "/"
-    return meant if meant in _MENDED or meant.startswith(_MODELS) else path
+    """The normalized path. It is served without a redirect, since clients do not follow redirects reliably."""
+    normalized = _DOUBLED.sub("", _SLASHES.sub("/", path)).rstrip("/") or "/"
+    return normalized if normalized in _NORMALIZED or normalized.startswith(_MODELS) else path
 
 
 class CanonicalPaths:
-    """What a router does with a path that no route has: route it by the path that was meant, if that is another."""
+    """The router's default handler: route a path that no route has by its normalized path, if that differs."""
 
     def __init__(self, router: Router) -> None:
-        """Take the place of the router's own default."""
+        """router: whose present default handles paths that stay unknown."""
         self._router, self._not_found = router, router.default
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

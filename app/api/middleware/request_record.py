@@ -1,7 +1,7 @@
-"""The one seam where requests are watched from their beginning to their end: their ids, records and times.
+"""Middleware that records each request from start to end: request id, `RequestRecord` and timing headers.
 
-An id is the client's if it is a sane one, else a new one. It is bound to the context of what serves the request, and of
-the tasks and threads that this begins, for the logs.
+The request id is the client's if it is valid, else a new one. For the logs it is bound to the context that serves the
+request, and so to the tasks and threads started there.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ TIMES = (
     "X-Compute-Time",
     "X-Compute-Tokens",
 )
-_ANSWERS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
-_SANE = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
+_RESPONSE_STARTS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
+_VALID_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
 
 
 def record_of(connection: HTTPConnection) -> RequestRecord:
-    """The record of the request over HTTP that is being served."""
+    """The record of the current HTTP request."""
     return cast("RequestRecord", connection.state.record)
 
 
 def bind(request_id: str) -> None:
-    """Have what is logged from now on in this context be of this request."""
+    """Add the request id to what is logged in this context from now on."""
     bind_contextvars(request_id=request_id)
 
 
 class RequestRecordMiddleware:
-    """Shows every request over HTTP to the watchers; those on a WebSocket show themselves.
+    """Records every HTTP request and passes the record to the watchers; the WebSocket route does so for its requests.
 
-    Also has every route that answers GET answer HEAD: the same without a body (RFC 9110, section 9.3.2).
+    Also answers HEAD on every route that has GET: the same response without a body (RFC 9110, section 9.3.2).
     """
 
     def __init__(self, app: ASGIApp, watchers: Sequence[Watcher], origins: Sequence[str] = ()) -> None:
-        """watchers: they may not fail. origins: of pages that may see times in their browser's own measurements."""
+        """watchers: must not raise. origins: whose pages may read the times in the browser's Resource Timing."""
         self._app, self._watchers, self._origins = app, watchers, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,77 +62,77 @@ class RequestRecordMiddleware:
             await self._app(scope, receive, send)
             return
         headers, state = Headers(scope=scope), scope.setdefault("state", {})
-        given = headers.get(HEADER, "")
-        request_id = state["request_id"] = given if _SANE.fullmatch(given) else uuid.uuid4().hex
-        bind(request_id)  # and leave it: the server has something to say when this ends with an error
+        client_id = headers.get(HEADER, "")
+        request_id = state["request_id"] = client_id if _VALID_ID.fullmatch(client_id) else uuid.uuid4().hex
+        bind(request_id)  # never unbound: the server logs with it when this raises
         method, client = scope.get("method", "WS"), scope.get("client")
         record = state["record"] = RequestRecord(request_id, method, origin=client[0] if client else None)
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
-        timed_for = self._timed_for(headers.get("origin", "")) if self._origins else ()
+        timing_origin = self._timing_origin(headers.get("origin", "")) if self._origins else ()
 
-        async def send_and_note(message: Message) -> None:
-            if message["type"] in _ANSWERS:
+        async def send_and_record(message: Message) -> None:
+            if message["type"] in _RESPONSE_STARTS:
                 record.status = message.get("status", record.status)
-                _note(record, inner)
+                _record_route(record, inner)
                 MutableHeaders(scope=message)[HEADER] = request_id
                 if method == "POST":
-                    message["headers"] = [*message["headers"], *times(record, message["status"]), *timed_for]
+                    message["headers"] = [*message["headers"], *times(record, message["status"]), *timing_origin]
             elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)
 
         try:
-            await self._app(inner, receive, send_and_note)
+            await self._app(inner, receive, send_and_record)
         except Exception:
-            if record.status == CLIENT_GONE:  # the answer to it begins further out
+            if record.status == CLIENT_GONE:  # the error response is sent by an outer middleware
                 record.failed(HTTPStatus.INTERNAL_SERVER_ERROR, "internal")
             raise
         finally:
-            _note(record, inner)
-            if scope["type"] == "http" or record.problem:  # or it was refused to begin to talk
+            _record_route(record, inner)
+            if scope["type"] == "http" or record.problem:  # or the WebSocket was refused before its handshake
                 finish(record, self._watchers)
 
-    def _timed_for(self, origin: str) -> tuple[tuple[bytes, bytes], ...]:
-        """The header that says whose pages may see the times."""
+    def _timing_origin(self, origin: str) -> tuple[tuple[bytes, bytes], ...]:
+        """The Timing-Allow-Origin header, if the origin is allowed."""
         allowed = "*" if "*" in self._origins else origin if origin in self._origins else None
         return ((b"timing-allow-origin", allowed.encode("latin-1")),) if allowed else ()
 
 
-def _note(record: RequestRecord, scope: Scope) -> None:
-    """Note which route a request came to, and who calls, as far as that is known by now."""
+def _record_route(record: RequestRecord, scope: Scope) -> None:
+    """Record the route and the caller's identity, as far as they are known yet."""
     record.route = getattr(scope.get("route"), "path", UNKNOWN)
     record.identity = scope["state"].get("identity")
 
 
 def note(record: RequestRecord, done: WorkDone) -> None:
-    """Note what was done. May be called in a worker."""
+    """Record the work that was done. May be called in a worker thread."""
     record.done = done
     record.watch.laps.extend(done.laps)
 
 
 def finish(record: RequestRecord, watchers: Iterable[Watcher]) -> None:
-    """A request is over: show it to the watchers."""
+    """Record the duration of a finished request, and pass the record to the watchers."""
     record.seconds = time.perf_counter() - record.begun
     for watch in watchers:
         watch(record)
 
 
 def times(record: RequestRecord, status: int) -> list[tuple[bytes, bytes]]:
-    """How long a request took that is being answered now: its stages as browsers read them, and as TEI tells them.
+    """The timing headers of a response: Server-Timing for browsers, and TEI's headers.
 
-    Of an error the total alone. What TEI tells of tokenising is within the time of encoding.
+    An error has the total only. TEI's tokenization time is part of the inference time here.
     """
     total = 1e3 * (time.perf_counter() - record.begun)
     stages = record.watch.ms if status < HTTPStatus.BAD_REQUEST else {}
     timing = ", ".join([f"{stage};dur={ms:.3f}" for stage, ms in (stages | {"total": total}).items()])
-    told = {"server-timing": timing, "x-total-time": int(total)}
+    timing_headers = {"server-timing": timing, "x-total-time": int(total)}
     if stages:
-        told |= {
+        timing_headers |= {
             "x-queue-time": int(stages.get("queue", 0.0) + stages.get("wait", 0.0)),
             "x-inference-time": int(stages.get("encode_query", 0.0) + stages.get("encode", 0.0)),
             "x-compute-type": "cpu",
             "x-compute-time": int(total),
         }
         if record.done.tokens is not None:
-            told["x-compute-tokens"] = record.done.tokens
-    return [(name.encode(), str(value).encode()) for name, value in told.items()]
+            timing_headers["x-compute-tokens"] = record.done.tokens
+    return [(name.encode(), str(value).encode()) for name, value in timing_headers.items()]

@@ -1,8 +1,8 @@
-"""What browsers are told about every answer, and which of their requests are refused.
+"""Security headers on every response, and refusal of cross-site requests and unknown hosts.
 
-A page of a site whose name leads to 127.0.0.1 for a moment (DNS rebinding) may send requests to a service on its
-reader's machine, and browsers take them for the site's own. They are told by the name that they ask for. So where no
-key protects the service, it is asked by addresses and by names that no site can have.
+DNS rebinding: a page of a site whose name resolves to 127.0.0.1 for a moment can send requests to a service on the
+reader's machine, and the browser treats them as same-origin. Only their Host header shows the site's name. So without
+authentication the service accepts only IP addresses and names that no public site can have.
 """
 
 from __future__ import annotations
@@ -19,17 +19,23 @@ from app.api.problems import Problem
 from app.engine.engine import Engine
 from app.settings import Settings
 
-_LOCAL = {"localhost", "local", "internal", "arpa"}  # as last labels nobody can register: RFC 6761, 6762, 8375; ICANN
+_LOCAL = {
+    "localhost",
+    "local",
+    "internal",
+    "arpa",
+}  # top-level labels that cannot be registered: RFC 6761, 6762, 8375; ICANN
 
 
 @lru_cache(1024)
 def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
-    """Whether a request may be asked by this Host header, which is "" where there is none.
+    """Whether requests with this Host header are served.
 
     Args:
-        host: The header, with or without a port.
-        names: Those that are allowed: a name, `*.` and a name for all below it, or `*`. None: what is said above.
-        has_keys: Whether keys protect the service.
+        host: The header, with or without a port; "" if there is none.
+        names: Allowed names: a name, `*.` and a name for its subdomains, or `*`. Empty: with `has_keys` all hosts, else
+            only IP addresses and names that no public site can have.
+        has_keys: Whether requests need an API key.
     """
     name = _name(host)
     if not names:
@@ -38,7 +44,7 @@ def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
 
 
 def _name(host: str) -> str | None:
-    """The name or address without its port, in lower case; None where there is no header."""
+    """The host name or address without its port, in lower case; None without a header."""
     if not host:
         return None
     if host.startswith("["):
@@ -63,16 +69,16 @@ ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-}  # unless the route knows better
+}  # unless the route sets another
 _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # which hide a path from a proxy's rules, and may end a route's pattern
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # they can bypass a proxy's rules, and can end a route's pattern
 
 
 class SecurityHeadersMiddleware:
-    """Adds the headers that tell browsers what not to do, and asks clients of a server that stops to connect again."""
+    """Adds the security headers, refuses unsafe requests, and closes connections while the server drains."""
 
     def __init__(self, app: ASGIApp, settings: Settings, engine: Engine) -> None:
-        """engine: knows whether the server is about to stop."""
+        """engine: its state says whether the server is draining."""
         self._app, self._engine = app, engine
         self._origins, self._hosts, self._has_keys = settings.cors.origins, settings.hosts, settings.auth.enabled
         hsts = {"Strict-Transport-Security": f"max-age={settings.hsts_s}"} if settings.hsts_s else {}
@@ -99,23 +105,21 @@ class SecurityHeadersMiddleware:
             return
         scope["state"]["record"].failed(refusal.status, refusal.kind)
         if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})  # before it was accepted: the client sees 403
+            await send({"type": "websocket.close"})  # closed before it is accepted: the client gets 403
         else:
             await refusal.response()(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> Problem | None:
-        """Why a request is refused whatever it asks for; None if it is not."""
+        """The error of a request that no route may serve; None if it is allowed."""
         headers, request_id = Headers(scope=scope), scope["state"]["request_id"]
         if _CONTROL.search(scope["path"]):
             return Problem(HTTPStatus.BAD_REQUEST, "malformed-request", "the path has control characters", request_id)
         if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys):
-            message = "this host name is not served here; whoever runs the service can allow it: QRERANK_HOSTS"
+            message = "this host name is not served here; the operator can allow it: QRERANK_HOSTS"
             return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
-        # A page of another site has its reader's browser change something here, or just work.
+        # Cross-site request: a page of another site makes the browser change something here, or use up capacity.
         cross_site = headers.get("sec-fetch-site") == "cross-site" and scope.get("method", "GET") not in _READ_ONLY
         if cross_site and {"*", headers.get("origin", "")}.isdisjoint(self._origins):
-            message = (
-                "a page of another site may not ask this; whoever runs the service can allow it: QRERANK_CORS__ORIGINS"
-            )
+            message = "cross-site requests are not allowed; the operator can allow the origin: QRERANK_CORS__ORIGINS"
             return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
         return None

@@ -9,7 +9,7 @@ from app.api.authorize import allow
 from app.api.problems import ProblemResponse
 from app.api.routes import admin, embeddings, health, models, rerank, similarity, stream, usage, websocket
 
-# What the routes' descriptions refer to.
+# Models that the OpenAPI description references.
 MODELS: tuple[type[BaseModel], ...] = (
     *rerank.MODELS,
     *stream.MODELS,

@@ -1,4 +1,4 @@
-"""Keys, for administrators: made, listed, rotated and revoked while the service runs."""
+"""Key management for administrators: create, list, rotate and revoke keys while the service runs."""
 
 from __future__ import annotations
 
@@ -39,75 +39,75 @@ if TYPE_CHECKING:
 
 B = TypeVar("B", bound=BaseModel)
 
-_MOST_BYTES = 2**16
-_NAMED = re.compile(r"^(key_[0-9a-f]{12}|qr_[a-z0-9]{8})$")
+_MAX_BYTES = 2**16
+_ID_OR_PREFIX = re.compile(r"^(key_[0-9a-f]{12}|qr_[a-z0-9]{8})$")
 
 router = APIRouter(tags=["admin"])
 
 
 async def create_key(request: Request) -> Response:
-    """Make a key. The response is the only one that shows it."""
+    """Create a key. Only this response shows it."""
     body = await _body(request, KeyBody)
     expires = None if body.expires_days is None else time.time() + body.expires_days * DAY_S
     create = partial(_auth(request).keys.create, body.name, body.role, body.tier, expires)
-    about = {"role": body.role, "tier": body.tier, "expires": moment(expires)}
-    return _answer(await _changed(request, "key.created", create, about), HTTPStatus.CREATED)
+    details = {"role": body.role, "tier": body.tier, "expires": moment(expires)}
+    return _answer(await _audited_change(request, "key.created", create, details), HTTPStatus.CREATED)
 
 
 async def list_keys(request: Request) -> Response:
-    """Every key there ever was. The keys themselves are kept nowhere."""
+    """All keys, expired and revoked ones included, without the keys themselves: they are not stored."""
     auth = _auth(request)
-    found = await auth.in_thread(auth.keys.all)
+    keys = await auth.in_thread(auth.keys.all)
     audit.record("key.listed", by=request.state.identity.name, origin=origin_of(request), result="done")
-    return _answer({"object": "list", "data": [describe(key) for key in found]})
+    return _answer({"object": "list", "data": [describe(key) for key in keys]})
 
 
 async def rotate_key(request: Request) -> Response:
-    """Replace a key by a new one with the same id, limits and usage; for a while the old one opens as well."""
+    """Replace a key by a new one with the same id, limits and usage; the old one stays valid for a while."""
     body = await _body(request, RotationBody)
-    named = _named(request)
-    rotate = partial(_auth(request).keys.rotate, named, body.overlap_hours * HOUR_S)
-    about = {"id": named, "overlap_hours": body.overlap_hours}
-    return _answer(await _changed(request, "key.rotated", rotate, about))
+    key_id = _key_id(request)
+    rotate = partial(_auth(request).keys.rotate, key_id, body.overlap_hours * HOUR_S)
+    details = {"id": key_id, "overlap_hours": body.overlap_hours}
+    return _answer(await _audited_change(request, "key.rotated", rotate, details))
 
 
 async def revoke_key(request: Request) -> Response:
-    """End a key for good. Within seconds no replica lets it in."""
-    named, keys = _named(request), _auth(request).keys
-    return _answer(await _changed(request, "key.revoked", lambda: (keys.revoke(named), None), {"id": named}))
+    """Revoke a key permanently. All replicas refuse it within seconds."""
+    key_id, keys = _key_id(request), _auth(request).keys
+    return _answer(await _audited_change(request, "key.revoked", lambda: (keys.revoke(key_id), None), {"id": key_id}))
 
 
 def _auth(request: Request) -> Auth:
-    """What holds the keys: administrators have one, so there it is."""
+    """The key management; an administrator has a key, so it is not None."""
     return cast("Auth", dependencies(request).auth)
 
 
-def _named(request: Request) -> str:
-    """The id or prefix that the path names. What is neither is not asked for, or told: it may be a whole key."""
-    named: str = request.path_params["id"]
-    return named if _NAMED.match(named) else "-"
+def _key_id(request: Request) -> str:
+    """The key's id or prefix in the path, else "-": other text may be a whole key, which is never logged."""
+    key_id: str = request.path_params["id"]
+    return key_id if _ID_OR_PREFIX.match(key_id) else "-"
 
 
 async def _body(request: Request, model: type[B]) -> B:
-    """The body, whose fields may all be left out, and it with them."""
+    """Parse the body; all its fields are optional, so it may be empty."""
     return await parsed(
-        request, lambda raw: validate(model, fields_of(raw) if raw.strip() else {}), most_bytes=_MOST_BYTES
+        request, lambda raw: validate(model, fields_of(raw) if raw.strip() else {}), most_bytes=_MAX_BYTES
     )
 
 
-async def _changed(
-    request: Request, event: str, change: Callable[[], tuple[Key, str | None]], about: Mapping[str, object]
+async def _audited_change(
+    request: Request, event: str, change: Callable[[], tuple[Key, str | None]], details: Mapping[str, object]
 ) -> dict[str, Any]:
-    """The key that was changed, and what opens if that is new. The audit log is told of it, come what may."""
+    """Change a key and write the audit log; the response describes the key, with its secret if that is new."""
     auth = _auth(request)
-    tell = partial(audit.record, event, by=request.state.identity.name, origin=origin_of(request))
+    log_event = partial(audit.record, event, by=request.state.identity.name, origin=origin_of(request))
     try:
         key, plain = await auth.in_thread(change)
     except ServiceError as error:
-        tell(result="failed", about={**about, "error": str(error)})
+        log_event(result="failed", about={**details, "error": str(error)})
         raise
-    auth.authenticator.forget()  # what this process knows of keys may be wrong now
-    tell(result="done", prefix=key.prefix, about={**about, "id": key.id})
+    auth.authenticator.forget()  # clears this process's credential cache
+    log_event(result="done", prefix=key.prefix, about={**details, "id": key.id})
     return describe(key) | ({"key": plain} if plain else {})
 
 
@@ -115,7 +115,7 @@ def _answer(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Resp
     return Response(orjson.dumps(body), status, media_type="application/json")
 
 
-MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to
+MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
     KeyBody,
     RotationBody,
     KeyResponse,
@@ -130,7 +130,7 @@ _ID = {
     "schema": {"type": "string"},
 }
 _COMMON = (401, 403, 503)
-_READING = (*_COMMON, 400, 413, 422)
+_READS_BODY = (*_COMMON, 400, 408, 413, 422)
 
 
 def _add(
@@ -146,24 +146,24 @@ def _add(
     extra: dict[str, Any] = {"parameters": [_ID]} if "{id}" in path else {}
     if body:
         extra["requestBody"] = {"required": False, **content(reference(body), {"example": example(body)})}
-    described: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
+    responses: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
     if 404 in problems:
-        described[400] = PROBLEMS[400]
-        described[404] = PROBLEMS[404] | {"description": "No key has this id."}
-        described[405] = PROBLEMS[404] | {"description": "There is no id."}
+        responses[400] = PROBLEMS[400]
+        responses[404] = PROBLEMS[404] | {"description": "There is no key with this id."}
+        responses[405] = PROBLEMS[404] | {"description": "The path has no id."}
     router.add_api_route(
         path,
         route,
         methods=[method],
         summary=summary,
         status_code=status,
-        responses=described | {status.value: {"description": response.__doc__, **content(reference(response))}},
+        responses=responses | {status.value: {"description": response.__doc__, **content(reference(response))}},
         openapi_extra=extra,
     )
 
 
 _KEYS = "/v1/admin/keys"
-_add("POST", _KEYS, create_key, "Make a key", NewKeyResponse, _READING, KeyBody)
+_add("POST", _KEYS, create_key, "Create a key", NewKeyResponse, _READS_BODY, KeyBody)
 _add("GET", _KEYS, list_keys, "List the keys", KeyListResponse, _COMMON)
 _add("DELETE", _KEYS + "/{id}", revoke_key, "Revoke a key", KeyResponse, (*_COMMON, 404))
-_add("POST", _KEYS + "/{id}/rotate", rotate_key, "Rotate a key", NewKeyResponse, (*_READING, 404), RotationBody)
+_add("POST", _KEYS + "/{id}/rotate", rotate_key, "Rotate a key", NewKeyResponse, (*_READS_BODY, 404), RotationBody)

@@ -1,4 +1,4 @@
-"""The page that shows the description. All of it comes from here, so that it works where there is no internet."""
+"""The page with the API documentation. All its files are served from here, so it works without internet access."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 router: APIRouter = APIRouter(include_in_schema=False)
 
-_FILES = Path(str(files("fastapi_offline"))) / "static"  # a package that carries Swagger UI
-_KEPT = {"Cache-Control": "public, max-age=3600"}
+_FILES = Path(str(files("fastapi_offline"))) / "static"  # the package contains Swagger UI
+_CACHE_HEADERS = {"Cache-Control": "public, max-age=3600"}
 _POLICY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -40,19 +40,19 @@ SwaggerUIBundle({url: description, dom_id: "#page", deepLinking: true, validator
 
 @router.get("/docs")
 async def docs(request: Request) -> Response:
-    """The page; nothing in it is a script, as the policy wants."""
+    """The page, without inline scripts, as the content security policy requires."""
     return HTMLResponse(_PAGE.format(root=escape(request.scope.get("root_path", ""))), headers=_POLICY)
 
 
 @router.get("/docs/start.js")
 async def start() -> Response:
-    """What begins it."""
-    return Response(_START, media_type="text/javascript", headers=_KEPT)
+    """The script that starts Swagger UI."""
+    return Response(_START, media_type="text/javascript", headers=_CACHE_HEADERS)
 
 
 async def file(request: Request) -> Response:
-    """A file of Swagger UI's."""
-    return FileResponse(_FILES / request.url.path.rsplit("/", 1)[1], headers=_KEPT)
+    """A file of Swagger UI."""
+    return FileResponse(_FILES / request.url.path.rsplit("/", 1)[1], headers=_CACHE_HEADERS)
 
 
 for name in ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"):

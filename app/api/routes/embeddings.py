@@ -1,4 +1,4 @@
-"""Embeddings, in OpenAI's shape."""
+"""Embeddings in OpenAI's format."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ PATHS = ("/embeddings", "/v1/embeddings")
 
 
 async def embeddings(request: Request) -> Response:
-    """The vectors of texts, each of length 1: those whose cosines `classical` is made of.
+    """Embed texts as vectors of length 1; the `classical` method uses their cosines.
 
-    A text longer than the model reads at once, `max_tokens` in `/v1/models`, is cut there without an error (/rerank and
+    A text longer than the model's context, `max_tokens` in `/v1/models`, is truncated without an error (/rerank and
     /similarity read it in chunks). An empty text is embedded like any other.
     """
 
     async def read() -> ResolvedRequest[EmbeddingsBody]:
-        on = dependencies(request)
-        most = on.settings.limits.documents
-        body = await parsed(request, lambda raw: validate(EmbeddingsBody, fields_of(raw, most)))
-        resolved = resolve(body, on.engine.ready_models(), on.settings, caller(request))
+        deps = dependencies(request)
+        max_documents = deps.settings.limits.documents
+        body = await parsed(request, lambda raw: validate(EmbeddingsBody, fields_of(raw, max_documents)))
+        resolved = resolve(body, deps.engine.ready_models(), deps.settings, caller(request))
         record_of(request).units = resolved.cost.units
         return resolved
 
-    on, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, read) if on.auth else read())
-    asked, reranker = resolved.asked, resolved.choice.reranker
+    deps, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if deps.auth else read())
+    body, reranker = resolved.asked, resolved.choice.reranker
 
     def work() -> bytes:
         with record.watch("encode"):
-            found = embed(reranker, resolved.texts, asked.input_type or "document", resolved.deadline)
-        note(record, WorkDone(len(resolved.texts), found.tokens, reranker.encoder.name))
+            result = embed(reranker, resolved.texts, body.input_type or "document", resolved.deadline)
+        note(record, WorkDone(len(resolved.texts), result.tokens, reranker.encoder.name))
         with record.watch("serialise"):
-            return orjson.dumps(respond(found, asked, resolved.choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
+            return orjson.dumps(respond(result, body, resolved.choice.name), option=orjson.OPT_SERIALIZE_NUMPY)
 
     return await answer(request, resolved, work)
 
 
-MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # that the description refers to
+MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # referenced by the OpenAPI description
 
 _RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: PROBLEMS[status] for status in (400, 401, 403, 413, 422, 429, 503)
+    status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 422, 429, 503)
 }
-_RESPONSES[504] = PROBLEMS[503] | {"description": "Not all was embedded by the longest deadline."}
-_RESPONSES[200] = {"description": "A vector for each text, in their order.", **content(reference(EmbeddingsResponse))}
+_RESPONSES[504] = PROBLEMS[503] | {"description": "Not all texts were embedded by the longest deadline."}
+_RESPONSES[200] = {"description": "One vector per text, in their order.", **content(reference(EmbeddingsResponse))}
 
 for path in PATHS:
     router.add_api_route(

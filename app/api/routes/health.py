@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it can serve, and how each part of it is."""
+"""Liveness, readiness, and the health of each component."""
 
 from __future__ import annotations
 
@@ -18,39 +18,42 @@ from app.errors import NotReady
 
 router: APIRouter = APIRouter(tags=["operations"])
 
-MODELS: tuple[type[BaseModel], ...] = (HealthResponse,)  # that the description refers to
+MODELS: tuple[type[BaseModel], ...] = (HealthResponse,)  # referenced by the OpenAPI description
 _DETAILED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The service serves.", **content(reference(HealthResponse))},
-    503: {"description": "It does not; see Retry-After.", **content(reference(HealthResponse))},
+    503: {"description": "The service does not serve; see Retry-After.", **content(reference(HealthResponse))},
     **{status: PROBLEMS[status] for status in (401, 403)},
 }
 
 
 @router.get("/health", summary="Is the process alive?")
 async def health() -> dict[str, str]:
-    """Answers as long as the event loop turns."""
+    """Answers as long as the event loop runs."""
     return {"status": "alive"}
 
 
-@router.get("/health/ready", responses={503: PROBLEMS[503]}, summary="Can it serve?")
+@router.get("/health/ready", responses={503: PROBLEMS[503]}, summary="Is the service ready?")
 async def ready(request: Request) -> dict[str, str]:
-    """200 while the models rerank a probe in time and the default collection is sound; 503 with the reason otherwise.
+    """200 while the models rerank a probe in time and the default collection is intact; else 503 with the reason.
 
-    What the last probe found is remembered for a few seconds. An overload does not make the service unready.
+    The result of the last probe is cached for a few seconds. An overload does not make the service unready.
     """
-    on = dependencies(request)
-    if wrong := await on.health.wrong():
-        raise NotReady(wrong)
-    return {"status": on.engine.state.phase, "reason": on.engine.state.reason}
+    deps = dependencies(request)
+    if reason := await deps.health.wrong():
+        raise NotReady(reason)
+    return {"status": deps.engine.state.phase, "reason": deps.engine.state.reason}
 
 
 @router.get(
-    "/health/detailed", responses=_DETAILED, dependencies=[Depends(allow_operators)], summary="How is each part?"
+    "/health/detailed",
+    responses=_DETAILED,
+    dependencies=[Depends(allow_operators)],
+    summary="How healthy is each component?",
 )
 async def detailed(request: Request) -> Response:
-    """Each component with its last error, and the product's targets beside what the last five minutes were like.
+    """Each component with its last error, and the targets with the values measured in the last five minutes.
 
-    Open, or for administrators: `QRERANK_OPERATIONS__ACCESS`.
+    Open to all, or to administrators only: `QRERANK_OPERATIONS__ACCESS`.
     """
     report = await dependencies(request).health.report()
     status, headers = HTTPStatus.OK, {}

@@ -1,4 +1,4 @@
-"""Metrics."""
+"""Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.api.authorize import allow_operators
 from app.api.dependencies import dependencies
 from app.api.problems import PROBLEMS
 
-metrics_router: APIRouter = APIRouter(tags=["operations"])  # unless they have a port of their own
+metrics_router: APIRouter = APIRouter(tags=["operations"])  # not included if metrics have a port of their own
 
 
 @metrics_router.get(
@@ -19,11 +19,11 @@ metrics_router: APIRouter = APIRouter(tags=["operations"])  # unless they have a
     response_class=PlainTextResponse,
     dependencies=[Depends(allow_operators)],
     responses={status: PROBLEMS[status] for status in (401, 403, 503)},
-    summary="What was done so far, for Prometheus",
+    summary="Prometheus metrics",
 )
 async def metrics(request: Request) -> Response:
-    """In Prometheus' text format, or in OpenMetrics' where that is asked for."""
-    on = dependencies(request)
-    on.gauges.publish()
-    body, media_type = await asyncio.to_thread(on.metrics.render, request.headers.get("accept", ""))
+    """The metrics in Prometheus' text format, or in OpenMetrics if the Accept header requests it."""
+    deps = dependencies(request)
+    deps.gauges.publish()
+    body, media_type = await asyncio.to_thread(deps.metrics.render, request.headers.get("accept", ""))
     return Response(body, headers={"Content-Type": media_type})

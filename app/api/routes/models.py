@@ -1,4 +1,4 @@
-"""What is served, as the clients of other servers ask for it before they rerank."""
+"""The served models, in the formats that clients of other servers request before they rerank."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from app.api.problems import PROBLEMS
 from app.engine.model_registry import Choice, ModelRegistry
 
 router: APIRouter = APIRouter(tags=["models"])
-open_router: APIRouter = APIRouter(tags=["models"])  # needs no key: some clients ask before they have sent one
+open_router: APIRouter = APIRouter(
+    tags=["models"]
+)  # without authentication: some clients call these before they send a key
 
 
 def _models(request: Request) -> ModelRegistry:
@@ -21,7 +23,7 @@ def _models(request: Request) -> ModelRegistry:
 
 @open_router.get("/info", responses={503: PROBLEMS[503]}, summary="The model and its limits (TEI)")
 async def info(request: Request) -> dict[str, Any]:
-    """What Hugging Face's text-embeddings-inference tells about itself."""
+    """The model and its limits in the format of Hugging Face's text-embeddings-inference."""
     settings = dependencies(request).settings
     encoder = _models(request).default.encoder
     return {
@@ -39,18 +41,18 @@ async def info(request: Request) -> dict[str, Any]:
 
 @open_router.get("/v1/cluster/auth", summary="Are keys needed? (Xinference)")
 async def cluster_auth(request: Request) -> dict[str, bool]:
-    """Xinference's client sends its key only where this says so."""
+    """Whether keys are needed: Xinference's client sends its key only if this is true."""
     return {"auth": dependencies(request).auth is not None}
 
 
 @router.get("/v1/models", responses={401: PROBLEMS[401], 503: PROBLEMS[503]}, summary="The models (OpenAI)")
 async def list_models(request: Request) -> dict[str, Any]:
-    """Every name that chooses a model: the models' own, then the aliases."""
+    """All names that select a model: the models' own, then the aliases."""
     models = _models(request)
     return {"object": "list", "data": [_card(models.choose(name)) for name in models.names()]}
 
 
-# The parameter is described here: as one of FastAPI's it would bring a 422 that cannot be.
+# The parameter is described here: FastAPI would add a 422 that cannot occur.
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
@@ -61,12 +63,12 @@ _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "str
     openapi_extra={"parameters": [_NAME]},
 )
 async def one_model(request: Request) -> dict[str, Any]:
-    """The model that a name means. As any `model` is taken, this is never 404."""
+    """The model that a name selects. Any name is accepted, so this is never 404."""
     return _card(_models(request).choose(request.path_params["name"].strip("/")))
 
 
 def _card(choice: Choice) -> dict[str, Any]:
-    """What OpenAI's and Xinference's clients want to know."""
+    """A model in the format of OpenAI's and Xinference's clients."""
     return {
         "id": choice.name,
         "object": "model",

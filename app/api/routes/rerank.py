@@ -1,4 +1,4 @@
-"""Reranking, in every dialect and on every path where clients look for it."""
+"""Reranking, in every dialect and on every path that clients call."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ router: APIRouter = APIRouter(tags=["rerank"])
 
 
 async def rerank(request: Request) -> Response:
-    """Order documents by how well they answer a query, best first.
+    """Rank documents by their relevance to a query, best first.
 
-    The body's dialect is told by what it holds, not by the path. Without `documents`, the candidates are the nearest
-    passages of a collection. A body without documents that holds texts in a field of another name is refused.
+    The body's fields decide its dialect, not the path. Without `documents`, the candidates are the nearest passages of
+    a collection. A body without documents that has texts in a field of another name is refused.
     """
-    on, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, partial(read, request)) if on.auth else read(request))
+    deps, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, partial(read, request)) if deps.auth else read(request))
 
     def work() -> bytes:
-        result = rank(resolved, on.collections, record.request_id)
+        result = rank(resolved, deps.collections, record.request_id)
         note(record, result.done)
         with record.watch("serialise"):
             return orjson.dumps(request.state.dialect.respond(result))
@@ -51,34 +51,34 @@ async def rerank(request: Request) -> Response:
 
 
 async def read(request: Request, *, partial: bool = False) -> ResolvedRerank:
-    """Read and resolve the body; its dialect is kept. partial: whether partial rankings are reported."""
-    on, record = dependencies(request), record_of(request)
+    """Parse and resolve the request, and store its dialect. partial: whether partial rankings are reported."""
+    deps, record = dependencies(request), record_of(request)
 
     def parse(body: bytes) -> RerankRequest:
         fields = fields_of(body)
         if not isinstance(fields, Mapping):
             raise InvalidRequest("the body must be a JSON object")
-        check_lists(fields, on.settings.limits.documents)
+        check_lists(fields, deps.settings.limits.documents)
         dialect = dialect_of(fields, request.url.path, request.headers)
-        request.state.dialect, record.dialect = dialect, dialect.name  # also for errors to come
+        request.state.dialect, record.dialect = dialect, dialect.name  # later errors need it, too
         return dialect.request(fields)
 
-    asked = await parsed(request, parse)
-    resolved = resolve(asked, on.engine.ready_models(), on.settings, caller(request), partial=partial)
+    rerank_request = await parsed(request, parse)
+    resolved = resolve(rerank_request, deps.engine.ready_models(), deps.settings, caller(request), partial=partial)
     record.units = resolved.cost.units
     return resolved
 
 
 _BODIES = (StandardBody, TeiBody, VoyageBody, MixedbreadBody, PineconeBody, NimBody, DashScopeBody)
 _RESPONSES = (RerankResponse, VoyageResponse, MixedbreadResponse, PineconeResponse, NimResponse, DashScopeResponse)
-MODELS: tuple[type[BaseModel], ...] = (*_BODIES, *_RESPONSES, TeiRank)  # that the description refers to
+MODELS: tuple[type[BaseModel], ...] = (*_BODIES, *_RESPONSES, TeiRank)  # referenced by the OpenAPI description
 _EXAMPLES = {body.__name__.removesuffix("Body").lower(): example(body) for body in _BODIES}
 ANY_BODY = {"requestBody": {"required": True, **content(one_of(_BODIES), _EXAMPLES)}}
-DIALECT_PROBLEMS = {  # in the media type that the dialect's clients read
+DIALECT_PROBLEMS = {  # also in the media type that DashScope's clients read
     status: described | {"content": described["content"] | content(reference(ProblemResponse))["content"]}
     for status, described in PROBLEMS.items()
 }
-_RANKED = {"oneOf": [*one_of(_RESPONSES)["oneOf"], {"type": "array", "items": reference(TeiRank)}]}
+_RESPONSE_SCHEMA = {"oneOf": [*one_of(_RESPONSES)["oneOf"], {"type": "array", "items": reference(TeiRank)}]}
 
 for path in PATHS:
     router.add_api_route(
@@ -86,6 +86,7 @@ for path in PATHS:
         rerank,
         methods=["POST"],
         summary="Rerank documents",
-        responses=DIALECT_PROBLEMS | {200: {"description": "In the dialect of the body.", **content(_RANKED)}},
+        responses=DIALECT_PROBLEMS
+        | {200: {"description": "The ranking, in the dialect of the body.", **content(_RESPONSE_SCHEMA)}},
         openapi_extra=ANY_BODY,
     )

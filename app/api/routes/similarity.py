@@ -1,4 +1,4 @@
-"""How well texts answer others."""
+"""Similarity of texts: one pair, or every query with every document."""
 
 from __future__ import annotations
 
@@ -35,67 +35,69 @@ router = APIRouter(tags=["similarity"])
 
 
 async def similarity(request: Request) -> Response:
-    """How well one text answers another, by each method, in [0, 1].
+    """The similarity of two texts by each method, in [0, 1].
 
-    `text1` is the query: the quantum score is another one the other way round. Classical is (1 + cosine)/2, quantum the
-    fidelity that /rerank scores by with this method, hybrid the weighted mean of the two. None depends on anything but
-    the two texts, so scores of different requests may be compared. By default there is no deadline.
+    `text1` is the query; the quantum score is not symmetric. Classical is (1 + cosine)/2, quantum the fidelity that
+    /rerank uses for this method, hybrid the weighted mean of the two. Scores depend on the two texts only, so those of
+    different requests are comparable. By default the deadline is the longest allowed.
     """
 
     async def read() -> ResolvedPairs[SimilarityBody]:
-        most = dependencies(request).settings.limits.documents
-        body = await parsed(request, lambda raw: validate(SimilarityBody, fields_of(raw, most)))
-        return _resolved(request, body, [body.text1], [body.text2], explain=True)  # every method is told
+        max_documents = dependencies(request).settings.limits.documents
+        body = await parsed(request, lambda raw: validate(SimilarityBody, fields_of(raw, max_documents)))
+        return _resolve(request, body, [body.text1], [body.text2], explain=True)  # the response has all methods
 
-    on, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, read) if on.auth else read())
-
-    def work() -> bytes:
-        found, circuit = _compared(resolved, record), circuit_of(resolved.choice.reranker)
-        with record.watch("serialise"):
-            return orjson.dumps(respond(found, resolved.method, circuit, resolved.choice.name, record.request_id))
-
-    return await answer(request, resolved, work)
-
-
-async def batch_similarity(request: Request) -> Response:
-    """How well each document answers each query: the scores of /similarity, best first.
-
-    Each pair for itself: nothing changes with what else is sent. To order one query's candidates use /rerank, which
-    also weighs them against each other. A query's time is that of a rerank once the documents are encoded.
-    """
-
-    async def read() -> ResolvedPairs[BatchSimilarityBody]:
-        most = dependencies(request).settings.limits.documents
-        body = await parsed(request, lambda raw: validate(BatchSimilarityBody, fields_of(raw, most)))
-        return _resolved(request, body, body.queries, body.texts(), explain=bool(body.explain))
-
-    on, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, read) if on.auth else read())
+    deps, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if deps.auth else read())
 
     def work() -> bytes:
-        found = _compared(resolved, record)
+        similarities, circuit = _compare(resolved, record), circuit_of(resolved.choice.reranker)
         with record.watch("serialise"):
             return orjson.dumps(
-                respond_to_batch(found, resolved.asked, resolved.method, resolved.choice.name, record.request_id)
+                respond(similarities, resolved.method, circuit, resolved.choice.name, record.request_id)
             )
 
     return await answer(request, resolved, work)
 
 
-def _resolved(
+async def batch_similarity(request: Request) -> Response:
+    """The similarity of each document to each query, with the scores of /similarity, best first.
+
+    Each pair is scored independently of the others. To rank one query's candidates use /rerank, which also compares
+    them with each other. Once the documents are encoded, a query takes as long as a rerank.
+    """
+
+    async def read() -> ResolvedPairs[BatchSimilarityBody]:
+        max_documents = dependencies(request).settings.limits.documents
+        body = await parsed(request, lambda raw: validate(BatchSimilarityBody, fields_of(raw, max_documents)))
+        return _resolve(request, body, body.queries, body.texts(), explain=bool(body.explain))
+
+    deps, record = dependencies(request), record_of(request)
+    resolved = await (charged(request, read) if deps.auth else read())
+
+    def work() -> bytes:
+        similarities = _compare(resolved, record)
+        with record.watch("serialise"):
+            return orjson.dumps(
+                respond_to_batch(similarities, resolved.asked, resolved.method, resolved.choice.name, record.request_id)
+            )
+
+    return await answer(request, resolved, work)
+
+
+def _resolve(
     request: Request, body: Body, queries: Sequence[str], texts: Sequence[str], *, explain: bool
 ) -> ResolvedPairs[Body]:
-    on = dependencies(request)
-    models = on.engine.ready_models()
-    resolved = resolve(body, queries, texts, models, on.settings, caller(request), explain=explain)
+    deps = dependencies(request)
+    models = deps.engine.ready_models()
+    resolved = resolve(body, queries, texts, models, deps.settings, caller(request), explain=explain)
     record_of(request).units = resolved.cost.units
     return resolved
 
 
-def _compared(resolved: ResolvedPairs[Any], record: RequestRecord) -> Similarities:
+def _compare(resolved: ResolvedPairs[Any], record: RequestRecord) -> Similarities:
     reranker = resolved.choice.reranker
-    found = compare(
+    similarities = compare(
         reranker,
         resolved.queries,
         resolved.texts,
@@ -104,20 +106,20 @@ def _compared(resolved: ResolvedPairs[Any], record: RequestRecord) -> Similariti
         reading=resolved.reading,
     )
     name, method = reranker.encoder.name, resolved.method
-    note(record, WorkDone(len(resolved.texts), found.tokens, name, method, laps=found.laps))
-    return found
+    note(record, WorkDone(len(resolved.texts), similarities.tokens, name, method, laps=similarities.laps))
+    return similarities
 
 
-MODELS: tuple[type[BaseModel], ...] = (  # that the description refers to
+MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
     SimilarityBody,
     SimilarityResponse,
     BatchSimilarityBody,
     BatchSimilarityResponse,
 )
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: PROBLEMS[status] for status in (400, 401, 403, 413, 422, 429, 503)
+    status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 422, 429, 503)
 }
-_PROBLEMS[504] = PROBLEMS[503] | {"description": "Not all was compared by `deadline_ms`."}
+_PROBLEMS[504] = PROBLEMS[503] | {"description": "Not all texts were compared by `deadline_ms`."}
 
 
 def _add(name: str, route: Route, summary: str, body: type[BaseModel], response: type[BaseModel]) -> None:

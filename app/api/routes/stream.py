@@ -1,4 +1,4 @@
-"""Reranking as a stream of events: the order at once, better ones as documents are read, then the answer."""
+"""Reranking as server-sent events: a first ranking at once, partial rankings as documents are encoded, the result."""
 
 from __future__ import annotations
 
@@ -30,81 +30,83 @@ from app.service.streaming import Report, Reports, follow
 from app.telemetry.request_record import CLIENT_GONE, RequestRecord
 
 T = TypeVar("T")
-Tell = Callable[[str, Mapping[str, Any]], T]  # an event's kind and fields as it goes over the wire
+Serialize = Callable[[str, Mapping[str, Any]], T]  # an event's kind and fields to its form on the wire
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["rerank"])
 
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second tells nginx to pass events on at once
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second header disables nginx's buffering
 
 
 def work_of(
-    resolved: ResolvedRerank, collections: OpenCollections, record: RequestRecord, tell: Tell[T]
+    resolved: ResolvedRerank, collections: OpenCollections, record: RequestRecord, serialize: Serialize[T]
 ) -> Callable[[Report[T]], T]:
-    """The work of a request that reports every partial ranking. Runs in a worker, as does `tell`."""
+    """The work of a request, which reports every partial ranking. Runs in a worker thread, as does `serialize`."""
 
     def work(report: Report[T]) -> T:
-        result = rerank(resolved, collections, record.request_id, lambda partial: report(tell("order", order(partial))))
+        result = rerank(
+            resolved, collections, record.request_id, lambda partial: report(serialize("order", order(partial)))
+        )
         note(record, result.done)
         with record.watch("serialise"):
-            return tell("final", respond(result))
+            return serialize("final", respond(result))
 
     return work
 
 
 def problem(error: Exception, record: RequestRecord) -> dict[str, Any]:
-    """The members of the problem that an error means which came too late for a response of its own."""
-    found = problem_of(error, record.request_id)
-    if found is None:
-        log.error("in a stream", exc_info=error)  # as the server does with what a route raises
-        found = unforeseen(error, record.request_id)
-    record.failed(found.status, found.kind)
-    return found.body()
+    """The problem's members for an error after the response has started."""
+    details = problem_of(error, record.request_id)
+    if details is None:
+        log.error("unexpected error in a stream", exc_info=error)  # as the server logs a route's exceptions
+        details = unforeseen(error, record.request_id)
+    record.failed(details.status, details.kind)
+    return details.body()
 
 
-def _numbered() -> Tell[bytes]:
-    """Events with ids 1, 2, 3, …: a reader sees by a gap that it was too slow for some."""
+def _sse_serializer() -> Serialize[bytes]:
+    """Serialize events with ids 1, 2, 3, …; a gap shows a reader that it was too slow for some."""
     numbers = count(1)
 
-    def tell(kind: str, fields: Mapping[str, Any]) -> bytes:
+    def serialize(kind: str, fields: Mapping[str, Any]) -> bytes:
         return format_sse_event(event=kind, data_str=orjson.dumps(fields).decode(), id=str(next(numbers)))
 
-    return tell
+    return serialize
 
 
 async def _reports(request: Request) -> AsyncIterator[Reports[bytes]]:
-    """The events of the request, until its response is sent or its client leaves."""
-    on, record, tell = dependencies(request), record_of(request), _numbered()
-    reading = partial(read, request, partial=True)
-    resolved = await (charged(request, reading) if on.auth else reading())
-    work = work_of(resolved, on.collections, record, tell)
+    """The events of the request, until its response is sent or its client disconnects."""
+    deps, record, serialize = dependencies(request), record_of(request), _sse_serializer()
+    read_body = partial(read, request, partial=True)
+    resolved = await (charged(request, read_body) if deps.auth else read_body())
+    work = work_of(resolved, deps.collections, record, serialize)
     async with (
         cancelled_with(request, resolved.deadline),
         follow(
-            lambda report: on.engine.run(partial(work, report), resolved, record.watch),
+            lambda report: deps.engine.run(partial(work, report), resolved, record.watch),
             resolved.deadline,
-            lambda error: tell("error", problem(error, record)),
+            lambda error: serialize("error", problem(error, record)),
         ) as reports,
     ):
         yield reports
 
 
 async def stream(reports: Annotated[Reports[bytes], Depends(_reports)]) -> Response:
-    """Order documents as `/rerank` does, and tell the order at every stage.
+    """Rank documents as `/rerank` does, with a partial ranking at every stage.
 
-    At once the order by words alone, which needs no model; then a better one each time that more documents were read;
-    then what `/rerank` answers, in the standard envelope whatever the body's dialect, and the end. An error before the
-    first event is a response as from `/rerank`; after it an `error` event, and the end.
+    The first event is the ranking by BM25, which needs no model. A better ranking follows each time that more documents
+    were encoded. The last event is the response of `/rerank`, in the standard envelope whatever the body's dialect. An
+    error before the first event is a response as from `/rerank`; a later one is a final `error` event.
     """
     if not await reports.begin():
         return Response(status_code=CLIENT_GONE)
     return EventSourceResponse(reports, headers=_HEADERS)
 
 
-MODELS: tuple[type[BaseModel], ...] = (Order,)  # that the description refers to
+MODELS: tuple[type[BaseModel], ...] = (Order,)  # referenced by the OpenAPI description
 _EXAMPLE = "".join(
-    f"event: {kind}\ndata: {data}\nid: {at}\n\n"
-    for at, (kind, data) in enumerate(
+    f"event: {kind}\ndata: {data}\nid: {number}\n\n"
+    for number, (kind, data) in enumerate(
         (
             ("order", '{"stage":"prescore","results":[{"index":2,"relevance_score":0.53}],"encoded":0}'),
             ("order", '{"stage":"refined","results":[{"index":0,"relevance_score":0.84}],"encoded":8}'),
@@ -113,7 +115,7 @@ _EXAMPLE = "".join(
         start=1,
     )
 )
-_EVENT = {  # as FastAPI describes those of generators
+_EVENT = {  # the schema that FastAPI generates for generators
     "type": "object",
     "properties": {
         "event": {"enum": ["order", "final", "error"]},
@@ -130,8 +132,8 @@ router.add_api_route(
     "/v1/rerank/stream",
     stream,
     methods=["POST"],
-    summary="Rerank documents, with every order on the way",
-    response_class=StreamingResponse,  # FastAPI would take the class for events for the mark of a generator
+    summary="Rerank documents, with partial rankings",
+    response_class=StreamingResponse,  # with EventSourceResponse, FastAPI would expect a generator
     responses=DIALECT_PROBLEMS
     | {200: {"description": "Events.", "content": {"text/event-stream": {"itemSchema": _EVENT, "example": _EXAMPLE}}}},
     openapi_extra=ANY_BODY,

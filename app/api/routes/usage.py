@@ -1,4 +1,4 @@
-"""What callers used, as they see it."""
+"""A caller's own usage."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ _DEFAULT_DAYS = 30
 router = APIRouter(tags=["usage"])
 
 
-MODELS: tuple[type[BaseModel], ...] = (UsageResponse,)  # that the description refers to
+MODELS: tuple[type[BaseModel], ...] = (UsageResponse,)  # referenced by the OpenAPI description
 _RESPONSES: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (401, 403, 422, 503)}
 _RESPONSES[200] = {"description": UsageResponse.__doc__, **content(reference(UsageResponse))}
 _DAYS = {
     "name": "days",
     "in": "query",
-    "description": "How many days, today among them.",
+    "description": "Number of days, today included.",
     "schema": {"type": "integer", "minimum": 1, "maximum": _LONGEST_DAYS, "default": _DEFAULT_DAYS},
 }
 
 
 @router.get(
     "/v1/usage",
-    summary="What you used",
+    summary="Your usage",
     responses=_RESPONSES,
-    openapi_extra={"parameters": [_DAYS]},  # as one of FastAPI's its errors would have another shape
+    openapi_extra={"parameters": [_DAYS]},  # FastAPI's own parameter errors have another format
 )
 async def own_usage(request: Request) -> dict[str, Any]:
-    """What the caller used per day in UTC, written every second.
+    """The caller's usage per day in UTC, stored every second.
 
-    A key's usage goes on when it is rotated. Without authentication nothing is kept.
+    Rotating a key keeps its usage. Without authentication no usage is stored.
     """
     days = _days(request.query_params.get("days", str(_DEFAULT_DAYS)))
     identity: Identity = request.state.identity
     auth = dependencies(request).auth
     if auth is None:
         return respond_usage(identity.name, (), kept=False)
-    found = await auth.in_thread(partial(auth.used.read, days, who(identity)))
-    return respond_usage(identity.name, found, kept=True)
+    usage_days = await auth.in_thread(partial(auth.used.read, days, who(identity)))
+    return respond_usage(identity.name, usage_days, kept=True)
 
 
 def _days(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Reranking over a WebSocket: many requests at once, each with its orders on the way, each to be cancelled alone."""
+"""Reranking over a WebSocket: concurrent requests with partial rankings, each of which can be cancelled."""
 
 from __future__ import annotations
 
@@ -37,62 +37,62 @@ _admit = allow("user")
 
 @router.websocket("/v1/ws")
 async def socket(websocket: WebSocket) -> None:
-    """Talk until either side leaves; docs/streaming.md has the frames."""
-    if _is_foreign(websocket):
+    """Serve requests until either side closes the connection; docs/streaming.md describes the frames."""
+    if _is_cross_origin(websocket):
         websocket.state.record.failed(HTTPStatus.FORBIDDEN, "forbidden")
         await websocket.close()
     else:
         await websocket.accept()
-        await _Conversation(websocket).hold()
+        await _Session(websocket).run()
 
 
-def _is_foreign(websocket: WebSocket) -> bool:
-    """Whether another origin's page asks for what no key protects: for sockets, browsers leave that to the server."""
+def _is_cross_origin(websocket: WebSocket) -> bool:
+    """Whether a page of another origin connects without authentication; browsers do not check WebSockets' origins."""
     origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
     if dependencies(websocket).auth is not None or origin is None:
         return False
     try:
         return urlsplit(origin).netloc != host
-    except ValueError:  # it is no origin
+    except ValueError:  # the header is not a URL
         return True
 
 
-def _frame(to: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
-    own = {"type": kind, "id": to}
-    return orjson.dumps(own | {**fields} | own).decode()  # first to be read, and in the place of fields of these names
+def _frame(request_id: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
+    header = {"type": kind, "id": request_id}
+    return orjson.dumps(header | {**fields} | header).decode()  # first in the frame, and never overwritten by fields
 
 
 @dataclass
-class _Heard:
-    """A frame that came."""
+class _Received:
+    """A received frame."""
 
     record: RequestRecord
-    memory: HeldMemory  # of the frame, and of the request in it until that is answered
-    named: Id | None = None  # whom an error is for: nobody where it ends no request
+    memory: HeldMemory  # reserved for the frame, and for its request until that is answered
+    request_id: Id | None = None  # of the request that an error ends; None if it ends none
 
 
-class _Conversation:
-    """One socket: its requests in flight, and whose turn it is to write."""
+class _Session:
+    """One WebSocket connection: its requests in flight, and the lock for writing."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        self._on = dependencies(websocket)
-        self._flying: dict[Id, Deadline] = {}  # by the client's ids
-        self._stopping = 0  # those that were cancelled and have not stopped yet
-        self._writing = asyncio.Lock()
+        self._deps = dependencies(websocket)
+        self._in_flight: dict[Id, Deadline] = {}  # by the client's ids
+        self._cancelling = 0  # number of cancelled requests that have not ended yet
+        self._write_lock = asyncio.Lock()
 
-    async def hold(self) -> None:
-        """Until either side leaves. If the client does, every request is called off; in any case it is waited for."""
+    async def run(self) -> None:
+        """Serve until either side closes. If the client does, all requests are cancelled; they are always awaited."""
         try:
             async with asyncio.TaskGroup() as requests:
                 while (body := await self._receive()) is not None:
-                    await self._hear(body, requests)
+                    await self._handle(body, requests)
             await self._websocket.close(CloseCode.SERVICE_RESTART)
         except* WebSocketDisconnect:
             pass
 
     async def _receive(self) -> bytes | None:
-        """The next frame; None if the server stops, and hears nothing more."""
+        """The next frame; None if the server shuts down and receives no more."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
             if message["code"] == CloseCode.SERVICE_RESTART:
@@ -101,61 +101,59 @@ class _Conversation:
         text: str | None = message.get("text")
         return message["bytes"] if text is None else text.encode()
 
-    async def _hear(self, body: bytes, requests: asyncio.TaskGroup) -> None:
-        """Do what a frame asks for; say what is wrong with it."""
-        heard = _Heard(self._see(), HeldMemory(self._on.bodies, self._websocket.scope))
-        begun = False
+    async def _handle(self, body: bytes, requests: asyncio.TaskGroup) -> None:
+        """Process a frame; send an error frame if it is invalid."""
+        received = _Received(self._new_record(), HeldMemory(self._deps.bodies, self._websocket.scope))
+        is_started = False
         try:
-            heard.memory.take(len(body) + memory_of(body))
-            begun = await self._obey(body, heard, requests)
+            received.memory.take(len(body) + memory_of(body))
+            is_started = await self._dispatch(body, received, requests)
         except ServiceError as error:
-            await self._say(heard.named, "error", problem(error, heard.record))
-            finish(heard.record, self._on.watchers)
+            await self._send_frame(received.request_id, "error", problem(error, received.record))
+            finish(received.record, self._deps.watchers)
         finally:
-            if not begun:
-                heard.memory.give()
+            if not is_started:
+                received.memory.give()
 
-    async def _obey(self, body: bytes, heard: _Heard, requests: asyncio.TaskGroup) -> bool:
-        """Do what a frame asks for; whether that is a request, which goes on."""
-        reading = partial(self._fields, body)
-        fields = await (counted(self._websocket, reading) if self._on.auth else reading())
-        kind, named, record = fields.get("type"), id_of(fields), heard.record
+    async def _dispatch(self, body: bytes, received: _Received, requests: asyncio.TaskGroup) -> bool:
+        """Dispatch a frame by its type; True if it started a request, which holds the frame's memory."""
+        parse = partial(self._parse, body)
+        fields = await (counted(self._websocket, parse) if self._deps.auth else parse())
+        kind, request_id, record = fields.get("type"), id_of(fields), received.record
         if kind == "ping":
-            await self._say(None, "pong", {})
+            await self._send_frame(None, "pong", {})
         elif kind not in {"rerank", "cancel"}:
             raise InvalidRequest("type: must be `rerank`, `cancel` or `ping`", ("type",))
-        elif named is None:
+        elif request_id is None:
             raise InvalidRequest("id: must be a number or a text of 1 to 128 characters", ("id",))
         elif kind == "cancel":
-            await self._cancel(named)
-        elif named in self._flying:
-            raise InvalidRequest("id: the request that has it is in flight, and goes on; choose another", ("id",))
+            await self._cancel(request_id)
+        elif request_id in self._in_flight:
+            raise InvalidRequest("id: a request with this id is in flight, and continues; choose another id", ("id",))
         else:
-            heard.named, record.request_id = (
-                named,
-                f"{record.request_id}/{ascii(named).strip(chr(39))}",
-            )  # fit for a log
+            received.request_id = request_id
+            record.request_id = f"{record.request_id}/{ascii(request_id).strip(chr(39))}"  # escaped for logs
             bind(record.request_id)
-            await _admit(self._websocket)  # once more: since then its key may have ended
-            self._check_room()
-            asking = partial(self._read, body, fields, record)
-            resolved = await (charged(self._websocket, asking) if self._on.auth else asking())
-            self._flying[named] = resolved.deadline
-            requests.create_task(self._answer(named, resolved, heard))
+            await _admit(self._websocket)  # again for each request: the key may have been revoked since
+            self._check_limit()
+            read = partial(self._read, body, fields, record)
+            resolved = await (charged(self._websocket, read) if self._deps.auth else read())
+            self._in_flight[request_id] = resolved.deadline
+            requests.create_task(self._answer(request_id, resolved, received))
             return True
         return False
 
-    def _see(self) -> RequestRecord:
-        """A request that is about to be read."""
+    def _new_record(self) -> RequestRecord:
+        """The record of a frame that is about to be parsed."""
         state, route = self._websocket.state, self._websocket.scope["route"].path
         bind(state.request_id)
         return RequestRecord(state.request_id, "WS", route, identity=state.identity, origin=origin_of(self._websocket))
 
-    async def _fields(self, body: bytes) -> Mapping[str, Any]:
-        limit = self._on.settings.limits.body_bytes
+    async def _parse(self, body: bytes) -> Mapping[str, Any]:
+        limit = self._deps.settings.limits.body_bytes
         if len(body) > limit:
             raise TooLarge(
-                f"the frame is larger than the {limit} bytes that are taken; send fewer or shorter documents"
+                f"the frame is larger than the {limit} bytes that are accepted; send fewer or shorter documents"
             )
         fields = await aside(body, fields_of)
         if not isinstance(fields, Mapping):
@@ -163,64 +161,65 @@ class _Conversation:
         return fields
 
     async def _read(self, body: bytes, fields: Mapping[str, Any], record: RequestRecord) -> ResolvedRerank:
-        def translated(_: bytes) -> RerankRequest:
-            check_lists(fields, self._on.settings.limits.documents)
+        def translate(_: bytes) -> RerankRequest:
+            check_lists(fields, self._deps.settings.limits.documents)
             dialect = dialect_of(fields, self._websocket.url.path, self._websocket.headers)
             record.dialect = dialect.name
             return dialect.request(fields)
 
-        asked = await aside(body, translated)
-        models, settings = self._on.engine.ready_models(), self._on.settings
-        resolved = resolve(asked, models, settings, caller(self._websocket), partial=True)
+        rerank_request = await aside(body, translate)
+        models, settings = self._deps.engine.ready_models(), self._deps.settings
+        resolved = resolve(rerank_request, models, settings, caller(self._websocket), partial=True)
         record.units = resolved.cost.units
         return resolved
 
-    def _check_room(self) -> None:
-        running = len(self._flying) + self._stopping
-        if running >= self._on.settings.limits.socket_requests:
+    def _check_limit(self) -> None:
+        running = len(self._in_flight) + self._cancelling
+        if running >= self._deps.settings.limits.socket_requests:
             raise Overloaded(f"{running} requests are in flight on this connection; wait for one, or cancel one")
 
-    async def _answer(self, named: Id, resolved: ResolvedRerank, heard: _Heard) -> None:
-        """Do one request, and show it."""
+    async def _answer(self, request_id: Id, resolved: ResolvedRerank, received: _Received) -> None:
+        """Serve one request, and pass its record to the watchers."""
         try:
-            over = await self._report(named, resolved, heard.record)
-            self._stopping -= not over
+            completed = await self._report(request_id, resolved, received.record)
+            self._cancelling -= not completed
         finally:
-            heard.memory.give()
-            finish(heard.record, self._on.watchers)
+            received.memory.give()
+            finish(received.record, self._deps.watchers)
 
-    async def _report(self, named: Id, resolved: ResolvedRerank, record: RequestRecord) -> bool:
-        """Have one request done, and pass on what it reports; whether that came to its end, or it was cancelled."""
+    async def _report(self, request_id: Id, resolved: ResolvedRerank, record: RequestRecord) -> bool:
+        """Run one request and send its reports; False if it was cancelled before the last one."""
         deadline = resolved.deadline
-        work = work_of(resolved, self._on.collections, record, partial(_frame, named))
+        work = work_of(resolved, self._deps.collections, record, partial(_frame, request_id))
         async with follow(
-            lambda report: self._on.engine.run(partial(work, report), resolved, record.watch),
+            lambda report: self._deps.engine.run(partial(work, report), resolved, record.watch),
             deadline,
-            lambda error: _frame(named, "error", problem(error, record)),
+            lambda error: _frame(request_id, "error", problem(error, record)),
         ) as reports:
             while await reports.more():
-                async with self._writing:
-                    frame = reports.take()  # only now: the newest there is when its turn comes
+                async with self._write_lock:
+                    frame = reports.take()  # taken under the lock: so it is the newest report
                     if deadline.cancelled:
                         break
                     if reports.over:
-                        del self._flying[named]  # whoever reads the last frame may use the id and the room again
+                        # Before the last frame is sent: its reader may reuse the id at once.
+                        del self._in_flight[request_id]
                         record.status = record.status if record.problem else HTTPStatus.OK
                         await self._send(frame)
                         return True
                     await self._send(frame)
         return False
 
-    async def _cancel(self, named: Id) -> None:
-        """Call a request off. Also said of one that just ended: nothing more comes under this id."""
-        if deadline := self._flying.pop(named, None):
+    async def _cancel(self, request_id: Id) -> None:
+        """Cancel a request. Also confirmed for one that has just ended: no more frames have this id."""
+        if deadline := self._in_flight.pop(request_id, None):
             deadline.cancel()
-            self._stopping += 1
-        await self._say(named, "cancelled", {})
+            self._cancelling += 1
+        await self._send_frame(request_id, "cancelled", {})
 
-    async def _say(self, to: Id | None, kind: str, fields: Mapping[str, Any]) -> None:
-        async with self._writing:
-            await self._send(_frame(to, kind, fields))
+    async def _send_frame(self, request_id: Id | None, kind: str, fields: Mapping[str, Any]) -> None:
+        async with self._write_lock:
+            await self._send(_frame(request_id, kind, fields))
 
     async def _send(self, frame: str) -> None:
         if self._websocket.application_state is WebSocketState.CONNECTED:

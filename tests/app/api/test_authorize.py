@@ -1,4 +1,4 @@
-"""Who is let in over HTTP."""
+"""Authentication and authorization over HTTP and WebSocket."""
 
 import base64
 import logging
@@ -25,11 +25,11 @@ def settings_of(folder, **auth):
 
 
 @contextmanager
-def office(settings):
-    """The keys, as the command line sees them."""
-    records = open_records(settings.auth, settings.data_dir)
-    yield records.keys
-    records.database.close()
+def key_store(settings):
+    """The key store, as the command line opens it."""
+    stores = open_records(settings.auth, settings.data_dir)
+    yield stores.keys
+    stores.database.close()
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def settings(tmp_path):
 
 @pytest.fixture
 def keys(settings):
-    with office(settings) as opened:
+    with key_store(settings) as opened:
         yield opened
 
 
@@ -61,7 +61,7 @@ def status(client, key):
     return client.post("/rerank", json=BODY, headers=bearer(key)).status_code
 
 
-def test_a_key_made_while_the_service_runs_opens_wherever_clients_put_it(client, keys):
+def test_a_key_created_while_the_service_runs_is_accepted_in_every_header(client, keys):
     _, key = keys.create("", "user", "public")
     for headers in (
         bearer(key),
@@ -74,32 +74,32 @@ def test_a_key_made_while_the_service_runs_opens_wherever_clients_put_it(client,
         assert client.post("/rerank", json=BODY, headers=headers).status_code == 200
 
 
-def test_a_revoked_key_opens_for_less_than_5_s_on_every_replica(client, settings, keys, fast_forward):
+def test_a_revoked_key_is_refused_within_5_s_on_every_replica(client, settings, keys, fast_forward):
     assert REMEMBERED_S < 5
-    named, key = keys.create("", "user", "unlimited")
+    record, key = keys.create("", "user", "unlimited")
     with serving(settings) as other:
         for replica in (client, other):
             assert status(replica, key) == 200
-        keys.revoke(named.id)
+        keys.revoke(record.id)
         fast_forward(REMEMBERED_S)
         for replica in (client, other):
             problem(replica.post("/rerank", json=BODY, headers=bearer(key)), 401, "was revoked")
 
 
-def test_a_socket_is_no_longer_served_either(tmp_path, monkeypatch, fast_forward):
+def test_a_revoked_key_is_refused_on_an_open_websocket(tmp_path, monkeypatch, fast_forward):
     settings = settings_of(tmp_path)
-    with office(settings) as keys, live(settings, monkeypatch) as here:
-        named, key = keys.create("", "user", "unlimited")
+    with key_store(settings) as keys, live(settings, monkeypatch) as here:
+        record, key = keys.create("", "user", "unlimited")
         with talking(here.port, additional_headers=bearer(key)) as client:
             assert client.ask(SMALL | {"id": 1})["type"] == "final"
-            keys.revoke(named.id)
+            keys.revoke(record.id)
             fast_forward(REMEMBERED_S)
             last = client.ask(SMALL | {"id": 2})
             assert last["status"] == 401
             assert "revoked" in last["message"]
 
 
-def test_a_role_that_does_not_do_is_said(client, keys):
+def test_an_insufficient_role_is_named(client, keys):
     _, key = keys.create("", "read-only", "public")
     refused = client.post("/rerank", json=BODY, headers=bearer(key))
     problem(refused, 403, "needs the role user, and yours is read-only")
@@ -107,31 +107,31 @@ def test_a_role_that_does_not_do_is_said(client, keys):
 
 
 def test_a_key_of_another_database_is_not_known(client, tmp_path):
-    with office(settings_of(tmp_path / "elsewhere")) as elsewhere:
+    with key_store(settings_of(tmp_path / "elsewhere")) as elsewhere:
         _, key = elsewhere.create("", "user", "public")
     problem(client.post("/rerank", json=BODY, headers=bearer(key)), 401, "not known")
 
 
-def test_a_token_will_do_and_its_role_counts(tmp_path):
+def test_a_jwt_is_accepted_with_its_role(tmp_path):
     with serving(settings_of(tmp_path, jwt={"secret": SHARED})) as client:
         claims = ({}, {"role": "read-only"}, {"exp": 1}, {"role": "root"})
-        told = [status(client, token(SHARED, "HS256", **claim)) for claim in claims]
-        assert told == [200, 403, 401, 401]
+        statuses = [status(client, token(SHARED, "HS256", **claim)) for claim in claims]
+        assert statuses == [200, 403, 401, 401]
 
 
-def test_a_body_of_nobody_is_not_parsed(client):
+def test_a_body_without_authentication_is_not_parsed(client):
     problem(client.post("/rerank", content=b"{"), 401, "needs a key")
 
 
-def test_a_lost_database_is_admitted_and_does_no_more_harm_than_it_must(tmp_path, monkeypatch, fast_forward):
+def test_a_lost_database_is_reported_and_cached_keys_stay_valid(tmp_path, monkeypatch, fast_forward):
     monkeypatch.setattr("app.auth.authenticator.REMEMBERED_S", 3600)
     with PostgresServer() as server:
         settings = settings_of(tmp_path, database_url=server.database(), keys=["of-the-environment"])
-        with serving(settings) as client, office(settings) as keys:
+        with serving(settings) as client, key_store(settings) as keys:
             _, key = keys.create("", "user", "unlimited")
             assert status(client, key) == 200
             server.kill()
-            assert status(client, key) == 200, "is remembered"
+            assert status(client, key) == 200, "is cached"
             fast_forward(3600)
             lost = client.post("/rerank", json=BODY, headers=bearer(key))
             problem(lost, 503, "keys cannot be checked")
@@ -154,7 +154,7 @@ def test_a_service_starts_before_its_database(tmp_path):
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_a_service_without_keys_says_so_loudly(tmp_path, caplog, enabled):
+def test_a_service_without_authentication_logs_a_warning(tmp_path, caplog, enabled):
     with serving(Settings(model="hash", data_dir=tmp_path, auth={"enabled": enabled})):
-        warned = [record for record in caplog.records if "QRERANK_AUTH__ENABLED is false" in record.message]
-    assert [record.levelno for record in warned] == ([] if enabled else [logging.WARNING])
+        warnings = [record for record in caplog.records if "QRERANK_AUTH__ENABLED is false" in record.message]
+    assert [record.levelno for record in warnings] == ([] if enabled else [logging.WARNING])

@@ -1,4 +1,4 @@
-"""A client that leaves stops costing time, on a real socket of a real server."""
+"""Cancellation of work whose client disconnects, on a real socket of a real server."""
 
 import json
 import socket
@@ -13,7 +13,7 @@ from tests.waiting import PATIENT_S, eventually
 
 @pytest.fixture
 def held(tmp_path, monkeypatch):
-    """A server whose encoder is held up until the event is set, that event, and the texts that it encoded."""
+    """A server whose encoder blocks until the event is set, that event, and the encoded texts."""
     go, encoded = threading.Event(), []
 
     def hold(batch):
@@ -35,7 +35,7 @@ def send(port: int, documents: int) -> socket.socket:
     return connection
 
 
-def test_work_stops_when_the_client_leaves_and_its_place_is_free(held):
+def test_work_stops_and_frees_its_slot_when_the_client_disconnects(held):
     here, go, encoded = held
     leaving = send(here.port, 200)
     eventually(lambda: encoded)

@@ -1,4 +1,4 @@
-"""Bodies that end too early, on every route that reads one."""
+"""Clients that disconnect within their body, on every route that reads record."""
 
 import re
 
@@ -10,12 +10,12 @@ from app.telemetry.metrics import Metrics
 from app.telemetry.request_metrics import count_requests
 from tests.conftest import serving
 
-BEGUN = b'{"query": "owl", "docu'
+BEGINNING = b'{"query": "owl", "docu'
 
 
 @pytest.fixture(scope="module")
 def admin(tmp_path_factory):
-    """A client of a service with keys and quotas, with an admin's key of the tier that has few requests."""
+    """A client of a service with authentication and quotas, with an admin's key of the tier `public`."""
     settings = Settings(
         model="hash",
         data_dir=tmp_path_factory.mktemp("data"),
@@ -28,14 +28,14 @@ def admin(tmp_path_factory):
 
 
 def routes(client) -> list[str]:
-    """The paths that take a POST."""
+    """The paths with a POST route."""
     paths = client.app.openapi()["paths"]
     return [re.sub(r"\{\w+\}", "any", path) for path, methods in paths.items() if "post" in methods]
 
 
-def leave(client, path: str, begun: bytes) -> list[dict]:
-    """Begin a request and go; what the service says to nobody."""
-    incoming = [{"type": "http.request", "body": begun, "more_body": True}] if begun else []
+def disconnect(client, path: str, beginning: bytes) -> list[dict]:
+    """Begin a request and disconnect; the messages that the service sends."""
+    incoming = [{"type": "http.request", "body": beginning, "more_body": True}] if beginning else []
     outgoing = []
 
     async def receive():
@@ -59,28 +59,30 @@ def requests_left(client) -> int:
     return int(response.headers["x-ratelimit-remaining"])
 
 
-@pytest.mark.parametrize("begun", [b"", b"{", BEGUN])
-def test_a_client_that_leaves_in_the_middle_of_its_body_is_499(admin, begun, caplog):
-    seen, metrics = [], Metrics()
+@pytest.mark.parametrize("beginning", [b"", b"{", BEGINNING])
+def test_a_client_that_disconnects_within_its_body_is_499(admin, beginning, caplog):
+    records, metrics = [], Metrics()
     count = count_requests(metrics, KINDS)
-    admin.app.state.dependencies.watchers.append(seen.append)
+    admin.app.state.dependencies.watchers.append(records.append)
     paths = routes(admin)
     assert "/rerank" in paths
     assert "/v1/admin/keys" in paths
     with caplog.at_level("INFO"):
         for path in paths:
-            assert [message["status"] for message in leave(admin, path, begun)[:1]] == [499], path
-    admin.app.state.dependencies.watchers.remove(seen.append)
-    assert [(one.status, one.problem, one.identity.role) for one in seen] == [(499, None, "admin")] * len(paths)
+            assert [message["status"] for message in disconnect(admin, path, beginning)[:1]] == [499], path
+    admin.app.state.dependencies.watchers.remove(records.append)
+    assert [(record.status, record.problem, record.identity.role) for record in records] == [
+        (499, None, "admin")
+    ] * len(paths)
     assert [(line.levelname, line.exc_info) for line in caplog.records] == [("INFO", None)] * len(paths)
-    for one in seen:
-        count(one)
+    for record in records:
+        count(record)
     assert b'outcome="gone"' in metrics.render("")[0]
     assert b'outcome="refused"' not in metrics.render("")[0]
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank/stream", "/similarity", "/embeddings"])
-def test_who_leaves_pays_for_the_request(admin, path):
+def test_a_request_counts_if_its_client_disconnects(admin, path):
     before = requests_left(admin)
-    leave(admin, path, BEGUN)
-    assert requests_left(admin) == before - 3  # this one, and the two that look
+    disconnect(admin, path, BEGINNING)
+    assert requests_left(admin) == before - 3  # this one, and the two of `requests_left`

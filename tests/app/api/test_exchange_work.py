@@ -1,4 +1,4 @@
-"""Work whose client leaves ends, on every route that has it done here."""
+"""Cancellation of work whose client disconnects, on every route that computes."""
 
 import json
 
@@ -18,7 +18,7 @@ MANY = [f"song {i}" for i in range(200)]
         ("/v1/embeddings", {"input": MANY}),
     ],
 )
-def test_work_stops_when_the_client_leaves(client, path, sent):
+def test_work_stops_when_the_client_disconnects(client, path, sent):
     encoder = client.app.state.dependencies.engine.models.default.encoder
     forward, encoded = encoder.forward, []
 
@@ -31,7 +31,7 @@ def test_work_stops_when_the_client_leaves(client, path, sent):
     incoming = iter([{"type": "http.request", "body": json.dumps(sent).encode()}, {"type": "http.disconnect"}])
     outgoing = []
 
-    async def leave() -> None:
+    async def disconnect() -> None:
         async def receive():
             return next(incoming)
 
@@ -41,7 +41,7 @@ def test_work_stops_when_the_client_leaves(client, path, sent):
         scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": path}
         await client.app(scope | {"raw_path": path.encode(), "query_string": b"", "headers": []}, receive, send)
 
-    client.portal.call(leave)
+    client.portal.call(disconnect)
     assert outgoing[0]["status"] == 499
     assert len(encoded) < 50
     encoder.forward = forward

@@ -207,7 +207,7 @@ def test_an_unusable_address_is_reported_before_a_model_is_opened(qrerank):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         for words, message in [
-            (["--port", port], f"http://127.0.0.1:{port} cannot be served: Address already in use; stop what"),
+            (["--port", port], f"http://127.0.0.1:{port} cannot be served: Address already in use; stop the"),
             (["--port", port, "--workers", "2"], f"http://127.0.0.1:{port} cannot be served: Address already in use;"),
             (["--host", "x" * 300], "is not an address to listen on"),
         ]:

@@ -1,4 +1,4 @@
-"""Clients that open too many connections, or take nothing of what they are sent, on real sockets of a real server."""
+"""Clients that open too many connections, or do not read their responses, on real sockets of a real server."""
 
 import contextlib
 import json
@@ -25,50 +25,50 @@ def post(body: bytes) -> bytes:
 
 
 def get(port: int) -> bytes:
-    """What a new connection is told of /health, or instead."""
+    """The response to GET /health on a new connection, or to the connection itself."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as connection:
         with contextlib.suppress(ConnectionError):
             connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        said = b""
+        received = b""
         with contextlib.suppress(ConnectionError):
-            while some := connection.recv(65536):
-                said += some
-        return said
+            while data := connection.recv(65536):
+                received += data
+        return received
 
 
-def test_one_address_may_have_so_many_connections(tmp_path, monkeypatch):
+def test_the_connections_of_one_address_are_limited(tmp_path, monkeypatch):
     with serving(tmp_path, monkeypatch, connections=8) as here, contextlib.ExitStack() as stack:
         for _ in range(6):  # three quarters
             stack.enter_context(socket.create_connection(("127.0.0.1", here.port)))
         eventually(lambda: here.connections == 6)
-        said = get(here.port)
-        assert said.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 1" in said.lower()
-        assert b"too many connections" in said
+        received = get(here.port)
+        assert received.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1" in received.lower()
+        assert b"too many connections" in received
         stack.close()
         eventually(lambda: here.connections == 0)
         assert get(here.port).startswith(b"HTTP/1.1 200 ")
 
 
-def test_what_nobody_takes_is_dropped_in_time(tmp_path, monkeypatch):
+def test_a_connection_whose_client_does_not_read_is_aborted_in_time(tmp_path, monkeypatch):
     with serving(tmp_path, monkeypatch, body_seconds=1) as here, here.narrow() as connection:
         connection.sendall(post(OWLS) * 3)
         eventually(lambda: here.connections == 1)
         eventually(lambda: here.connections == 0)
 
 
-def test_who_takes_it_slowly_gets_all_of_it(tmp_path, monkeypatch):
+def test_a_client_that_reads_slowly_gets_the_whole_response(tmp_path, monkeypatch):
     with serving(tmp_path, monkeypatch, body_seconds=10) as here, here.narrow() as connection:
         connection.sendall(post(OWLS))
-        said = b""
-        while b'"usage"' not in said:
-            some = connection.recv(4096)
-            assert some
-            said += some
-        assert said.count(b"owl owl") > 2
+        received = b""
+        while b'"usage"' not in received:
+            data = connection.recv(4096)
+            assert data
+            received += data
+        assert received.count(b"owl owl") > 2
 
 
-def test_beyond_what_all_answers_may_take_the_largest_is_dropped(tmp_path, monkeypatch):
+def test_above_the_limit_of_all_unsent_bytes_the_fullest_connection_is_aborted(tmp_path, monkeypatch):
     with serving(tmp_path, monkeypatch, all_answers_bytes=2**19) as here:
         with here.narrow() as small, here.narrow() as large:
             small.sendall(post(OWLS.replace(b"owl " * 25_000, b"", 1)))
@@ -76,14 +76,14 @@ def test_beyond_what_all_answers_may_take_the_largest_is_dropped(tmp_path, monke
             large.sendall(post(OWLS))  # twice 200 000 bytes
             eventually(lambda: here.connections == 1)
             small.settimeout(PATIENT_S)
-            said = b""
-            while b'"usage"' not in said:
-                said += small.recv(65536)
+            received = b""
+            while b'"usage"' not in received:
+                received += small.recv(65536)
         assert get(here.port).startswith(b"HTTP/1.1 200 ")
 
 
 @pytest.mark.parametrize("path", [b"/v1/rerank", b"/v1/rerank/stream"])
-def test_requests_that_are_sent_at_once_wait_where_they_are(tmp_path, monkeypatch, path):
+def test_pipelined_requests_are_not_read_ahead(tmp_path, monkeypatch, path):
     with serving(tmp_path, monkeypatch, body_seconds=1) as here, here.narrow() as connection:
         connection.settimeout(2)
         one = post(OWLS).replace(b"/v1/rerank", path)
@@ -92,5 +92,5 @@ def test_requests_that_are_sent_at_once_wait_where_they_are(tmp_path, monkeypatc
             while sent < 50:
                 connection.sendall(one)
                 sent += 1
-        assert sent < 40  # what the sockets' own buffers hold, and no more
+        assert sent < 40  # only what the sockets' buffers hold
         eventually(lambda: here.connections == 0)

@@ -1,4 +1,4 @@
-"""Clients that send too much, too slowly, or no HTTP at all, on a real socket of a real server."""
+"""Clients that send too much, too slowly, or not HTTP, on a real socket of a real server."""
 
 import http.client
 import json
@@ -37,7 +37,7 @@ def port(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory):
-    """A server that waits for heads and bodies for a second, and for the next request for two."""
+    """A server with a timeout of 1 s for headers and bodies, and of 2 s for the next request."""
     with bounded(tmp_path_factory.mktemp("data"), head_seconds=1, body_seconds=1, keep_alive_seconds=2) as here:
         yield here
 
@@ -47,89 +47,89 @@ def head(*lines: bytes, to: bytes = b"POST /rerank") -> bytes:
 
 
 def talk(port: int, *pieces: bytes, pause: float = 0) -> bytes:
-    """Everything that the server says to these bytes until it hangs up, or drops what we say."""
-    said, unsent = b"", list(pieces)
+    """Send the pieces; all that the server sends until it closes the connection or stops reading."""
+    received, unsent = b"", list(pieces)
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as connection:
         while True:
             readable, _, _ = select.select([connection], [], [], pause if unsent else PATIENT_S)
             try:
                 if readable:
-                    some = connection.recv(65536)
-                    said += some
-                    if not some:
-                        return said
+                    data = connection.recv(65536)
+                    received += data
+                    if not data:
+                        return received
                 elif unsent:
                     connection.sendall(unsent.pop(0))
                 else:
-                    raise TimeoutError("the server neither answers nor hangs up")
+                    raise TimeoutError("the server neither responds nor closes the connection")
             except ConnectionError:
-                return said
+                return received
 
 
-def refused(said: bytes, status: int, detail: str) -> None:
-    first, _, body = said.partition(b"\r\n\r\n")
-    assert first.startswith(b"HTTP/1.1 %d " % status), said
+def refused(received: bytes, status: int, detail: str) -> None:
+    first, _, body = received.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 %d " % status), received
     assert detail in json.loads(body)["message"]
 
 
 @pytest.mark.parametrize("fill", [3900, 4100])
-def test_headers_have_a_size(port, fill):
-    said = talk(port, head(b"Connection: close", b"X-Fill: " + b"x" * fill, to=b"GET /health"))
+def test_the_size_of_headers_is_limited(port, fill):
+    received = talk(port, head(b"Connection: close", b"X-Fill: " + b"x" * fill, to=b"GET /health"))
     if fill < 4096:
-        assert said.startswith(b"HTTP/1.1 200")
+        assert received.startswith(b"HTTP/1.1 200")
     else:
-        refused(said, 431, "more than 4096 bytes")
+        refused(received, 431, "more than 4096 bytes")
 
 
-def test_headers_that_never_end_are_cut_off(port):
-    said = talk(port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Fill: ", *[b"x" * 500] * 20, pause=0.01)
-    refused(said, 431, "more than 4096 bytes")
+def test_headers_that_never_end_are_refused(port):
+    received = talk(port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Fill: ", *[b"x" * 500] * 20, pause=0.01)
+    refused(received, 431, "more than 4096 bytes")
 
 
-def test_headers_have_a_number(port):
+def test_the_number_of_headers_is_limited(port):
     lines = [b"A: b"] * 197
     assert talk(port, head(b"Connection: close", *lines, to=b"GET /health")).startswith(b"HTTP/1.1 200")
     refused(talk(port, head(b"Connection: close", *lines, b"A: b", to=b"GET /health")), 431, "more than 200")
 
 
-def test_a_long_address_is_cut_off(port):
+def test_a_long_target_is_refused(port):
     refused(talk(port, b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\nHost: x\r\n\r\n"), 431, "more than 4096 bytes")
 
 
-def test_slow_headers_are_cut_off_on_a_new_and_on_a_kept_connection(hasty):
+def test_slow_headers_time_out_on_a_new_and_on_a_kept_connection(hasty):
     first = head(to=b"GET /health")
     for before in (b"", first):
         start = time.monotonic()
-        said = talk(hasty.port, before, *[b"G", b"E", b"T", *[b" "] * 2000], pause=0.05)
+        received = talk(hasty.port, before, *[b"G", b"E", b"T", *[b" "] * 2000], pause=0.05)
         assert time.monotonic() - start < 50  # all pieces would take 100 s
-        assert said.count(b"HTTP/1.1 200") == bool(before)
-        refused(said[said.index(b"HTTP/1.1 4") :], 408, "after 1 seconds")
+        assert received.count(b"HTTP/1.1 200") == bool(before)
+        refused(received[received.index(b"HTTP/1.1 4") :], 408, "1 seconds")
 
 
-def test_a_connection_that_says_nothing_is_closed(hasty):
+def test_a_connection_without_a_request_is_closed(hasty):
     assert talk(hasty.port) == b""
     assert talk(hasty.port, *[b"\r\n"] * 60, pause=0.05) == b""
 
 
-def test_a_slow_body_is_cut_off(hasty):
-    said = talk(hasty.port, head(b"Content-Length: 1000"), *[b" "] * 60, pause=0.05)
-    refused(said, 408, "after 1 seconds")
-    assert b"connection: close" in said
+def test_a_slow_body_times_out(hasty):
+    received = talk(hasty.port, head(b"Content-Length: 1000"), *[b" "] * 60, pause=0.05)
+    refused(received, 408, "1 seconds")
+    assert b"connection: close" in received
 
 
-def test_bodies_are_bounded_together(port):
+def test_the_memory_of_all_bodies_is_limited(port):
     def half_sent() -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", port))
         connection.sendall(head(b"Content-Length: 1000000") + b" " * 900_000)
         return connection
 
     with half_sent(), half_sent():
-        eventually(lambda: by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY}) == 503)  # once they are there
+        eventually(lambda: by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY}) == 503)  # once both are received
         assert by_httpx(port, BODY, **{"X-API-Key": KEY}) == 200
-    eventually(lambda: by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY}) == 400)  # no JSON, but read
+    eventually(lambda: by_httpx(port, b" " * 600_000, **{"X-API-Key": KEY}) == 400)  # read, but not JSON
 
 
-def test_who_does_not_take_the_answer_is_dropped(hasty):
+def test_a_client_that_does_not_read_its_response_is_disconnected(hasty):
     body = json.dumps({"query": "owl", "documents": ["owl " * 200_000], "return_documents": True}).encode()
     connections = hasty.server.server_state.connections
     with hasty.narrow() as connection:
@@ -138,12 +138,12 @@ def test_who_does_not_take_the_answer_is_dropped(hasty):
         eventually(lambda: not connections)
 
 
-def test_what_is_not_http_is_refused_as_json(port):
+def test_invalid_http_gets_an_error_in_json(port):
     refused(talk(port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), 400, "Invalid HTTP")
     refused(talk(port, head(b"Content-Length: 99999999999999999999999")), 400, "Invalid HTTP")
 
 
-def test_two_requests_at_once_are_answered(port):
+def test_pipelined_requests_are_answered(port):
     one = head(b"Content-Length: %d" % len(BODY)) + BODY
     last = head(b"Connection: close", b"Content-Length: %d" % len(BODY)) + BODY
     assert talk(port, one + one + last).count(b"HTTP/1.1 200") == 3
@@ -176,7 +176,7 @@ def by_httpx_in_chunks(port, body, **headers):
 
 
 @pytest.mark.parametrize("send", [by_urllib, by_http_client, by_httpx, by_httpx_in_chunks])
-def test_who_writes_before_reading_learns_why_a_large_body_was_refused(port, send):
+def test_a_client_that_sends_the_whole_body_first_gets_the_error(port, send):
     assert send(port, LARGE) == 401
     key = {"X-API-Key": KEY}
     assert send(port, LARGE, **key) == 413
@@ -184,17 +184,17 @@ def test_who_writes_before_reading_learns_why_a_large_body_was_refused(port, sen
 
 
 @pytest.mark.parametrize("headers", [(), (b"X-API-Key: wrong",)])
-def test_who_asks_before_sending_is_answered_without_the_body(port, headers):
-    asks = head(b"Content-Length: 14000000", b"Expect: 100-continue", *headers)
-    said = talk(port, asks)
-    refused(said, 413, "larger")
-    assert b"100 Continue" not in said
-    assert b"connection: close" in said
+def test_a_client_that_expects_100_continue_gets_the_error_without_sending_the_body(port, headers):
+    request = head(b"Content-Length: 14000000", b"Expect: 100-continue", *headers)
+    received = talk(port, request)
+    refused(received, 413, "larger")
+    assert b"100 Continue" not in received
+    assert b"connection: close" in received
 
 
 def test_a_body_without_end_is_not_read_to_its_end(port):
-    said = talk(port, head(b"Content-Length: 999999999999"), *[b"x" * 10**6] * 100)
-    assert said == b"" or b" 413 " in said
+    received = talk(port, head(b"Content-Length: 999999999999"), *[b"x" * 10**6] * 100)
+    assert received == b"" or b" 413 " in received
 
 
 def test_compressed_bodies_are_not_unpacked(port):
@@ -227,11 +227,11 @@ def in_chunks(body: bytes) -> tuple[list[bytes], bytes]:
 @pytest.mark.parametrize("sent", [whole, in_chunks])
 @pytest.mark.parametrize("offered", [H2C, (b"Connection: upgrade", b"Upgrade: TLS/1.0"), (b"Upgrade: foo",)])
 @pytest.mark.parametrize("route", ROUTES)
-def test_an_upgrade_that_we_do_not_speak_is_ignored(port, route, offered, sent):
+def test_an_upgrade_to_an_unsupported_protocol_is_ignored(port, route, offered, sent):
     lines, body = sent(body_of(route))
     first = head(*offered, *lines, to=b"POST " + route.encode()) + body
     last = head(b"Connection: close", *lines, to=b"POST " + route.encode()) + body
-    assert talk(port, first + last).count(b"HTTP/1.1 200") == 2  # and the connection goes on
+    assert talk(port, first + last).count(b"HTTP/1.1 200") == 2  # the connection stays open
 
 
 def test_a_body_may_not_come_in_too_many_small_chunks(port):
@@ -245,9 +245,9 @@ def test_a_body_may_not_come_in_too_many_small_chunks(port):
 
 
 @pytest.mark.parametrize("trailer", [b"X-A: b\r\n", b"X-A: " + b"b" * 1000 + b"\r\n"])
-def test_trailers_without_end_are_cut_off(port, trailer):
-    said = talk(port, head(b"Transfer-Encoding: chunked") + b"0\r\n", *[trailer * 100] * 20)
-    refused(said, 431, "more than 4096 bytes")
+def test_trailers_that_never_end_are_refused(port, trailer):
+    received = talk(port, head(b"Transfer-Encoding: chunked") + b"0\r\n", *[trailer * 100] * 20)
+    refused(received, 431, "more than 4096 bytes")
 
 
 def test_an_upgrade_is_ignored_on_get_too(port):
@@ -259,28 +259,28 @@ def test_an_upgrade_is_ignored_on_get_too(port):
 @pytest.mark.parametrize("route", ROUTES)
 def test_http_1_0_gets_an_answer_that_ends_with_the_connection(port, route):
     lines, body = whole(body_of(route))
-    said = talk(port, head(*lines, to=b"POST " + route.encode()).replace(b"HTTP/1.1", b"HTTP/1.0") + body)
-    answer, _, content = said.partition(b"\r\n\r\n")
+    received = talk(port, head(*lines, to=b"POST " + route.encode()).replace(b"HTTP/1.1", b"HTTP/1.0") + body)
+    answer, _, content = received.partition(b"\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"transfer-encoding" not in answer.lower()
     assert content.startswith((b"{", b"event: "))
     assert content.endswith((b"}", b"\n\n"))
 
 
-def test_an_idle_connection_is_kept_for_as_long_as_the_setting_says(hasty):
+def test_an_idle_connection_is_kept_for_the_configured_time(hasty):
     start = time.monotonic()
     assert talk(hasty.port, head(to=b"GET /health")).count(b"HTTP/1.1 200") == 1
-    assert time.monotonic() - start >= 2  # it is the server that hangs up
+    assert time.monotonic() - start >= 2  # the server closes it
 
 
-def test_a_client_that_hangs_up_in_the_middle_of_its_body_is_one_line_of_the_log(hasty, caplog):
-    over = []
-    hasty.app.state.dependencies.watchers.append(over.append)
+def test_a_client_that_disconnects_within_its_body_logs_one_line(hasty, caplog):
+    records = []
+    hasty.app.state.dependencies.watchers.append(records.append)
     with caplog.at_level("INFO"), socket.create_connection(("127.0.0.1", hasty.port)) as connection:
         connection.sendall(head(b"Content-Length: 99") + b"{")
         eventually(lambda: hasty.server.server_state.tasks)
         connection.close()
-        eventually(lambda: over)
-    hasty.app.state.dependencies.watchers.remove(over.append)
-    assert over[0].status == 499
+        eventually(lambda: records)
+    hasty.app.state.dependencies.watchers.remove(records.append)
+    assert records[0].status == 499
     assert [(line.levelname, line.exc_info) for line in caplog.records] == [("INFO", None)]

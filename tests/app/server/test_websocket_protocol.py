@@ -1,4 +1,4 @@
-"""Clients of the WebSocket that send too many frames, never end a message, or read no answer, as raw bytes."""
+"""WebSocket clients that send too many frames, never finish a message, or read no response, as raw bytes."""
 
 import base64
 import contextlib
@@ -26,23 +26,23 @@ def serving(tmp_path, monkeypatch, **limits):
 
 
 @contextlib.contextmanager
-def shaken(port: int):
-    """A connection on which the handshake is done."""
+def handshaken(port: int):
+    """A connection after the WebSocket handshake."""
     key = base64.b64encode(os.urandom(16))
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENT_S) as connection:
         connection.sendall(
             b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
         )
-        said = b""
-        while b"\r\n\r\n" not in said:
-            said += connection.recv(1)
-        assert said.startswith(b"HTTP/1.1 101")
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(1)
+        assert received.startswith(b"HTTP/1.1 101")
         yield connection
 
 
 def frame(first: int, payload: bytes = b"", *, length: int | None = None) -> bytes:
-    """A masked frame of this first byte; length: what it says, if there is less of it."""
+    """A masked frame with this first byte; length: the length to declare, if not the payload's own."""
     size = len(payload) if length is None else length
     head = bytes([first])
     head += bytes([0x80 | size]) if size < 126 else bytes([0x80 | 127]) + struct.pack("!Q", size)
@@ -50,13 +50,13 @@ def frame(first: int, payload: bytes = b"", *, length: int | None = None) -> byt
 
 
 def closed(connection: socket.socket) -> int:
-    """Read until the server hangs up; the code that it closes with."""
-    said = b""
+    """Read until the server closes the connection; its close code."""
+    received = b""
     with contextlib.suppress(ConnectionError):
-        while some := connection.recv(65536):
-            said += some
-    at = said.rindex(b"\x88")
-    return struct.unpack("!H", said[at + 2 : at + 4])[0]
+        while data := connection.recv(65536):
+            received += data
+    at = received.rindex(b"\x88")
+    return struct.unpack("!H", received[at + 2 : at + 4])[0]
 
 
 def send(connection: socket.socket, data: bytes) -> None:
@@ -67,8 +67,8 @@ def send(connection: socket.socket, data: bytes) -> None:
 @pytest.mark.parametrize(
     "one", [frame(CONT, b"x"), frame(END | PING), frame(END | PING, b"x" * 125)], ids=["cont", "ping", "large"]
 )
-def test_frames_that_come_too_fast_end_the_connection(tmp_path, monkeypatch, one):
-    with serving(tmp_path, monkeypatch) as here, shaken(here.port) as connection:
+def test_the_rate_of_frames_is_limited(tmp_path, monkeypatch, one):
+    with serving(tmp_path, monkeypatch) as here, handshaken(here.port) as connection:
         send(connection, frame(TEXT, b"x") + one * 10_000)
         assert closed(connection) == CloseCode.PROTOCOL_ERROR
         eventually(lambda: here.connections == 0)
@@ -76,21 +76,21 @@ def test_frames_that_come_too_fast_end_the_connection(tmp_path, monkeypatch, one
 
 def test_a_message_may_come_in_fragments(tmp_path, monkeypatch):
     body = json.dumps(SMALL | {"id": 1}).encode()
-    with serving(tmp_path, monkeypatch) as here, shaken(here.port) as connection:
+    with serving(tmp_path, monkeypatch) as here, handshaken(here.port) as connection:
         send(connection, frame(TEXT, body[:1]) + b"".join(frame(CONT, body[at : at + 1]) for at in range(1, len(body))))
         send(connection, frame(END | PING) + frame(END | CONT))
-        said = b""
-        while b'"final"' not in said:
-            said += connection.recv(65536)
+        received = b""
+        while b'"final"' not in received:
+            received += connection.recv(65536)
 
 
-def test_a_message_that_never_ends_is_cut_off(tmp_path, monkeypatch):
+def test_an_unfinished_message_times_out(tmp_path, monkeypatch):
     with serving(tmp_path, monkeypatch, body_seconds=1) as here:
-        for begun in (frame(TEXT, b"x" * 100), frame(END | TEXT, b"x" * 100, length=1000)):
-            with shaken(here.port) as connection:
-                send(connection, begun)
+        for unfinished in (frame(TEXT, b"x" * 100), frame(END | TEXT, b"x" * 100, length=1000)):
+            with handshaken(here.port) as connection:
+                send(connection, unfinished)
                 assert closed(connection) == CloseCode.POLICY_VIOLATION
-        with shaken(here.port) as connection:  # who says nothing stays
+        with handshaken(here.port) as connection:  # an idle connection stays open
             connection.settimeout(2)
             with pytest.raises(TimeoutError):
                 connection.recv(1)
@@ -102,10 +102,10 @@ def test_unfinished_messages_share_the_memory_of_bodies(tmp_path, monkeypatch):
     with serving(tmp_path, monkeypatch, **limits) as here, contextlib.ExitStack() as stack:
         bodies = here.app.state.dependencies.bodies
         for held in (700_000, 1_400_000, 2_100_000):
-            send(stack.enter_context(shaken(here.port)), frame(TEXT, b"x" * 700_000))
+            send(stack.enter_context(handshaken(here.port)), frame(TEXT, b"x" * 700_000))
             eventually(lambda held=held: bodies.total == held)
-        with shaken(here.port) as connection:
-            send(connection, frame(TEXT, b"x" * 700_000))  # more than three quarters
+        with handshaken(here.port) as connection:
+            send(connection, frame(TEXT, b"x" * 700_000))  # more than three quarters of the memory
             assert closed(connection) == CloseCode.TRY_AGAIN_LATER
         stack.close()
         eventually(lambda: bodies.total == 0)
@@ -115,7 +115,7 @@ def test_unfinished_messages_share_the_memory_of_bodies(tmp_path, monkeypatch):
 
 def test_a_message_that_is_too_large_is_refused(tmp_path, monkeypatch):
     with serving(tmp_path, monkeypatch, body_bytes=2**18) as here:
-        with shaken(here.port) as connection:
+        with handshaken(here.port) as connection:
             send(connection, frame(END | TEXT, b"x" * 2**20))
             assert closed(connection) == CloseCode.MESSAGE_TOO_BIG
         with talking(here.port) as client:
@@ -124,15 +124,15 @@ def test_a_message_that_is_too_large_is_refused(tmp_path, monkeypatch):
             assert client.ask(SMALL | {"id": 2})["type"] == "final"
 
 
-def test_who_reads_no_answers_is_cut_off(tmp_path, monkeypatch):
-    asked = SMALL | {"documents": ["owl " * 1000] * 20, "return_documents": True}
+def test_a_client_that_reads_no_responses_is_disconnected(tmp_path, monkeypatch):
+    request = SMALL | {"documents": ["owl " * 1000] * 20, "return_documents": True}
     with (
         serving(tmp_path, monkeypatch, body_seconds=1) as here,
         here.narrow() as narrow,
         talking(here.port, sock=narrow, max_queue=1) as client,
     ):
         for number in range(12):
-            client.send(asked | {"id": number})
+            client.send(request | {"id": number})
         eventually(lambda: here.connections == 0)
 
 

@@ -18,14 +18,14 @@ def nested(depth: int) -> bytes:
     return b"[" * depth + b"]" * depth
 
 
-def test_json_may_be_nested_as_deep_as_an_answer_can_repeat():
+def test_json_may_be_nested_as_deep_as_a_response_can_return():
     fields_of(nested(240))
     for depth in (241, 1024, 10**5):
         with pytest.raises(MalformedBody, match=r"depth|deeper"):
             fields_of(nested(depth))
 
 
-def test_brackets_in_texts_are_no_levels():
+def test_brackets_in_texts_do_not_count_as_levels():
     assert fields_of(b'["' + b"[{" * 10**5 + b'"]') == ["[{" * 10**5]
 
 
@@ -36,7 +36,7 @@ def test_a_byte_order_mark_is_skipped_once():
         fields_of("\ufeff\ufeff[1]".encode())
 
 
-def test_a_body_with_half_a_character_is_refused_with_the_document_that_holds_it():
+def test_a_lone_surrogate_is_refused_with_its_document():
     with pytest.raises(
         MalformedBody, match=r"not JSON in UTF-8: document 1 holds half of a character.*cut texts between"
     ):
@@ -44,7 +44,7 @@ def test_a_body_with_half_a_character_is_refused_with_the_document_that_holds_it
 
 
 # Zero width space, joiners, byte order mark, soft hyphen, left-to-right mark, word joiner, a tag.
-UNSEEN = [
+INVISIBLE = [
     "\u200b",
     "\u200c\u200d",
     "\ufeff",
@@ -58,9 +58,9 @@ UNSEEN = [
 ]
 
 
-@pytest.mark.parametrize("text", UNSEEN)
+@pytest.mark.parametrize("text", INVISIBLE)
 @pytest.mark.parametrize(
-    ("body", "where"),
+    ("body", "path"),
     [
         (lambda text: (StandardBody, {"query": text, "documents": ["a"]}), "query"),
         (lambda text: (StandardBody, {"query": {"text": text}, "documents": ["a"]}), "query"),
@@ -70,13 +70,13 @@ UNSEEN = [
         (lambda text: (BatchSimilarityBody, {"queries": ["q", text], "documents": ["a"]}), "queries.1"),
     ],
 )
-def test_a_text_that_shows_nothing_is_as_empty_as_a_blank_one(body, where, text):
-    with pytest.raises(InvalidRequest, match=f"^{where}: must not be empty$"):
+def test_a_text_without_a_visible_character_is_empty(body, path, text):
+    with pytest.raises(InvalidRequest, match=f"^{path}: must not be empty$"):
         validate(*body(text))
 
 
 @given(st.text())
-def test_a_query_with_one_character_to_read_is_kept_and_no_other(text):
+def test_a_query_is_kept_exactly_if_it_has_a_visible_character(text):
     body = {"query": text, "documents": ["a"]}
     if any(unicodedata.category(char)[0] not in "CZ" or unicodedata.category(char) in {"Cn", "Co"} for char in text):
         assert validate(StandardBody, body).query == text.strip()
@@ -108,13 +108,13 @@ DEFAULTS = SpanOptions()
         (None, None),
     ],
 )
-def test_relevant_spans_are_asked_for_by_options_or_in_one_word(sent, options):
+def test_relevant_spans_take_options_or_one_word(sent, options):
     body = validate(StandardBody, {"query": "q", "documents": ["a"], "relevant_spans": sent})
     assert body.to_request().spans == options
 
 
 @pytest.mark.parametrize("sent", ["perhaps", "", 2, 0.5, [], [True]])
-def test_other_words_for_relevant_spans_are_refused_with_what_may_be_sent(sent):
+def test_other_values_of_relevant_spans_are_refused(sent):
     with pytest.raises(InvalidRequest, match=r"^relevant_spans: must be true, false, or an object with `mode`"):
         validate(StandardBody, {"query": "q", "documents": ["a"], "relevant_spans": sent})
 
@@ -129,8 +129,8 @@ def test_other_words_for_relevant_spans_are_refused_with_what_may_be_sent(sent):
         (RotationBody, "overlap_hours"),
     ],
 )
-def test_true_is_no_number(model, field):
-    """As 1 it would read one token of each document, or end a key after a day."""
+def test_true_is_not_a_number(model, field):
+    """As 1 it would limit documents to one token, or let a key expire after a day."""
     fields = {} if model in {KeyBody, RotationBody} else {"query": "q", "document": "d", "documents": ["a"]}
     assert validate(model, fields | {field: 1})
     with pytest.raises(InvalidRequest, match=f"^{field}: must be a number, not true$"):
@@ -138,7 +138,7 @@ def test_true_is_no_number(model, field):
 
 
 @pytest.mark.parametrize(
-    ("fields", "what"),
+    ("fields", "noun"),
     [
         ({"documents": ["a"] * 4}, "4 documents"),
         ({"texts": ["a"] * 4}, "4 documents"),
@@ -147,13 +147,13 @@ def test_true_is_no_number(model, field):
         ({"metadata": {"x" * 100: [None] * 4}}, f"4 entries of `{'x' * 64}`"),
     ],
 )
-def test_a_list_that_is_too_long_is_refused_before_anything_is_made_of_it(fields, what):
+def test_a_list_that_is_too_long_is_refused_before_validation(fields, noun):
     check_lists(fields, 5)
-    with pytest.raises(TooLarge, match=f"{what} were sent and at most 3"):
+    with pytest.raises(TooLarge, match=f"{noun} were sent and at most 3"):
         check_lists(fields, 3)
 
 
-def test_a_name_counts_once_however_often_it_stands_there():
+def test_duplicate_names_count_once():
     body = {"query": "q", "documents": [{"a": "x"}], "rank_fields": ["a"] * 15_000}
     assert validate(StandardBody, body).to_request().texts == ["x"]
     with pytest.raises(InvalidRequest, match="rank_fields"):
@@ -174,14 +174,14 @@ def test_a_name_counts_once_however_often_it_stands_there():
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_the_memory_of_a_body_is_known_before_it_is_read(value):
+def test_the_memory_of_a_body_is_estimated_before_parsing(value):
     body = orjson.dumps({"value": value})
     tracemalloc.start()
     try:
         fields = fields_of(body)
-        taken, _ = tracemalloc.get_traced_memory()
+        used, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert fields
-    assert taken <= 1.2 * memory_of(body) + 10_000
-    assert memory_of(body) <= 4 * taken + len(body)
+    assert used <= 1.2 * memory_of(body) + 10_000
+    assert memory_of(body) <= 4 * used + len(body)

@@ -1,4 +1,4 @@
-"""Bodies with text that is not Unicode: which field it is in, and what to do."""
+"""Detection of the field whose text is not Unicode."""
 
 import json
 
@@ -13,7 +13,7 @@ HALF, BYTES = "holds half of a character", "holds bytes that are not UTF-8"
 
 
 @pytest.mark.parametrize(
-    ("body", "named", "fault"),
+    ("body", "name", "fault"),
     [
         (rb'{"documents": ["a", "b", "c", "\ud800"]}', "document 3", HALF),
         (rb'{"documents": ["\ud83d\ude00", "cut \ud83d"]}', "document 1", HALF),
@@ -37,10 +37,10 @@ HALF, BYTES = "holds half of a character", "holds bytes that are not UTF-8"
         (rb'{"%s": "\ud800"}' % (b"x" * 100), "`%s`" % ("x" * 64), HALF),
     ],
 )
-def test_the_field_and_the_fault_are_named(body, named, fault):
+def test_the_field_and_the_fault_are_named(body, name, fault):
     with pytest.raises(orjson.JSONDecodeError):
         orjson.loads(body)
-    assert broken_text(body).startswith(f"{named} {fault}")
+    assert broken_text(body).startswith(f"{name} {fault}")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_field_and_the_fault_are_named(body, named, fault):
         rb'["\ud800", "' + b"x" * 2**22 + b'"]',
     ],
 )
-def test_other_faults_are_not_taken_for_it(body):
+def test_other_faults_are_not_reported_as_broken_text(body):
     assert broken_text(body) is None
 
 
@@ -68,13 +68,13 @@ values = st.recursive(
 
 
 @given(st.lists(values, max_size=3), values, st.text(), st.lists(values, max_size=3))
-def test_the_first_broken_document_is_named_whatever_stands_around_it(before, beside, text, after):
+def test_the_first_broken_document_is_named_among_any_others(before, beside, text, after):
     bad = {"beside": beside, "text": text + "\ud800"}
     body = json.dumps({"query": "q", "documents": [*before, bad, *after, bad]}).encode()
     assert broken_text(body).startswith(f"document {len(before)} {HALF}")
 
 
 @given(values)
-def test_good_text_is_never_called_broken(value):
+def test_valid_text_is_never_reported(value):
     for ensure_ascii in (False, True):
         assert broken_text(json.dumps(value, ensure_ascii=ensure_ascii).encode()) is None

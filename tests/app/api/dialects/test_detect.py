@@ -1,4 +1,4 @@
-"""Every dialect against the real application, and the table that tells them apart."""
+"""Every dialect against the real application, and the detection of dialects."""
 
 from math import exp
 
@@ -72,18 +72,18 @@ ALI = {"input": {"query": "owl song", "documents": DOCS}}
         ({}, "/rerank", {}, STANDARD),
     ],
 )
-def test_the_body_tells_the_dialect(fields, path, headers, dialect):
+def test_the_dialect_is_detected_from_the_body(fields, path, headers, dialect):
     assert dialect_of(fields, path, headers) is dialect
 
 
-def test_texts_and_documents_are_two_dialects():
+def test_texts_and_documents_together_are_refused():
     with pytest.raises(InvalidRequest, match="not both"):
         dialect_of({"texts": [], "documents": []}, "/rerank", {})
 
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", ["docs", "contexts", "passages"])
-def test_texts_under_a_name_that_is_not_read_are_no_search(client, path, name):
+def test_texts_in_an_unknown_field_do_not_search_a_collection(client, path, name):
     response = client.post(path, json=Q | {name: ["secret"], "documents": None, "top_n": 1})
     assert response.status_code == 422
     assert f"`{name}` holds texts" in response.json()["message"]
@@ -99,7 +99,7 @@ RESPONSES = {
     "nim": TypeAdapter(nim.NimResponse),
     "dashscope": TypeAdapter(dashscope.DashScopeResponse),
 }
-ASKED = [
+REQUESTS = [
     ("standard", {"documents": DOCS, "return_documents": True, "explain": True}, {}),
     ("standard", {"candidates": DOCS, "top_k": 3}, {}),
     ("tei", {"texts": DOCS, "return_text": True}, {}),
@@ -117,8 +117,8 @@ ASKED = [
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize(("name", "fields", "headers"), ASKED)
-def test_on_every_path_each_dialect_is_answered_as_documented(client, path, name, fields, headers):
+@pytest.mark.parametrize(("name", "fields", "headers"), REQUESTS)
+def test_every_path_answers_each_dialect_as_documented(client, path, name, fields, headers):
     response = client.post(path, json=Q | fields, headers=headers)
     assert response.status_code == 200
     RESPONSES[name].validate_python(response.json(), strict=True)
@@ -137,8 +137,8 @@ def score_of(row):
     return row.get("score", row.get("relevance_score"))
 
 
-@pytest.mark.parametrize(("name", "fields", "headers"), ASKED)
-def test_all_dialects_rank_alike(client, name, fields, headers):
+@pytest.mark.parametrize(("name", "fields", "headers"), REQUESTS)
+def test_all_dialects_give_the_same_ranking(client, name, fields, headers):
     answer = client.post("/v2/rerank", json=Q | fields, headers=headers).json()
     expected = client.post("/rerank", json=Q | {"documents": DOCS}).json()["results"]
     assert [row["index"] for row in rows_of(answer)] == [row["index"] for row in expected]
@@ -146,30 +146,30 @@ def test_all_dialects_rank_alike(client, name, fields, headers):
 
 
 @pytest.mark.parametrize("path", ["/v1/v1/rerank", "/v1/v2/rerank", "//rerank", "/v1//rerank/", "/v1/rerank/"])
-def test_slips_in_the_path_are_forgiven(client, path):
+def test_mistyped_paths_are_served(client, path):
     assert (
         client.post(f"http://testserver{path}", json=Q | {"documents": DOCS}, follow_redirects=False).status_code == 200
     )
 
 
-def test_documents_take_the_form_of_their_dialect(client):
+def test_documents_have_the_form_of_their_dialect(client):
     def first(path, body, rows=None, headers=None):
         answer = client.post(path, json=Q | body, headers=headers).json()
         return (answer[rows] if rows else rows_of(answer))[0]
 
-    back = {"documents": DOCS, "return_documents": True}
-    assert first("/rerank", back)["document"] == {"text": "an owl song"}
-    assert first("/v1/rerank", back)["document"] == {"text": "an owl song"}
-    assert first("/v1/rerank", back, "data")["document"] == "an owl song"
-    assert first("/infinity/rerank", back)["document"] == "an owl song"
-    assert first("/rerank", back | {"top_k": 1}, "data")["document"] == "an owl song"
+    returning = {"documents": DOCS, "return_documents": True}
+    assert first("/rerank", returning)["document"] == {"text": "an owl song"}
+    assert first("/v1/rerank", returning)["document"] == {"text": "an owl song"}
+    assert first("/v1/rerank", returning, "data")["document"] == "an owl song"
+    assert first("/infinity/rerank", returning)["document"] == "an owl song"
+    assert first("/rerank", returning | {"top_k": 1}, "data")["document"] == "an owl song"
     assert first("/rerank", {"texts": DOCS, "return_text": True})["text"] == "an owl song"
     assert first("/v1/reranking", {"input": DOCS, "return_input": True}, "data")["input"] == "an owl song"
     assert first("/rerank", {"documents": DOCS}, "data", PINE)["document"] == {"text": "an owl song"}
     assert "document" not in first("/rerank", {"documents": DOCS, "return_documents": False}, "data", PINE)
     assert set(first(nim.PATH, {"passages": PASSAGES})) == {"index", "logit"}
-    shown = ALI | {"parameters": {"return_documents": "true"}}
-    assert first(dashscope.PATH, shown)["document"] == {"text": "an owl song"}
+    returning = ALI | {"parameters": {"return_documents": "true"}}
+    assert first(dashscope.PATH, returning)["document"] == {"text": "an owl song"}
     assert "document" not in first(dashscope.PATH, ALI)
     for row in (first("/rerank", {"documents": DOCS}), first("/v1/rerank", {"documents": DOCS}, "data")):
         assert set(row) == {"index", "relevance_score"}
@@ -185,7 +185,7 @@ def test_documents_take_the_form_of_their_dialect(client):
         ({"passages": PASSAGES, "top_n": 0}, False),
     ],
 )
-def test_the_detail_of_a_422_takes_the_form_of_its_dialect(client, body, listed):
+def test_the_detail_of_a_422_has_the_form_of_its_dialect(client, body, listed):
     response = client.post("/v1/rerank", json=Q | body)
     problem(response, 422, "top_")
     assert isinstance(response.json()["detail"], list) == listed
@@ -207,7 +207,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_odd_but_legal_requests_get_a_full_answer(client, odd):
+def test_unusual_valid_requests_get_a_full_response(client, odd):
     documents = ["", "an owl", "market prices", "an owl", " ", "\u00e9\U0001f989" * 20, "an owl song"] * 20
     answer = client.post("/v1/rerank", json=Q | {"documents": documents} | odd).json()
     assert sorted(row["index"] for row in answer["results"]) == list(range(140))
@@ -216,13 +216,13 @@ def test_odd_but_legal_requests_get_a_full_answer(client, odd):
     by_text: dict[str, set[float]] = {}
     for row in answer["results"]:
         by_text.setdefault(documents[row["index"]], set()).add(row["relevance_score"])
-    assert all(len(found) == 1 for found in by_text.values())
+    assert all(len(scores) == 1 for scores in by_text.values())
     assert answer["results"][0]["index"] == 6
     assert isinstance(answer["model"], str)
 
 
-def test_a_thousand_documents_come_back_and_one_more_is_refused(client):
-    body = Q | {"documents": [f"owl {at}" for at in range(1000)], "deadline_ms": 0}
+def test_a_thousand_documents_are_ranked_and_one_more_is_refused(client):
+    body = Q | {"documents": [f"owl {index}" for index in range(1000)], "deadline_ms": 0}
     rows = client.post("/v2/rerank", json=body).json()["results"]
     assert sorted(row["index"] for row in rows) == list(range(1000))
     problem(client.post("/v2/rerank", json=body | {"documents": ["x"] * 1001}), 413, "1001 documents")
@@ -244,7 +244,7 @@ def test_raw_scores_are_the_log_odds(client):
     ("change", "detail"),
     [
         ({"passages": ["secret"]}, "`passages` holds texts, and a field of this name is not read"),
-        ({"passages": [{"text": "a"}, "secret"]}, "passages: passage 1 is no object with a `text`; send texts as"),
+        ({"passages": [{"text": "a"}, "secret"]}, "passages: passage 1 is not an object with a `text`; send texts as"),
         ({"passages": []}, "passages: must hold at least one entry"),
         ({"passages": [{"text": "a"}, {"image": "secret"}]}, "document 1 holds no text"),
         ({"input": {"query": "q", "documents": []}}, "input.documents: must hold at least one entry"),
@@ -255,7 +255,7 @@ def test_raw_scores_are_the_log_odds(client):
         ({"input": {"query": "q", "documents": ["secret"]}, "parameters": {"top_n": 0}}, "parameters.top_n: "),
     ],
 )
-def test_what_is_wrong_in_the_dialects_with_parts_is_named(client, change, detail):
+def test_errors_name_the_field_of_nested_dialects(client, change, detail):
     response = client.post("/rerank", json=Q | change)
     assert response.status_code == 422
     assert detail in response.json()["message"]
@@ -263,7 +263,7 @@ def test_what_is_wrong_in_the_dialects_with_parts_is_named(client, change, detai
 
 
 def test_dashscopes_client_reads_errors_as_json(client):
-    """Of `application/problem+json` it would show the whole body as the message, and no code."""
+    """With `application/problem+json` it would show the whole body as the message, and no code."""
     problem(client.post("/rerank", json={"input": {}}), 422, "input.query: is required", "application/json")
     problem(client.post(dashscope.PATH, content=b"{"), 400, "not JSON", "application/json")
     problem(client.get(dashscope.PATH), 405, "Method Not Allowed", "application/json")
@@ -275,27 +275,27 @@ def test_dashscopes_client_reads_errors_as_json(client):
 
 
 OBJECTS = [{"title": "owl song"}, {"text": ["owl", "song"]}, {"text": None, "content": "owl"}, {"id": 1, "text": "owl"}]
-SHOWN = {"documents": OBJECTS, "return_documents": True}
+RETURNING = {"documents": OBJECTS, "return_documents": True}
 
 
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
-        (SHOWN, {}),
-        (SHOWN | {"rank_fields": ["title", "text", "content"]}, {}),
+        (RETURNING, {}),
+        (RETURNING | {"rank_fields": ["title", "text", "content"]}, {}),
         ({"documents": OBJECTS}, PINE),
         ({"input": OBJECTS, "return_input": True}, {}),
         ({"input": {"query": "owl", "documents": OBJECTS}, "parameters": {"return_documents": True}}, {}),
     ],
 )
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
-def test_an_object_comes_back_as_it_was_sent(client, path, body, headers):
+def test_an_object_is_returned_unchanged(client, path, body, headers):
     rows = rows_of(client.post(path, json=Q | body, headers=headers).json())
     assert [row.get("document", row.get("input")) for row in sorted(rows, key=lambda row: row["index"])] == OBJECTS
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
-def test_litellm_gets_a_text_where_an_object_has_none(client, path):
-    rows = client.post(path, json=Q | SHOWN, headers=LITE).json()["results"]
-    shown = {row["index"]: row["document"] for row in rows}
-    assert [shown[at] for at in range(4)] == [{"title": "owl song", "text": "title: owl song"}, *OBJECTS[1:]]
+def test_litellm_gets_a_text_for_an_object_without_one(client, path):
+    rows = client.post(path, json=Q | RETURNING, headers=LITE).json()["results"]
+    documents = {row["index"]: row["document"] for row in rows}
+    assert [documents[index] for index in range(4)] == [{"title": "owl song", "text": "title: owl song"}, *OBJECTS[1:]]

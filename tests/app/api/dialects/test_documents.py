@@ -24,7 +24,7 @@ from app.errors import InvalidRequest
         ({"content": {"type": "text", "text": "a"}}, None, "a"),
     ],
 )
-def test_what_is_ranked(document, fields, text):
+def test_the_ranked_text(document, fields, text):
     assert text_of(document, 0, fields) == text
 
 
@@ -52,7 +52,7 @@ def test_a_document_in_another_field_is_named_there():
     assert error.value.where == ("input", "documents", 7)
 
 
-def test_a_string_is_shown_as_its_text():
+def test_a_string_is_returned_as_its_text():
     assert as_object("a", "a") == with_text("a", "a") == {"text": "a"}
     assert as_text("a", "a") == "a"
 
@@ -62,7 +62,7 @@ plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 
 
 @given(st.dictionaries(names, plain | st.lists(plain), min_size=1))
-def test_any_object_is_ranked_or_refused_and_never_changed(document):
+def test_any_object_is_ranked_or_refused_and_never_modified(document):
     sent = dict(document)
     try:
         text = text_of(document, 0)

@@ -1,4 +1,4 @@
-"""Candidates under a name that no dialect has."""
+"""Documents in a field that no dialect has."""
 
 import pytest
 from hypothesis import given
@@ -39,7 +39,7 @@ def test_a_list_of_texts_or_objects_is_refused_under_any_name(name, value):
         ("contexts", []),
     ],
 )
-def test_an_object_or_a_text_is_refused_where_it_can_be_nothing_else(name, value):
+def test_an_object_or_a_text_is_refused_under_a_name_for_texts(name, value):
     with pytest.raises(InvalidRequest, match=f"`{name}` holds texts"):
         refuse_misnamed({name: value}, KNOWN)
 
@@ -54,12 +54,12 @@ def test_an_object_or_a_text_is_refused_where_it_can_be_nothing_else(name, value
         {"text": "", "docs": {}, "context": {"session": 3}, "chunks": 5, "document": False},
     ],
 )
-def test_what_else_a_client_may_send_is_ignored_as_ever(fields):
+def test_other_unknown_fields_are_ignored(fields):
     refuse_misnamed(fields, KNOWN)
 
 
 @given(st.text(min_size=1), st.lists(st.integers() | st.text(), min_size=1))
-def test_the_name_is_told_however_odd_and_never_a_text(name, values):
+def test_the_error_names_any_field_and_never_repeats_a_text(name, values):
     values = [f"secret {value}" for value in values]
     with pytest.raises(InvalidRequest) as refused:
         refuse_misnamed({name: values}, ())

@@ -29,7 +29,7 @@ def test_the_names_of_two_texts(query, document):
     assert (body.text1, body.text2) == ("owl", "song")
 
 
-def test_a_query_may_be_an_object_and_an_answer_empty():
+def test_a_query_may_be_an_object_and_a_text_empty():
     body = validate(SimilarityBody, {"text1": {"text": " owl "}, "text2": " "})
     assert (body.text1, body.text2) == ("owl", " ")
 
@@ -75,7 +75,7 @@ def test_the_texts_of_objects():
         (BatchSimilarityBody, {"threshold": -0.1}, "threshold: "),
     ],
 )
-def test_a_bad_field_is_named_without_what_was_sent(model, change, message):
+def test_an_invalid_field_is_named_without_its_value(model, change, message):
     with pytest.raises(InvalidRequest, match=message) as caught:
         validate(model, (PAIR if model is SimilarityBody else BATCH) | change)
     assert "secret" not in str(caught.value)
@@ -83,7 +83,7 @@ def test_a_bad_field_is_named_without_what_was_sent(model, change, message):
 
 @pytest.mark.parametrize("model", [SimilarityBody, BatchSimilarityBody])
 @pytest.mark.parametrize("sent", [[], "owl", None, {}])
-def test_what_is_no_such_body_is_refused(model, sent):
+def test_an_invalid_body_is_refused(model, sent):
     with pytest.raises(InvalidRequest):
         validate(model, sent)
 
@@ -94,7 +94,7 @@ def similarities(cosines, fidelities) -> Similarities:
 
 
 @pytest.mark.parametrize(("method", "score"), [("classical", 0.75), ("quantum", 0.25), ("hybrid", 0.375)])
-def test_one_pair_is_told_whole(method, score):
+def test_one_pair_is_described_completely(method, score):
     circuit = Circuit("angle", 2.0, 4, 1, 96)
     body = respond(similarities([[0.5]], [[0.25]]), method, circuit, "m", "id-1")
     SimilarityResponse.model_validate(body)
@@ -108,21 +108,21 @@ def test_one_pair_is_told_whole(method, score):
     assert body["timings_ms"] == {"encode": 1.235}
 
 
-def matches(found: Similarities, **fields):
+def matches(result: Similarities, **fields):
     body = validate(BatchSimilarityBody, BATCH | fields)
-    answer = respond_to_batch(found, body, "quantum", "m", "id-1")
+    answer = respond_to_batch(result, body, "quantum", "m", "id-1")
     BatchSimilarityResponse.model_validate(answer)
     return [[(match["index"], match["similarity"]) for match in row["matches"]] for row in answer["results"]]
 
 
-def test_matches_are_best_first_and_equals_in_order():
-    found = similarities(np.zeros((2, 4)), [[0.5, 0.75, 0.5, 1.0], [0, 0, 0, 0]])
-    assert matches(found) == [[(3, 1.0), (1, 0.75), (0, 0.5), (2, 0.5)], [(0, 0), (1, 0), (2, 0), (3, 0)]]
-    assert matches(found, top_k=1) == [[(3, 1.0)], [(0, 0)]]
-    assert matches(found, top_k=9) == matches(found)
-    assert matches(found, threshold=0.5, top_k=3) == [[(3, 1.0), (1, 0.75), (0, 0.5)], []]
-    assert matches(found, threshold=0.51) == [[(3, 1.0), (1, 0.75)], []]
-    assert matches(found, threshold=0) == matches(found)
+def test_matches_are_best_first_and_ties_in_order():
+    result = similarities(np.zeros((2, 4)), [[0.5, 0.75, 0.5, 1.0], [0, 0, 0, 0]])
+    assert matches(result) == [[(3, 1.0), (1, 0.75), (0, 0.5), (2, 0.5)], [(0, 0), (1, 0), (2, 0), (3, 0)]]
+    assert matches(result, top_k=1) == [[(3, 1.0)], [(0, 0)]]
+    assert matches(result, top_k=9) == matches(result)
+    assert matches(result, threshold=0.5, top_k=3) == [[(3, 1.0), (1, 0.75), (0, 0.5)], []]
+    assert matches(result, threshold=0.51) == [[(3, 1.0), (1, 0.75)], []]
+    assert matches(result, threshold=0) == matches(result)
 
 
 table = st.integers(1, 4).flatmap(
@@ -131,17 +131,17 @@ table = st.integers(1, 4).flatmap(
 
 
 @given(table, st.none() | st.integers(1, 5), st.none() | st.sampled_from([0.0, 0.25, 0.3, 1.0]))
-def test_matches_are_the_columns_that_a_sort_would_keep(fidelities, top_k, threshold):
-    found = similarities(np.zeros(np.shape(fidelities)), fidelities)
-    for row, got in zip(fidelities, matches(found, top_k=top_k, threshold=threshold), strict=True):
+def test_matches_equal_a_stable_sort(fidelities, top_k, threshold):
+    result = similarities(np.zeros(np.shape(fidelities)), fidelities)
+    for row, got in zip(fidelities, matches(result, top_k=top_k, threshold=threshold), strict=True):
         ordered = sorted(enumerate(row), key=lambda pair: -pair[1])
         assert got == [pair for pair in ordered if pair[1] >= (threshold or 0)][:top_k]
 
 
 def test_explain_gives_each_match_its_own_scores():
-    found = similarities([[1.0, 0.5]], [[0.25, 0.75]])
+    result = similarities([[1.0, 0.5]], [[0.25, 0.75]])
     body = validate(BatchSimilarityBody, BATCH | {"explain": True})
-    answer = respond_to_batch(found, body, "hybrid", "m", "id-1")
+    answer = respond_to_batch(result, body, "hybrid", "m", "id-1")
     BatchSimilarityResponse.model_validate(answer)
     assert answer["results"][0]["matches"] == [
         {"index": 1, "similarity": 0.75, "scores": {"classical": 0.75, "quantum": 0.75, "hybrid": 0.75}},

@@ -6,7 +6,7 @@ from app.api.middleware.path_normalization import canonical
 
 
 @pytest.mark.parametrize(
-    ("sent", "meant"),
+    ("sent", "normalized"),
     [
         ("/rerank", "/rerank"),
         ("//rerank", "/rerank"),
@@ -21,9 +21,9 @@ from app.api.middleware.path_normalization import canonical
         ("//v1/ws", "/v1/ws"),
     ],
 )
-def test_slips_are_mended(sent, meant):
-    assert canonical(sent) == meant
-    assert canonical(meant) == meant
+def test_mistyped_paths_are_normalized(sent, normalized):
+    assert canonical(sent) == normalized
+    assert canonical(normalized) == normalized
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_slips_are_mended(sent, meant):
         "/v1/v1/v1/rerank",
     ],
 )
-def test_what_proxies_may_have_rules_for_is_left_as_it_is(path):
+def test_paths_that_proxies_may_have_rules_for_are_unchanged(path):
     assert canonical(path) == path
 
 
@@ -57,7 +57,7 @@ def test_control_characters_in_a_path_are_refused(client, path):
 
 
 def paths(client, method: str) -> list[str]:
-    """The described paths that take a method, and those of the page."""
+    """The paths of the OpenAPI description that have a method, and those of the documentation page."""
     described = [path for path, methods in client.app.openapi()["paths"].items() if method in methods]
     return [re.sub(r"\{\w+\}", "any", path) for path in described] + ["/docs", "/openapi.json"] * (method == "get")
 
@@ -65,10 +65,10 @@ def paths(client, method: str) -> list[str]:
 def test_head_is_get_without_the_body_wherever_get_is(client):
     assert len(paths(client, "get")) > 8
     for path in paths(client, "get"):
-        asked, told = client.get(path), client.head(path)
-        assert (told.status_code, told.content) == (asked.status_code, b""), path
-        assert told.headers["content-type"] == asked.headers["content-type"]
-        assert int(told.headers["content-length"]) > 0
+        get, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (get.status_code, b""), path
+        assert head.headers["content-type"] == get.headers["content-type"]
+        assert int(head.headers["content-length"]) > 0
 
 
 def test_head_is_refused_where_get_is(client):
@@ -89,13 +89,13 @@ def test_head_is_refused_where_get_is(client):
         ("TRACE", "/docs", "GET, HEAD"),
     ],
 )
-def test_what_may_not_be_done_says_what_may(client, method, path, allowed):
+def test_a_405_names_the_allowed_methods(client, method, path, allowed):
     response = client.request(method, path)
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
 
 
-def test_every_405_says_what_may_be_done(client):
+def test_every_405_has_an_allow_header(client):
     for path in {*paths(client, "get"), *paths(client, "post"), *paths(client, "delete")}:
-        answers = [client.request(method, path) for method in ("GET", "POST", "PUT", "QUERY")]
-        assert all("allow" in answer.headers for answer in answers if answer.status_code == 405), path
-        assert answers[-1].status_code == 405
+        responses = [client.request(method, path) for method in ("GET", "POST", "PUT", "QUERY")]
+        assert all("allow" in response.headers for response in responses if response.status_code == 405), path
+        assert responses[-1].status_code == 405

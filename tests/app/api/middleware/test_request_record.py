@@ -1,4 +1,4 @@
-"""What watchers are shown of requests."""
+"""The records of requests that watchers get."""
 
 import pytest
 from starlette.testclient import WebSocketDenialResponse
@@ -12,17 +12,17 @@ BODY = {"query": "owl", "documents": DOCUMENTS}
 
 
 @pytest.fixture
-def seen(client):
-    """What was shown of the requests so far."""
-    shown = []
-    client.app.state.dependencies.watchers.append(shown.append)
-    return shown
+def records(client):
+    """The records of the requests so far."""
+    records = []
+    client.app.state.dependencies.watchers.append(records.append)
+    return records
 
 
-def test_a_ranking_is_seen_whole(client, seen):
+def test_a_ranking_is_recorded(client, records):
     for _ in range(2):
         client.post("/v1/v1/rerank/", json=BODY | {"method": "quantum"}, headers={"X-Request-ID": "a-1"})
-    first, again = seen
+    first, again = records
     assert (first.request_id, first.http_method, first.route, first.status) == ("a-1", "POST", "/v1/rerank", 200)
     assert (first.dialect, first.done.method, first.done.model, first.problem) == ("standard", "quantum", "hash", None)
     assert (first.done.documents, first.done.encoded, first.done.cached, first.done.skipped, first.done.incomplete) == (
@@ -51,18 +51,24 @@ def test_a_ranking_is_seen_whole(client, seen):
         ("/v1/rerank/stream", BODY, 3),
     ],
 )
-def test_every_route_with_work_is_seen(client, seen, path, body, documents):
+def test_every_compute_route_is_recorded(client, records, path, body, documents):
     assert client.post(path, json=body).status_code == 200
-    [one] = seen
-    assert (one.route, one.status, one.done.documents) == (path, 200, documents)
-    assert one.done.tokens > 0
-    assert {"queue", "serialise"} <= set(one.watch.ms)
+    [record] = records
+    assert (record.route, record.status, record.done.documents) == (path, 200, documents)
+    assert record.done.tokens > 0
+    assert {"queue", "serialise"} <= set(record.watch.ms)
 
 
-def test_what_could_not_be_read_because_of_the_deadline_is_seen(client, seen):
+def test_documents_skipped_at_the_deadline_are_recorded(client, records):
     assert client.post("/rerank", json=BODY | {"deadline_ms": 0.001}).status_code == 200
-    [one] = seen
-    assert (one.done.documents, one.done.encoded, one.done.cached, one.done.skipped, one.done.incomplete) == (
+    [record] = records
+    assert (
+        record.done.documents,
+        record.done.encoded,
+        record.done.cached,
+        record.done.skipped,
+        record.done.incomplete,
+    ) == (
         3,
         0,
         0,
@@ -81,44 +87,47 @@ def test_what_could_not_be_read_because_of_the_deadline_is_seen(client, seen):
         ("PUT", "/rerank", {}, 405, "method-not-allowed", "/rerank"),
     ],
 )
-def test_what_was_wrong_is_seen(client, seen, method, path, sent, status, problem, route):
+def test_errors_are_recorded(client, records, method, path, sent, status, problem, route):
     assert client.request(method, path, **sent).status_code == status
-    [one] = seen
-    assert (one.status, one.problem, one.route) == (status, problem, route)
+    [record] = records
+    assert (record.status, record.problem, record.route) == (status, problem, route)
 
 
-def test_what_nobody_foresaw_is_seen(client, seen):
+def test_unexpected_errors_are_recorded(client, records):
     client.app.state.dependencies.engine.models.default.encoder.forward = None
     assert client.post("/rerank", json=BODY).status_code == 500
-    assert [(one.status, one.problem) for one in seen] == [(500, "internal")]
+    assert [(record.status, record.problem) for record in records] == [(500, "internal")]
     with client.stream("POST", "/v1/rerank/stream", json=BODY) as response:
         response.read()
-    assert (seen[1].status, seen[1].problem) == (500, "internal")  # told in an event: the headers had gone out
+    assert (records[1].status, records[1].problem) == (
+        500,
+        "internal",
+    )  # sent as an event: the headers were sent before
 
 
-def test_callers_are_seen_and_those_who_were_not_let_in(hash_settings):
+def test_unauthenticated_requests_are_recorded(hash_settings):
     closed = hash_settings.model_copy(update={"auth": hash_settings.auth.model_copy(update={"enabled": True})})
     with serving(closed) as client:
-        seen = []
-        client.app.state.dependencies.watchers.append(seen.append)
+        records = []
+        client.app.state.dependencies.watchers.append(records.append)
         assert client.post("/rerank", json=BODY).status_code == 401
         with pytest.raises(WebSocketDenialResponse), client.websocket_connect("/v1/ws"):
             pass
-    assert [(one.http_method, one.status, one.problem, one.identity) for one in seen] == [
+    assert [(record.http_method, record.status, record.problem, record.identity) for record in records] == [
         ("POST", 401, "unauthorized", None),
         ("WS", 401, "unauthorized", None),
     ]
 
 
-def test_a_page_of_elsewhere_that_opens_a_socket_is_seen(client, seen):
+def test_a_websocket_refused_for_its_origin_is_recorded(client, records):
     with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/ws", headers={"Origin": "http://a.example"}):
         pass
-    assert [(one.http_method, one.route, one.status, one.problem) for one in seen] == [
+    assert [(record.http_method, record.route, record.status, record.problem) for record in records] == [
         ("WS", "/v1/ws", 403, "forbidden")
     ]
 
 
-def test_requests_on_a_socket_are_seen_one_by_one(client, seen):
+def test_requests_on_a_websocket_are_recorded_one_by_one(client, records):
     with client.websocket_connect("/v1/ws", headers={"X-Request-ID": "s"}) as socket:
         for number, sent in enumerate((BODY, {"query": ""})):
             socket.send_json({"type": "rerank", "id": number, **sent})
@@ -126,8 +135,11 @@ def test_requests_on_a_socket_are_seen_one_by_one(client, seen):
                 pass
         socket.send_json({"type": "ping"})
         assert socket.receive_json()["type"] == "pong"
-    assert [(one.request_id, one.http_method, one.route, one.status, one.done.documents) for one in seen] == [
+    assert [
+        (record.request_id, record.http_method, record.route, record.status, record.done.documents)
+        for record in records
+    ] == [
         ("s/0", "WS", "/v1/ws", 200, 3),
         ("s/1", "WS", "/v1/ws", 422, None),
     ]
-    assert [one.dialect for one in seen] == ["standard", "standard"]
+    assert [record.dialect for record in records] == ["standard", "standard"]

@@ -18,7 +18,7 @@ def crash(*_, **__):
 
 
 @pytest.mark.parametrize("path", ["/health", "/metrics", "/nothing", "/rerank", "/docs", "/openapi.json"])
-def test_every_answer_tells_browsers_what_not_to_do(client, path):
+def test_every_response_has_security_headers(client, path):
     for response in (client.get(path), client.post(path, json=BODY), client.post(path, content=b"{")):
         assert response.headers["x-content-type-options"] == "nosniff"
         assert response.headers["referrer-policy"] == "no-referrer"
@@ -29,7 +29,7 @@ def test_every_answer_tells_browsers_what_not_to_do(client, path):
         assert "access-control-allow-origin" not in response.headers
 
 
-def test_so_does_an_unforeseen_error(client):
+def test_an_unexpected_error_has_security_headers(client):
     client.app.state.dependencies.engine.models.default.rerank = crash
     response = client.post("/rerank", json=BODY)
     assert response.status_code == 500
@@ -37,19 +37,19 @@ def test_so_does_an_unforeseen_error(client):
     assert response.headers["cache-control"] == "no-store"
 
 
-def test_tls_is_insisted_on_where_that_is_configured(tmp_path):
+def test_hsts_is_sent_if_configured(tmp_path):
     with serving(Settings(model="hash", data_dir=tmp_path, hsts_s=3600)) as client:
         assert client.get("/health").headers["strict-transport-security"] == "max-age=3600"
 
 
-def test_pages_of_other_sites_may_not_call(client):
+def test_cross_site_requests_are_refused(client):
     problem(client.post("/rerank", json=BODY, headers=CROSS), 403, "QRERANK_CORS__ORIGINS")
     assert "access-control-allow-origin" not in client.get("/health", headers=CROSS).headers
     assert client.options("/rerank", headers=CROSS | {"Access-Control-Request-Method": "POST"}).status_code >= 400
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none", None])
-def test_our_own_pages_and_what_is_no_browser_may(client, site):
+def test_same_origin_pages_and_other_clients_are_served(client, site):
     headers = {"Origin": ORIGIN} | ({"Sec-Fetch-Site": site} if site else {})
     assert client.post("/rerank", json=BODY, headers=headers).status_code == 200
 
@@ -57,8 +57,11 @@ def test_our_own_pages_and_what_is_no_browser_may(client, site):
 @pytest.mark.parametrize("allowed", [ORIGIN, "*"])
 def test_configured_origins_may_call_but_never_with_credentials(tmp_path, allowed):
     with serving(Settings(model="hash", data_dir=tmp_path, cors={"origins": [allowed]})) as client:
-        asked = CROSS | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-API-Key"}
-        for response in (client.options("/rerank", headers=asked), client.post("/rerank", json=BODY, headers=CROSS)):
+        preflight = CROSS | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "X-API-Key"}
+        for response in (
+            client.options("/rerank", headers=preflight),
+            client.post("/rerank", json=BODY, headers=CROSS),
+        ):
             assert response.status_code == 200
             assert response.headers["access-control-allow-origin"] == allowed
             assert "access-control-allow-credentials" not in response.headers
@@ -76,17 +79,17 @@ def test_configured_origins_may_call_but_never_with_credentials(tmp_path, allowe
         "x-request-id,x-client-name,x-pinecone-api-version",
     ],
 )
-def test_pages_of_an_allowed_origin_may_send_what_their_sdk_does(tmp_path, sent):
-    asked = CROSS | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": sent}
+def test_pages_of_an_allowed_origin_may_send_their_sdks_headers(tmp_path, sent):
+    preflight = CROSS | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": sent}
     with serving(Settings(model="hash", data_dir=tmp_path, cors={"origins": [ORIGIN]})) as client:
-        response = client.options("/v1/embeddings", headers=asked)
+        response = client.options("/v1/embeddings", headers=preflight)
         assert response.status_code == 200
         assert response.headers["access-control-allow-headers"] == sent
-        other = client.options("/v1/embeddings", headers=asked | {"Origin": "https://evil.example"})
+        other = client.options("/v1/embeddings", headers=preflight | {"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in other.headers
 
 
-def test_the_page_needs_nothing_from_elsewhere(client):
+def test_the_documentation_page_loads_nothing_from_other_hosts(client):
     page = client.get("/docs")
     addresses = re.findall(r'(?:src|href|data-description)="([^"]+)"', page.text)
     assert len(addresses) == 5
@@ -124,12 +127,12 @@ SITES = [
 
 
 @pytest.mark.parametrize("host", LOCAL)
-def test_without_keys_addresses_and_names_that_no_site_can_have_are_served(host):
+def test_without_authentication_addresses_and_local_names_are_served(host):
     assert is_served(host, (), has_keys=False)
 
 
 @pytest.mark.parametrize("host", SITES)
-def test_without_keys_a_sites_name_is_not(host):
+def test_without_authentication_public_names_are_not_served(host):
     assert not is_served(host, (), has_keys=False)
     assert is_served(host, (), has_keys=True)
     assert is_served(host, ("*",), has_keys=False)
@@ -147,19 +150,19 @@ def test_without_keys_a_sites_name_is_not(host):
         ("", False),
     ],
 )
-def test_names_that_are_set_are_served_and_no_others(host, served):
+def test_only_configured_names_are_served(host, served):
     for has_keys in (True, False):
         assert is_served(host, ("a.example", "*.C.example"), has_keys=has_keys) == served
 
 
 @pytest.mark.parametrize("path", ["/health", "/rerank", "/v1/admin/keys", "/docs"])
-def test_a_sites_page_is_refused_on_every_path(client, path):
+def test_a_public_host_name_is_refused_on_every_path(client, path):
     response = client.post(path, json={}, headers={"Host": "evil.example"})
     assert response.status_code == 403
     assert "QRERANK_HOSTS" in response.json()["message"]
 
 
-def test_so_is_its_socket(client):
+def test_a_public_host_name_is_refused_on_the_websocket(client):
     for headers in ({"Host": "evil.example", "Origin": "http://evil.example"}, {"Origin": "http://[evil"}):
         with pytest.raises(WebSocketDisconnect), client.websocket_connect("/v1/ws", headers=headers):
             pass
@@ -167,7 +170,7 @@ def test_so_is_its_socket(client):
         pass
 
 
-def test_a_name_can_be_allowed(tmp_path):
+def test_a_host_name_can_be_allowed(tmp_path):
     with serving(Settings(model="hash", data_dir=tmp_path, hosts=["rerank.example"])) as client:
         assert client.get("/health", headers={"Host": "rerank.example:8000"}).status_code == 200
         assert client.get("/health").status_code == 403

@@ -1,4 +1,4 @@
-"""Keys made and ended over HTTP, by whom, and what the audit log says of it."""
+"""Key management over HTTP, its authorization, and its audit log."""
 
 import json
 import re
@@ -42,9 +42,9 @@ def settings(tmp_path):
 def made(settings):
     """A key of each role."""
     records = open_records(settings.auth, settings.data_dir)
-    found = {role: records.keys.create(role, role, "unlimited")[1] for role in ("read-only", "user", "admin")}
+    keys = {role: records.keys.create(role, role, "unlimited")[1] for role in ("read-only", "user", "admin")}
     records.database.close()
-    return found
+    return keys
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def opens(client, key):
     return client.post("/rerank", json=BODY, headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
-def told(settings):
+def audit_lines(settings):
     return [json.loads(line) for line in settings.auth.audit_file.read_text().splitlines()]
 
 
-def test_a_key_is_made_shown_once_and_opens(client):
+def test_a_key_is_created_shown_once_and_accepted(client):
     response = client.post("/v1/admin/keys", json={"name": " search ", "tier": "premium", "expires_days": 1})
     assert response.status_code == 201
     assert response.headers["cache-control"] == "no-store"
@@ -84,7 +84,7 @@ def test_a_body_is_not_needed(client):
     assert client.post(f"/v1/admin/keys/{key['id']}/rotate").json()["replaced"][0]["prefix"] == key["prefix"]
 
 
-def test_rotation_overlaps_and_revocation_is_at_once_where_it_was_asked_for(client):
+def test_rotation_overlaps_and_revocation_is_immediate_in_its_process(client):
     old = client.post("/v1/admin/keys", json={"tier": "unlimited"}).json()
     new = client.post(f"/v1/admin/keys/{old['id']}/rotate", json={"overlap_hours": 1}).json()
     assert new["id"] == old["id"]
@@ -100,12 +100,12 @@ def test_rotation_overlaps_and_revocation_is_at_once_where_it_was_asked_for(clie
     problem(client.post(f"/v1/admin/keys/{old['id']}/rotate"), 422, "create a new one")
 
 
-def test_what_is_no_key_is_refused(client):
+def test_invalid_keys_are_refused(client):
     for body, message in WRONG:
         problem(client.post("/v1/admin/keys", json=body), 422, message)
 
 
-def test_a_body_that_is_no_json_is_refused(client):
+def test_a_body_that_is_not_json_is_refused(client):
     problem(client.post("/v1/admin/keys", content=b"{"), 400, "JSON")
     problem(client.post("/v1/admin/keys/x/rotate", json={"overlap_hours": -1}), 422, "overlap_hours")
 
@@ -115,32 +115,32 @@ def test_a_key_that_does_not_exist_is_not_found(client):
     problem(client.post("/v1/admin/keys/key_0/rotate"), 404, "no key has this id")
 
 
-def test_only_administrators_administer_and_the_log_says_who_tried(client, made, settings):
+def test_only_administrators_manage_keys_and_refusals_are_logged(client, made, settings):
     for method, path in (("GET", ""), ("POST", ""), ("DELETE", "/x"), ("POST", "/x/rotate")):
         for role in ("read-only", "user"):
             refused = client.request(method, f"/v1/admin/keys{path}", headers={"Authorization": made[role]})
             problem(refused, 403, "needs the role admin")
         problem(client.request(method, f"/v1/admin/keys{path}", headers={"Authorization": "x"}), 401, "not known")
-    lines = told(settings)
+    lines = audit_lines(settings)
     assert {line["event"] for line in lines} == {"admin.refused"}
     assert [line["result"] for line in lines] == ["forbidden", "forbidden", "unauthorized"] * 4
     assert lines[0]["by"] == made["read-only"][:11]
     assert (lines[0]["method"], lines[0]["path"]) == ("GET", "/v1/admin/keys")
 
 
-def test_without_authentication_nobody_administers_and_is_told_how_to(tmp_path):
+def test_without_authentication_the_error_says_how_to_enable_it(tmp_path):
     with serving(Settings(model="hash", data_dir=tmp_path)) as client:
         problem(client.get("/v1/admin/keys"), 403, "QRERANK_AUTH__ENABLED=true")
 
 
-def test_every_event_is_one_line_of_who_what_and_where(client, made, settings):
+def test_every_event_is_one_audit_line(client, made, settings):
     key = client.post("/v1/admin/keys", json={"tier": "premium"}).json()
     client.post(f"/v1/admin/keys/{key['id']}/rotate")
     client.get("/v1/admin/keys")
     client.delete(f"/v1/admin/keys/{key['id']}")
     client.delete(f"/v1/admin/keys/{key['key']}")
     opens(client, key["key"])
-    lines = told(settings)
+    lines = audit_lines(settings)
     assert [(line["event"], line["result"]) for line in lines] == [
         ("key.created", "done"),
         ("key.rotated", "done"),
@@ -156,15 +156,15 @@ def test_every_event_is_one_line_of_who_what_and_where(client, made, settings):
     assert not re.search(KEY, settings.auth.audit_file.read_text())
 
 
-def test_the_keys_may_be_looked_after_while_requests_come(client):
-    """Changes make the process ask anew about keys; nobody else is refused for it."""
+def test_keys_may_be_managed_while_requests_are_served(client):
+    """Changes clear the credential cache; requests of other keys are not refused."""
     key = client.post("/v1/admin/keys", json={"tier": "unlimited"}).json()["key"]
     for _ in range(5):
         assert opens(client, key)
         client.post("/v1/admin/keys")
 
 
-def test_last_use_is_seen(client):
+def test_last_use_is_reported(client):
     key = client.post("/v1/admin/keys", json={"tier": "unlimited"}).json()
     assert opens(client, key["key"])
 

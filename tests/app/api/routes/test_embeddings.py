@@ -25,7 +25,7 @@ def test_texts_are_embedded_as_openai_does(client, path):
     assert body["usage"] == {"prompt_tokens": 6, "total_tokens": 6}
 
 
-def test_base64_is_what_the_openai_client_asks_for(client):
+def test_base64_is_the_format_of_the_openai_client(client):
     sent = {"input": "an owl song", "dimensions": 64, "input_type": "query"}
     text = client.post("/v1/embeddings", json=sent | {"encoding_format": "base64"}).json()["data"][0]["embedding"]
     floats = client.post("/v1/embeddings", json=sent).json()["data"][0]["embedding"]
@@ -40,7 +40,7 @@ def test_base64_is_what_the_openai_client_asks_for(client):
         ({"encoding_format": "int8"}, "'float' or 'base64'"),
     ],
 )
-def test_what_is_not_offered_is_refused(client, change, message):
+def test_unsupported_options_are_refused(client, change, message):
     response = client.post("/v1/embeddings", json={"input": "owl"} | change)
     assert response.status_code == 422
     assert message in response.json()["detail"][0]["msg"]
@@ -55,7 +55,7 @@ def test_the_limit_holds_at_n_and_n_plus_one(tmp_path):
         assert "4 texts were sent and at most 3" in response.json()["message"]
 
 
-def test_keys_are_asked_for(tmp_path):
+def test_keys_are_required(tmp_path):
     auth = {"enabled": True, "keys": ["k" * 16]}
     with serving(Settings(model="hash", data_dir=tmp_path, auth=auth)) as client:
         assert client.post("/v1/embeddings", json={"input": "owl"}).status_code == 401
@@ -68,6 +68,6 @@ def test_openapi_describes_the_route_and_its_examples_work(client):
     assert {"EmbeddingsBody", "EmbeddingsResponse"} <= set(schema["components"]["schemas"])
     for path in ("/embeddings", "/v1/embeddings"):
         post = schema["paths"][path]["post"]
-        assert set(post["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "503", "504"}
+        assert set(post["responses"]) == {"200", "400", "401", "403", "408", "413", "422", "429", "503", "504"}
         for example in post["requestBody"]["content"]["application/json"]["examples"].values():
             assert client.post(path, json=example["value"]).status_code == 200

@@ -1,4 +1,4 @@
-"""What docs/operations/health.md says is so: its example, its tables, and its probes."""
+"""docs/operations/health.md is correct: its example, its tables, and its probes."""
 
 import json
 import re
@@ -19,13 +19,13 @@ PAGE = (ROOT / "docs" / "operations" / "health.md").read_text(encoding="utf-8")
 
 
 def block(language):
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    return found
+    (text,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    return text
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory):
-    """A service with everything that may be listed."""
+    """A service with all components configured."""
     folder = tmp_path_factory.mktemp("data")
     build(folder / "collections" / "demo", [Passage("p", "", "an owl")], HashEncoder(), lambda *_: None)
     (folder / "keys.json").write_text('{"keys": []}')
@@ -42,28 +42,28 @@ def client(tmp_path_factory):
 
 
 def shape(value):
-    """What members there are, and of what kind."""
+    """The members and their types."""
     if isinstance(value, dict):
         return {name: shape(each) for name, each in value.items()}
     return [shape(each) for each in value] if isinstance(value, list) else type(value)
 
 
-def test_the_example_is_of_the_shape_that_the_service_tells(client):
+def test_the_example_has_the_shape_of_a_real_report(client):
     example = json.loads(block("json"))
     HealthResponse.model_validate(example, strict=True)
-    told = client.get("/health/detailed").json()
-    assert example.keys() == told.keys()
-    assert shape(example["targets"]).keys() == told["targets"].keys()
-    assert {name: of["target"] for name, of in example["targets"].items()} == {
-        name: of["target"] for name, of in told["targets"].items()
+    report = client.get("/health/detailed").json()
+    assert example.keys() == report.keys()
+    assert shape(example["targets"]).keys() == report["targets"].keys()
+    assert {name: target["target"] for name, target in example["targets"].items()} == {
+        name: target["target"] for name, target in report["targets"].items()
     }
     for name, component in example["components"].items():
-        assert shape(component["facts"]) == shape(told["components"][name]["facts"]), name
+        assert shape(component["facts"]) == shape(report["components"][name]["facts"]), name
 
 
 def test_the_table_names_every_component(client):
-    named = re.findall(r"^\| `(\w+)` \| (?:always|with|once)", PAGE, re.MULTILINE)
-    assert named == list(client.get("/health/detailed").json()["components"])
+    names = re.findall(r"^\| `(\w+)` \| (?:always|with|once)", PAGE, re.MULTILINE)
+    assert names == list(client.get("/health/detailed").json()["components"])
 
 
 def test_the_probes_are_answered(client):
@@ -73,6 +73,6 @@ def test_the_probes_are_answered(client):
         assert client.get(probe["httpGet"]["path"]).status_code == 200
 
 
-def test_the_settings_have_the_defaults_that_it_says():
-    said = dict(re.findall(r"^\| `QRERANK_HEALTH__(\w+)` \| (\d+) \|", PAGE, re.MULTILINE))
-    assert {name.lower(): float(value) for name, value in said.items()} == Settings().health.model_dump()
+def test_the_defaults_of_the_settings_are_correct():
+    defaults = dict(re.findall(r"^\| `QRERANK_HEALTH__(\w+)` \| (\d+) \|", PAGE, re.MULTILINE))
+    assert {name.lower(): float(value) for name, value in defaults.items()} == Settings().health.model_dump()

@@ -3,7 +3,7 @@ from tests.app.problems import problem
 from tests.conftest import serving
 
 
-def test_request_ids_are_kept_when_sane(client):
+def test_valid_request_ids_are_kept(client):
     assert client.get("/health", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     for odd in ("a b", "x" * 129, "<script>"):
         assert len(client.get("/health", headers={"x-request-id": odd}).headers["x-request-id"]) == 32
@@ -19,7 +19,7 @@ def test_no_path_is_answered_with_a_redirect(client):
     assert client.get("http://testserver//health//ready", follow_redirects=False).status_code == 200
 
 
-def test_metrics_are_for_admins_alone_where_that_is_wanted(tmp_path):
+def test_metrics_may_be_for_admins_only(tmp_path):
     auth, operations = AuthSettings(enabled=True), {"access": "admin"}
     with serving(Settings(model="hash", data_dir=tmp_path, auth=auth, operations=operations)) as client:
         made = {
@@ -34,7 +34,7 @@ def test_metrics_are_for_admins_alone_where_that_is_wanted(tmp_path):
         assert 'reason="forbidden"} 1.0' in answer.text
 
 
-def test_metrics_with_a_port_of_their_own_are_not_here(tmp_path):
+def test_metrics_with_a_port_of_their_own_have_no_route(tmp_path):
     with serving(Settings(model="hash", data_dir=tmp_path, operations={"metrics_port": 9090})) as client:
         problem(client.get("/metrics"), 404, "see /docs")
         assert "/metrics" not in client.get("/openapi.json").json()["paths"]

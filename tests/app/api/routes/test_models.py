@@ -1,4 +1,4 @@
-"""What the clients of other servers ask before they rerank."""
+"""The routes that clients of other servers call before they rerank."""
 
 import pytest
 
@@ -16,14 +16,14 @@ def keyed(tmp_path):
         yield started
 
 
-def test_info_is_what_teis_clients_read(client):
+def test_info_has_the_format_of_tei(client):
     info = client.get("/info").json()
     assert info["model_id"] == "hash"
     assert list(info["model_type"]) == ["reranker"]
     assert (info["max_input_length"], info["max_client_batch_size"]) == (512 * 16, 1000)
 
 
-def test_models_are_listed_and_any_name_means_one(tmp_path):
+def test_models_are_listed_and_any_name_selects_one(tmp_path):
     settings = Settings(model="hash", data_dir=tmp_path, aliases={"rerank-v3.5": "hash:quantum"})
     with serving(settings) as client:
         cards = client.get("/v1/models").json()["data"]
@@ -37,11 +37,11 @@ def test_models_are_listed_and_any_name_means_one(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/info", "/v1/cluster/auth", "/health", "/health/ready", "/docs", "/openapi.json"])
-def test_what_is_open_stays_open(keyed, client, path):
+def test_open_routes_need_no_key(keyed, client, path):
     assert keyed.get(path).status_code == client.get(path).status_code == 200
 
 
-def test_xinference_is_told_whether_keys_are_needed(keyed, client):
+def test_xinference_learns_whether_keys_are_needed(keyed, client):
     assert keyed.get("/v1/cluster/auth").json() == {"auth": True}
     assert client.get("/v1/cluster/auth").json() == {"auth": False}
 
@@ -64,7 +64,7 @@ def test_reranking_needs_a_known_key(keyed, path):
     assert keyed.post(path, json=body, auth=("user", KEY)).status_code == 200
 
 
-def test_before_a_model_is_loaded_none_is_told(tmp_path):
+def test_before_a_model_is_loaded_the_routes_answer_503(tmp_path):
     with serving(Settings(model=str(tmp_path), model_dir=tmp_path, data_dir=tmp_path)) as client:
         problem(client.get("/info"), 503, "not ready")
         problem(client.get("/v1/models"), 503, "not ready")

@@ -17,7 +17,7 @@ BODY = {"query": "owl song", "documents": ["market prices", "an owl song", {"tex
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank"])
-def test_the_envelope_is_whole(client, path):
+def test_the_envelope_is_complete(client, path):
     response = client.post(path, json=BODY)
     assert response.status_code == 200
     body = response.json()
@@ -36,19 +36,19 @@ def test_the_envelope_is_whole(client, path):
     assert body["id"] == response.headers["x-request-id"]
 
 
-def test_documents_come_back_as_they_were_sent(client):
+def test_documents_are_returned_unchanged(client):
     rows = client.post("/rerank", json=BODY | {"return_documents": True}).json()["results"]
     assert rows[0]["document"] == {"text": "an owl song"}
     assert rows[1]["document"] == {"text": "an owl", "page": 3}
 
 
-def test_relevant_spans_may_be_asked_for_in_one_word(client):
-    def spans(wanted):
-        rows = client.post("/rerank", json=BODY | {"relevant_spans": wanted}).json()["results"]
+def test_relevant_spans_may_be_one_word(client):
+    def spans(option):
+        rows = client.post("/rerank", json=BODY | {"relevant_spans": option}).json()["results"]
         return [row.get("relevant_spans") for row in rows]
 
     assert spans(True) == spans("true") == spans({}) == spans({"mode": "enabled", "threshold": 0.1})
-    assert all(found is not None for found in spans(True))
+    assert all(spans_of_row is not None for spans_of_row in spans(True))
     assert spans(False) == spans("false") == spans(None) == [None] * 3
 
 
@@ -61,17 +61,17 @@ def test_explain_gives_each_rankers_score(client, method):
 
 
 @pytest.mark.parametrize(("top_n", "rows"), [(1, 1), (3, 3), (99, 3), (None, 3)])
-def test_top_n_cuts(client, top_n, rows):
+def test_top_n_limits_the_results(client, top_n, rows):
     assert len(client.post("/rerank", json=BODY | {"top_n": top_n}).json()["results"]) == rows
 
 
-def test_the_other_names_of_the_fields(client):
+def test_the_aliases_of_fields(client):
     body = {"query": BODY["query"], "candidates": BODY["documents"], "top_k": 2}
     assert [row["index"] for row in client.post("/rerank", json=body).json()["results"]] == [1, 2]
     problem(client.post("/rerank", json=BODY | body), 422, "not both")
 
 
-def test_nulls_strings_for_booleans_and_unknown_fields_are_taken(client):
+def test_nulls_strings_for_booleans_and_unknown_fields_are_accepted(client):
     optional = ("top_n", "method", "exclude", "explain", "model", "collection", "candidates", "top_k")
     body = BODY | dict.fromkeys(optional) | {"return_documents": "true", "priority": 7}
     rows = client.post("/rerank", json=body).json()["results"]
@@ -127,7 +127,7 @@ def test_exclude_takes_a_text_or_a_list(client):
         ({"collection": "../secret", "documents": None}, "collection"),
     ],
 )
-def test_a_bad_field_is_named(client, change, detail):
+def test_an_invalid_field_is_named(client, change, detail):
     problem(client.post("/rerank", json=BODY | change), 422, detail)
 
 
@@ -136,12 +136,12 @@ def test_a_missing_query_is_named(client):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"query": NaN}', b'{"query": "\xff"}', b'{"query": "\\ud800"}'])
-def test_what_is_not_json_is_refused(client, body):
+def test_invalid_json_is_refused(client, body):
     problem(client.post("/rerank", content=body), 400, "not JSON")
 
 
 @pytest.mark.parametrize("path", ["/rerank", "/v1/rerank/stream", "/v1/ranking"])
-def test_the_document_with_half_a_character_is_named(client, path):
+def test_the_document_with_a_lone_surrogate_is_named(client, path):
     body = rb'{"query": "q", "documents": ["a", "b", "c", "secret \ud800"]}'
     response = client.post(path, content=body)
     assert response.status_code == 400
@@ -149,7 +149,7 @@ def test_the_document_with_half_a_character_is_named(client, path):
     assert "secret" not in response.text
 
 
-def test_json_that_is_no_object_is_refused(client):
+def test_json_that_is_not_an_object_is_refused(client):
     problem(client.post("/rerank", json=["secret"]), 422, "must be a JSON object")
 
 
@@ -191,13 +191,13 @@ def test_the_body_limit_holds_at_n_and_n_plus_one(strict, chunked):
     problem(send(1025), 413, "larger than the 1024 bytes")
 
 
-def test_a_body_parsed_in_a_thread_is_parsed_alike(client):
+def test_a_body_parsed_in_a_thread_gives_the_same_result(client):
     body = BODY | {"padding": "x" * 2**17}
     assert client.post("/rerank", json=body).json()["results"] == client.post("/rerank", json=BODY).json()["results"]
 
 
 @pytest.mark.parametrize("name", ["passages", "docs", "contexts", "inputs", "chunks", "candidates_list"])
-def test_no_collection_is_ranked_where_texts_were_sent(hash_settings, name):
+def test_no_collection_is_ranked_if_texts_were_sent(hash_settings, name):
     build(hash_settings.collections_dir / "birds", [Passage("a", "", "an owl song")], HashEncoder(), lambda *_: None)
     with serving(hash_settings.model_copy(update={"default_collection": "birds"})) as client:
         for texts in (["secret"], [{"text": "secret"}, {"text": "secret"}]):
@@ -218,7 +218,7 @@ def test_candidates_come_from_a_collection(hash_settings):
         assert rows[0]["document"] == {"id": "a", "title": "Owls", "text": "an owl song"}
         bare = client.post("/rerank", json={"query": "owl", "collection": "birds", "return_documents": False})
         assert "document" not in bare.json()["results"][0]
-        for name in ("fish", "鳥" * 64, "𠮷" * 64):  # the last are longer than a folder's name may be
+        for name in ("fish", "鳥" * 64, "𠮷" * 64):  # the last ones exceed the length limit of folder names
             problem(client.post("/rerank", json={"query": "owl", "collection": name}), 404, f"no collection '{name}'")
     default = hash_settings.model_copy(update={"default_collection": "birds"})
     with serving(default) as client:
@@ -234,7 +234,7 @@ def test_a_damaged_collection_is_refused(hash_settings):
         assert str(hash_settings.data_dir) not in response.text
 
 
-def test_an_unforeseen_error_is_a_500_without_its_text(client: TestClient):
+def test_an_unexpected_error_is_a_500_without_its_message(client: TestClient):
     def crash(*_, **__):
         raise ZeroDivisionError("secret")
 
@@ -244,17 +244,17 @@ def test_an_unforeseen_error_is_a_500_without_its_text(client: TestClient):
     assert client.post("/rerank", json=BODY).status_code == 200
 
 
-def test_every_error_has_a_status_of_the_clients_list():
+def test_every_status_is_known_to_clients():
     assert {int(status) for status in STATUS.values()} <= {400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504}
 
 
 @pytest.mark.parametrize("deadline_ms", [0, 500_000, 599_999.5, None])
-def test_a_deadline_far_enough_changes_nothing(client, deadline_ms):
+def test_a_long_deadline_changes_nothing(client, deadline_ms):
     meta = client.post("/rerank", json=BODY | {"deadline_ms": deadline_ms}).json()["meta"]
     assert (meta["encoded"], meta["degraded"]) == (3, [])
 
 
-def test_a_deadline_too_near_is_said(client):
+def test_a_missed_deadline_is_reported(client):
     body = client.post("/rerank", json=BODY | {"deadline_ms": 0.001, "method": "classical"}).json()
     assert body["meta"]["encoded"] == 0
     assert body["meta"]["degraded"] == ["deadline"]
@@ -270,5 +270,5 @@ def test_the_default_deadline_is_a_setting(tmp_path):
 
 
 @pytest.mark.parametrize("deadline_ms", [-1, 600_001, "soon", []])
-def test_a_deadline_that_is_none_is_refused(client, deadline_ms):
+def test_an_invalid_deadline_is_refused(client, deadline_ms):
     problem(client.post("/rerank", json=BODY | {"deadline_ms": deadline_ms}), 422, "deadline_ms")

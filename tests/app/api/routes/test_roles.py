@@ -1,4 +1,4 @@
-"""Every route as everybody, compared with the one table in docs/security.md."""
+"""Every route with every role, compared with the table in docs/security.md."""
 
 import re
 
@@ -38,7 +38,7 @@ def test_the_table_has_every_route(service):
 
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize(("method", "path"), PROMISED)
-def test_a_route_lets_in_whom_the_table_says(service, method, path, caller):
+def test_a_route_allows_the_roles_of_the_table(service, method, path, caller):
     client, headers = service
     path_ = re.sub(r"\{\w+\}", "any", path)
     if method == "WS":

@@ -34,7 +34,7 @@ def test_a_batch_is_compared(client, path):
     assert [[match["index"] for match in row["matches"]] for row in body["results"]] == [[1, 2, 0], [0, 1, 2]]
 
 
-def test_a_batch_gives_what_pairs_and_reranks_give(client):
+def test_a_batch_has_the_scores_of_pairs_and_reranks(client):
     batch = client.post("/batch-similarity", json=BATCH | {"explain": True}).json()
     texts = ["prices fell", "an owl song", "an owl"]
     for query, row in zip(BATCH["queries"], batch["results"], strict=True):
@@ -50,10 +50,10 @@ def test_a_batch_gives_what_pairs_and_reranks_give(client):
 
 
 @pytest.mark.parametrize("method", ["classical", "quantum", "hybrid"])
-def test_a_method_alone_gives_what_it_gives_beside_the_others(client, method):
+def test_a_method_has_the_same_scores_alone_and_with_explain(client, method):
     bare = client.post("/batch-similarity", json=BATCH | {"method": method}).json()["results"]
-    told = client.post("/batch-similarity", json=BATCH | {"method": method, "explain": True}).json()["results"]
-    for one, other in zip(bare, told, strict=True):
+    explained = client.post("/batch-similarity", json=BATCH | {"method": method, "explain": True}).json()["results"]
+    for one, other in zip(bare, explained, strict=True):
         assert all("scores" not in match for match in one["matches"])
         assert [match["similarity"] for match in one["matches"]] == pytest.approx(
             [match["scores"][method] for match in other["matches"]], abs=1e-6
@@ -67,7 +67,7 @@ def test_an_alias_chooses_the_method(tmp_path):
             assert client.post(path, json=sent | {"model": "cosine", "method": "quantum"}).json()["method"] == "quantum"
 
 
-def test_an_empty_answer_gets_a_true_score(client):
+def test_an_empty_text_gets_a_valid_score(client):
     assert client.post("/similarity", json=PAIR | {"text2": ""}).json()["similarity"] < 0.7
 
 
@@ -114,7 +114,7 @@ def test_limits_hold_at_n_and_n_plus_one(strict, path, sent, message):
         assert message in response.json()["detail"]
 
 
-def test_keys_are_asked_for(tmp_path):
+def test_keys_are_required(tmp_path):
     auth = {"enabled": True, "keys": ["k" * 16]}
     with serving(Settings(model="hash", data_dir=tmp_path, auth=auth)) as client:
         for path, sent in (("/v1/similarity", PAIR), ("/v1/batch-similarity", BATCH)):
@@ -134,7 +134,7 @@ def test_openapi_describes_the_routes_and_its_examples_work(client, name, body, 
     assert {body.__name__, response.__name__} <= set(schema["components"]["schemas"])
     for path in (f"/{name}", f"/v1/{name}"):
         post = schema["paths"][path]["post"]
-        assert set(post["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "503", "504"}
+        assert set(post["responses"]) == {"200", "400", "401", "403", "408", "413", "422", "429", "503", "504"}
         sent = post["requestBody"]["content"]["application/json"]
         assert sent["schema"]["$ref"].endswith(f"/{body.__name__}")
         for example in sent["examples"].values():

@@ -1,4 +1,4 @@
-"""Orders on the way as server-sent events."""
+"""Partial rankings as server-sent events."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ SAME_ID = {"x-request-id": "the-same"}
 
 
 def events(text: str) -> list[tuple[str, int, dict]]:
-    """Kind, id and data of each event, whose lines come in this order."""
+    """Kind, id and data of each event, in the order of its lines."""
     read = []
     for block in text.removesuffix("\n\n").split("\n\n"):
         kind, data, number = (line.partition(": ") for line in block.split("\n"))
@@ -41,11 +41,11 @@ def streamed(client, body=BODY, **options) -> list[tuple[str, int, dict]]:
     return events(response.text)
 
 
-def test_orders_come_by_words_then_refined_then_the_answer(client):
-    told = streamed(client)
-    kinds = [kind for kind, _, _ in told]
-    assert kinds == ["order"] * (len(told) - 1) + ["final"]
-    orders = [Order.model_validate(data) for _, _, data in told[:-1]]
+def test_partial_rankings_come_before_the_final_one(client):
+    events = streamed(client)
+    kinds = [kind for kind, _, _ in events]
+    assert kinds == ["order"] * (len(events) - 1) + ["final"]
+    orders = [Order.model_validate(data) for _, _, data in events[:-1]]
     assert [order.stage for order in orders] == ["prescore"] + ["refined"] * (len(orders) - 1)
     assert all(a.encoded < b.encoded for a, b in pairwise(orders))
     assert orders[0].encoded == 0
@@ -53,41 +53,41 @@ def test_orders_come_by_words_then_refined_then_the_answer(client):
         assert sorted(place.index for place in order.results) == list(range(len(DOCUMENTS)))
         scores = [place.relevance_score for place in order.results]
         assert scores == sorted(scores, reverse=True)
-    numbers = [number for _, number, _ in told]
+    numbers = [number for _, number, _ in events]
     assert numbers == sorted(set(numbers))
     assert numbers[0] == 1
-    RerankResponse.model_validate(told[-1][2])
+    RerankResponse.model_validate(events[-1][2])
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"top_n": 3, "return_documents": True}, {"raw_scores": True, "explain": True, "model": "any"}]
 )
-def test_the_last_event_is_what_rerank_answers(client, options):
-    told = streamed(client, BODY | options, headers=SAME_ID)
+def test_the_last_event_is_the_response_of_rerank(client, options):
+    events = streamed(client, BODY | options, headers=SAME_ID)
     answer = client.post("/rerank", json=BODY | options, headers=SAME_ID).json()
-    for envelope in (told[-1][2], answer):
+    for envelope in (events[-1][2], answer):
         del envelope["meta"]["timings_ms"]
-    assert told[-1][2] == answer
-    assert {len(data["results"]) for _, _, data in told} == {len(answer["results"])}
+    assert events[-1][2] == answer
+    assert {len(data["results"]) for _, _, data in events} == {len(answer["results"])}
 
 
-def test_every_dialect_is_taken_and_answered_in_the_standard_one(client):
-    told = streamed(client, {"query": "owl song", "texts": ["market prices", "an owl song"], "return_text": True})
-    final = RerankResponse.model_validate(told[-1][2])
+def test_every_dialect_is_accepted_and_answered_in_the_standard_one(client):
+    events = streamed(client, {"query": "owl song", "texts": ["market prices", "an owl song"], "return_text": True})
+    final = RerankResponse.model_validate(events[-1][2])
     assert [result.index for result in final.results] == [1, 0]
 
 
-def test_a_collections_passages_are_told_of_too(hash_settings):
+def test_a_collections_passages_are_streamed(hash_settings):
     passages = [Passage("a", "", "market prices"), Passage("b", "Owls", "an owl song")]
     build(hash_settings.collections_dir / "birds", passages, HashEncoder(), lambda *_: None)
     with serving(hash_settings) as client:
-        told = streamed(client, {"query": "owl", "collection": "birds"})
-    assert told[0][0] == "order"
-    assert told[0][2]["stage"] == "prescore"
-    assert told[-1][2]["results"][0]["document"]["id"] == "b"
+        events = streamed(client, {"query": "owl", "collection": "birds"})
+    assert events[0][0] == "order"
+    assert events[0][2]["stage"] == "prescore"
+    assert events[-1][2]["results"][0]["document"]["id"] == "b"
 
 
-def test_neither_caches_nor_proxies_hold_events_back(client):
+def test_headers_disable_caches_and_buffering(client):
     response = client.post(PATH, json=BODY, headers=SAME_ID)
     assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache"
@@ -112,22 +112,22 @@ def test_an_error_before_the_first_event_is_a_response(tmp_path, content, status
         problem(client.post(PATH, content=content), status, detail)
 
 
-def test_a_key_is_needed_where_keys_are(tmp_path):
+def test_authentication_is_required_if_enabled(tmp_path):
     key = "k" * 16
     with serving(Settings(model="hash", data_dir=tmp_path, auth={"enabled": True, "keys": [key]})) as client:
         problem(client.post(PATH, json=BODY), 401, "needs a key")
         assert streamed(client, headers={"authorization": f"Bearer {key}"})[-1][0] == "final"
 
 
-def test_an_error_after_it_is_the_last_event(client):
-    told = streamed(client, BODY | {"exclude": ["owl song"]}, headers=SAME_ID)
-    assert [kind for kind, _, _ in told] == ["order", "error"]
-    assert told[-1][2]["status"] == 422
-    assert told[-1][2]["error_type"] == "invalid-vector"
-    assert told[-1][2]["request_id"] == "the-same"
+def test_an_error_after_the_first_event_is_the_last_event(client):
+    events = streamed(client, BODY | {"exclude": ["owl song"]}, headers=SAME_ID)
+    assert [kind for kind, _, _ in events] == ["order", "error"]
+    assert events[-1][2]["status"] == 422
+    assert events[-1][2]["error_type"] == "invalid-vector"
+    assert events[-1][2]["request_id"] == "the-same"
 
 
-def test_an_unforeseen_one_tells_nothing_and_is_logged(client, monkeypatch, caplog):
+def test_an_unexpected_error_is_logged_and_its_message_not_sent(client, monkeypatch, caplog):
     def crash(*_):
         raise ZeroDivisionError("secret")
 
@@ -140,7 +140,7 @@ def test_an_unforeseen_one_tells_nothing_and_is_logged(client, monkeypatch, capl
     assert "in crash" in caplog.text
 
 
-def test_when_too_many_wait_it_is_said_with_a_status(tmp_path, monkeypatch):
+def test_an_overload_is_a_response_with_a_status(tmp_path, monkeypatch):
     go = threading.Event()
     settings = Settings(data_dir=tmp_path, engine={"requests": 1, "queue_requests": 0})
     with live(settings, monkeypatch, lambda _: go.wait(PATIENT_S)) as here:
@@ -155,7 +155,7 @@ def test_when_too_many_wait_it_is_said_with_a_status(tmp_path, monkeypatch):
             assert "event: final" in list(lines)
 
 
-def test_the_first_order_comes_before_anything_is_encoded(tmp_path, monkeypatch):
+def test_the_first_ranking_is_sent_before_anything_is_encoded(tmp_path, monkeypatch):
     go, encoded = threading.Event(), []
 
     def hold(batch):
@@ -179,7 +179,7 @@ def post(connection, body):
     connection.sendall(head.encode() + content)
 
 
-def test_work_stops_when_the_reader_leaves(tmp_path, monkeypatch):
+def test_work_stops_when_the_client_disconnects(tmp_path, monkeypatch):
     go, encoded = threading.Event(), []
 
     def hold(batch):
@@ -200,7 +200,7 @@ def test_work_stops_when_the_reader_leaves(tmp_path, monkeypatch):
 MANY = BODY | {"documents": [f"{i} an owl " + "song " * (i % 7) for i in range(1000)]}
 
 
-def test_a_slow_reader_misses_orders_and_no_answer(tmp_path, monkeypatch):
+def test_a_slow_reader_misses_partial_rankings_only(tmp_path, monkeypatch):
     with live(Settings(data_dir=tmp_path), monkeypatch) as here, here.narrow() as connection:
         post(connection, MANY)
         read = connection.recv(4096)
@@ -215,7 +215,7 @@ def test_a_slow_reader_misses_orders_and_no_answer(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_a_reader_that_stops_reading_keeps_no_server_from_stopping(tmp_path, monkeypatch, leaves):
+def test_a_client_that_stops_reading_does_not_block_the_shutdown(tmp_path, monkeypatch, leaves):
     with live(Settings(data_dir=tmp_path), monkeypatch, timeout_graceful_shutdown=1) as here:
         connection = here.narrow()
         post(connection, MANY)
@@ -237,4 +237,4 @@ def test_openapi_describes_the_events(client):
         line.removeprefix("event: ") for line in stream["example"].split("\n") if "event" in line
     }
     assert "Order" in description["components"]["schemas"]
-    assert set(post["responses"]) >= {"200", "400", "401", "404", "413", "422", "503"}
+    assert set(post["responses"]) >= {"200", "400", "401", "404", "408", "413", "422", "503"}

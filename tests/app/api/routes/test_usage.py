@@ -1,4 +1,4 @@
-"""What callers used is counted on every route, and lasts."""
+"""Usage is counted on every route, and persists."""
 
 import pytest
 
@@ -26,7 +26,7 @@ def key(settings):
 
 
 def counted(settings, who=None):
-    """What is in the database once the service has stopped."""
+    """The stored usage after the service has stopped."""
     records = open_records(settings.auth, settings.data_dir)
     days = records.usage.read(1, who)
     records.database.close()
@@ -65,7 +65,7 @@ def test_every_route_counts(settings, key):
     assert day.tokens > 20
 
 
-def test_callers_see_their_own_and_it_survives_a_restart(settings, key):
+def test_callers_see_their_own_usage_and_it_survives_a_restart(settings, key):
     body = {"query": "owl", "documents": DOCUMENTS}
     for _ in range(2):
         with serving(settings) as client:
@@ -75,12 +75,12 @@ def test_callers_see_their_own_and_it_survives_a_restart(settings, key):
         mine, other = (client.get("/v1/usage", headers={"Authorization": name}).json() for name in (key, "k" * 16))
     assert (mine["object"], mine["name"], mine["kept"]) == ("usage", key[:11], True)
     assert other["name"].startswith("env:")
-    for found in (mine, other):
-        [day] = found["data"]
+    for body in (mine, other):
+        [day] = body["data"]
         assert (day["requests"], day["documents"], day["rejected"]) == (2, 6, 0)
 
 
-def test_it_is_written_while_the_service_runs(settings, key):
+def test_usage_is_stored_while_the_service_runs(settings, key):
     with serving(settings) as client:
         client.headers["Authorization"] = key
         client.get("/v1/models")
@@ -93,5 +93,5 @@ def test_days_are_bounded(settings, key):
             problem(client.get("/v1/usage", params={"days": days}, headers={"Authorization": key}), 422, "days")
 
 
-def test_without_authentication_nothing_is_kept_and_that_is_said(client):
+def test_without_authentication_no_usage_is_stored(client):
     assert client.get("/v1/usage").json() == {"object": "usage", "name": "anonymous", "kept": False, "data": []}

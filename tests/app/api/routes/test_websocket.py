@@ -28,7 +28,7 @@ def client(port):
 
 @pytest.fixture
 def held(tmp_path, monkeypatch):
-    """A client of a server that encodes nothing until the event is set, the event, and the server."""
+    """A client of a server whose encoder blocks until the event is set, the event, and the server."""
     go = threading.Event()
     settings = Settings(data_dir=tmp_path, limits={"socket_requests": 3}, engine={"requests": 8})
     with live(settings, monkeypatch, lambda _: go.wait(PATIENT_S)) as here:
@@ -37,7 +37,7 @@ def held(tmp_path, monkeypatch):
         go.set()
 
 
-def test_orders_come_by_words_then_refined_then_the_answer(client):
+def test_partial_rankings_come_before_the_final_one(client):
     client.send(ASKED | {"id": "a"})
     frames = client.until("a", "final")
     assert {frame.pop("id") for frame in frames} == {"a"}
@@ -50,19 +50,19 @@ def test_orders_come_by_words_then_refined_then_the_answer(client):
     assert final.meta.encoded == len(final.results) == len(DOCUMENTS)
 
 
-@pytest.mark.parametrize("named", ["a", "é \n", "x" * 128, 7, -1.5, 0])
-def test_an_id_is_what_the_client_likes(client, named):
-    final = client.ask(SMALL | {"id": named})
-    assert (final["type"], final["id"]) == ("final", named)
-    assert client.ask(SMALL | {"id": named})["type"] == "final"  # free again once answered
+@pytest.mark.parametrize("request_id", ["a", "é \n", "x" * 128, 7, -1.5, 0])
+def test_an_id_is_a_number_or_a_text(client, request_id):
+    final = client.ask(SMALL | {"id": request_id})
+    assert (final["type"], final["id"]) == ("final", request_id)
+    assert client.ask(SMALL | {"id": request_id})["type"] == "final"  # may be reused after the response
 
 
-def test_requests_run_side_by_side_and_answers_come_as_they_come(held):
+def test_requests_run_concurrently(held):
     client, go, _ = held
-    for named in "abc":
-        client.send(ASKED | {"id": named})
+    for request_id in "abc":
+        client.send(ASKED | {"id": request_id})
     begun = [client.receive() for _ in range(3)]
-    assert {(frame["id"], frame["stage"]) for frame in begun} == {(named, "prescore") for named in "abc"}
+    assert {(frame["id"], frame["stage"]) for frame in begun} == {(request_id, "prescore") for request_id in "abc"}
     go.set()
     ended = Counter()
     while sum(ended.values()) < 3:
@@ -71,7 +71,7 @@ def test_requests_run_side_by_side_and_answers_come_as_they_come(held):
     assert ended == Counter("abc")
 
 
-def test_every_dialect_is_taken(client):
+def test_every_dialect_is_accepted(client):
     final = client.ask({"type": "rerank", "id": 1, "query": "owl", "texts": ["market prices", "an owl"]})
     assert [row["index"] for row in final["results"]] == [1, 0]
 
@@ -82,7 +82,7 @@ def test_a_byte_order_mark_before_a_frame_is_skipped(client):
         assert client.until(1, "final", "error")[-1]["type"] == "final"
 
 
-def test_frames_of_bytes_are_read_too(client):
+def test_binary_frames_are_accepted(client):
     client.connection.send(json.dumps(SMALL | {"id": 1}).encode())
     assert client.until(1, "final")
 
@@ -93,7 +93,7 @@ def test_ping(client):
 
 
 @pytest.mark.parametrize(
-    ("frame", "named", "status", "detail"),
+    ("frame", "request_id", "status", "detail"),
     [
         ("{", None, 400, "not JSON"),
         ("[]", None, 422, "the frame must be a JSON object"),
@@ -119,21 +119,21 @@ def test_ping(client):
         (json.dumps(SMALL | {"id": 1}).ljust(2**18 + 1), None, 413, "larger than the 262144 bytes"),
     ],
 )
-def test_what_is_wrong_with_a_frame_is_said_and_the_connection_stays(client, frame, named, status, detail):
+def test_an_invalid_frame_gets_an_error_and_the_connection_stays_open(client, frame, request_id, status, detail):
     client.connection.send(frame)
-    error = client.until(named, "error")[-1]
+    error = client.until(request_id, "error")[-1]
     assert error["status"] == status
     assert detail in error["message"]
     assert "secret" not in json.dumps(error)
     assert client.ask(SMALL | {"id": 1})["type"] == "final"
 
 
-def test_a_frame_as_large_as_may_be_is_read(client):
+def test_a_frame_of_the_largest_size_is_accepted(client):
     client.connection.send(json.dumps(SMALL | {"id": 1}).ljust(2**18))
     assert client.until(1, "final")
 
 
-def test_an_id_in_flight_is_refused_and_its_request_goes_on(held):
+def test_an_id_in_flight_is_refused_and_its_request_continues(held):
     client, go, _ = held
     client.send(ASKED | {"id": "a"})
     assert client.receive()["stage"] == "prescore"
@@ -144,10 +144,10 @@ def test_an_id_in_flight_is_refused_and_its_request_goes_on(held):
     assert len(client.until("a", "final")[-1]["results"]) == len(DOCUMENTS)
 
 
-def test_one_request_too_many_is_refused_and_the_connection_stays(held):
+def test_one_request_too_many_is_refused_and_the_connection_stays_open(held):
     client, go, here = held
-    for named in range(4):
-        client.send(ASKED | {"id": named})
+    for request_id in range(4):
+        client.send(ASKED | {"id": request_id})
     (error,) = [frame for frame in (client.receive() for _ in range(4)) if frame["type"] == "error"]
     assert (error["id"], error["status"], error["error_type"]) == (3, 503, "overloaded")
     go.set()
@@ -158,37 +158,37 @@ def test_one_request_too_many_is_refused_and_the_connection_stays(held):
     assert client.ask(SMALL | {"id": 3})["type"] == "final"
 
 
-def test_cancelling_ends_a_request_at_once_and_frees_its_work(held):
+def test_cancelling_ends_a_request_at_once_and_frees_its_slot(held):
     client, go, here = held
-    for named in "ab":
-        client.send(ASKED | {"id": named})
-        assert client.until(named, "order")
+    for request_id in "ab":
+        client.send(ASKED | {"id": request_id})
+        assert client.until(request_id, "order")
     client.send({"type": "cancel", "id": "a"})
-    assert client.receive() == {"type": "cancelled", "id": "a"}  # while the encoder is still held
+    assert client.receive() == {"type": "cancelled", "id": "a"}  # while the encoder still blocks
     go.set()
     assert {frame["id"] for frame in client.until("b", "final")} == {"b"}
     assert here.is_free()
     assert client.ask(SMALL | {"id": "a"})["type"] == "final"
 
 
-def test_cancelling_what_is_no_longer_there_is_no_error(client):
+def test_cancelling_a_finished_request_is_no_error(client):
     assert client.ask(SMALL | {"id": "a"})["type"] == "final"
     client.send({"type": "cancel", "id": "a"})
     assert client.receive() == {"type": "cancelled", "id": "a"}
 
 
-def test_leaving_frees_all_work(held):
+def test_disconnecting_cancels_all_requests(held):
     client, go, here = held
-    for named in "abc":
-        client.send(ASKED | {"id": named})
-        client.until(named, "order")
+    for request_id in "abc":
+        client.send(ASKED | {"id": request_id})
+        client.until(request_id, "order")
     assert here.admitted == 3
     client.connection.close()
     go.set()
     assert here.is_free()
 
 
-def test_an_unforeseen_error_ends_one_request_and_tells_nothing(client, monkeypatch, caplog):
+def test_an_unexpected_error_ends_one_request_and_its_message_is_not_sent(client, monkeypatch, caplog):
     def crash(*_):
         raise ZeroDivisionError("secret")
 
