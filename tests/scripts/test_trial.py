@@ -1,4 +1,4 @@
-"""What a trial of a server sees, on servers that are ready late, never, or wrong."""
+"""Smoke tests of servers that become ready late or never, or respond wrongly."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from scripts import trial
 
 @pytest.fixture
 def server():
-    """A server whose answers, by path, a test may change: {path: (status, body)}."""
+    """A server whose responses a test can change: {path: (status, body)}."""
     answers, asked = {}, []
 
     class Handler(BaseHTTPRequestHandler):
@@ -25,7 +25,7 @@ def server():
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
 
-        do_POST = do_GET  # noqa: N815 - as the library calls it
+        do_POST = do_GET  # noqa: N815 - the library's name
 
         def log_message(self, *_: object) -> None:
             pass
