@@ -1,4 +1,4 @@
-"""Write the dashboard into the chart: `make monitoring`. With `--runbooks URL`, write dashboard and alerts elsewhere."""
+"""Write the dashboard into the chart: `make monitoring`. With `--runbooks URL`, write it and the alerts elsewhere."""
 
 from __future__ import annotations
 

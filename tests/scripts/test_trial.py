@@ -63,5 +63,5 @@ def test_a_refusal_is_an_error_that_shows_it(server):
 def test_memory_is_read_from_what_the_kernel_says():
     assert trial.resident_mb("Name:\tx\nVmRSS:\t    1000 kB\n") == pytest.approx(1.024)
     assert trial.resident_mb(Path("/proc/self/status").read_text()) > 10
-    with pytest.raises(ValueError, match="no status"):
+    with pytest.raises(ValueError, match="no VmRSS"):
         trial.resident_mb("Name:\tkthreadd\n")
