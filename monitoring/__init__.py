@@ -1,1 +1,1 @@
-"""The dashboard and the alert rules, written from the service's own list of metrics."""
+"""The Grafana dashboard and the Prometheus alert rules, checked against the service's catalogue of metrics."""

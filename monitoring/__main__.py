@@ -1,4 +1,4 @@
-"""Write the dashboard into the chart: `make monitoring`. With `--runbooks URL`, both it and the alerts elsewhere."""
+"""Write the dashboard into the chart: `make monitoring`. With `--runbooks URL`, write it and the alerts elsewhere."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from monitoring.dashboard import dashboard
 from monitoring.queries import ALERTS, DASHBOARD
 from monitoring.rows import ROWS
 
-RUNBOOKS = "https://example.com/quantum-rerank/docs/operations/runbooks"  # the chart puts yours in its place
+RUNBOOKS = "https://example.com/quantum-rerank/docs/operations/runbooks"  # replaced by your URL in the chart
 
 
 def files(runbooks: str = RUNBOOKS) -> Mapping[str, str]:
-    """Dashboard and alerts by file name, with the address of your runbooks."""
+    """Dashboard and alerts by file name. runbooks: the URL of your runbooks."""
     runbooks = runbooks.rstrip("/")
     alerts = ALERTS.read_text(encoding="utf-8").replace(RUNBOOKS, runbooks)
     return {DASHBOARD.name: dashboard(ROWS, runbooks), ALERTS.name: alerts}
 
 
 def main() -> None:
-    """Write the dashboard into the chart, or both files to a folder with your runbooks' address in them."""
+    """Write the dashboard into the chart, or dashboard and alerts with your runbooks' URL to a folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--runbooks", help="URL of the folder with your runbooks")
+    parser.add_argument("--runbooks", help="URL of the folder of your runbooks")
     parser.add_argument(
         "--out", type=Path, default=Path("build/monitoring"), help="folder to write to, with --runbooks"
     )
-    given = parser.parse_args()
-    if given.runbooks:
-        written = {given.out / name: text for name, text in files(given.runbooks).items()}
+    arguments = parser.parse_args()
+    if arguments.runbooks:
+        texts = {arguments.out / name: text for name, text in files(arguments.runbooks).items()}
     else:
-        written = {DASHBOARD: files()[DASHBOARD.name]}
-    for path, text in written.items():
+        texts = {DASHBOARD: files()[DASHBOARD.name]}
+    for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")

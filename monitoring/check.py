@@ -1,6 +1,6 @@
-"""Check the dashboard's queries and the alert rules with Prometheus' own programs: `make chart`.
+"""Check the dashboard's queries and the alert rules with promtool and Prometheus: `make chart`.
 
-Exit status 0: all held; 1: something did not; 77: nothing failed, but promtool could not be had, so most was skipped.
+Exit status 0: all checks passed; 1: a check failed; 77: promtool or Prometheus is missing, so checks were skipped.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ TESTS = Path(__file__).with_name("alerts_test.yml")
 
 
 def check_files(promtool: Path, tests: Path = TESTS, configuration: Path = CONFIGURATION) -> None:
-    """RuntimeError unless promtool takes rules and configuration, and the tests of the rules hold."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    """Check rules and configuration with promtool, and run the rules' tests. Raises RuntimeError."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         for path in (configuration, ALERTS):
             shutil.copy(path, folder)
         for command in (("check", "rules", ALERTS), ("test", "rules", tests), ("check", "config", configuration.name)):
-            status, said = run(promtool, *command, folder=folder)
+            status, output = run(promtool, *command, folder=folder)
             if status:
-                raise RuntimeError(f"promtool {' '.join(map(str, command))}:\n{said}")
+                raise RuntimeError(f"promtool {' '.join(map(str, command))}:\n{output}")
     print(f"promtool: {len(rules())} rules, their tests and deploy/{configuration.name} passed")
 
 
 def check_queries(program: Path) -> None:
-    """RuntimeError unless Prometheus, scraping a real service, answers every query, all but idle ones with series."""
+    """Run every query on a Prometheus that scrapes a real service. RuntimeError if one without `idle` has no series."""
     with exercised() as service, scraping(program, service.port, ALERTS) as prometheus:
         for _ in range(2):
             prometheus.await_scrapes(2)
@@ -50,14 +50,14 @@ def check_queries(program: Path) -> None:
         prometheus.await_scrapes(2)
         queries = [*of_the_dashboard("30s"), *of_the_rules()]
         empty = [query for query in queries if not prometheus.ask(query.text)]
-    if wrong := [f"{query.owner} is empty: {query.text}" for query in empty if not query.idle]:
-        raise RuntimeError("\n".join(wrong))
+    if errors := [f"{query.owner} is empty: {query.text}" for query in empty if not query.idle]:
+        raise RuntimeError("\n".join(errors))
     print(f"prometheus: {len(queries)} queries answered, {len(queries) - len(empty)} of them with series")
 
 
 @contextmanager
 def exercised() -> Iterator[Server]:
-    """A service that has everything there are metrics of, and a collection."""
+    """A service with a collection and all features that have metrics."""
     with tempfile.TemporaryDirectory() as folder:
         build_demo(Settings(**SETTINGS, data_dir=Path(folder)), HashEncoder(), lambda *_: None)  # type: ignore[arg-type]
         nested = {
@@ -68,7 +68,7 @@ def exercised() -> Iterator[Server]:
 
 
 def main() -> int:
-    """Check everything, and say what was checked."""
+    """Run all checks and print their results; return the exit status."""
     try:
         check_files(had("promtool"))
         check_queries(had("prometheus"))

@@ -1,4 +1,4 @@
-"""The dashboard as Grafana 10.4 and later read it, built by Grafana's own library."""
+"""The dashboard for Grafana 10.4 and later, built with Grafana's foundation SDK."""
 
 from __future__ import annotations
 
@@ -36,31 +36,31 @@ from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from monitoring.promql import WORK
 
 _SOURCE = DataSourceRef("prometheus", "${datasource}")
-_SCHEMA = 39  # Grafana 10.4's; later ones bring it up to date when they load it
-_HUNDRED = 100  # panels' numbers in a row: row 2 has 200, 201, …
+_SCHEMA = 39  # Grafana 10.4's; later versions migrate it on load
+_IDS_PER_ROW = 100  # panel ids: row 2 has 200, 201, …
 _ABOUT = "quantum-rerank: traffic, latency, stages, work, saturation, cache, dependencies. Made by `make monitoring`."
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel, and what whoever sees it should look for."""
+    """One panel."""
 
     title: str
-    look: str
-    unit: str  # Grafana's name of it
-    curves: Mapping[str, str]  # legend to query
+    look: str  # its description: what to look for
+    unit: str  # by Grafana's name
+    curves: Mapping[str, str]  # legend → query
     kind: Literal["lines", "stacked", "heatmap", "number"] = "lines"
-    limit: float | None = None  # what should stay below it
-    least: float | None = None  # what should stay above it
-    alerts: Sequence[str] = ()  # whose runbooks belong to it
-    idle: bool = False  # whether it may be empty although the service is used
+    limit: float | None = None  # values should be below
+    least: float | None = None  # values should be at or above
+    alerts: Sequence[str] = ()  # whose runbooks it links to
+    idle: bool = False  # whether it may be empty while the service is used
 
 
 _Built = timeseries.Panel | heatmap.Panel | stat.Panel
 
 
 def dashboard(rows: Mapping[str, Sequence[Panel]], runbooks: str) -> str:
-    """The dashboard's JSON, the same for the same rows. runbooks: URL of their folder."""
+    """The dashboard's JSON; deterministic. runbooks: URL of their folder."""
     made = builders.Dashboard("quantum-rerank").uid("quantum-rerank").description(_ABOUT).tags(["quantum-rerank"])
     made.refresh("30s").time("now-1h", "now").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR).readonly()
     made.link(builders.DashboardLink("Runbooks").type(DashboardLinkType.LINK).url(runbooks).target_blank(True))
@@ -72,8 +72,8 @@ def dashboard(rows: Mapping[str, Sequence[Panel]], runbooks: str) -> str:
     ):
         made.with_variable(_variable(label, f"label_values({where}, {label})"))
     for place, (title, panels) in enumerate(rows.items(), 1):
-        made.with_row(builders.Row(title).id(place * _HUNDRED))
-        for number, panel in enumerate(panels, place * _HUNDRED + 1):
+        made.with_row(builders.Row(title).id(place * _IDS_PER_ROW))
+        for number, panel in enumerate(panels, place * _IDS_PER_ROW + 1):
             made.with_panel(_panel(panel, number, runbooks))
     built = made.build()
     built.schema_version = _SCHEMA
@@ -81,14 +81,14 @@ def dashboard(rows: Mapping[str, Sequence[Panel]], runbooks: str) -> str:
 
 
 def _variable(label: str, query: str) -> builders.QueryVariable:
-    """The values that a label has; all of them at first."""
+    """A dashboard variable with a label's values; all are selected initially."""
     made = builders.QueryVariable(label).label(label).query({"query": query, "refId": label}).datasource(_SOURCE)
     made.multi(True).include_all(True).current(VariableOption(selected=True, text="All", value="$__all"))
     return made.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
 
 
 def _panel(panel: Panel, number: int, runbooks: str) -> _Built:
-    """Grafana's panel. number: the id, which stays the same for links."""
+    """Grafana's panel. number: its id, which links refer to."""
     made: _Built = _BY_KIND[panel.kind](panel)
     size = 4 if panel.kind == "number" else 8
     made.id(number).title(panel.title).description(panel.look).datasource(_SOURCE).unit(panel.unit)
@@ -103,7 +103,7 @@ def _panel(panel: Panel, number: int, runbooks: str) -> _Built:
 
 
 def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
-    """Green where all is well, red where it is not."""
+    """Green within the limits, red outside."""
     steps = [Threshold(None, "green")]
     if panel.limit is not None:
         steps.append(Threshold(panel.limit, "red"))
@@ -133,7 +133,7 @@ def _heatmap(panel: Panel) -> heatmap.Panel:
     return heatmap.Panel().calculate(False).rows_frame(rows).color(color).y_axis(axis).mode(TooltipDisplayMode.SINGLE)
 
 
-def _number(panel: Panel) -> stat.Panel:  # noqa: ARG001 - like the others
+def _number(panel: Panel) -> stat.Panel:  # noqa: ARG001 - same signature as the others
     made = stat.Panel().color_mode(BigValueColorMode.VALUE)
     return made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
 
@@ -147,7 +147,7 @@ _BY_KIND: Mapping[str, Callable[[Panel], _Built]] = {
 
 
 def _without_nulls(value: object) -> object:
-    """Grafana reads a null as a choice; what is left out gets its default. Thresholds' first step has to be one."""
+    """Remove nulls: Grafana uses defaults only for missing fields. The first threshold's value must stay null."""
     if isinstance(value, dict):
         return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None or key == "value"}
     return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value

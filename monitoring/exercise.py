@@ -1,4 +1,4 @@
-"""Requests of every kind, so that every metric has something to tell."""
+"""Sends requests of every kind, so that every metric has values."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import count
 import httpx
 import jwt
 
-SECRET = "a-secret-for-tokens-of-at-least-thirty-two-bytes"  # noqa: S105 - of a service that only tests ask
-# A service that counts quotas, whose Redis and token issuer nobody answers for, and which one large request fills.
+SECRET = "a-secret-for-tokens-of-at-least-thirty-two-bytes"  # noqa: S105 - for tests only
+# A service with quotas, an unreachable Redis and token issuer, and capacity for one large request.
 SETTINGS: dict[str, object] = {
     "model": "hash",
     "auth": {"enabled": True, "jwt": {"secret": SECRET, "jwks_url": "http://127.0.0.1:9/jwks.json"}},
@@ -27,13 +27,13 @@ _fresh = count()
 
 
 def token(tier: str) -> dict[str, str]:
-    """The header of a caller of this tier."""
+    """The authorization header of a caller of this tier."""
     claims = {"sub": f"{tier} user", "tier": tier, "role": "user", "exp": time.time() + 3600}
     return {"Authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
 
 
 def exercise(client: httpx.Client, collection: str) -> None:
-    """Send requests of every kind. RuntimeError if overload or quotas cannot be had, or what should work does not."""
+    """Send requests of every kind. RuntimeError if a valid one fails, or overload or quotas cannot be provoked."""
     known = token("standard")
     for path, body in _answered(collection):
         answer = client.request("POST", path, json=body, headers=token("unlimited"))
@@ -71,7 +71,7 @@ def _refused() -> Iterator[tuple[str, str, object]]:
 
 
 def _many() -> list[str]:
-    """Documents that nobody has seen."""
+    """New documents, which no cache contains."""
     return [f"{text} {next(_fresh)}" for text in _TEXTS * 8]
 
 
@@ -84,4 +84,4 @@ def _until(status: int, ask: Callable[[], list[int]], what: str) -> None:
     while time.monotonic() < end:
         if status in ask():
             return
-    raise RuntimeError(f"{what} could not be had within {_DONE_WITHIN_S} s")
+    raise RuntimeError(f"{what} did not occur within {_DONE_WITHIN_S} s")

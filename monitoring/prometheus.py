@@ -1,4 +1,4 @@
-"""Prometheus and its tool: found, fetched where Debian's packages can be had, run and asked."""
+"""Finds, downloads (as a Debian package), runs and queries Prometheus and promtool."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ _WITHIN_S = 30
 
 
 class Missing(Exception):
-    """A program is not here, and cannot be had."""
+    """A program is not installed and cannot be downloaded."""
 
 
 def found(program: str) -> Path | None:
-    """A program on the PATH, or one that was fetched; None if there is none."""
-    here = shutil.which(program, path=str(TOOLS / "usr" / "bin")) or shutil.which(program)
-    return Path(here) if here else None
+    """The path of a program that is on the PATH or was downloaded; None if there is none."""
+    path = shutil.which(program, path=str(TOOLS / "usr" / "bin")) or shutil.which(program)
+    return Path(path) if path else None
 
 
 def had(program: str) -> Path:
-    """The same; fetched from Debian's package if need be, into a folder of ours, without root. Missing if it cannot."""
+    """The path of a program, downloaded into `.tools` from Debian's package if needed, without root. Raises Missing."""
     if found(program) is None:
-        _fetch()
-    if here := found(program):
-        return here
-    raise Missing(f"{program} did not come with Debian's package {_PACKAGE}")
+        _download()
+    if path := found(program):
+        return path
+    raise Missing(f"Debian's package {_PACKAGE} does not contain {program}")
 
 
-def _fetch() -> None:
+def _download() -> None:
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        raise Missing("promtool is not on the PATH, and there is no apt-get and dpkg to fetch it with")
-    print(f"fetching Debian's package {_PACKAGE} into {TOOLS}", flush=True)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        status, said = run("apt-get", "download", _PACKAGE, folder=folder)
-        if status:  # images come without the lists of packages, which others than root may keep elsewhere
+        raise Missing("promtool is not on the PATH, and apt-get and dpkg are not available to download it")
+    print(f"downloading Debian's package {_PACKAGE} into {TOOLS}", flush=True)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        status, output = run("apt-get", "download", _PACKAGE, folder=folder)
+        if status:  # container images have no package lists; without root, they go to another folder
             (folder / "lists" / "partial").mkdir(parents=True)
             own = ("-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}")
             run("apt-get", *own, "update", folder=folder)
-            status, said = run("apt-get", *own, "download", _PACKAGE, folder=folder)
+            status, output = run("apt-get", *own, "download", _PACKAGE, folder=folder)
         if status:
-            raise Missing(f"`apt-get download {_PACKAGE}` failed: {said.strip() or 'no reason given'}")
+            raise Missing(f"`apt-get download {_PACKAGE}` failed: {output.strip() or 'no reason given'}")
         TOOLS.mkdir(exist_ok=True)
         run("dpkg", "-x", *folder.glob("*.deb"), TOOLS, folder=folder)
 
 
 def run(*command: str | Path, folder: Path) -> tuple[int, str]:
-    """The exit status of a program, and what it said."""
+    """Run a program; its exit status and output."""
     done = subprocess.run(  # noqa: S603 - ours
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
@@ -71,25 +71,25 @@ def run(*command: str | Path, folder: Path) -> tuple[int, str]:
 
 
 class Prometheus:
-    """A server that scrapes one service every second, and what it is asked."""
+    """A Prometheus server that scrapes one service every second."""
 
     def __init__(self, port: int) -> None:
-        """port: where it listens on this machine."""
+        """port: its port on this machine."""
         self._url = f"http://127.0.0.1:{port}/api/v1"
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        """The series of a query at this moment; RuntimeError with Prometheus' own words if it means nothing."""
+        """Run an instant query; its series. RuntimeError with Prometheus' message if the query is invalid."""
         answer = httpx.get(f"{self._url}/query", params={"query": query}).json()
         if answer["status"] != "success":
             raise RuntimeError(answer["error"])
         return list(answer["data"]["result"])
 
     def await_scrapes(self, more: int) -> None:
-        """Wait until it has read the service so often again; RuntimeError if it does not."""
+        """Wait for this number of further scrapes; RuntimeError if they do not happen in time."""
         due, end = self._scrapes() + more, time.monotonic() + _WITHIN_S
         while self._scrapes() < due:
             if time.monotonic() > end:
-                raise RuntimeError("Prometheus does not read the service")
+                raise RuntimeError("Prometheus does not scrape the service")
             time.sleep(0.2)
 
     def _scrapes(self) -> float:
@@ -99,7 +99,7 @@ class Prometheus:
 
 @contextmanager
 def scraping(program: Path, service: int, rules: Path) -> Iterator[Prometheus]:
-    """Prometheus as docker-compose.yml has it, with these rules; it reads the service on this port every second."""
+    """Run Prometheus with docker-compose.yml's configuration and these rules, scraping the service every second."""
     config = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))
     config["global"] = dict.fromkeys(config["global"], "1s")
     config["rule_files"] = [str(rules.resolve())]

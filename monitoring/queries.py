@@ -1,4 +1,4 @@
-"""Every query of the dashboard and of the alert rules, as Prometheus can be asked it."""
+"""All queries of the dashboard and the alert rules, in a form that Prometheus accepts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import yaml
 from monitoring.promql import RATE, ROUTE, WORK
 from monitoring.rows import ROWS
 
-FILES = Path(__file__).parents[1] / "helm" / "quantum-rerank" / "files"  # Helm reads no file outside the chart
+FILES = Path(__file__).parents[1] / "helm" / "quantum-rerank" / "files"  # Helm cannot read files outside the chart
 ALERTS, DASHBOARD = FILES / "alerts.yml", FILES / "dashboard.json"
-JOB = "quantum-rerank"  # what Prometheus has to call the service when it scrapes it
+JOB = "quantum-rerank"  # the required job name in Prometheus' scrape configuration
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query, whose it is, and whether it may be empty although the service is used."""
+    """A query with its owner. idle: whether it may be empty while the service is used."""
 
     owner: str
     text: str
@@ -27,13 +27,13 @@ class Query:
 
 
 def rules() -> list[dict[str, Any]]:
-    """The alert rules, as they are written."""
+    """The alert rules as they are in the file."""
     groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 def of_the_dashboard(over: str = "1m") -> Iterator[Query]:
-    """Its panels' queries with all jobs, instances and routes chosen. over: how far back rates look."""
+    """The panels' queries with all jobs, instances and routes selected. over: the range of rates."""
     for title, panels in ROWS.items():
         for panel in panels:
             for query in panel.curves.values():
@@ -42,6 +42,6 @@ def of_the_dashboard(over: str = "1m") -> Iterator[Query]:
 
 
 def of_the_rules() -> Iterator[Query]:
-    """The alerts' expressions, which are empty when all is well."""
+    """The alerts' expressions, which are empty while no alert fires."""
     for rule in rules():
         yield Query(rule["alert"], rule["expr"], idle=True)

@@ -1,1 +1,1 @@
-"""Programs for whoever develops or runs the service; not installed with it."""
+"""Developer and operator scripts; not part of the installed package."""

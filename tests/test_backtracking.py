@@ -1,4 +1,4 @@
-"""The matcher that counts finds what `re` finds, and its steps grow as the time of `re` does."""
+"""The step-counting matcher finds the same matches as `re`, and its steps grow as the time of `re` does."""
 
 import re
 
@@ -41,8 +41,8 @@ def test_it_finds_what_re_finds(pattern, flags, text):
     ("pattern", "text", "growth"),
     [
         (r"a+", "a", 8),
-        (r"a+b", "a", 8**2),  # from each start to the end, and back
-        (r"a++b", "a", 8**2),  # to the end only, but still from each start
+        (r"a+b", "a", 8**2),  # from each start to the end, then backtracking
+        (r"a++b", "a", 8**2),  # no backtracking, but still from each start
         (r"(?<!a)a++b", "a", 8),
         (r"a+a+b", "a", 8**3),
         (r"[ab]{1,4}c", "ab", 8),

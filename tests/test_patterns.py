@@ -1,8 +1,8 @@
-"""Every regular expression of the service takes time in proportion to the text, whatever the text.
+"""Every regular expression of the service runs in linear time on every text.
 
-Steps are counted, not seconds: those for a text eight times as long are at most twelve times as many. A pattern that
-fails here tries the same run of characters from many starts, or in many ways; it is mended by possessive quantifiers
-(`++`, `*+`), and by a look behind that lets a match start only where a run does.
+Steps are counted, not seconds: a text eight times as long may take at most twelve times as many. A pattern that fails
+here tries the same run of characters from many starts or in many ways. The remedies are possessive quantifiers (`++`,
+`*+`), and a lookbehind that allows a match only at the start of a run.
 """
 
 import ast
@@ -18,22 +18,22 @@ from hypothesis import strategies as st
 from tests.backtracking import Matcher, TooManySteps, alphabet
 
 PACKAGES = ("app", "quantum", "retrieval")
-SHORT, TIMES, SLACK = 128, 8, 1.5  # code points; how much longer; how much more than so many times the steps
+SHORT, TIMES, SLACK = 128, 8, 1.5  # code points; growth of the text; tolerance
 NOT_IMPORTED = ("app.auth.migrations.env",)  # runs migrations; the test of sources covers it
 
 
 def modules() -> list[str]:
-    found = [
+    names = [
         module.name
         for package in PACKAGES
         for module in pkgutil.walk_packages([package], f"{package}.")
         if not module.name.startswith(NOT_IMPORTED)
     ]
-    return [*PACKAGES, *found]
+    return [*PACKAGES, *names]
 
 
 def patterns() -> dict[str, re.Pattern[str]]:
-    """All that are compiled, by where they stand."""
+    """All compiled patterns by module and name."""
     return {
         f"{module}.{name}": value
         for module in modules()
@@ -43,7 +43,7 @@ def patterns() -> dict[str, re.Pattern[str]]:
 
 
 PATTERNS = patterns()
-FORMER = {  # those that were found out, and what is known to be slow
+FORMER = {  # former patterns that failed, and others that are known to be slow
     "sentences": re.compile(r"""[.!?…]+["'”’»)\]]*(?=\s)|[。！？]+[」』”’）]*|[\n\r\v\f\x85\u2028\u2029]"""),
     "trailing space": re.compile(r"\s+$"),
     "possessive, from each start": re.compile(r"x?[a-z]++!"),
@@ -54,7 +54,7 @@ FORMER = {  # those that were found out, and what is known to be slow
 
 @st.composite
 def pumped(draw, pattern: re.Pattern[str]) -> tuple[str, str, str]:
-    """What a text begins with, what is repeated in it, and what it ends with, all of the pattern's own characters."""
+    """A prefix, a repeated part and a suffix, all of the pattern's own characters."""
     letters = st.sampled_from(alphabet(pattern))
     few = st.lists(letters, max_size=3).map("".join)
     return draw(few), draw(letters | st.lists(letters, min_size=2, max_size=4).map("".join)), draw(few)
@@ -95,7 +95,7 @@ def test_the_patterns_are_found():
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_no_pattern_is_hidden_from_this_test(package):
-    """`re` is used to compile constants of modules, and for nothing else; these are found above."""
+    """`re` is used only to compile module constants, which `patterns` finds."""
     for path in Path(package).rglob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         constants = {id(node.value) for node in tree.body if isinstance(node, ast.Assign)}

@@ -1,7 +1,6 @@
-"""How tests wait: for a condition, never for a fixed time, and by a clock of their own where time itself matters.
+"""How tests wait: for a condition, never for a fixed time; with a fake clock where time itself matters.
 
-The limits here are only reached when the code is wrong, so they are generous: a machine that is busy with other work
-must not fail a test.
+The limits are only reached if the code is wrong. They are generous, so that tests do not fail on a busy machine.
 """
 
 import asyncio
@@ -11,28 +10,28 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-PATIENT_S = 120  # for what happens at once on a quiet machine
+PATIENT_S = 120  # for what happens at once on an idle machine
 
 
 def eventually(holds: Callable[[], T], within_s: float = PATIENT_S) -> T:
-    """Wait until this is true, and return what it gave."""
+    """Wait until the condition is true; its value."""
     end = time.perf_counter() + within_s
-    while not (found := holds()):
+    while not (value := holds()):
         assert time.perf_counter() < end, f"it did not become true within {within_s} s"
         time.sleep(0.005)
-    return found
+    return value
 
 
 async def soon(holds: Callable[[], T]) -> T:
-    """The same on an event loop, which goes on meanwhile."""
+    """`eventually` for coroutines."""
     async with asyncio.timeout(PATIENT_S):
-        while not (found := holds()):  # noqa: ASYNC110 - other threads, too, make it true
+        while not (value := holds()):  # noqa: ASYNC110 - other threads may change it
             await asyncio.sleep(0.001)
-    return found
+    return value
 
 
 class Clock:
-    """A clock that moves only when a test moves it."""
+    """A fake clock that a test advances."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         """now: in seconds."""

@@ -1,4 +1,4 @@
-"""How many processors this process may use: what the control group grants, not what the host has."""
+"""The number of CPUs that this process may use: its cgroup's quota, not the host's count."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SELF = Path("/proc/self/cgroup")
 
 
 def granted_cpus(root: Path = _ROOT, membership: Path = _SELF) -> int:
-    """The processors of this process's affinity, or of its cgroup's CPU quota (v2 or v1) where that is less; ≥ 1.
+    """The smaller of the CPU affinity and the cgroup's CPU quota (v2 or v1), at least 1.
 
-    A quota of 1.5 processors counts as 2: threads that wait leave the half unused otherwise.
+    Quotas are rounded up: with one thread, a quota of 1.5 CPUs would be left half unused whenever it waits.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = min(_quotas(root, membership), default=math.inf)
@@ -24,18 +24,18 @@ def granted_cpus(root: Path = _ROOT, membership: Path = _SELF) -> int:
 
 
 def limit_threads(processors: int) -> None:
-    """Have OpenMP and the tokenizer use so many threads and no more, and BLAS one.
+    """Limit OpenMP and the tokenizer to this number of threads, and BLAS to one.
 
-    Requests run beside each other already, and idle processors help a lone one (`cpu_slots`); two BLAS threads for
-    each product would only get in each other's way.
+    Requests run in parallel already, and `cpu_slots` gives idle CPUs to a single one. More BLAS threads per product
+    would only compete with each other.
     """
     threadpool_limits(1, user_api="blas")
-    threadpool_limits(processors, user_api="openmp")  # after BLAS, which FAISS has built on OpenMP
-    os.environ["RAYON_NUM_THREADS"] = str(processors)  # read by tokenizers when it first works in parallel
+    threadpool_limits(processors, user_api="openmp")  # set after BLAS, since FAISS's BLAS is built on OpenMP
+    os.environ["RAYON_NUM_THREADS"] = str(processors)  # read by tokenizers on its first parallel call
 
 
 def _quotas(root: Path, membership: Path) -> Iterator[float]:
-    """The quotas of the process's group and of those it lies in, in processors."""
+    """The quotas of the process's cgroup and of its ancestors, in CPUs."""
     lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -45,7 +45,7 @@ def _quotas(root: Path, membership: Path) -> Iterator[float]:
             base = root / "cpu"
         else:
             continue
-        # Within a container the path may be the host's; then the quota stands at the root.
+        # In a container the path may be the host's; then the quota is at the root.
         group = Path(path.lstrip("/"))
         for folder in (base / group, *(base / parent for parent in group.parents)):
             quota = _quota(folder)
@@ -54,7 +54,7 @@ def _quotas(root: Path, membership: Path) -> Iterator[float]:
 
 
 def _quota(folder: Path) -> float | None:
-    """Processors that one control group grants; None where it sets no bound."""
+    """The quota of one cgroup in CPUs; None if it sets none."""
     if (folder / "cpu.max").exists():
         limit, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
     elif (folder / "cpu.cfs_quota_us").exists():

@@ -1,4 +1,4 @@
-"""SIGTERM: first the service says that it is not ready, and goes on serving; only then the server stops."""
+"""Graceful shutdown: on SIGTERM the service reports not ready but keeps serving; after a delay the server stops."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from app.engine.engine import Engine
 
 @contextmanager
 def drained(engine: Engine, seconds: float) -> Iterator[None]:
-    """Within the block SIGTERM reaches the server so much later than the engine; a second one at once.
+    """Within the block, SIGTERM drains the engine, and reaches the server `seconds` later; a second SIGTERM at once.
 
-    Meanwhile whoever sends requests here sees `/health/ready` and sends them elsewhere, and connections are given up
-    one by one, with an answer. Does nothing but in the main thread, and where the server handles no SIGTERM.
+    Meanwhile load balancers see `/health/ready` fail and send requests elsewhere, and each connection is closed after
+    its next response. No effect outside the main thread, or if the server does not handle SIGTERM.
     """
     in_main = threading.current_thread() is threading.main_thread()
     stop = signal.getsignal(signal.SIGTERM) if in_main else None
@@ -26,14 +26,14 @@ def drained(engine: Engine, seconds: float) -> Iterator[None]:
         return
     loop = asyncio.get_running_loop()
 
-    def begin(number: int, frame: FrameType | None) -> None:
+    def handle_sigterm(number: int, frame: FrameType | None) -> None:
         if seconds and not engine.stops:
             engine.drain()
             loop.call_soon_threadsafe(loop.call_later, seconds, stop, number, None)
         else:
             stop(number, frame)
 
-    signal.signal(signal.SIGTERM, begin)
+    signal.signal(signal.SIGTERM, handle_sigterm)
     try:
         yield
     finally:

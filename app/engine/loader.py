@@ -1,4 +1,4 @@
-"""From settings to rerankers: the models, the checked circuit, the caches and the fusion."""
+"""Builds the models of a service from its settings: encoders, feature map, caches and rerankers."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 def log_progress(step: str, done: int, total: int) -> None:
-    """Tell of a step where nobody watches a bar."""
+    """Log a step of the preparation; for processes without a progress bar."""
     log.info("%s (%d of %d)", step, done, total)
 
 
 def processors_of(settings: Settings) -> int:
-    """The processors to compute on: those configured, or those granted."""
+    """The number of CPUs to compute on: as configured, else as granted by the system."""
     return settings.engine.processors or granted_cpus()
 
 
@@ -42,7 +42,7 @@ def circuit_of(settings: Settings) -> FeatureMap:
 
 
 def open_encoder(settings: Settings, progress: Progress, model: str | None = None) -> Encoder:
-    """A model, the default one unless named, prepared now if it never was."""
+    """Load a model, which is downloaded and converted on first use. model: its name; None for the default model."""
     processors = processors_of(settings)
     limit_threads(processors)
     return load_encoder(
@@ -58,30 +58,36 @@ def open_encoder(settings: Settings, progress: Progress, model: str | None = Non
 def open_models(
     settings: Settings, progress: Progress, encoders: Mapping[str, Encoder] = MappingProxyType({})
 ) -> ModelRegistry:
-    """Every configured model, with one cache and one set of processors for all.
+    """Load all configured models. They share one state cache and one set of CPU slots.
 
-    encoders: those that are open already, by their models' names.
-    CircuitTooLarge or ModelError where the settings cannot be met.
+    Args:
+        settings: The service's settings.
+        progress: Receives the steps of a model's preparation.
+        encoders: Encoders that are loaded already, by model name.
+
+    Raises:
+        CircuitTooLarge: The configured circuit exceeds the limits.
+        ModelError: A model cannot be loaded.
     """
-    states = circuit_of(settings)
+    circuit = circuit_of(settings)
     cache, slots = StateCache(settings.cache.max_bytes), CpuSlots(processors_of(settings))
     served = {}
     for model in (settings.model, *settings.models):
         encoder = encoders.get(model) or open_encoder(settings, progress, model)
         source = StateSource(encoder, cache, _replicas(settings, encoder))
-        served[model] = Reranker(source, states, slots=slots)
+        served[model] = Reranker(source, circuit, slots=slots)
     return ModelRegistry(served, settings.aliases)
 
 
 def open_reranker(settings: Settings, progress: Progress) -> Reranker:
-    """The default model's reranker alone."""
+    """The reranker of the default model alone."""
     return open_models(settings.model_copy(update={"models": (), "aliases": {}}), progress).default
 
 
 def _replicas(settings: Settings, encoder: Encoder) -> RedisStates | None:
     if settings.cache.redis_url is None:
         return None
-    from retrieval.states.redis import RedisStates  # not before: redis-py takes 0.3 s to import
+    from retrieval.states.redis import RedisStates  # imported on use: redis-py takes 0.3 s to import
 
     pepper = open_pepper(settings.auth, settings.data_dir)
     return RedisStates(

@@ -1,4 +1,4 @@
-"""How the C library hands memory back: now and then, since each request needs about as much as the one before."""
+"""glibc malloc: keep freed memory between requests, and return it to the system every few seconds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import platform
 
 _MIB = 2**20
 # mallopt's parameters, from malloc.h. Without the first two, every large array is mapped and unmapped page by page,
-# a good part of the time of scoring; without the third, each of many threads keeps freed memory of its own.
+# which takes a large part of the scoring time. Without the third, every thread keeps freed memory in its own arena.
 _SETTINGS = {
-    -3: 32 * _MIB,  # M_MMAP_THRESHOLD: what is larger is mapped by itself
+    -3: 32 * _MIB,  # M_MMAP_THRESHOLD: larger blocks are mapped separately
     -1: 64 * _MIB,  # M_TRIM_THRESHOLD: free memory kept at the top of the heap
     -8: 2,  # M_ARENA_MAX
 }
@@ -18,9 +18,9 @@ GIVE_BACK_EVERY_S = 5.0
 
 
 def keep_memory() -> bool:
-    """Set the C library up; False where it is not glibc, and nothing is changed.
+    """Set malloc's parameters; False, without a change, if the C library is not glibc.
 
-    Before there are threads: a heap that one has made stays.
+    Must be called before threads start: arenas that exist are kept.
     """
     if not _is_glibc():
         return False
@@ -29,10 +29,9 @@ def keep_memory() -> bool:
 
 
 def give_back() -> bool:
-    """Hand free memory back to the system, wherever it lies; whether there was any. False where it is not glibc.
+    """Return free memory to the system (`malloc_trim`); whether any was returned. False if not on glibc.
 
-    Never done, the process holds what the busiest moments since its start needed together, each in another place, and
-    that grows for hours under a steady load, though what is in use does not.
+    Without it, fragmentation makes resident memory grow for hours under a steady load, while memory in use does not.
     """
     return _is_glibc() and bool(ctypes.CDLL(None).malloc_trim(0))
 

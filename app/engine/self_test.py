@@ -1,4 +1,4 @@
-"""A small reranking whose right answer is known."""
+"""Self-test of a model: a small reranking with a known result."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ from app.ranking.reranker import Reranker
 
 
 def check_order(reranker: Reranker, number: int) -> None:
-    """NotReady if the model puts nonsense first. number: one that it was not asked for before, so that it must read."""
+    """Rerank two documents, of which one is relevant.
+
+    Args:
+        reranker: The model's reranker.
+        number: Part of each text. It must be new, so that no text is cached.
+
+    Raises:
+        NotReady: The relevant document was not ranked first, or not all documents were encoded.
+    """
     query = f"which bird sings at night, asks {number}"
-    # The right answer comes last, where it stays if all scores are equal.
+    # The relevant document comes last; equal scores would leave it there.
     documents = [f"stock prices fell sharply, says {number}", f"the nightingale sings after dusk, says {number}"]
     ranking = reranker.rerank(query, documents)
     if ranking.encoded < len(documents) or ranking.order[0] != 1:
-        raise NotReady("the model put a probe's answer below a text about something else; its files may be damaged")
+        raise NotReady("the model ranked the probe's relevant document last; its files may be damaged")

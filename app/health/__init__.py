@@ -1,1 +1,1 @@
-"""Whether the service can serve, and how each part of it is."""
+"""Health checks: readiness, the state of each component, and the performance targets."""

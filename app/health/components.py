@@ -1,4 +1,4 @@
-"""What the service is made of and leans on, and how each part is. Nothing here waits or asks; `health.py` does."""
+"""The health of each component and dependency, computed from counts. Nothing here blocks or does I/O."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from retrieval.errors import Fault
 from retrieval.states.cache import CacheCounts
 
 Status = Literal["ok", "degraded", "unavailable"]
-_ENOUGH = 1000  # turns of the event loop, of which fifty are timed a second: while models load many are late
-LAG_S = 0.1  # by which the event loop may be late, one time in a hundred: no more than a similarity may take in all
+_MIN_LAG_SAMPLES = 1000  # 20 s at fifty a second: while models load, many samples are late
+LAG_S = 0.1  # limit of the event loop lag's p99: the whole latency target of a similarity request
 
 
 @dataclass(frozen=True)
 class Component:
-    """One part."""
+    """The health of one component."""
 
-    status: Status  # degraded: the service serves without it; unavailable: it does not
-    fault: Fault | None = None  # the last one, though it may be over
+    status: Status  # degraded: the service works without it; unavailable: the service does not work
+    fault: Fault | None = None  # the last one, even if it is over
     facts: Mapping[str, object] = field(default_factory=dict)
 
 
 def latest(faults: Iterable[Fault | None]) -> Fault | None:
-    """The last of several errors."""
+    """The most recent fault; None if there is none."""
     return max((fault for fault in faults if fault), key=lambda fault: fault.at, default=None)
 
 
 def engine(state: State, counts: EngineCounts | None) -> Component:
-    """Threads and their queue."""
+    """The engine: its worker threads and their queue."""
     running, waiting = (counts.running, counts.admitted - counts.running) if counts else (0, 0)
     facts = {"phase": state.phase, "reason": state.reason, "running": running, "waiting": waiting}
     if state.phase == "ready":
@@ -43,23 +43,30 @@ def engine(state: State, counts: EngineCounts | None) -> Component:
 
 
 def models(names: Iterable[str], probe: Probe, probe_ms: Mapping[str, float]) -> Component:
-    """What encodes."""
+    """The served models and the duration of their last probes, in milliseconds."""
     served = [{"name": name, "probe_ms": _rounded(probe_ms.get(name))} for name in names]
     status: Status = "unavailable" if not served or probe.known() else "ok"
     return Component(status, probe.last_fault, {"models": served})
 
 
 def index(
-    counts: Mapping[str, CollectionCounts], default: str | None, wrong: str | None, last: Fault | None
+    counts: Mapping[str, CollectionCounts], default: str | None, default_error: str | None, last: Fault | None
 ) -> Component:
-    """Collections. wrong: what is, with the default one."""
+    """The collections of the index.
+
+    Args:
+        counts: The opened collections by name.
+        default: The name of the default collection.
+        default_error: Why the default collection cannot be searched; None if it can.
+        last: The last fault of any collection.
+    """
     status: Status = "ok"
-    if wrong:
+    if default_error:
         status = "unavailable"
-    elif not all(of.certified for of in counts.values()):
+    elif not all(collection.certified for collection in counts.values()):
         status = "degraded"
-    opened = [_collection(name, of) for name, of in counts.items()]
-    return Component(status, last, {"default": default, "collections": opened})
+    collections = [_collection(name, collection) for name, collection in counts.items()]
+    return Component(status, last, {"default": default, "collections": collections})
 
 
 def _collection(name: str, counts: CollectionCounts) -> dict[str, object]:
@@ -76,23 +83,23 @@ def _collection(name: str, counts: CollectionCounts) -> dict[str, object]:
 
 
 def cache(counts: CacheCounts) -> Component:
-    """What is remembered in this process."""
+    """The state cache of this process."""
     return Component("ok", None, {"entries": counts.entries, "bytes": counts.bytes, "max_bytes": counts.max_bytes})
 
 
 def leaning(*, lost: bool, fault: Fault | None, **facts: object) -> Component:
-    """Something elsewhere without which the service does less."""
+    """An external dependency: the service is degraded while it is lost."""
     return Component("degraded" if lost else "ok", fault, facts)
 
 
 def replicas(counts: EngineCounts) -> dict[str, int]:
-    """What became of states in Redis: records that were none of ours, and states that were not written."""
-    of = counts.replicas.values()
-    return {"corrupt": sum(each.corrupt for each in of), "dropped": sum(each.dropped for each in of)}
+    """Counts of the shared Redis cache: invalid records that were read, and states that were not written."""
+    models = counts.replicas.values()
+    return {"corrupt": sum(model.corrupt for model in models), "dropped": sum(model.dropped for model in models)}
 
 
 def keys(usage: Usage, *, lost: bool, fault: Fault | None) -> Component:
-    """The database of keys, which may be read and not written. lost, fault: of reading."""
+    """The key database. `lost` and `fault` are about reads; write faults come from `usage`."""
     counts = usage.counts()
     return leaning(
         lost=lost or counts.fault is not None,
@@ -104,16 +111,16 @@ def keys(usage: Usage, *, lost: bool, fault: Fault | None) -> Component:
 
 
 def event_loop(lag: Buckets) -> Component:
-    """How late every answer may be."""
+    """The event loop's lag, which delays every response."""
     p99 = quantile(lag, 0.99)
-    late = p99 is not None and p99 > LAG_S and max(lag.values()) >= _ENOUGH
+    late = p99 is not None and p99 > LAG_S and max(lag.values()) >= _MIN_LAG_SAMPLES
     return Component("degraded" if late else "ok", None, {"lag_p99_ms": _rounded(p99 and 1e3 * p99)})
 
 
-def memory(now: float, most: float) -> Component:
-    """The process's, resident."""
-    facts = {"resident_bytes": int(now), "most_bytes": int(most)}
-    return Component("degraded" if most > MEMORY_BYTES else "ok", None, facts)
+def memory(now: float, maximum: float) -> Component:
+    """Resident memory of the process: now, and its maximum within the window. Both in bytes."""
+    facts = {"resident_bytes": int(now), "most_bytes": int(maximum)}
+    return Component("degraded" if maximum > MEMORY_BYTES else "ok", None, facts)
 
 
 def _rounded(ms: float | None) -> float | None:

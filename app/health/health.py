@@ -1,4 +1,4 @@
-"""Whether the service can serve, and how each part of it is. All of it is computed when somebody asks."""
+"""Readiness and the detailed health report, computed on request."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Report:
-    """How the service is."""
+    """The health of the service."""
 
     status: Status
-    reason: str | None  # why it is not ready, where it is not
+    reason: str | None  # why it is not ready; None if it is ready
     components: Mapping[str, Component]
     targets: Mapping[str, Target]
     meets_targets: bool | None
-    window_s: float  # that the targets were measured in
+    window_s: float  # seconds over which the targets were measured
 
 
 class Health:
-    """Belongs to the event loop, and never blocks it."""
+    """The health checks of one application. Used on the event loop, which they never block."""
 
     def __init__(
         self,
@@ -68,50 +68,60 @@ class Health:
         histograms: Callable[[], Iterable[Metric]],
         rerank_routes: Container[str],
     ) -> None:
-        """histograms: those of the metrics, of all workers. rerank_routes: whose requests have a promised latency."""
+        """Create the probes; none runs yet.
+
+        Args:
+            settings: The service's settings.
+            engine: The models and their threads.
+            collections: The open collections.
+            quotas: The quotas, whose Redis is checked.
+            auth: Authentication, whose key database and token issuer are checked; None where it is off.
+            histograms: Returns the histograms of all workers.
+            rerank_routes: The routes that the latency target of reranking covers.
+        """
         self._engine, self._collections, self._quotas, self._auth = engine, collections, quotas, auth
         self._settings, self._default = settings.health, settings.default_collection
         every_s = self._settings.probe_every_s
         self._probe = Probe("a probe", self._rerank, every_s, self._settings.probe_deadline_ms / 1e3)
         self._index = Probe("opening the default collection", self._open_default, every_s)
-        others = {"cache_redis": self._check_replicas}
+        dependencies = {"cache_redis": self._check_replicas}
         if quotas.shared:
-            others["quota_redis"] = quotas.shared.check
+            dependencies["quota_redis"] = quotas.shared.check
         if auth:
-            others["keys"] = auth.database.check
-        self._others = [Probe(name, check, every_s) for name, check in others.items()]
+            dependencies["keys"] = auth.database.check
+        self._dependencies = [Probe(name, check, every_s) for name, check in dependencies.items()]
         self._window = Window(lambda: read(histograms(), rerank_routes), resident_bytes)
         self._isolated: dict[str, Reranker] = {}
-        self._numbers = count(1)
+        self._probe_numbers = count(1)
         self._probe_ms: dict[str, float] = {}
 
     async def run(self, loading: asyncio.Task[None]) -> None:
-        """Take a reading every ten seconds, and once the models are loaded certify collections. Ends by cancel."""
-        reading = run_periodically(EVERY_S, self._window.past, "reading how the service is")
-        await asyncio.gather(reading, self._keep_verifying(loading))
+        """Sample the metrics every ten seconds; verify collections once the models are loaded. Runs until cancelled."""
+        sampling = run_periodically(EVERY_S, self._window.past, "sampling the health metrics")
+        await asyncio.gather(sampling, self._keep_verifying(loading))
 
     async def wrong(self) -> str | None:
-        """Why the service is not ready; None if it is. Comes soon, whatever takes its time."""
+        """Why the service is not ready; None if it is. Returns within a bounded time, even if a probe hangs."""
         state = self._engine.state
         if state.phase != "ready":
             return state.reason
-        found = await asyncio.gather(*(probe.wrong() for probe in self._needed()))
-        return next(filter(None, found), None)
+        errors = await asyncio.gather(*(probe.wrong() for probe in self._required_probes()))
+        return next(filter(None, errors), None)
 
     @property
     def is_ready(self) -> bool:
-        """Whether the service is ready, as far as is known: the models may rerank until somebody asked for a probe."""
+        """Whether the service is ready by the latest probe results. Before the first probe, loaded models suffice."""
         if self._engine.state.phase != "ready" or self._probe.fails:
             return False
         return self._default is None or self._index.known() is None
 
     async def report(self) -> Report:
-        """How everything is. What the service leans on is asked, so that its loss shows before it is needed."""
+        """The health of all components. Dependencies are probed, so that a loss shows before a request needs them."""
         if self._auth and self._auth.issuer:
             self._auth.issuer.check()
-        others = asyncio.gather(*(probe.wrong() for probe in self._others))
+        dependencies = asyncio.gather(*(probe.wrong() for probe in self._dependencies))
         reason, past = await asyncio.gather(self.wrong(), asyncio.to_thread(self._window.past))
-        await others
+        await dependencies
         components = self._components(past)
         status: Status = "ok"
         if reason:
@@ -125,51 +135,51 @@ class Health:
         }
         return Report(status, reason, components, targets, all_met(targets.values()), past.seconds)
 
-    def _needed(self) -> list[Probe]:
+    def _required_probes(self) -> list[Probe]:
         return [self._probe, self._index] if self._default else [self._probe]
 
     def _components(self, past: Past) -> dict[str, Component]:
         models, counts, quotas, auth = self._engine.models, self._engine.counts(), self._quotas, self._auth
-        found = {
+        components = {
             "engine": parts.engine(self._engine.state, counts),
             "models": parts.models(models.served if models else (), self._probe, self._probe_ms),
         }
         default, opened = self._default, self._collections
         if default or opened.counts():
-            wrong = self._index.known() if default else None
+            default_error = self._index.known() if default else None
             last = parts.latest([self._index.last_fault, opened.last_fault])
-            found["index"] = parts.index(opened.counts(), default, wrong, last)
+            components["index"] = parts.index(opened.counts(), default, default_error, last)
         if counts:
-            found["cache"] = parts.cache(counts.cache)
+            components["cache"] = parts.cache(counts.cache)
             if counts.replicas:
                 lost = not all(replicas.available for replicas in counts.replicas.values())
                 fault = parts.latest(replicas.breaker.last_fault for replicas in self._engine.replicas())
-                found["cache_redis"] = parts.leaning(lost=lost, fault=fault, **parts.replicas(counts))
+                components["cache_redis"] = parts.leaning(lost=lost, fault=fault, **parts.replicas(counts))
         if quotas.shared:
             shared = quotas.shared
-            found["quota_redis"] = parts.leaning(
+            components["quota_redis"] = parts.leaning(
                 lost=not shared.breaker.available, fault=shared.breaker.last_fault, counters_reset=shared.resets
             )
         if auth:
-            found["keys"] = parts.keys(auth.usage, lost=auth.database.lost, fault=auth.database.last_fault)
+            components["keys"] = parts.keys(auth.usage, lost=auth.database.lost, fault=auth.database.last_fault)
             if auth.issuer:
-                found["issuer"] = parts.leaning(lost=auth.issuer.lost, fault=auth.issuer.last_fault)
-        found["event_loop"] = parts.event_loop(past.buckets["lag"])
-        found["memory"] = parts.memory(past.bytes_now, past.most_bytes)
-        return found
+                components["issuer"] = parts.leaning(lost=auth.issuer.lost, fault=auth.issuer.last_fault)
+        components["event_loop"] = parts.event_loop(past.buckets["lag"])
+        components["memory"] = parts.memory(past.bytes_now, past.most_bytes)
+        return components
 
     def _rerank(self) -> None:
-        """Ask every model what nobody asked before. Runs in a thread of the probe's own."""
+        """Rerank new texts, which no cache holds, with every model. Runs in the probe's own thread."""
         models = self._engine.models
         for name, reranker in models.served.items() if models else ():
             if name not in self._isolated:
                 self._isolated[name] = reranker.isolated_copy()
-            begun = monotonic()
-            check_order(self._isolated[name], next(self._numbers))
-            self._probe_ms[name] = 1e3 * (monotonic() - begun)
+            start = monotonic()
+            check_order(self._isolated[name], next(self._probe_numbers))
+            self._probe_ms[name] = 1e3 * (monotonic() - start)
 
     def _open_default(self) -> None:
-        """Open the default collection, unless it is open, and see whether it is the model's."""
+        """Open the default collection if needed, and check that the default model built it."""
         name, models = self._default, self._engine.models
         if name and models:
             check_encoder(self._collections.get(name), models.default.encoder)
@@ -181,9 +191,9 @@ class Health:
     async def _keep_verifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
         try:
-            await self._index.wrong()  # which opens the default collection before anybody searches it
-        except Exception:  # worker boundary: whoever asks for it opens it
+            await self._index.wrong()  # opens the default collection before the first search
+        except Exception:  # worker boundary: the first request for it opens it
             log.exception("opening the default collection failed")
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
-            await run_periodically(every_s, self._collections.verify, "certifying the collections")
+            await run_periodically(every_s, self._collections.verify, "verifying the collections")

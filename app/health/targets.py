@@ -1,7 +1,7 @@
-"""What the product promises, beside what the last five minutes were like. Measured from the metrics' own histograms.
+"""The performance targets, and their measurement over the last five minutes from the Prometheus histograms.
 
-A histogram only ever grows, so what it did in a while is the difference of two readings: they count the requests of
-all worker processes wherever the metrics do.
+Histograms are cumulative, so the difference of two readings gives the requests between them. They cover all worker
+processes where the metrics do.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from prometheus_client import Metric
 
 WINDOW_S = 300.0
 EVERY_S = 10.0
-PART = 0.95  # of the requests, that must take no longer than the target
+PART = 0.95  # share of requests that must take no longer than the target
 RERANK_MS, SIMILARITY_MS, MEMORY_BYTES = 500.0, 100.0, 2e9
 
-Buckets = Mapping[float, float]  # upper bound in seconds to how many took at most that; infinity to all
+Buckets = Mapping[float, float]  # upper bound in seconds → cumulative count; infinity → total count
 Reading = Mapping[str, Buckets]
 
 _SIMILARITY = {"/similarity", "/v1/similarity"}
@@ -29,27 +29,27 @@ _AT_MOST_100 = {"1-20", "21-50", "51-100"}
 
 @dataclass(frozen=True)
 class Target:
-    """A promise, and what was measured."""
+    """A performance target and its measurement."""
 
     target: float
-    measured: float | None  # None: nothing was
-    requests: int | None  # that it was measured on; None for what is not measured on requests
-    meets: bool | None  # None: there is no telling
+    measured: float | None  # None: no data
+    requests: int | None  # sample size; None if the target is not about requests
+    meets: bool | None  # None: no data
 
 
 def read(families: Iterable[Metric], rerank_routes: Container[str]) -> dict[str, dict[float, float]]:
-    """The buckets of "rerank", "similarity" and "lag" (of the event loop) among the metrics."""
-    found: dict[str, dict[float, float]] = {"rerank": {}, "similarity": {}, "lag": {}}
+    """The buckets of "rerank", "similarity" and "lag" (of the event loop), summed over all series."""
+    buckets: dict[str, dict[float, float]] = {"rerank": {}, "similarity": {}, "lag": {}}
     for family in families:
         for sample in family.samples:
             if sample.name.endswith("_bucket") and (name := _histogram(family.name, sample.labels, rerank_routes)):
                 bound = float(sample.labels["le"])
-                found[name][bound] = found[name].get(bound, 0.0) + sample.value
-    return found
+                buckets[name][bound] = buckets[name].get(bound, 0.0) + sample.value
+    return buckets
 
 
 def _histogram(family: str, labels: Mapping[str, str], rerank_routes: Container[str]) -> str | None:
-    """Which of ours a sample belongs to."""
+    """Which of the three histograms a sample belongs to; None for others."""
     if family == "qrerank_event_loop_lag_seconds":
         return "lag"
     if family != "qrerank_request_seconds" or labels["outcome"] != "ok":
@@ -60,9 +60,9 @@ def _histogram(family: str, labels: Mapping[str, str], rerank_routes: Container[
 
 
 def quantile(buckets: Buckets, part: float) -> float | None:
-    """The value that this part of all lies at or below, evenly spread within its bucket; None of nothing.
+    """The quantile of a histogram, interpolated linearly as PromQL's `histogram_quantile` does; None without data.
 
-    What lies beyond the last bound is said to lie at it.
+    Values beyond the last finite bound count as that bound. part: 0 to 1.
     """
     bounds = sorted(buckets)
     if not bounds or buckets[bounds[-1]] <= 0:
@@ -72,14 +72,14 @@ def quantile(buckets: Buckets, part: float) -> float | None:
         if buckets[bound] >= rank:
             if math.isinf(bound):
                 break
-            inside = buckets[bound] - below
-            return lower + (bound - lower) * (rank - below) / inside if inside else lower
+            in_bucket = buckets[bound] - below
+            return lower + (bound - lower) * (rank - below) / in_bucket if in_bucket else lower
         lower, below = bound, buckets[bound]
     return lower
 
 
 def latency(buckets: Buckets, target_ms: float) -> Target:
-    """Whether enough of the requests took no longer than the target, which must be one of the bounds."""
+    """Measure a latency target, which must be a bucket bound: it is met if 95 % of the requests are within it."""
     requests = max(buckets.values(), default=0.0)
     if not requests:
         return Target(target_ms, None, 0, None)
@@ -89,23 +89,23 @@ def latency(buckets: Buckets, target_ms: float) -> Target:
 
 
 def all_met(targets: Iterable[Target]) -> bool | None:
-    """Whether all that was measured meets its target; None if nothing was."""
-    told = [target.meets for target in targets if target.meets is not None]
-    return all(told) if told else None
+    """Whether all targets with data are met; None if none has data."""
+    results = [target.meets for target in targets if target.meets is not None]
+    return all(results) if results else None
 
 
 @dataclass(frozen=True)
 class Past:
-    """What the last minutes were like."""
+    """Measurements of the last minutes."""
 
-    seconds: float  # that are known of, at most the window
+    seconds: float  # time covered, at most the window
     buckets: Reading
-    bytes_now: float  # of memory
-    most_bytes: float  # that were seen, now or before
+    bytes_now: float  # resident memory
+    most_bytes: float  # maximum of the resident memory within the window
 
 
 class Window:
-    """Readings of the last five minutes."""
+    """A sliding window of readings of the last five minutes. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -113,26 +113,31 @@ class Window:
         memory: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """reading: buckets that only grow. memory: bytes now. Both may be asked in any thread."""
+        """Create an empty window.
+
+        Args:
+            reading: Returns the cumulative buckets; may be called in any thread.
+            memory: Returns the resident memory in bytes; may be called in any thread.
+            clock: Returns seconds that only grow.
+        """
         self._reading, self._memory, self._clock = reading, memory, clock
         self._lock = threading.Lock()
-        self._seen: deque[tuple[float, Reading, float]] = deque()
+        self._readings: deque[tuple[float, Reading, float]] = deque()  # time, buckets, memory
 
     def past(self) -> Past:
-        """What was between the oldest reading of the window and now. To be called every ten seconds at least."""
+        """Measurements between the window's oldest reading and now. Must be called at least every ten seconds."""
         with self._lock:
             now, reading, memory = self._clock(), self._reading(), self._memory()
-            if (
-                not self._seen or now - self._seen[-1][0] >= EVERY_S / 2
-            ):  # whoever asks more often makes no more of them
-                self._seen.append((now, reading, memory))
-            while now - self._seen[0][0] > WINDOW_S:  # never the last: it is not that old
-                self._seen.popleft()
-            begun, first, _ = self._seen[0]
-            buckets = {name: _grown(first.get(name, {}), of) for name, of in reading.items()}
-            return Past(now - begun, buckets, memory, max(memory, *(memory for _, _, memory in self._seen)))
+            # More frequent calls add no readings.
+            if not self._readings or now - self._readings[-1][0] >= EVERY_S / 2:
+                self._readings.append((now, reading, memory))
+            while now - self._readings[0][0] > WINDOW_S:  # the newest is never that old
+                self._readings.popleft()
+            start, first, _ = self._readings[0]
+            buckets = {name: _increase(first.get(name, {}), cumulative) for name, cumulative in reading.items()}
+            return Past(now - start, buckets, memory, max(memory, *(memory for _, _, memory in self._readings)))
 
 
-def _grown(before: Buckets, now: Buckets) -> Buckets:
-    """By how much each bucket grew; it only shrinks where counting began anew."""
+def _increase(before: Buckets, now: Buckets) -> Buckets:
+    """The increase of each bucket; a decrease, after a counter reset, counts as 0."""
     return {bound: max(0.0, count - before.get(bound, 0.0)) for bound, count in now.items()}

@@ -1,4 +1,4 @@
-"""The collections of a data folder, opened on first use, kept open, and checked when opened and ever again."""
+"""Collections of a data folder: opened on first use, kept open, and verified on opening and periodically."""
 
 from __future__ import annotations
 
@@ -22,135 +22,137 @@ Identity = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class CollectionCounts:
-    """What is known of a collection that was asked for."""
+    """The state of an opened collection."""
 
-    passages: int  # 0 of one that cannot be opened
+    passages: int  # 0 if it cannot be opened
     bytes: int  # on disk
-    fault: Fault | None  # why it is not searched, and since when
-    integrity: IntegrityReport | None  # the last one; None of one that cannot be opened
+    fault: Fault | None  # why and since when it cannot be searched
+    integrity: IntegrityReport | None  # the last one; None if it cannot be opened
 
     @property
     def certified(self) -> bool:
-        """Whether it is searched."""
+        """Whether it can be searched."""
         return self.fault is None
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A collection that was asked for, as it was when it was last looked at."""
+    """A requested collection at the time of its last check."""
 
-    identity: Identity | None  # of its folder, when that was last looked at
-    stamp: Stamp  # of its folder when it was opened
+    identity: Identity | None  # of its folder, at the last check
+    stamp: Stamp  # of its folder, on opening
     collection: Collection | None
     integrity: IntegrityReport | None
     fault: Fault | None
 
-    def wrong(self) -> str | None:
-        """Why it may not be searched; None if it may."""
+    def error(self) -> str | None:
+        """Why it cannot be searched; None if it can."""
         if self.fault:
             return self.fault.text
         return self.collection.files.changed() if self.collection else "it is not open"
 
 
 class OpenCollections:
-    """Opens each collection once; safe to share between threads. One that fails its check is not searched.
+    """Opens each collection once. One that fails verification is not searched. Safe to use from several threads.
 
-    Each `get` looks whether its folder is still the one that was opened: a collection that was built again is opened
-    again, and one that was removed is gone.
+    Each `get` checks whether the folder has been replaced: a rebuilt collection is opened again, and a removed one is
+    closed.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Look for collections in this folder, one folder each."""
+        """Open nothing yet. folder: contains one folder per collection."""
         self._folder = folder
-        self._open: dict[str, _Entry] = {}
-        self._lock = threading.Lock()  # held while one is opened or checked; what is open is had without it
-        self.last_fault: Fault | None = None  # of any of them
+        self._entries: dict[str, _Entry] = {}
+        self._lock = threading.Lock()  # held while opening or verifying, not by `get` of an open collection
+        self.last_fault: Fault | None = None  # of any collection
 
     def get(self, name: str) -> Collection:
-        """The collection of this name (already checked to be a plain name).
+        """The collection with this name, which the caller has checked to be a plain name.
 
-        UnknownCollection if there is none, DamagedCollection if it cannot be trusted.
+        Raises:
+            UnknownCollection: There is none.
+            DamagedCollection: It failed verification.
         """
-        entry = self._open.get(name)
-        if entry is None or entry.wrong() or entry.identity != _identity(self._folder / name):
+        entry = self._entries.get(name)
+        if entry is None or entry.error() or entry.identity != _identity(self._folder / name):
             with self._lock:
-                entry = self._renewed(name)
-        wrong = entry.wrong()
-        if wrong or entry.collection is None:
-            raise DamagedCollection(f"the collection {name!r} is damaged: {wrong}")
+                entry = self._refresh(name)
+        error = entry.error()
+        if error or entry.collection is None:
+            raise DamagedCollection(f"the collection {name!r} is damaged: {error}")
         return entry.collection
 
     def failed(self, name: str, error: CollectionError) -> DamagedCollection:
-        """What to tell whoever searched an open collection that could not be read to the end."""
+        """Record and log a failed search of an open collection; the error for its client."""
         text = f"{name}: {error}"
-        if self.last_fault is None or self.last_fault.text != text:  # many requests may meet it at once
+        if self.last_fault is None or self.last_fault.text != text:  # logged once, though many requests may fail
             log.error("the collection %s could not be searched: %s", name, error)
         self.last_fault = Fault.now(text)
         return DamagedCollection(f"the collection {name!r} cannot be searched: {_with_remedy(str(error))}")
 
     def verify(self) -> None:
-        """Check all that were asked for, and try to open those that could not be. Blocks; requests for others go on."""
-        for name in list(self._open):
+        """Verify all requested collections, and retry those that failed to open. Blocks, but no searches of others."""
+        for name in list(self._entries):
             with self._lock:
                 try:
-                    entry = self._renewed(name)
+                    entry = self._refresh(name)
                 except ServiceError:
                     continue
                 if entry.collection is not None:
-                    self._put(name, _checked(entry.identity, entry.stamp, entry.collection))
-                else:  # it may have been for want of something that is there now: files, memory
-                    self._put(name, _opened(self._folder / name, entry.identity, entry.stamp))
+                    self._put(name, _verify_entry(entry.identity, entry.stamp, entry.collection))
+                else:  # the cause may be over: too many open files, or no memory
+                    self._put(name, _open_entry(self._folder / name, entry.identity, entry.stamp))
 
     def counts(self) -> Mapping[str, CollectionCounts]:
-        """What is known of each collection that was asked for; costs some file system calls, and does not wait."""
-        return {name: _counts(entry) for name, entry in list(self._open.items())}
+        """The state of each requested collection. Takes a few file system calls and no lock."""
+        return {name: _counts(entry) for name, entry in list(self._entries.items())}
 
-    def _renewed(self, name: str) -> _Entry:
-        """The collection as it is now: opened if it was not, and opened again if its folder changed."""
-        entry, folder = self._open.get(name), self._folder / name
-        identity = _identity(folder)  # before the files are read: what changes after this is seen by the next look
-        if entry is not None and not entry.wrong() and entry.identity == identity:
+    def _refresh(self, name: str) -> _Entry:
+        """The current entry of a collection, which is opened if it is not open or its folder has changed."""
+        entry, folder = self._entries.get(name), self._folder / name
+        identity = _identity(folder)  # read before the files, so that the next call sees later changes
+        if entry is not None and not entry.error() and entry.identity == identity:
             return entry
         try:
             stamp = _stamp(folder) if folder.is_dir() else None
-        except OSError as error:  # it goes just now, or may not be read
+        except OSError as error:  # it is being removed, or may not be read
             if error.errno == errno.ENAMETOOLONG:
                 stamp = None
             else:
                 raise DamagedCollection(f"the collection {name!r} cannot be read: {error.strerror}") from error
         if stamp is None:
-            self._open.pop(name, None)
+            self._entries.pop(name, None)
             raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
         if entry is None or entry.stamp != stamp:
-            return self._put(name, _opened(folder, identity, stamp))
+            return self._put(name, _open_entry(folder, identity, stamp))
         return self._put(name, replace(entry, identity=identity))
 
     def _put(self, name: str, entry: _Entry) -> _Entry:
-        before = self._open.get(name)
+        before = self._entries.get(name)
         if entry.fault and not (before and before.fault):
             self.last_fault = Fault(f"{name}: {entry.fault.text}", entry.fault.at)
             log.error("the collection %s is not searched: %s", name, entry.fault.text)
         elif before and before.fault and not entry.fault:
             log.warning("the collection %s is searched again", name)
         elif before and before.fault and entry.fault:
-            entry = replace(entry, fault=replace(entry.fault, at=before.fault.at))  # since when is what counts
-        self._open[name] = entry
+            entry = replace(entry, fault=replace(entry.fault, at=before.fault.at))  # keep the start of the fault
+        self._entries[name] = entry
         return entry
 
 
-def _opened(folder: Path, identity: Identity | None, stamp: Stamp) -> _Entry:
+def _open_entry(folder: Path, identity: Identity | None, stamp: Stamp) -> _Entry:
     try:
-        return _checked(identity, stamp, Collection(folder))
+        return _verify_entry(identity, stamp, Collection(folder))
     except CollectionError as error:
-        # Where it lies is no client's affair.
+        # Clients do not see the path.
         text = str(error).removeprefix(f"collection {folder} is damaged: ").replace(str(folder), folder.name)
-    except Exception as error:  # whatever is in its files, it costs this collection and no other
+    except Exception as error:  # a damaged file must not affect other collections
         log.exception("the collection %s cannot be opened", folder.name)
         text = f"it cannot be opened ({type(error).__name__}); build it again"
     return _Entry(identity, stamp, None, None, Fault.now(text))
 
 
-def _checked(identity: Identity | None, stamp: Stamp, collection: Collection) -> _Entry:
+def _verify_entry(identity: Identity | None, stamp: Stamp, collection: Collection) -> _Entry:
     integrity = verify(collection)
     fault = Fault(_with_remedy(integrity.fault), integrity.at) if integrity.fault else None
     return _Entry(identity, stamp, collection, integrity, fault)
@@ -161,7 +163,7 @@ def _with_remedy(text: str) -> str:
 
 
 def _identity(folder: Path) -> Identity | None:
-    """What tells a folder from the one that takes its place; two system calls, and no file is opened."""
+    """Identifies a folder, so that a replacement is noticed; two system calls, and no file is opened."""
     try:
         return tuple((stat.st_ino, stat.st_mtime_ns) for stat in (folder.stat(), (folder / SPEC).stat()))
     except OSError:
@@ -169,7 +171,7 @@ def _identity(folder: Path) -> Identity | None:
 
 
 def _stamp(folder: Path) -> Stamp:
-    """What changes when a folder is replaced, or a file in it is written."""
+    """A fingerprint that changes when the folder is replaced or one of its files is written."""
     stats = sorted((path.name, path.stat()) for path in folder.iterdir())
     return tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
 

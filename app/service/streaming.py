@@ -1,7 +1,6 @@
-"""What work in another thread reports, on its way to one reader on the event loop.
+"""Passes reports from work in another thread to one reader on the event loop.
 
-A reader that is slower than the work misses what is out of date by then: besides the first report only the newest
-waits.
+If the reader is slower than the work, outdated reports are dropped: the queue holds the first and the newest one.
 """
 
 from __future__ import annotations
@@ -22,10 +21,12 @@ Report = Callable[[T], None]
 async def follow(
     work: Callable[[Report[T]], Coroutine[Any, Any, T]], deadline: Deadline, failed: Callable[[Exception], T]
 ) -> AsyncIterator[Reports[T]]:
-    """Within the block the work runs and its reports are there to be read; leaving the block calls it off.
+    """Run the work within the block; leaving the block cancels it.
 
-    work: gets a function to report with, from any one thread; its result is the last report. failed: makes the last
-    report of work that failed.
+    Args:
+        work: Receives a function that it reports with, from any one thread. Its result is the last report.
+        deadline: The work's deadline, which is cancelled on exit.
+        failed: Converts the work's error into the last report.
     """
     reports = Reports(failed)
     task = asyncio.create_task(work(reports.put))
@@ -34,40 +35,40 @@ async def follow(
         yield reports
     finally:
         deadline.cancel()
-        await asyncio.wait([task])  # it ends soon: nothing outlives the block
+        await asyncio.wait([task])  # the task ends soon, and before the block does
 
 
 class Reports(Generic[T]):
-    """The first report, the newest of those since, and the last; an asynchronous iterator of what is left of them."""
+    """A queue of the first report, the newest one since, and the last; an asynchronous iterator over them."""
 
     def __init__(self, failed: Callable[[Exception], T]) -> None:
-        """Belongs to the event loop that runs now."""
+        """Must be called on the reader's event loop. failed: converts an error into a report."""
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._first: deque[T] = deque(maxlen=1)
-        self._newest: deque[T] = deque(maxlen=1)  # takes one more by dropping the one it has
+        self._newest: deque[T] = deque(maxlen=1)  # a newer report replaces an older one
         self._failure: Exception | None = None
         self._begun = self._ended = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def put(self, report: T) -> None:
         """Add a report, from any thread."""
         self._loop.call_soon_threadsafe(self._keep, report)
 
     def end(self, work: asyncio.Future[T]) -> None:
-        """Add what the work ended with. What was put before came before: the loop calls in turn."""
+        """Add the work's result or error, after all earlier reports: the loop runs callbacks in order."""
         error = None if work.cancelled() else work.exception()
         self._ended = True
         if isinstance(error, Exception):
             self._failure = None if isinstance(error, Cancelled) else error
         elif not work.cancelled():
             self._keep(work.result())
-        self._news.set()
+        self._changed.set()
 
     def _keep(self, report: T) -> None:
         (self._newest if self._begun else self._first).append(report)
         self._begun = True
-        self._news.set()
+        self._changed.set()
 
     @property
     def _waiting(self) -> bool:
@@ -75,34 +76,34 @@ class Reports(Generic[T]):
 
     @property
     def over(self) -> bool:
-        """Whether the last report was taken, or none is to come."""
+        """Whether the work has ended and all reports are taken."""
         return self._ended and not self._waiting
 
     async def begin(self) -> bool:
-        """Wait for the first report; raise what the work raised before there was one; False if it was called off."""
+        """Wait for the first report; False if the work was cancelled. Raises the work's error if it came first."""
         more = await self.more()
         if self._failure and not self._begun:
             raise self._failure
         return more
 
     async def more(self) -> bool:
-        """Wait until there is a report to take; False when there will be none."""
+        """Wait until there is a report to take; False if there will be none."""
         while not self._waiting:
             if self._ended:
                 return False
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
         return True
 
     def take(self) -> T:
-        """The next of the reports that wait, of which there must be one."""
+        """Take the next report, which must exist."""
         if self._failure and not (self._first or self._newest):
             error, self._failure = self._failure, None
             return self._failed(error)
         return (self._first or self._newest).popleft()
 
     def __aiter__(self) -> Reports[T]:
-        """Itself: a report is read once."""
+        """Itself: each report is read once."""
         return self
 
     async def __anext__(self) -> T:

@@ -1,1 +1,1 @@
-"""What is told of requests and of the process: metrics, logs, traces."""
+"""Telemetry of requests and of the process: metrics, logs, traces."""

@@ -1,4 +1,4 @@
-"""The access log: one line for each request that is over, of what was asked and what came of it, and no text of it."""
+"""The access log: one line per finished request, with its facts and outcome, and none of its texts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from app.telemetry.request_record import RequestRecord, Watcher
 
 log = logging.getLogger(__name__)
 
-PROBES = {"/health", "/health/ready", "/health/detailed", "/metrics"}  # asked every few seconds
+PROBES = {"/health", "/health/ready", "/health/detailed", "/metrics"}  # polled every few seconds
 _HASHES = 2**32
 
 
 def log_requests(share: float) -> Watcher:
-    """A watcher that writes a line for this share of requests, and for all that fail with 5xx.
+    """A watcher that writes a line for a sample of the requests, and for every 5xx response.
 
-    Which requests is settled by their ids, so that every replica and every proxy that hashes alike takes the same.
+    Sampling hashes the request id (CRC-32), so that all replicas and proxies that do the same select the same requests.
+    share: the sampled share, 0 to 1.
     """
 
     def write(record: RequestRecord) -> None:
@@ -31,13 +32,13 @@ def log_requests(share: float) -> Watcher:
 
 
 def is_sampled(request_id: str, share: float) -> bool:
-    """Whether a request is of the share, 0 to 1, that is taken."""
+    """Whether a request belongs to the sample. share: 0 to 1."""
     return crc32(request_id.encode()) < share * _HASHES
 
 
 def facts(record: RequestRecord) -> dict[str, Any]:
-    """What is told of a request: counts, names and times; what it does not have is left out."""
-    told = {
+    """The log fields of a request: counts, names and times. Fields without a value are omitted."""
+    fields = {
         "request_id": record.request_id,  # on a WebSocket each request has its own
         "http_method": record.http_method,
         "route": record.route,
@@ -55,8 +56,8 @@ def facts(record: RequestRecord) -> dict[str, Any]:
     }
     done = record.done
     if done.encoded or done.cached or done.skipped:
-        told |= {"encoded": done.encoded, "known": done.cached, "unread": done.skipped, "cut": done.incomplete}
-    return {name: value for name, value in told.items() if value is not None}
+        fields |= {"encoded": done.encoded, "known": done.cached, "unread": done.skipped, "cut": done.incomplete}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _level(record: RequestRecord) -> int:

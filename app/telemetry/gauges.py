@@ -1,4 +1,4 @@
-"""Counts that are kept where they arise, brought into the metrics: every second, and before each look at them."""
+"""Publishes the counts that other modules keep as metrics: every second, and before each scrape."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ _QUOTAS = ("requests", "similarities")
 
 @dataclass(frozen=True)
 class Sources:
-    """Where the counts are kept."""
+    """The sources of the counts."""
 
     engine: Engine
     quotas: Callable[[], QuotaCounts]
     usage: Callable[[], UsageCounts]
     collections: Callable[[], Mapping[str, CollectionCounts]]
-    ready: Callable[[], bool]  # whether this worker serves, as far as is known
-    lost: Callable[[], Mapping[str, bool]]  # whether they are, by what else the service leans on
+    ready: Callable[[], bool]  # whether this worker is ready, by the latest probes
+    lost: Callable[[], Mapping[str, bool]]  # by dependency, whether it is lost
 
 
 class Gauges:
-    """Brings the counts of one application into its metrics. Safe to use from several threads."""
+    """Publishes the counts of one application as its metrics. Safe to use from several threads."""
 
     def __init__(self, metrics: Metrics, sources: Sources, model: str) -> None:
-        """model: the default one's name."""
+        """Set the constant metrics. model: the name of the default model."""
         self._metrics, self._sources = metrics, sources
         self._lock = threading.Lock()
-        self._told: dict[tuple[Counter, tuple[str, ...]], float] = {}  # what a counter was raised to
-        self._collections: set[str] = set()  # that were ever told of
-        self._failing: set[str] = set()  # what could not be had the last time
+        self._published: dict[tuple[Counter, tuple[str, ...]], float] = {}  # the counters' last totals
+        self._collections: set[str] = set()  # all that were ever published
+        self._failing: set[str] = set()  # parts whose last publication failed
         metrics.build_info.labels(version("quantum-rerank"), model).set(1)
         metrics.workers.set(1)
 
     def publish(self) -> None:
-        """Bring the metrics up to date, as far as that can be had now; what cannot is told in the log once."""
+        """Update all metrics. A source that fails does not stop the others; its failure is logged once."""
         sources = self._sources
         parts: dict[str, Callable[[], None]] = {
             "the process": self._publish_process,
@@ -67,9 +67,9 @@ class Gauges:
             for name, publish in parts.items():
                 try:
                     publish()
-                except Exception:  # one of them keeps no other from being told
+                except Exception:  # one failing source does not stop the others
                     if name not in self._failing:
-                        log.exception("publishing what is counted of %s failed", name)
+                        log.exception("publishing the metrics of %s failed", name)
                     self._failing.add(name)
                 else:
                     self._failing.discard(name)
@@ -134,19 +134,19 @@ class Gauges:
             metrics.breaker_open.labels("quota_redis").set(not counts.available)
 
     def _publish_collections(self, counts: Mapping[str, CollectionCounts]) -> None:
-        """One that is gone has no passages, and nothing is wrong with it: its series cannot be taken back."""
+        """A removed collection counts as empty and intact, since its series cannot be removed."""
         metrics = self._metrics
         self._collections |= counts.keys()
         for name in self._collections:
-            known = counts.get(name)
-            metrics.index_passages.labels(name).set(known.passages if known else 0)
-            metrics.index_bytes.labels(name).set(known.bytes if known else 0)
-            metrics.index_certified.labels(name).set(known.certified if known else True)
+            collection = counts.get(name)
+            metrics.index_passages.labels(name).set(collection.passages if collection else 0)
+            metrics.index_bytes.labels(name).set(collection.bytes if collection else 0)
+            metrics.index_certified.labels(name).set(collection.certified if collection else True)
 
     def _raise(self, counter: Counter, total: float, *labels: str) -> None:
-        """Raise a counter to a total that only grows."""
+        """Increase a counter to a total, which only grows."""
         key = (counter, labels)
-        more = total - self._told.get(key, 0)
-        if more or key not in self._told:  # so that there is a series before there is anything to count
-            (counter.labels(*labels) if labels else counter).inc(more)
-            self._told[key] = total
+        increase = total - self._published.get(key, 0)
+        if increase or key not in self._published:  # the first call creates the series, even at 0
+            (counter.labels(*labels) if labels else counter).inc(increase)
+            self._published[key] = total

@@ -1,6 +1,6 @@
-"""How log lines look: one event each, JSON or pretty, whoever wrote it, and nothing that clients sent.
+"""Log configuration: one event per line, JSON or pretty, for all loggers, without data that clients sent.
 
-Everybody writes with `logging`; structlog renders. What belongs to a line besides its text comes as `extra={FACTS: …}`.
+All modules log with `logging`; structlog renders. Structured fields are passed as `extra={FACTS: …}`.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from app.settings import LogSettings
 FACTS = "facts"
 
 _OURS = ("app", "retrieval", "quantum")
-_FRAMES = 100  # of a traceback, the innermost ones
-_CHAINED = 8  # errors that led to an error
+_FRAMES = 100  # of a traceback: the innermost ones
+_CHAINED = 8  # exceptions printed with the one that was raised: its causes and its group's members
 
 log = logging.getLogger(__name__)
 
 
 def set_up(settings: LogSettings) -> None:
-    """Have every logger of this process write to standard error, at once and in turn, in one look."""
+    """Configure all loggers of this process to write to standard error in one format, unbuffered."""
     level = getattr(logging, settings.level.upper())
     handler = _StandardError()
     handler.setFormatter(formatter(settings, terminal=sys.stderr.isatty()))
-    handler.addFilter(_is_told)
+    handler.addFilter(_is_allowed)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
-    logging.getLogger("uvicorn.error").setLevel(max(level, logging.INFO))  # it writes whole frames when it debugs
+    logging.getLogger("uvicorn.error").setLevel(max(level, logging.INFO))  # its debug level logs whole frames
     for name in _OURS:
         logging.getLogger(name).setLevel(level)
     logging.captureWarnings(capture=True)
-    logging.raiseExceptions = False  # else a line that cannot be written is told of with what it was to hold
-    threading.excepthook = _tell_of_thread
+    logging.raiseExceptions = False  # otherwise a failed write prints the record's arguments
+    threading.excepthook = _log_thread_error
 
 
 def is_pretty(settings: LogSettings, *, terminal: bool) -> bool:
-    """Whether lines are for people."""
+    """Whether lines are rendered for people, not as JSON."""
     return settings.format == "pretty" or (settings.format == "auto" and terminal)
 
 
 def formatter(settings: LogSettings, *, terminal: bool) -> logging.Formatter:
-    """What makes a line of a record. terminal: whether it is read on one."""
+    """The formatter for these settings. terminal: whether the output is a terminal."""
     render = (
         structlog.dev.ConsoleRenderer(colors=terminal and "NO_COLOR" not in os.environ, sort_keys=False)
         if is_pretty(settings, terminal=terminal)
@@ -64,15 +64,15 @@ def formatter(settings: LogSettings, *, terminal: bool) -> logging.Formatter:
 
 
 def frames(exc_info: ExcInfo) -> str:
-    """Where an error was raised: types, files, lines and functions, and no message, since that may hold anything."""
+    """A traceback of types, files, lines and functions, without messages: they may contain clients' data."""
     return "\n".join(_frames(exc_info[1], set()))
 
 
 class _StandardError(logging.StreamHandler[TextIO]):
-    """Writes to what standard error is at the moment: under a progress bar it is the bar's."""
+    """Writes to the current `sys.stderr`, which a progress bar replaces."""
 
     def __init__(self) -> None:
-        logging.Handler.__init__(self)  # StreamHandler's would keep the stream
+        logging.Handler.__init__(self)  # StreamHandler's own would keep the stream
 
     @property
     def stream(self) -> TextIO:
@@ -83,19 +83,19 @@ class _StandardError(logging.StreamHandler[TextIO]):
         raise NotImplementedError
 
 
-def _is_told(record: logging.LogRecord) -> bool:
-    """Not uvicorn's own access log of WebSockets, which holds paths and query strings."""
+def _is_allowed(record: logging.LogRecord) -> bool:
+    """Drop uvicorn's access log of WebSockets, which contains paths and query strings."""
     return not (record.name == "uvicorn.error" and '"WebSocket %s"' in str(record.msg))
 
 
 def _line(_: object, level: str, event: EventDict) -> EventDict:
     record: logging.LogRecord = event["_record"]
-    when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
+    timestamp = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds")
     line: EventDict = {
-        "timestamp": when.replace("+00:00", "Z"),
+        "timestamp": timestamp.replace("+00:00", "Z"),
         "level": level,
         "logger": record.name,
-        "event": _said(record.name, event["event"]),
+        "event": _message(record.name, event["event"]),
     }
     merge_contextvars(None, level, line)
     line.update(getattr(record, FACTS, ()))
@@ -104,8 +104,8 @@ def _line(_: object, level: str, event: EventDict) -> EventDict:
     return line
 
 
-def _said(logger: str, text: str) -> str:
-    if logger == "asyncio":  # what follows describes a task, with what it was given and the message of its error
+def _message(logger: str, text: str) -> str:
+    if logger == "asyncio":  # the rest describes a task: its arguments and its error's message
         text = text.partition("\n")[0].partition("(")[0]
     return text.partition("\n")[0] if logger == "py.warnings" else text.strip()
 
@@ -117,20 +117,20 @@ def _json(line: EventDict, default: Callable[[Any], Any]) -> str:
         return json.dumps(line, default=str)
 
 
-def _frames(error: BaseException, seen: set[int]) -> list[str]:
-    seen.add(id(error))
+def _frames(error: BaseException, visited: set[int]) -> list[str]:
+    visited.add(id(error))
     lines = [f"{type(error).__module__}.{type(error).__qualname__}"]
     stack = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), limit=-_FRAMES, lookup_lines=False)
     lines += [f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in stack]
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    inner = [("of", each) for each in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
-    for word, other in [*inner, *([("after", before)] if before else [])]:
-        if id(other) not in seen and len(seen) < _CHAINED:
-            first, *rest = _frames(other, seen)
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    members = [("of", member) for member in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
+    for word, other in [*members, *([("after", cause)] if cause else [])]:
+        if id(other) not in visited and len(visited) < _CHAINED:
+            first, *rest = _frames(other, visited)
             lines += [f"{word} {first}", *rest]
     return lines
 
 
-def _tell_of_thread(ended: threading.ExceptHookArgs) -> None:
-    if ended.exc_value is not None:
-        log.error("a thread died", exc_info=ended.exc_value)
+def _log_thread_error(hook: threading.ExceptHookArgs) -> None:
+    if hook.exc_value is not None:
+        log.error("a thread died", exc_info=hook.exc_value)

@@ -1,4 +1,4 @@
-"""How late the event loop is: the time that other requests' handling holds up every answer."""
+"""Event loop lag: the delay that blocking work on the loop adds to every response."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _EVERY_S = 0.02
 
 
 async def watch_loop(observe: Callable[[float], None]) -> None:
-    """Report, fifty times a second, how many seconds later than asked the loop turned to this task. Ends by cancel."""
+    """Measure fifty times a second by how many seconds the loop wakes this task late. Runs until cancelled."""
     clock = asyncio.get_running_loop().time
     while True:
-        asked = clock() + _EVERY_S
+        due = clock() + _EVERY_S
         await asyncio.sleep(_EVERY_S)
-        observe(max(0.0, clock() - asked))
+        observe(max(0.0, clock() - due))

@@ -1,4 +1,4 @@
-"""What was done so far, in Prometheus' terms: by this process alone, or by all workers of one service together."""
+"""Prometheus metrics: of this process alone, or of all workers of a service."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from prometheus_client.metrics import MetricWrapperBase
 from app.telemetry.catalogue import FAMILIES, Family
 from app.telemetry.worker_files import WorkerFiles
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # of the workers' values; prometheus_client looks for it when it is imported
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the workers' files; prometheus_client reads this variable on import
 
-disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each, which nobody asked for and several workers do not have
+disable_created_metrics()  # type: ignore[no-untyped-call] # an extra series per metric, which does not exist in multiprocess mode
 
 
 class Metrics:
-    """The metrics of one application, each an attribute. Safe to use from several threads."""
+    """The metrics of one application, one attribute each. Safe to use from several threads."""
 
     requests_total: Counter
     request_seconds: Histogram
@@ -65,30 +65,31 @@ class Metrics:
     build_info: Gauge
 
     def __init__(self) -> None:
-        """All at zero, in this process."""
+        """Create all metrics at zero in a registry of this process."""
         self._own = CollectorRegistry()
-        self._made = {family.short: _made(family, self._own) for family in FAMILIES}
-        for name, metric in self._made.items():
+        self._metrics = {family.short: _metric(family, self._own) for family in FAMILIES}
+        for name, metric in self._metrics.items():
             setattr(self, name, metric)
         folder = os.environ.get(FOLDER)
         self._all = WorkerFiles(Path(folder)) if folder else None
 
     def render(self, accept: str = "") -> tuple[bytes, str]:
-        """All metrics of all workers in the text format that an Accept header asks for, and its media type."""
+        """The metrics of all workers in the text format that an Accept header selects, and its media type."""
         try:
             encode, media_type = choose_encoder(accept)
-        except (TypeError, ValueError):  # a version that is none
+        except (TypeError, ValueError):  # an invalid version
             encode, media_type = choose_encoder("")
         return encode(self._all or self._own), media_type
 
     def histograms(self) -> Iterable[Metric]:
-        """The histograms of all workers, whose buckets are cumulative."""
+        """The histograms of all workers, with cumulative buckets."""
         if self._all:
             return self._all.histograms()
-        return [found for made in self._made.values() if isinstance(made, Histogram) for found in made.collect()]
+        histograms = [metric for metric in self._metrics.values() if isinstance(metric, Histogram)]
+        return [family for histogram in histograms for family in histogram.collect()]
 
 
-def _made(family: Family, registry: CollectorRegistry) -> MetricWrapperBase:
+def _metric(family: Family, registry: CollectorRegistry) -> MetricWrapperBase:
     if family.type == "counter":
         return Counter(family.name, family.help, family.labels, registry=registry)
     if family.type == "gauge":

@@ -1,4 +1,4 @@
-"""Work that is done in a thread again and again, for as long as the service runs."""
+"""Periodic work in a thread."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ log = logging.getLogger(__name__)
 
 
 async def run_periodically(seconds: float, work: Callable[[], object], what: str) -> None:
-    """Work at once, then so many seconds after each end. Ends by cancel.
+    """Call `work` in a thread now, and again after every pause. Runs until cancelled; failures are logged.
 
-    what: it is, for the log: that it fails is told there and keeps it from nothing.
+    Args:
+        seconds: The pause between the end of one call and the start of the next.
+        work: The work; it may block.
+        what: Its name in the log, such as "verifying the collections".
     """
     while True:
         try:
             await asyncio.to_thread(work)
-        except Exception:  # worker boundary: what fails now may go well the next time
+        except Exception:  # worker boundary: the next call may succeed
             log.exception("%s failed", what)
         await asyncio.sleep(seconds)

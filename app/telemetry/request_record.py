@@ -1,4 +1,4 @@
-"""What is seen of one request, for whoever watches: metrics, logs, traces, usage."""
+"""The record of one request, from which metrics, logs, traces and usage are derived."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from app.identity import Identity
 from app.ranking.job import Stopwatch
 from app.service.result import WorkDone
 
-UNKNOWN = "unknown"  # the route of a request that met none
-CLIENT_GONE = 499  # nginx's status for a request whose client left
+UNKNOWN = "unknown"  # the route of a request that matched none
+CLIENT_GONE = 499  # nginx's status for a client that closed the connection
 
 
 @dataclass
 class RequestRecord:
-    """A request over HTTP, or one on a WebSocket; filled in by whoever learns it, until it is over."""
+    """A request over HTTP or on a WebSocket. Middleware, dependencies and routes fill it in until its end."""
 
     request_id: str
     http_method: str  # "WS" on a WebSocket
-    route: str = UNKNOWN  # the route's own path, so that there are as many as routes
+    route: str = UNKNOWN  # the route's path template, so that the number of values is bounded
     begun: float = field(default_factory=time.perf_counter)
-    seconds: float = 0.0  # that it took, once it is over
-    status: int = CLIENT_GONE  # until there is a response
-    problem: str | None = None  # the kind of what was wrong
-    identity: Identity | None = None  # None: nobody was let in
-    origin: str | None = None  # the address that the connection comes from
+    seconds: float = 0.0  # duration, set at the end
+    status: int = CLIENT_GONE  # until a response starts
+    problem: str | None = None  # the error kind
+    identity: Identity | None = None  # None: not authenticated
+    origin: str | None = None  # the client's address
     dialect: str | None = None
-    units: int | None = None  # of work, as `app.service.request` estimates it
+    units: int | None = None  # estimated work, see `app.service.request`
     done: WorkDone = field(default_factory=WorkDone)
     watch: Stopwatch = field(default_factory=Stopwatch)
 
     def failed(self, status: int, problem: str) -> None:
-        """Note what was wrong."""
+        """Set the status and the error kind."""
         self.status, self.problem = status, problem
 
 
-Watcher = Callable[[RequestRecord], None]  # called on the event loop once for each request, when it is over
+Watcher = Callable[[RequestRecord], None]  # called on the event loop once per request, at its end

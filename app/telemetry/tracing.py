@@ -1,6 +1,6 @@
-"""Spans over OTLP: one a request, which FastAPI makes, and one for each of its stages; with the context callers send.
+"""Tracing over OTLP: one span per request, made by FastAPI, and one per stage; callers' trace context is continued.
 
-Imported only where spans go somewhere: the libraries are of the extra `tracing`.
+Imported only where tracing is on: its libraries belong to the extra `tracing`.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ FLUSH_WITHIN_S = 5
 _EVERY_MS = 2_000
 _WARN_EVERY_S = 60
 _PREFIX = "qrerank."
-_APART_S = 1e-4  # two readings of a clock between which another one is read, unless the thread is interrupted
-_READINGS = 10
-# What may leave of what FastAPI notes: it would tell paths, query strings and hosts.
-_KEPT = frozenset(
+_MAX_GAP_S = 1e-4  # between two readings of a clock; a longer gap means that the thread was interrupted
+_ATTEMPTS = 10
+# The exported ones of FastAPI's attributes; the others would reveal paths, query strings and hosts.
+_EXPORTED = frozenset(
     {
         "error.type",
         "http.request.method",
@@ -55,14 +55,15 @@ _KEPT = frozenset(
         "url.scheme",
     }
 )
-_OTHERWISE = {"http_method", "route", "status", "ms", "origin", "who"}  # facts that a span has in other words, or not
+# Log fields that a span has under another name, or must not have.
+_OMITTED_FACTS = {"http_method", "route", "status", "ms", "origin", "who"}
 
 
 class SpanMiddleware:
-    """Binds a request's span to what is logged and asked meanwhile, and describes it before FastAPI ends it."""
+    """Adds the span's ids to logs and outgoing requests, and the request's facts to the span before FastAPI ends it."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an ASGI application; nothing that asks or logs may be further out."""
+        """Wrap an ASGI application. Middleware further out must neither log nor send requests."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,43 +72,43 @@ class SpanMiddleware:
         if span.get_span_context().is_valid:
             _bind(span)
 
-        async def described(message: Message) -> None:
+        async def send_described(message: Message) -> None:
             record: RequestRecord | None = scope.get("state", {}).get("record")
             if record and message["type"] == "http.response.body" and not message.get("more_body"):
                 describe(span, record)  # the span ends when this is sent
             await send(message)
 
-        await self._app(scope, receive, described if span.is_recording() and scope["type"] == "http" else send)
+        await self._app(scope, receive, send_described if span.is_recording() and scope["type"] == "http" else send)
 
 
 class Tracing:
-    """The spans of one process. Requests must pass `middleware` as the outermost one."""
+    """Tracing of one process. `middleware` must be the outermost middleware."""
 
     middleware = SpanMiddleware
 
     def __init__(self, settings: TracingSettings, untraced: Callable[[str], bool]) -> None:
-        """Nothing is sent before there is a span. untraced: whether requests to a path get none."""
-        exporter = _Discreet(OTLPSpanExporter(endpoint_of(settings)))
+        """Create the exporter; it connects with the first span. untraced: whether requests to a path get no span."""
+        exporter = _RedactingExporter(OTLPSpanExporter(endpoint_of(settings)))
         resource = Resource.create({"service.name": settings.service, "service.version": version("quantum-rerank")})
         self._provider = TracerProvider(
             resource=resource, sampler=ParentBasedTraceIdRatio(settings.sample), shutdown_on_exit=False
         )
         self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_EVERY_MS))
         self._tracer = self._provider.get_tracer("app.telemetry.tracing")
-        for name in _TELLING:
-            logging.getLogger(name).addFilter(_SELDOM)
+        for name in _EXPORTER_LOGGERS:
+            logging.getLogger(name).addFilter(_RATE_LIMIT)
         self.telemetry = TelemetryConfig(
             tracer_provider=self._provider,
             tracing=True,
             metrics=False,
-            logs=False,  # they would hold the messages of errors
+            logs=False,  # they would contain error messages
             operation_spans=False,
             auto_configure=False,
             exclude=lambda scope: untraced(scope["path"]),
         )
 
     def watch(self, record: RequestRecord) -> None:
-        """The watcher: makes the spans of a request that is over."""
+        """The watcher: creates the stage spans of a finished request."""
         span = get_current_span()
         if not span.get_span_context().trace_flags.sampled:
             return
@@ -117,7 +118,7 @@ class Tracing:
             return now - round((clock - second) * 1e9)
 
         parent = span
-        if record.http_method == "WS":  # where FastAPI's is the connection's
+        if record.http_method == "WS":  # FastAPI's span covers the whole connection
             parent = self._tracer.start_span(f"WS {record.route} request", start_time=at(record.begun))
         describe(parent, record)
         context = set_span_in_context(parent)
@@ -127,34 +128,34 @@ class Tracing:
             parent.end(at(record.begun + record.seconds))
 
     def close(self) -> None:
-        """Send what waits, for a few seconds at the most. Blocks."""
+        """Send the pending spans. Blocks for a few seconds at most."""
         thread = Thread(target=self._provider.shutdown, name="last spans", daemon=True)
         thread.start()
         thread.join(FLUSH_WITHIN_S)
 
 
 def endpoint_of(settings: TracingSettings) -> str:
-    """Where spans are posted: the URL as it is if it has a path, else the collector's usual one there."""
+    """The URL that spans are posted to: the endpoint as it is if it has a path, else with OTLP's standard path."""
     url = str(settings.endpoint)
     return url if urlsplit(url).path.strip("/") else f"{url.rstrip('/')}{PATH}"
 
 
 def describe(span: Span, record: RequestRecord) -> None:
-    """Note on a request's span what is told of the request, unless it ended."""
+    """Set the request's facts as attributes of its span, unless the span has ended."""
     if span.is_recording():
         for name, value in facts(record).items():
-            if name not in _OTHERWISE:
+            if name not in _OMITTED_FACTS:
                 span.set_attribute(_PREFIX + name, value)
 
 
 def _same_moment() -> tuple[int, float]:
-    """`time.time_ns` and `time.perf_counter` of one moment, to a tenth of a millisecond.
+    """`time.time_ns` and `time.perf_counter` at the same moment, within 0.1 ms.
 
-    A thread may be interrupted between the two for as long as a request takes, and every stage would lie elsewhere.
+    A thread may be interrupted between the two calls, which would shift every stage.
     """
-    for _ in range(_READINGS):
+    for _ in range(_ATTEMPTS):
         before, now, after = time.perf_counter(), time.time_ns(), time.perf_counter()
-        if after - before < _APART_S:
+        if after - before < _MAX_GAP_S:
             break
     return now, (before + after) / 2
 
@@ -167,20 +168,20 @@ def _bind(span: Span) -> None:
     HEADERS.set(headers)
 
 
-class _Discreet(SpanExporter):
-    """Passes on of each span what may be told."""
+class _RedactingExporter(SpanExporter):
+    """Exports spans without the attributes and messages that may contain clients' data."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        return self._exporter.export([_discreet(span) for span in spans])
+        return self._exporter.export([_redacted(span) for span in spans])
 
     def shutdown(self) -> None:
         self._exporter.shutdown()
 
 
-def _discreet(span: ReadableSpan) -> ReadableSpan:
+def _redacted(span: ReadableSpan) -> ReadableSpan:
     return ReadableSpan(
         span.name,
         span.context,
@@ -189,7 +190,7 @@ def _discreet(span: ReadableSpan) -> ReadableSpan:
         _kept(span.attributes),
         [Event(event.name, _kept(event.attributes), event.timestamp) for event in span.events],
         kind=span.kind,
-        status=Status(span.status.status_code),  # its description is an error's message
+        status=Status(span.status.status_code),  # without its description, an error's message
         start_time=span.start_time,
         end_time=span.end_time,
         instrumentation_scope=span.instrumentation_scope,
@@ -197,24 +198,24 @@ def _discreet(span: ReadableSpan) -> ReadableSpan:
 
 
 def _kept(attributes: Attributes) -> Attributes:
-    return {name: value for name, value in (attributes or {}).items() if name in _KEPT or name.startswith(_PREFIX)}
+    return {name: value for name, value in (attributes or {}).items() if name in _EXPORTED or name.startswith(_PREFIX)}
 
 
-class _Seldom(logging.Filter):
-    """Lets one line through in a while."""
+class _RateLimit(logging.Filter):
+    """Passes one log record a minute."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._passed = float("-inf")
+        self._last_passed = float("-inf")
 
     def filter(self, _: logging.LogRecord) -> bool:
         now = time.monotonic()
-        passes = now - self._passed >= _WARN_EVERY_S
+        passes = now - self._last_passed >= _WARN_EVERY_S
         if passes:
-            self._passed = now
+            self._last_passed = now
         return passes
 
 
-# What says that spans cannot be sent: once for each batch, and more.
-_TELLING = (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal")
-_SELDOM = _Seldom()
+# The loggers of failed exports: they write at least once per batch.
+_EXPORTER_LOGGERS = (OTLPSpanExporter.__module__, "opentelemetry.sdk._shared_internal")
+_RATE_LIMIT = _RateLimit()

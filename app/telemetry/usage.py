@@ -1,15 +1,15 @@
-"""Usage: what each request counts for its caller."""
+"""Usage accounting per caller."""
 
 from __future__ import annotations
 
 from app.auth.usage import Usage
 from app.telemetry.request_record import RequestRecord, Watcher
 
-_REFUSALS = {403, 413, 429, 503}  # by role, limit or overload
+_REJECTIONS = {403, 413, 429, 503}  # by role, limit, quota or overload
 
 
 def count_usage(usage: Usage) -> Watcher:
-    """A watcher that counts every request of a caller who was let in, what it used, and whether it was refused."""
+    """A watcher that counts requests, documents, tokens and rejections of every authenticated caller."""
 
     def count(record: RequestRecord) -> None:
         if record.identity is not None:
@@ -18,7 +18,7 @@ def count_usage(usage: Usage) -> Watcher:
                 requests=1,
                 documents=record.done.documents or 0,
                 tokens=record.done.tokens or 0,
-                rejected=int(record.status in _REFUSALS),
+                rejected=int(record.status in _REJECTIONS),
             )
 
     return count

@@ -1,4 +1,4 @@
-"""The rows of the dashboard, in the order in which trouble is looked for."""
+"""The rows of the dashboard, in the order of troubleshooting."""
 
 from monitoring.rows.inside import CACHE, DEPENDENCIES, PROCESSES, SATURATION, WORKLOAD
 from monitoring.rows.requests import GLANCE, LATENCY, STAGES, TRAFFIC

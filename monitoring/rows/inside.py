@@ -1,4 +1,4 @@
-"""What is done for requests and what is cached; how full the processes are, and what they depend on."""
+"""The dashboard's rows about workload, saturation, cache, dependencies and processes."""
 
 from app.health.targets import MEMORY_BYTES
 from app.settings import EngineSettings
@@ -9,14 +9,14 @@ from monitoring.rows.requests import BREAKERS
 WORKLOAD = [
     Panel(
         "Documents ranked",
-        "cached cost next to nothing, encoded are what the cores work on, unread were left out for want of time.",
+        "cached: almost free; encoded: most of the CPU time; unread: skipped because time ran out.",
         "cps",
         {"{{read}}": rate("documents_total", "read")},
         "stacked",
     ),
     Panel(
         "Answers cut by the deadline",
-        "They rank what was left unread by words alone. Many of them: more new texts than the cores can read.",
+        "Unread documents are ranked by BM25 alone. A high share: more new texts than the CPUs can encode.",
         "percentunit",
         {"cut": share(rate("requests_cut_total", where=ROUTE), rate("request_documents_count", where=ROUTE))},
     ),
@@ -29,20 +29,20 @@ WORKLOAD = [
     ),
     Panel(
         "Tokens read",
-        "What the machine is for. A plateau here with rising latency is its capacity.",
+        "The encoder's throughput. A plateau with rising latency is the machine's capacity.",
         "cps",
         {"{{model}}": rate("encoded_tokens_total", "model")},
     ),
     Panel(
         "Documents of a request",
-        "How large requests are; larger ones move the p95 without any fault.",
+        "The size of requests; larger ones raise the p95 without any fault.",
         "short",
         {"{{le}}": increase("request_documents", ROUTE)},
         "heatmap",
     ),
     Panel(
         "Work of a request",
-        "units: a query compared with up to 1000 characters is one, as quotas count; tokens: those that were read.",
+        "units: a query compared with up to 1000 characters is one, as in quotas; tokens: those encoded.",
         "short",
         {f"{name} p95": quantile(0.95, f"request_{name}", where=ROUTE) for name in ("units", "tokens")},
     ),
@@ -59,7 +59,7 @@ SATURATION = [
     ),
     Panel(
         "Rejections by reason",
-        "overloaded: more work than the cores do in time; too-late: a deadline passed. Most others are callers'.",
+        "overloaded: load shedding; too-late: a deadline passed. Most others are client errors.",
         "reqps",
         {"{{reason}}": rate("rejections_total", "reason")},
         "stacked",
@@ -67,7 +67,7 @@ SATURATION = [
     ),
     Panel(
         "Event loop lag",
-        "How late the loop turns to what is due; it delays every answer. Long means something blocks it.",
+        "The delay of due tasks, which delays every response. A long one means that something blocks the loop.",
         "s",
         {f"p{100 * part:g}": quantile(part, "event_loop_lag_seconds") for part in (0.5, 0.95, 0.99)},
         limit=0.1,
@@ -75,19 +75,19 @@ SATURATION = [
     ),
     Panel(
         "Texts that wait for the encoder",
-        "What is not read in time is left unread: a queue that stays is work nobody gets.",
+        "Texts not encoded in time are skipped: a persistent queue is wasted work.",
         "short",
         {"{{model}}": gauge("sum", "encoder_pending_texts", "model")},
     ),
     Panel(
         "Learned cost of a token",
-        "As the slowest worker learned it. A rise without load: the machine is slower, or shared.",
+        "As measured by the slowest worker. A rise without load: the machine is slower, or shared.",
         "s",
         {"{{model}}": gauge("max", "encoder_token_seconds", "model")},
     ),
     Panel(
         "Refused for quotas",
-        "By which quota. Steady refusals are a caller without back-off, or a tier that is too small.",
+        "By quota. Steady rejections: a caller without back-off, or a tier that is too small.",
         "reqps",
         {"{{quota}}": rate("quota_refusals_total", "quota")},
         "stacked",
@@ -101,34 +101,34 @@ _SHARED_HITS, _SHARED_MISSES = rate("replica_cache_hits_total", "model"), rate("
 CACHE = [
     Panel(
         "Hit ratio",
-        "It falls after a restart, when texts are new, and when the cache is too small: then evictions rise.",
+        "It falls after a restart, with new texts, and if the cache is too small: then evictions rise.",
         "percentunit",
         {"this process": f"{_HITS} / ({_HITS} + {_MISSES})"},
         alerts=["QrerankCacheCollapse"],
     ),
     Panel(
         "Evictions",
-        "Texts forgotten to make room. As many as misses: the cache is full, and too small.",
+        "As many evictions as misses: the cache is full and too small.",
         "cps",
         {"evicted": rate("cache_evictions_total"), "missed": _MISSES},
         alerts=["QrerankCacheCollapse"],
     ),
     Panel(
         "Bytes",
-        "Against QRERANK_CACHE__MAX_BYTES, which each worker has for itself.",
+        "Compare with QRERANK_CACHE__MAX_BYTES, which applies to each worker.",
         "bytes",
         {"{{instance}}": gauge("sum", "cache_bytes", "instance")},
     ),
     Panel(
         "Hit ratio of Redis",
-        "Of the texts that a process had not cached itself: what processes save each other.",
+        "Of the texts that a process had not cached itself: the work that processes save each other.",
         "percentunit",
         {"{{model}}": f"{_SHARED_HITS} / ({_SHARED_HITS} + {_SHARED_MISSES})"},
         idle=True,
     ),
     Panel(
         "Failures of Redis",
-        "dropped: states not written, since it was lost, full or slow. corrupt: records that no process of ours wrote.",
+        "dropped: states not written because Redis was lost, full or slow. corrupt: invalid records.",
         "cps",
         {name: rate(f"replica_cache_{name}_total") for name in ("errors", "dropped", "corrupt")},
         alerts=["QrerankCacheRedisLost"],
@@ -154,7 +154,7 @@ DEPENDENCIES = [
     ),
     Panel(
         "Quotas without Redis",
-        "alone: counted by each process for itself, so quotas are larger. reset: counters that somebody else changed.",
+        "alone: each process counts for itself, so quotas are larger. reset: invalid counters.",
         "reqps",
         {name: rate(f"quota_{name}_total") for name in ("alone", "redis_errors", "counters_reset")},
         alerts=["QrerankQuotaRedisLost"],
@@ -162,14 +162,14 @@ DEPENDENCIES = [
     ),
     Panel(
         "Usage that is not written",
-        "waiting: rows, ever more where the database takes no writes. dropped: requests a second that will be missing.",
+        "waiting: rows, which grow while the database rejects writes. dropped: uncounted requests per second.",
         "short",
         {"waiting": gauge("sum", "usage_waiting_rows"), "dropped": rate("usage_dropped_total")},
         alerts=["QrerankKeysLost"],
     ),
     Panel(
         "Integrity of collections",
-        "1: its last self-check held; 0: it failed, and the collection is not searched.",
+        "1: the last integrity check passed; 0: it failed, and the collection is not searched.",
         "short",
         {"{{collection}} {{instance}}": gauge("min", "index_certified", "collection, instance")},
         least=1,
@@ -178,7 +178,7 @@ DEPENDENCIES = [
     ),
     Panel(
         "Passages",
-        "How many a collection holds. Processes that differ have different files.",
+        "Passages per collection. Different numbers mean that processes have different files.",
         "short",
         {"{{collection}}": gauge("max", "index_passages", "collection")},
         idle=True,
@@ -205,14 +205,14 @@ PROCESSES = [
     ),
     Panel(
         "Workers and those ready",
-        "They differ while workers load or drain; for long only if one failed.",
+        "They differ while workers load or drain; a lasting difference means that one failed.",
         "short",
         {"workers {{instance}}": _WORKERS, "ready {{instance}}": gauge("sum", "ready", "instance")},
         alerts=["QrerankNotReady", "QrerankDown"],
     ),
     Panel(
         "Versions",
-        "One, but for the minutes of an upgrade. A new model brings new states: the cache begins anew.",
+        "One, except during an upgrade. A new model starts with an empty cache.",
         "short",
         {"{{version}} with {{model}}": gauge("sum", "build_info", "version, model")},
         "stacked",

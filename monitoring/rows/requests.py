@@ -1,4 +1,4 @@
-"""Whether all is well; what is requested, how fast it is answered, and where the time goes."""
+"""The dashboard's rows about health at a glance, traffic, latency and stages."""
 
 from app.api.dialects.detect import PATHS
 from app.health.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
@@ -17,14 +17,14 @@ _OK = f'{ROUTE}, outcome="ok"'
 GLANCE = [
     Panel(
         "Requests",
-        "How much is asked. Nothing at all, when people are awake, means that nobody gets here: look at the way.",
+        "Request rate. Zero during working hours means that requests do not arrive: check the network path.",
         "reqps",
         {"requests": rate("requests_total", where=WORK)},
         "number",
     ),
     Panel(
         "p95 of reranking",
-        "Of answers for up to 100 documents; promised are 500 ms.",
+        "Of requests with up to 100 documents. Target: 500 ms.",
         "s",
         {"p95": quantile(0.95, "request_seconds", where=_UP_TO_100)},
         "number",
@@ -33,7 +33,7 @@ GLANCE = [
     ),
     Panel(
         "Answered 5xx",
-        "The part of all requests: overload, lateness, lost keys, faults. Promised is less than 1 %.",
+        "Share of all requests: overload, deadlines, lost keys, faults. Target: less than 1 %.",
         "percentunit",
         _BAD,
         "number",
@@ -42,7 +42,7 @@ GLANCE = [
     ),
     Panel(
         "Ready",
-        "The part of the workers that can serve. Below 1 some load, drain or failed.",
+        "Share of workers that are ready. Below 1, some are loading, draining or failed.",
         "percentunit",
         {"ready": f"{gauge('sum', 'ready')} / {gauge('sum', 'workers')}"},
         "number",
@@ -51,7 +51,7 @@ GLANCE = [
     ),
     Panel(
         "Memory of a worker",
-        "On average over all workers; promised are at most 2 GB.",
+        "Average over all workers. Target: at most 2 GB.",
         "decbytes",
         {"resident": f"{gauge('sum', 'process_memory_bytes')} / {gauge('sum', 'workers')}"},
         "number",
@@ -60,7 +60,7 @@ GLANCE = [
     ),
     Panel(
         "Breakers open",
-        "What the service depends on and has lost; nothing should be.",
+        "Dependencies that are lost; should be 0.",
         "short",
         {"open": gauge("sum", "breaker_open")},
         "number",
@@ -76,25 +76,25 @@ def _by(label: str, title: str, look: str) -> Panel:
 
 
 TRAFFIC = [
-    _by("route", "Requests by route", "Which work there is. Routes differ a hundredfold in cost."),
-    _by("status", "Requests by status", "4xx are the callers', 5xx ours; 429 is a quota, 503 mostly overload."),
+    _by("route", "Requests by route", "The cost of routes differs by a factor of 100."),
+    _by("status", "Requests by status", "4xx: client errors; 5xx: server errors; 429: a quota; 503: mostly overload."),
     Panel(
         "Answered 5xx",
-        "Above the line the error budget burns. Which kind it is, the rejections by reason say.",
+        "Above the line the error budget burns. See the rejections by reason.",
         "percentunit",
         _BAD,
         limit=_BAD_SHARE,
         alerts=["QrerankAvailability", "QrerankErrors"],
     ),
-    _by("dialect", "Requests by dialect", "Whose client it is: a client that was updated may change it."),
-    _by("tier", "Requests by tier", "Whose traffic grows. none: nobody was let in, or nobody was asked for a key."),
-    _by("method", "Requests by ranking method", "none: requests that rank nothing, or were refused."),
+    _by("dialect", "Requests by dialect", "The client's API dialect; a client update may change it."),
+    _by("tier", "Requests by tier", "Traffic by tier. none: not authenticated, or authentication is off."),
+    _by("method", "Requests by ranking method", "none: requests that rank nothing, or were rejected."),
 ]
 
 LATENCY = [
     Panel(
         "Reranking up to 100 documents",
-        "A p95 near the default deadline (400 ms) is normal where texts are new; above the line look at the stages.",
+        "A p95 near the default deadline (400 ms) is normal for new texts; above the line, look at the stages.",
         "s",
         {f"p{100 * part:g}": quantile(part, "request_seconds", where=_UP_TO_100) for part in _PARTS},
         limit=RERANK_MS / 1000,
@@ -102,7 +102,7 @@ LATENCY = [
     ),
     Panel(
         "Similarity of a pair",
-        "It has no deadline and reads both texts, so it follows the load of the encoder.",
+        "It has no deadline and encodes both texts, so it follows the encoder's load.",
         "s",
         {f"p{100 * part:g}": quantile(part, "request_seconds", where=_PAIR) for part in _PARTS},
         limit=SIMILARITY_MS / 1000,
@@ -110,26 +110,26 @@ LATENCY = [
     ),
     Panel(
         "How long answers took",
-        "Two bands are cached and new texts. A band that moves up is load; one at the deadline is cut answers.",
+        "Two bands: cached and new texts. A rising band is load; one at the deadline is incomplete responses.",
         "s",
         {"{{le}}": increase("request_seconds", _OK)},
         "heatmap",
     ),
     Panel(
         "p95 by number of documents",
-        "More documents take longer until the deadline cuts; the smallest should be the fastest.",
+        "More documents take longer, up to the deadline; the smallest requests should be the fastest.",
         "s",
         {"{{documents}} documents": quantile(0.95, "request_seconds", "documents", _OK)},
     ),
     Panel(
         "p95 by route",
-        "Which work is slow; the mix of routes moves the p95 of all together.",
+        "The mix of routes affects the overall p95.",
         "s",
         {"{{route}}": quantile(0.95, "request_seconds", "route", _OK)},
     ),
     Panel(
         "Requests by outcome",
-        "refused: foreseen, the answer says what to do; gone: the client left; failed: a fault, which the log has.",
+        "refused: expected, the response says what to do; gone: the client left; failed: a fault, see the log.",
         "reqps",
         {"{{outcome}}": rate("request_seconds_count", "outcome", ROUTE)},
         "stacked",
@@ -140,7 +140,7 @@ LATENCY = [
 STAGES = [
     Panel(
         "Where a request's time goes",
-        "Mean of each stage. queue and wait grow with load, encode with new texts; the rest should not change.",
+        "Mean per stage. queue and wait grow with load, encode with new texts; the others should be constant.",
         "s",
         {"{{stage}}": f"{rate('stage_seconds_sum', 'stage')} / {rate('stage_seconds_count', 'stage')}"},
         "stacked",
@@ -148,13 +148,13 @@ STAGES = [
     ),
     Panel(
         "p95 of each stage",
-        "A stage whose p95 leaves its mean behind is one that waits for something.",
+        "A stage whose p95 is far above its mean waits for something.",
         "s",
         {"{{stage}}": quantile(0.95, "stage_seconds", "stage")},
     ),
     Panel(
         "Requests in each stage",
-        "How many requests are in a stage at once, on average. Where they pile up is the bottleneck.",
+        "Average number of concurrent requests per stage. The largest is the bottleneck.",
         "short",
         {"{{stage}}": rate("stage_seconds_sum", "stage")},
         "stacked",

@@ -1,1 +1,1 @@
-"""The Helm chart: what is generated from the settings, and what `make chart` holds it to."""
+"""The Helm chart: files generated from the settings, and the checks of `make chart`."""

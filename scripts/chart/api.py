@@ -1,4 +1,4 @@
-"""A Kubernetes API server in memory, as far as Helm asks it: objects are checked strictly, some fields are fixed.
+"""An in-memory Kubernetes API server for Helm. Objects are validated strictly, and some fields are immutable.
 
 It has one namespace and no controllers.
 """
@@ -20,7 +20,7 @@ import yaml
 from scripts.chart.engine import Manifest
 from scripts.chart.manifests import faults
 
-# Of each kind that the chart makes: its group and version, and its name in addresses.
+# For each kind in the chart: its group and version, and its plural name in URLs.
 KINDS = {
     "ConfigMap": ("v1", "configmaps"),
     "PersistentVolumeClaim": ("v1", "persistentvolumeclaims"),
@@ -38,7 +38,7 @@ KINDS = {
     "ServiceMonitor": ("monitoring.coreos.com/v1", "servicemonitors"),
     "PrometheusRule": ("monitoring.coreos.com/v1", "prometheusrules"),
 }
-# What an API server refuses to change.
+# Immutable fields of `spec`.
 FIXED = {
     "Deployment": ("selector",),
     "StatefulSet": ("selector", "serviceName", "volumeClaimTemplates"),
@@ -47,35 +47,35 @@ FIXED = {
 }
 Key = tuple[str, str]  # kind, name
 _VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
-_KIND_OF = {address: kind for kind, address in KINDS.items()}
+_KIND_BY_URL = {address: kind for kind, address in KINDS.items()}
 
 
 class Problem(Exception):
-    """What the server answers in place of an object."""
+    """An error response of the API server."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
-        """The parts of a Status. code: HTTP's."""
+        """Create a Status. code: the HTTP status code."""
         super().__init__(message)
         self.code = code
-        told = {"message": message, "reason": reason, "code": code}
-        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", **told}
+        details = {"message": message, "reason": reason, "code": code}
+        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", **details}
 
 
 class Cluster:
-    """Objects by kind and name."""
+    """The objects of a cluster by kind and name."""
 
     def __init__(self, minor: str) -> None:
-        """minor: Kubernetes' version."""
+        """Create an empty cluster. minor: the Kubernetes version, such as 1.34."""
         self.minor = minor
         self.objects: dict[Key, Manifest] = {}
         self._writes = 0
 
     def every(self, kind: str) -> list[Manifest]:
-        """All of a kind."""
-        return [found for (of, _), found in self.objects.items() if of == kind]
+        """All objects of a kind."""
+        return [manifest for (other, _), manifest in self.objects.items() if other == kind]
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
-        """What a request results in; Problem where it fails."""
+        """Handle a request. Raises Problem."""
         documents = {
             "/version": {"major": "1", "minor": self.minor.partition(".")[2], "gitVersion": f"v{self.minor}.0"},
             "/api": {"kind": "APIVersions", "versions": ["v1"]},
@@ -84,17 +84,17 @@ class Cluster:
         if path in documents:
             return documents[path]
         version, _, rest = path.removeprefix("/apis/").removeprefix("/api/").partition("/namespaces/")
-        if not rest and version in {of for of, _ in KINDS.values()}:
+        if not rest and version in {group for group, _ in KINDS.values()}:
             return _resources(version)
         _, plural, *name = rest.split("/") if rest else ("", "")
-        if (version, plural) not in _KIND_OF:
-            raise Problem(404, "NotFound", f"{path} is nothing here")
-        return self._object(method, _KIND_OF[version, plural], name, query, body)
+        if (version, plural) not in _KIND_BY_URL:
+            raise Problem(404, "NotFound", f"{path} does not exist")
+        return self._object(method, _KIND_BY_URL[version, plural], name, query, body)
 
     def _object(self, method: str, kind: str, name: list[str], query: dict[str, list[str]], body: Any) -> Any:
         if method == "GET" and not name:
-            named = [word.removeprefix("metadata.name=") for word in query.get("fieldSelector", [])]
-            items = [found for found in self.every(kind) if not named or found["metadata"]["name"] in named]
+            names = [word.removeprefix("metadata.name=") for word in query.get("fieldSelector", [])]
+            items = [item for item in self.every(kind) if not names or item["metadata"]["name"] in names]
             version = {"apiVersion": KINDS[kind][0], "metadata": {"resourceVersion": str(self._writes)}}
             return {"kind": f"{kind}List", "items": items, **version}
         key = (kind, name[0] if name else body["metadata"]["name"])
@@ -104,10 +104,10 @@ class Cluster:
             raise Problem(404, "NotFound", f"{key} not found")
         if method == "DELETE":
             return self.objects.pop(key)
-        return self.objects[key] if method == "GET" else self._keep(key, body)
+        return self.objects[key] if method == "GET" else self._store(key, body)
 
-    def _keep(self, key: Key, body: Manifest) -> Manifest:
-        """A new object, or one that replaces another as the only owner of its fields does; Problem 422."""
+    def _store(self, key: Key, body: Manifest) -> Manifest:
+        """Create an object, or replace one as a whole. Raises Problem 422 if it is invalid."""
         made, old = copy.deepcopy(body), self.objects.get(key)
         made["metadata"].pop("managedFields", None)
         made.pop("status", None)
@@ -130,7 +130,7 @@ class Cluster:
 
 
 def _status(kind: str, made: Manifest) -> dict[str, Any]:
-    """What controllers would come to report, so that waiting ends."""
+    """The final status that controllers would report, so that Helm stops waiting."""
     if kind in {"Deployment", "StatefulSet"}:
         replicas = made["spec"].get("replicas", 1)
         counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
@@ -142,51 +142,51 @@ def _status(kind: str, made: Manifest) -> dict[str, Any]:
 
 def _resources(version: str) -> dict[str, Any]:
     """The discovery document of a group and version."""
-    found = [
+    resources = [
         {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": _VERBS}
-        for kind, (of, plural) in KINDS.items()
-        if of == version
+        for kind, (group_version, plural) in KINDS.items()
+        if group_version == version
     ]
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": found}
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
 
 
 def _groups() -> dict[str, Any]:
     """The discovery document of all groups."""
-    found = []
-    for of in sorted({of for of, _ in KINDS.values() if "/" in of}):
-        group, version = of.split("/")
-        named = {"groupVersion": of, "version": version}
-        found.append({"name": group, "versions": [named], "preferredVersion": named})
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
+    groups = []
+    for group_version in sorted({group_version for group_version, _ in KINDS.values() if "/" in group_version}):
+        group, version = group_version.split("/")
+        entry = {"groupVersion": group_version, "version": version}
+        groups.append({"name": group, "versions": [entry], "preferredVersion": entry})
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
 
 
 @contextmanager
 def serving(cluster: Cluster) -> Iterator[str]:
-    """The address of a server of this cluster."""
-    one_at_a_time = Lock()
+    """Run an API server of this cluster within the block; its URL."""
+    lock = Lock()
 
     class Requests(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
         def _answer(self) -> None:
             url = urlsplit(self.path)
             body = yaml.safe_load(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"null")
             try:
-                with one_at_a_time:
-                    code, found = 200, cluster.answer(self.command, url.path, parse_qs(url.query), body)
+                with lock:
+                    code, response = 200, cluster.answer(self.command, url.path, parse_qs(url.query), body)
             except Problem as problem:
-                code, found = problem.code, problem.status
-            text = json.dumps(found).encode()
+                code, response = problem.code, problem.status
+            text = json.dumps(response).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - as http.server names them
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - http.server's names
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
     thread = Thread(target=server.serve_forever, daemon=True)

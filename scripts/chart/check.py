@@ -1,7 +1,7 @@
-"""Hold the chart to Helm's own engine, Kubernetes' schemas and two scanners: `make chart`. Exit status 0: all held.
+"""Check the chart with Helm's engine, Kubernetes' schemas and two scanners: `make chart`. Exit status 0: all passed.
 
-`--golden` rewrites the golden file, after which `git diff` shows what a change does to the default render;
-`--package FOLDER` only writes the chart's archive.
+`--golden` rewrites the golden file; `git diff` then shows how a change affects the default render. `--package FOLDER`
+only writes the chart's archive.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ GOLDEN = ROOT / "tests" / "helm" / "golden.yaml"
 
 
 def check_manifests(findings: Findings, helm: Chart) -> None:
-    """Lint, render and validate every example for every version."""
+    """Lint, render and validate every example for every Kubernetes version."""
     findings.begin("Manifests")
     for name, values in examples().items():
-        wrong, counts = [], []
+        errors, counts = [], []
         for minor in VERSIONS:
-            made = helm.manifests(values, minor)
-            counts.append(f"{minor}: {len(made)}")
-            wrong += [f"lint: {said}" for said in lint(values, minor)]
-            wrong += [f"{minor}: {fault}" for manifest in made for fault in faults(manifest, minor)]
-        findings.check(f"{name} renders to what a cluster takes", not wrong, "; ".join(wrong or counts))
+            manifests = helm.manifests(values, minor)
+            counts.append(f"{minor}: {len(manifests)}")
+            errors += [f"lint: {message}" for message in lint(values, minor)]
+            errors += [f"{minor}: {fault}" for manifest in manifests for fault in faults(manifest, minor)]
+        findings.check(f"{name} renders to valid manifests", not errors, "; ".join(errors or counts))
 
 
 def golden(helm: Chart) -> str:
-    """The default render, as one file."""
+    """The default render as one file."""
     rendered = helm.render({}, VERSIONS[-1])
     return "".join(f"# {path}\n{text.strip()}\n" for path, text in sorted(rendered.items()) if text.strip())
 
 
 def check_golden(findings: Findings, helm: Chart) -> None:
-    """The default render is the committed one."""
+    """Check that the default render equals the committed one."""
     findings.begin("Golden file")
     same = GOLDEN.exists() and GOLDEN.read_text(encoding="utf-8") == golden(helm)
-    told = "" if same else "write it by `.venv-chart/bin/python -m scripts.chart.check --golden`, and look at the diff"
-    findings.check("the default render is the committed one", same, told)
+    remedy = "" if same else "run `.venv-chart/bin/python -m scripts.chart.check --golden` and review the diff"
+    findings.check("the default render equals the committed one", same, remedy)
 
 
 def check_releases(findings: Findings) -> None:
-    """A release's life on each version."""
-    findings.begin("Releases, by Helm's engine against an API server in memory")
+    """Run a release's life cycle on each Kubernetes version."""
+    findings.begin("Releases, with Helm's engine and an in-memory API server")
     for minor in VERSIONS:
         try:
             findings.check(f"Kubernetes {minor}", True, lived(minor))
@@ -61,36 +61,36 @@ def check_releases(findings: Findings) -> None:
 
 
 def check_scanners(findings: Findings, helm: Chart) -> None:
-    """Nothing that a scanner objects to goes unanswered."""
+    """Check that every objection of a scanner has a documented exception, and no exception is obsolete."""
     findings.begin("Scanners")
-    made = {name: helm.manifests(values) for name, values in examples().items()}
+    manifests = {name: helm.manifests(values) for name, values in examples().items()}
     with tempfile.TemporaryDirectory() as folder:
         scans = {
-            "checkov, manifests": checkov_manifests(made, Path(folder)),
+            "checkov, manifests": checkov_manifests(manifests, Path(folder)),
             "checkov, Dockerfile": checkov_dockerfile(DOCKERFILE),
             "hadolint": hadolint(DOCKERFILE),
         }
     for name, scan in scans.items():
         print(f"  {name}: {scan.passed} checks passed, {len(scan.objections)} objections")
-    answers = exceptions()
-    left, stale = excepted(scans.values(), answers)
-    told = "; ".join(f"{one.check} {one.where}: {one.said}" for one in left)
-    findings.check("each objection has its reason", not left, told or f"{len(answers)} exceptions")
-    findings.check("each exception is needed", not stale, "; ".join(stale))
+    accepted = exceptions()
+    open_objections, obsolete = excepted(scans.values(), accepted)
+    details = "; ".join(f"{objection.check} {objection.where}: {objection.said}" for objection in open_objections)
+    findings.check("each objection has an exception", not open_objections, details or f"{len(accepted)} exceptions")
+    findings.check("each exception is needed", not obsolete, "; ".join(obsolete))
 
 
 def main() -> int:
-    """Check everything, and say what was checked; the exit status."""
+    """Run all checks and print their results; return the exit status."""
     parser = argparse.ArgumentParser(description="Check the chart.")
-    parser.add_argument("--golden", action="store_true", help="rewrite the golden file instead")
-    parser.add_argument("--package", type=Path, metavar="FOLDER", help="write the archive there instead")
-    given = parser.parse_args()
-    if given.package:
-        print(f"wrote {package(given.package)}")
+    parser.add_argument("--golden", action="store_true", help="only rewrite the golden file")
+    parser.add_argument("--package", type=Path, metavar="FOLDER", help="only write the archive into this folder")
+    arguments = parser.parse_args()
+    if arguments.package:
+        print(f"wrote {package(arguments.package)}")
         return 0
     findings = Findings()
     with chart() as helm:
-        if given.golden:
+        if arguments.golden:
             GOLDEN.write_text(golden(helm), encoding="utf-8")
             print(f"wrote {GOLDEN.relative_to(ROOT)}")
             return 0
@@ -100,7 +100,7 @@ def main() -> int:
     check_releases(findings)
     with tempfile.TemporaryDirectory() as folder, chart(package(Path(folder))) as packed:
         findings.begin("Package")
-        findings.check("the archive renders as the folder does", golden(packed) == GOLDEN.read_text(encoding="utf-8"))
+        findings.check("archive and folder render the same", golden(packed) == GOLDEN.read_text(encoding="utf-8"))
     return findings.verdict()
 
 

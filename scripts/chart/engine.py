@@ -1,4 +1,4 @@
-"""Helm's own engine, from its SDK for Python: there is no `helm` to install."""
+"""Helm's engine through its Python SDK, without an installed `helm`."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ RELEASE, NAMESPACE = "rel", "prod"
 Values = Mapping[str, Any]
 Manifest = dict[str, Any]
 
-Refused = helm_python.HelmError  # what Helm says of values that it does not take
+Refused = helm_python.HelmError  # Helm's error for invalid values
 
 
 class Chart:
-    """The chart as Helm has loaded it."""
+    """A chart that Helm has loaded."""
 
     def __init__(self, chart: helm_python.Chart) -> None:
-        """Keep it."""
+        """Wrap the SDK's chart, which the caller closes."""
         self.loaded = chart
 
     def render(self, values: Values, minor: str = "1.34") -> dict[str, str]:
-        """What `helm template` makes of values, by template; Refused if it makes nothing."""
+        """Render the chart as `helm template` does; texts by template. Raises Refused for invalid values."""
         options = {"name": RELEASE, "namespace": NAMESPACE, "kube_version": f"v{minor}.0"}
-        # Not `helm_python.Chart.render`, which cannot be told the cluster's version.
-        made: dict[str, str] = json.loads(
+        # Not `helm_python.Chart.render`, which does not support a cluster version.
+        rendered: dict[str, str] = json.loads(
             _native.call_string("helm_render", self.loaded._raw(), json.dumps(values), json.dumps(options))
         )
-        return {path.partition("/")[2]: text for path, text in made.items()}
+        return {path.partition("/")[2]: text for path, text in rendered.items()}
 
     def manifests(self, values: Values, minor: str = "1.34") -> list[Manifest]:
-        """The same as objects, without the notes."""
+        """The rendered manifests, without the notes."""
         texts = [text for path, text in sorted(self.render(values, minor).items()) if path.endswith(".yaml")]
-        return [found for text in texts for found in yaml.safe_load_all(text) if found]
+        return [manifest for text in texts for manifest in yaml.safe_load_all(text) if manifest]
 
 
 @contextmanager
 def chart(folder: Path = CHART) -> Iterator[Chart]:
-    """The chart in this folder."""
+    """Load the chart in this folder."""
     with helm_python.Chart.load(folder) as loaded:
         yield Chart(loaded)
 
 
 def lint(values: Values, minor: str) -> list[str]:
-    """What `helm lint --strict` objects to."""
+    """The warnings and errors of `helm lint --strict`."""
     report = helm_python.lint(CHART, values=dict(values), strict=True, kube_version=f"v{minor}.0")
     return [message["error"] for message in report["messages"] if message["severity"] >= 2] + list(report["errors"])
 
 
 def package(destination: Path) -> Path:
-    """Write the chart's archive into a folder; where it is."""
+    """Write the chart's archive into a folder; its path."""
     destination.mkdir(parents=True, exist_ok=True)
     return Path(helm_python.package(CHART, destination=str(destination)))

@@ -1,4 +1,4 @@
-"""Values that the checks render: the default, each file of the chart, and all that can be switched on at once."""
+"""Example values for the checks: the defaults, each values file of the chart, and everything switched on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 
 from scripts.chart.engine import CHART, Values
 
-_SECRETS: dict[str, Any] = {  # what the air-gapped file asks to be given
+_SECRETS: dict[str, Any] = {  # required by the air-gapped values file
     "redis": {"password": "a redis/password+1"},
     "postgresql": {"password": "a postgresql/password+1"},
     "secretConfig": {"auth": {"pepper": "a pepper of thirty-two characters"}},
@@ -52,7 +52,7 @@ _ALL: dict[str, Any] = {
 
 
 def examples() -> dict[str, Values]:
-    """Values by what they are called."""
+    """Example values by name."""
     files = {
         path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CHART.glob("values-*.yaml"))
     }
@@ -61,9 +61,9 @@ def examples() -> dict[str, Values]:
 
 
 def merged(base: Values, over: Values) -> dict[str, Any]:
-    """Values with others on top, as Helm lays one file on another."""
-    made = dict(base)
+    """Merge values as Helm merges values files: the latter override."""
+    result = dict(base)
     for key, value in over.items():
-        old = made.get(key)
-        made[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return made
+        old = result.get(key)
+        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result

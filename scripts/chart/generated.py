@@ -1,4 +1,4 @@
-"""What of the chart is made of something else: the values' schema, the README, and what the templates read."""
+"""Generates the chart's values schema, README, and the files that its templates read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CHART = ROOT / "helm" / "quantum-rerank"
 
-_DRAFT = "http://json-schema.org/draft-07/schema#"  # what Helm 3 and Helm 4 both read
+_DRAFT = "http://json-schema.org/draft-07/schema#"  # supported by Helm 3 and Helm 4
 _COMMENT = re.compile(r"^ *# -- (?P<text>.*)$")
 _KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w-]+):")
 
@@ -28,17 +28,17 @@ def files() -> Mapping[str, str]:
     """The generated files by their path in the chart."""
     rows = settings()
     values = (CHART / "values.yaml").read_text(encoding="utf-8")
-    kept = [{"path": row.path, "variable": row.variable, "secret": row.secret} for row in _free(rows)]
+    entries = [{"path": row.path, "variable": row.variable, "secret": row.secret} for row in _configurable(rows)]
     return {
         "values.schema.json": json.dumps(schema(rows), indent=2, ensure_ascii=False) + "\n",
         "README.md": readme((HERE / "README.md.in").read_text(encoding="utf-8"), values, rows),
-        "files/settings.json": "[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n",  # one setting a line
+        "files/settings.json": "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n",  # one setting per line
         "files/dashboard.json": monitoring_files()["dashboard.json"],
     }
 
 
 def drifted(chart: Path = CHART) -> list[str]:
-    """The files that are not what is made now."""
+    """The generated files that are missing or out of date."""
     return [
         name
         for name, text in files().items()
@@ -46,31 +46,31 @@ def drifted(chart: Path = CHART) -> list[str]:
     ]
 
 
-def _free(rows: Iterable[Setting]) -> list[Setting]:
-    """Settings that the chart does not decide."""
+def _configurable(rows: Iterable[Setting]) -> list[Setting]:
+    """Settings that the chart does not fix itself."""
     return [row for row in rows if row.path[0] not in MOUNTED]
 
 
 def schema(rows: Iterable[Setting]) -> Schema:
-    """JSON Schema of values.yaml, strict at every level: a name or value that does not exist is refused."""
-    rows = _free(rows)
-    made: Schema = _trimmed(Values.model_json_schema(by_alias=True))
+    """JSON Schema of values.yaml, strict at every level: unknown names and invalid values are rejected."""
+    rows = _configurable(rows)
+    values: Schema = _trimmed(Values.model_json_schema(by_alias=True))
     config = _tree(row for row in rows if not row.secret) | {"required": ["operations"]}
-    config["properties"]["operations"]["required"] = ["metrics_port"]  # of Services and probes of Prometheus
+    config["properties"]["operations"]["required"] = ["metrics_port"]  # used by Services and ServiceMonitors
     keys = {"type": "array", "uniqueItems": True, "items": {"enum": [row.variable for row in rows if row.secret]}}
     existing = {"name": TypeAdapter(Name).json_schema(), "keys": keys}
-    made["properties"] |= {
+    values["properties"] |= {
         "config": config,
         "secretConfig": _tree(row for row in rows if row.secret),
         "existingSecret": _group() | {"properties": existing, "required": ["name", "keys"]},
-        "global": {"type": "object", "description": "Helm's own; not read."},
+        "global": {"type": "object", "description": "Reserved by Helm; not used."},
     }
-    made["required"] += ["config", "secretConfig", "existingSecret"]
-    return {"$schema": _DRAFT, "title": "Values of the chart quantum-rerank", **made}
+    values["required"] += ["config", "secretConfig", "existingSecret"]
+    return {"$schema": _DRAFT, "title": "Values of the chart quantum-rerank", **values}
 
 
 def _tree(rows: Iterable[Setting]) -> Schema:
-    """The settings as they nest, each with its bounds."""
+    """The nested schema of the settings, with their bounds."""
     root: Schema = _group()
     for row in rows:
         group = root
@@ -84,63 +84,63 @@ def _group() -> Schema:
     return {"type": "object", "additionalProperties": False, "properties": {}}
 
 
-def _trimmed(made: Any) -> Any:
-    """A schema without pydantic's titles and nulls: what is optional in values is left out."""
-    if isinstance(made, list):
-        return [_trimmed(inner) for inner in made]
-    if not isinstance(made, dict):
-        return made
-    if "anyOf" in made:
-        (made,) = [choice for choice in made["anyOf"] if choice.get("type") != "null"]
-    if "patternProperties" in made:  # pydantic leaves other names open
-        made = made | {"additionalProperties": False}
+def _trimmed(schema: Any) -> Any:
+    """A schema without pydantic's titles, defaults and nulls: optional values are omitted instead."""
+    if isinstance(schema, list):
+        return [_trimmed(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "anyOf" in schema:
+        (schema,) = [choice for choice in schema["anyOf"] if choice.get("type") != "null"]
+    if "patternProperties" in schema:  # pydantic allows other names
+        schema = schema | {"additionalProperties": False}
     return {
         key: {name: _trimmed(inner) for name, inner in value.items()} if key == "properties" else _trimmed(value)
-        for key, value in made.items()
+        for key, value in schema.items()
         if key not in {"title", "default"}
     }
 
 
 def readme(template: str, values: str, rows: Iterable[Setting]) -> str:
-    """The template with its two tables in their places; ValueError if a value lacks its meaning."""
+    """Fill the two tables into the template. ValueError if a value lacks a description."""
     return template.replace("<!-- values -->", _values_table(values)).replace(
         "<!-- settings -->", _settings_table(rows)
     )
 
 
 def documented(values: str) -> dict[str, str]:
-    """What the comments say, by the value's path: `image.tag`."""
-    found: dict[str, str] = {}
-    above: list[tuple[int, str]] = []
-    said = ""
+    """The descriptions from the comments, by the value's path such as `image.tag`."""
+    descriptions: dict[str, str] = {}
+    parents: list[tuple[int, str]] = []  # indentation and name
+    description = ""
     for line in values.splitlines():
         if comment := _COMMENT.match(line):
-            said = comment["text"]
+            description = comment["text"]
         elif key := _KEY.match(line):
             depth = len(key["indent"])
-            above = [(indent, name) for indent, name in above if indent < depth] + [(depth, key["name"])]
-            if said:
-                found[".".join(name for _, name in above)] = said
-            said = ""
-    return found
+            parents = [(indent, name) for indent, name in parents if indent < depth] + [(depth, key["name"])]
+            if description:
+                descriptions[".".join(name for _, name in parents)] = description
+            description = ""
+    return descriptions
 
 
 def _values_table(text: str) -> str:
-    said = documented(text)
+    descriptions = documented(text)
     rows = ["| value | default | |", "|---|---|---|"]
-    for path, default in _leaves(yaml.safe_load(text), "", said):
-        if path not in said:
-            raise ValueError(f"values.yaml does not say what {path} is: put `# -- …` above it")
-        rows.append(f"| `{path}` | {_cell(default)} | {_escaped(said[path])} |")
+    for path, default in _leaves(yaml.safe_load(text), "", descriptions):
+        if path not in descriptions:
+            raise ValueError(f"values.yaml does not describe {path}: put `# -- …` above it")
+        rows.append(f"| `{path}` | {_cell(default)} | {_escaped(descriptions[path])} |")
     return "\n".join(rows)
 
 
-def _leaves(values: dict[str, Any], before: str, said: dict[str, str]) -> Iterator[tuple[str, Any]]:
-    """Every value that is described; of a map that is described as a whole, the whole."""
+def _leaves(values: dict[str, Any], prefix: str, descriptions: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """Every value with its path; a map that is described as a whole is one value."""
     for name, value in values.items():
-        path = f"{before}{name}"
-        if isinstance(value, dict) and value and path not in said:
-            yield from _leaves(value, f"{path}.", said)
+        path = f"{prefix}{name}"
+        if isinstance(value, dict) and value and path not in descriptions:
+            yield from _leaves(value, f"{path}.", descriptions)
         else:
             yield path, value
 
@@ -158,7 +158,7 @@ def _settings_table(settings: Iterable[Setting]) -> str:
 
 
 def _cell(value: object) -> str:
-    """A default; of lists and maps that fill a line, none: values.yaml shows them."""
+    """A default value; long lists and maps refer to values.yaml."""
     text = json.dumps(value, ensure_ascii=False)
     if value in (None, "", [], {}):
         return ""

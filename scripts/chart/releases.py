@@ -1,4 +1,4 @@
-"""The life of a release with Helm's own engine: installed, upgraded, an upgrade that fails, rolled back, ended."""
+"""The life cycle of a release with Helm's engine: install, upgrade, failed upgrade, rollback, uninstall."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from scripts.chart.api import Cluster, Key, serving
 from scripts.chart.engine import NAMESPACE, RELEASE, Chart, Values, chart
 from scripts.chart.examples import examples, merged
 
-# A StatefulSet's volume cannot be changed: an API server refuses this, after it has taken other objects of the upgrade.
+# A StatefulSet's volume is immutable: the API server rejects it after it has accepted other objects of the upgrade.
 _REFUSED: Values = {"postgresql": {"size": "9Gi"}, "config": {"engine": {"requests": 4}}}
 _CHANGED: Values = {"config": {"engine": {"requests": 8, "drain_seconds": 9.5}}}
 
 
 class Failed(Exception):
-    """A release does not go as it should."""
+    """A release does not behave as expected."""
 
 
 @dataclass
 class Release:
-    """Helm, a cluster and a chart."""
+    """A release of a chart on a cluster."""
 
     helm: helm_python.Config
     cluster: Cluster
     chart: Chart
 
     def act(self, action: str, values: Values) -> None:
-        """`helm install` or `helm upgrade`; helm_python.HelmError if it fails."""
-        # The SDK's own methods validate with the server's OpenAPI document, which ours has not: it validates itself.
+        """Run `helm install` or `helm upgrade`. Raises helm_python.HelmError."""
+        # The SDK's methods need the server's OpenAPI document, which our server lacks; it validates objects itself.
         options = json.dumps({"namespace": NAMESPACE, "disable_openapi_validation": True})
         context = _native.HANDLE(0)
         loaded = self.chart.loaded._raw()
@@ -44,25 +44,25 @@ class Release:
         )
 
     def history(self) -> list[str]:
-        """What became of each revision."""
+        """The status of each revision."""
         return [revision["status"] for revision in self.helm.history(RELEASE)]
 
     def wanted(self) -> dict[Key, Any]:
-        """What each object says, without what the server adds."""
+        """The desired state of each object, without the fields that the server adds."""
         parts = ("spec", "data", "stringData")
         return copy.deepcopy(
             {key: [made.get(part) for part in parts] for key, made in sorted(self.cluster.objects.items())}
         )
 
     def pods(self) -> dict[str, str]:
-        """The annotations of the pods that serve: another checksum is another rollout."""
+        """The server pods' annotations: a changed checksum causes a rollout."""
         server = self.cluster.objects["Deployment", f"{RELEASE}-quantum-rerank"]
         return dict(server["spec"]["template"]["metadata"]["annotations"])
 
 
 @contextmanager
 def releasing(minor: str) -> Iterator[Release]:
-    """A release on an empty cluster of a version."""
+    """A release on an empty cluster of this Kubernetes version."""
     cluster = Cluster(minor)
     with (
         serving(cluster) as url,
@@ -79,7 +79,7 @@ def releasing(minor: str) -> Iterator[Release]:
 
 
 def lived(minor: str) -> str:
-    """Go through all of it; what happened, or Failed."""
+    """Run the whole life cycle; a summary. Raises Failed."""
     values = examples()["everything"]
     with releasing(minor) as release:
         release.act("install", values)
@@ -93,24 +93,24 @@ def lived(minor: str) -> str:
         try:
             release.act("upgrade", merged(values, _REFUSED))
         except helm_python.HelmError as error:
-            said = str(error)
+            message = str(error)
         else:
-            raise Failed("an upgrade of what cannot change went through")
-        _must("field is immutable" in said, f"the upgrade failed otherwise: {said}")
+            raise Failed("an upgrade of an immutable field succeeded")
+        _must("field is immutable" in message, f"the upgrade failed for another reason: {message}")
         _must(release.history()[-1] == "failed", f"the history is {release.history()}")
-        _must(release.wanted() != good, "the failed upgrade changed nothing, so that a rollback would prove nothing")
+        _must(release.wanted() != good, "the failed upgrade changed nothing, so a rollback proves nothing")
         release.helm.rollback(RELEASE, version=2)
         _must(release.wanted() == good, "the rollback left something of the failed upgrade")
         history = release.history()
         release.helm.uninstall(RELEASE)
         kept = sorted(kind for kind, _ in release.cluster.objects)
-        _must(kept == ["PersistentVolumeClaim"], f"after the end there are {kept}, not the data alone")
-    return f"{objects} objects installed, upgraded, a refused upgrade rolled back ({', '.join(history)}), data kept"
+        _must(kept == ["PersistentVolumeClaim"], f"uninstalling left {kept}, not only the data")
+    return f"{objects} objects installed, upgraded, a failed upgrade rolled back ({', '.join(history)}), data kept"
 
 
-def _must(held: bool, otherwise: str) -> None:
-    if not held:
-        raise Failed(otherwise)
+def _must(condition: bool, message: str) -> None:
+    if not condition:
+        raise Failed(message)
 
 
 def _kubeconfig(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Checkov over the manifests and the Dockerfile, hadolint over the Dockerfile; what they object to needs a reason."""
+"""Checkov on the manifests and the Dockerfile, hadolint on the Dockerfile. Each objection needs an exception."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROGRAMS = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Objection:
-    """What a scanner says of a kind of object, or of the Dockerfile. where: the object or the line."""
+    """A failed check. kind: of the object, or "Dockerfile"; where: the object or the line; said: the message."""
 
     check: str
     kind: str
@@ -30,67 +30,68 @@ class Objection:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a scanner found. passed: how often a check held."""
+    """A scanner's result. passed: the number of passed checks."""
 
     passed: int
     objections: list[Objection]
 
 
 def checkov_manifests(manifests: Mapping[str, Iterable[Manifest]], folder: Path) -> Scan:
-    """Checkov's view of manifests by what they were made of; they are written to the folder."""
-    for name, found in manifests.items():
-        place = folder / name.removesuffix(".yaml")
-        place.mkdir(parents=True)
-        for manifest in found:
-            file = place / f"{manifest['kind']}-{manifest['metadata']['name']}.yaml"
+    """Scan manifests, grouped by the name of their values, with Checkov; they are written into the folder."""
+    for name, group in manifests.items():
+        target = folder / name.removesuffix(".yaml")
+        target.mkdir(parents=True)
+        for manifest in group:
+            file = target / f"{manifest['kind']}-{manifest['metadata']['name']}.yaml"
             file.write_text(yaml.safe_dump(manifest), encoding="utf-8")
     return _checkov("--directory", str(folder), "--framework", "kubernetes")
 
 
 def checkov_dockerfile(dockerfile: Path) -> Scan:
-    """Checkov's view of a Dockerfile."""
+    """Scan a Dockerfile with Checkov."""
     return _checkov("--file", str(dockerfile), "--framework", "dockerfile")
 
 
 def hadolint(dockerfile: Path) -> Scan:
-    """Hadolint's view of it."""
-    done = _run("hadolint", "--no-fail", "--format", "json", str(dockerfile))
-    found = [
-        Objection(said["code"], "Dockerfile", f"line {said['line']}", said["message"]) for said in json.loads(done)
+    """Scan a Dockerfile with hadolint."""
+    output = _run("hadolint", "--no-fail", "--format", "json", str(dockerfile))
+    objections = [
+        Objection(issue["code"], "Dockerfile", f"line {issue['line']}", issue["message"])
+        for issue in json.loads(output)
     ]
-    return Scan(0, found)
+    return Scan(0, objections)
 
 
 def excepted(scans: Iterable[Scan], exceptions: list[dict[str, Any]]) -> tuple[list[Objection], list[str]]:
-    """The objections that nobody has answered, and the exceptions that nothing objects to any more."""
-    used, left = set[int](), []
+    """The objections without an exception, and the obsolete exceptions."""
+    used, unexcepted = set[int](), []
     for objection in {objection for scan in scans for objection in scan.objections}:
-        fitting = [
+        matching = [
             number
-            for number, made in enumerate(exceptions)
-            if made["check"] == objection.check and objection.kind in made["of"]
+            for number, exception in enumerate(exceptions)
+            if exception["check"] == objection.check and objection.kind in exception["of"]
         ]
-        used.update(fitting)
-        if not fitting:
-            left.append(objection)
-    stale = [f"{made['check']} of {', '.join(made['of'])}" for n, made in enumerate(exceptions) if n not in used]
-    return sorted(left, key=lambda objection: (objection.check, objection.where)), stale
+        used.update(matching)
+        if not matching:
+            unexcepted.append(objection)
+    obsolete = [f"{one['check']} of {', '.join(one['of'])}" for n, one in enumerate(exceptions) if n not in used]
+    return sorted(unexcepted, key=lambda objection: (objection.check, objection.where)), obsolete
 
 
 def exceptions() -> list[dict[str, Any]]:
-    """The committed ones, each with check, of (kinds) and why."""
-    made: list[dict[str, Any]] = yaml.safe_load(EXCEPTIONS.read_text(encoding="utf-8"))
-    return made
+    """The committed exceptions, each with check, of (kinds) and why."""
+    entries: list[dict[str, Any]] = yaml.safe_load(EXCEPTIONS.read_text(encoding="utf-8"))
+    return entries
 
 
-def _checkov(*what: str) -> Scan:
-    said = json.loads(_run("checkov", *what, "--skip-download", "--output", "json", "--soft-fail"))
-    if "results" not in said:  # it has found nothing to look at, and says so in another form
-        raise RuntimeError(f"checkov looked at nothing: {said}")
-    results = said["results"]
+def _checkov(*options: str) -> Scan:
+    report = json.loads(_run("checkov", *options, "--skip-download", "--output", "json", "--soft-fail"))
+    if "results" not in report:  # the report's form if there was nothing to scan
+        raise RuntimeError(f"checkov scanned nothing: {report}")
+    results = report["results"]
     failed = [
-        Objection(one["check_id"], _kind(one["resource"]), one["resource"], one["check_name"])
-        for one in results["failed_checks"]
+        Objection(check["check_id"], _kind(check["resource"]), check["resource"], check["check_name"])
+        for check in results["failed_checks"]
     ]
     if results["parsing_errors"]:
         raise RuntimeError(f"checkov could not read {results['parsing_errors']}")
@@ -98,7 +99,7 @@ def _checkov(*what: str) -> Scan:
 
 
 def _kind(resource: str) -> str:
-    """Of `Deployment.prod.rel` or of `/Dockerfile.RUN`."""
+    """The kind in a resource name such as `Deployment.prod.rel` or `/Dockerfile.RUN`."""
     return "Dockerfile" if resource.startswith("/") else resource.partition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""Every setting of the service as one row: what the chart's schema, its ConfigMap and its README are made of."""
+"""The settings of the service as rows, from which the chart's schema, ConfigMap and README are generated."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from app.settings import Settings
 
 PREFIX = "QRERANK_"
-MOUNTED = {"data_dir": "/data", "model_dir": "/models"}  # the chart's to say: they are where its volumes are
+MOUNTED = {"data_dir": "/data", "model_dir": "/models"}  # fixed by the chart: the mount points of its volumes
 
 Schema = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting. schema: JSON Schema of its value, with its bounds; default: as JSON, None where there is none."""
+    """One setting. schema: JSON Schema of its value, with bounds; default: as JSON, None if there is none."""
 
     path: tuple[str, ...]
     schema: Schema
@@ -31,7 +31,7 @@ class Setting:
 
     @property
     def secret(self) -> bool:
-        """Whether its value belongs into a Secret."""
+        """Whether its value belongs in a Secret."""
         return '"writeOnly": true' in json.dumps(self.schema)
 
     @property
@@ -47,28 +47,28 @@ class Setting:
 
 
 def settings() -> list[Setting]:
-    """All of them, in the order of `Settings`."""
+    """All settings, in the order of `Settings`."""
     schema = Settings.model_json_schema()
     return list(_leaves(schema, schema.get("$defs", {}), ()))
 
 
-def _leaves(group: Schema, named: Mapping[str, Schema], path: tuple[str, ...]) -> Iterator[Setting]:
-    for name, found in group["properties"].items():
-        inner = _resolved(found, named)
+def _leaves(group: Schema, definitions: Mapping[str, Schema], path: tuple[str, ...]) -> Iterator[Setting]:
+    for name, field in group["properties"].items():
+        inner = _resolved(field, definitions)
         if "properties" in inner:
-            yield from _leaves(inner, named, (*path, name))
+            yield from _leaves(inner, definitions, (*path, name))
         else:
             bare = {key: value for key, value in inner.items() if key not in {"title", "default", "description"}}
-            yield Setting((*path, name), bare, found.get("default"), found.get("description", ""))
+            yield Setting((*path, name), bare, field.get("default"), field.get("description", ""))
 
 
-def _resolved(schema: Schema, named: Mapping[str, Schema]) -> Schema:
-    """A schema without references, and without null: Helm takes a null for "as if it were not there"."""
+def _resolved(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """A schema without references and without null, which Helm treats as a missing value."""
     if "$ref" in schema:
-        return named[schema["$ref"].rpartition("/")[2]]
+        return definitions[schema["$ref"].rpartition("/")[2]]
     if "anyOf" in schema:
         (only,) = (choice for choice in schema["anyOf"] if choice.get("type") != "null")
-        return _resolved(only, named)
+        return _resolved(only, definitions)
     return schema
 
 

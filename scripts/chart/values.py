@@ -1,4 +1,4 @@
-"""What may be set in the chart's values, apart from the service's own settings; the schema is made of it."""
+"""The chart's values, except for the service's own settings; the values schema is generated from these models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-Name = Annotated[str, Field(pattern=rf"^({_SUBDOMAIN})?$", max_length=253)]  # empty: the chart's choice, or none
+Name = Annotated[str, Field(pattern=rf"^({_SUBDOMAIN})?$", max_length=253)]  # empty: the chart's default, or none
 GivenName = Annotated[str, Field(pattern=rf"^{_SUBDOMAIN}$", max_length=253)]
 Label = Annotated[str, Field(pattern=rf"^{_LABEL}$", max_length=63)]
 Namespaces = list[Label]
@@ -20,7 +20,7 @@ LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A
 LabelName = Annotated[str, Field(pattern=rf"^({_SUBDOMAIN}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{{0,61}}[A-Za-z0-9])?$")]
 Labels = dict[LabelName, LabelValue]
 Annotations = dict[LabelName, str]
-# Without a pattern: Helm would print what does not fit.
+# Without a pattern: Helm would print an invalid password.
 Password = Annotated[str, Field(json_schema_extra={"writeOnly": True})]
 ImageName = Annotated[str, Field(min_length=1, pattern=r"^[a-z0-9][-a-z0-9._:/]*$")]
 
@@ -38,7 +38,7 @@ class Image(_Group):
 
 
 class Amounts(_Group):
-    """Of what a pod may have."""
+    """Amounts of a pod's resources."""
 
     cpu: CPU | None = None
     memory: Bytes | None = None
@@ -59,7 +59,7 @@ class Toleration(_Group):
 
 
 class Mount(_Group):
-    """A Secret, ConfigMap or claim whose files the pods read."""
+    """A Secret, ConfigMap or claim that is mounted into the pods."""
 
     name: Label
     path: Annotated[str, Field(pattern=r"^/[^:\s]+$")]
@@ -118,14 +118,14 @@ class Disruptions(_Group):
 
 
 class Egress(_Group):
-    """An address that pods may reach."""
+    """An address that pods may connect to."""
 
     cidr: Annotated[str, Field(pattern=r"^(([0-9]{1,3}\.){3}[0-9]{1,3}/([12]?[0-9]|3[0-2])|[0-9a-f:]+/[0-9]{1,3})$")]
     port: Port
 
 
 class NetworkPolicy(_Group):
-    """Who reaches the pods, and whom they reach."""
+    """Allowed connections to and from the pods."""
 
     enabled: bool
     same_namespace: bool
@@ -144,7 +144,7 @@ class Persistence(_Group):
 
 
 class Index(_Group):
-    """A collection that a Job builds."""
+    """A collection that a Job builds on installation."""
 
     enabled: bool
     collection: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$")]
@@ -188,7 +188,7 @@ class PostgreSQL(_Group):
 
 
 class Values(_Group):
-    """All of it but `config`, `secretConfig` and `existingSecret`, which are made of the settings."""
+    """All values except `config`, `secretConfig` and `existingSecret`, which are generated from the settings."""
 
     replica_count: Annotated[int, Field(ge=1, le=1000)]
     workers: Annotated[int, Field(ge=1, le=64)]

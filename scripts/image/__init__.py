@@ -1,1 +1,1 @@
-"""`make image`: build the serving image, run it, and judge it."""
+"""`make image`: build the serving image and test it."""

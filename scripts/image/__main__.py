@@ -1,4 +1,4 @@
-"""Build the serving image, run it as it is and locked up, and judge it: exit status 1 where it misses a target."""
+"""Build the serving image and test it, unrestricted and locked down. Exit status 1 if it misses a target."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from scripts.image.trial import try_image
 from scripts.rehearsal.findings import Findings
 
 ROOT = Path(__file__).parents[2]
-PAPERS = ROOT / "dist"  # what a release hands out
+PAPERS = ROOT / "dist"  # the files of a release
 TAG = "quantum-rerank:latest"
 NAMES = ("docker", "podman", "buildah")
 _SIZE_MB = 900  # target
 
 
 class NoEngine(Exception):
-    """No image can be built here. The message says what would do."""
+    """No image can be built here. The message says what is missing."""
 
 
-def choose(wanted: str | None, tools: Path) -> Docker | Buildah:
-    """The engine of this name, or the first that works: Docker, Podman, Buildah by the scripts in `tools`."""
-    if wanted and wanted not in NAMES:
-        raise NoEngine(f"{wanted!r} is no engine: one of {', '.join(NAMES)}")
+def choose(requested: str | None, tools: Path) -> Docker | Buildah:
+    """The requested engine, or the first that works: Docker, Podman, or Buildah with the scripts in `tools`."""
+    if requested and requested not in NAMES:
+        raise NoEngine(f"{requested!r} is not an engine: use one of {', '.join(NAMES)}")
     reasons = []
-    for name in (wanted,) if wanted else NAMES:
+    for name in (requested,) if requested else NAMES:
         if name == "buildah":
             if (tools / "build_image.sh").exists():
                 return Buildah(tools)
-            reasons.append(f"{tools} has no build_image.sh (TOOLS=FOLDER says where)")
+            reasons.append(f"{tools} has no build_image.sh (set TOOLS=FOLDER)")
         elif shutil.which(name) is None:
             reasons.append(f"{name} is not installed")
-        elif call([name, "info"], check=False, timeout=30).returncode == 0:  # a client of Docker may have no daemon
+        elif call([name, "info"], check=False, timeout=30).returncode == 0:  # a client may lack a daemon
             return Docker(name)
         else:
             reasons.append(f"{name} cannot reach an engine: is its service running?")
-    raise NoEngine(f"nothing here builds images: {'; '.join(reasons)}")
+    raise NoEngine(f"no engine is available: {'; '.join(reasons)}")
 
 
 def labels() -> dict[str, str]:
-    """Build arguments that tell what the image was made of."""
+    """Build arguments for the image's labels: version, revision and date."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     revision = subprocess.run(
         ["git", "rev-parse", "HEAD"],  # noqa: S607
@@ -64,8 +64,8 @@ def labels() -> dict[str, str]:
 
 
 def make(engine: Docker | Buildah, tag: str, arguments: Mapping[str, str]) -> int:
-    """Build, run twice, judge; the exit status."""
-    print(f"building {tag} with {engine.name}: ten minutes where nothing is at hand", flush=True)
+    """Build the image and test it twice; return the exit status."""
+    print(f"building {tag} with {engine.name}: ten minutes without a build cache", flush=True)
     since = time.monotonic()
     engine.build(ROOT, tag, arguments)
     print(f"built in {time.monotonic() - since:.0f} s\n\n{tag}", flush=True)
@@ -77,8 +77,8 @@ def make(engine: Docker | Buildah, tag: str, arguments: Mapping[str, str]) -> in
     return findings.verdict()
 
 
-def _tell(line: str) -> None:
-    """Print a line; on GitHub it becomes an output of the step."""
+def _print_output(line: str) -> None:
+    """Print a line; on GitHub, also set it as an output of the step."""
     print(line)
     if outputs := os.environ.get("GITHUB_OUTPUT"):
         with Path(outputs).open("a", encoding="utf-8") as file:
@@ -86,23 +86,24 @@ def _tell(line: str) -> None:
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.image", description=__doc__)
     parser.add_argument("--tag", default=TAG, help="the image's name (%(default)s)")
     parser.add_argument("--model", help="a sentence-transformers name, or a folder below models/")
-    parser.add_argument("--base", help="the Python image to build on, such as one with its digest")
-    parser.add_argument("--source", help="where this project's source is, for the image's label")
-    parser.add_argument("--engine", help=f"one of {', '.join(NAMES)}; absent: the first that works")
+    parser.add_argument("--base", help="the Python base image, optionally with a digest")
+    parser.add_argument("--source", help="the URL of this project's source, for the image's label")
+    parser.add_argument("--engine", help=f"one of {', '.join(NAMES)}; default: the first that works")
     parser.add_argument("--tools", type=Path, default=ROOT / ".." / "shared" / "tools", help="build_image.sh's folder")
-    parser.add_argument("--push", metavar="NAME", help="push the image that was built before under this name, and end")
-    given = parser.parse_args()
-    chosen = {"MODEL": given.model, "BASE": given.base, "SOURCE": given.source}
+    parser.add_argument("--push", metavar="NAME", help="only push the existing image under this name")
+    arguments = parser.parse_args()
+    build_arguments = {"MODEL": arguments.model, "BASE": arguments.base, "SOURCE": arguments.source}
     try:
-        engine = choose(given.engine or None, given.tools.resolve())
-        if given.push:
-            _tell(f"digest={engine.push(given.tag, given.push)}")
+        engine = choose(arguments.engine or None, arguments.tools.resolve())
+        if arguments.push:
+            _print_output(f"digest={engine.push(arguments.tag, arguments.push)}")
             return
-        sys.exit(make(engine, given.tag, labels() | {name: value for name, value in chosen.items() if value}))
+        given = {name: value for name, value in build_arguments.items() if value}
+        sys.exit(make(engine, arguments.tag, labels() | given))
     except (NoEngine, RuntimeError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
 

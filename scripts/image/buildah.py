@@ -1,6 +1,6 @@
-"""Debian's Buildah by the scripts of shared/tools: the shipped Dockerfile where there is no engine and no registry.
+"""Debian's Buildah with the scripts of shared/tools: builds the Dockerfile without a container engine or a registry.
 
-Containers share this machine's network and process numbers, and have all of its processors.
+Containers share this machine's network and process ids, and use all of its CPUs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from typing import Any
 from scripts.image.commands import STOPS_WITHIN_S, assignments, call
 from scripts.trial import resident_mb
 
-_PORT = 8000  # the image's, for the network is the machine's
+_PORT = 8000  # the image's own port, since the host's network is used
 _USER = "10001"
 _UNITS = {"B": 1e-6, "KB": 1e-3, "MB": 1.0, "GB": 1e3}
 
 
 class BuildahContainer:
-    """As `DockerContainer`."""
+    """A Buildah container with the methods of `DockerContainer`."""
 
     port = _PORT
 
@@ -48,7 +48,7 @@ class BuildahContainer:
         return (self._root / path.removeprefix("/")).read_bytes()
 
     def stop(self) -> int:
-        os.kill(_server(self._process.pid), signal.SIGTERM)  # to Buildah itself it would be a hard kill
+        os.kill(_server(self._process.pid), signal.SIGTERM)  # not to Buildah itself, which would kill the service
         return self._process.wait(STOPS_WITHIN_S)
 
     def log(self) -> str:
@@ -56,12 +56,12 @@ class BuildahContainer:
 
 
 class Buildah:
-    """Debian's Buildah, which needs root; its methods are those of `Docker`."""
+    """Debian's Buildah with the methods of `Docker`; needs root."""
 
     name = "buildah"
 
     def __init__(self, tools: Path) -> None:
-        """tools: the folder with build_image.sh and ro_run.sh."""
+        """tools: the folder of build_image.sh and ro_run.sh."""
         self._tools = tools
         self._lab = Path(os.environ.get("LAB", Path(tempfile.gettempdir()) / "image-lab"))
         self._environment = os.environ | {"LAB": str(self._lab)}
@@ -69,13 +69,13 @@ class Buildah:
         self._buildah += ["--storage-driver", "vfs"]
 
     def build(self, context: Path, tag: str, arguments: Mapping[str, str]) -> None:
-        given = " ".join(f"--build-arg {pair}" for pair in assignments(arguments))
+        options = " ".join(f"--build-arg {pair}" for pair in assignments(arguments))
         command = [str(self._tools / "build_image.sh"), str(context), str(context / "Dockerfile"), tag]
-        subprocess.run(command, env=self._environment | {"BUILD_ARGS": given}, check=True)  # noqa: S603 - the project's
+        subprocess.run(command, env=self._environment | {"BUILD_ARGS": options}, check=True)  # noqa: S603 - the project's
 
     def size_mb(self, tag: str) -> float:
-        told = call([*self._buildah, "images", "--format", "{{.Size}}", tag]).stdout.decode()
-        return in_megabytes(told.splitlines()[0])  # a line for each name that the image has
+        sizes = call([*self._buildah, "images", "--format", "{{.Size}}", tag]).stdout.decode()
+        return in_megabytes(sizes.splitlines()[0])  # one line per name of the image
 
     @contextmanager
     def run(self, tag: str, environment: Mapping[str, str], *, locked: bool) -> Iterator[BuildahContainer]:
@@ -84,23 +84,23 @@ class Buildah:
         command, (_, *health) = [*config["Entrypoint"], *config["Cmd"]], config["Healthcheck"]["Test"]
         name = call([*self._buildah, "from", "--pull-never", tag]).stdout.decode().strip()
         root = Path(call([*self._buildah, "mount", name]).stdout.decode().strip())
-        if locked:  # there is no volume, so the data folder is in /tmp
-            given = [*config["Env"], *assignments(environment), "QRERANK_DATA_DIR=/tmp/data"]
-            inside = [str(self._tools / "ro_run.sh"), tag, _USER, _USER, *given]
+        if locked:  # without a volume, the data folder is in /tmp
+            variables = [*config["Env"], *assignments(environment), "QRERANK_DATA_DIR=/tmp/data"]
+            prefix = [str(self._tools / "ro_run.sh"), tag, _USER, _USER, *variables]
         else:
             variables = [option for pair in assignments(environment) for option in ("--env", pair)]
-            inside = [*self._buildah, "run", "--isolation", "chroot", *variables, name, "--"]
+            prefix = [*self._buildah, "run", "--isolation", "chroot", *variables, name, "--"]
         log = self._lab / "run.log"
         process = None
         try:
             with log.open("wb") as output:
                 process = subprocess.Popen(  # noqa: S603 - the project's
-                    [*inside, *command], env=self._environment, stdout=output, stderr=subprocess.STDOUT
+                    [*prefix, *command], env=self._environment, stdout=output, stderr=subprocess.STDOUT
                 )
-            yield BuildahContainer(process, log, root, [*inside, *health])
+            yield BuildahContainer(process, log, root, [*prefix, *health])
         finally:
             if process:
-                _end(process)
+                _kill(process)
             call([*self._buildah, "umount", name], check=False)
             call([*self._buildah, "rm", name], check=False)
 
@@ -113,7 +113,7 @@ class Buildah:
 
 
 def in_megabytes(size: str) -> float:
-    """A size such as "1.02 GB" in megabytes (10⁶ bytes)."""
+    """Convert a size such as "1.02 GB" to megabytes (10⁶ bytes)."""
     number, unit = size.split()
     return float(number) * _UNITS[unit.upper()]
 
@@ -121,31 +121,31 @@ def in_megabytes(size: str) -> float:
 def _check_port() -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", _PORT)) == 0:
-            raise RuntimeError(f"something listens on port {_PORT} already, which the image needs; stop it first")
+            raise RuntimeError(f"port {_PORT} is in use, but the image needs it; stop its server first")
 
 
-def _family(process: int) -> Iterator[int]:
-    """A process and its descendants, whichever of its threads started them."""
-    left = [process]
-    while left:
-        yield (one := left.pop())
-        for told in Path(f"/proc/{one}/task").glob("*/children"):
-            left += map(int, told.read_text(encoding="ascii").split())
+def _process_tree(process: int) -> Iterator[int]:
+    """A process and its descendants, including those started by its threads."""
+    pending = [process]
+    while pending:
+        yield (pid := pending.pop())
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            pending += map(int, children.read_text(encoding="ascii").split())
 
 
 def _server(process: int) -> int:
-    """The service among a process' descendants; RuntimeError if there is none."""
-    for one in _family(process):
-        words = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
-        # Buildah's own processes carry the command's words, too.
+    """The service's process among the descendants of a process; RuntimeError if there is none."""
+    for pid in _process_tree(process):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        # Buildah's own command lines contain the command, too.
         if b"python" in words[0] and words[1].endswith(b"/bin/qrerank"):
-            return one
-    raise RuntimeError("the container runs no service")
+            return pid
+    raise RuntimeError("the container does not run the service")
 
 
-def _end(process: subprocess.Popen[Any]) -> None:
+def _kill(process: subprocess.Popen[Any]) -> None:
     if process.poll() is None:
-        for one in list(_family(process.pid)):
+        for pid in list(_process_tree(process.pid)):
             with suppress(ProcessLookupError):
-                os.kill(one, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         process.wait(STOPS_WITHIN_S)

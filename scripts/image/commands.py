@@ -1,4 +1,4 @@
-"""Command lines of engines."""
+"""Runs the command lines of container engines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STOPS_WITHIN_S = 40
 def call(
     command: Sequence[str], *, check: bool = True, timeout: float | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a command and take what it prints; RuntimeError with its last words where it fails and `check`."""
+    """Run a command and capture its output. With `check`, RuntimeError with the end of stderr if it fails."""
     done = subprocess.run(command, capture_output=True, check=False, timeout=timeout)  # noqa: S603 - our own
     if check and done.returncode:
         raise RuntimeError(f"{' '.join(command[:8])} …: exit status {done.returncode}: {done.stderr.decode()[-2000:]}")
@@ -19,5 +19,5 @@ def call(
 
 
 def assignments(environment: Mapping[str, str]) -> list[str]:
-    """Variables as a command line has them."""
+    """Environment variables as NAME=VALUE arguments."""
     return [f"{name}={value}" for name, value in environment.items()]

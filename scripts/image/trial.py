@@ -1,4 +1,4 @@
-"""One life of a container: started, asked, checked, stopped."""
+"""Smoke test of an image: start a container, send requests, check its health, stop it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,14 @@ _FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "hugging
 def try_image(
     engine: Docker | Buildah, tag: str, findings: Findings, *, locked: bool, papers: Path | None = None
 ) -> None:
-    """Start the image with a key of its own, rank with and without that key, check its health, and stop it.
+    """Start the image with an API key, rank with and without that key, check its health, and stop it.
 
-    locked: as `Docker.run`. papers: a folder for the image's bill of materials and licences; with it the figures are
-    taken, too.
+    Args:
+        engine: The container engine.
+        tag: The image.
+        findings: Receives the checks.
+        locked: As in `Docker.run`.
+        papers: A folder for the image's bill of materials and licences. If given, times and memory are measured, too.
     """
     key = secrets.token_urlsafe(32)
     environment = {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": json.dumps([key])}
@@ -38,13 +42,13 @@ def try_image(
             ready_s = trial.seconds_until_ready(container.port, container.started, container.alive)
             if papers:
                 findings.at_most("start to ready", ready_s, READY_S, "s")
-                findings.note("meanwhile", f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
+                findings.note("machine", f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
                 time.sleep(_SETTLED_S)
                 findings.at_most("memory once ready (RSS)", container.resident_mb(), IDLE_MB, "MB")
-            _ask(container, key, findings)
+            _check_ranking(container, key, findings)
             if papers:
-                _work(container, key, findings)
-                _keep_papers(container, papers, findings)
+                _measure_memory(container, key, findings)
+                _save_papers(container, papers, findings)
             findings.check("HEALTHCHECK", (status := container.health()) == 0, f"exit status {status}")
             findings.check("stopped by SIGTERM", (status := container.stop()) == 0, f"exit status {status}")
         except (RuntimeError, OSError):
@@ -52,20 +56,20 @@ def try_image(
             raise
 
 
-def _ask(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
+def _check_ranking(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
     findings.check("POST /rerank: the right document first", trial.ranks(container.port, key))
     body = {"query": trial.QUERY, "documents": trial.DOCUMENTS}
     status, _ = trial.ask(container.port, "POST", "/rerank", body)
     findings.check("POST /rerank without a key", status == 401, status)
 
 
-def _work(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
+def _measure_memory(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
     trial.keep_busy(container.port, _REQUESTS, _DOCUMENTS, key)
-    held = f"{container.resident_mb():.0f} MB"
-    findings.note(f"memory after {_REQUESTS} requests of {_DOCUMENTS} new documents", held)
+    memory = f"{container.resident_mb():.0f} MB"
+    findings.note(f"memory after {_REQUESTS} requests of {_DOCUMENTS} new documents", memory)
 
 
-def _keep_papers(container: DockerContainer | BuildahContainer, folder: Path, findings: Findings) -> None:
+def _save_papers(container: DockerContainer | BuildahContainer, folder: Path, findings: Findings) -> None:
     folder.mkdir(exist_ok=True)
     for name in _PAPERS:
         (folder / name).write_bytes(container.read(f"{_WHERE}/{name}"))
@@ -74,10 +78,10 @@ def _keep_papers(container: DockerContainer | BuildahContainer, folder: Path, fi
     findings.note(
         "bill of materials", f"{bill['bomFormat']} {bill['specVersion']}, {len(bill['components'])} components"
     )
-    found = unwanted(bill)
-    findings.check("no torch, transformers or pip in it", not found, ", ".join(sorted(found)))
+    forbidden = unwanted(bill)
+    findings.check("contains no torch, transformers or pip", not forbidden, ", ".join(sorted(forbidden)))
 
 
 def unwanted(bill: Mapping[str, Any]) -> set[str]:
-    """The components of a bill of materials that a serving image must not have."""
+    """The components of a bill of materials that a serving image must not contain."""
     return {component["name"].lower() for component in bill["components"]} & _FORBIDDEN

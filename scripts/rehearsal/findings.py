@@ -1,4 +1,4 @@
-"""What a rehearsal or a trial found, printed as it goes. Nothing but Python is needed."""
+"""Results of the checks of a rehearsal or smoke test, printed as they come. Uses the standard library alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from time import monotonic
 
 
 class Findings:
-    """Counts what held and what did not."""
+    """Counts passed and failed checks."""
 
     def __init__(self) -> None:
         """Start the clock."""
@@ -18,7 +18,7 @@ class Findings:
         print(f"\n{chapter}", flush=True)
 
     def check(self, what: str, held: object, detail: object = "") -> None:
-        """Note whether something holds. detail: the figures behind it."""
+        """Record and print a check. detail: the figures behind it."""
         if held:
             self.held += 1
         else:
@@ -26,15 +26,15 @@ class Findings:
         print(f"  {'ok    ' if held else 'FAILED'}  {what}{f': {detail}' if detail else ''}", flush=True)
 
     def at_most(self, what: str, value: float, limit: float, unit: str) -> None:
-        """Note whether a figure keeps within its target."""
+        """Check that a figure is within its target."""
         self.check(what, value <= limit, f"{value:.3g} {unit} (target: ≤ {limit:g} {unit})")
 
     def note(self, what: str, value: object) -> None:
-        """Print a figure that has no target."""
+        """Print a figure without a target."""
         print(f"          {what}: {value}", flush=True)
 
     def verdict(self) -> int:
-        """Print the result; the exit status, 0 where everything held."""
-        said = "all held" if not self.failed else f"{len(self.failed)} did not hold: {'; '.join(self.failed)}"
-        print(f"\n{self.held + len(self.failed)} checks in {monotonic() - self._since:.0f} s, {said}", flush=True)
+        """Print the summary; return the exit status: 0 if all checks passed."""
+        summary = "all passed" if not self.failed else f"{len(self.failed)} failed: {'; '.join(self.failed)}"
+        print(f"\n{self.held + len(self.failed)} checks in {monotonic() - self._since:.0f} s, {summary}", flush=True)
         return min(1, len(self.failed))

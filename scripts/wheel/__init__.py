@@ -1,1 +1,1 @@
-"""`make wheel`: a wheel that brings the default model, installed in an empty environment and tried."""
+"""`make wheel`: build a wheel that includes the default model, and test it in an empty environment."""

@@ -1,4 +1,4 @@
-"""Build a wheel that brings the default model, install it in an empty environment, and serve from there offline."""
+"""Build a wheel that includes the default model, install it in an empty environment, and serve from there offline."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FORBIDDEN = ("torch", "transformers", "sentence_transformers", "nncf")
 
 
 def install(wheel: Path, folder: Path, base: str) -> Path:
-    """An environment made by the Python `base` with the wheel, its dependencies and nothing else: its programs."""
+    """Create a virtual environment of the Python `base` with the wheel and its dependencies; its `bin` folder."""
     subprocess.run([base, "-m", "venv", str(folder)], check=True)  # noqa: S603 - the developer's
     programs = folder / "bin"
     command = [str(programs / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", str(wheel)]
@@ -31,11 +31,11 @@ def install(wheel: Path, folder: Path, base: str) -> Path:
 
 
 def serve(programs: Path, home: Path, findings: Findings) -> None:
-    """Start `qrerank serve` as a user without settings, caches and network would; rank, and stop it."""
+    """Run `qrerank serve` without settings, caches or network: rank, then stop."""
     port = trial.free_port()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
-    environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nobody is there
+    environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nothing listens there
     since = time.monotonic()
     server = subprocess.Popen(  # noqa: S603 - our own
         [str(programs / "qrerank"), "serve", "--port", str(port)], cwd=home, env=environment
@@ -56,45 +56,46 @@ def serve(programs: Path, home: Path, findings: Findings) -> None:
         server.wait()
 
 
-def _look_into(wheel: Path, findings: Findings) -> None:
+def _check_contents(wheel: Path, findings: Findings) -> None:
     with zipfile.ZipFile(wheel) as file:
         names = file.namelist()
     findings.note("wheel", f"{wheel.stat().st_size / 1e6:.1f} MB, {len(names)} files")
-    lacking, foreign = modules().difference(names), strays(names)
-    findings.check("every module is in it", not lacking, ", ".join(sorted(lacking)) or f"{len(modules())} of them")
-    findings.check("and nothing foreign", not foreign, ", ".join(sorted(foreign)))
+    missing, foreign = modules().difference(names), strays(names)
+    findings.check("contains every module", not missing, ", ".join(sorted(missing)) or f"{len(modules())} modules")
+    findings.check("contains no foreign files", not foreign, ", ".join(sorted(foreign)))
     licence = any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    findings.check("with its licence", licence)
+    findings.check("contains its licence", licence)
 
 
 def judge(wheel: Path, base: str) -> int:
-    """Install and serve; the exit status."""
+    """Install the wheel and test it; return the exit status."""
     findings = Findings()
     print(f"\n{wheel}", flush=True)
-    _look_into(wheel, findings)
-    with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as name:
+    _check_contents(wheel, findings)
+    with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as folder:
         print("installing it in an empty environment", flush=True)
-        programs = install(wheel, Path(name) / "venv", base)
-        findings.note("environment", f"{trial.megabytes(Path(name) / 'venv'):.0f} MB")
-        found = [one for one in _FORBIDDEN if any((Path(name) / "venv").glob(f"lib/python3*/site-packages/{one}"))]
-        findings.check("no torch, transformers or nncf in it", not found, ", ".join(found))
-        home = Path(name) / "home"
+        environment = Path(folder) / "venv"
+        programs = install(wheel, environment, base)
+        findings.note("environment", f"{trial.megabytes(environment):.0f} MB")
+        unwanted = [name for name in _FORBIDDEN if any(environment.glob(f"lib/python3*/site-packages/{name}"))]
+        findings.check("contains no torch, transformers or nncf", not unwanted, ", ".join(unwanted))
+        home = Path(folder) / "home"
         home.mkdir()
         serve(programs, home, findings)
         prepared = [path.name for path in home.rglob("*.bin")]
-        findings.check("nothing had to be prepared", not prepared, ", ".join(prepared))
+        findings.check("the model needed no preparation", not prepared, ", ".join(prepared))
     return findings.verdict()
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.wheel", description=__doc__)
-    parser.add_argument("--into", type=Path, default=ROOT / "dist", help="where the wheel goes (%(default)s)")
-    parser.add_argument("--python", default=sys.executable, help="which Python to install it for (%(default)s)")
-    given = parser.parse_args()
+    parser.add_argument("--into", type=Path, default=ROOT / "dist", help="the folder for the wheel (%(default)s)")
+    parser.add_argument("--python", default=sys.executable, help="the Python to install it for (%(default)s)")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as work:
-        wheel = build(Path(work), given.into)
-    sys.exit(judge(wheel, given.python))
+        wheel = build(Path(work), arguments.into)
+    sys.exit(judge(wheel, arguments.python))
 
 
 if __name__ == "__main__":

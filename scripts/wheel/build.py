@@ -1,4 +1,4 @@
-"""A wheel of this project with the default model in it."""
+"""Builds a wheel of this project that includes the default model."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("app", "quantum", "retrieval")
 SHIPPED = Path("retrieval", "encoder", "shipped")  # where `retrieval.encoder.prepare` looks
 _PROJECT = ("pyproject.toml", "README.md", "LICENSE")
-# A third of the whole model: what floating point needs stays out, and int8 runs on every CPU.
+# A third of the whole model: without the floating-point files, since int8 runs on every CPU.
 _SHIPPED = (QUANTISED, Path(QUANTISED).with_suffix(".bin").name, "tokenizer.json", "spec.json")
 
 
 def build(work: Path, into: Path) -> Path:
-    """The wheel, in the folder `into`, made from a copy of the sources in `work`. CalledProcessError if that fails."""
+    """Build the wheel in the folder `into` from a copy of the sources in `work`. CalledProcessError if that fails."""
     sources = work / "sources"
     copy_sources(sources)
     with bar("preparing") as report:
@@ -32,16 +32,16 @@ def build(work: Path, into: Path) -> Path:
     shipped.mkdir(parents=True)
     for name in _SHIPPED:
         shutil.copy(prepared / name, shipped / name)
-    made = work / "made"
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(made), str(sources)]
+    output = work / "made"
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(output), str(sources)]
     subprocess.run(command, check=True)  # noqa: S603 - our own
-    (wheel,) = made.glob("*.whl")
+    (wheel,) = output.glob("*.whl")
     into.mkdir(parents=True, exist_ok=True)
     return Path(shutil.move(wheel, into / wheel.name))
 
 
 def copy_sources(to: Path) -> None:
-    """Copy what a wheel is built from, so that no leftover of another build gets into it."""
+    """Copy the sources of a wheel, so that it contains no leftovers of other builds."""
     to.mkdir(parents=True)
     for name in _PROJECT:
         shutil.copy(ROOT / name, to / name)
@@ -50,10 +50,10 @@ def copy_sources(to: Path) -> None:
 
 
 def modules() -> set[str]:
-    """The Python files of this project's packages, as a wheel names them."""
+    """The Python files of this project's packages, by their names in a wheel."""
     return {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
 
 
 def strays(names: Collection[str]) -> set[str]:
-    """Which of a wheel's files are neither of this project's packages nor of the wheel's own description."""
+    """The files of a wheel that belong neither to this project's packages nor to the wheel's metadata."""
     return {name for name in names if name.split("/")[0] not in PACKAGES and ".dist-info/" not in name}

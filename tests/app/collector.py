@@ -1,4 +1,4 @@
-"""An OTLP/HTTP collector, for tests to read."""
+"""An in-process OTLP/HTTP collector for tests."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 @dataclass(frozen=True)
 class Received:
-    """A span as it came over the wire."""
+    """A received span."""
 
     name: str
     kind: int
@@ -28,7 +28,7 @@ class Received:
 
 @dataclass
 class Collector:
-    """What came."""
+    """The spans and resource attributes that the collector has received."""
 
     url: str
     spans: list[Received] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Collector:
     raw: bytes = b""
 
     def take(self, path: str, body: bytes) -> None:
-        """Read a batch."""
+        """Parse and store a batch."""
         self.paths.add(path)
         self.raw += body
         for batch in ExportTraceServiceRequest.FromString(body).resource_spans:
@@ -45,11 +45,11 @@ class Collector:
             self.spans += [_received(span) for scope in batch.scope_spans for span in scope.spans]
 
     def named(self, name: str) -> list[Received]:
-        """The spans of a name, as they began."""
+        """The spans with this name, by start time."""
         return sorted((span for span in self.spans if span.name == name), key=lambda span: span.start)
 
     def below(self, parent: Received) -> list[Received]:
-        """A span's children, as they began."""
+        """A span's children, by start time."""
         return sorted((span for span in self.spans if span.parent == parent.id), key=lambda span: span.start)
 
 
@@ -61,12 +61,12 @@ def _received(span: Any) -> Received:
 
 
 def _plain(attributes: Any) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
+    return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in attributes}
 
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector that runs."""
+    """Run a collector within the block."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -75,7 +75,7 @@ def collecting() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         collector = Collector(f"http://127.0.0.1:{server.server_port}")

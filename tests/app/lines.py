@@ -1,4 +1,4 @@
-"""Logs as the service writes them, for tests to read."""
+"""Captures the service's log lines for tests."""
 
 import io
 import json
@@ -16,41 +16,41 @@ _LOGGERS = (None, "uvicorn.error", "app", "retrieval", "quantum")
 
 
 class Lines(io.StringIO):
-    """What was written to standard error."""
+    """Captured standard error."""
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return self.getvalue()
 
     @property
     def read(self) -> list[dict[str, Any]]:
-        """Each line, which must be JSON."""
+        """The lines, parsed as JSON."""
         return [json.loads(line) for line in self.text.splitlines()]
 
     def first(self, count: int, of: str = "") -> list[dict[str, Any]]:
-        """So many lines of loggers that begin so, once they are there: a server writes some after it answered."""
+        """Wait for exactly `count` lines of loggers with the prefix `of`: a server writes some after its response."""
 
-        def found() -> list[dict[str, Any]]:
+        def matching() -> list[dict[str, Any]]:
             return [line for line in self.read if line["logger"].startswith(of)]
 
-        eventually(lambda: len(found()) >= count)
-        assert len(found()) == count, self.text
-        return found()
+        eventually(lambda: len(matching()) >= count)
+        assert len(matching()) == count, self.text
+        return matching()
 
 
 @contextmanager
 def logged(**settings: Any) -> Iterator[Lines]:
-    """Log as a service with these settings does (JSON, all levels, unless said otherwise), here instead of there."""
+    """Capture logs in the format of these settings; by default JSON and all levels."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     root, levels, hook = loggers[0], [logger.level for logger in loggers], threading.excepthook
     handlers, root.handlers = root.handlers, []
     try:
         with redirect_stderr(Lines()) as lines:
             set_up(LogSettings(**{"format": "json", "level": "debug"} | settings))
-            told, shown = root.handlers[0], logging.StreamHandler(lines)  # standard error may change while this runs
-            shown.setFormatter(told.formatter)
-            shown.filters, root.handlers = told.filters, [shown]
+            original, capturing = root.handlers[0], logging.StreamHandler(lines)  # `sys.stderr` may be replaced
+            capturing.setFormatter(original.formatter)
+            capturing.filters, root.handlers = original.filters, [capturing]
             yield lines
     finally:
         logging.captureWarnings(capture=False)

@@ -1,4 +1,4 @@
-"""The real application on a real socket, with an encoder that a test may hold up."""
+"""The real application on a real socket, with an encoder that a test can block."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ from tests.waiting import PATIENT_S, eventually
 
 @dataclass(frozen=True)
 class Live:
-    """A server that runs."""
+    """A running server."""
 
     port: int
     app: FastAPI
@@ -29,39 +29,39 @@ class Live:
 
     @property
     def admitted(self) -> int:
-        """Requests in work or waiting."""
+        """The number of requests that are running or waiting."""
         return len(self.app.state.dependencies.engine._admission)
 
     def called_off(self) -> bool:
-        """Whether there is work whose client is known to have left."""
+        """Whether there is a running request whose client has disconnected."""
         return is_called_off(self.app)
 
     @property
     def connections(self) -> int:
-        """How many clients are connected."""
+        """The number of open connections."""
         return len(self.server.server_state.connections)
 
     @property
     def unsent(self) -> int:
-        """Bytes that wait until clients take them."""
-        connections = [each for each in self.server.server_state.connections if each.transport]
-        return sum(each.transport.get_write_buffer_size() for each in connections)
+        """The number of bytes in write buffers."""
+        connections = [connection for connection in self.server.server_state.connections if connection.transport]
+        return sum(connection.transport.get_write_buffer_size() for connection in connections)
 
     def narrow(self) -> socket.socket:
-        """A connection on whose way little fits."""
-        self.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # its children have it
+        """A connection with small socket buffers."""
+        self.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # inherited on accept
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", self.port))
         return connection
 
     def is_free(self) -> bool:
-        """Whether soon no request is in work."""
+        """Wait until no request is running."""
         return eventually(lambda: self.admitted == 0)
 
 
 def is_called_off(app: FastAPI) -> bool:
-    """Whether an application has work whose client is known to have left."""
+    """Whether an application has a running request whose client has disconnected."""
     return any(place.deadline.cancelled for place in list(app.state.dependencies.engine._admission._places))
 
 
@@ -72,7 +72,7 @@ def live(
     before: Callable[[Sequence[Tokens]], object] = lambda _: None,
     **options: Any,
 ) -> Iterator[Live]:
-    """A server. before: called in the encoder with every pass, once the server is ready."""
+    """Run a server within the block. before: called in the encoder before every pass, once the server is ready."""
     ready = threading.Event()
 
     class Held(HashEncoder):

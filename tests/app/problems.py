@@ -1,8 +1,8 @@
-"""What every error response must be."""
+"""Assertions for error responses."""
 
 
 def problem(response, status: int, detail: str, media_type: str = "application/problem+json") -> None:
-    """The response is a problem of this status, whose detail holds this text, and that repeats no document."""
+    """Assert that the response is a problem with this status and text in its detail, and contains no document."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == media_type
     body = response.json()

@@ -1,9 +1,9 @@
-"""What /health/detailed tells, for tests that break a part."""
+"""Reads /health/detailed, for tests of failures."""
 
 from app.api.dialects.health import HealthResponse
 from app.settings import Settings
 
-AT_ONCE = {"probe_every_s": 0, "probe_deadline_ms": 600_000}  # nothing is remembered, nothing late
+AT_ONCE = {"probe_every_s": 0, "probe_deadline_ms": 600_000}  # no cached results, no timeouts
 
 
 def settings_of(folder, **others):
@@ -11,7 +11,7 @@ def settings_of(folder, **others):
 
 
 def report(client, status=200):
-    """What /health/detailed says, which is what it is described to say."""
+    """The body of /health/detailed, validated against its schema."""
     answer = client.get("/health/detailed")
     assert answer.status_code == status, answer.text
     HealthResponse.model_validate(answer.json(), strict=True)
@@ -24,6 +24,6 @@ def component(client, name, status=200):
 
 
 def statuses(client):
-    """Of the whole, and of the components that are not well."""
+    """The overall status, and the components that are not ok."""
     answer = client.get("/health/detailed").json()
-    return answer["status"], {name for name, of in answer["components"].items() if of["status"] != "ok"}
+    return answer["status"], {name for name, component in answer["components"].items() if component["status"] != "ok"}

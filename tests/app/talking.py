@@ -1,4 +1,4 @@
-"""A client of the WebSocket."""
+"""A WebSocket client."""
 
 import json
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ SMALL = {"type": "rerank", "query": "owl", "documents": ["an owl", "market price
 
 
 class Client:
-    """Sends and receives frames as objects."""
+    """Sends and receives JSON frames."""
 
     def __init__(self, connection):
         self.connection = connection
@@ -24,21 +24,21 @@ class Client:
     def receive(self):
         return json.loads(self.connection.recv(timeout=PATIENT_S))
 
-    def until(self, named, *kinds):
-        """Frames up to the first of these kinds with this id."""
+    def until(self, request_id, *kinds):
+        """The frames up to the first of these kinds with this id."""
         frames = [self.receive()]
-        while not (frames[-1]["type"] in kinds and frames[-1]["id"] == named):
+        while not (frames[-1]["type"] in kinds and frames[-1]["id"] == request_id):
             frames.append(self.receive())
         return frames
 
     def ask(self, frame):
-        """The last frame of a request."""
+        """Send a request; its last frame."""
         self.send(frame)
         return self.until(frame["id"], "final", "error")[-1]
 
 
 @contextmanager
 def talking(port, **options):
-    """A client of a server on this port, which closes in the end."""
+    """A client of the server on this port; closed at the end of the block."""
     with connect(f"ws://127.0.0.1:{port}/v1/ws", **options) as connection:
         yield Client(connection)

@@ -1,8 +1,8 @@
-"""What a client may do to a server to harm it or others, each as one function; run in a process of its own.
+"""Attacks of a malicious client on a server, one function each; run in a separate process.
 
     python -m tests.chaos.attacks NAME PORT SECONDS [KEY]
 
-Prints how much was tried, as a number of requests, connections or messages.
+Prints the number of requests, connections or messages that were sent.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Attack = Callable[["Target"], int]
 
 
 class Target:
-    """The server, and how long it is attacked."""
+    """The server and the attack's end."""
 
     def __init__(self, port: int, seconds: float, key: str | None) -> None:
         self.port, self.end, self.key = port, time.monotonic() + seconds, key
@@ -37,7 +37,7 @@ class Target:
         return time.monotonic() < self.end
 
     def rest(self) -> None:
-        """Stay for as long as the attack lasts: what is held is held until then."""
+        """Keep all connections open until the attack's end."""
         threading.Event().wait(max(0.0, self.end - time.monotonic()))
 
     def connect(self) -> socket.socket:
@@ -48,7 +48,7 @@ class Target:
         return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *key, *lines, "", ""]).encode()
 
     def post(self, path: str, body: object) -> int:
-        """The status of a request; 0 if there is none."""
+        """Send a request; its status, or 0 if there is no response."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"X-API-Key": self.key} if self.key else {}
         with suppress(httpx.HTTPError):
@@ -57,7 +57,7 @@ class Target:
         return 0
 
     def again(self, path: str, body: object, threads: int = 2) -> int:
-        """Send the same again and again, from so many threads; how often."""
+        """Send the same request repeatedly from several threads; the number of requests."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
 
         def one(_: int) -> int:
@@ -71,7 +71,7 @@ class Target:
             return sum(pool.map(one, range(threads)))
 
     def shaken(self) -> socket.socket:
-        """A connection to the WebSocket."""
+        """A WebSocket connection after the handshake."""
         connection = self.connect()
         key = "Sec-WebSocket-Key: " + base64.b64encode(os.urandom(16)).decode()
         upgrade = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key)
@@ -81,23 +81,23 @@ class Target:
         return connection
 
 
-def pour(connection: socket.socket, piece: bytes, most: int, target: Target) -> int:
-    """Send a piece until so many bytes were taken, or time is over; how many pieces."""
+def pour(connection: socket.socket, piece: bytes, limit: int, target: Target) -> int:
+    """Send a piece repeatedly up to a limit in bytes or the attack's end; the number of pieces."""
     sent = 0
     with suppress(OSError):
-        while sent * len(piece) < most and target.left:
+        while sent * len(piece) < limit and target.left:
             connection.sendall(piece)
             sent += 1
     return sent
 
 
 def together(target: Target, count: int, one: Callable[[socket.socket], int]) -> int:
-    """Do something on so many connections at once, and hold them until the end."""
+    """Run a function on several connections concurrently, and keep them open until the attack's end."""
     with ExitStack() as stack, ThreadPoolExecutor(count) as pool:
         connections = [stack.enter_context(target.connect()) for _ in range(count)]
-        done = sum(pool.map(one, connections))
+        total = sum(pool.map(one, connections))
         target.rest()
-        return done
+        return total
 
 
 def frame(first: int, payload: bytes = b"", length: int | None = None) -> bytes:
@@ -107,12 +107,12 @@ def frame(first: int, payload: bytes = b"", length: int | None = None) -> bytes:
 
 
 def pipelined(target: Target) -> int:
-    """One connection that asks and reads nothing."""
+    """One connection that sends requests and reads nothing."""
     return together(target, 1, lambda connection: pour(connection, target.head("GET", "/") * 100, 20 * MIB, target))
 
 
 def trailers(target: Target) -> int:
-    """Eight connections that send trailers without end."""
+    """Eight connections that send endless trailers."""
 
     def one(connection: socket.socket) -> int:
         with suppress(OSError):
@@ -140,13 +140,13 @@ def repeated_fields(target: Target) -> int:
 
 
 def combining_marks(target: Target) -> int:
-    """Texts of marks in the order that takes the longest to sort."""
+    """Texts of combining marks in the order that takes longest to normalise."""
     marks = "a" + "\u0315\u0300" * 100_000
     return target.again("/rerank", {"query": "q", "documents": [marks]}, 3)
 
 
 def large_texts(target: Target) -> int:
-    """Exclusions, inputs and documents of 16 MB, without spaces or of one word."""
+    """Exclusions, inputs and documents of 16 MB, as one word or as many equal words."""
     word, spaced = "x" * (15 * MIB), "word " * (3 * MIB)
     bodies: list[tuple[str, Any]] = [
         ("/rerank", {"query": "q", "documents": ["a", "b"], "exclude": [word]}),
@@ -167,7 +167,7 @@ def large_texts(target: Target) -> int:
 
 
 def long_words(target: Target) -> int:
-    """Bodies of long words, each another one."""
+    """Bodies of distinct long words."""
     sent = 0
     while target.left:
         words = [f"{sent}{number}" + "y" * 3000 for number in range(1000)]
@@ -178,7 +178,7 @@ def long_words(target: Target) -> int:
 
 
 def endless_work(target: Target) -> int:
-    """Sixteen requests at once of a thousand new documents each, that may take as long as they like."""
+    """Sixteen concurrent requests with a thousand new documents each and no deadline."""
 
     def one(number: int) -> int:
         sent = 0
@@ -206,16 +206,16 @@ def unfinished_bodies(target: Target) -> int:
 
 
 def unread_streams(target: Target) -> int:
-    """Streams of large orders that nobody reads."""
+    """Large streams that the client does not read."""
     body = json.dumps({"query": "owl", "documents": [f"{at} an owl " * 20 for at in range(1000)]}).encode()
     request = target.head("POST", "/v1/rerank/stream", f"Content-Length: {len(body)}") + body
     return together(target, 30, lambda connection: pour(connection, request, 10 * MIB, target))
 
 
 def unread_answers(target: Target) -> int:
-    """Forty answers of some 25 MB that nobody reads."""
-    asked = {"query": "owl", "documents": ["owl " * (3 * MIB)], "return_documents": True, "deadline_ms": 50}
-    body = json.dumps(asked).encode()
+    """Forty responses of about 25 MB that the client does not read."""
+    fields = {"query": "owl", "documents": ["owl " * (3 * MIB)], "return_documents": True, "deadline_ms": 50}
+    body = json.dumps(fields).encode()
     request = target.head("POST", "/v1/rerank", f"Content-Length: {len(body)}") + body
     return together(target, 40, lambda connection: pour(connection, request, len(request), target))
 
@@ -263,7 +263,7 @@ def fragments(target: Target) -> int:
 
 
 def many_objects(target: Target) -> int:
-    """16 MB of the smallest objects, and of lists in lists."""
+    """16 MB of minimal objects, and of empty lists."""
     objects = b'{"query": "q", "documents": [' + b",".join([b'{"a":1}'] * (2 * MIB)) + b"]}"
     lists = b'{"query": "q", "documents": [' + b",".join([b"[]"] * (5 * MIB)) + b"]}"
     sent = 0
@@ -274,18 +274,18 @@ def many_objects(target: Target) -> int:
 
 
 def dots(target: Target) -> int:
-    """A thousand documents of dots, whose sentences are wanted."""
+    """A thousand documents of dots, with relevant spans requested."""
     return target.again("/rerank", {"query": "q", "documents": ["." * 4050] * 1000, "relevant_spans": {}})
 
 
 def chunked_similarities(target: Target) -> int:
-    """Queries by long documents, which are read in chunks."""
+    """Queries against long documents, which are encoded in chunks."""
     documents, queries = [f"{at} " + "word " * 4000 for at in range(20)], [f"query {at}" for at in range(20)]
     return target.again("/v1/batch-similarity", {"queries": queries, "documents": documents})
 
 
 def idle_connections(target: Target) -> int:
-    """More connections than there may be."""
+    """More connections than the limit."""
     with ExitStack() as stack:
         opened = 0
         for _ in range(1500):
@@ -307,7 +307,7 @@ ATTACKS: dict[str, Attack] = {
 
 
 def main() -> None:
-    """Read the command line."""
+    """Parse the command line and run the attack."""
     name, port, seconds, *key = sys.argv[1:]
     sys.stdout.write(str(ATTACKS[name](Target(int(port), float(seconds), key[0] if key else None))))
 

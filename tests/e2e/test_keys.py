@@ -1,4 +1,4 @@
-"""A real server with everything that is secret: what it wrote has none of it, and what was used survives its death."""
+"""A real server with all kinds of secrets: none appears in its output, and usage survives a crash."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def qrerank(environment, *words):
 
 
 def used(environment, folder, who):
-    """What the database has of a caller's requests and documents."""
+    """A caller's requests and documents in the database."""
     url, pepper = url_of(environment["QRERANK_AUTH__DATABASE_URL"], folder), Pepper(HIDDEN["QRERANK_AUTH__PEPPER"])
     database = Database(url, pepper)
     days = SqlUsage(database).read(1, who)
@@ -85,7 +85,7 @@ def test_no_secret_is_written_anywhere_and_usage_survives(environment, postgres,
         rotated = client.post(f"/v1/admin/keys/{made['id']}/rotate", headers=bearer(admin["key"])).json()
         client.delete(f"/v1/admin/keys/{made['id']}", headers=bearer(admin["key"]))
         written += [client.post("/rerank", json=BODY, headers=bearer(key["key"])).text for key in (made, rotated)]
-        # A rerank and a look at usage, which are written within a second.
+        # A rerank and a usage query, which are written within a second.
         eventually(lambda: used(environment, tmp_path, made["id"]) == [(2, 2)])
         postgres.kill()
         lost = client.post("/rerank", json=BODY, headers=bearer(wrong))

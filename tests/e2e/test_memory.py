@@ -1,4 +1,4 @@
-"""Requests leave nothing behind."""
+"""Requests do not leak memory."""
 
 from itertools import cycle
 
@@ -10,12 +10,12 @@ from benchmarks.server import ours
 from benchmarks.wire import post
 
 SECONDS, ROUNDS = 6, 8
-MOST_BYTES_A_REQUEST = 100
+MAX_BYTES_PER_REQUEST = 100
 
 
 @pytest.mark.soak
 def test_a_request_leaves_nothing_in_memory():
-    """Of known texts: the cache is full of what it is to hold, and the C library has what it ever needed at once."""
+    """With cached texts, so that neither the cache nor the C library's heap grows."""
     documents = [f"an owl {number}" for number in range(10)]
     bodies = [post("/rerank", orjson.dumps({"query": f"owl {number}", "documents": documents})) for number in range(50)]
     supply, resident, requests = cycle(bodies), [], []
@@ -26,6 +26,6 @@ def test_a_request_leaves_nothing_in_memory():
             resident.append(server.resident_mb() * 2**20)
             requests.append(len(load.ms))
     half = ROUNDS // 2
-    grown, asked = resident[-1] - resident[half - 1], sum(requests[half:])
-    assert asked > 1000
-    assert grown < MOST_BYTES_A_REQUEST * asked, [f"{size / 2**20:.1f}" for size in resident]
+    growth, total = resident[-1] - resident[half - 1], sum(requests[half:])
+    assert total > 1000
+    assert growth < MAX_BYTES_PER_REQUEST * total, [f"{size / 2**20:.1f}" for size in resident]

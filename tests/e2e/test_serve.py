@@ -1,4 +1,4 @@
-"""The real server process with the real model and the demo collection: what `make run` starts. It asks no network."""
+"""The server of `make run` with the real model and the demo collection. It makes no network requests."""
 
 import json
 import os
@@ -15,15 +15,15 @@ from websockets.sync.client import connect
 from tests.processes import running
 from tests.waiting import PATIENT_S
 
-# Python itself tells of every address that is looked up or connected to.
-WATCHED = """
+# An audit hook prints every address lookup and connection.
+AUDITED = """
 import sys
 
-def tell(event, arguments):
+def log(event, arguments):
     if event in {"socket.getaddrinfo", "socket.gethostbyname", "socket.connect", "socket.sendto", "os.fork"}:
         print(event, arguments[1:] if event == "socket.connect" else arguments, file=sys.stderr, flush=True)
 
-sys.addaudithook(tell)
+sys.addaudithook(log)
 from app.cli.main import main
 main()
 """
@@ -31,10 +31,10 @@ main()
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client, Path]]:
-    """The process, a client of it, and its log."""
+    """The server process, a client, and the log file."""
     folder = tmp_path_factory.mktemp("data")
     environment = os.environ | {"QRERANK_DATA_DIR": str(folder), "QRERANK_ENGINE__DRAIN_SECONDS": "0"}
-    with running([sys.executable, "-c", WATCHED, "serve", "--demo"], environment, folder / "log") as (process, client):
+    with running([sys.executable, "-c", AUDITED, "serve", "--demo"], environment, folder / "log") as (process, client):
         yield process, client, folder / "log"
 
 
@@ -81,8 +81,8 @@ def test_sockets_take_frames_up_to_a_limit_and_compress_none(server):
 
 
 def test_who_asks_is_heard():
-    asking = WATCHED.partition("from app.cli.main")[0] + "import socket\nsocket.getaddrinfo('localhost', 1)"
-    done = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    script = AUDITED.partition("from app.cli.main")[0] + "import socket\nsocket.getaddrinfo('localhost', 1)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603 - ours
     assert "socket.getaddrinfo ('localhost', 1" in done.stderr
 
 
@@ -93,7 +93,7 @@ def test_it_started_and_reranked_and_stops_without_asking_anybody(served):
     assert client.get("/docs").status_code == 200
     process.terminate()
     assert process.wait(PATIENT_S) == 0
-    told = [line for line in log.read_text().splitlines() if line and not line.startswith("{")]
-    # To listen on an address, the name of this machine's own is looked up.
-    assert [line for line in told if "127.0.0.1" not in line] == []
+    plain = [line for line in log.read_text().splitlines() if line and not line.startswith("{")]
+    # Listening on an address looks up that address.
+    assert [line for line in plain if "127.0.0.1" not in line] == []
     assert all("event" in json.loads(line) for line in log.read_text().splitlines() if line.startswith("{"))

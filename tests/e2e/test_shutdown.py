@@ -1,4 +1,4 @@
-"""SIGTERM under load: not ready, in-flight requests finish, exit 0, nothing lost."""
+"""SIGTERM under load: readiness fails, requests in flight finish, exit status 0, no lost responses."""
 
 import http.client
 import json
@@ -23,10 +23,10 @@ CLIENTS = 4
 
 
 class Clients:
-    """Threads that send requests on kept connections for as long as the service is ready."""
+    """Threads that send requests on persistent connections while the service is ready."""
 
     def __init__(self, port: int) -> None:
-        self.port, self.sent, self.told = port, list[int](), list[int]()
+        self.port, self.sent, self.statuses = port, list[int](), list[int]()
         self.begun: set[str] = set()
         self.others: dict[str, int] = {}
         self.ready = True
@@ -39,7 +39,7 @@ class Clients:
             thread.start()
 
     def _watch(self) -> None:
-        """What a load balancer does."""
+        """Poll readiness, as a load balancer does."""
         with httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=PATIENT_S) as client:
             eventually(lambda: not is_ready(client), 2 * PATIENT_S)
         self.ready = False
@@ -51,7 +51,7 @@ class Clients:
             connection.request("POST", "/rerank", BODY)
             response = connection.getresponse()
             response.read()
-            self.told.append(response.status)
+            self.statuses.append(response.status)
 
     def _long(self) -> None:
         self.others["long"] = httpx.post(
@@ -80,14 +80,14 @@ def test_nothing_is_lost_when_the_server_is_told_to_stop(tmp_path, workers, coun
     own = {"QRERANK_DATA_DIR": str(tmp_path), "QRERANK_MODEL": "hash", "QRERANK_ENGINE__DRAIN_SECONDS": "5"}
     with running(command, os.environ | own, tmp_path / "log") as (process, client):
         clients = Clients(client.base_url.port)
-        eventually(lambda: clients.begun == {"stream", "socket"} and len(clients.told) > 5)
+        eventually(lambda: clients.begun == {"stream", "socket"} and len(clients.statuses) > 5)
         assert clients.ready
         process.send_signal(signal.SIGTERM)
         for thread in clients.threads:
             thread.join(2 * PATIENT_S)
         assert process.wait(PATIENT_S) == 0
     assert clients.others == {"long": 200, "stream": 1, "socket": 1}
-    answered = clients.told.count(200)
+    answered = clients.statuses.count(200)
     count("requests while the server stops", len(clients.sent) + 3, 0, answered + 3)
-    assert not clients.ready  # it said so while it still answered
+    assert not clients.ready  # readiness failed before the server stopped
     assert answered > 5

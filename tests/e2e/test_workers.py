@@ -1,4 +1,4 @@
-"""Several worker processes are one service to whoever scrapes it, whichever of them answers."""
+"""Metrics of several worker processes: each worker reports those of the whole service."""
 
 import os
 import signal
@@ -28,7 +28,7 @@ RERANKED = series(
 
 @contextmanager
 def served(folder: Path, **operations: str) -> Iterator[Server]:
-    """Two workers with a model without weights, and files of their own."""
+    """A server with two workers, the weight-free model, and its own data folder."""
     port = free_port()
     own = {"QRERANK_MODEL": "hash", "QRERANK_DATA_DIR": str(folder), "QRERANK_ENGINE__DRAIN_SECONDS": "0"}
     more = {f"QRERANK_OPERATIONS__{name.upper()}": value for name, value in operations.items()}
@@ -44,60 +44,60 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def told(port: int) -> dict[str, float]:
-    """What one of the workers tells, chosen by the kernel: each call is a new connection."""
+def metrics_of(port: int) -> dict[str, float]:
+    """The metrics from one worker, which the kernel selects for each new connection."""
     return parsed(httpx.get(f"http://127.0.0.1:{port}/metrics").text)
 
 
-def told_when(port: int, true: Callable[[dict[str, float]], bool]) -> dict[str, float]:
-    """What is told once this is true of it."""
-    return eventually(lambda: found if true(found := told(port)) else None)
+def metrics_when(port: int, condition: Callable[[dict[str, float]], bool]) -> dict[str, float]:
+    """Wait until the metrics meet the condition; the metrics."""
+    return eventually(lambda: metrics if condition(metrics := metrics_of(port)) else None)
 
 
 def test_any_worker_tells_of_all(server):
-    told_when(server.port, lambda found: found["ready"] == 2)
+    metrics_when(server.port, lambda metrics: metrics["ready"] == 2)
     sent = 0
 
     def both_were_asked() -> bool:
         nonlocal sent
         assert httpx.post(f"http://127.0.0.1:{server.port}/rerank", json=BODY).status_code == 200
         sent += 1
-        return told(server.port)["cache_misses_total"] == 2 * 3  # each met our three texts
+        return metrics_of(server.port)["cache_misses_total"] == 2 * 3  # each worker encoded the three texts
 
     eventually(both_were_asked)
-    found = told_when(  # at once: a worker publishes one after the other
-        server.port, lambda found: (found["cache_hits_total"], found["cache_entries"]) == (3 * (sent - 2), 6)
+    metrics = metrics_when(  # in one condition: a worker publishes them one by one
+        server.port, lambda metrics: (metrics["cache_hits_total"], metrics["cache_entries"]) == (3 * (sent - 2), 6)
     )
-    assert found["cache_misses_total"] == 6
-    assert found["encoded_texts_total model=hash"] == 6
-    assert found["documents_total read=encoded"] == 4
-    assert found["workers"] == 2
-    assert found["build_info model=hash version=0.1.0"] == 1
+    assert metrics["cache_misses_total"] == 6
+    assert metrics["encoded_texts_total model=hash"] == 6
+    assert metrics["documents_total read=encoded"] == 4
+    assert metrics["workers"] == 2
+    assert metrics["build_info model=hash version=0.1.0"] == 1
     alone = max(Server(server.port, pid).resident_mb() for pid in family(server.pid)[1:]) * 2**20
-    assert found["process_memory_bytes"] > 1.5 * alone
+    assert metrics["process_memory_bytes"] > 1.5 * alone
     for _ in range(10):
-        assert told(server.port)[RERANKED] == sent
+        assert metrics_of(server.port)[RERANKED] == sent
 
 
 def test_a_worker_that_was_killed_is_missed_and_what_it_counted_is_kept(server):
-    before = told_when(server.port, lambda found: (found["ready"], found["cache_entries"]) == (2, 6))
+    before = metrics_when(server.port, lambda metrics: (metrics["ready"], metrics["cache_entries"]) == (2, 6))
     serving = [pid for pid in family(server.pid)[1:] if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(serving) == 2
     os.kill(serving[0], signal.SIGKILL)
-    # The other one remembers three.
-    after = told_when(server.port, lambda found: (found["ready"], found["cache_entries"]) == (2, 3))
+    # The other worker has three texts cached.
+    after = metrics_when(server.port, lambda metrics: (metrics["ready"], metrics["cache_entries"]) == (2, 3))
     assert after["workers"] == 2
     assert after[RERANKED] == before[RERANKED]
-    assert after["cache_misses_total"] == before["cache_misses_total"]  # the one in its place counts no probe
+    assert after["cache_misses_total"] == before["cache_misses_total"]  # the new worker's probe does not count
 
 
 def test_a_port_of_their_own_tells_of_all_and_no_other_does(tmp_path):
     own = free_port()
     with served(tmp_path, metrics_port=str(own)) as server:
         assert httpx.get(f"http://127.0.0.1:{server.port}/metrics").status_code == 404
-        found = told_when(own, lambda found: found["ready"] == 2)
-        assert found["workers"] == 2
-        asked = {"Accept": "application/openmetrics-text; version=1.0.0"}
-        answer = httpx.get(f"http://127.0.0.1:{own}/metrics?name[]=qrerank_workers", headers=asked)
+        metrics = metrics_when(own, lambda metrics: metrics["ready"] == 2)
+        assert metrics["workers"] == 2
+        accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        answer = httpx.get(f"http://127.0.0.1:{own}/metrics?name[]=qrerank_workers", headers=accept)
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
         assert "qrerank_workers 2.0" in answer.text

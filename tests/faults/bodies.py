@@ -1,4 +1,4 @@
-"""Bodies that no client should send: valid ones of every route, broken in every way we could think of."""
+"""Invalid request bodies: the valid examples of every route, mutated in many ways."""
 
 import copy
 import gzip
@@ -80,7 +80,7 @@ _ENCODINGS = ("utf-16", "utf-16-le", "utf-32", "utf-7", "latin-1", "cp037", "utf
 
 @dataclass(frozen=True)
 class Case:
-    """What is sent."""
+    """A request to send."""
 
     number: int
     path: str
@@ -89,22 +89,22 @@ class Case:
 
 
 def routes(app: FastAPI) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Every path that takes a POST, and valid bodies for it."""
-    found = []
+    """All paths with a POST operation, with their example bodies."""
+    examples_by_path = []
     for path, operations in app.openapi()["paths"].items():
         if "post" in operations:
             body = operations["post"].get("requestBody", {}).get("content", {}).get("application/json", {})
             examples = [example["value"] for example in body.get("examples", {}).values()]
-            found.append((path.replace("{", "").replace("}", ""), examples or [{}]))
-    return found
+            examples_by_path.append((path.replace("{", "").replace("}", ""), examples or [{}]))
+    return examples_by_path
 
 
 def case(number: int, routes: list[tuple[str, list[dict[str, Any]]]]) -> Case:
-    """The case of this number, always the same."""
-    chance = random.Random(number)  # noqa: S311 - the same each time
+    """The case with this number; deterministic."""
+    chance = random.Random(number)  # noqa: S311 - deterministic
     path, examples = chance.choice(routes)
     valid = copy.deepcopy(chance.choice(examples))
-    body = chance.choice(_WAYS)(valid, chance)
+    body = chance.choice(_MUTATIONS)(valid, chance)
     headers = {"Content-Type": chance.choice(_TYPES).encode().decode("latin-1")}
     if chance.random() < 0.02:
         headers["Content-Encoding"] = chance.choice(("gzip", "br", "identity", "", "x"))
@@ -114,7 +114,7 @@ def case(number: int, routes: list[tuple[str, list[dict[str, Any]]]]) -> Case:
 
 
 def _other_values(fields: Any, chance: random.Random) -> bytes:
-    """Some values anywhere within replaced by junk, some fields added."""
+    """Replace some values at any depth by junk, and add some fields."""
     for _ in range(chance.randint(1, 3)):
         if isinstance(fields, dict) and chance.random() < 0.4:
             fields[chance.choice(_FIELDS)] = chance.choice(JUNK)
@@ -216,7 +216,7 @@ def _many(fields: dict[str, Any], chance: random.Random) -> bytes:
     return json.dumps(fields).encode()
 
 
-_WAYS: tuple[Callable[[Any, random.Random], bytes], ...] = (
+_MUTATIONS: tuple[Callable[[Any, random.Random], bytes], ...] = (
     *(_other_values, _other_values, _other_values, _missing, _truncated, _garbled, _garbled, _nested, _encoded),
     *(_badly_escaped, _no_json, _strange_numbers, _twice, _many),
 )

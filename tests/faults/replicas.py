@@ -1,4 +1,4 @@
-"""Two real server processes that share keys and a Redis, and many clients at once."""
+"""Two real server processes that share keys and Redis, and many concurrent clients."""
 
 import json
 import os
@@ -27,13 +27,13 @@ _QRERANK = str(Path(sys.executable).parent / "qrerank")
 
 @dataclass(frozen=True)
 class Replicas:
-    """Where the servers are, and where their keys."""
+    """The servers' ports, and the data folder with their keys."""
 
     ports: tuple[int, int]
     folder: Path
 
     def key(self, tier: Tier) -> str:
-        """A new key of this tier."""
+        """Create a key of this tier."""
         records = open_records(AuthSettings(enabled=True), self.folder)
         try:
             return records.keys.create("", "user", tier, None)[1]
@@ -41,9 +41,9 @@ class Replicas:
             records.database.close()
 
     def ask(self, key: str, path: str, body: object, times: int) -> Counter[int]:
-        """The statuses that as many clients as there are get who together ask so often, of both servers in turn."""
+        """Send `times` requests from all clients, to both servers in turn; the statuses of the responses."""
         start = threading.Barrier(CLIENTS)
-        mine = [range(client, times, CLIENTS) for client in range(CLIENTS)]
+        numbers_by_client = [range(client, times, CLIENTS) for client in range(CLIENTS)]
 
         def several(numbers: range) -> list[int]:
             connections = [HTTPConnection("127.0.0.1", port, timeout=PATIENT_S) for port in self.ports]
@@ -51,16 +51,16 @@ class Replicas:
             return [post(connections[number // CLIENTS % 2], key, path, body) for number in numbers]
 
         with ThreadPoolExecutor(CLIENTS) as clients:
-            return Counter(status for statuses in clients.map(several, mine) for status in statuses)
+            return Counter(status for statuses in clients.map(several, numbers_by_client) for status in statuses)
 
     def metric(self, server: int, name: str) -> float:
-        """A number that a server tells."""
+        """The value of a server's metric without labels."""
         text = httpx.get(f"http://127.0.0.1:{self.ports[server]}/metrics").text
         return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"qrerank_{name} "))
 
 
 def post(connection: HTTPConnection, key: str, path: str, body: object) -> int:
-    """The status of the answer."""
+    """Send a request; the response's status."""
     connection.request("POST", path, json.dumps(body), {"Authorization": f"Bearer {key}"})
     response = connection.getresponse()
     response.read()
@@ -69,16 +69,16 @@ def post(connection: HTTPConnection, key: str, path: str, body: object) -> int:
 
 @contextmanager
 def replicas(folder: Path, redis_url: str, **settings: str) -> Iterator[Replicas]:
-    """settings: as in the environment, in lower case and without QRERANK_."""
-    own = {
+    """Run two servers within the block. settings: by environment variable, in lower case and without QRERANK_."""
+    defaults = {
         "engine__drain_seconds": "0",
         "model": "hash",
         "data_dir": str(folder),
         "auth__enabled": "true",
         "quotas__redis_url": redis_url,
     }
-    given = {f"QRERANK_{name.upper()}": value for name, value in (own | settings).items()}
-    environment = dict(os.environ) | given
+    variables = {f"QRERANK_{name.upper()}": value for name, value in (defaults | settings).items()}
+    environment = dict(os.environ) | variables
     ports = (free_port(), free_port())
     with ExitStack() as stack:
         for port in ports:

@@ -1,4 +1,4 @@
-"""Whatever the body, the answer is one, or says what is wrong with it; on a real socket of the real application."""
+"""Any body gets a valid response or a client error, on a real socket of the real application."""
 
 import http.client
 import json
@@ -25,32 +25,32 @@ def send(connection: http.client.HTTPConnection, sent: Case) -> int:
     connection.request("POST", sent.path, sent.body, sent.headers)
     response = connection.getresponse()
     body = response.read()
-    told = f"case {sent.number}: {sent.path} {sent.body[:300]!r} {sent.headers}: {response.status} {body[:300]!r}"
+    details = f"case {sent.number}: {sent.path} {sent.body[:300]!r} {sent.headers}: {response.status} {body[:300]!r}"
     if response.status == 200:
-        assert response.headers["content-type"].startswith(("application/json", "text/event-stream")), told
+        assert response.headers["content-type"].startswith(("application/json", "text/event-stream")), details
         if "stream" not in sent.path:
             json.loads(body)
-    elif response.status == 504:  # asked for by a deadline that cannot be met
-        assert b"deadline_ms" in sent.body, told
-        assert "similarity" in sent.path, told
+    elif response.status == 504:  # the body's deadline cannot be met
+        assert b"deadline_ms" in sent.body, details
+        assert "similarity" in sent.path, details
     else:
-        assert 400 <= response.status < 500, told
-        problem_types = {"application/problem+json", "application/json"}  # the second for DashScope's client
-        assert response.headers["content-type"] in problem_types, told
-        assert json.loads(body)["request_id"] == response.headers["x-request-id"], told
+        assert 400 <= response.status < 500, details
+        problem_types = {"application/problem+json", "application/json"}  # application/json for DashScope's client
+        assert response.headers["content-type"] in problem_types, details
+        assert json.loads(body)["request_id"] == response.headers["x-request-id"], details
     return response.status
 
 
 def tried(server: Live, numbers: range) -> Counter[int]:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENT_S)
-    known = routes(server.app)
-    return Counter(send(connection, case(number, known)) for number in numbers)
+    examples = routes(server.app)
+    return Counter(send(connection, case(number, examples)) for number in numbers)
 
 
 def report(count, statuses: Counter[int]) -> None:
     answered, refused = statuses[200], sum(count for status, count in statuses.items() if 400 <= status < 500)
     count("broken bodies", statuses.total(), refused, answered + statuses[504])
-    assert answered > statuses.total() / 20  # else it tries nothing beyond the front door
+    assert answered > statuses.total() / 20  # otherwise nothing beyond validation is tested
     assert refused > statuses.total() / 4
 
 

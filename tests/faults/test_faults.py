@@ -1,4 +1,4 @@
-"""What may break while the service runs, breaks: the request at hand is answered, and the next one works."""
+"""Faults while the service runs: the affected request gets a response, and the next one succeeds."""
 
 import http.client
 import json
@@ -19,19 +19,19 @@ PER_CLIENT, CLIENTS, SOAK = 25, 8, 500
 
 
 class Died(BaseException):
-    """What nobody catches."""
+    """An exception that no handler expects."""
 
 
 FAULTS = (RuntimeError, MemoryError, OSError, SystemExit, KeyboardInterrupt, Died)
 
 
 class Breaker:
-    """Breaks every pass of the encoder in which a text is marked as bad, or some by chance."""
+    """Raises `fault` in every pass of the encoder, or random faults in a share of the passes."""
 
     def __init__(self) -> None:
         self.fault: type[BaseException] | None = None
         self.share = 0.0
-        self._chance = random.Random(1)  # noqa: S311 - the same each time
+        self._chance = random.Random(1)  # noqa: S311 - deterministic
 
     def __call__(self, _: object) -> None:
         if self.fault:
@@ -85,29 +85,29 @@ def test_a_worker_that_dies_between_passes_costs_its_request_only(broken, fault,
 
 
 def statuses(server: Live, each: int) -> Counter[int]:
-    """What many clients at once are answered."""
-    told: list[int] = []
+    """The statuses that many concurrent clients get."""
+    results: list[int] = []
 
     def client(number: int) -> None:
-        told.extend(ask(server, f"text {number} {at}")[0] for at in range(each))
+        results.extend(ask(server, f"text {number} {at}")[0] for at in range(each))
 
     threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return Counter(told)
+    return Counter(results)
 
 
 @pytest.mark.parametrize("each", [PER_CLIENT, pytest.param(SOAK, marks=pytest.mark.soak)])
 def test_every_request_is_answered_while_every_third_pass_breaks(broken, each, count):
     server, breaker = broken
     breaker.share = 0.3
-    told = statuses(server, each)
+    results = statuses(server, each)
     breaker.share = 0
-    count("requests while every third pass breaks", CLIENTS * each, told[500], told[200])
-    assert told[500] > 0
-    assert told[200] > CLIENTS * each / 10  # how many passes a request takes depends on who else asks
+    count("requests while every third pass breaks", CLIENTS * each, results[500], results[200])
+    assert results[500] > 0
+    assert results[200] > CLIENTS * each / 10  # the passes of a request depend on concurrent requests
     assert server.is_free()
     for at in range(20):
         assert ask(server, f"after {at}")[0] == 200

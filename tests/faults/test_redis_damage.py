@@ -1,4 +1,4 @@
-"""Whatever somebody writes into the Redis that replicas share: answers are right, and quotas neither free nor lock."""
+"""Damaged records in the shared Redis: responses stay correct, and quotas neither lift nor block."""
 
 import pytest
 
@@ -62,15 +62,15 @@ def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, peppe
         eventually(lambda: all(client.dump(key) != was for key, was in damaged.items()))
         assert ask() == right
         assert misses() == 10, "they were written anew"
-        found = values(service)
-        if isinstance(damage, bytes):  # Redis itself says that there is no string
+        metrics = values(service)
+        if isinstance(damage, bytes):  # otherwise Redis reports the wrong type
             assert component(service, "cache_redis")["facts"]["corrupt"] == 5
-            assert found["replica_cache_corrupt_total model=hash"] == 5
+            assert metrics["replica_cache_corrupt_total model=hash"] == 5
         if pepper:
-            assert found["quota_counters_reset_total"] == 2
+            assert metrics["quota_counters_reset_total"] == 2
             assert component(service, "quota_redis")["facts"]["counters_reset"] == 2
             assert "not numbers" in component(service, "quota_redis")["last_error"]
-        assert {found[name] for name in found if name.startswith("breaker_open")} == {0}
+        assert {metrics[name] for name in metrics if name.startswith("breaker_open")} == {0}
 
 
 def write_everywhere(client, damage):

@@ -1,4 +1,4 @@
-"""Schemathesis against a live server: what the description promises is so, and nothing that it allows is a 5xx."""
+"""Schemathesis against a live server: responses conform to the OpenAPI document, and valid requests cause no 5xx."""
 
 import os
 import re
@@ -15,7 +15,7 @@ _CHECKS = (
     *("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance"),
     *("response_schema_conformance", "allow_header_conformance"),
 )
-_LEAST = 10_000  # cases of the long run
+_LEAST = 10_000  # cases of the soak test
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def address(tmp_path_factory):
 
 
 def cases(address: str, folder: Path, *options: str) -> int:
-    """How many cases there were; none may have failed."""
-    # 504 is what a deadline asks for that nobody can meet: a promise, and no fault of the server's.
+    """Run Schemathesis, which must pass; the number of cases."""
+    # 504 is the documented response if a deadline cannot be met.
     (folder / "schemathesis.toml").write_text(
         '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "504"]\n[warnings]\nenabled = false\n'
     )

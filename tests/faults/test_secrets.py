@@ -1,4 +1,4 @@
-"""What clients send is data: no log line of any level and no error repeats it, and nothing in it is run."""
+"""Clients' data never appears in logs or errors and is never executed."""
 
 import json
 
@@ -18,7 +18,7 @@ WRONG = (None, 7, {"a": 7}, [[]])
 
 
 def marked(value):
-    """A body whose every text is a secret."""
+    """A body with all texts replaced by a marked secret."""
     if isinstance(value, str):
         return MARKED
     if isinstance(value, dict):
@@ -27,7 +27,7 @@ def marked(value):
 
 
 def broken(body):
-    """The same with each field in turn missing, or of another type, so that every error is met."""
+    """The body with each field in turn missing or of a wrong type, so that all errors occur."""
     for key in body:
         yield {name: value for name, value in body.items() if name != key}
         yield from (body | {key: wrong} for wrong in WRONG)
@@ -82,7 +82,7 @@ def crash(*arguments, **options):
 
 @pytest.mark.parametrize("rerank", [None, crash])
 def test_nor_does_a_server_that_tells_all_it_can(tmp_path, monkeypatch, rerank):
-    """Its tracebacks, its connections and what its libraries say of them."""
+    """Tracebacks, connections and libraries' log lines at debug level."""
     body = {"query": MARKED, "documents": [MARKED], "exclude": ["s3cr3t owl"]}
     settings = Settings(model="hash", data_dir=tmp_path, engine={"drain_seconds": 0})
     with logged() as lines:
@@ -98,10 +98,10 @@ def test_nor_does_a_server_that_tells_all_it_can(tmp_path, monkeypatch, rerank):
                     pass
                 connection.send(MARKED)
                 connection.recv(timeout=PATIENT_S)
-        told = lines.text
-    assert "s3cr3t" not in told
-    assert told.count('"event":"request"') == 4
-    assert told.count(" in crash") == (3 if rerank else 0)
+        text = lines.text
+    assert "s3cr3t" not in text
+    assert text.count('"event":"request"') == 4
+    assert text.count(" in crash") == (3 if rerank else 0)
 
 
 def test_control_characters_and_odd_spellings_are_texts_like_others(chatty):

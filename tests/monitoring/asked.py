@@ -1,4 +1,4 @@
-"""What queries name, by a real parser of PromQL, and what a service's metrics have."""
+"""Names in queries, from a real PromQL parser, and the series of a service's metrics."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import promql_parser as promql
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-TARGET = {"job": "quantum-rerank", "instance": "10.0.0.1:8000"}  # what Prometheus adds
+TARGET = {"job": "quantum-rerank", "instance": "10.0.0.1:8000"}  # labels that Prometheus adds
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def samples(text: str) -> list[Sample]:
 
 
 def _nodes(query: str, kind: type) -> list:
-    """The nodes of a kind in a query; ValueError unless it is PromQL."""
+    """The nodes of a kind in a query; ValueError if it is not PromQL."""
     found = []
     promql.walk(promql.parse(query), lambda node: found.append(node) if isinstance(node, kind) else None)
     return found
@@ -48,7 +48,7 @@ def selectors(query: str) -> list[Selector]:
 
 
 def grouped(query: str) -> list[tuple[set[str], list[Selector]]]:
-    """For every aggregation the labels that it keeps, and the selectors below it."""
+    """The labels and selectors of each aggregation."""
     return [
         (set(node.modifier.labels) if node.modifier else set(), selectors(node.expr.prettify()))
         for node in _nodes(query, promql.AggregateExpr)

@@ -14,7 +14,7 @@ def fail():
 
 @pytest.fixture(scope="session")
 def exercised(tmp_path_factory) -> list[Sample]:
-    """What /metrics of a real service says after requests of every kind, one of which met a fault."""
+    """/metrics of a real service after requests of every kind and one fault."""
     settings = Settings(**SETTINGS, data_dir=tmp_path_factory.mktemp("data"))
     build_demo(settings, HashEncoder(), quiet)
     with serving(settings) as client:

@@ -1,4 +1,4 @@
-"""The alert rules, held to promtool where it is at hand (`make chart` fetches it), and to the product's targets."""
+"""The alert rules, checked by promtool if available (`make chart` downloads it), and against the targets."""
 
 import re
 

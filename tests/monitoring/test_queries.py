@@ -1,4 +1,4 @@
-"""Every query is held to what a real service's /metrics says after requests of every kind."""
+"""Every query is checked against a real service's /metrics after requests of every kind."""
 
 import re
 
@@ -35,7 +35,7 @@ def test_what_can_be_chosen_is_there(name, exercised):
 
 
 def test_every_metric_is_in_the_dashboard():
-    """A metric that nobody looks at costs and tells nothing; texts are told of by passes and tokens."""
+    """Metrics that no query uses are useless, except for texts, which passes and tokens cover."""
     named = {selector.name for query in of_the_dashboard() for selector in selectors(query.text)}
     parts = ("", "_bucket", "_sum", "_count")
     unseen = {family.name for family in FAMILIES if not any(family.name + part in named for part in parts)}

@@ -1,4 +1,4 @@
-"""The locks hold what pyproject.toml asks for, on every Python and platform that the image may be built for."""
+"""The lock files satisfy pyproject.toml on every Python and platform of the image."""
 
 import re
 import tomllib
@@ -27,14 +27,14 @@ PLACES = [
 
 
 def locked(name: str) -> list[tuple[Requirement, list[str]]]:
-    """A lock's requirements, and the hashes of each."""
+    """A lock file's requirements with their hashes."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text().replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(Requirement(line.split("--hash")[0]), re.findall(r"--hash=(\S+)", line)) for line in lines]
 
 
 def versions(name: str, place: dict[str, str]) -> dict[str, Version]:
-    """What a lock installs somewhere."""
+    """The packages that a lock file installs in an environment."""
     found = {}
     for requirement, _ in locked(name):
         if requirement.marker is None or requirement.marker.evaluate(place):

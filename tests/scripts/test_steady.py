@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Fails in its second run.
+# Fails on its second run.
 COUNTED = """
 import pathlib, sys
 runs = pathlib.Path("runs")

@@ -1,4 +1,4 @@
-"""What a trial of a server sees, on servers that are ready late, never, or wrong."""
+"""Smoke tests of servers that become ready late or never, or respond wrongly."""
 
 import json
 import threading
@@ -13,7 +13,7 @@ from scripts import trial
 
 @pytest.fixture
 def server():
-    """A server whose answers, by path, a test may change: {path: (status, body)}."""
+    """A server whose responses a test can change: {path: (status, body)}."""
     answers, asked = {}, []
 
     class Handler(BaseHTTPRequestHandler):
@@ -25,7 +25,7 @@ def server():
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
 
-        do_POST = do_GET  # noqa: N815 - as the library calls it
+        do_POST = do_GET  # noqa: N815 - the library's name
 
         def log_message(self, *_: object) -> None:
             pass
@@ -63,5 +63,5 @@ def test_a_refusal_is_an_error_that_shows_it(server):
 def test_memory_is_read_from_what_the_kernel_says():
     assert trial.resident_mb("Name:\tx\nVmRSS:\t    1000 kB\n") == pytest.approx(1.024)
     assert trial.resident_mb(Path("/proc/self/status").read_text()) > 10
-    with pytest.raises(ValueError, match="no status"):
+    with pytest.raises(ValueError, match="no VmRSS"):
         trial.resident_mb("Name:\tkthreadd\n")

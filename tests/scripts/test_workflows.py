@@ -1,4 +1,4 @@
-"""GitHub's files: what actionlint says, and that the work is make's."""
+"""The GitHub workflows: actionlint, and the use of make."""
 
 import re
 import subprocess

@@ -56,7 +56,7 @@ def test_without_control_groups_the_affinity_counts(tmp_path):
 
 def test_thread_pools_are_bounded(monkeypatch):
     monkeypatch.setenv("RAYON_NUM_THREADS", "99")
-    with threadpool_limits():  # restores what was
+    with threadpool_limits():  # restores the limits
         limit_threads(2)
         threads = {(pool["internal_api"], pool["num_threads"]) for pool in threadpool_info()}
         assert ("openblas", 1) in threads

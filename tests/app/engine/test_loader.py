@@ -9,17 +9,17 @@ from tests.redis_server import RedisServer
 from tests.waiting import eventually
 
 
-def _told(*of):
+def _ignore_progress(*of):
     raise AssertionError(of)
 
 
 def test_what_is_open_already_is_not_opened_again(tmp_path):
     opened = HashEncoder()
-    settings = Settings(model="hash", models=(str(tmp_path),), data_dir=tmp_path)  # that folder holds no model
-    models = open_models(settings, _told, {"hash": opened, str(tmp_path): opened})
+    settings = Settings(model="hash", models=(str(tmp_path),), data_dir=tmp_path)  # the folder contains no model
+    models = open_models(settings, _ignore_progress, {"hash": opened, str(tmp_path): opened})
     assert {reranker.encoder for reranker in models.served.values()} == {opened}
     with pytest.raises(ModelError, match="weights"):
-        open_models(settings, _told, {"hash": opened})
+        open_models(settings, _ignore_progress, {"hash": opened})
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def test_states_in_redis_are_sealed_where_there_is_a_pepper(tmp_path, auth, magi
     with RedisServer() as server:
         settings = Settings(model="hash", data_dir=tmp_path, cache={"redis_url": server.url}, auth=auth)
         ask = {"query": "owl", "documents": ["an owl"]}
-        for times in (1, 2):  # who starts later has the same secret
-            (reranker,) = open_models(settings, _told).served.values()
+        for times in (1, 2):  # a later start uses the same secret
+            (reranker,) = open_models(settings, _ignore_progress).served.values()
             reranker.rerank(**ask)
             replicas = reranker.source.replicas
             eventually(lambda replicas=replicas: replicas.counts().written + replicas.counts().hits == 2)
@@ -50,7 +50,7 @@ def test_states_in_redis_are_sealed_where_there_is_a_pepper(tmp_path, auth, magi
 
 
 def test_models_get_the_processors_and_the_cache_that_are_configured(tmp_path):
-    models = open_models(Settings(model="hash", data_dir=tmp_path), _told)
+    models = open_models(Settings(model="hash", data_dir=tmp_path), _ignore_progress)
     (reranker,) = models.served.values()
     assert reranker.source.cache.counts().max_bytes == Settings().cache.max_bytes
     assert processors_of(Settings()) == granted_cpus()

@@ -7,7 +7,7 @@ import pytest
 
 
 def test_large_arrays_come_from_the_heap_once_it_is_set_up():
-    """What was freed is used again, without a page fault."""
+    """Freed memory is reused without page faults."""
     script = (
         "import resource, numpy as np\n"
         "from app.engine.malloc import keep_memory\n"
@@ -56,7 +56,7 @@ def served(application, **_):
     application().state.dependencies.engine._load_and_probe()
     print(heaps())
 
-if sys.argv.pop() == "worker":  # uvicorn starts it, and it begins here
+if sys.argv.pop() == "worker":  # a worker that uvicorn spawns starts here
     served(application)
 else:
     uvicorn.run = served

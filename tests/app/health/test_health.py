@@ -1,4 +1,4 @@
-"""What the service holds and leans on is broken in its turn: readiness and the report see it, and see it mend."""
+"""Failures of the index and of each dependency: readiness and the report show the failure and the recovery."""
 
 import os
 import threading
@@ -69,7 +69,7 @@ def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone
     with serving(settings_of(tmp_path)) as client:
         before = search(client, "birds").json()["results"]
         whole = file.read_bytes()
-        monkeypatch.setattr(HeldFiles, "changed", lambda _: None)  # all is well when the request comes
+        monkeypatch.setattr(HeldFiles, "changed", lambda _: None)  # the damage happens after the check
         os.truncate(file, 0)
         for _ in range(2):
             answer = search(client, "birds")
@@ -94,8 +94,8 @@ def test_a_collection_of_another_model_is_refused_with_the_remedy(tmp_path):
 
 def test_until_the_default_collection_is_open_no_worker_counts_as_ready(tmp_path, monkeypatch):
     make(tmp_path, "birds")
-    free, opened = threading.Event(), open_collections._opened
-    monkeypatch.setattr(open_collections, "_opened", lambda *of: free.wait(PATIENT_S) and opened(*of))
+    free, opened = threading.Event(), open_collections._open_entry
+    monkeypatch.setattr(open_collections, "_open_entry", lambda *of: free.wait(PATIENT_S) and opened(*of))
     with serving(settings_of(tmp_path, default_collection="birds")) as client:
         assert "qrerank_ready 0.0" in client.get("/metrics").text
         free.set()
@@ -149,7 +149,7 @@ def test_a_lost_redis_degrades_what_used_it_and_is_met_again(tmp_path, monkeypat
             eventually(lambda: statuses(client) == ("ok", set()))
             assert {"cache_redis", "quota_redis", "keys"} <= report(client)["components"].keys()
             server.kill()
-            eventually(lambda: statuses(client) == ("degraded", {"cache_redis", "quota_redis"}))  # nobody needed it yet
+            eventually(lambda: statuses(client) == ("degraded", {"cache_redis", "quota_redis"}))  # unused yet
             assert client.get("/health/ready").status_code == 200
             lost = report(client)["components"]
             for name in ("cache_redis", "quota_redis"):
@@ -181,7 +181,7 @@ def test_a_database_that_takes_no_writes_lets_everybody_in_and_usage_waits(tmp_p
         made = [auth.keys.create("", "admin" if at == 0 else "user", "unlimited") for at in range(20)]
         listener = (auth.database._engine, "checkout", lambda c, *_: c.execute(f"PRAGMA query_only = {read_only[0]}"))
         event.listen(*listener)
-        for _, plain in made:  # nobody remembers them yet
+        for _, plain in made:  # not in the credential cache yet
             assert client.get("/v1/models", headers={"Authorization": f"Bearer {plain}"}).status_code == 200
         eventually(lambda: statuses(client) == ("degraded", {"keys"}))
         assert client.get("/health/ready").status_code == 200
@@ -211,7 +211,7 @@ def test_a_file_of_keys_that_is_taken_away_degrades_it_until_it_is_back(tmp_path
 
 
 def test_a_lost_issuer_of_tokens_degrades_it_and_is_met_again(tmp_path, monkeypatch):
-    monkeypatch.setattr("app.auth.jwks.Jwks.__init__.__defaults__", (0,))  # it may be asked again at once
+    monkeypatch.setattr("app.auth.jwks.Jwks.__init__.__defaults__", (0,))  # no retry delay
     with serve() as issuer:
         issuer.text, issuer.status = jwks(public(RSA)), 503
         auth = {"enabled": True, "jwt": {"jwks_url": issuer.url, "audience": "owls"}}
@@ -245,5 +245,5 @@ def test_what_fails_once_is_done_again(tmp_path, monkeypatch, caplog):
     with serving(settings_of(tmp_path, health=AT_ONCE | {"certify_every_s": 0.01})) as client:
         eventually(lambda: min(done["read"], done["verify"]) > 1)
         assert statuses(client) == ("ok", set())
-    failed = {"reading how the service is failed", "certifying the collections failed"}
+    failed = {"sampling the health metrics failed", "verifying the collections failed"}
     assert failed <= set(caplog.messages)

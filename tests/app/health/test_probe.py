@@ -1,4 +1,4 @@
-"""Looks that are remembered, that take their time, and that fail."""
+"""Probes: cached results, slow runs and failing runs."""
 
 import asyncio
 import gc
@@ -11,7 +11,7 @@ from tests.waiting import PATIENT_S, soon
 
 
 class Thing:
-    """Something to look at, held up and broken at will."""
+    """A check that a test can block or make fail."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -35,7 +35,7 @@ def thing():
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch):
-    """From now on whoever asks waits for a look that ends, however busy the machine is."""
+    """From now on callers wait for the end of a run, however busy the machine is."""
 
     def wait():
         monkeypatch.setattr("app.health.probe._PATIENCE_S", PATIENT_S)
@@ -46,7 +46,7 @@ def patient(monkeypatch):
 
 @pytest.fixture
 def hold_up(thing, monkeypatch):
-    """From now on a look takes until `thing.free` is set, and nobody waits for it."""
+    """From now on a run blocks until `thing.free` is set, and callers do not wait for it."""
 
     def hold():
         thing.free.clear()
@@ -56,7 +56,7 @@ def hold_up(thing, monkeypatch):
 
 
 def asked(probe: Probe, times: int = 1) -> list[str | None]:
-    """What so many who ask at once are told."""
+    """The results of concurrent calls to `wrong`."""
 
     async def ask() -> list[str | None]:
         return await asyncio.gather(*(probe.wrong() for _ in range(times)))
@@ -112,7 +112,7 @@ def test_while_a_look_takes_its_time_the_last_one_counts_until_it_is_overdue(thi
 def test_a_first_look_that_takes_long_is_no_answer(thing, hold_up):
     probe = Probe("a look", thing.look, every_s=0)
     hold_up()
-    assert asked(probe) == ["a look is under way for the first time"]
+    assert asked(probe) == ["a look is running for the first time"]
     running = probe._running
     thing.free.set()
     running.result(PATIENT_S)

@@ -1,4 +1,4 @@
-"""What was measured beside what was promised, and nothing made up."""
+"""The performance targets and their measurement from histograms."""
 
 import math
 
@@ -72,10 +72,10 @@ def test_of_the_requests_those_count_that_the_promise_is_about():
     for route, method, documents, outcome in [
         ("/rerank", "hybrid", "51-100", "ok"),
         ("/v2/rerank", "quantum", "1-20", "ok"),
-        ("/rerank", "hybrid", "101+", "ok"),  # more than is promised
+        ("/rerank", "hybrid", "101+", "ok"),  # the target covers up to 100 documents
         ("/rerank", "hybrid", "51-100", "failed"),
         ("/rerank", "none", "none", "refused"),
-        ("/v1/rerank/stream", "hybrid", "1-20", "ok"),  # its end is not what its reader waits for
+        ("/v1/rerank/stream", "hybrid", "1-20", "ok"),  # the target is not about the end of a stream
         ("/similarity", "hybrid", "1-20", "ok"),
         ("/batch-similarity", "hybrid", "1-20", "ok"),
         ("/health", "none", "none", "ok"),
@@ -93,7 +93,7 @@ def test_of_the_requests_those_count_that_the_promise_is_about():
 
 
 class Service:
-    """Requests that a test makes, on a clock that it sets."""
+    """A window over simulated requests, with a fake clock."""
 
     def __init__(self) -> None:
         self.now, self.bytes, self.seconds = 1000.0, 10.0, []
@@ -141,7 +141,7 @@ def test_whoever_asks_often_holds_no_more_memory(service):
     for _ in range(10_000):
         service.now += 0.01
         service.window.past()
-    assert len(service.window._seen) <= 1 + 100 / (EVERY_S / 2)
+    assert len(service.window._readings) <= 1 + 100 / (EVERY_S / 2)
 
 
 def test_the_most_memory_of_the_window_counts(service):

@@ -1,4 +1,4 @@
-"""Collections that are opened, damaged, and mended while they are in use."""
+"""Collections that are opened, damaged and repaired while in use."""
 
 import os
 import resource
@@ -87,7 +87,7 @@ def test_one_that_rots_is_found_by_the_next_check_and_mends_when_it_is_built_aga
         ("spec.json", b'{"passages": "many"}'),
         ("spec.json", b"[]"),
         ("spec.json", b"\xff"),
-        ("offsets.npy", b"PK\x03\x04"),  # as an archive begins, which numpy takes for one
+        ("offsets.npy", b"PK\x03\x04"),  # the magic number of a ZIP archive, which numpy would open
         ("lengths.npy", b"\x93NUMPY\x01\x00"),
         ("pooled.npy", b"\x93NUMPY\x09\x00" + bytes(200)),
         ("index.faiss", b"IxFI" + b"\xff" * 40),
@@ -201,13 +201,13 @@ def test_what_is_wrong_is_what_is_wrong_now(collections, tmp_path):
 
 @contextmanager
 def files_left(count):
-    """Within the block this process may open so many files more."""
+    """Within the block, this process may open only this many more files."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     highest, spare = max(int(file.name) for file in Path("/proc/self/fd").iterdir()), []
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, limits[1]))
     try:
         with suppress(OSError):
-            while True:  # numbers below the highest may be free, too
+            while True:  # lower descriptors may be free, too
                 spare.append(os.open("/dev/null", os.O_RDONLY))
         for _ in range(count):
             os.close(spare.pop())

@@ -13,7 +13,7 @@ from tests.waiting import PATIENT_S, eventually, soon
 
 
 def in_thread(work):
-    """Work as `follow` takes it: what `work(report)` does in another thread."""
+    """Work for `follow` that runs `work(report)` in another thread."""
     return partial(asyncio.to_thread, work)
 
 
@@ -76,7 +76,7 @@ def test_whatever_the_pace_first_and_last_arrive_in_order_and_no_more_than_two_w
                     await asyncio.sleep(0)
                 elif read._waiting:
                     got.append(read.take())
-                    assert got[-1] in {0, said[-1]}  # the first, or the newest there is
+                    assert got[-1] in {0, said[-1]}  # the first, or the newest
                 assert len(read._first) + len(read._newest) <= 2
             got += [report async for report in read]
         assert got[0] == 0
@@ -102,7 +102,7 @@ def test_what_no_reader_will_get_is_not_kept():
     async def story():
         async with told(work) as read:
             await soon(lambda: read._ended)
-            assert len(alive) == 1  # the first; the result came in place of the newest
+            assert len(alive) == 1  # the first; the result replaced the newest
 
     asyncio.run(story())
 

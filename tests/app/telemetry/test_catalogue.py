@@ -1,4 +1,4 @@
-"""The metrics' names, and the page that tells of them."""
+"""The catalogue of metrics, and the page that documents them."""
 
 import re
 

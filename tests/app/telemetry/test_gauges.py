@@ -13,7 +13,7 @@ def test_what_the_engine_counts_is_published(client):
     for _ in range(3):
         assert client.post("/rerank", json=BODY).status_code == 200
     found = values(client)
-    # two documents and a query; nothing of the probe's at the start
+    # two documents and a query; the startup probe does not count
     assert found["cache_misses_total"] == 3
     assert found["cache_hits_total"] == 6
     assert found["cache_entries"] == 3
@@ -68,7 +68,7 @@ def test_a_lost_database_of_keys_is_an_open_breaker(tmp_path):
     settings = Settings(model="hash", data_dir=tmp_path, auth=AuthSettings(enabled=True))
     with serving(settings) as client:
         name = "breaker_open dependency=keys"
-        client.app.state.dependencies.auth.keys.all()  # so that it is open
+        client.app.state.dependencies.auth.keys.all()  # opens the database
         assert values(client)[name] == 0
         (tmp_path / "auth.sqlite3").rename(tmp_path / "elsewhere")
         client.app.state.dependencies.auth.database.check()
@@ -92,6 +92,4 @@ def test_what_cannot_be_told_now_is_told_a_second_later_and_keeps_nothing_else(c
     eventually(lambda: metrics.usage_waiting_rows._value.get() == 0)
     assert len(asked) < 4, "it was told although the engine had not been"
     eventually(lambda: metrics.cache_entries._value.get() == 0)
-    assert [line for line in caplog.messages if "publishing" in line] == [
-        "publishing what is counted of the engine failed"
-    ]
+    assert [line for line in caplog.messages if "publishing" in line] == ["publishing the metrics of the engine failed"]

@@ -227,7 +227,7 @@ def test_streams_and_sockets_have_theirs(served, monkeypatch):
                     pass
             told = lines.first(8, "app.")
     assert SENT not in lines.text
-    # That it failed, where, and the access log; of the stream, where comes from the server.
+    # The error, its traceback and the access log; for a stream the server logs the traceback.
     assert Counter(line["request_id"] for line in told) == {"owl": 2, "elk/a": 3, "elk/b": 3}
     assert {line.get("request_id") for line in lines.read} <= {"owl", "elk", "elk/a", "elk/b"}
 

@@ -8,18 +8,18 @@ BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
 
 def series(name: str, **labels: str) -> str:
-    """What one is called here."""
+    """The name of a series in these tests."""
     return name.removeprefix("qrerank_") + "".join(f" {label}={of}" for label, of in sorted(labels.items()))
 
 
 def parsed(text: str) -> dict[str, float]:
-    """Every series' value."""
+    """The value of each series."""
     found = [sample for family in parse(text) for sample in family.samples]
     return {series(sample.name, **sample.labels): sample.value for sample in found}
 
 
 def values(client) -> dict[str, float]:
-    """What a client is told."""
+    """The values that a client reads from `/metrics`."""
     return parsed(client.get("/metrics").text)
 
 

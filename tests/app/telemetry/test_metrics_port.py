@@ -56,7 +56,7 @@ def test_idle_connections_take_no_more_threads_than_there_are(monkeypatch):
             except httpx.TransportError:
                 return False
 
-        eventually(answered)  # once those who say nothing are dropped
+        eventually(answered)  # once silent connections have timed out
 
 
 def test_a_port_that_is_taken_is_told(tmp_path):

@@ -1,4 +1,4 @@
-"""No character that commands a terminal, or reorders what stands there, is left in a text."""
+"""Escaping of control characters and of characters that reorder text."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.telemetry.printable import CONTROLS, escaped
 
-ANYTHING = st.text(st.characters(exclude_categories=()))  # half surrogate pairs among them
+ANYTHING = st.text(st.characters(exclude_categories=()))  # lone surrogates included
 
 
 @given(ANYTHING)

@@ -1,4 +1,4 @@
-"""How requests are counted, and that no client can make more of it than there is."""
+"""Metrics of requests, and the bound on the number of series."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.app.telemetry.test_metrics import BODY, parsed, series, values
 
 
 def counted(*requests: RequestRecord) -> dict[str, float]:
-    """What these come to."""
+    """The metrics after these requests."""
     metrics = Metrics()
     watch = count_requests(metrics, KINDS)
     for seen in requests:
@@ -103,7 +103,7 @@ def test_requests_on_a_socket_are_counted_one_by_one(tmp_path, monkeypatch):
             client.until(named, "final")
         client.send({"type": "nonsense"})
         client.until(None, "error")
-    # Only now: a request is counted a moment after its answer was sent.
+    # Read last: a request is counted shortly after its response was sent.
     found = parsed(here.app.state.dependencies.metrics.render()[0].decode())
     about = {"route": "/v1/ws", "http_method": "WS", "tier": "unlimited"}
     assert found[series("requests_total", dialect="standard", method="hybrid", status="200", **about)] == 2

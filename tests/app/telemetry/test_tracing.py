@@ -37,7 +37,7 @@ def collector():
 
 @pytest.fixture
 def traced(collector, tmp_path, monkeypatch):
-    """Settings of a service whose spans the collector has once the service is stopped."""
+    """Settings of a traced service; it has sent all spans once it is stopped."""
     monkeypatch.setattr("app.telemetry.tracing.FLUSH_WITHIN_S", PATIENT_S)
 
     def made(auth=None, **tracing):
@@ -65,7 +65,7 @@ def test_a_request_is_a_span_and_each_stage_one_below_it(collector, traced):
         "serialise",
     }
     assert before <= request.start <= request.end <= after
-    slack = 1_000_000  # stages are timed by another clock than requests
+    slack = 1_000_000  # stages and requests are timed by different clocks
     for stage in stages:
         assert stage.trace == request.trace
         assert request.start - slack < stage.start <= stage.end < request.end + slack
@@ -161,7 +161,7 @@ def test_probes_are_not_traced_and_a_host_that_is_called_so_is(collector, traced
 
 @contextmanager
 def refusing():
-    """The port of a collector that takes nothing, and how often it was asked to."""
+    """The port of a collector that rejects every batch, and a count of the batches."""
     asked = []
 
     class Refusal(BaseHTTPRequestHandler):
@@ -170,7 +170,7 @@ def refusing():
             self.send_error(400)
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
@@ -182,13 +182,13 @@ def refusing():
 
 @contextmanager
 def absent():
-    """A port where no collector is; each batch is sent again until the service stops."""
+    """A port without a collector; the exporter retries each batch until the service stops."""
     yield free_port(), lambda: 3
 
 
 @pytest.mark.parametrize("lost", [refusing, absent])
 def test_a_lost_collector_costs_one_warning_and_no_request(tmp_path, monkeypatch, lost):
-    monkeypatch.setattr("app.telemetry.tracing._SELDOM._passed", float("-inf"))  # another test may have lost one
+    monkeypatch.setattr("app.telemetry.tracing._RATE_LIMIT._last_passed", float("-inf"))  # other tests may have logged
     monkeypatch.setattr("app.telemetry.tracing.FLUSH_WITHIN_S", 0.1)
     monkeypatch.setattr("app.telemetry.tracing._EVERY_MS", 10)
     with logged(level="info") as lines, lost() as (port, asked):

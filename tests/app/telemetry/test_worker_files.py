@@ -1,4 +1,4 @@
-"""Files as prometheus_client makes them, of workers that live, died or just begin."""
+"""Metric files of live, dead and starting workers."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ BUCKET = "qrerank_stage_seconds_bucket"
 
 @pytest.fixture
 def dead() -> int:
-    """The id of a process that is no more."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
 def write(folder, kind: str, pid: int, name: str, value: float, sample: str = "", **labels: str) -> None:
-    """What a worker's metric of one series leaves in its file."""
+    """Write one series to a worker's metric file."""
     values = MmapedDict(str(folder / f"{kind}_{pid}.db"))
     values.write_value(mmap_key(name, sample or name, list(labels), list(labels.values()), "what it is"), value, 0)
     values.close()

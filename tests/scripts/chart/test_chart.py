@@ -1,4 +1,4 @@
-"""The chart's files: made of what they say they are made of, and agreeing with each other and the service."""
+"""The chart's files: generated ones are up to date, and all are consistent with each other and the service."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_each_value_is_explained():
         "| value | variable | type and bounds | default | |\n|---|---|---|---|---|\n"
         "| the chart's | `QRERANK_DATA_DIR` | string | `/data` | Persistent data: collections, keys, usage. |\n"
     )
-    with pytest.raises(ValueError, match=r"does not say what b\.c is"):
+    with pytest.raises(ValueError, match=r"does not describe b\.c"):
         readme(template, "b:\n  c: 1\n", [])
 
 
@@ -74,7 +74,7 @@ def test_values_are_what_the_chart_and_the_service_take(file):
 
 
 def test_the_default_has_the_size_of_medium():
-    """Which tests/deploy/test_sizes.py holds to what was measured."""
+    """tests/deploy/test_sizes.py compares them with measurements."""
     medium = yaml.safe_load((CHART / "values-medium.yaml").read_text(encoding="utf-8"))
     assert DEFAULTS["workers"] == medium["workers"]
     assert DEFAULTS["config"]["cache"] == medium["config"]["cache"]
@@ -132,7 +132,7 @@ def test_kinds_are_told_in_words():
 
 
 def groups(part, path="values"):
-    """Every schema of an object, wherever it stands."""
+    """All object schemas at any depth."""
     if isinstance(part, dict):
         if part.get("type") == "object":
             yield path, part
@@ -142,8 +142,8 @@ def groups(part, path="values"):
 
 def test_the_schema_is_strict_at_every_level_and_prints_no_secret():
     loose = [path for path, group in groups(SCHEMA) if group.get("additionalProperties") is not False]
-    # Other names of models are free, and `global` is Helm's own.
+    # Other model names are allowed, and `global` is reserved by Helm.
     assert loose == ["values.properties.config.properties.aliases", "values.properties.global"]
-    assert "pattern" not in json.dumps(SCHEMA["properties"]["secretConfig"])  # Helm would print what does not fit
+    assert "pattern" not in json.dumps(SCHEMA["properties"]["secretConfig"])  # Helm would print an invalid secret
     for store in ("Redis", "PostgreSQL"):
         assert "pattern" not in SCHEMA["$defs"][store]["properties"]["password"]

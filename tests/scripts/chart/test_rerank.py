@@ -1,4 +1,4 @@
-"""What `helm test` runs, against a real server in each way that the chart sets it up."""
+"""The program of `helm test`, against a real server in each of the chart's configurations."""
 
 import json
 import os
@@ -15,7 +15,7 @@ KEY = "a-key-of-the-environment"
 
 
 def reranked(port, settings):
-    """The exit status of the chart's program, and what it said. It finds `qrerank` on the PATH, as in the image."""
+    """Run the chart's program with `qrerank` on the PATH, as in the image; its exit status and output."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(  # noqa: S603 - ours
@@ -38,7 +38,7 @@ def test_without_keys_anybody_reranks():
 
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory):
-    """A server that asks for keys, and its data folder."""
+    """A server with authentication, and its data folder."""
     data = tmp_path_factory.mktemp("data")
     with ours(model="hash", auth__enabled="true", auth__keys=json.dumps([KEY]), data_dir=data) as server:
         yield server, data

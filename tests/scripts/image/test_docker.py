@@ -1,4 +1,4 @@
-"""What Docker's command line gets, by a program that notes it and answers as Docker does."""
+"""The commands that Docker receives, recorded by a fake program."""
 
 import pytest
 
@@ -15,7 +15,7 @@ esac
 
 @pytest.fixture
 def noted(tmp_path, monkeypatch):
-    """A function that gives the commands so far."""
+    """A function that returns the commands so far."""
     (tmp_path / "docker").write_text(PROGRAM)
     (tmp_path / "docker").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")

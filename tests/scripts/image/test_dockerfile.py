@@ -1,4 +1,4 @@
-"""What the Dockerfile promises, and what is let into a build."""
+"""The Dockerfile's configuration, and the files of a build context."""
 
 import json
 import re
@@ -22,7 +22,7 @@ IGNORED = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if
 
 
 def goes_in(path: str) -> bool:
-    """Whether a file is part of a build: the last pattern that fits it, or a folder above it, decides."""
+    """Whether a file is in the build context: the last pattern that matches it or a parent folder decides."""
     above = ["/".join(path.split("/")[:depth]) for depth in range(1, path.count("/") + 2)]
     kept = True
     for pattern in IGNORED:

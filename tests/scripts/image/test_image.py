@@ -1,4 +1,4 @@
-"""Which engine is taken, by programs that are really run, and what a bill of materials must not have."""
+"""The choice of the container engine, with fake programs on the PATH, and forbidden components."""
 
 import json
 
@@ -10,7 +10,7 @@ from scripts.image.trial import unwanted
 
 @pytest.fixture
 def program(tmp_path, monkeypatch):
-    """A function that puts a program on an otherwise empty PATH, which exits with a status."""
+    """A function that adds a program with an exit status to an otherwise empty PATH."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
@@ -38,7 +38,7 @@ def test_docker_comes_first_then_podman_then_the_scripts_and_a_client_without_an
     ("wanted", "reason"),
     [
         (None, "docker cannot reach an engine.*podman is not installed.*no-tools has no build_image.sh"),
-        ("runc", "'runc' is no engine: one of docker, podman, buildah"),
+        ("runc", "'runc' is not an engine: use one of docker, podman, buildah"),
     ],
 )
 def test_where_there_is_none_the_message_says_what_would_do(program, tmp_path, wanted, reason):

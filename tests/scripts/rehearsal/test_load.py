@@ -1,4 +1,4 @@
-"""The judge of the rehearsals: an answer that is lost, wrong or lacks a document must not pass."""
+"""Verification of responses in rehearsals: lost, wrong and incomplete ones must fail."""
 
 import json
 import threading
@@ -55,16 +55,16 @@ def test_a_right_answer_passes_in_every_form(body):
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        (answer(RIGHT[:2]), "3 documents should come back: 2 did"),
-        (answer([(1, 0.9), (0, 0.5), (0, 0.4)]), "not each once"),
-        (answer([(1, 0.9), (0, 0.5), (3, 0.4)]), "not each once"),
+        (answer(RIGHT[:2]), "expected 3 different documents, got 2 in 2 results"),
+        (answer([(1, 0.9), (0, 0.5), (0, 0.4)]), "expected 3 different documents, got 2 in 3 results"),
+        (answer([(1, 0.9), (0, 0.5), (3, 0.4)]), "expected 3 different documents, got 2 in 3 results"),
         (answer([(1, 0.5), (0, 0.9), (2, 0.4)]), "not in order"),
-        (answer([(0, 0.9), (1, 0.5), (2, 0.4)]), "document 0 came first, and 1 has"),
+        (answer([(0, 0.9), (1, 0.5), (2, 0.4)]), "document 0 is first, but 1 contains"),
         (b'[{"place": 1}]', "KeyError"),
         (b'{"detail": "no"}', "KeyError"),
         (b"nonsense", "JSONDecodeError"),
-        (stream(("order", answer(RIGHT))), "did not end with the answer"),
-        (stream(("order", answer(RIGHT)), ("error", b"{}")), "did not end with the answer"),
+        (stream(("order", answer(RIGHT))), "not the final result"),
+        (stream(("order", answer(RIGHT)), ("error", b"{}")), "not the final result"),
     ],
 )
 def test_a_wrong_answer_does_not(body, why):
@@ -74,7 +74,7 @@ def test_a_wrong_answer_does_not(body, why):
 
 @contextmanager
 def answering(status, body=b""):
-    """The address of a server that says the same to everybody; without a status it hangs up."""
+    """The URL of a server with one fixed response; without a status it closes the connection."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -132,7 +132,7 @@ def test_every_kind_of_client_is_answered_rightly_by_the_service(hash_settings, 
         assert not load.failed()
         with Load(
             [rehearsal.SEARCH], "any", f"http://127.0.0.1:{here.port}", attempts=1
-        ) as lost:  # there is no collection
+        ) as lost:  # the collection does not exist
             eventually(lambda: lost.records)
         assert not lost.lossless()
 

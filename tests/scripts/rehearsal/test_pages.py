@@ -1,4 +1,4 @@
-"""The pages' shell blocks, and that whoever follows the pages finds what they name."""
+"""The pages' shell blocks, and the names that the pages refer to."""
 
 import importlib.util
 import os

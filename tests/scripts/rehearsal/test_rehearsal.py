@@ -1,4 +1,4 @@
-"""What is quick of the rehearsals, and what they must find out; all of them in `make soak`."""
+"""The quick parts of the rehearsals, and failures that they must detect; `make soak` runs all of them."""
 
 import sqlite3
 from pathlib import Path
@@ -15,13 +15,13 @@ from scripts.rehearse_rollout import judge_kill
 
 @pytest.fixture
 def place(tmp_path):
-    """An installation that has a key and a backup of it that was taken while somebody else wrote."""
+    """An installation with a key, and a backup of it that was taken during a write."""
     place = install(tmp_path / "here", Commands(), BACKUP=tmp_path / "backup", RESTORED=tmp_path / "restored")
     (tmp_path / "here" / "data" / "collections" / "papers").mkdir(parents=True)
     Admin(place)
     with sqlite3.connect(tmp_path / "here" / "data" / "auth.sqlite3") as writer:
         writer.execute("BEGIN IMMEDIATE")
-        writer.execute("DELETE FROM qrerank_keys")  # which the backup must not see
+        writer.execute("DELETE FROM qrerank_keys")  # uncommitted: not part of the backup
         back_up(place, "sqlite")
         writer.rollback()
     return place
@@ -50,13 +50,13 @@ def test_a_damaged_backup_is_not_restored(place):
     [
         (Record(1.5, 3.0, failures=["502"], answered=True), []),
         (Record(2.5, 3.0, failures=["502"], answered=True), ["only requests in flight failed"]),
-        (Record(1.5, 3.0, failures=["502"]), ["all that failed were answered when they were sent again"]),
+        (Record(1.5, 3.0, failures=["502"]), ["all failed requests succeeded on retry"]),
     ],
 )
 def test_only_requests_in_flight_may_fail_at_a_kill_and_none_may_be_lost(record, failed):
     load, findings = Load([COHERE], "any", attempts=1), Findings()
     load.records = [Record(0.0, 0.5, answered=True), record]
-    judge_kill(findings, load, begun=1.0, over=2.0)
+    judge_kill(findings, load, start=1.0, end=2.0)
     assert findings.failed == failed
 
 
@@ -66,7 +66,7 @@ def test_what_does_not_hold_decides_the_exit_status(capsys):
     assert findings.verdict() == 0
     findings.at_most("size", 901, 900, "MB")
     assert findings.verdict() == 1
-    assert "2 checks in 0 s, 1 did not hold: size" in capsys.readouterr().out
+    assert "2 checks in 0 s, 1 failed: size" in capsys.readouterr().out
 
 
 @pytest.mark.soak

@@ -1,4 +1,4 @@
-"""What a wheel is built from."""
+"""The sources of a wheel."""
 
 import pytest
 
