@@ -89,7 +89,7 @@ def test_the_patterns_are_found():
     assert {
         "retrieval.text.sentences._END",
         "retrieval.text.bm25._WORD",
-        "app.api.middleware.request_record._SANE",
+        "app.api.middleware.request_record._VALID_ID",
     } <= PATTERNS.keys()
 
 
