@@ -17,8 +17,9 @@ from unittest.mock import patch
 
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import use_span
+from structlog.contextvars import bound_contextvars
 
-from app.api.middleware.request_record import bind, note, times
+from app.api.middleware.request_record import note, times
 from app.api.problems import KINDS
 from app.identity import ANONYMOUS
 from app.ranking.job import Lap
@@ -57,8 +58,8 @@ def of_line(look: Literal["json", "pretty"], share: float) -> float:
     with tempfile.TemporaryFile("w") as file, redirect_stderr(file):
         set_up(LogSettings(format=look))
         write, request = log_requests(share), observed()
-        bind(request.request_id)
-        return microseconds(lambda: write(request))
+        with bound_contextvars(request_id=request.request_id):
+            return microseconds(lambda: write(request))
 
 
 def of_spans(sample: float) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 from starlette.testclient import TestClient
+from structlog.contextvars import clear_contextvars
 
 from app.main import create_app
 from app.ranking.reranker import Reranker
@@ -35,6 +36,12 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx, an oracle, would be compiled for 
 
 def quiet(step: str, done: int, total: int) -> None:
     """Ignore progress."""
+
+
+@pytest.fixture(autouse=True)
+def clean_log_context():
+    """Lines that a test logs carry no request id that another test bound."""
+    clear_contextvars()
 
 
 COUNT = "count"  # a property of test reports, which pytest-xdist's workers pass on
