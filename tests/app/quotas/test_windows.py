@@ -43,7 +43,9 @@ def test_the_last_one_passes_and_the_next_one_is_refused(at):
     at(20)
     verdict = counters.take("a", charges(3))
     assert not verdict.taken
-    assert verdict.standings == [Standing("requests", 3, "minute", 0, pytest.approx(40))]
+    assert verdict.standings == [
+        Standing("requests", 3, "minute", 0, pytest.approx(40, abs=1))
+    ]  # the wall clock goes on
     assert counters.take("b", charges(3)).taken
 
 
