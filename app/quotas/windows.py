@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from limits import RateLimitItem
 from limits.storage import Storage
@@ -160,5 +161,8 @@ class LocalCounters:
             return Verdict(True, [self._standing(charge.limit, caller) for charge in charges])
 
     def _standing(self, limit: RateLimitItem, caller: str) -> Standing:
-        ends_at, left = self._limiter.get_window_stats(limit, caller)
-        return Standing.of(limit, left, ends_at - time.time())
+        _, left = self._limiter.get_window_stats(limit, caller)
+        storage = cast(
+            "MonotonicStorage", self._limiter.storage
+        )  # the stats give the end by the wall clock, which may step
+        return Standing.of(limit, left, storage.seconds_left(limit.key_for(caller)))

@@ -43,10 +43,18 @@ def test_the_last_one_passes_and_the_next_one_is_refused(at):
     at(20)
     verdict = counters.take("a", charges(3))
     assert not verdict.taken
-    assert verdict.standings == [
-        Standing("requests", 3, "minute", 0, pytest.approx(40, abs=1))
-    ]  # the wall clock goes on
+    assert verdict.standings == [Standing("requests", 3, "minute", 0, pytest.approx(40))]
     assert counters.take("b", charges(3)).taken
+
+
+def test_a_wall_clock_that_steps_changes_no_reset(at, monkeypatch):
+    counters = LocalCounters()
+    counters.take("a", charges(3))
+    at(20)
+    steps = iter(range(0, 10**6, 3600))
+    monkeypatch.setattr(time, "time", lambda: next(steps))
+    verdict = counters.take("a", charges(3))
+    assert [standing.resets_in_s for standing in verdict.standings] == [pytest.approx(40), pytest.approx(3580)]
 
 
 def test_a_refusal_takes_nothing_of_either_quota():
