@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from functools import lru_cache
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,7 +26,6 @@ _LOCAL = {
 }  # top-level labels that cannot be registered: RFC 6761, 6762, 8375; ICANN
 
 
-@lru_cache(1024)
 def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
     """Whether requests with this Host header are served.
 
@@ -95,7 +93,7 @@ class SecurityHeadersMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
-                if self._engine.state.phase == "draining":
+                if self._engine.stops:
                     headers["Connection"] = "close"
             await send(message)
 
