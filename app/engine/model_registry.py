@@ -29,7 +29,6 @@ class ModelRegistry:
         self.aliases = dict(aliases or {})
         self._by_name = dict(served) | self.served
         self.default = next(iter(self.served.values()))  # serves requests that choose none
-        self.default_choice = Choice(self.default.encoder.name, self.default, None)
 
     def choose(self, asked: object) -> Choice:
         """The reranker and method that a request's `model` means: any JSON value, None among them."""

@@ -24,7 +24,7 @@ from app.ranking.schedule import Pace, parts
 from app.ranking.scoring import Fusion, Scorer, prescores
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
-from retrieval.deadline import Cancelled, Deadline
+from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
@@ -218,8 +218,7 @@ class Reranker:
         begun = time.perf_counter()
         with self._slots.slot(job.deadline.caller):
             job.watch.since("wait", begun)
-            if job.deadline.cancelled:
-                raise Cancelled("the client is gone")
+            job.deadline.check()
             yield
 
     def _encode_query(self, job: Job, until: float) -> Encoded | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ class Fusion:
     lexical: float = 1.0
     ridge: float = 1.0
 
-    @cache  # noqa: B019 - there are few, and they last
     def weights(self, method: Method, *, excluding: bool) -> dict[str, float]:
         """The weight of each ranker that a method uses.
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
-from app.engine.admission import PIECE
+from app.engine.admission import PIECE, pieces
 from app.engine.model_registry import Choice, ModelRegistry
 from app.errors import InvalidRequest, TooLarge
 from app.quotas.quotas import Cost
@@ -21,7 +19,6 @@ from retrieval.encoder.chunks import Reading
 Asked = TypeVar("Asked")
 Document = str | dict[str, Any]  # as it was sent
 
-_reading = lru_cache(256)(Reading)  # few are asked for, again and again
 _UNREPORTED = 100  # documents whose partial rankings cost next to nothing
 
 
@@ -76,7 +73,7 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
 
 
 def resolve(
-    asked: RerankRequest, models: ModelRegistry, settings: Settings, caller: str, *, partial: bool = False
+    asked: RerankRequest, models: ModelRegistry, settings: Settings, caller: str, *, partial_rankings: bool = False
 ) -> ResolvedRerank:
     """Decide everything about a request to rank. Its deadline begins now.
 
@@ -85,7 +82,7 @@ def resolve(
         models: Those that are served.
         settings: Limits and defaults.
         caller: Whose request it is, for fair shares.
-        partial: Whether partial rankings are reported.
+        partial_rankings: Whether partial rankings are reported.
 
     Raises:
         TooLarge: It is over a limit; the message names both numbers.
@@ -98,12 +95,10 @@ def resolve(
         raise InvalidRequest(
             "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
         )
-    choice = models.default_choice if asked.model is None else models.choose(asked.model)
+    choice = models.choose(asked.model)
     method = asked.method or choice.method or DEFAULT_METHOD
-    reading = _reading(
-        asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
-    )
-    units = _units(asked, reading.max_chunks, settings.candidates, partial=partial)
+    reading = Reading(asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document))
+    units = _units(asked, reading.max_chunks, settings.candidates, partial_rankings=partial_rankings)
     return ResolvedRerank(
         asked,
         choice,
@@ -120,8 +115,7 @@ def resolve(
 def deadline_of(deadline_ms: float | None, settings: Settings, caller: str) -> Deadline:
     """When the answer to a request that just came in is due: never later than the longest deadline, as 0 means."""
     milliseconds = settings.engine.deadline_ms if deadline_ms is None else deadline_ms
-    seconds = min(milliseconds or math.inf, settings.engine.longest_ms) / 1e3
-    return Deadline(time.monotonic() + seconds, caller)
+    return Deadline.after(min(milliseconds or math.inf, settings.engine.longest_ms) / 1e3, caller)
 
 
 def checked(cost: Cost, limits: LimitSettings) -> Cost:
@@ -143,15 +137,14 @@ def units_of_queries(queries: Iterable[str], excluded: Iterable[str] = ()) -> in
     return sum(-(-len(text) // PIECE) - 1 for text in queries) + sum(-(-len(text) // PIECE) for text in excluded)
 
 
-def _units(asked: RerankRequest, most: int, candidates: int, *, partial: bool) -> int:
+def _units(asked: RerankRequest, most: int, candidates: int, *, partial_rankings: bool) -> int:
     """Its units. most: pieces that are read of a text. candidates: of a search, which holds no documents."""
     searched = asked.documents is None
     sent = candidates if searched else len(asked.texts)
-    # As `pieces`, without a call for each text.
-    units = candidates if searched else sum([max(1, min(most, -(-len(text) // PIECE))) for text in asked.texts])
+    units = candidates if searched else sum(pieces(text, most) for text in asked.texts)
     if asked.spans:  # which are looked for in what is shown
         units += -(-units * min(asked.top_n or sent, sent) // sent)
-    if partial:
+    if partial_rankings:
         units += max(0, sent - _UNREPORTED)  # each partial ranking fuses what was scored so far once more
     return units + units_of_queries([asked.query], asked.exclude)
 

@@ -27,9 +27,9 @@ from app.api.dialects.keys import (
     describe,
     moment,
 )
-from app.api.exchange import parsed
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
+from app.api.request_body import parsed
 from app.auth import audit
 from app.auth.store import Key
 from app.errors import ServiceError

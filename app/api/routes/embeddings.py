@@ -12,11 +12,12 @@ from app.api.authorize import caller
 from app.api.dependencies import dependencies
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.openai_embeddings import EmbeddingsBody, EmbeddingsResponse, respond
-from app.api.exchange import answer, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged
+from app.api.request_body import parsed
+from app.api.worker import answer
 from app.service.embeddings import embed, resolve
 from app.service.request import ResolvedRequest
 from app.service.result import WorkDone
@@ -41,8 +42,8 @@ async def embeddings(request: Request) -> Response:
         record_of(request).units = resolved.cost.units
         return resolved
 
-    deps, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, read) if deps.auth else read())
+    record = record_of(request)
+    resolved = await charged(request, read)
     body, reranker = resolved.asked, resolved.choice.reranker
 
     def work() -> bytes:

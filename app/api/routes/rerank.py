@@ -20,11 +20,12 @@ from app.api.dialects.nim import NimBody, NimResponse
 from app.api.dialects.pinecone import PineconeBody, PineconeResponse
 from app.api.dialects.tei import TeiBody, TeiRank
 from app.api.dialects.voyage import VoyageBody, VoyageResponse
-from app.api.exchange import answer, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, one_of, reference
 from app.api.problems import PROBLEMS, ProblemResponse
 from app.api.rate_limit import charged
+from app.api.request_body import parsed
+from app.api.worker import answer
 from app.errors import InvalidRequest
 from app.service.request import RerankRequest, ResolvedRerank, resolve
 from app.service.rerank import rerank as rank
@@ -39,7 +40,7 @@ async def rerank(request: Request) -> Response:
     a collection. A body without documents that has texts in a field of another name is refused.
     """
     deps, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, partial(read, request)) if deps.auth else read(request))
+    resolved = await charged(request, partial(read, request))
 
     def work() -> bytes:
         result = rank(resolved, deps.collections, record.request_id)
@@ -50,8 +51,8 @@ async def rerank(request: Request) -> Response:
     return await answer(request, resolved, work)
 
 
-async def read(request: Request, *, partial: bool = False) -> ResolvedRerank:
-    """Parse and resolve the request, and store its dialect. partial: whether partial rankings are reported."""
+async def read(request: Request, *, partial_rankings: bool = False) -> ResolvedRerank:
+    """Parse and resolve the request, and store its dialect. partial_rankings: whether they are reported."""
     deps, record = dependencies(request), record_of(request)
 
     def parse(body: bytes) -> RerankRequest:
@@ -64,7 +65,9 @@ async def read(request: Request, *, partial: bool = False) -> ResolvedRerank:
         return dialect.request(fields)
 
     rerank_request = await parsed(request, parse)
-    resolved = resolve(rerank_request, deps.engine.ready_models(), deps.settings, caller(request), partial=partial)
+    resolved = resolve(
+        rerank_request, deps.engine.ready_models(), deps.settings, caller(request), partial_rankings=partial_rankings
+    )
     record.units = resolved.cost.units
     return resolved
 

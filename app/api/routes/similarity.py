@@ -20,11 +20,12 @@ from app.api.dialects.similarity import (
     respond,
     respond_to_batch,
 )
-from app.api.exchange import answer, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged
+from app.api.request_body import parsed
+from app.api.worker import answer
 from app.service.result import WorkDone
 from app.service.similarity import Body, ResolvedPairs, Similarities, circuit_of, compare, resolve
 from app.telemetry.request_record import RequestRecord
@@ -47,8 +48,8 @@ async def similarity(request: Request) -> Response:
         body = await parsed(request, lambda raw: validate(SimilarityBody, fields_of(raw, max_documents)))
         return _resolve(request, body, [body.text1], [body.text2], explain=True)  # the response has all methods
 
-    deps, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, read) if deps.auth else read())
+    record = record_of(request)
+    resolved = await charged(request, read)
 
     def work() -> bytes:
         similarities, circuit = _compare(resolved, record), circuit_of(resolved.choice.reranker)
@@ -72,8 +73,8 @@ async def batch_similarity(request: Request) -> Response:
         body = await parsed(request, lambda raw: validate(BatchSimilarityBody, fields_of(raw, max_documents)))
         return _resolve(request, body, body.queries, body.texts(), explain=bool(body.explain))
 
-    deps, record = dependencies(request), record_of(request)
-    resolved = await (charged(request, read) if deps.auth else read())
+    record = record_of(request)
+    resolved = await charged(request, read)
 
     def work() -> bytes:
         similarities = _compare(resolved, record)

@@ -20,10 +20,10 @@ from app.api.dependencies import dependencies
 from app.api.dialects.body import check_lists, fields_of, memory_of
 from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
-from app.api.exchange import aside
 from app.api.middleware.body_limits import HeldMemory
 from app.api.middleware.request_record import bind, finish
 from app.api.rate_limit import charged, counted
+from app.api.request_body import aside
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.service.request import RerankRequest, ResolvedRerank, resolve
@@ -118,7 +118,7 @@ class _Session:
     async def _dispatch(self, body: bytes, received: _Received, requests: asyncio.TaskGroup) -> bool:
         """Dispatch a frame by its type; True if it started a request, which holds the frame's memory."""
         parse = partial(self._parse, body)
-        fields = await (counted(self._websocket, parse) if self._deps.auth else parse())
+        fields = await counted(self._websocket, parse)
         kind, request_id, record = fields.get("type"), id_of(fields), received.record
         if kind == "ping":
             await self._send_frame(None, "pong", {})
@@ -137,7 +137,7 @@ class _Session:
             await _admit(self._websocket)  # again for each request: the key may have been revoked since
             self._check_limit()
             read = partial(self._read, body, fields, record)
-            resolved = await (charged(self._websocket, read) if self._deps.auth else read())
+            resolved = await charged(self._websocket, read)
             self._in_flight[request_id] = resolved.deadline
             requests.create_task(self._answer(request_id, resolved, received))
             return True
@@ -169,7 +169,7 @@ class _Session:
 
         rerank_request = await aside(body, translate)
         models, settings = self._deps.engine.ready_models(), self._deps.settings
-        resolved = resolve(rerank_request, models, settings, caller(self._websocket), partial=True)
+        resolved = resolve(rerank_request, models, settings, caller(self._websocket), partial_rankings=True)
         record.units = resolved.cost.units
         return resolved
 

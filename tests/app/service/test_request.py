@@ -25,9 +25,9 @@ class Asked:
         self.__dict__ |= fields
 
 
-def units(texts=SHORT, query="owl", *, partial=False, **more) -> int:
+def units(texts=SHORT, query="owl", *, partial_rankings=False, **more) -> int:
     return resolve(
-        RerankRequest(query, texts, texts or (), **more), MODELS, SETTINGS, "ada", partial=partial
+        RerankRequest(query, texts, texts or (), **more), MODELS, SETTINGS, "ada", partial_rankings=partial_rankings
     ).cost.units
 
 
@@ -57,8 +57,8 @@ def test_short_documents_take_one_unit_each():
         ({"exclude": ("x" * 9_500,) * 3}, 40),
         ({"spans": SpanOptions()}, 20),
         ({"spans": SpanOptions(), "top_n": 3}, 13),
-        ({"partial": True}, 10),
-        ({"texts": SHORT * 50, "partial": True}, 900),
+        ({"partial_rankings": True}, 10),
+        ({"texts": SHORT * 50, "partial_rankings": True}, 900),
     ],
 )
 def test_what_makes_more_work_takes_more(more, expected):
