@@ -41,14 +41,12 @@ from app.quotas.quotas import Quotas
 from app.quotas.shares import Shares
 from app.service.collections import OpenCollections
 from app.settings import Settings
-from app.telemetry.access_log import PROBES, log_requests
 from app.telemetry.gauges import EVERY_S as COLLECT_EVERY_S
 from app.telemetry.gauges import Gauges, Sources
 from app.telemetry.loop_lag import watch_loop
 from app.telemetry.metrics import Metrics
 from app.telemetry.periodic import run_periodically
-from app.telemetry.request_metrics import count_requests
-from app.telemetry.usage import count_usage
+from app.telemetry.watchers import PROBES, count_requests, count_usage, log_requests
 from retrieval.encoder.protocol import Encoder
 
 if TYPE_CHECKING:

@@ -25,12 +25,11 @@ from app.identity import ANONYMOUS
 from app.ranking.job import Lap
 from app.service.result import WorkDone
 from app.settings import LogSettings, TracingSettings
-from app.telemetry.access_log import log_requests
 from app.telemetry.logs import set_up
 from app.telemetry.metrics import Metrics
-from app.telemetry.request_metrics import count_requests
 from app.telemetry.request_record import RequestRecord
 from app.telemetry.tracing import Tracing
+from app.telemetry.watchers import count_requests, log_requests
 from benchmarks.report import number, table, verdict
 
 WARM_MS, TARGET = 10, 0.01  # of a request whose documents are cached, docs/performance.md

@@ -1,4 +1,4 @@
-"""The components that routes use, created once by `app.main`."""
+"""What routes depend on: the components of the application, and the caller, authenticated and authorized by role."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ from app.telemetry.request_record import Watcher
 if TYPE_CHECKING:
     from app.auth.auth import Auth  # imported for types only: SQLAlchemy takes memory
     from app.telemetry.tracing import Tracing
+from collections.abc import Awaitable, Callable
+
+from app.auth import audit
+from app.auth.authenticator import presented
+from app.errors import Forbidden, Unauthorized
+from app.identity import ANONYMOUS, RANK, Identity, Role
+from app.quotas.shares import address_of, caller_of
 
 
 @dataclass(frozen=True)
@@ -43,3 +50,70 @@ class Dependencies:
 def dependencies(connection: HTTPConnection) -> Dependencies:
     """The components of the application that serves this request or WebSocket."""
     return cast("Dependencies", connection.app.state.dependencies)
+
+
+Check = Callable[[HTTPConnection], Awaitable[Identity]]
+
+
+def allow(role: Role) -> Check:
+    """A dependency that requires a role of at least this rank, and stores the identity in the connection's state.
+
+    On a WebSocket, call it again for each request, so that a revoked key is refused within moments.
+    """
+
+    async def check(connection: HTTPConnection) -> Identity:
+        try:
+            identity = await _identify(connection)
+        except Unauthorized:
+            _audit_refusal(connection, role, "nobody", "unauthorized")
+            raise
+        connection.state.identity = identity
+        if RANK[identity.role] < RANK[role]:
+            _audit_refusal(connection, role, identity.name, "forbidden")
+            raise Forbidden(_forbidden_message(identity, role))
+        return identity
+
+    return check
+
+
+async def allow_operators(connection: HTTPConnection) -> None:
+    """A dependency that allows everybody, or admins only, as `operations.access` says."""
+    if dependencies(connection).settings.operations.access == "admin":
+        await _check_admin(connection)
+
+
+def caller(connection: HTTPConnection) -> str:
+    """The caller's id, under which its shares are counted."""
+    return caller_of(connection.state.identity, origin_of(connection))
+
+
+def origin_of(connection: HTTPConnection) -> str:
+    """The client's address, for logs."""
+    return address_of(connection.client)
+
+
+async def _identify(connection: HTTPConnection) -> Identity:
+    auth = dependencies(connection).auth
+    if auth is None:
+        return ANONYMOUS
+    identity: Identity = await auth.authenticator.identify(presented(connection.headers), origin_of(connection))
+    return identity
+
+
+def _audit_refusal(connection: HTTPConnection, role: Role, by: str, result: str) -> None:
+    if role == "admin" and dependencies(connection).auth is not None:
+        # The route's path: the request's own may contain a key.
+        about = {"path": connection.scope["route"].path, "method": connection.scope["method"]}
+        audit.record("admin.refused", by=by, origin=origin_of(connection), result=result, about=about)
+
+
+def _forbidden_message(identity: Identity, role: Role) -> str:
+    if identity is ANONYMOUS:
+        return (
+            "this needs a key with the role admin, and authentication is disabled: set QRERANK_AUTH__ENABLED=true, and "
+            "create one with `qrerank keys create --role admin`"
+        )
+    return f"this needs the role {role}, and yours is {identity.role}: ask the operator for a key with that role"
+
+
+_check_admin = allow("admin")

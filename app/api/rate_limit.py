@@ -57,9 +57,9 @@ async def counted(connection: HTTPConnection, read: Callable[[], Awaitable[T]]) 
 
 
 def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
-    """What counts this caller's requests, None if nothing does."""
-    quotas, identity = dependencies(connection).quotas, connection.state.identity
-    return quotas if quotas.bind(identity) else None, identity
+    """What counts this caller's requests; None without authentication and for an unlimited tier."""
+    deps, identity = dependencies(connection), connection.state.identity
+    return deps.quotas if deps.auth and deps.quotas.bind(identity) else None, identity
 
 
 def _settle(connection: HTTPConnection, verdict: Verdict) -> None:

@@ -1,4 +1,4 @@
-"""Authentication of a request's credentials."""
+"""Authentication of a request's credentials, and a cache of the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from app.auth import audit
-from app.auth.credential_cache import REMEMBERED_S, Remembered
 from app.auth.keys import Pepper
 from app.auth.store import UNKNOWN, CredentialStore, Grant, Refusal
 from app.errors import KeysUnavailable, Overloaded, Unauthorized
@@ -17,6 +16,88 @@ from app.identity import Identity
 
 if TYPE_CHECKING:
     from app.auth.tokens import Tokens
+import base64
+import binascii
+import math
+from collections.abc import Mapping
+from typing import TypeVar
+
+_HEADERS = ("x-api-key", "api-key")
+
+
+def presented(headers: Mapping[str, str]) -> list[str]:
+    """The credentials in a request's headers, from every place where rerank clients put them.
+
+    `Authorization: Bearer KEY`, `Authorization: KEY`, HTTP Basic as user or password, `X-API-Key` and `Api-Key`.
+    headers: with lower-case names.
+    """
+    credentials = [headers[name].strip() for name in _HEADERS if name in headers]
+    scheme, _, rest = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "basic":
+        credentials += _basic(rest)
+    elif rest:
+        credentials += [rest.strip()] if scheme.lower() == "bearer" else []
+    else:
+        credentials.append(scheme)
+    return [credential for credential in credentials if credential]
+
+
+def _basic(encoded: str) -> list[str]:
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return []
+    return [user, password]
+
+
+T = TypeVar("T")
+
+REMEMBERED_S = 2.0  # a revoked key is accepted for at most this long
+_MAX_ENTRIES = 10_000
+
+
+class Remembered:
+    """Caches grants and refusals by the credential's keyed hash, for a short time. Refusals never evict grants."""
+
+    def __init__(self, seconds: float, most: int = _MAX_ENTRIES) -> None:
+        """seconds: how long an entry is valid. most: the maximum number of grants, and of refusals."""
+        self._seconds, self._max_entries = seconds, most
+        self._granted: dict[bytes, tuple[Grant, float]] = {}
+        self._refused: dict[bytes, tuple[Refusal, float]] = {}
+
+    def get(self, digest: bytes) -> Grant | Refusal | None:
+        """The cached result of a credential, or None."""
+        entry = self._granted.get(digest) or self._refused.get(digest)
+        return entry[0] if entry and time.monotonic() < entry[1] else None
+
+    def put(self, digest: bytes, result: Grant | Refusal, since: float) -> None:
+        """Cache the result of a credential.
+
+        Args:
+            digest: The credential's keyed hash.
+            result: The store's answer.
+            since: When the store was queried, by the monotonic clock.
+        """
+        self._granted.pop(digest, None)
+        self._refused.pop(digest, None)
+        left = result.until - time.time() if isinstance(result, Grant) else math.inf
+        until = min(since + self._seconds, time.monotonic() + left)
+        if isinstance(result, Grant):
+            _keep(self._granted, digest, (result, until), self._max_entries)
+        else:
+            _keep(self._refused, digest, (result, until), self._max_entries)
+
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._granted.clear()
+        self._refused.clear()
+
+
+def _keep(entries: dict[bytes, T], digest: bytes, entry: T, most: int) -> None:
+    if len(entries) >= most:
+        del entries[next(iter(entries))]  # the oldest
+    entries[digest] = entry
+
 
 _NEEDED = "this service needs a key: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`"
 _NO_TOKENS = Refusal("tokens are not taken here; ask the operator of this service for a key")

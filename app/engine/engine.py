@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from app.engine.admission import Admission, size_of
-from app.engine.model_registry import Choice, ModelRegistry
 from app.engine.self_test import check_order
 from app.errors import NotReady
 from app.quotas.quotas import Cost
@@ -24,6 +23,44 @@ from retrieval.states.cache import CacheCounts
 
 if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
     from retrieval.states.redis import RedisStates, ReplicaCounts
+import orjson
+
+from app.ranking.methods import Method, split_method
+from app.ranking.reranker import Reranker
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a request's `model` means."""
+
+    name: str  # to be echoed: as the client called it, or ours where it did not
+    reranker: Reranker
+    method: Method | None  # that the name asks for, as in "all-MiniLM-L6-v2:quantum"
+
+
+class ModelRegistry:
+    """The served rerankers. A request whose `model` none of them has gets the default: clients hard-code names."""
+
+    def __init__(self, served: Mapping[str, Reranker], aliases: Mapping[str, str] | None = None) -> None:
+        """served: by configured name, the default first. aliases: other names for them, with or without a ":method"."""
+        self.served = {reranker.encoder.name: reranker for reranker in served.values()}
+        self.aliases = dict(aliases or {})
+        self._by_name = dict(served) | self.served
+        self.default = next(iter(self.served.values()))  # serves requests that choose none
+
+    def choose(self, asked: object) -> Choice:
+        """The reranker and method that a request's `model` means: any JSON value, None among them."""
+        if not isinstance(asked, str):
+            name = self.default.encoder.name if asked is None else orjson.dumps(asked).decode()
+            return Choice(name, self.default, None)
+        base, method = split_method(self.aliases.get(asked, asked))
+        reranker = self._by_name.get(base) or self._by_name.get(base.rsplit("/", 1)[-1]) or self.default
+        return Choice(asked or reranker.encoder.name, reranker, method)
+
+    def names(self) -> list[str]:
+        """Every name that chooses one: the models', then the aliases."""
+        return [*self.served, *self.aliases]
+
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

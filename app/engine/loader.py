@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.auth.keys import open_pepper
 from app.engine.cpu_quota import granted_cpus, limit_threads
-from app.engine.model_registry import ModelRegistry
+from app.engine.engine import ModelRegistry
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.reranker import Reranker
 from app.settings import Settings

@@ -46,6 +46,6 @@ def options(limits: LimitSettings) -> dict[str, Any]:
         "ws_per_message_deflate": False,  # compressing a response would block the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
         "log_config": None,  # configured by `app.telemetry.logs`
-        "access_log": False,  # written by `app.telemetry.access_log`
+        "access_log": False,  # written by `app.telemetry.watchers`
         "reset_contextvars": True,  # else context variables leak into a connection's next request
     }

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engine.model_registry import ModelRegistry
+from app.engine.engine import ModelRegistry
 from app.errors import InvalidRequest, TooLarge, TooLate
 from app.quotas.quotas import Cost
 from app.ranking.methods import DEFAULT_METHOD

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from app.engine.admission import PIECE, pieces
-from app.engine.model_registry import Choice, ModelRegistry
+from app.engine.engine import Choice, ModelRegistry
 from app.errors import InvalidRequest, TooLarge
 from app.quotas.quotas import Cost
 from app.ranking.methods import DEFAULT_METHOD, Method

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.admission import pieces
-from app.engine.model_registry import ModelRegistry
+from app.engine.engine import ModelRegistry
 from app.errors import TooLarge, TooLate
 from app.quotas.quotas import Cost
 from app.ranking.circuit_check import check_circuit

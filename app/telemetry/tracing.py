@@ -33,8 +33,8 @@ from structlog.contextvars import bind_contextvars
 
 from app.auth.outgoing import HEADERS
 from app.settings import TracingSettings
-from app.telemetry.access_log import facts
 from app.telemetry.request_record import RequestRecord
+from app.telemetry.watchers import facts
 
 PATH = "/v1/traces"
 FLUSH_WITHIN_S = 5

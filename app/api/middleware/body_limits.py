@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -59,34 +60,34 @@ class BodyLimitsMiddleware:
             memory.give()
 
 
+@dataclass
 class HeldMemory:
     """The memory for bodies that one request has reserved."""
 
-    def __init__(self, bodies: Shares, scope: Scope) -> None:
-        """scope: its state gives the caller when memory is first reserved."""
-        self._bodies, self._scope = bodies, scope
-        self._caller: str | None = None
-        self._size = 0
+    bodies: Shares
+    scope: Scope  # its state gives the caller when memory is first reserved
+    caller: str | None = None
+    size: int = 0
 
     def take(self, size: int) -> None:
         """Reserve `size` more bytes; Overloaded if too few are free, TooLarge if one caller may never have so many."""
-        if self._caller is None:
-            identity = self._scope["state"].get("identity")
-            self._caller = caller_of(identity, address_of(self._scope.get("client")))
-        if self._size + size > self._bodies.of_one:
+        if self.caller is None:
+            identity = self.scope["state"].get("identity")
+            self.caller = caller_of(identity, address_of(self.scope.get("client")))
+        if self.size + size > self.bodies.of_one:
             raise TooLarge(
-                f"the body needs more than the {self._bodies.of_one} bytes of memory that one caller may use; send "
+                f"the body needs more than the {self.bodies.of_one} bytes of memory that one caller may use; send "
                 "fewer or shorter documents, and fewer fields"
             )
-        if not self._bodies.take(self._caller, size):
+        if not self.bodies.take(self.caller, size):
             raise Overloaded("the requests in progress are too large together; try again shortly")
-        self._size += size
+        self.size += size
 
     def give(self) -> None:
         """Release all of it."""
-        if self._caller is not None:
-            self._bodies.give(self._caller, self._size)
-        self._size = 0
+        if self.caller is not None:
+            self.bodies.give(self.caller, self.size)
+        self.size = 0
 
 
 class _Body:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from app.api.authorize import allow
+from app.api.dependencies import allow
 from app.api.problems import ProblemResponse
 from app.api.routes import admin, embeddings, health, models, rerank, similarity, stream, usage, websocket
 

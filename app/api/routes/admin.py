@@ -13,8 +13,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.authorize import origin_of
-from app.api.dependencies import dependencies
+from app.api.dependencies import dependencies, origin_of
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.keys import (
     DAY_S,
@@ -27,9 +26,9 @@ from app.api.dialects.keys import (
     describe,
     moment,
 )
+from app.api.exchange import parsed
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.request_body import parsed
 from app.auth import audit
 from app.auth.store import Key
 from app.errors import ServiceError

@@ -8,16 +8,14 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.authorize import caller
-from app.api.dependencies import dependencies
+from app.api.dependencies import caller, dependencies
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.openai_embeddings import EmbeddingsBody, EmbeddingsResponse, respond
+from app.api.exchange import answer, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged
-from app.api.request_body import parsed
-from app.api.worker import answer
 from app.service.embeddings import embed, resolve
 from app.service.request import ResolvedRequest
 from app.service.result import WorkDone

@@ -9,8 +9,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic import BaseModel
 
-from app.api.authorize import allow_operators
-from app.api.dependencies import dependencies
+from app.api.dependencies import allow_operators, dependencies
 from app.api.dialects.health import HealthResponse, respond
 from app.api.openapi import content, reference
 from app.api.problems import PROBLEMS, RETRY_AFTER_S

@@ -7,8 +7,7 @@ import asyncio
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from app.api.authorize import allow_operators
-from app.api.dependencies import dependencies
+from app.api.dependencies import allow_operators, dependencies
 from app.api.problems import PROBLEMS
 
 metrics_router: APIRouter = APIRouter(tags=["operations"])  # not included if metrics have a port of their own

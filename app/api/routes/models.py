@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request
 
 from app.api.dependencies import dependencies
 from app.api.problems import PROBLEMS
-from app.engine.model_registry import Choice, ModelRegistry
+from app.engine.engine import Choice, ModelRegistry
 
 router: APIRouter = APIRouter(tags=["models"])
 open_router: APIRouter = APIRouter(

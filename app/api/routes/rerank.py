@@ -9,8 +9,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.authorize import caller
-from app.api.dependencies import dependencies
+from app.api.dependencies import caller, dependencies
 from app.api.dialects.body import check_lists, fields_of
 from app.api.dialects.cohere import RerankResponse, StandardBody
 from app.api.dialects.dashscope import DashScopeBody, DashScopeResponse
@@ -20,12 +19,11 @@ from app.api.dialects.nim import NimBody, NimResponse
 from app.api.dialects.pinecone import PineconeBody, PineconeResponse
 from app.api.dialects.tei import TeiBody, TeiRank
 from app.api.dialects.voyage import VoyageBody, VoyageResponse
+from app.api.exchange import answer, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, one_of, reference
 from app.api.problems import PROBLEMS, ProblemResponse
 from app.api.rate_limit import charged
-from app.api.request_body import parsed
-from app.api.worker import answer
 from app.errors import InvalidRequest
 from app.service.request import RerankRequest, ResolvedRerank, resolve
 from app.service.rerank import rerank as rank

@@ -9,8 +9,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.authorize import caller
-from app.api.dependencies import dependencies
+from app.api.dependencies import caller, dependencies
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.similarity import (
     BatchSimilarityBody,
@@ -20,12 +19,11 @@ from app.api.dialects.similarity import (
     respond,
     respond_to_batch,
 )
+from app.api.exchange import answer, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged
-from app.api.request_body import parsed
-from app.api.worker import answer
 from app.service.result import WorkDone
 from app.service.similarity import Body, ResolvedPairs, Similarities, circuit_of, compare, resolve
 from app.telemetry.request_record import RequestRecord

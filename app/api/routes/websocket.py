@@ -15,15 +15,14 @@ from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
 from websockets.frames import CloseCode
 
-from app.api.authorize import allow, caller, origin_of
-from app.api.dependencies import dependencies
+from app.api.dependencies import allow, caller, dependencies, origin_of
 from app.api.dialects.body import check_lists, fields_of, memory_of
 from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
+from app.api.exchange import aside
 from app.api.middleware.body_limits import HeldMemory
 from app.api.middleware.request_record import bind, finish
 from app.api.rate_limit import charged, counted
-from app.api.request_body import aside
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.service.request import RerankRequest, ResolvedRerank, resolve

@@ -1,19 +1,22 @@
 """Authentication, and how often it queries a store."""
 
 import asyncio
+import base64
 import json
 import logging
 import threading
+import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.auth import audit
-from app.auth.authenticator import Authenticator
-from app.auth.credential_cache import Remembered
+from app.auth.authenticator import Authenticator, Remembered, presented
 from app.auth.environment import EnvironmentKeys
 from app.auth.store import UNKNOWN, Grant, Refusal
 from app.errors import KeysUnavailable, Overloaded, Unauthorized
-from app.identity import Identity
+from app.identity import ANONYMOUS, Identity
 from tests.app.auth.conftest import PEPPER
 from tests.waiting import PATIENT_S, soon
 
@@ -175,3 +178,108 @@ def test_repeated_refusals_of_a_key_are_logged_once(tmp_path):
         ("key.refused", "qr_older", "1.2.3.4"),
     ]
     logging.getLogger("qrerank.audit").handlers.clear()
+
+
+GRANT = Grant(ANONYMOUS)
+
+
+@pytest.fixture
+def at(monkeypatch):
+    """Sets the monotonic clock."""
+
+    def set_to(seconds: float) -> None:
+        monkeypatch.setattr("app.auth.authenticator.time.monotonic", lambda: seconds)
+
+    set_to(100)
+    return set_to
+
+
+def test_entries_expire(at):
+    remembered = Remembered(seconds=2)
+    remembered.put(b"a", GRANT, 99.5)
+    remembered.put(b"b", UNKNOWN, 100)
+    assert (remembered.get(b"a"), remembered.get(b"b"), remembered.get(b"c")) == (GRANT, UNKNOWN, None)
+    at(101.5)  # two seconds after the query
+    assert (remembered.get(b"a"), remembered.get(b"b")) == (None, UNKNOWN)
+
+
+def test_an_entry_expires_with_its_credential(at):
+    remembered = Remembered(seconds=2)
+    remembered.put(b"a", Grant(ANONYMOUS, time.time() + 1), 100)
+    at(100.9)
+    assert remembered.get(b"a")
+    at(101.1)
+    assert not remembered.get(b"a")
+
+
+def test_the_newest_result_counts(at):
+    remembered = Remembered(2)
+    for result in (GRANT, UNKNOWN, GRANT):
+        remembered.put(b"a", result, 100)
+        assert remembered.get(b"a") == result
+    remembered.clear()
+    assert remembered.get(b"a") is None
+
+
+def test_guesses_neither_fill_memory_nor_evict_grants(at):
+    remembered = Remembered(2, most=10)
+    remembered.put(b"right", GRANT, 100)
+    for guess in range(1000):
+        remembered.put(b"%d" % guess, UNKNOWN, 100)
+    assert remembered.get(b"right") == GRANT
+    assert [guess for guess in range(1000) if remembered.get(b"%d" % guess)] == list(range(990, 1000))
+    for key in range(20):
+        remembered.put(b"key %d" % key, GRANT, 100)
+    assert sum(remembered.get(b"key %d" % key) == GRANT for key in range(20)) == 10
+
+
+KEY = "a-long-enough-secret"
+
+
+def basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer  {KEY} "},
+        {"authorization": KEY},
+        {"x-api-key": KEY},
+        {"api-key": f" {KEY}"},
+        {"authorization": basic(f"user:{KEY}")},
+        {"authorization": basic(f"{KEY}:")},
+        {"authorization": basic(KEY)},
+        {"authorization": "Bearer another", "x-api-key": KEY},
+    ],
+)
+def test_a_key_is_found_wherever_clients_put_it(headers):
+    assert KEY in presented(headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer "},
+        {"authorization": f"Digest {KEY}"},
+        {"authorization": "Basic !!!"},
+        {"authorization": "Basic /w=="},
+        {"authorization": basic(":")},
+        {"x-api-key": ""},
+        {"x-api-key": KEY + "x"},
+        {"x-api-key": KEY[:-1]},
+    ],
+)
+def test_other_values_are_not_keys(headers):
+    assert KEY not in presented(headers)
+
+
+@given(st.dictionaries(st.sampled_from(["authorization", "x-api-key", "api-key"]), st.text(max_size=40)))
+def test_any_headers_are_accepted(headers):
+    credentials = presented(headers)
+    assert len(credentials) <= 4
+    assert all(isinstance(key, str) and key for key in credentials)

@@ -3,7 +3,7 @@
 import pytest
 
 from app.engine.admission import pieces, size_of
-from app.engine.model_registry import ModelRegistry
+from app.engine.engine import ModelRegistry
 from app.errors import InvalidRequest, TooLarge
 from app.quotas.quotas import Cost
 from app.ranking.reranker import Reranker

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.engine.model_registry import ModelRegistry
+from app.engine.engine import ModelRegistry
 from app.ranking.reranker import Reranker
 from app.service.collections import OpenCollections
 from app.service.request import RerankRequest, SpanOptions, resolve

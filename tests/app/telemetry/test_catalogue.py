@@ -8,7 +8,7 @@ from app.api.dialects import detect
 from app.identity import TIERS
 from app.ranking.methods import METHODS
 from app.telemetry.catalogue import FAMILIES, Family
-from app.telemetry.request_metrics import outcome_of, size_of
+from app.telemetry.watchers import outcome_of, size_of
 from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "operations" / "metrics.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.auth.credential_cache import REMEMBERED_S
+from app.auth.authenticator import REMEMBERED_S
 from app.auth.stores import open_records
 from app.settings import Settings
 from tests.app.auth.issuer import SHARED, token
