@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test steady soak load rehearse rollout clients check format openapi bench monitoring chart chart-package image image-push wheel publish lock clean
+.PHONY: help setup run test steady soak load rehearse rollout clients check format docs bench monitoring chart chart-package image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -72,8 +72,9 @@ check: $(STAMP) ## format, lint, types, import contracts, tests
 	$(BIN)/lint-imports
 	$(TESTS)
 
-openapi: $(STAMP) ## write docs/openapi.json
+docs: $(STAMP) ## write the generated pages anew: docs/openapi.json and docs/configuration.md
 	$(BIN)/qrerank openapi > docs/openapi.json
+	$(BIN)/python -m scripts.configuration
 
 bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-encoder, speed, Qiskit beside us
 	$(BIN)/python -m benchmarks.quality

@@ -34,5 +34,5 @@ def test_a_difference_fails_the_check_and_writing_mends_it(tmp_path, monkeypatch
     monkeypatch.setattr(configuration, "ROOT", tmp_path)
     monkeypatch.setattr(configuration, "PAGE", tmp_path / "configuration.md")
     assert configuration.main(["--check"]) == 1
-    assert "run `python -m scripts.configuration`" in capsys.readouterr().err
+    assert "run `make docs`" in capsys.readouterr().err
     assert configuration.main([]) == configuration.main(["--check"]) == 0
