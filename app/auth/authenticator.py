@@ -52,11 +52,11 @@ def _basic(encoded: str) -> list[str]:
 
 T = TypeVar("T")
 
-REMEMBERED_S = 2.0  # a revoked key is accepted for at most this long
+CACHED_S = 2.0  # a revoked key is accepted for at most this long
 _MAX_ENTRIES = 10_000
 
 
-class Remembered:
+class CredentialCache:
     """Caches grants and refusals by the credential's keyed hash, for a short time. Refusals never evict grants."""
 
     def __init__(self, seconds: float, most: int = _MAX_ENTRIES) -> None:
@@ -117,7 +117,7 @@ class Authenticator:
         pepper: Pepper,
         in_thread: Callable[[Callable[[], Result]], Awaitable[Result]],
         tokens: Tokens | None = None,
-        remembered: Remembered | None = None,
+        remembered: CredentialCache | None = None,
     ) -> None:
         """Needs the stores to query and what hashes their keys.
 
@@ -129,7 +129,7 @@ class Authenticator:
             remembered: The cache of results.
         """
         self._stores, self._pepper, self._in_thread, self._tokens = stores, pepper, in_thread, tokens
-        self._cache = remembered or Remembered(REMEMBERED_S)
+        self._cache = remembered or CredentialCache(CACHED_S)
         self._lookups: dict[bytes, asyncio.Task[Result]] = {}  # in progress
         self._silent_until: dict[str, float] = {}  # by prefix: until when its refusals are not logged
 

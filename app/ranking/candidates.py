@@ -92,7 +92,7 @@ class SentDocuments:
         self._cuts = self._ends(texts, long, deadline.share(_FOR_CUTTING)) if long else {}
         self._truncated = {at for at, cuts in self._cuts.items() if cuts[-1] == end < len(texts[at])}
         self.texts = [text[: self._cuts[at][-1] if at in self._cuts else end] for at, text in enumerate(texts)]
-        self._cached = source.known(self.texts)
+        self._cached = source.cached(self.texts)
         self._terms = [state.terms if state else None for state in self._cached]
         if None in self._cached:
             self._cut_into_terms(deadline.share(_FOR_TERMS))
@@ -138,7 +138,7 @@ class SentDocuments:
             of = missing.values()
             texts, read = [each.text for each in of], [each.read for each in of]
             terms = [each.terms or "" for each in of]
-            found = self._source.find(texts, terms, until, deadline, read=read)
+            found = self._source.encode(texts, terms, until, deadline, read=read)
             self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
         return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
 
@@ -161,7 +161,7 @@ class SentDocuments:
     def _open(self, documents: Sequence[int], until: float) -> dict[int, Opened]:
         opened = {at: Opened(self._cuts[at]) for at in documents if at in self._cuts}
         rest = [at for at in documents if at not in opened]
-        found = self._source.open([self.texts[at] for at in rest], self._reading, until)
+        found = self._source.find_cuts([self.texts[at] for at in rest], self._reading, until)
         return opened | {at: of for at, of in zip(rest, found, strict=True) if of}
 
     def _chunks(self, at: int, opened: Opened | None, until: float) -> list[Chunk]:
@@ -173,7 +173,7 @@ class SentDocuments:
         if opened.state or opened.read:
             return [Chunk(at, 0, self.texts[at], self._terms[at], opened.state, opened.read)]
         texts = cut_up(self.texts[at], opened.cuts)
-        states = self._source.known(texts)
+        states = self._source.cached(texts)
         if len(texts) == 1:
             return [Chunk(at, 0, texts[0], self._terms[at], states[0])]
         in_time = time.monotonic() < until

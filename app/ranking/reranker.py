@@ -208,7 +208,7 @@ class Reranker:
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
             job = Job("word number", "hybrid")
-            query_states = source.ask([job.query], math.inf, job.deadline)
+            query_states = source.encode_query([job.query], math.inf, job.deadline)
             found = SentDocuments(documents, source)
             self._rank(job, query_states, found, bm25(job.terms, found.terms()))
 
@@ -224,7 +224,7 @@ class Reranker:
     def _encode_query(self, job: Job, until: float) -> Encoded | None:
         """States of the query, at 0, and of the excluded texts; None if there was no time for them."""
         with job.watch("encode_query"):
-            return self.source.ask([job.query, *job.exclude], until, job.deadline)
+            return self.source.encode_query([job.query, *job.exclude], until, job.deadline)
 
     def _rank(
         self, job: Job, query_states: Encoded | None, candidates: Candidates, lexical: NDArray[np.float64]

@@ -92,13 +92,13 @@ def embed(
 def _part(source: StateSource, texts: Sequence[str], role: Role, deadline: Deadline) -> Embeddings:
     deadline.check()
     texts = [text[: source.code_points] for text in texts]
-    known = source.known(texts, role)
+    known = source.cached(texts, role)
     missing = [text for text, state in zip(texts, known, strict=True) if state is None]
     terms = []
     for text in missing:
         deadline.check()
         terms.append(terms_of(text))
-    found = iter(source.find(missing, terms, deadline.at, deadline, role))
+    found = iter(source.encode(missing, terms, deadline.at, deadline, role))
     states = [(state or next(found)) for state in known]
     encoded = [state.encoded for state in states if state is not None]
     if len(encoded) < len(texts):

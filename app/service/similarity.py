@@ -161,7 +161,7 @@ def compare(
     """
     deadline, reading, watch = deadline or Deadline(), reading or Reading(), Stopwatch()
     with watch("encode_query"):
-        asked = reranker.source.ask(queries, deadline.at, deadline)
+        asked = reranker.source.encode_query(queries, deadline.at, deadline)
     if asked is None:
         raise _too_late()
     distinct = list(dict.fromkeys(documents))  # equal texts are compared once, and so to the same last bit

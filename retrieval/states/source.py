@@ -69,7 +69,7 @@ class StateSource:
         duplicate.cache, duplicate.replicas, duplicate._counted = cache or StateCache(0), None, False
         return duplicate
 
-    def known(self, texts: Iterable[str], role: Role = "document") -> list[TextState | None]:
+    def cached(self, texts: Iterable[str], role: Role = "document") -> list[TextState | None]:
         """Return the states of n texts from the in-process cache, None for a miss."""
         return self.cache.get([self._keys(role, text) for text in texts])
 
@@ -87,7 +87,7 @@ class StateSource:
         """Whether the text was certainly not truncated: a state of `max_tokens` tokens may be of a longer text."""
         return int(state.encoded.lengths[0]) < self.encoder.max_tokens
 
-    def open(self, texts: Sequence[str], reading: Reading, until: float) -> list[Opened | None]:
+    def find_cuts(self, texts: Sequence[str], reading: Reading, until: float) -> list[Opened | None]:
         """Return the chunk boundaries of n documents without a cached state; None for each skipped for lack of time.
 
         A document that fits into one chunk comes with its state from the shared cache or with its tokens, so that it is
@@ -108,7 +108,7 @@ class StateSource:
             opened |= {at: Opened(cuts) for at, cuts in zip(long, boundaries, strict=True) if cuts}
         return [opened.get(at) for at in range(len(texts))]
 
-    def find(
+    def encode(
         self,
         texts: Sequence[str],
         terms: Sequence[str],
@@ -125,7 +125,7 @@ class StateSource:
             until: Time limit, in `time.monotonic()` seconds; texts not encoded by then are None in the result.
             deadline: The deadline of the request; may be cancelled from another thread.
             role: Whether the texts are queries or documents.
-            read: The tokens of the texts that `open` returned with tokens, None for the others; empty for none.
+            read: The tokens of the texts that `find_cuts` returned with tokens, None for the others; empty for none.
 
         Raises:
             Cancelled: The deadline was cancelled.
@@ -188,7 +188,7 @@ class StateSource:
         self.cache.put(states)
         return states
 
-    def ask(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
+    def encode_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
         """Return the states of a query's n ≥ 1 texts, cached or encoded now; None if one is not ready by `until`.
 
         Args:
@@ -197,11 +197,11 @@ class StateSource:
             deadline: The deadline of the request.
         """
         texts = [text[: self.code_points] for text in texts]
-        states = self.known(texts, "query")
+        states = self.cached(texts, "query")
         missing = [at for at, state in enumerate(states) if state is None]
         uncached = [texts[at] for at in missing]
         terms = [terms_of(text) for text in uncached]
-        encoded = self.find(uncached, terms, until, deadline, "query") if missing else []
+        encoded = self.encode(uncached, terms, until, deadline, "query") if missing else []
         for at, state in zip(missing, encoded, strict=True):
             states[at] = state
         parts = [state.encoded for state in states if state is not None]

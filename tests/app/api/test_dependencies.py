@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from app.auth.authenticator import REMEMBERED_S
+from app.auth.authenticator import CACHED_S
 from app.auth.stores import open_records
 from app.settings import Settings
 from tests.app.auth.issuer import SHARED, token
@@ -75,13 +75,13 @@ def test_a_key_created_while_the_service_runs_is_accepted_in_every_header(client
 
 
 def test_a_revoked_key_is_refused_within_5_s_on_every_replica(client, settings, keys, fast_forward):
-    assert REMEMBERED_S < 5
+    assert CACHED_S < 5
     record, key = keys.create("", "user", "unlimited")
     with serving(settings) as other:
         for replica in (client, other):
             assert status(replica, key) == 200
         keys.revoke(record.id)
-        fast_forward(REMEMBERED_S)
+        fast_forward(CACHED_S)
         for replica in (client, other):
             problem(replica.post("/rerank", json=BODY, headers=bearer(key)), 401, "was revoked")
 
@@ -93,7 +93,7 @@ def test_a_revoked_key_is_refused_on_an_open_websocket(tmp_path, monkeypatch, fa
         with talking(here.port, additional_headers=bearer(key)) as client:
             assert client.ask(SMALL | {"id": 1})["type"] == "final"
             keys.revoke(record.id)
-            fast_forward(REMEMBERED_S)
+            fast_forward(CACHED_S)
             last = client.ask(SMALL | {"id": 2})
             assert last["status"] == 401
             assert "revoked" in last["message"]
@@ -124,7 +124,7 @@ def test_a_body_without_authentication_is_not_parsed(client):
 
 
 def test_a_lost_database_is_reported_and_cached_keys_stay_valid(tmp_path, monkeypatch, fast_forward):
-    monkeypatch.setattr("app.auth.authenticator.REMEMBERED_S", 3600)
+    monkeypatch.setattr("app.auth.authenticator.CACHED_S", 3600)
     with PostgresServer() as server:
         settings = settings_of(tmp_path, database_url=server.database(), keys=["of-the-environment"])
         with serving(settings) as client, key_store(settings) as keys:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.auth import audit
-from app.auth.authenticator import Authenticator, Remembered, presented
+from app.auth.authenticator import Authenticator, CredentialCache, presented
 from app.auth.environment import EnvironmentKeys
 from app.auth.store import UNKNOWN, Grant, Refusal
 from app.errors import KeysUnavailable, Overloaded, Unauthorized
@@ -83,7 +83,7 @@ def test_during_an_outage_no_key_is_reported_as_unknown():
 
 def test_a_cached_result_needs_no_query():
     async def run():
-        store, remembered = Kept(right=Grant(OWL)), Remembered(seconds=3600)
+        store, remembered = Kept(right=Grant(OWL)), CredentialCache(seconds=3600)
         door = authenticator(store, remembered)
         for _ in range(3):
             assert await door.identify(["right"], "here") == OWL
@@ -101,7 +101,7 @@ def test_a_cached_result_needs_no_query():
 def test_failures_are_not_cached():
     async def run():
         store = Kept(right=KeysUnavailable("down"))
-        door = authenticator(store, Remembered(seconds=3600))
+        door = authenticator(store, CredentialCache(seconds=3600))
         with pytest.raises(KeysUnavailable):
             await door.identify(["right"], "here")
         store.results["right"] = Grant(OWL)
@@ -131,7 +131,7 @@ def test_a_query_from_before_a_change_is_not_cached():
     async def run():
         store = Kept(right=Grant(OWL))
         store.go.clear()
-        door = authenticator(store, Remembered(seconds=3600))
+        door = authenticator(store, CredentialCache(seconds=3600))
         early = asyncio.create_task(door.identify(["right"], "here"))
         await soon(lambda: store.queries)
         door.forget()
@@ -166,7 +166,7 @@ def test_repeated_refusals_of_a_key_are_logged_once(tmp_path):
 
     async def run():
         store = Kept(old=Refusal("too old", "qr_old"), older=Refusal("too old", "qr_older"))
-        door = authenticator(store, Remembered(seconds=0))
+        door = authenticator(store, CredentialCache(seconds=0))
         for credential in ("old", "old", "older", "wrong"):
             with pytest.raises(Unauthorized):
                 await door.identify([credential], "1.2.3.4")
@@ -195,7 +195,7 @@ def at(monkeypatch):
 
 
 def test_entries_expire(at):
-    remembered = Remembered(seconds=2)
+    remembered = CredentialCache(seconds=2)
     remembered.put(b"a", GRANT, 99.5)
     remembered.put(b"b", UNKNOWN, 100)
     assert (remembered.get(b"a"), remembered.get(b"b"), remembered.get(b"c")) == (GRANT, UNKNOWN, None)
@@ -204,7 +204,7 @@ def test_entries_expire(at):
 
 
 def test_an_entry_expires_with_its_credential(at):
-    remembered = Remembered(seconds=2)
+    remembered = CredentialCache(seconds=2)
     remembered.put(b"a", Grant(ANONYMOUS, time.time() + 1), 100)
     at(100.9)
     assert remembered.get(b"a")
@@ -213,7 +213,7 @@ def test_an_entry_expires_with_its_credential(at):
 
 
 def test_the_newest_result_counts(at):
-    remembered = Remembered(2)
+    remembered = CredentialCache(2)
     for result in (GRANT, UNKNOWN, GRANT):
         remembered.put(b"a", result, 100)
         assert remembered.get(b"a") == result
@@ -222,7 +222,7 @@ def test_the_newest_result_counts(at):
 
 
 def test_guesses_neither_fill_memory_nor_evict_grants(at):
-    remembered = Remembered(2, most=10)
+    remembered = CredentialCache(2, most=10)
     remembered.put(b"right", GRANT, 100)
     for guess in range(1000):
         remembered.put(b"%d" % guess, UNKNOWN, 100)

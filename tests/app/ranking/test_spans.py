@@ -145,7 +145,7 @@ def test_chunks_that_come_too_late_have_no_spans(monkeypatch):
     reranker = Reranker(StateSource(Short(), StateCache(2**20)))
     text = "The owl sings in the old tower. " * 3  # a chunk each
     reranker.rerank("owl", [text])
-    question = reranker.source.ask(["owl"], math.inf, Deadline())
+    question = reranker.source.encode_query(["owl"], math.inf, Deadline())
     chunks = [Chunk(0, at, text[at : at + 32], "") for at in (0, 32, 64)]
     states = reranker.encoder.encode([chunk.text for chunk in chunks])
     scores = SentenceScores([text], Short(), reranker.feature_map, question, CpuSlots(1), until=0.0)

@@ -164,7 +164,7 @@ def test_a_corrupt_state_is_read_anew_and_overwritten_by_the_right_one(server, s
 def find(states: RedisStates, texts: list[str]) -> None:
     """Encode these texts with a source that has no in-process cache."""
     done = states.counts().written
-    found = StateSource(ENCODER, StateCache(0), states).find(texts, [""] * len(texts), math.inf, Deadline())
+    found = StateSource(ENCODER, StateCache(0), states).encode(texts, [""] * len(texts), math.inf, Deadline())
     assert None not in found
     eventually(lambda: states.counts().written == done + len(texts))
 

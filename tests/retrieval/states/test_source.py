@@ -19,7 +19,7 @@ BIG = 2**20
 
 
 def find(source: StateSource, texts=TEXTS, until=NEVER):
-    return source.find(texts, [terms_of(text) for text in texts], until, Deadline())
+    return source.encode(texts, [terms_of(text) for text in texts], until, Deadline())
 
 
 def test_found_states_are_those_of_the_encoder_with_the_terms():
@@ -30,25 +30,25 @@ def test_found_states_are_those_of_the_encoder_with_the_terms():
 
 def test_what_was_found_is_known_from_then_on():
     source = StateSource(HashEncoder(), StateCache(BIG))
-    assert source.known(TEXTS) == [None] * 3
+    assert source.cached(TEXTS) == [None] * 3
     found = find(source)
-    for state, known in zip(found, source.known(TEXTS), strict=True):
+    for state, known in zip(found, source.cached(TEXTS), strict=True):
         assert known is state
     counts = source.cache.counts()
     assert (counts.hits, counts.misses, counts.entries) == (3, 3, 3)
-    assert source.known(TEXTS, "query") == [None] * 3  # a model may encode queries and documents differently
+    assert source.cached(TEXTS, "query") == [None] * 3  # a model may encode queries and documents differently
 
 
 def test_without_a_cache_nothing_is_known():
     source = StateSource(HashEncoder())
     find(source)
-    assert source.known(TEXTS) == [None] * 3
+    assert source.cached(TEXTS) == [None] * 3
 
 
 def test_what_does_not_fit_before_the_deadline_is_none_and_not_remembered():
     source = StateSource(HashEncoder(), StateCache(BIG))
     assert find(source, until=0.0) == [None] * 3
-    assert source.known(TEXTS) == [None] * 3
+    assert source.cached(TEXTS) == [None] * 3
 
 
 def test_equal_texts_are_encoded_once():
@@ -61,15 +61,15 @@ def test_equal_texts_are_encoded_once():
 def test_a_query_and_what_it_excludes_come_together_and_are_remembered():
     source = StateSource(HashEncoder(), StateCache(BIG))
     for _ in range(2):
-        encoded = source.ask(["owl", "dusk"], NEVER, Deadline())
+        encoded = source.encode_query(["owl", "dusk"], NEVER, Deadline())
         np.testing.assert_array_equal(encoded.tokens, HashEncoder().encode(["owl", "dusk"]).tokens)
     assert source.shared_encoder.counts().texts == 2
 
 
 def test_a_query_that_is_not_there_in_time_is_none_at_all():
     source = StateSource(HashEncoder(), StateCache(BIG))
-    source.ask(["owl"], NEVER, Deadline())
-    assert source.ask(["owl", "dusk"], 0.0, Deadline()) is None
+    source.encode_query(["owl"], NEVER, Deadline())
+    assert source.encode_query(["owl", "dusk"], 0.0, Deadline()) is None
 
 
 class Short(HashEncoder):
@@ -93,7 +93,7 @@ def test_opening_reads_what_is_short_and_cuts_what_is_long():
     encoder = Short()
     source, texts = StateSource(encoder), [words(7), words(8), words(9), words(100), ""]
     encoder.tokenised = [] if source.chunker.size == 8 else ["?"]
-    short, full, long, longer, blank = source.open(texts, USUAL, NEVER)
+    short, full, long, longer, blank = source.find_cuts(texts, USUAL, NEVER)
     assert (short.cuts, short.state, len(short.read.ids)) == ((0, len(texts[0])), None, 7)
     assert (full.cuts, full.read) == (
         (0, len(texts[1])),
@@ -102,11 +102,11 @@ def test_opening_reads_what_is_short_and_cuts_what_is_long():
     assert (len(long.cuts), len(longer.cuts)) == (3, 14)
     assert (blank.cuts, len(blank.read.ids)) == ((0, 0), 1)
     assert encoder.tokenised == [texts[0], texts[1], texts[2], ""]  # without the text that is clearly too long
-    found = source.find([texts[0], texts[1]], ["word", ""], NEVER, Deadline(), read=[short.read, full.read])
+    found = source.encode([texts[0], texts[1]], ["word", ""], NEVER, Deadline(), read=[short.read, full.read])
     np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([texts[0]]).tokens)
     assert encoder.tokenised[4:] == [texts[1]]
     encoder.tokenised.clear()
-    again = source.open(texts[1:4], USUAL, NEVER)
+    again = source.find_cuts(texts[1:4], USUAL, NEVER)
     assert [opened.cuts for opened in again] == [full.cuts, long.cuts, longer.cuts]
     assert encoder.tokenised == []
 
@@ -118,8 +118,8 @@ def test_a_state_is_whole_unless_it_fills_the_encoder():
 
 def test_nothing_is_opened_too_late_but_what_is_remembered():
     source = StateSource(Short())
-    source.open([words(20)], USUAL, NEVER)
-    late = source.open(["owl", words(20), words(30)], USUAL, 0.0)
+    source.find_cuts([words(20)], USUAL, NEVER)
+    late = source.find_cuts(["owl", words(20), words(30)], USUAL, 0.0)
     assert [opened is None for opened in late] == [True, False, True]
 
 
@@ -139,7 +139,7 @@ def test_the_clock_is_looked_at_while_texts_are_tokenised():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("retrieval.states.source.time", SimpleNamespace(monotonic=lambda: now))
         encoder.tokenised.clear()
-        found = source.find(texts, texts, 1.0, Deadline())
+        found = source.encode(texts, texts, 1.0, Deadline())
     assert 0 < len(encoder.tokenised) < 600
     assert found[len(encoder.tokenised) :] == [None] * (600 - len(encoder.tokenised))
 
@@ -150,7 +150,7 @@ def test_of_a_text_that_is_far_too_long_the_beginning_is_read_and_remembered(rol
     source = StateSource(encoder, StateCache(BIG))
     long, other = ("owl " * 64 + rest for rest in ("dusk", "lamp " * 1000))
     if role == "query":
-        first, second = (source.ask([text], NEVER, Deadline()) for text in (long, other))
+        first, second = (source.encode_query([text], NEVER, Deadline()) for text in (long, other))
         assert first.tokens.tolist() == second.tokens.tolist()
     else:
         assert source.uncached(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
@@ -176,8 +176,8 @@ def test_replicas_share_what_one_encoded(shared):
     assert other.shared_encoder.counts().texts == 0
     assert other.replicas.counts().hits == 3
     np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([TEXTS[0]]).tokens)
-    assert other.known(TEXTS)[0] is found[0]
-    assert other.open(TEXTS, USUAL, NEVER)[0].state is not None
+    assert other.cached(TEXTS)[0] is found[0]
+    assert other.find_cuts(TEXTS, USUAL, NEVER)[0].state is not None
     shared.kill()
     fresh = find(other, ["another text"])
     assert fresh[0] is not None
@@ -188,7 +188,7 @@ def test_what_nothing_is_remembered_of_is_unread():
     source = StateSource(HashEncoder(), StateCache(10**7))
     long = "owl song " * 5000
     assert source.uncached(["owl", long, "owl"]) == ["owl", long, "owl"]
-    source.find(["owl"], ["owl"], NEVER, Deadline())
+    source.encode(["owl"], ["owl"], NEVER, Deadline())
     source.chunker.cuts([long], USUAL)
     before = source.cache.counts()
     assert source.uncached(["owl", long, "new"]) == ["new"]
