@@ -16,7 +16,7 @@ from scripts.chart.examples import examples
 from scripts.chart.manifests import VERSIONS, faults
 from scripts.chart.releases import Failed, lived
 from scripts.chart.scanners import checkov_dockerfile, checkov_manifests, excepted, exceptions, hadolint
-from scripts.rehearsal.findings import Findings
+from scripts.trial import Findings
 
 ROOT = CHART.parents[1]
 DOCKERFILE = ROOT / "Dockerfile"

@@ -17,7 +17,7 @@ from scripts.image.buildah import Buildah
 from scripts.image.commands import call
 from scripts.image.docker import Docker
 from scripts.image.trial import try_image
-from scripts.rehearsal.findings import Findings
+from scripts.trial import Findings
 
 ROOT = Path(__file__).parents[2]
 PAPERS = ROOT / "dist"  # the files of a release

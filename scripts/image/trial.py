@@ -13,7 +13,7 @@ from typing import Any
 from scripts import trial
 from scripts.image.buildah import Buildah, BuildahContainer
 from scripts.image.docker import Docker, DockerContainer
-from scripts.rehearsal.findings import Findings
+from scripts.trial import Findings
 
 BILL = "sbom.cdx.json"
 _PAPERS, _WHERE = (BILL, "licenses.txt", "debian.txt"), "/usr/share/doc/quantum-rerank"

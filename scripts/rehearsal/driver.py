@@ -9,12 +9,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -36,14 +36,15 @@ revision, down_revision = "{NEXT_HEAD}", "{HEAD}"
 def upgrade() -> None:
     op.add_column("qrerank_keys", sa.Column("note", sa.String(128)))
 '''
+Key = Mapping[str, str]  # its `id` and the secret, `key`
 
 
 class Commands:
     """The pages' shell blocks by the name after "```sh"; `unused` contains those that have not run."""
 
-    def __init__(self, folder: Path = ROOT / "docs" / "operations", pages: Iterable[str] = PAGES) -> None:
+    def __init__(self, folder: Path = ROOT / "docs" / "operations") -> None:
         """Read the pages from the folder."""
-        texts = "\n".join((folder / f"{page}.md").read_text(encoding="utf-8") for page in pages)
+        texts = "\n".join((folder / f"{page}.md").read_text(encoding="utf-8") for page in PAGES)
         self._blocks = {name: textwrap.dedent(text) for _, name, text in _BLOCK.findall(texts)}
         self.unused = set(self._blocks)
 
@@ -72,6 +73,17 @@ class Server:
             trial.seconds_until_ready(self.port, time.monotonic(), lambda: self.process.poll() is None)
         except RuntimeError as error:
             raise RuntimeError(f"{error}: {self.log.read_text(encoding='utf-8', errors='replace')[-2000:]}") from error
+
+    def ask(self, method: str, path: str, body: object = None, key: Key | None = None) -> Any:
+        """Send a request; the response's JSON. RuntimeError if its status is not 2xx."""
+        status, answer = trial.ask(self.port, method, path, body, key["key"] if key else None)
+        if status >= 300:
+            raise RuntimeError(f"{method} {path}: {status} {answer}")
+        return answer
+
+    def statuses(self, path: str, body: object, *keys: Key) -> list[int]:
+        """The status of one POST with each of these keys."""
+        return [trial.ask(self.port, "POST", path, body, key["key"])[0] for key in keys]
 
     def exit_status(self) -> int:
         """Wait for its end; its exit status. If it does not exit in time, it is killed: TimeoutExpired."""
@@ -181,38 +193,23 @@ def _substitute(file: Path, pattern: str, line: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-class Key(NamedTuple):
-    """A key and its id."""
-
-    id: str
-    secret: str
-
-
-class Admin:
-    """An administrator, whose key the command line creates; it manages the other keys over HTTP."""
-
-    def __init__(self, installation: Installation) -> None:
-        """Create the administrator's own key."""
-        options = ("--name", "admin", "--role", "admin", "--tier", "unlimited")
-        self.key = _key(installation.qrerank("keys", "create", *options))
-
-    def create(self, server: Server, name: str, tier: str = "unlimited") -> Key:
-        """Create a key on a server."""
-        return _key(self._send(server, "POST", "/v1/admin/keys", {"name": name, "tier": tier}))
-
-    def revoke(self, server: Server, key: Key) -> None:
-        """Revoke a key on a server."""
-        self._send(server, "DELETE", f"/v1/admin/keys/{key.id}")
-
-    def _send(self, server: Server, method: str, path: str, body: object = None) -> Any:
-        status, answer = trial.ask(server.port, method, path, body, self.key.secret)
-        if status >= 300:
-            raise RuntimeError(f"{method} {path}: {status} {answer}")
-        return answer
+def create_admin(installation: Installation) -> Key:
+    """Create an administrator's key with the command line."""
+    options = ("--name", "admin", "--role", "admin", "--tier", "unlimited")
+    key: Key = installation.qrerank("keys", "create", *options)
+    return key
 
 
-def _key(response: Mapping[str, str]) -> Key:
-    return Key(response["id"], response["key"])
+def create_keys(server: Server, admin: Key, *names: str, tier: str = "unlimited") -> list[Key]:
+    """Create keys on a server."""
+    bodies = [{"name": name, "tier": tier} for name in names]
+    return [server.ask("POST", "/v1/admin/keys", body, admin) for body in bodies]
+
+
+def revoke(server: Server, admin: Key, *keys: Key) -> None:
+    """Revoke keys on a server."""
+    for key in keys:
+        server.ask("DELETE", f"/v1/admin/keys/{key['id']}", None, admin)
 
 
 def seconds_until(holds: Callable[[], object], patience_s: float) -> float:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scripts import trial
 from scripts.image.trial import IDLE_MB
-from scripts.rehearsal.findings import Findings
+from scripts.trial import Findings
 from scripts.wheel.build import ROOT, build, modules, strays
 
 _STOPS_WITHIN_S = 40

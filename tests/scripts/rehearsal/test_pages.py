@@ -20,10 +20,10 @@ TEXTS = {page: (FOLDER / f"{page}.md").read_text() for page in ("README", "capac
 
 
 def test_a_command_runs_as_it_stands_where_it_is_told_and_counts_as_run(tmp_path):
-    (tmp_path / "page.md").write_text(
-        "```sh fails\nfalse\necho on\n```\n1. b\n\n   ```sh where\n   pwd\n   echo $A\n   ```\n"
-    )
-    commands = Commands(tmp_path, ["page"])
+    text = "```sh fails\nfalse\necho on\n```\n1. b\n\n   ```sh where\n   pwd\n   echo $A\n   ```\n"
+    for page in PAGES:
+        (tmp_path / f"{page}.md").write_text(text)
+    commands = Commands(tmp_path)
     place = Installation(tmp_path, os.environ, commands).with_settings(A=1)
     assert place.run("where").split() == [str(tmp_path), "1"]
     assert commands.unused == {"fails"}

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from scripts import rehearse_operations, rehearse_rollout
-from scripts.rehearsal.driver import Admin, Commands, install
-from scripts.rehearsal.findings import Findings
-from scripts.rehearsal.load import COHERE, Load, Record
+from scripts.rehearsal.driver import Commands, create_admin, install
+from scripts.rehearsal.load import Load
 from scripts.rehearse_operations import back_up
 from scripts.rehearse_rollout import judge_kill
+from scripts.trial import Findings
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def place(tmp_path):
     """An installation with a key, and a backup of it that was taken during a write."""
     place = install(tmp_path / "here", Commands(), BACKUP=tmp_path / "backup", RESTORED=tmp_path / "restored")
     (tmp_path / "here" / "data" / "collections" / "papers").mkdir(parents=True)
-    Admin(place)
+    create_admin(place)
     with sqlite3.connect(tmp_path / "here" / "data" / "auth.sqlite3") as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM qrerank_keys")  # uncommitted: not part of the backup
@@ -46,27 +46,14 @@ def test_a_damaged_backup_is_not_restored(place):
 
 
 @pytest.mark.parametrize(
-    ("record", "failed"),
-    [
-        (Record(1.5, 3.0, failures=["502"], answered=True), []),
-        (Record(2.5, 3.0, failures=["502"], answered=True), ["only requests in flight failed"]),
-        (Record(1.5, 3.0, failures=["502"]), ["all failed requests succeeded on retry"]),
-    ],
+    ("errors", "clients", "holds"),
+    [(["502"], 6, True), (["502"], 7, False), (["502"] * 4, 1, False)],  # one too many; one lost for good
 )
-def test_only_requests_in_flight_may_fail_at_a_kill_and_none_may_be_lost(record, failed):
-    load, findings = Load([COHERE], "any", attempts=1), Findings()
-    load.records = [Record(0.0, 0.5, answered=True), record]
-    judge_kill(findings, load, start=1.0, end=2.0)
-    assert findings.failed == failed
-
-
-def test_what_does_not_hold_decides_the_exit_status(capsys):
-    findings = Findings()
-    findings.at_most("size", 900, 900, "MB")
-    assert findings.verdict() == 0
-    findings.at_most("size", 901, 900, "MB")
-    assert findings.verdict() == 1
-    assert "2 checks in 0 s, 1 failed: size" in capsys.readouterr().out
+def test_only_requests_in_flight_may_fail_at_a_kill_and_none_may_be_lost(errors, clients, holds):
+    load, findings = Load("any", "http://nowhere", attempts=4), Findings()
+    load.sent = [["503"], [], *[errors] * clients]
+    judge_kill(findings, load, failed_before=1)
+    assert (not findings.failed) == holds
 
 
 @pytest.mark.soak
