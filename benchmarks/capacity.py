@@ -8,48 +8,27 @@ cores is what plans are made with. No deadlines: with one, a server that is aske
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import cycle
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle, product
 
 import orjson
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 
 from benchmarks.corpus import PASSAGE_TOKENS, Passages, Task, open_passages
-from benchmarks.load import drive
 from benchmarks.ours import request
 from benchmarks.report import number, on_this_machine, table
 from benchmarks.server import Server, cpu_seconds, ours
-from benchmarks.wire import get, in_turn, post
+from benchmarks.wire import drive, get, in_turn, post
 
 PROCESSORS = (1, 2)
-DOCUMENTS = (10, 20, 50, 100, 500)
 PAIRS = 0  # documents of a request for the similarity of two texts
-TOKENS = (64, PASSAGE_TOKENS)
+DOCUMENTS = (10, 20, 50, 100, 500, PAIRS)
+TOKENS = (64, PASSAGE_TOKENS)  # of each document
 CLIENTS = 2  # for each processor
-WARM_S, COLD_S = 3.0, 4.0
-WARM, COLD = "warm", "cold"
+SECONDS = {"warm": 3.0, "cold": 4.0}  # warm: the documents' states are cached; cold: nobody has seen them
 
-
-@dataclass(frozen=True)
-class Served:
-    """What clients who always had another request ready got of one process."""
-
-    states: str  # WARM: the documents' are cached; COLD: nobody has seen them
-    documents: int  # of each request
-    tokens: int  # of each document
-    per_second: float  # requests
-    core_ms: float  # milliseconds of one core for each
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """What one process held, in MiB, and the KiB that its cache takes for a document, by the document's tokens."""
-
-    idle: float
-    loaded: float  # after all requests, its cache full
-    document_kib: dict[int, float]
+Cells = Mapping[tuple[str, int, int], tuple[float, float]]  # by states, tokens, documents: requests a second, core ms
 
 
 def serve(server: Server, supply: Iterator[bytes], clients: int, seconds: float) -> tuple[float, float]:
@@ -84,65 +63,53 @@ def cached(port: int) -> tuple[float, float]:
     return float(entries[1]), float(size[1])
 
 
-def measure(passages: Passages, processors: int, step: Callable[[], None]) -> tuple[list[Served], Footprint]:
-    """All rows of one process. What is cached comes first: what is new drives it out of the cache."""
-    rows: list[Served] = []
+def measure(passages: Passages, processors: int) -> tuple[Cells, tuple[float, ...]]:
+    """All cells of one process, and its memory in MiB idle and loaded, and in KiB for a document of each length.
+
+    What is cached comes first: what is new drives it out of the cache.
+    """
+    cells: dict[tuple[str, int, int], tuple[float, float]] = {}
     kib: dict[int, float] = {}
-    clients = CLIENTS * processors
     with ours(engine__processors=processors) as server:
-        idle = server.resident_mb()
+        idle, tasks = server.resident_mb(), {tokens: passages.tasks(2, max(DOCUMENTS), tokens) for tokens in TOKENS}
         for tokens in TOKENS:
             before = cached(server.port)
-            tasks = passages.tasks(2, DOCUMENTS[-1], tokens)
-            in_turn(server.port, first(tasks, DOCUMENTS[-1]))
+            in_turn(server.port, first(tasks[tokens], max(DOCUMENTS)))
             entries, size = (after - there for after, there in zip(cached(server.port), before, strict=True))
             kib[tokens] = size / entries / 1024
-            for documents in (*DOCUMENTS, PAIRS):
-                requests = first(tasks, documents)
+        order = list(product(SECONDS, TOKENS, DOCUMENTS))
+        for states, tokens, documents in track(order, f"{processors} processors", console=Console(stderr=True)):
+            supply = unseen(passages, documents, tokens)
+            if states == "warm":
+                requests = first(tasks[tokens], documents)
                 in_turn(server.port, requests)
-                rows.append(Served(WARM, documents, tokens, *serve(server, cycle(requests), clients, WARM_S)))
-                step()
-        for tokens in TOKENS:
-            for documents in (*DOCUMENTS, PAIRS):
-                supply = unseen(passages, documents, tokens)
-                rows.append(Served(COLD, documents, tokens, *serve(server, supply, clients, COLD_S)))
-                step()
-        return rows, Footprint(idle, server.resident_mb(), kib)
+                supply = cycle(requests)
+            cells[states, tokens, documents] = serve(server, supply, CLIENTS * processors, SECONDS[states])
+        return cells, (idle, server.resident_mb(), *kib.values())
 
 
-def served_table(rows: Sequence[Served]) -> str:
+def served_table(cells: Cells) -> str:
     """One process's requests a second and what each costs."""
-    columns = list(dict.fromkeys((row.states, row.tokens) for row in rows))
-    cells = {(row.documents, row.states, row.tokens): row for row in rows}
+    columns = list(product(SECONDS, TOKENS))
     lines = []
-    for documents in dict.fromkeys(row.documents for row in rows):
-        found = [cells.get((documents, *column)) for column in columns]
-        figures = (f"{number(row.per_second)} / {number(row.core_ms)}" if row else "" for row in found)
+    for documents in DOCUMENTS:
+        found = [cells[*column, documents] for column in columns]
+        figures = (f"{number(per_second)} / {number(core_ms)}" for per_second, core_ms in found)
         lines.append((str(documents) if documents else "one pair, /v1/similarity", *figures))
     return table(("documents", *(f"{states}, {tokens} tokens" for states, tokens in columns)), lines)
-
-
-def memory_table(footprints: dict[int, Footprint]) -> str:
-    """What a process holds, by its processors."""
-    headings = ("processors", "idle, MiB", "after this load, MiB", *(f"a document of {t} tokens, KiB" for t in TOKENS))
-    lines = [
-        (str(processors), *map(number, (each.idle, each.loaded, *each.document_kib.values())))
-        for processors, each in footprints.items()
-    ]
-    return table(headings, lines)
 
 
 def main() -> None:
     """Measure and print."""
     machine, passages = on_this_machine(), open_passages()
-    parts, footprints = [], {}
-    with Progress(console=Console(stderr=True)) as progress:
-        bar = progress.add_task("capacity", total=len(PROCESSORS) * len(TOKENS) * 2 * (len(DOCUMENTS) + 1))
-        for processors in PROCESSORS:
-            rows, footprints[processors] = measure(passages, processors, lambda: progress.advance(bar))
-            title = f"`QRERANK_ENGINE__PROCESSORS={processors}`: requests a second / ms of a core for each"
-            parts.append(f"### One process, {title}\n\n{served_table(rows)}")
-    print("\n\n".join([machine(), *parts, f"### Memory of one process\n\n{memory_table(footprints)}"]))
+    parts, memory = [], []
+    for processors in PROCESSORS:
+        cells, held = measure(passages, processors)
+        title = f"`QRERANK_ENGINE__PROCESSORS={processors}`: requests a second / ms of a core for each"
+        parts.append(f"### One process, {title}\n\n{served_table(cells)}")
+        memory.append((str(processors), *map(number, held)))
+    headings = ("processors", "idle, MiB", "after this load, MiB", *(f"a document of {t} tokens, KiB" for t in TOKENS))
+    print("\n\n".join([machine(), *parts, f"### Memory of one process\n\n{table(headings, memory)}"]))
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
 from rich.progress import Progress
 
 from benchmarks.corpus import Task
-from benchmarks.measure import Sample
 from benchmarks.server import Server, ours
 from benchmarks.wire import Answer, first_chunk_ms, in_turn, post, run
 
@@ -27,6 +27,17 @@ INDEXED = "ours, {}, indexed"
 FIRST_ORDER = "ours, hybrid, streamed, first order"
 WARM_RUNS = 30
 _COLLECTION = "benchmark"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One cell of the latency table: a row's times for so many documents."""
+
+    row: str
+    documents: int
+    ms: Sequence[float]  # one a request
+    encoded: Sequence[int] = ()  # of each request's documents, how many were scored by their states
+
 
 Work = Mapping[int, Sequence[Task]]  # tasks by their number of documents
 

@@ -16,12 +16,10 @@ from statistics import mean
 from time import perf_counter
 
 from benchmarks.corpus import Passages, open_passages
-from benchmarks.load import drive
-from benchmarks.measure import percentile
 from benchmarks.ours import request
-from benchmarks.report import number, spread, table, verdict
+from benchmarks.report import number, percentile, spread, table, verdict
 from benchmarks.server import ours
-from benchmarks.wire import Answer, Connection, get, run
+from benchmarks.wire import Answer, Connection, drive, get, run
 
 DOCUMENTS = 20
 DEADLINE_MS = 400

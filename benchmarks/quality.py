@@ -27,9 +27,7 @@ from app.ranking import Reranker
 from app.ranking.methods import Method
 from app.settings import Settings
 from benchmarks.cross_encoder import NAME, CrossEncoder, fetch
-from benchmarks.machine import facts, watch_others
-from benchmarks.measure import percentile
-from benchmarks.report import number, table
+from benchmarks.report import facts, number, percentile, table, watch_others
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, load
 from retrieval.evaluation.metrics import Run, mean, ndcg

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from app.settings import Settings
 from benchmarks import ours
 from benchmarks.corpus import Passages, open_passages
-from benchmarks.measure import Sample, percentile
-from benchmarks.report import number, on_this_machine, spread, table
+from benchmarks.ours import Sample
+from benchmarks.report import number, on_this_machine, percentile, spread, table
 from retrieval.encoder.prepare import prepare
 from retrieval.encoder.weights import DEFAULT_MODEL
 

@@ -19,8 +19,7 @@ from qiskit_aer import AerSimulator
 from qiskit_machine_learning.kernels import FidelityStatevectorKernel
 
 from app.settings import Settings
-from benchmarks.measure import percentile, timed
-from benchmarks.report import number, table, verdict
+from benchmarks.report import number, percentile, table, timed, verdict
 from quantum.circuits import check_limits, fidelity_circuit, state_circuit
 from quantum.feature_maps import FeatureMap, feature_map
 from quantum.kernel import gram

@@ -1,10 +1,13 @@
-"""A bare HTTP/1.1 client: it costs tens of microseconds a request, so that what is measured is the server."""
+"""A bare HTTP/1.1 client: it costs tens of microseconds a request, so that what is measured is the server.
+
+One client asks in turn, or many at once, each of which sends its next request when it has its answer.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
@@ -102,5 +105,38 @@ def in_turn(port: int, requests: Iterable[bytes], step: Callable[[], None] = lam
             step()
         connection.close()
         return answers
+
+    return run(all_of_them())
+
+
+@dataclass(frozen=True)
+class Load:
+    """What many clients at once got."""
+
+    seconds: float
+    ms: Sequence[float]  # of each answered request
+    errors: int  # answers other than 200
+
+    @property
+    def per_second(self) -> float:
+        """Requests answered a second."""
+        return len(self.ms) / self.seconds
+
+
+def drive(port: int, supply: Iterator[bytes], clients: int, seconds: float) -> Load:
+    """Let `clients` draw requests from a supply for so many seconds; those under way are waited for."""
+
+    async def client(connection: Connection, end: float, answers: list[Answer]) -> None:
+        while perf_counter() < end and (request := next(supply, None)) is not None:
+            answers.append(await connection.ask(request))
+        connection.close()
+
+    async def all_of_them() -> Load:
+        answers: list[Answer] = []
+        connections = [await Connection.open(port) for _ in range(clients)]
+        start = perf_counter()
+        await asyncio.gather(*(client(connection, start + seconds, answers) for connection in connections))
+        good = [answer.ms for answer in answers if answer.status == 200]
+        return Load(perf_counter() - start, good, len(answers) - len(good))
 
     return run(all_of_them())

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import machine
+from benchmarks.report import facts, watch_others
 from loadtests.pool import COLLECTIONS, open_traffic
 from loadtests.service import Target, load, started, wait_until_ready, warm
 from loadtests.shapes import LONGEST_S, PLANS, SHAPES, length_s
@@ -41,7 +41,7 @@ def main(
     """Load the service with users who ask as the PRD says; exit status 1 if a threshold is missed."""
     if shape not in SHAPES:
         raise typer.BadParameter(f"there are {', '.join(SHAPES)}", param_hint="--shape")
-    traffic, facts, others = open_traffic(collections), machine.facts(), machine.watch_others()
+    traffic, machine, others = open_traffic(collections), facts(), watch_others()
     reports.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with _target(host, key, pid) as target:
@@ -55,7 +55,7 @@ def main(
         variables |= {"LOADTESTS_USERS": str(users)} if users else {}
         files = ["--html", str(reports / f"{shape}.html"), "--csv", str(reports / shape), "--csv-full-history"]
         status = load(target, shape, files, longest_s, variables)
-    out.print(f"{facts['processor']}; others' work took {others():.2f} of them meanwhile", highlight=False)
+    out.print(f"{machine['processor']}; others' work took {others():.2f} of them meanwhile", highlight=False)
     out.print(f"reports: {reports / shape}.html and {shape}_*.csv", highlight=False, soft_wrap=True)
     sys.exit(status)
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import machine
+from benchmarks.report import facts, watch_others
 from benchmarks.server import cpu_seconds
 from loadtests.__main__ import REPORTS
 from loadtests.balancer import NoBalancer, balanced
@@ -67,7 +67,7 @@ def measure(kind: str, count: int, target: Target, collections: Path, seconds: f
     """Let users load a warm service; what its first seconds bring does not count."""
     total, prefix = USERS / PER_SECOND + seconds, reports / f"scaling-{kind.replace(' ', '-')}-{count}"
     options = ["--users", str(USERS), "--spawn-rate", str(PER_SECOND), "--run-time", f"{total:.0f}s", "--reset-stats"]
-    before, others = sum(map(cpu_seconds, target.pids)), machine.watch_others()
+    before, others = sum(map(cpu_seconds, target.pids)), watch_others()
     variables = {"LOADTESTS_COLLECTIONS": str(collections)}
     load(target, "scaling", [*options, "--csv", str(prefix)], total, variables)
     taken = (sum(map(cpu_seconds, target.pids)) - before) / total
@@ -112,7 +112,7 @@ def main(
                 points.append(measure(kind, count, target, collections, seconds, reports))
         except NoBalancer as error:
             out.print(f"{count} {kind} not measured: {error}", style="yellow")
-    out.print(machine.facts()["processor"], highlight=False)
+    out.print(facts()["processor"], highlight=False)
     out.print(table(points))
     sys.exit(1 if any(each.lost for each in points) else 0)
 

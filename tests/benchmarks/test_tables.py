@@ -2,25 +2,33 @@
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from benchmarks import access, overload, rerank, telemetry
-from benchmarks.measure import Sample, timed
-from benchmarks.ours import COLD_DEADLINE, INDEXED, WARM
-from benchmarks.report import number, table
+from benchmarks import access, overload, rerank
+from benchmarks.ours import COLD_DEADLINE, INDEXED, WARM, Sample
+from benchmarks.report import number, percentile, table, timed
 from benchmarks.wire import Answer, post
 from tests.app.live import live
 
 
-def test_a_table_is_github_markdown():
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
+def test_at_least_the_share_stays_within_a_percentile_and_less_than_it_below(values, share):
+    bound = percentile(values, share)
+    assert bound in values
+    assert sum(value <= bound for value in values) >= share * len(values) - 1e-9
+    assert sum(value < bound for value in values) < share * len(values) + 1e-9
+
+
+@pytest.mark.parametrize(("values", "share"), [([], 0.5), ([1.0], 0.0), ([1.0], 1.1)])
+def test_no_percentile_without_values_or_of_a_share_that_is_none(values, share):
+    with pytest.raises(ValueError, match="no percentile"):
+        percentile(values, share)
+
+
+def test_a_table_is_github_markdown_of_calls_timed_one_by_one():
     assert table(("a", "b"), [("x", "1")]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
-
-
-@pytest.mark.parametrize(("value", "text"), [(0.1234, "0.12"), (12.34, "12.3"), (1234.5, "1234")])
-def test_numbers_have_three_digits_or_all_that_matter(value, text):
-    assert number(value) == text
-
-
-def test_calls_are_timed_one_by_one():
+    assert [number(value) for value in (0.1234, 12.34, 1234.5)] == ["0.12", "12.3", "1234"]
     times, last = timed(lambda: 7, 3)
     assert (len(times), last) == (3, 7)
 
@@ -66,12 +74,3 @@ def test_overload_is_judged(good, verdict):
         overload.Offered(times, 9.0, [answer()] * count + [answer(503)], [1.0]) for times, count in ((1, 10), (5, good))
     ]
     assert verdict in overload.report(rows)
-
-
-def test_what_is_told_of_a_request_is_held_against_the_target(monkeypatch):
-    monkeypatch.setattr(telemetry, "_CALLS", 2)
-    monkeypatch.setattr(telemetry, "set_up", lambda _: None)  # the tests' logs are not its own
-    found = telemetry.measure()
-    assert all(us > 0 for us in found.values())
-    usual = {telemetry.METRICS: 60.0, telemetry.HEADERS: 10.0, telemetry.LINE: 30.0}
-    assert "together 100 µs, 1.00% of 10 ms, target ≤ 1%, met." in telemetry.report(found | usual)

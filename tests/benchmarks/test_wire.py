@@ -5,9 +5,8 @@ from itertools import repeat
 import orjson
 import pytest
 
-from benchmarks.load import drive
 from benchmarks.server import running
-from benchmarks.wire import first_chunk_ms, get, in_turn, post, run
+from benchmarks.wire import drive, first_chunk_ms, get, in_turn, post, run
 from scripts.trial import free_port
 from tests.app.live import live
 from tests.waiting import PATIENT_S

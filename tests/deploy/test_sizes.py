@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from benchmarks.sizes import DEPLOYMENTS
+from benchmarks.sizing import DEPLOYMENTS
 from tests.deploy.files import ROOT
 
 CHART = ROOT / "helm" / "quantum-rerank"

@@ -5,9 +5,8 @@ from itertools import cycle
 import orjson
 import pytest
 
-from benchmarks.load import drive
 from benchmarks.server import ours
-from benchmarks.wire import post
+from benchmarks.wire import drive, post
 
 SECONDS, ROUNDS = 6, 8
 MAX_BYTES_PER_REQUEST = 100
