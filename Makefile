@@ -134,4 +134,4 @@ lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes 
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-clients .venv-chart .venv-lock .node-clients .haproxy build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
+	rm -rf .venv .venv-clients .venv-chart .venv-lock .node-clients build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools

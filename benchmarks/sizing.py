@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import linear_regression
 from typing import NamedTuple
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -160,7 +160,7 @@ def rule(rows: Sequence[Measured]) -> Rule:
     single = [row for row in rows if row.given.workers == 1]
     several = next(row for row in rows if row.given.workers > 1)
     counts, working = [row.at_once for row in single], [row.working for row in single]
-    slope = max(0.0, float(np.polyfit(counts, working, 1)[0]))
+    slope = max(0.0, linear_regression(counts, working).slope)
     fixed = max(took - slope * count for count, took in zip(counts, working, strict=True))
     idle = max(row.idle for row in single)
     return Rule(idle, max(0.0, several.idle - several.given.workers * idle), fixed, slope)

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.report import facts, watch_others
+from benchmarks.server import answers
 from loadtests.pool import COLLECTIONS, open_traffic
-from loadtests.service import Target, load, started, wait_until_ready, warm
+from loadtests.service import Target, load, started, warm
 from loadtests.shapes import LONGEST_S, PLANS, SHAPES, length_s
 
 REPORTS = Path(__file__).with_name("reports")
 cli = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-out = Console(width=None if sys.stdout.isatty() else 100)  # no terminal: room for the tables
 
 _EACH = (
     "normal: 50 users, 2 minutes; peak: twice as many; spike: eight times as many for 15 seconds; soak: 20 minutes; "
@@ -45,30 +45,31 @@ def main(
     reports.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with _target(host, key, pid) as target:
-        with Progress(*columns, console=out, transient=True) as progress:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task(f"warming: {len(traffic.passages)} passages of {traffic.source}", total=None)
             warm(target, traffic, lambda done, of: progress.update(bar, completed=done, total=of))
         longest_s = seconds or LONGEST_S.get(shape) or length_s(PLANS[shape])
-        out.print(f"{shape}: at most {longest_s:.0f} s", highlight=False)
+        print(f"{shape}: at most {longest_s:.0f} s", flush=True)
         variables = {"LOADTESTS_COLLECTIONS": str(collections)}
         variables |= {"LOADTESTS_SECONDS": str(seconds)} if seconds else {}
         variables |= {"LOADTESTS_USERS": str(users)} if users else {}
         files = ["--html", str(reports / f"{shape}.html"), "--csv", str(reports / shape), "--csv-full-history"]
         status = load(target, shape, files, longest_s, variables)
-    out.print(f"{machine['processor']}; others' work took {others():.2f} of them meanwhile", highlight=False)
-    out.print(f"reports: {reports / shape}.html and {shape}_*.csv", highlight=False, soft_wrap=True)
+    print(f"{machine['processor']}; others' work took {others():.2f} of them meanwhile")
+    print(f"reports: {reports / shape}.html and {shape}_*.csv")
     sys.exit(status)
 
 
 @contextmanager
 def _target(host: str | None, key: str | None, pid: int | None) -> Iterator[Target]:
     """The service that is named, or one of our own."""
-    if host:
-        wait_until_ready(host)
+    if host is None:
+        with started() as targets:
+            yield targets[0]
+    elif answers(f"{host.rstrip('/')}/health/ready"):
         yield Target(host.rstrip("/"), key, None, [pid] if pid else [])
-        return
-    with out.status("starting the service"), started() as targets:
-        yield targets[0]
+    else:
+        raise RuntimeError(f"{host} is not ready; is the address right?")
 
 
 if __name__ == "__main__":

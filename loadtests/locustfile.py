@@ -16,13 +16,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # Locust adds only the file'
 from locust import LoadTestShape, events
 from locust.env import Environment
 from locust.runners import WorkerRunner
-from locust.stats import StatsError
-from rich.console import Console
+from locust.stats import StatsEntry, StatsError
 
 from benchmarks.server import resident_bytes
-from loadtests.history import History, Snapshot
-from loadtests.shapes import PLANS, SETTLING_S, STRESS, Climb, stretched, users_at
-from loadtests.thresholds import bounds_of, facts, judge, show
+from loadtests.shapes import PLANS, STRESS, Climb, stretched, users_at
+from loadtests.thresholds import History, Present, bounds_of, facts, judge, report
 from loadtests.users import SCALING, PremiumUser, PublicUser, StandardUser, TirelessUser
 
 __all__ = ["PremiumUser", "PublicUser", "StandardUser", "TirelessUser"]  # Locust takes what it finds here
@@ -37,10 +35,17 @@ def _number(name: str) -> float:
     return float(os.environ.get(name, "0"))
 
 
+def _present(total: StatsEntry) -> Present:
+    """Locust's figures of the last seconds; its percentile of no requests is 0."""
+    sent, lost = total.current_rps, total.current_fail_per_sec
+    p95_ms = total.get_current_response_time_percentile(0.95) or None
+    return Present(sent - lost, p95_ms, 100 * lost / sent if sent else 0.0)
+
+
 if _SHAPE and not SCALING:
 
     class Shape(LoadTestShape):
-        """The users as the plan or the climb says; every second of the run is written down."""
+        """The users as the plan or the climb says; every second of the run is noted."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -50,19 +55,15 @@ if _SHAPE and not SCALING:
 
         def tick(self) -> tuple[int, float] | None:
             """What Locust asks for about once a second: the users from now on, or None at the end."""
-            now = self.get_run_time()
-            users = self._climbed(now) if _SHAPE == STRESS else users_at(self._plan, now)
-            stats = self.runner.environment.stats.total  # type: ignore[union-attr]
-            counts = (stats.num_requests, stats.num_failures, dict(stats.response_times))
-            mb = sum(map(resident_bytes, _PIDS)) / 1e6 or None
-            _HISTORY.snapshots.append(Snapshot(now, users or 0, *counts, mb))
+            now, present = self.get_run_time(), _present(self.runner.environment.stats.total)  # type: ignore[union-attr]
+            users = self._climbed(now, present) if _SHAPE == STRESS else users_at(self._plan, now)
+            _HISTORY.note(now, users or 0, present, sum(map(resident_bytes, _PIDS)) / 1e6 or None)
             return None if users is None else (users, _SPAWNED_PER_SECOND)
 
-        def _climbed(self, now: float) -> int | None:
-            seen, held = _HISTORY.window(self._climb.since + SETTLING_S, now), self._climb.held
-            users = self._climb.next(now, seen.too_much)
+        def _climbed(self, now: float, present: Present) -> int | None:
+            held, users = self._climb.held, self._climb.next(now, present.too_much)
             if self._climb.held > held:
-                _HISTORY.knee = (self._climb.held, seen)
+                _HISTORY.knee = (self._climb.held, present)
             return users
 
 
@@ -73,9 +74,8 @@ def _judge(environment: Environment, **_: Any) -> None:
         return
     total, errors = environment.stats.total, environment.stats.errors.values()
     refused = sum(error.occurrences for error in errors if StatsError.parse_error(error.error).startswith("Refused"))
-    answers = (total.num_requests, total.num_failures, refused)
-    times = [total.get_response_time_percentile(share) for share in (0.5, 0.95, 0.99)]
-    found = facts(_HISTORY, *answers, *(times if total.num_requests else (None, None, None)))
+    times = [total.get_response_time_percentile(share) if total.num_requests else None for share in (0.5, 0.95, 0.99)]
+    found = facts(_HISTORY, total.num_requests, total.num_failures, refused, times)
     checks = judge(found, bounds_of(_SHAPE), remote=not _PIDS)
-    show(Console(width=None if sys.stdout.isatty() else 100), _SHAPE, _HISTORY, found, checks)
+    print(report(_SHAPE, _HISTORY, checks), flush=True)
     environment.process_exit_code = 0 if all(check.met for check in checks) else 1

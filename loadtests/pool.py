@@ -14,14 +14,13 @@ import numpy as np
 import orjson
 
 from benchmarks.corpus import QUERIES as DEMO_QUERIES
-from loadtests.mix import DOCUMENTS, Kind
+from loadtests.mix import DOCUMENTS, TOP_N, Kind
 from retrieval.evaluation import beir
 from retrieval.text.bm25 import bm25, tokenize
 from retrieval.text.demo import demo_passages
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 PASSAGES, QUERIES = 200, 40  # of each collection
-TOP_N = 10
 _PAIRS = 5  # of each query with its best candidates
 
 

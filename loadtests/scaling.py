@@ -10,53 +10,60 @@ import csv
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
-from benchmarks.report import facts, watch_others
+from benchmarks.report import facts, table, watch_others
 from benchmarks.server import cpu_seconds
 from loadtests.__main__ import REPORTS
-from loadtests.balancer import NoBalancer, balanced
+from loadtests.balancer import balanced
 from loadtests.pool import COLLECTIONS, Traffic, open_traffic
-from loadtests.service import Target, load, started, warm, warm_workers
+from loadtests.service import Target, load, started, warm
+from scripts.debian import Missing
 
-WORKERS, INSTANCES = "worker processes", "instances"
+WORKERS, INSTANCES = "worker processes", "servers"
 PLAN = ((WORKERS, 1), (WORKERS, 2), (WORKERS, 4), (INSTANCES, 1), (INSTANCES, 2), (INSTANCES, 3))
 USERS, PER_SECOND = 24, 3  # they come over eight seconds, after which Locust forgets what it has counted
 
 cli = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-out = Console(width=None if sys.stdout.isatty() else 100)
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """What so many replicas answered."""
 
     kind: str
     replicas: int
-    per_second: float
-    p50_ms: float
-    p95_ms: float
-    lost: int
+    row: Mapping[str, str]  # `Aggregated` of Locust's CSV
     processors: float  # that the replicas took, on average
     others: float  # that others' work took meanwhile
+
+    @property
+    def lost(self) -> int:
+        """Requests that failed."""
+        return int(self.row["Failure Count"])
+
+    @property
+    def per_second(self) -> float:
+        """Requests answered a second."""
+        requests = int(self.row["Request Count"])
+        return float(self.row["Requests/s"]) * (requests - self.lost) / requests if requests else 0.0
 
 
 @contextmanager
 def replicas(kind: str, count: int, traffic: Traffic) -> Iterator[Target]:
     """One server with so many processes, or so many servers behind a balancer; warm."""
     if kind == WORKERS:
-        with started(workers=count, settings={"QRERANK_ENGINE__PROCESSORS": str(count)}) as (target,):
-            warm_workers(target, traffic, count)
+        with started(workers=count, engine__processors=count) as (target,):
+            for _ in range(6 * count):  # which process answers a connection is the kernel's choice, so many are made
+                warm(target, traffic)
             yield target
         return
-    with started(instances=count, settings={"QRERANK_ENGINE__PROCESSORS": "1"}) as targets:
+    with started(count, engine__processors=1) as targets:
         for target in targets:
             warm(target, traffic)
         with balanced([target.url for target in targets]) as url:
@@ -73,28 +80,29 @@ def measure(kind: str, count: int, target: Target, collections: Path, seconds: f
     taken = (sum(map(cpu_seconds, target.pids)) - before) / total
     with Path(f"{prefix}_stats.csv").open(encoding="utf-8") as file:
         *_, everything = csv.DictReader(file)
-    return point(kind, count, everything, taken, max(0.0, others() - taken))
+    return Point(kind, count, everything, taken, max(0.0, others() - taken))
 
 
-def point(kind: str, count: int, row: Mapping[str, str], processors: float, others: float) -> Point:
-    """The row `Aggregated` of Locust's CSV."""
-    lost, requests = int(row["Failure Count"]), int(row["Request Count"])
-    per_second = float(row["Requests/s"]) * (requests - lost) / requests if requests else 0.0
-    p50, p95 = (float(row[name]) if requests else 0.0 for name in ("50%", "95%"))
-    return Point(kind, count, per_second, p50, p95, lost, processors, others)
-
-
-def table(points: Sequence[Point]) -> Table:
+def report(points: Sequence[Point]) -> str:
     """One row a number of replicas; processors that they took, and that others' work took."""
-    found = Table("replicas", show_edge=False)
-    for heading in ("number", "requests/s", "times one", "p50 ms", "p95 ms", "lost", "processors", "others'"):
-        found.add_column(heading, justify="right")
+    rows = []
     for each in points:
         one = next(first.per_second for first in points if first.kind == each.kind)
         rate = (f"{each.per_second:.0f}", f"{each.per_second / one:.2f}" if one else "")
-        times = (f"{each.p50_ms:.0f}", f"{each.p95_ms:.0f}", str(each.lost))
-        found.add_row(each.kind, str(each.replicas), *rate, *times, f"{each.processors:.2f}", f"{each.others:.2f}")
-    return found
+        times = f"{each.row['50%']} / {each.row['95%']}"
+        taken = (f"{each.processors:.2f}", f"{each.others:.2f}")
+        rows.append((each.kind, str(each.replicas), *rate, times, str(each.lost), *taken))
+    headings = (
+        "replicas",
+        "",
+        "requests/s",
+        "times one",
+        "p50 / p95 ms",
+        "lost",
+        "processors they took",
+        "others' work",
+    )
+    return table(headings, rows)
 
 
 @cli.command()
@@ -106,14 +114,13 @@ def main(
     """Measure worker processes and instances, print the table; exit status 1 if a request failed."""
     traffic, points = open_traffic(collections), list[Point]()
     reports.mkdir(parents=True, exist_ok=True)
-    for kind, count in track(PLAN, "scaling", console=out, transient=True):
+    for kind, count in track(PLAN, "scaling", console=Console(stderr=True), transient=True):
         try:
             with replicas(kind, count, traffic) as target:
                 points.append(measure(kind, count, target, collections, seconds, reports))
-        except NoBalancer as error:
-            out.print(f"{count} {kind} not measured: {error}", style="yellow")
-    out.print(facts()["processor"], highlight=False)
-    out.print(table(points))
+        except Missing as error:
+            print(f"{count} {kind} not measured: {error}", file=sys.stderr)
+    print(f"{facts()['processor']}\n\n{report(points)}")
     sys.exit(1 if any(each.lost for each in points) else 0)
 
 

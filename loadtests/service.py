@@ -18,15 +18,14 @@ import orjson
 from app.auth.settings import AuthSettings
 from app.auth.stores import open_records
 from app.identity import Tier
-from benchmarks.server import answers, running
-from loadtests.pool import TOP_N, Traffic
-from scripts.trial import free_port
+from benchmarks.server import ours
+from loadtests.mix import TIERS, TOP_N
+from loadtests.pool import Traffic
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 KEYS: Mapping[Tier, int] = {"public": 500, "standard": 300, "premium": 200, "unlimited": 1}  # as many as users at once
 _ENOUGH = 10**9  # similarities an hour: the real budgets are for days of use, not for a load without a pause
 _BATCH = 50  # passages of one request of the warm-up
-_READY_WITHIN_S = 180.0
 _PATIENCE = 30  # seconds, with a server that is not ready or has too much to do
 
 
@@ -40,33 +39,22 @@ class Target:
     pids: Sequence[int]  # the servers' processes; none of a service elsewhere
 
 
-def environment(data: Path, settings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment of a server that asks for keys and has the usual limits, but for similarities an hour."""
-    passed = ("QRERANK_MODEL_DIR", "QRERANK_MODEL")
-    kept = {name: value for name, value in os.environ.items() if name in passed or not name.startswith("QRERANK_")}
-    usual = {"QRERANK_DATA_DIR": str(data), "QRERANK_AUTH__ENABLED": "true", "QRERANK_ENGINE__DRAIN_SECONDS": "0"}
-    for tier in ("PUBLIC", "STANDARD", "PREMIUM"):
-        usual[f"QRERANK_QUOTAS__{tier}__SIMILARITIES_PER_HOUR"] = str(_ENOUGH)
-    return kept | usual | dict(settings or {})
-
-
 @contextmanager
-def started(workers: int = 1, instances: int = 1, settings: Mapping[str, str] | None = None) -> Iterator[list[Target]]:
-    """So many servers with so many worker processes each, ready, with the same keys; all end in the end."""
+def started(instances: int = 1, **settings: str | Path | float) -> Iterator[list[Target]]:
+    """Servers that ask for the same keys, ready, with the usual limits but for similarities an hour.
+
+    settings: as of `benchmarks.server.ours`. QRERANK_MODEL is passed on.
+    """
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loadtests-")))
         keys = create_keys(data)
         path = data / "load-keys.json"
         path.write_bytes(orjson.dumps(keys))
-        targets = []
-        for _ in range(instances):
-            port = free_port()
-            command = [str(Path(sys.executable).parent / "qrerank"), "serve", "--port", str(port)]
-            server = stack.enter_context(
-                running([*command, "--workers", str(workers)], port, "/health/ready", environment(data, settings))
-            )
-            targets.append(Target(f"http://127.0.0.1:{port}", keys["unlimited"][0], path, [server.pid]))
-        yield targets
+        given: dict[str, str | Path | float] = {"data_dir": data, "auth__enabled": "true"}
+        given |= {f"quotas__{tier}__similarities_per_hour": _ENOUGH for tier in TIERS}
+        given |= {"model": os.environ["QRERANK_MODEL"]} if "QRERANK_MODEL" in os.environ else {}
+        servers = [stack.enter_context(ours(**given | settings)) for _ in range(instances)]
+        yield [Target(f"http://127.0.0.1:{each.port}", keys["unlimited"][0], path, [each.pid]) for each in servers]
 
 
 def create_keys(folder: Path) -> dict[str, list[str]]:
@@ -78,15 +66,6 @@ def create_keys(folder: Path) -> dict[str, list[str]]:
     }
     records.database.close()
     return keys
-
-
-def wait_until_ready(url: str) -> None:
-    """Wait for a service that somebody else started; RuntimeError if it does not get ready."""
-    end = time.monotonic() + _READY_WITHIN_S
-    while not answers(f"{url}/health/ready"):
-        if time.monotonic() > end:
-            raise RuntimeError(f"{url} did not get ready within {_READY_WITHIN_S:.0f} s; is the address right?")
-        time.sleep(0.5)
 
 
 def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object] = lambda *_: None) -> None:
@@ -107,10 +86,14 @@ def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object] = 
             step(done, len(requests))
 
 
-def warm_workers(target: Target, traffic: Traffic, workers: int) -> None:
-    """Warm every process of a server: which one answers a connection is the kernel's choice, so many are made."""
-    for _ in range(6 * workers):
-        warm(target, traffic)
+def _post(client: httpx.Client, path: str, body: bytes) -> None:
+    for _ in range(_PATIENCE):
+        response = client.post(path, content=body)
+        if response.status_code != 503:
+            break
+        time.sleep(1)  # one of several processes may not be ready yet
+    if response.status_code != 200:
+        raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")
 
 
 def load(
@@ -125,27 +108,15 @@ def load(
         longest_s: how long it takes at most; RuntimeError if it is not done within a minute after that.
         variables: the environment variables that the locustfile reads, beyond keys and shape.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOADTESTS_")}
-    kept |= {"LOADTESTS_SHAPE": shape, "LOADTESTS_PIDS": " ".join(map(str, target.pids))}
-    if target.keys:
-        kept["LOADTESTS_KEYS"] = str(target.keys)
-    elif target.key:
-        kept["LOADTESTS_KEY"] = target.key
+    given = {name: value for name, value in os.environ.items() if not name.startswith("LOADTESTS_")}
+    given |= {"LOADTESTS_SHAPE": shape, "LOADTESTS_PIDS": " ".join(map(str, target.pids))}
+    given |= {"LOADTESTS_KEYS": str(target.keys)} if target.keys else {}
+    given |= {"LOADTESTS_KEY": target.key} if target.key and not target.keys else {}
     usual = ["--headless", "--only-summary", "--stop-timeout", "10", "--host", target.url, "--loglevel", "WARNING"]
     # 0 for failed requests, too: the thresholds judge.
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *usual, "--exit-code-on-error", "0", *options]
     try:
-        done = subprocess.run(command, env=kept | dict(variables or {}), timeout=longest_s + 60, check=False)  # noqa: S603 - ours
+        done = subprocess.run(command, env=given | dict(variables or {}), timeout=longest_s + 60, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"Locust took longer than {longest_s:.0f} s") from error
     return done.returncode
-
-
-def _post(client: httpx.Client, path: str, body: bytes) -> None:
-    for _ in range(_PATIENCE):
-        response = client.post(path, content=body)
-        if response.status_code != 503:
-            break
-        time.sleep(1)  # one of several processes may not be ready yet
-    if response.status_code != 200:
-        raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")

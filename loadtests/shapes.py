@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 NORMAL_USERS = 50
 
-STEP_S, SETTLING_S = 12.0, 4.0  # of each step of the stress shape; its first seconds do not count
+STEP_S = 14.0  # of each step of the stress shape: longer than what Locust's present figures are of
 STEP_USERS = 10
 MOST_USERS = 500
 AFTER_S = 30.0  # at normal load, once the service broke
@@ -59,16 +59,16 @@ class Climb:
         """Begin with so many users; so many more come with each step."""
         self._normal = self.users = users
         self._step = step
-        self.since = 0.0  # seconds, when the present number of users was asked for
+        self._since = 0.0  # seconds, when the present number of users was asked for
         self.held = 0  # the most users that were not too much
         self.broken = self.back = False
 
     def next(self, now: float, too_much: bool) -> int | None:
         """The users from now on; None once it is over.
 
-        now: seconds since the start. too_much: whether what was sent since `since` + `SETTLING_S` was.
+        now: seconds since the start. too_much: whether the present load is.
         """
-        if now - self.since < (AFTER_S if self.back else STEP_S):
+        if now - self._since < (AFTER_S if self.back else STEP_S):
             return self.users
         if self.back:
             return None
@@ -80,5 +80,5 @@ class Climb:
             self.users = self._normal
         else:
             self.users = 2 * self.users if self.broken else self.users + self._step
-        self.since = now
+        self._since = now
         return self.users

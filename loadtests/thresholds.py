@@ -1,21 +1,23 @@
-"""The thresholds of `thresholds.toml`, and whether a run kept to them."""
+"""What a run shows beside Locust's totals, the thresholds of `thresholds.toml`, and whether it kept to them."""
 
 from __future__ import annotations
 
 import operator
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import linear_regression
+from typing import NamedTuple
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks.report import table
 
-from loadtests.history import THRESHOLDS, History
-
+THRESHOLDS = Path(__file__).with_name("thresholds.toml")
+WINDOW_S = 12.0  # Locust's present figures are of requests that are no older
 Bounds = Mapping[str, float]
 Facts = Mapping[str, float | None]  # by the threshold's name; None where the run does not tell
 
+_ALL = tomllib.loads(THRESHOLDS.read_text(encoding="utf-8"))["all"]
 _SIGNS = {"≤": operator.le, "<": operator.lt, "≥": operator.ge}
 # What the report calls it, how the value must stand to the bound, and the unit.
 _RULES = {
@@ -32,8 +34,50 @@ _RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Check:
+class Present(NamedTuple):
+    """What Locust tells of the last `WINDOW_S`."""
+
+    per_second: float  # requests answered rightly
+    p95_ms: float | None  # of all requests; None where there were none
+    lost_percent: float
+
+    @property
+    def too_much(self) -> bool:
+        """Whether this load is more than the service can take."""
+        slow = self.p95_ms is None or self.p95_ms > _ALL["p95_ms"]
+        return bool(slow or self.lost_percent >= _ALL["errors_below_percent"])
+
+
+@dataclass
+class History:
+    """A run's memory and recovery; of a stress run, also the most users that were served, and how."""
+
+    seconds: float = 0.0  # since the start
+    users: int = 0
+    back_at: float | None = None  # when the users first became fewer
+    recovery_s: float | None = None  # from then until requests were answered as they should be
+    memory: list[tuple[float, float]] = field(default_factory=list)  # seconds, and MB (10⁶ bytes) of the server
+    knee: tuple[int, Present] | None = None
+
+    def note(self, seconds: float, users: int, present: Present, mb: float | None) -> None:
+        """Note a second of the run. mb: None where the server is elsewhere."""
+        if self.back_at is None and 0 < users < self.users:
+            self.back_at = seconds
+        if self.back_at is not None and self.recovery_s is None and not present.too_much:
+            self.recovery_s = max(0.0, seconds - self.back_at - WINDOW_S)  # all of the window was well
+        self.seconds, self.users = seconds, users
+        self.memory += [(seconds, mb)] if mb else []
+
+    @property
+    def growth_mb_per_hour(self) -> float | None:
+        """The slope of the least-squares line through the run's second half, for caches and heaps fill in the first."""
+        late = [each for each in self.memory if each[0] >= self.seconds / 2]
+        if len(late) < 3:
+            return None
+        return 3600 * linear_regression([at for at, _ in late], [mb for _, mb in late]).slope
+
+
+class Check(NamedTuple):
     """One threshold. A value that the run does not tell is not within it."""
 
     name: str
@@ -42,37 +86,29 @@ class Check:
     met: bool
 
 
-def facts(
-    history: History,
-    requests: int,
-    failures: int,
-    refused: int,
-    p50: float | None,
-    p95: float | None,
-    p99: float | None,
-) -> Facts:
-    """What thresholds are held against, from Locust's totals. failures: the refused among them."""
+def facts(history: History, requests: int, failures: int, refused: int, times: Sequence[float | None]) -> Facts:
+    """What thresholds are held against, from Locust's totals.
+
+    failures: the refused among them, too. times: p50, p95 and p99 in milliseconds.
+    """
     errors = failures - refused
     return {
         "at_least_per_second": (requests - failures) / history.seconds if history.seconds else 0.0,
-        "p50_ms": p50,
-        "p95_ms": p95,
-        "p99_ms": p99,
+        **dict(zip(("p50_ms", "p95_ms", "p99_ms"), times, strict=True)),
         "most_errors": errors,
         "errors_below_percent": 100 * errors / requests if requests else 100.0,
         "most_refusals": refused,
-        "rss_mb": history.most_mb,
+        "rss_mb": max((mb for _, mb in history.memory), default=None),
         "rss_growth_mb_per_hour": history.growth_mb_per_hour,
         "recovery_s": history.recovery_s,
     }
 
 
-def bounds_of(shape: str, path: Path = THRESHOLDS) -> Bounds:
+def bounds_of(shape: str) -> Bounds:
     """The thresholds of a shape, in the order of the report; ValueError for one that there is not."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    chosen = tables["all"] | tables.get(shape, {})
+    chosen = _ALL | tomllib.loads(THRESHOLDS.read_text(encoding="utf-8")).get(shape, {})
     if unknown := chosen.keys() - _RULES:
-        raise ValueError(f"{path}: no such threshold: {', '.join(sorted(unknown))}; there are {', '.join(_RULES)}")
+        raise ValueError(f"{THRESHOLDS.name}: no such threshold: {', '.join(unknown)}; there are {', '.join(_RULES)}")
     return {name: float(chosen[name]) for name in _RULES if chosen.get(name, False) is not False}
 
 
@@ -87,19 +123,19 @@ def judge(found: Facts, bounds: Bounds, *, remote: bool = False) -> list[Check]:
     return checks
 
 
-def show(console: Console, shape: str, history: History, found: Facts, checks: Sequence[Check]) -> None:
-    """Print each threshold's verdict and the shape's; of a stress run the knee, too."""
+def report(shape: str, history: History, checks: Sequence[Check]) -> str:
+    """Each threshold's verdict and the shape's; of a stress run the knee, too."""
+    lines = []
     if history.knee:
         users, seen = history.knee
-        console.print(f"knee: {users} users, {seen.per_second:.0f} requests/s, p95 {seen.p95_ms or 0:.0f} ms")
-    if history.back_at is not None:
-        well = found["recovery_s"]
-        when = "never within the thresholds again" if well is None else f"within the thresholds {well:.0f} s later"
-        console.print(f"fewer users after {history.back_at:.0f} s: {when}")
-    verdicts = Table("threshold", "measured", "bound", "verdict", show_edge=False)
-    for check in checks:
-        verdict = "[green]met[/]" if check.met else "[red]MISSED[/]"
-        verdicts.add_row(check.name, "none" if check.value is None else f"{check.value:.4g}", check.bound, verdict)
-    console.print(verdicts)
+        lines.append(f"knee: {users} users, {seen.per_second:.0f} requests/s, p95 {seen.p95_ms or 0:.0f} ms")
+    rows = [
+        (name, "none" if value is None else f"{value:.4g}", bound, "met" if met else "MISSED")
+        for name, value, bound, met in checks
+    ]
     passed = all(check.met for check in checks)
-    console.print(f"[bold {'green' if passed else 'red'}]{shape}: {'passed' if passed else 'FAILED'}[/]")
+    lines += [
+        table(("threshold", "measured", "bound", "verdict"), rows),
+        f"{shape}: {'passed' if passed else 'FAILED'}",
+    ]
+    return "\n".join(lines)

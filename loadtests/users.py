@@ -16,8 +16,7 @@ import orjson
 from locust import FastHttpUser, task
 from locust.exception import LocustError
 
-from loadtests.answers import PATHS, Refused, Wrong, check
-from loadtests.mix import PRD, TIERS, Kind
+from loadtests.mix import PATHS, PRD, TIERS, Kind, Refused, Wrong, check
 from loadtests.pool import COLLECTIONS, open_traffic
 
 SCALING = os.environ.get("LOADTESTS_SHAPE") == "scaling"  # users who never wait, in the place of the three tiers

@@ -9,22 +9,28 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
+import yaml
 
 from app.cli.index import DEMO, build_demo
 from app.settings import Settings
-from benchmarks.server import Server, ours
+from benchmarks.server import Server, ours, running
 from monitoring.exercise import SETTINGS, exercise
-from monitoring.prometheus import CONFIGURATION, Missing, had, run, scraping
 from monitoring.queries import ALERTS, of_the_dashboard, of_the_rules, rules
 from retrieval.encoder.hash_encoder import HashEncoder
+from scripts.debian import ROOT, Missing, had, run
+from scripts.trial import free_port
 
 SKIPPED = 77
 TESTS = Path(__file__).with_name("alerts_test.yml")
+CONFIGURATION = ROOT / "deploy" / "prometheus.yml"
+_WITHIN_S = 30
 
 
 def check_files(promtool: Path, tests: Path = TESTS, configuration: Path = CONFIGURATION) -> None:
@@ -38,6 +44,62 @@ def check_files(promtool: Path, tests: Path = TESTS, configuration: Path = CONFI
             if status:
                 raise RuntimeError(f"promtool {' '.join(map(str, command))}:\n{output}")
     print(f"promtool: {len(rules())} rules, their tests and deploy/{configuration.name} passed")
+
+
+class Prometheus:
+    """A Prometheus server that scrapes one service every second."""
+
+    def __init__(self, port: int) -> None:
+        """port: its port on this machine."""
+        self._url = f"http://127.0.0.1:{port}/api/v1/query"
+
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """Run an instant query; its series. RuntimeError with Prometheus' message if the query is invalid."""
+        answer = httpx.get(self._url, params={"query": query}).json()
+        if answer["status"] != "success":
+            raise RuntimeError(answer["error"])
+        return list(answer["data"]["result"])
+
+    def await_scrapes(self, more: int) -> None:
+        """Wait for this number of further scrapes; RuntimeError if they do not happen in time."""
+        due, end = self._scrapes() + more, time.monotonic() + _WITHIN_S
+        while self._scrapes() < due:
+            if time.monotonic() > end:
+                raise RuntimeError("Prometheus does not scrape the service")
+            time.sleep(0.2)
+
+    def _scrapes(self) -> float:
+        results = self.ask("count_over_time(up[1h])")
+        return float(results[0]["value"][1]) if results else 0.0
+
+
+@contextmanager
+def scraping(program: Path, service: int, rules: Path) -> Iterator[Prometheus]:
+    """Run Prometheus with docker-compose.yml's configuration and these rules, scraping the service every second."""
+    config = yaml.safe_load(CONFIGURATION.read_text(encoding="utf-8"))
+    config["global"] = dict.fromkeys(config["global"], "1s")
+    config["rule_files"] = [str(rules.resolve())]
+    config["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{service}"]}]
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "prometheus.yml"
+        file.write_text(json.dumps(config), encoding="utf-8")  # which is YAML
+        options = (f"--config.file={file}", f"--storage.tsdb.path={folder}/data")
+        command = [str(program), *options, f"--web.listen-address=127.0.0.1:{port}"]
+        with running(command, port, "/-/ready", {}, Path(folder)):
+            yield Prometheus(port)
+
+
+@contextmanager
+def exercised() -> Iterator[Server]:
+    """A service with a collection and all features that have metrics."""
+    with tempfile.TemporaryDirectory() as folder:
+        build_demo(Settings(**SETTINGS, data_dir=Path(folder)), HashEncoder(), lambda *_: None)  # type: ignore[arg-type]
+        nested = {
+            name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in SETTINGS.items()
+        }
+        with ours(**nested, data_dir=folder) as server:
+            yield server
 
 
 def check_queries(program: Path) -> None:
@@ -55,23 +117,11 @@ def check_queries(program: Path) -> None:
     print(f"prometheus: {len(queries)} queries answered, {len(queries) - len(empty)} of them with series")
 
 
-@contextmanager
-def exercised() -> Iterator[Server]:
-    """A service with a collection and all features that have metrics."""
-    with tempfile.TemporaryDirectory() as folder:
-        build_demo(Settings(**SETTINGS, data_dir=Path(folder)), HashEncoder(), lambda *_: None)  # type: ignore[arg-type]
-        nested = {
-            name: json.dumps(value) if isinstance(value, dict) else str(value) for name, value in SETTINGS.items()
-        }
-        with ours(**nested, data_dir=folder) as server:
-            yield server
-
-
 def main() -> int:
     """Run all checks and print their results; return the exit status."""
     try:
-        check_files(had("promtool"))
-        check_queries(had("prometheus"))
+        check_files(had("promtool", "prometheus"))
+        check_queries(had("prometheus", "prometheus"))
     except RuntimeError as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1

@@ -19,9 +19,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtests.balancer import NoBalancer, balanced
+from loadtests.balancer import balanced
 from retrieval.encoder.weights import DEFAULT_MODEL
 from scripts import trial
+from scripts.debian import Missing
 from scripts.rehearsal.driver import (
     NEXT_VERSION,
     REVOKED_WITHIN_S,
@@ -165,5 +166,5 @@ def _site(findings: Findings, model: str) -> Iterator[tuple[Site, Installation]]
 if __name__ == "__main__":
     try:
         sys.exit(rehearse())
-    except NoBalancer as error:
+    except Missing as error:
         sys.exit(str(error))
