@@ -18,7 +18,7 @@ import psutil
 
 from scripts.trial import free_port
 
-READY_WITHIN_S = 180.0
+READY_WITHIN_S, EXITS_WITHIN_S = 180.0, 60.0
 _LOG_TAIL = 2000
 
 
@@ -28,6 +28,22 @@ class Server:
 
     port: int
     pid: int
+    process: subprocess.Popen[bytes] | None = None  # where it was started here
+
+    @property
+    def url(self) -> str:
+        """The server's URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send it a signal; its exit status as in `exit_status`."""
+        os.kill(self.pid, number)
+        return self.exit_status()
+
+    def exit_status(self) -> int:
+        """Wait for its end; its exit status. TimeoutExpired if it does not exit in time."""
+        assert self.process is not None, "another process has started this server"
+        return self.process.wait(EXITS_WITHIN_S)
 
     def resident_mb(self) -> float:
         """Memory that the process and its children hold, in MiB."""
@@ -70,7 +86,7 @@ def running(
                     tail = log.read()[-_LOG_TAIL:].decode(errors="replace")
                     raise RuntimeError(f"{' '.join(command)} did not get ready: {_status(url)}\n{tail}")
                 time.sleep(0.1)
-            yield Server(port, process.pid)
+            yield Server(port, process.pid, process)
         finally:
             process.send_signal(signal.SIGTERM)
             try:

@@ -54,7 +54,7 @@ def started(instances: int = 1, **settings: str | Path | float) -> Iterator[list
         given |= {f"quotas__{tier}__similarities_per_hour": _ENOUGH for tier in TIERS}
         given |= {"model": os.environ["QRERANK_MODEL"]} if "QRERANK_MODEL" in os.environ else {}
         servers = [stack.enter_context(ours(**given | settings)) for _ in range(instances)]
-        yield [Target(f"http://127.0.0.1:{each.port}", keys["unlimited"][0], path, [each.pid]) for each in servers]
+        yield [Target(each.url, keys["unlimited"][0], path, [each.pid]) for each in servers]
 
 
 def create_keys(folder: Path) -> dict[str, list[str]]:

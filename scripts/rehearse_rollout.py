@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.server import Server
 from loadtests.balancer import balanced
 from retrieval.encoder.weights import DEFAULT_MODEL
 from scripts import trial
@@ -30,13 +31,14 @@ from scripts.rehearsal.driver import (
     Commands,
     Installation,
     Key,
-    Server,
+    ask,
     create_admin,
     create_keys,
     install,
     install_next,
     revoke,
     seconds_until,
+    statuses,
 )
 from scripts.rehearsal.load import RERANK, SERVED_BY, STREAM, Load
 from scripts.trial import Findings
@@ -73,7 +75,7 @@ class Site:
         old, new, name = self.running.pop(leaving), self.start(version, coming), f"replica{coming + 1}"
         seconds = seconds_until(lambda: load.servers[name], _ROUTED_WITHIN_S)
         self.findings.check(f"{name} is ready and gets requests from the balancer", seconds < _ROUTED_WITHIN_S)
-        infos = [server.ask("GET", "/info") for server in (old, new)]
+        infos = [ask(server, "GET", "/info") for server in (old, new)]
         reported = [(info["version"], info["max_client_batch_size"]) for info in infos]
         expected = [(VERSION, _BEFORE), (NEXT_VERSION, _AFTER)]
         self.findings.check("/info reports each version and its setting", reported == expected, reported)
@@ -92,7 +94,7 @@ def judge_kill(findings: Findings, load: Load, failed_before: int) -> None:
 
 def compare(server: Server, *keys: Key) -> list[int]:
     """The status of a similarity request for one pair of texts with each of these keys."""
-    return server.statuses("/v1/similarity", {"text1": "which bird sings", "text2": "an owl"}, *keys)
+    return statuses(server, "/v1/similarity", {"text1": "which bird sings", "text2": "an owl"}, *keys)
 
 
 def rehearse(model: str = DEFAULT_MODEL) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import textwrap
@@ -19,6 +18,7 @@ from typing import Any
 import orjson
 
 from app.auth import migrations
+from benchmarks.server import Server, running
 from scripts import trial
 from scripts.wheel.build import ROOT, copy_sources
 
@@ -27,7 +27,6 @@ SERVE = '.venv/bin/qrerank serve --port "$PORT"'
 VERSION, NEXT_VERSION = version("quantum-rerank"), f"{version('quantum-rerank')}+next"
 HEAD, NEXT_HEAD = migrations.HEAD, f"{int(migrations.HEAD) + 1:04d}"  # schema versions
 REVOKED_WITHIN_S = 5  # until all servers reject a revoked key, as docs/security.md promises
-_EXITS_WITHIN_S = 60
 _BLOCK = re.compile(r"^(?P<indent> *)```sh *(?P<name>[\w-]*)\n(?P<text>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 _MIGRATION = f'''"""Add a column."""
 import sqlalchemy as sa
@@ -52,52 +51,6 @@ class Commands:
         """The text of a block, which counts as run from now on."""
         self.unused.discard(name)
         return self._blocks[name]
-
-
-@dataclass
-class Server:
-    """A server process."""
-
-    port: int
-    log: Path
-    process: subprocess.Popen[bytes]
-
-    @property
-    def url(self) -> str:
-        """The server's URL."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def wait_until_ready(self) -> None:
-        """Wait until it is ready; RuntimeError with the end of its log if it exits or is not ready in time."""
-        try:
-            trial.seconds_until_ready(self.port, time.monotonic(), lambda: self.process.poll() is None)
-        except RuntimeError as error:
-            raise RuntimeError(f"{error}: {self.log.read_text(encoding='utf-8', errors='replace')[-2000:]}") from error
-
-    def ask(self, method: str, path: str, body: object = None, key: Key | None = None) -> Any:
-        """Send a request; the response's JSON. RuntimeError if its status is not 2xx."""
-        status, answer = trial.ask(self.port, method, path, body, key["key"] if key else None)
-        if status >= 300:
-            raise RuntimeError(f"{method} {path}: {status} {answer}")
-        return answer
-
-    def statuses(self, path: str, body: object, *keys: Key) -> list[int]:
-        """The status of one POST with each of these keys."""
-        return [trial.ask(self.port, "POST", path, body, key["key"])[0] for key in keys]
-
-    def exit_status(self) -> int:
-        """Wait for its end; its exit status. If it does not exit in time, it is killed: TimeoutExpired."""
-        try:
-            return self.process.wait(_EXITS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            raise
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        """Send it a signal unless it has exited; its exit status as in `exit_status`."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        return self.exit_status()
 
 
 @dataclass(frozen=True)
@@ -129,28 +82,17 @@ class Installation:
         return done.stdout
 
     @contextmanager
-    def server(self, command: str = SERVE, port: int | None = None, *, ready: bool = True) -> Iterator[Server]:
-        """Start a server with a command of the pages; it is stopped at the end of the block.
+    def server(self, command: str = SERVE, port: int | None = None) -> Iterator[Server]:
+        """Start a server with a shell command of the pages, by default on a free port, and wait until it is ready.
 
-        Args:
-            command: The shell command.
-            port: The port; None for a free one.
-            ready: Whether to wait until it is ready.
+        It is stopped at the end of the block. RuntimeError with the end of its log if it does not get ready.
         """
         port = port or trial.free_port()
-        log = self.folder / f"log-{port}"
         # A page's command may start with variable assignments, which the shell's `exec` does not accept.
         shell = ["/bin/sh", "-eu", "-c", f"exec env {command.removeprefix('env ')}"]
-        with log.open("wb") as output:
-            environment = {**self.environment, **dict.fromkeys(("PORT", "OLD_PORT", "NEW_PORT"), str(port))}
-            process = subprocess.Popen(shell, cwd=self.folder, env=environment, stdout=output, stderr=output)  # noqa: S603
-        server = Server(port, log, process)
-        try:
-            if ready:
-                server.wait_until_ready()
+        environment = {**self.environment, **dict.fromkeys(("PORT", "OLD_PORT", "NEW_PORT"), str(port))}
+        with running(shell, port, "/health/ready", environment, self.folder) as server:
             yield server
-        finally:
-            server.stop()
 
 
 def install(folder: Path, commands: Commands, **settings: str | Path | int) -> Installation:
@@ -193,6 +135,19 @@ def _substitute(file: Path, pattern: str, line: str) -> None:
     file.write_text(text, encoding="utf-8")
 
 
+def ask(server: Server, method: str, path: str, body: object = None, key: Key | None = None) -> Any:
+    """Send a request; the response's JSON. RuntimeError if its status is not 2xx."""
+    status, answer = trial.ask(server.port, method, path, body, key["key"] if key else None)
+    if status >= 300:
+        raise RuntimeError(f"{method} {path}: {status} {answer}")
+    return answer
+
+
+def statuses(server: Server, path: str, body: object, *keys: Key) -> list[int]:
+    """The status of one POST with each of these keys."""
+    return [trial.ask(server.port, "POST", path, body, key["key"])[0] for key in keys]
+
+
 def create_admin(installation: Installation) -> Key:
     """Create an administrator's key with the command line."""
     options = ("--name", "admin", "--role", "admin", "--tier", "unlimited")
@@ -203,13 +158,13 @@ def create_admin(installation: Installation) -> Key:
 def create_keys(server: Server, admin: Key, *names: str, tier: str = "unlimited") -> list[Key]:
     """Create keys on a server."""
     bodies = [{"name": name, "tier": tier} for name in names]
-    return [server.ask("POST", "/v1/admin/keys", body, admin) for body in bodies]
+    return [ask(server, "POST", "/v1/admin/keys", body, admin) for body in bodies]
 
 
 def revoke(server: Server, admin: Key, *keys: Key) -> None:
     """Revoke keys on a server."""
     for key in keys:
-        server.ask("DELETE", f"/v1/admin/keys/{key['id']}", None, admin)
+        ask(server, "DELETE", f"/v1/admin/keys/{key['id']}", None, admin)
 
 
 def seconds_until(holds: Callable[[], object], patience_s: float) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,12 +11,12 @@ import time
 import zipfile
 from pathlib import Path
 
+from benchmarks.server import resident_bytes, running
 from scripts import trial
 from scripts.image.trial import IDLE_MB
 from scripts.trial import Findings
 from scripts.wheel.build import ROOT, build, modules, strays
 
-_STOPS_WITHIN_S = 40
 _FORBIDDEN = ("torch", "transformers", "sentence_transformers", "nncf")
 
 
@@ -37,23 +36,13 @@ def serve(programs: Path, home: Path, findings: Findings) -> None:
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
     environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nothing listens there
     since = time.monotonic()
-    server = subprocess.Popen(  # noqa: S603 - our own
-        [str(programs / "qrerank"), "serve", "--port", str(port)], cwd=home, env=environment
-    )
-    try:
-        ready_s = trial.seconds_until_ready(port, since, lambda: server.poll() is None)
-        findings.note("first start to ready", f"{ready_s:.1f} s")
-        status = Path(f"/proc/{server.pid}/status")
-        if status.exists():  # on Linux
-            resident_mb = trial.resident_mb(status.read_text(encoding="utf-8"))
-            findings.at_most("memory once ready (RSS)", resident_mb, IDLE_MB, "MB")
+    command = [str(programs / "qrerank"), "serve", "--port", str(port)]
+    with running(command, port, "/health/ready", environment, home) as server:
+        findings.note("first start to ready", f"{time.monotonic() - since:.1f} s")
+        findings.at_most("memory once ready (RSS)", resident_bytes(server.pid) / 1e6, IDLE_MB, "MB")
         findings.check("POST /rerank: the right document first", trial.ranks(port))
-        server.send_signal(signal.SIGTERM)
-        code = server.wait(_STOPS_WITHIN_S)
+        code = server.stop()
         findings.check("stopped by SIGTERM", code == 0, f"exit status {code}")
-    finally:
-        server.kill()
-        server.wait()
 
 
 def _check_contents(wheel: Path, findings: Findings) -> None:
