@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import track
 
 from benchmarks.corpus import Task
 from benchmarks.server import Server, ours
@@ -56,59 +57,56 @@ def sample(row: str, documents: int, answers: Sequence[Answer]) -> Sample:
     return Sample(row, documents, [answer.ms for answer in answers], encoded)
 
 
-def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None, progress: Progress) -> list[Sample]:
+def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None) -> list[Sample]:
     """Every task once, none seen before; a task of other texts first, so that the process itself is warm."""
-    bar = progress.add_task(row, total=sum(map(len, work.values())))
     samples = []
     with ours() as server:
         in_turn(server.port, [request(warm_up)])
-        for documents, tasks in work.items():
+        for documents, tasks in _shown(work, row):
             requests = [request(task, deadline_ms=deadline_ms) for task in tasks]
-            samples.append(sample(row, documents, in_turn(server.port, requests, lambda: progress.advance(bar))))
+            samples.append(sample(row, documents, in_turn(server.port, requests)))
     return samples
 
 
-def streamed(work: Work, warm_up: Task, progress: Progress) -> list[Sample]:
+def streamed(work: Work, warm_up: Task) -> list[Sample]:
     """When the first order of a stream has come, of documents never seen before."""
-    bar = progress.add_task(FIRST_ORDER, total=sum(map(len, work.values())))
     samples = []
     with ours() as server:
         in_turn(server.port, [request(warm_up)])
-        for documents, tasks in work.items():
-            times = []
-            for task in tasks:
-                times.append(run(first_chunk_ms(server.port, request(task, path="/v1/rerank/stream"))))
-                progress.advance(bar)
+        for documents, tasks in _shown(work, FIRST_ORDER):
+            requests = [request(task, path="/v1/rerank/stream") for task in tasks]
+            times = [run(first_chunk_ms(server.port, each)) for each in requests]
             samples.append(Sample(FIRST_ORDER, documents, times))
     return samples
 
 
-def warm(work: Work, progress: Progress) -> list[Sample]:
+def warm(work: Work) -> list[Sample]:
     """The first task of every size again and again, by each method; its states are in the cache."""
-    bar = progress.add_task("ours, warm", total=len(work) * len(METHODS))
     samples = []
     with ours() as server:
-        for documents, tasks in work.items():
+        for documents, tasks in _shown(work, "ours, warm"):
             in_turn(server.port, [request(tasks[0], deadline_ms=0)])
             for method in METHODS:
                 answers = in_turn(server.port, [request(tasks[0], method)] * (1 + WARM_RUNS))
                 samples.append(sample(WARM.format(method), documents, answers[1:]))
-                progress.advance(bar)
     return samples
 
 
-def indexed(work: Work, progress: Progress) -> list[Sample]:
+def indexed(work: Work) -> list[Sample]:
     """The same passages from a collection: requests without documents, a server for each number of candidates."""
-    bar = progress.add_task("ours, indexed", total=len(work) * len(METHODS))
     samples = []
-    for documents, tasks in work.items():
+    for documents, tasks in _shown(work, "ours, indexed"):
         with collection_of(tasks[0].documents, documents) as server:
             for method in METHODS:
                 bodies = [{"query": task.query, "collection": _COLLECTION, "method": method} for task in tasks]
                 requests = [post("/rerank", orjson.dumps(bodies[i % len(bodies)])) for i in range(1 + WARM_RUNS)]
                 samples.append(sample(INDEXED.format(method), documents, in_turn(server.port, requests)[1:]))
-                progress.advance(bar)
     return samples
+
+
+def _shown(work: Work, row: str) -> Iterable[tuple[int, Sequence[Task]]]:
+    """The tasks, with a bar on the terminal."""
+    return track(list(work.items()), row, console=Console(stderr=True))
 
 
 @contextmanager

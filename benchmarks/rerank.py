@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from app.settings import Settings
 from benchmarks import ours
 from benchmarks.corpus import Passages, open_passages
@@ -32,14 +29,13 @@ TARGETS = (  # row, documents, share of the requests, milliseconds
 )
 
 
-def measure(passages: Passages, progress: Progress) -> list[Sample]:
+def measure(passages: Passages) -> list[Sample]:
     """All rows, one after the other, so that nothing else computes."""
     warm_up = passages.tasks(1, 50)[0]
     work = {documents: passages.tasks(runs, documents) for documents, runs in RUNS.items()}
-    samples = ours.cold(ours.COLD, work, warm_up, 0, progress)
-    samples += ours.cold(ours.COLD_DEADLINE, work, warm_up, None, progress)
-    samples += ours.streamed(work, warm_up, progress)
-    return samples + ours.warm(work, progress) + ours.indexed(work, progress)
+    samples = ours.cold(ours.COLD, work, warm_up, 0)
+    samples += ours.cold(ours.COLD_DEADLINE, work, warm_up, None)
+    return samples + ours.streamed(work, warm_up) + ours.warm(work) + ours.indexed(work)
 
 
 def latency_table(samples: Sequence[Sample]) -> str:
@@ -71,9 +67,7 @@ def main() -> None:
     """Measure and print."""
     prepare(DEFAULT_MODEL, Settings().model_dir, lambda *_: None)
     machine, passages = on_this_machine(), open_passages()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        samples = measure(passages, progress)
+    samples = measure(passages)
     print(f"### Machine\n\n{machine()}\n")
     print(f"### Latency by number of documents: p50 / p95 in ms\n\n{latency_table(samples)}\n")
     print(f"### Targets\n\n{target_table(samples)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
@@ -91,7 +91,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(main)
 
 
-def in_turn(port: int, requests: Iterable[bytes], step: Callable[[], None] = lambda: None) -> list[Answer]:
+def in_turn(port: int, requests: Iterable[bytes]) -> list[Answer]:
     """Send requests one after the other over one connection; RuntimeError for an answer other than 200."""
 
     async def all_of_them() -> list[Answer]:
@@ -102,7 +102,6 @@ def in_turn(port: int, requests: Iterable[bytes], step: Callable[[], None] = lam
             if answer.status != 200:
                 raise RuntimeError(f"the server answered {answer.status}: {answer.body[:500].decode()}")
             answers.append(answer)
-            step()
         connection.close()
         return answers
 

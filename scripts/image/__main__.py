@@ -14,8 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.image.buildah import Buildah
-from scripts.image.commands import call
-from scripts.image.docker import Docker
+from scripts.image.docker import Docker, call
 from scripts.image.trial import try_image
 from scripts.trial import Findings
 

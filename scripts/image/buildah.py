@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scripts.image.commands import STOPS_WITHIN_S, assignments, call
+from scripts.image.docker import STOPS_WITHIN_S, assignments, call
 from scripts.trial import resident_mb
 
 _PORT = 8000  # the image's own port, since the host's network is used

@@ -5,18 +5,33 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scripts.image.commands import STOPS_WITHIN_S, assignments, call
 from scripts.trial import free_port, resident_mb
 
+STOPS_WITHIN_S = 40
 _LOCKED = (
     *("--read-only", "--tmpfs", "/tmp:rw,mode=1777"),  # noqa: S108 - the container's
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
+
+
+def call(
+    command: Sequence[str], *, check: bool = True, timeout: float | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command and capture its output. With `check`, RuntimeError with the end of stderr if it fails."""
+    done = subprocess.run(command, capture_output=True, check=False, timeout=timeout)  # noqa: S603 - our own
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(command[:8])} …: exit status {done.returncode}: {done.stderr.decode()[-2000:]}")
+    return done
+
+
+def assignments(environment: Mapping[str, str]) -> list[str]:
+    """Environment variables as NAME=VALUE arguments."""
+    return [f"{name}={value}" for name, value in environment.items()]
 
 
 class DockerContainer:
