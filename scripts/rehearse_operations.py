@@ -14,28 +14,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from benchmarks.server import Server
-from scripts.rehearsal.driver import (
-    HEAD,
-    NEXT_HEAD,
-    REVOKED_WITHIN_S,
-    Commands,
-    Installation,
-    Key,
-    ask,
-    create_admin,
-    create_keys,
-    install,
-    install_next,
-    revoke,
-    seconds_until,
-    statuses,
-)
+from scripts.rehearsal import driver
+from scripts.rehearsal.driver import Commands, Installation, Key
 from scripts.rehearsal.load import COLLECTION, RERANK, SEARCH, Load, Question, corpus
 from scripts.trial import Findings
 
@@ -45,58 +31,51 @@ NewDatabase = Callable[[], dict[str, str]]  # creates an empty database and retu
 
 
 def rehearse_versions(findings: Findings, start: Installation, kind: str, new_database: NewDatabase) -> None:
-    """Back up, upgrade, and roll back to the restored backup, all under load: backup.md and upgrade.md.
-
-    kind: The database, as in the pages' block names: sqlite or postgresql.
-    """
+    """Back up, upgrade and roll back to the restored backup, all under load. kind: as in the pages' block names."""
     findings.begin(f"Backup, upgrade, rollback: {kind}")
     old = start.with_settings(**new_database())
-    new = install_next(old, start.folder.with_name(f"{start.folder.name}-next"))
+    new = driver.install_next(old, start.folder.with_name(f"{start.folder.name}-next"))
     heads = [place.run("upgrade-tables").strip() for place in (old, new)]
-    findings.check("the two versions' schemas differ", heads == [HEAD, NEXT_HEAD], " and ".join(heads))
-    admin = create_admin(old)
+    findings.check("the two versions' schemas differ", heads == [driver.HEAD, driver.NEXT_HEAD], " and ".join(heads))
+    admin = driver.create_admin(old)
     with ExitStack() as servers:
         first = servers.enter_context(old.server())
-        caller, quiet, *leavers = create_keys(first, admin, "caller", "quiet", "left before", "left since")
+        caller, quiet, *leavers = driver.create_keys(first, admin, "caller", "quiet", "left before", "left since")
         answers = answers_of(first, quiet)
-        revoke(first, admin, leavers[0])
+        driver.revoke(first, admin, leavers[0])
         load = servers.enter_context(Load(caller["key"], first.url, attempts=2))
-        around = _back_up_under_load(findings, old, kind, load)
+        time.sleep(_LOAD_S)
+        before, sent = requests_by_key(old), len(load.sent)
+        back_up(old, kind)
+        findings.check("requests were answered during the backup", len(load.sent) > sent, len(load.sent) - sent)
         second = _start_beside(findings, new, servers, caller)
-        load.use(first.url, second.url)
+        load.urls = (first.url, second.url)
         made_since = _check_both_serve(findings, first, second, admin, quiet)
         old.with_settings(OLD_PID=first.pid).run("upgrade-stop-old")
         status = first.exit_status()
-        load.use(second.url)
+        load.urls = (second.url,)
         findings.check("the old version drained and exited", status == 0, f"exit status {status}")
         _check_old_refuses(findings, old)
-        revoke(second, admin, leavers[1])
+        driver.revoke(second, admin, leavers[1])
         restored = restore(old, kind, new_database)
-        backed_up = _compare_usage(findings, restored, *around, caller)
+        usage, busy = requests_by_key(restored), caller["id"]
+        same = usage == {**before, busy: usage[busy]} and usage[busy] >= before[busy]
+        findings.check("restored: each key's usage at the backup", same, f"{len(usage)} keys")
         third = servers.enter_context(restored.server(restored.commands.text("rollback-start")))
         _switch_back(load, second, third)
         findings.check("rolled back: identical responses", answers_of(third, quiet) == answers)
-        found = opens(third, caller, quiet, *leavers, made_since)
-        findings.check(
-            "old keys are accepted, keys revoked or made since are not", found == [200] * 2 + [401] * 3, found
-        )
+        found, expected = opens(third, caller, quiet, *leavers, made_since), [200] * 2 + [401] * 3
+        findings.check("old keys are accepted, keys revoked or made since are not", found == expected, found)
     findings.check("no response was lost or wrong, there and back", load.lossless(), load)
+    _check_count(findings, len(load.sent), usage[busy], (new, restored), busy)
+
+
+def _check_count(findings: Findings, sent: int, backed_up: int, places: Sequence[Installation], key: str) -> None:
+    """The databases of both versions counted each request once; those before the backup are in both."""
     # The old version cannot read the new schema; the new version's command line can.
-    counted = sum(requests_by_key(place)[caller["id"]] for place in (new, restored)) - backed_up
-    expected = len(load.sent) + 2  # two more: by `upgrade-ready`, and after the rollback
+    counted = sum(requests_by_key(place)[key] for place in places) - backed_up
+    expected = sent + 2  # two more: by `upgrade-ready`, and after the rollback
     findings.check("usage counted each request once", counted == expected, f"{counted} of {expected}")
-
-
-def _back_up_under_load(
-    findings: Findings, old: Installation, kind: str, load: Load
-) -> tuple[Counter[str], Counter[str]]:
-    """Back up; the requests counted per key before and after."""
-    time.sleep(_LOAD_S)
-    before, sent = requests_by_key(old), len(load.sent)
-    back_up(old, kind)
-    during, after = len(load.sent) - sent, requests_by_key(old)
-    findings.check("requests were answered during the backup", during > 0, during)
-    return before, after
 
 
 def back_up(place: Installation, kind: str) -> None:
@@ -116,17 +95,6 @@ def restore(place: Installation, kind: str, new_database: NewDatabase) -> Instal
     return restored
 
 
-def _compare_usage(
-    findings: Findings, restored: Installation, before: Counter[str], after: Counter[str], caller: Key
-) -> int:
-    """Compare the restored usage with that before and after the backup; the caller's requests in it."""
-    usage = requests_by_key(restored)
-    requests, least, most = usage[caller["id"]], before[caller["id"]], after[caller["id"]]
-    same = usage == {**before, caller["id"]: requests} and least <= requests <= most
-    findings.check("restored: each key's usage at the backup", same, f"{least} ≤ {requests} ≤ {most}")
-    return requests
-
-
 def _start_beside(findings: Findings, new: Installation, servers: ExitStack, caller: Key) -> Server:
     """Check the new version's settings, start it, and send it a request."""
     new.run("upgrade-settings")
@@ -140,7 +108,7 @@ def _check_both_serve(findings: Findings, old: Server, new: Server, admin: Key, 
     """Both versions under load, on the new version's schema; a key made now."""
     time.sleep(_LOAD_S)
     findings.check("both give identical responses", answers_of(old, key) == answers_of(new, key))
-    keys = [*create_keys(old, admin, "made by the old"), *create_keys(new, admin, "made by the new")]
+    keys = [*driver.create_keys(old, admin, "made by the old"), *driver.create_keys(new, admin, "made by the new")]
     found = opens(old, *keys) + opens(new, *keys)
     findings.check("the running old version works with the new schema", found == [200] * 4, found)
     return keys[0]
@@ -153,16 +121,16 @@ def _check_old_refuses(findings: Findings, old: Installation) -> None:
             said = "it started"
     except RuntimeError as error:
         said = " ".join(str(error).split())
-    refused = f"tables are of version {NEXT_HEAD}" in said
+    refused = f"tables are of version {driver.NEXT_HEAD}" in said
     findings.check("the old version refuses to start on the new schema, and says why", refused, "" if refused else said)
 
 
 def _switch_back(load: Load, new: Server, old: Server) -> None:
     """The old version on the restored backup, beside the new one, then alone."""
-    load.use(old.url, new.url)
+    load.urls = (old.url, new.url)
     time.sleep(_LOAD_S)
     new.stop()
-    load.use(old.url)
+    load.urls = (old.url,)
     time.sleep(_LOAD_S)
     load.stop()
 
@@ -172,7 +140,7 @@ def rehearse_incidents(findings: Findings, start: Installation) -> None:
     from tests.redis_server import RedisServer
 
     findings.begin("Incidents")
-    admin = create_admin(start)
+    admin = driver.create_admin(start)
     place = start.with_settings(ADMIN_KEY=admin["key"], QRERANK_OPERATIONS__ACCESS="admin")
     caller = _look_and_take_out(findings, place, admin)
     with place.server(place.commands.text("shed-load")) as server:
@@ -198,7 +166,7 @@ def _look_and_take_out(findings: Findings, place: Installation, admin: Key) -> K
     """Collect evidence, block one caller, and replace a server by another; returns another caller's key."""
     evidence = place.folder / "evidence"
     with place.server() as here, place.server() as other:
-        caller, greedy = create_keys(here, admin, "a caller", "a greedy caller")
+        caller, greedy = driver.create_keys(here, admin, "a caller", "a greedy caller")
         at = place.with_settings(PORT=here.port, PID=here.pid, KEY_ID=greedy["id"], EVIDENCE=evidence)
         with Load(caller["key"], here.url, attempts=2) as load:
             findings.check("/health, /health/ready, /health/detailed answer", at.run("look").count("200 in") == 3)
@@ -207,13 +175,13 @@ def _look_and_take_out(findings: Findings, place: Installation, admin: Key) -> K
             findings.check("evidence is kept", len(sizes) == 6 and all(sizes.values()), sizes)
             before = opens(here, greedy)
             at.run("end-caller")
-            seconds = seconds_until(lambda: opens(here, greedy) == [401], 2 * REVOKED_WITHIN_S)
-            ended = before == [200] and seconds <= REVOKED_WITHIN_S
+            seconds = driver.seconds_until(lambda: opens(here, greedy) == [401], 2 * driver.REVOKED_WITHIN_S)
+            ended = before == [200] and seconds <= driver.REVOKED_WITHIN_S
             findings.check("a caller is blocked", ended, f"after {seconds:.1f} s")
-            load.use(here.url, other.url)
+            load.urls = (here.url, other.url)
             at.run("take-out")
             status = here.exit_status()
-            load.use(other.url)
+            load.urls = (other.url,)
             time.sleep(_LOAD_S)
     findings.check("a server is taken out without a lost response", status == 0 and load.lossless(), load)
     return caller
@@ -222,12 +190,12 @@ def _look_and_take_out(findings: Findings, place: Installation, admin: Key) -> K
 def answers_of(server: Server, key: Key) -> list[Any]:
     """The results of three requests with documents and three searches of the collection."""
     questions = [Question(path, number) for path in (RERANK, SEARCH) for number in range(3)]
-    return [ask(server, "POST", each.path, each.body, key)["results"] for each in questions]
+    return [driver.ask(server, "POST", each.path, each.body, key)["results"] for each in questions]
 
 
 def opens(server: Server, *keys: Key) -> list[int]:
     """The status of one request with each of these keys."""
-    return statuses(server, "/rerank", {"query": "owl", "documents": ["an owl", "a road"]}, *keys)
+    return driver.statuses(server, "/rerank", {"query": "owl", "documents": ["an owl", "a road"]}, *keys)
 
 
 def requests_by_key(place: Installation) -> Counter[str]:
@@ -274,7 +242,7 @@ def rehearse() -> int:
 
 def _start(folder: Path, commands: Commands) -> Installation:
     """Create an installation with a collection."""
-    place = install(folder, commands, BACKUP=folder / "backup", RESTORED=folder / "restored")
+    place = driver.install(folder, commands, BACKUP=folder / "backup", RESTORED=folder / "restored")
     source = folder / "corpus.jsonl"
     source.write_text("\n".join(map(json.dumps, corpus())), encoding="utf-8")
     command = [".venv/bin/qrerank", "index", "build", COLLECTION, str(source)]

@@ -24,22 +24,8 @@ from loadtests.balancer import balanced
 from retrieval.encoder.weights import DEFAULT_MODEL
 from scripts import trial
 from scripts.debian import Missing
-from scripts.rehearsal.driver import (
-    NEXT_VERSION,
-    REVOKED_WITHIN_S,
-    VERSION,
-    Commands,
-    Installation,
-    Key,
-    ask,
-    create_admin,
-    create_keys,
-    install,
-    install_next,
-    revoke,
-    seconds_until,
-    statuses,
-)
+from scripts.rehearsal import driver
+from scripts.rehearsal.driver import Commands, Installation, Key
 from scripts.rehearsal.load import RERANK, SERVED_BY, STREAM, Load
 from scripts.trial import Findings
 
@@ -73,13 +59,13 @@ class Site:
     def replace(self, leaving: int, coming: int, version: Installation, load: Load) -> None:
         """Start a server of the next version on a free address, then send SIGTERM to an old one."""
         old, new, name = self.running.pop(leaving), self.start(version, coming), f"replica{coming + 1}"
-        seconds = seconds_until(lambda: load.servers[name], _ROUTED_WITHIN_S)
+        seconds = driver.seconds_until(lambda: load.servers[name], _ROUTED_WITHIN_S)
         self.findings.check(f"{name} is ready and gets requests from the balancer", seconds < _ROUTED_WITHIN_S)
-        infos = [ask(server, "GET", "/info") for server in (old, new)]
+        infos = [driver.ask(server, "GET", "/info") for server in (old, new)]
         reported = [(info["version"], info["max_client_batch_size"]) for info in infos]
-        expected = [(VERSION, _BEFORE), (NEXT_VERSION, _AFTER)]
+        expected = [(driver.VERSION, _BEFORE), (driver.NEXT_VERSION, _AFTER)]
         self.findings.check("/info reports each version and its setting", reported == expected, reported)
-        by_old, by_new = (create_keys(server, self.admin, "made")[0] for server in (old, new))
+        by_old, by_new = (driver.create_keys(server, self.admin, "made")[0] for server in (old, new))
         results = compare(new, by_old) + compare(old, by_new)
         self.findings.check("a key created on either version is accepted by the other", results == [200, 200], results)
         status = old.stop()
@@ -94,26 +80,26 @@ def judge_kill(findings: Findings, load: Load, failed_before: int) -> None:
 
 def compare(server: Server, *keys: Key) -> list[int]:
     """The status of a similarity request for one pair of texts with each of these keys."""
-    return statuses(server, "/v1/similarity", {"text1": "which bird sings", "text2": "an owl"}, *keys)
+    return driver.statuses(server, "/v1/similarity", {"text1": "which bird sings", "text2": "an owl"}, *keys)
 
 
 def rehearse(model: str = DEFAULT_MODEL) -> int:
     """Rehearse, printing the checks; return the exit status."""
     findings = Findings()
     with _site(findings, model) as (site, old):
-        new = install_next(old.with_settings(QRERANK_LIMITS__DOCUMENTS=_AFTER), site.folder / "next")
-        findings.begin(f"Two servers of version {VERSION} with {model}")
+        new = driver.install_next(old.with_settings(QRERANK_LIMITS__DOCUMENTS=_AFTER), site.folder / "next")
+        findings.begin(f"Two servers of version {driver.VERSION} with {model}")
         first, second = site.start(old, 0), site.start(old, 1)
-        caller, revoked = create_keys(first, site.admin, "caller", "revoked")
-        (spender,) = create_keys(first, site.admin, "spender", tier="standard")
+        caller, revoked = driver.create_keys(first, site.admin, "caller", "revoked")
+        (spender,) = driver.create_keys(first, site.admin, "spender", tier="standard")
         accepted = compare(first, revoked) + compare(second, revoked)
-        revoke(first, site.admin, revoked)
-        seconds = seconds_until(lambda: compare(second, revoked) == [401], 2 * REVOKED_WITHIN_S)
-        passed = accepted == [200, 200] and seconds <= REVOKED_WITHIN_S
+        driver.revoke(first, site.admin, revoked)
+        seconds = driver.seconds_until(lambda: compare(second, revoked) == [401], 2 * driver.REVOKED_WITHIN_S)
+        passed = accepted == [200, 200] and seconds <= driver.REVOKED_WITHIN_S
         findings.check("a key revoked on one server is rejected by the other", passed, f"after {seconds:.1f} s")
         spent = _spend(spender, (first, second), _SPENT)
         with Load(caller["key"], site.url, paths=_PATHS, attempts=4) as load:
-            findings.begin(f"Each replaced by one of version {NEXT_VERSION}, QRERANK_LIMITS__DOCUMENTS={_AFTER}")
+            findings.begin(f"Each replaced by one of version {driver.NEXT_VERSION}, QRERANK_LIMITS__DOCUMENTS={_AFTER}")
             time.sleep(_LOAD_S)
             site.replace(0, 2, new, load)
             site.replace(1, 3, new, load)
@@ -148,7 +134,7 @@ def _site(findings: Findings, model: str) -> Iterator[tuple[Site, Installation]]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qrerank-rollout-")))
         url = stack.enter_context(balanced([f"http://127.0.0.1:{port}" for port in ports], _OPTIONS))
         redis, database = stack.enter_context(RedisServer()), stack.enter_context(PostgresServer())
-        old = install(
+        old = driver.install(
             folder / "now",
             Commands(),
             QRERANK_MODEL=model,
@@ -162,7 +148,7 @@ def _site(findings: Findings, model: str) -> Iterator[tuple[Site, Installation]]
             QRERANK_ENGINE__DRAIN_SECONDS=5,
             QRERANK_LIMITS__DOCUMENTS=_BEFORE,
         )
-        yield Site(findings, url, ports, folder, stack, create_admin(old)), old
+        yield Site(findings, url, ports, folder, stack, driver.create_admin(old)), old
 
 
 if __name__ == "__main__":

@@ -17,8 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
-from scripts.chart.engine import Manifest
-from scripts.chart.manifests import faults
+from scripts.chart.engine import Manifest, faults
 
 # For each kind in the chart: its group and version, and its plural name in URLs.
 KINDS = {

@@ -11,9 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts.chart.engine import CHART, Chart, Refused, chart, lint, package
+from scripts.chart.engine import CHART, VERSIONS, Chart, Refused, chart, faults, lint, package
 from scripts.chart.examples import examples
-from scripts.chart.manifests import VERSIONS, faults
 from scripts.chart.releases import Failed, lived
 from scripts.chart.scanners import checkov_dockerfile, checkov_manifests, excepted, exceptions, hadolint
 from scripts.trial import Findings

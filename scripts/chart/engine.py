@@ -1,18 +1,25 @@
-"""Helm's engine through its Python SDK, without an installed `helm`."""
+"""Helm's engine through its Python SDK, without an installed `helm`, and Kubernetes' schemas for what it renders."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import helm_python
+import kubernetes_validate
 import yaml
+from cloudcoil.models.prometheus_operator import v1
 from helm_python import _native
+from pydantic import ValidationError
 
 CHART = Path(__file__).parents[2] / "helm" / "quantum-rerank"
+VERSIONS = ("1.31", "1.34", "1.37")  # of Kubernetes
+kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)  # cached: 30 times as fast
+OPERATORS = {"ServiceMonitor": v1.ServiceMonitor, "PrometheusRule": v1.PrometheusRule}
 RELEASE, NAMESPACE = "rel", "prod"
 Values = Mapping[str, Any]
 Manifest = dict[str, Any]
@@ -59,3 +66,21 @@ def package(destination: Path) -> Path:
     """Write the chart's archive into a folder; its path."""
     destination.mkdir(parents=True, exist_ok=True)
     return Path(helm_python.package(CHART, destination=str(destination)))
+
+
+def faults(manifest: Manifest, minor: str) -> list[str]:
+    """The errors of a manifest; empty if it is valid. An unknown kind is an error."""
+    kind = manifest.get("kind", "")
+    name = f"{kind} {manifest.get('metadata', {}).get('name', 'without a name')}"
+    try:
+        if kind in OPERATORS:
+            OPERATORS[kind].model_validate(manifest, extra="forbid")
+        else:
+            kubernetes_validate.validate(manifest, minor, strict=True)
+    except ValidationError as error:
+        return [f"{name}: {error}"]
+    except kubernetes_validate.ValidationError as error:
+        return [f"{name}: {'.'.join(map(str, error.path))}: {error.message}"]
+    except kubernetes_validate.SchemaNotFoundError as error:
+        return [f"{name}: {error.message}"]
+    return []

@@ -50,14 +50,14 @@ class Question:
         cases = [_case(self.number, at) for at in range(DOCUMENTS)]
         return {"query": _QUERY.format(cases[self.right]), "documents": list(map(_TEXT.format, cases))}
 
-    def judge(self, response: bytes) -> None:
+    def judge(self, response: httpx.Response) -> None:
         """Verify a response: different documents, in order of score, the right one first. Raises Failed."""
         try:
-            items = _results(response)
+            items = _results(response.raise_for_status().content)
             indexes = [int(item["document"]["id"]) if self.path == SEARCH else item["index"] for item in items]
             scores = [item["relevance_score"] for item in items]
-        except (KeyError, TypeError, ValueError) as error:
-            raise Failed(f"{error!r} in {response[:200]!r}") from error
+        except (httpx.HTTPStatusError, KeyError, TypeError, ValueError) as error:
+            raise Failed(f"{error!r} in {response.text[:200]!r}") from error
         if len(indexes) != DOCUMENTS or len(set(indexes)) != DOCUMENTS:
             raise Failed(f"expected {DOCUMENTS} different documents, got {indexes}")
         if scores != sorted(scores, reverse=True):
@@ -103,7 +103,8 @@ class Load:
         """
         self.sent: list[list[str]] = []  # of each request, the errors of its failed attempts
         self.servers = Counter[str]()  # by the names that a balancer gives, the requests that they answered
-        self._paths, self._key, self._urls, self._attempts = paths, key, urls, attempts
+        self.urls = urls  # may be replaced, as a balancer is reconfigured
+        self._paths, self._key, self._attempts = paths, key, attempts
         self._numbers, self._over = itertools.count(1), threading.Event()
         self._pool = ThreadPoolExecutor(len(paths))
 
@@ -113,10 +114,6 @@ class Load:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def use(self, *urls: str) -> None:
-        """Send requests to these servers from now on, as a reconfigured balancer would."""
-        self._urls = urls
 
     def stop(self) -> None:
         """Start no more requests, and wait for those in flight. Raises the error of a client that crashed."""
@@ -140,42 +137,31 @@ class Load:
         return bool(self.sent) and not self.lost
 
     def __str__(self) -> str:
-        reasons = "; ".join({errors[0][:60]: None for errors in self.sent if errors})[:200]
-        text = (
-            f"{len(self.sent)} sent, {len(self.sent) - self.lost} answered, {self.failed - self.lost} of them on retry"
-        )
-        return f"{text} ({reasons})" if reasons else text
+        text = f"{len(self.sent)} sent, {self.failed} failed at first, {self.lost} lost"
+        reasons = "; ".join({errors[0][:60]: None for errors in self.sent if errors})
+        return f"{text} ({reasons[:200]})" if reasons else text
 
     def _work(self, path: str) -> None:
         headers = {"Authorization": f"Bearer {self._key}"}
         with httpx.Client(headers=headers, timeout=_TIMEOUT_S, trust_env=False) as client:
             while not self._over.is_set():
-                number = next(self._numbers)
-                self.sent.append(self._send(client, Question(path, number), number))
+                self.sent.append(self._send(client, Question(path, next(self._numbers))))
                 time.sleep(_PAUSE_S)
 
-    def _send(self, client: httpx.Client, question: Question, first: int) -> list[str]:
+    def _send(self, client: httpx.Client, question: Question) -> list[str]:
         """Try the servers in turn until one answers correctly or no attempts are left; the errors."""
         errors: list[str] = []
-        urls = self._urls
+        urls = self.urls
         while len(errors) < self._attempts:
             try:
-                self.servers[_ask(client, urls[(first + len(errors)) % len(urls)], question)] += 1
-                break
-            except Failed as failed:
-                errors.append(str(failed))
+                response = client.post(
+                    urls[(question.number + len(errors)) % len(urls)] + question.path, json=question.body
+                )
+                question.judge(response)
+            except (httpx.TransportError, Failed) as error:
+                errors.append(repr(error))
                 time.sleep(_FIRST_WAIT_S * 2 ** (len(errors) - 1))
+            else:
+                self.servers[response.headers.get(SERVED_BY, "")] += 1
+                break
         return errors
-
-
-def _ask(client: httpx.Client, url: str, question: Question) -> str:
-    """Send a question and verify the response; the server's name, if a balancer adds it. Raises Failed."""
-    try:
-        response = client.post(url + question.path, json=question.body)
-    except httpx.TransportError as error:
-        raise Failed(repr(error)) from error
-    server = str(response.headers.get(SERVED_BY, ""))
-    if not response.is_success:
-        raise Failed(f"{response.status_code} {response.text[:200]!r} by {server}")
-    question.judge(response.content)
-    return server

@@ -4,8 +4,8 @@ import copy
 
 import pytest
 
+from scripts.chart.engine import OPERATORS, VERSIONS, faults
 from scripts.chart.examples import examples
-from scripts.chart.manifests import OPERATORS, VERSIONS, faults
 from scripts.chart.scanners import Objection, Scan, excepted, exceptions
 from tests.helm.laws import of_kind
 

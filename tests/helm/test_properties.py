@@ -4,9 +4,8 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from scripts.chart.engine import Refused
+from scripts.chart.engine import VERSIONS, Refused, faults
 from scripts.chart.examples import examples, merged
-from scripts.chart.manifests import VERSIONS, faults
 from tests.helm.drawn import DEFAULTS, HIDDEN, LEAVES, PARTS, STORES, coherent, nested, wild
 from tests.helm.laws import LAWS
 

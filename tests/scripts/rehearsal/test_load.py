@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,10 @@ def answer(indexes, scores=None):
     return json.dumps({"results": results}).encode()
 
 
+def judge(body, status=200):
+    ASKED.judge(httpx.Response(status, content=body, request=httpx.Request("POST", "http://a")))
+
+
 def stream(*events):
     return "".join(f"event: {name}\ndata: {data.decode()}\nid: 1\n\n" for name, data in events).encode()
 
@@ -36,7 +41,7 @@ def test_no_document_is_in_two_questions_and_one_alone_has_the_words_of_the_quer
 
 @pytest.mark.parametrize("body", [answer(RIGHT), stream(("order", answer([0])), ("final", answer(RIGHT)))])
 def test_a_right_answer_passes_in_every_form(body):
-    ASKED.judge(body)
+    judge(body)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +59,12 @@ def test_a_right_answer_passes_in_every_form(body):
 )
 def test_a_wrong_answer_does_not(body, why):
     with pytest.raises(Failed, match=why):
-        ASKED.judge(body)
+        judge(body)
+
+
+def test_an_error_is_no_answer():
+    with pytest.raises(Failed, match="503"):
+        judge(answer(RIGHT), 503)
 
 
 def test_the_service_answers_rightly_and_what_one_server_does_not_the_next_one_does(hash_settings, monkeypatch):
