@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.report import facts, watch_others
 from benchmarks.server import answers
@@ -43,11 +41,9 @@ def main(
         raise typer.BadParameter(f"there are {', '.join(SHAPES)}", param_hint="--shape")
     traffic, machine, others = open_traffic(collections), facts(), watch_others()
     reports.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with _target(host, key, pid) as target:
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task(f"warming: {len(traffic.passages)} passages of {traffic.source}", total=None)
-            warm(target, traffic, lambda done, of: progress.update(bar, completed=done, total=of))
+        print(f"warming: {len(traffic.passages)} passages of {traffic.source}", flush=True)
+        warm(target, traffic)
         longest_s = seconds or LONGEST_S.get(shape) or length_s(PLANS[shape])
         print(f"{shape}: at most {longest_s:.0f} s", flush=True)
         variables = {"LOADTESTS_COLLECTIONS": str(collections)}

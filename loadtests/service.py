@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +68,8 @@ def create_keys(folder: Path) -> dict[str, list[str]]:
     return keys
 
 
-def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object] = lambda *_: None) -> None:
-    """Have the service read every passage of the pool and every query, one request at a time over one connection.
-
-    step: gets how much is done, and of how much. RuntimeError for a request that is not answered.
-    """
+def warm(target: Target, traffic: Traffic) -> None:
+    """Have the service read all passages and queries, one request at a time; RuntimeError if one is not answered."""
     texts, query = traffic.passages, traffic.queries[0]
     batches = [texts[at : at + _BATCH] for at in range(0, len(texts), _BATCH)]
     bodies = [{"query": query, "documents": batch, "top_n": TOP_N, "deadline_ms": 0} for batch in batches]
@@ -81,9 +78,8 @@ def warm(target: Target, traffic: Traffic, step: Callable[[int, int], object] = 
     headers = {"content-type": "application/json"}
     headers |= {"authorization": f"Bearer {target.key}"} if target.key else {}
     with httpx.Client(base_url=target.url, headers=headers, timeout=60) as client:
-        for done, (path, body) in enumerate(requests, 1):
+        for path, body in requests:
             _post(client, path, body)
-            step(done, len(requests))
 
 
 def _post(client: httpx.Client, path: str, body: bytes) -> None:

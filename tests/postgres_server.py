@@ -37,25 +37,25 @@ class PostgresServer:
         self._user = _USER if os.geteuid() == 0 else None
         self._folder = Path(tempfile.mkdtemp(prefix="qrerank-postgres-", dir="/tmp"))
         self._data = self._folder / "data"
-        self._bin = _binaries()
+        self.bin = _binaries()
         if self._user:
             shutil.chown(self._folder, self._user)
             try:
                 self._run("postgres", "-V")
             except (OSError, subprocess.CalledProcessError):  # this user cannot read the wheel's folder
-                self._bin = Path(shutil.copytree(self._bin.parent, self._folder / "pginstall", symlinks=True)) / "bin"
+                self.bin = Path(shutil.copytree(self.bin.parent, self._folder / "pginstall", symlinks=True)) / "bin"
         self._process: subprocess.Popen[bytes] | None = None
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N")
 
     def _run(self, *command: str) -> None:
         subprocess.run(  # noqa: S603 - our own
-            [self._bin / command[0], *command[1:]], user=self._user, cwd=self._folder, capture_output=True, check=True
+            [self.bin / command[0], *command[1:]], user=self._user, cwd=self._folder, capture_output=True, check=True
         )
 
     def start(self) -> None:
         """Start the server, and wait until it accepts connections."""
         options = ["listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off"]
-        command = [self._bin / "postgres", "-D", self._data, *(word for option in options for word in ("-c", option))]
+        command = [self.bin / "postgres", "-D", self._data, *(word for option in options for word in ("-c", option))]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, user=self._user, cwd=self._folder, stdout=quiet, stderr=quiet)  # noqa: S603
         try:

@@ -143,9 +143,10 @@ def ask(server: Server, method: str, path: str, body: object = None, key: Key | 
     return answer
 
 
-def statuses(server: Server, path: str, body: object, *keys: Key) -> list[int]:
-    """The status of one POST with each of these keys."""
-    return [trial.ask(server.port, "POST", path, body, key["key"])[0] for key in keys]
+def statuses(server: Server, *keys: Key) -> list[int]:
+    """The status of one request with each of these keys."""
+    body = {"query": "owl", "documents": ["an owl", "a road"]}
+    return [trial.ask(server.port, "POST", "/rerank", body, key["key"])[0] for key in keys]
 
 
 def create_admin(installation: Installation) -> Key:
@@ -155,10 +156,9 @@ def create_admin(installation: Installation) -> Key:
     return key
 
 
-def create_keys(server: Server, admin: Key, *names: str, tier: str = "unlimited") -> list[Key]:
+def create_keys(server: Server, admin: Key, *names: str) -> list[Key]:
     """Create keys on a server."""
-    bodies = [{"name": name, "tier": tier} for name in names]
-    return [ask(server, "POST", "/v1/admin/keys", body, admin) for body in bodies]
+    return [ask(server, "POST", "/v1/admin/keys", {"name": name, "tier": "unlimited"}, admin) for name in names]
 
 
 def revoke(server: Server, admin: Key, *keys: Key) -> None:

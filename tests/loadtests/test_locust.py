@@ -34,8 +34,8 @@ def test_the_verdict_is_the_exit_status(short):
     _, _, done = short
     assert done.returncode == (0 if "peak: passed" in done.stdout else 1)
     assert ("peak: FAILED" in done.stdout) == bool(done.returncode)
-    assert "│ ≤ 500 ms" in done.stdout
-    assert "memory, most" in done.stdout
+    assert "| ≤ 500 |" in done.stdout
+    assert "rss_mb" in done.stdout
 
 
 def test_users_come_as_the_shape_says(short):

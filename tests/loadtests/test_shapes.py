@@ -40,7 +40,6 @@ def test_it_climbs_until_it_is_too_much_and_goes_back():
     assert climb.next(2 * STEP_S, too_much=True) == 120
     assert climb.next(3 * STEP_S, too_much=False) == 50
     assert climb.held == 50
-    assert climb.since == 3 * STEP_S
     assert climb.next(3 * STEP_S + AFTER_S - 0.1, too_much=True) == 50
     assert climb.next(3 * STEP_S + AFTER_S, too_much=False) is None
 

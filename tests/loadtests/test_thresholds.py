@@ -1,13 +1,12 @@
-import io
-
 import pytest
-from rich.console import Console
 
-from loadtests.history import Window
+from loadtests.balancer import configuration
+from loadtests.scaling import INSTANCES, WORKERS, Point
+from loadtests.scaling import report as scaling_report
 from loadtests.shapes import SHAPES
-from loadtests.thresholds import bounds_of, facts, judge, show
-from tests.loadtests.test_history import history
+from loadtests.thresholds import WINDOW_S, History, Present, bounds_of, facts, judge, report
 
+WELL, BAD = Present(50.0, 80.0, 0.0), Present(50.0, 900.0, 0.0)
 GOOD = {
     "at_least_per_second": 50.0,
     "p50_ms": 20.0,
@@ -20,6 +19,40 @@ GOOD = {
     "rss_growth_mb_per_hour": 1.0,
     "recovery_s": 0.0,
 }
+
+
+def history(*stages, mb=None):
+    """A run second by second. stages: so many seconds, users, and what Locust tells of the present."""
+    run, at = History(), 0
+    for seconds, users, present in stages:
+        for _ in range(seconds):
+            run.note(float(at), users, present, mb(at) if mb else None)
+            at += 1
+    return run
+
+
+@pytest.mark.parametrize(
+    ("p95_ms", "lost", "too_much"), [(500, 0.9, False), (510, 0, True), (5, 1, True), (None, 0, True)]
+)
+def test_slow_or_lost_or_silent_is_too_much(p95_ms, lost, too_much):
+    assert Present(50.0, p95_ms, lost).too_much is too_much
+
+
+@pytest.mark.parametrize("bad_s", [0, 3, 9])
+def test_recovery_is_the_time_until_all_is_well(bad_s):
+    run = history((10, 50, WELL), (10, 400, BAD), (int(WINDOW_S) + bad_s, 50, BAD), (9, 50, WELL))
+    assert (run.back_at, run.recovery_s) == (20, bad_s)
+
+
+def test_no_recovery_within_the_run():
+    assert history((10, 400, BAD), (20, 50, BAD)).recovery_s is None
+
+
+def test_memory_grows_by_the_slope_of_the_second_half():
+    run = history((101, 50, WELL), mb=lambda at: 100.0 + at if at < 50 else 150.0 + 0.01 * at)
+    assert facts(run, 0, 0, 0, (None,) * 3)["rss_mb"] == 151
+    assert run.growth_mb_per_hour == pytest.approx(36)
+    assert history((2, 50, WELL)).growth_mb_per_hour is None
 
 
 def missed(shape, **changed):
@@ -37,51 +70,48 @@ def test_a_good_run_keeps_to_them(shape):
 
 
 @pytest.mark.parametrize(
-    ("shape", "name", "fact", "bound", "beyond"),
+    ("shape", "name", "bound", "beyond"),
     [
-        ("normal", "p50", "p50_ms", 200.0, 210.0),
-        ("normal", "p95", "p95_ms", 500.0, 510.0),
-        ("normal", "p99", "p99_ms", 1000.0, 1100.0),
-        ("normal", "requests/s", "at_least_per_second", 40.0, 39.999),
-        ("normal", "errors", "most_errors", 0, 1),
-        ("peak", "refusals", "most_refusals", 0, 1),
-        ("stress", "errors in per cent", "errors_below_percent", 0.99, 1.0),
-        ("normal", "memory, most", "rss_mb", 2000.0, 2000.1),
-        ("soak", "memory, growth", "rss_growth_mb_per_hour", 100.0, 100.1),
-        ("stress", "recovery", "recovery_s", 10.0, 11.0),
-        ("spike", "recovery", "recovery_s", 10.0, None),
+        ("normal", "p95_ms", 500.0, 510.0),
+        ("normal", "at_least_per_second", 40.0, 39.999),
+        ("peak", "most_refusals", 0, 1),
+        ("stress", "errors_below_percent", 0.99, 1.0),
+        ("soak", "rss_growth_mb_per_hour", 100.0, 100.1),
+        ("spike", "recovery_s", 10.0, None),
     ],
 )
-def test_each_threshold_is_kept_at_it_and_missed_beyond(shape, name, fact, bound, beyond):
-    assert missed(shape, **{fact: bound}) == []
-    assert missed(shape, **{fact: beyond}) == [name]
+def test_each_threshold_is_kept_at_it_and_missed_beyond(shape, name, bound, beyond):
+    assert missed(shape, **{name: bound}) == []
+    assert missed(shape, **{name: beyond}) == [name]
 
 
 def test_facts_tell_refusals_from_errors():
-    found = facts(history([(10, 50, 20, 0)]), 200, 12, 10, 20.0, 30.0, 40.0)
+    found = facts(history((11, 50, WELL)), 200, 12, 10, (20.0, 30.0, 40.0))
     assert (found["most_refusals"], found["most_errors"], found["errors_below_percent"]) == (10, 2, 1.0)
     assert found["at_least_per_second"] == 18.8
-    assert found["rss_mb"] == 500
 
 
 def test_the_memory_of_a_service_elsewhere_is_not_judged():
-    checks = judge(GOOD | {"rss_mb": None}, bounds_of("normal"), remote=True)
-    assert all(check.met for check in checks)
-
-
-def test_a_threshold_that_is_none_is_refused(tmp_path):
-    path = tmp_path / "thresholds.toml"
-    path.write_text("[all]\np90_ms = 3\n")
-    with pytest.raises(ValueError, match="no such threshold: p90_ms"):
-        bounds_of("normal", path)
+    assert all(check.met for check in judge(GOOD | {"rss_mb": None}, bounds_of("normal"), remote=True))
 
 
 def test_the_verdict_names_what_was_missed():
-    run, text = history([(10, 400, 900, 5), (5, 50, 900, 0)]), io.StringIO()
-    run.knee = (60, Window(60.0, 100.0, 0.0))
-    found = GOOD | {"recovery_s": None}
-    show(Console(file=text, width=100), "stress", run, found, judge(found, bounds_of("stress")))
-    assert "knee: 60 users, 60 requests/s, p95 100 ms" in text.getvalue()
-    assert "fewer users after 10 s: never within" in text.getvalue()
-    assert "MISSED" in next(line for line in text.getvalue().splitlines() if line.startswith(" recovery"))
-    assert "stress: FAILED" in text.getvalue()
+    run = History(knee=(60, Present(60.0, 100.0, 0.0)))
+    text = report("stress", run, judge(GOOD | {"recovery_s": None}, bounds_of("stress")))
+    assert "knee: 60 users, 60 requests/s, p95 100 ms" in text
+    assert "| recovery_s | none | ≤ 10 | MISSED |" in text
+    assert text.endswith("stress: FAILED")
+
+
+def test_replicas_are_compared_with_one_of_their_kind_and_the_balancer_knows_every_server():
+    rates = ((WORKERS, 1, "80"), (WORKERS, 2, "120"), (INSTANCES, 1, "60"))
+    row = {"Failure Count": "0", "50%": "20", "95%": "30"}
+    points = [Point(kind, count, row | {"Requests/s": rate}, 1.0, 0.0) for kind, count, rate in rates]
+    lines = scaling_report(points).splitlines()[2:]
+    assert [line.split(" | ")[2:5] for line in lines] == [
+        ["80", "1.00", "20 / 30"],
+        ["120", "1.50", "20 / 30"],
+        ["60", "1.00", "20 / 30"],
+    ]
+    text = configuration(9, ["http://127.0.0.1:81", "http://127.0.0.1:82"])
+    assert "server replica2 127.0.0.1:82 check" in text

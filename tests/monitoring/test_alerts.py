@@ -7,10 +7,10 @@ import pytest
 from app.api.dialects.detect import PATHS
 from app.health.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
 from app.settings import EngineSettings
-from monitoring import prometheus
-from monitoring.check import SKIPPED, TESTS, check_files, check_queries, main
-from monitoring.prometheus import CONFIGURATION, Missing, found, had
+from monitoring.check import CONFIGURATION, SKIPPED, TESTS, check_files, check_queries, main
 from monitoring.queries import rules
+from scripts import debian
+from scripts.debian import Missing, found, had
 from tests.monitoring.asked import selectors
 from tests.paths import ROOT
 
@@ -36,19 +36,19 @@ def test_promtool_takes_rules_and_configuration_and_every_test_of_the_rules_hold
 @pytest.mark.soak
 @with_promtool
 def test_prometheus_answers_every_query_on_a_real_service():
-    check_queries(had("prometheus"))
+    check_queries(had("prometheus", "prometheus"))
 
 
 def test_without_promtool_the_check_says_what_it_skipped(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(prometheus, "TOOLS", tmp_path / "tools")
+    monkeypatch.setattr(debian, "TOOLS", tmp_path / "tools")
     assert main() == SKIPPED
     assert "SKIPPED" in capsys.readouterr().err
     for name, text in (("apt-get", "echo no such host >&2; exit 100"), ("dpkg", "exit 0")):
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
     with pytest.raises(Missing, match="apt-get download prometheus` failed: no such host"):
-        had("promtool")
+        had("promtool", "prometheus")
 
 
 def test_every_alert_is_tested_when_it_fires_and_when_it_does_not():

@@ -6,7 +6,6 @@ import pytest
 
 from monitoring.__main__ import RUNBOOKS, files, main
 from monitoring.dashboard import dashboard
-from monitoring.promql import Unsound, gauge, quantile, rate
 from monitoring.queries import ALERTS, DASHBOARD, rules
 from monitoring.rows import ROWS
 from tests.monitoring.asked import grouped
@@ -64,18 +63,3 @@ def test_promises_are_drawn_and_runbooks_linked():
     assert limits["Memory of a worker"] == 2e9
     urls = {link["url"] for panel in PANELS for link in panel.get("links", [])}
     assert urls == {rule["annotations"]["runbook_url"] for rule in rules()}
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        lambda: rate("request_totals"),
-        lambda: rate("cache_bytes"),
-        lambda: rate("requests_total", where='outcome="ok"'),
-        lambda: quantile(0.95, "requests_total"),
-        lambda: gauge("sum", "requests_total"),
-    ],
-)
-def test_what_does_not_exist_cannot_be_written(query):
-    with pytest.raises(Unsound):
-        query()

@@ -26,6 +26,15 @@ def test_a_query_finds_what_it_names_and_groups_by_labels_that_are_there(query, 
             assert labels <= set().union(TARGET, *(sample.labels for sample in named)), query.text
 
 
+def test_rates_are_of_counters_and_gauges_are_shown_as_they_are():
+    types = {family.name: family.type for family in FAMILIES}
+    for query in of_the_dashboard():
+        rated = set(re.findall(r"(?:rate|increase)\((qrerank_\w+)", query.text))
+        assert all(types.get(name, "histogram") != "gauge" for name in rated), query.text
+        plain = {selector.name for selector in selectors(query.text)} - rated
+        assert all(types[name] == "gauge" for name in plain), query.text
+
+
 @pytest.mark.parametrize("name", ["job", "instance", "route"])
 def test_what_can_be_chosen_is_there(name, exercised):
     text = DASHBOARD.read_text(encoding="utf-8").replace('\\"', '"')
