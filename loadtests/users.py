@@ -77,25 +77,14 @@ class Caller(FastHttpUser):
         return keys[(next(_NUMBERS) + mine * _STRIDE) % len(keys)]
 
 
-class PublicUser(Caller):
-    """Sends pairs and short lists, about once a second."""
-
-    abstract, tier = SCALING, "public"
-    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
-
-
-class StandardUser(Caller):
-    """Sends up to 50 documents."""
-
-    abstract, tier = SCALING, "standard"
-    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
+def _of(tier: str) -> type[Caller]:
+    """The users of a tier, who do what `TIERS` says."""
+    mix = TIERS[tier]
+    asks = {"weight": mix.users, "seconds": mix.seconds, "asks": dict(mix.asks)}
+    return type(f"{tier.capitalize()}User", (Caller,), {"abstract": SCALING, "tier": tier, **asks})
 
 
-class PremiumUser(Caller):
-    """Sends up to 100 documents, faster than the others."""
-
-    abstract, tier = SCALING, "premium"
-    weight, seconds, asks = TIERS[tier].users, TIERS[tier].seconds, dict(TIERS[tier].asks)
+PublicUser, StandardUser, PremiumUser = map(_of, TIERS)
 
 
 class TirelessUser(Caller):

@@ -10,18 +10,20 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
+import jwt
 import yaml
 
 from app.cli.index import DEMO, build_demo
 from app.settings import Settings
 from benchmarks.server import Server, ours, running
-from monitoring.exercise import SETTINGS, exercise
 from monitoring.queries import ALERTS, of_the_dashboard, of_the_rules, rules
 from retrieval.encoder.hash_encoder import HashEncoder
 from scripts.debian import ROOT, Missing, had, run
@@ -31,6 +33,20 @@ SKIPPED = 77
 TESTS = Path(__file__).with_name("alerts_test.yml")
 CONFIGURATION = ROOT / "deploy" / "prometheus.yml"
 _WITHIN_S = 120
+
+SECRET = "a-secret-for-tokens-of-at-least-thirty-two-bytes"  # noqa: S105 - for tests only
+# A service with quotas, an unreachable Redis and token issuer, and capacity for one large request.
+SETTINGS: dict[str, object] = {
+    "model": "hash",
+    "auth": {"enabled": True, "jwt": {"secret": SECRET, "jwks_url": "http://127.0.0.1:9/jwks.json"}},
+    "cache": {"redis_url": "redis://127.0.0.1:9"},
+    "quotas": {"public": {"requests_per_minute": 2}},
+    "engine": {"requests": 1, "queue_requests": 0, "drain_seconds": 0},
+}
+
+_QUERY = "which bird sings at night"
+_TEXTS = [f"the nightingale number {number} sings after dusk" for number in range(120)]
+_fresh = count()
 
 
 def check_files(promtool: Path, tests: Path = TESTS, configuration: Path = CONFIGURATION) -> None:
@@ -73,6 +89,67 @@ def exercised() -> Iterator[Server]:
         }
         with ours(**nested, data_dir=folder) as server:
             yield server
+
+
+def token(tier: str) -> dict[str, str]:
+    """The authorization header of a caller of this tier."""
+    claims = {"sub": f"{tier} user", "tier": tier, "role": "user", "exp": time.time() + 3600}
+    return {"Authorization": f"Bearer {jwt.encode(claims, SECRET, 'HS256')}"}
+
+
+def exercise(client: httpx.Client, collection: str) -> None:
+    """Send requests of every kind. RuntimeError if a valid one fails, or overload or quotas cannot be provoked."""
+    known = token("standard")
+    for path, body in _answered(collection):
+        answer = client.request("POST", path, json=body, headers=token("unlimited"))
+        if answer.status_code != 200:
+            raise RuntimeError(f"{path} answered {answer.status_code} to {body}")
+    for method, path, body in _refused():
+        client.request(method, path, json=body, headers=known)
+    for path in ("/health", "/health/ready", "/metrics", "/docs", "/v1/models"):
+        client.request("GET", path, headers=known)
+    client.request("POST", "/rerank", json={"query": _QUERY, "documents": _TEXTS[:3]}, headers={})
+    _until(429, lambda: [_rerank(client, _TEXTS[:3], "public")], "a quota")
+    with ThreadPoolExecutor(8) as threads:
+        _until(503, lambda: list(threads.map(lambda _: _rerank(client, _many(), "unlimited"), range(8))), "overload")
+
+
+def _answered(collection: str) -> Iterator[tuple[str, object]]:
+    for method in ("classical", "quantum", "hybrid"):
+        for number in (3, 30, 100, 120):
+            yield "/v1/rerank", {"query": _QUERY, "documents": _TEXTS[:number], "method": method, "deadline_ms": 60_000}
+    yield "/rerank", {"query": _QUERY, "texts": _TEXTS[:5]}  # TEI's
+    yield "/v1/rerank", {"query": _QUERY, "documents": _TEXTS[:5], "top_k": 2, "model": "rerank-2.5"}  # Voyage's
+    yield "/v1/rerank/stream", {"query": _QUERY, "documents": _TEXTS[:5]}
+    yield "/rerank", {"query": _QUERY, "documents": _many(), "deadline_ms": 1}  # most are left unread
+    yield "/rerank", {"query": _QUERY, "collection": collection}
+    yield "/v1/similarity", {"text1": _TEXTS[0], "text2": _TEXTS[1]}
+    yield "/v1/embeddings", {"input": _TEXTS[:2]}
+
+
+def _refused() -> Iterator[tuple[str, str, object]]:
+    yield "POST", "/rerank", {"query": _QUERY}  # no collection is the default one
+    yield "POST", "/rerank", {"query": _QUERY, "collection": "unknown"}
+    yield "POST", "/rerank", {"documents": 1}
+    yield "POST", "/rerank", {"query": _QUERY, "documents": _TEXTS}  # too many for the tier
+    yield "GET", "/nowhere", None
+
+
+def _many() -> list[str]:
+    """New documents, which no cache contains."""
+    return [f"{text} {next(_fresh)}" for text in _TEXTS * 8]
+
+
+def _rerank(client: httpx.Client, documents: list[str], tier: str) -> int:
+    return client.post("/rerank", json={"query": _QUERY, "documents": documents}, headers=token(tier)).status_code
+
+
+def _until(status: int, ask: Callable[[], list[int]], what: str) -> None:
+    end = time.monotonic() + _WITHIN_S
+    while time.monotonic() < end:
+        if status in ask():
+            return
+    raise RuntimeError(f"{what} did not occur within {_WITHIN_S} s")
 
 
 def check_queries(program: Path) -> None:

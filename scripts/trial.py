@@ -104,17 +104,6 @@ def ranks(port: int, key: str | None = None) -> bool:
     return bool(answer["results"][0]["index"] == BEST)
 
 
-def keep_busy(port: int, requests: int, documents: int, key: str | None = None) -> None:
-    """Send this many requests, each with this many new documents of about 200 tokens."""
-    for request in range(requests):
-        passage = "a passage of some length about birds and trains " * 20
-        texts = [f"{request} {number} {passage}" for number in range(documents)]
-        body = {"query": QUERY, "documents": texts, "deadline_ms": 0}
-        status, answer = ask(port, "POST", "/rerank", body, key)
-        if status != 200:
-            raise RuntimeError(f"POST /rerank: {status} {answer}")
-
-
 def resident_mb(status: str) -> float:
     """Resident memory in megabytes (10⁶ bytes) from the text of /proc/PID/status."""
     match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)

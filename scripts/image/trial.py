@@ -19,7 +19,6 @@ BILL = "sbom.cdx.json"
 _PAPERS, _WHERE = (BILL, "licenses.txt", "debian.txt"), "/usr/share/doc/quantum-rerank"
 _SETTLED_S = 2
 READY_S, IDLE_MB = 5, 600  # targets
-_REQUESTS, _DOCUMENTS = 20, 100
 _FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "huggingface-hub", "pip"}
 
 
@@ -47,7 +46,6 @@ def try_image(
                 findings.at_most("memory once ready (RSS)", container.resident_mb(), IDLE_MB, "MB")
             _check_ranking(container, key, findings)
             if papers:
-                _measure_memory(container, key, findings)
                 _save_papers(container, papers, findings)
             findings.check("HEALTHCHECK", (status := container.health()) == 0, f"exit status {status}")
             findings.check("stopped by SIGTERM", (status := container.stop()) == 0, f"exit status {status}")
@@ -61,12 +59,6 @@ def _check_ranking(container: DockerContainer | BuildahContainer, key: str, find
     body = {"query": trial.QUERY, "documents": trial.DOCUMENTS}
     status, _ = trial.ask(container.port, "POST", "/rerank", body)
     findings.check("POST /rerank without a key", status == 401, status)
-
-
-def _measure_memory(container: DockerContainer | BuildahContainer, key: str, findings: Findings) -> None:
-    trial.keep_busy(container.port, _REQUESTS, _DOCUMENTS, key)
-    memory = f"{container.resident_mb():.0f} MB"
-    findings.note(f"memory after {_REQUESTS} requests of {_DOCUMENTS} new documents", memory)
 
 
 def _save_papers(container: DockerContainer | BuildahContainer, folder: Path, findings: Findings) -> None:

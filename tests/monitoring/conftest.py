@@ -2,7 +2,7 @@ import pytest
 
 from app.cli.index import DEMO, build_demo
 from app.settings import Settings
-from monitoring.exercise import SETTINGS, exercise
+from monitoring.check import SETTINGS, exercise
 from retrieval.encoder.hash_encoder import HashEncoder
 from tests.conftest import quiet, serving
 from tests.monitoring.asked import Sample, samples
