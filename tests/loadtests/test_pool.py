@@ -1,5 +1,4 @@
 import orjson
-import pytest
 
 from loadtests.mix import DOCUMENTS, KINDS
 from loadtests.pool import PASSAGES, QUERIES, Topic, open_traffic, traffic
@@ -21,9 +20,7 @@ def test_collections_are_cut_to_a_pool_that_holds_what_is_relevant(tmp_path):
     collection(tmp_path, "birds", PASSAGES + 50)
     collection(tmp_path, "few", 99)  # too few to rank a hundred of
     found = open_traffic(tmp_path)
-    assert found.source == "birds"
-    assert found.queries == ["owls"]
-    assert len(found.passages) == PASSAGES
+    assert (found.source, found.queries, len(found.passages)) == ("birds", ["owls"], PASSAGES)
     assert found.passages[0] == f"passage {PASSAGES + 49} about owls"
 
 
@@ -34,21 +31,13 @@ def test_without_collections_the_demo_is_sent(tmp_path):
     assert 0 < len(found.queries) <= QUERIES
 
 
-@pytest.fixture(scope="module")
-def sent():
+def test_a_request_holds_as_many_documents_as_its_kind_says_which_a_search_would_find():
     passages = [f"text {at} of {'owls' if at % 2 else 'mice'}" for at in range(120)]
-    return traffic([Topic("made up", passages, ["do owls hunt", "where are mice"])])
-
-
-def test_a_request_holds_so_many_documents_as_its_kind_says(sent):
+    sent = traffic([Topic("made up", passages, ["do owls hunt", "where are mice"])])
     assert set(sent.bodies) == set(KINDS)
     for kind, count in DOCUMENTS.items():
         bodies = [orjson.loads(body) for body in sent.bodies[kind]]
         assert [body["query"] for body in bodies] == ["do owls hunt", "where are mice"]
         assert all(len(body["documents"]) == len(set(body["documents"])) == count for body in bodies)
-
-
-def test_candidates_are_what_a_search_would_find(sent):
     first, second = (orjson.loads(body)["documents"] for body in sent.bodies["medium"])
-    assert all("owls" in text for text in first)
-    assert all("mice" in text for text in second)
+    assert all("owls" in text for text in first) and all("mice" in text for text in second)

@@ -1,22 +1,6 @@
 import pytest
 
-from loadtests.shapes import (
-    AFTER_S,
-    MOST_USERS,
-    NORMAL_USERS,
-    PLANS,
-    STEP_S,
-    Climb,
-    Stage,
-    length_s,
-    stretched,
-    users_at,
-)
-
-
-def test_the_normal_shape_is_fifty_users_for_two_minutes():
-    assert PLANS["normal"] == [Stage(120, 50)]
-    assert length_s(PLANS["soak"]) == 1200
+from loadtests.shapes import AFTER_S, MOST_USERS, NORMAL_USERS, PLANS, STEP_S, Climb, Stage, stretched, users_at
 
 
 @pytest.mark.parametrize(
@@ -28,8 +12,8 @@ def test_a_plan_says_how_many_users_there_are(seconds, users):
 
 def test_a_plan_may_be_stretched():
     assert stretched(PLANS["spike"], seconds=9, users=10) == [Stage(3, 10), Stage(1.5, 80), Stage(4.5, 10)]
-    assert stretched(PLANS["peak"]) == PLANS["peak"]
     assert stretched(PLANS["peak"], users=1)[1] == Stage(90, 2)
+    assert stretched(PLANS["normal"]) == [Stage(120, 50)]
 
 
 def test_it_climbs_until_it_is_too_much_and_goes_back():

@@ -64,19 +64,10 @@ def test_a_lock_pins_every_file_by_its_hash_and_names_no_place(name):
     assert not re.search(r"://|--(extra-)?index|--find-links", (ROOT / "requirements" / f"{name}.txt").read_text())
 
 
-@pytest.mark.parametrize(
-    ("name", "absent"),
-    [
-        ("serve", {"torch", "transformers", "sentence-transformers", "nncf", "setuptools", "pip"}),
-        ("serve", {"huggingface-hub", "openvino-telemetry"}),
-        ("prepare", {"torch"}),
-    ],
-)
-def test_what_does_not_belong_is_in_no_lock(name, absent):
+def test_what_does_not_belong_is_in_no_lock_and_openvino_has_one_version():
+    training = {"torch", "transformers", "sentence-transformers", "nncf", "huggingface-hub"}
     for place in PLACES:
-        assert not absent & versions(name, place).keys()
-
-
-def test_a_model_is_prepared_and_served_by_one_version_of_openvino():
-    for place in PLACES:
-        assert versions("serve", place)["openvino"] == versions("prepare", place)["openvino"]
+        served, prepared = versions("serve", place), versions("prepare", place)
+        assert not served.keys() & (training | {"setuptools", "pip", "openvino-telemetry"})
+        assert "torch" not in prepared
+        assert served["openvino"] == prepared["openvino"]  # a model is prepared and served by one version

@@ -11,16 +11,14 @@ import pytest
 from scripts import trial
 
 
-@pytest.fixture
-def server():
-    """A server whose responses a test can change: {path: (status, body)}."""
-    answers, asked = {}, []
+def test_a_server_is_ready_when_it_says_so_and_right_if_the_owl_comes_first():
+    answers, asked = {"/health/ready": (503, {})}, []
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             length = int(self.headers.get("Content-Length", 0))
-            asked.append((self.path, self.rfile.read(length), self.headers.get("Authorization")))
-            status, body = answers.get(self.path, (404, {}))
+            asked.append((self.rfile.read(length), self.headers.get("Authorization")))
+            status, body = answers[self.path]
             self.send_response(status)
             self.end_headers()
             self.wfile.write(json.dumps(body).encode())
@@ -30,30 +28,20 @@ def server():
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        running.answers, running.asked, running.port = answers, asked, running.server_address[1]
-        yield running
-        running.shutdown()
-
-
-def test_a_server_is_ready_when_it_says_so(server):
-    server.answers["/health/ready"] = (503, {})
-    since = time.monotonic()
-    threading.Timer(0.2, server.answers.update, [{"/health/ready": (200, {})}]).start()
-    assert trial.seconds_until_ready(server.port, since, lambda: True) >= 0.2
-
-
-def test_a_ranking_is_right_if_the_owl_comes_first_and_a_refusal_is_an_error_that_shows_it(server):
-    for first, right in ((trial.BEST, True), (0, False)):
-        server.answers["/rerank"] = (200, {"results": [{"index": first}]})
-        assert trial.ranks(server.port, "a-key") is right
-    (_, body, key), *_ = server.asked
-    assert json.loads(body)["documents"] == list(trial.DOCUMENTS)
-    assert key == "Bearer a-key"
-    server.answers["/rerank"] = (401, {"message": "no key"})
-    with pytest.raises(RuntimeError, match=r"401 .*no key"):
-        trial.ranks(server.port)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port, since = server.server_address[1], time.monotonic()
+        threading.Timer(0.2, answers.update, [{"/health/ready": (200, {})}]).start()
+        assert trial.seconds_until_ready(port, since, lambda: True) >= 0.2
+        for first, right in ((trial.BEST, True), (0, False)):
+            answers["/rerank"] = (200, {"results": [{"index": first}]})
+            assert trial.ranks(port, "a-key") is right
+        assert json.loads(asked[-1][0])["documents"] == list(trial.DOCUMENTS)
+        assert asked[-1][1] == "Bearer a-key"
+        answers["/rerank"] = (401, {"message": "no key"})
+        with pytest.raises(RuntimeError, match=r"401 .*no key"):
+            trial.ranks(port)
+        server.shutdown()
 
 
 def test_memory_is_read_from_what_the_kernel_says():

@@ -37,14 +37,9 @@ def test_every_action_is_pinned_by_its_commit(used):
     assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", used)
 
 
-@pytest.mark.parametrize("flow", WORKFLOWS)
-def test_nothing_may_be_written_but_where_a_job_says_so(flow):
-    assert WORKFLOWS[flow]["permissions"] == {"contents": "read"}
-
-
-@pytest.mark.parametrize(("flow", "job", "content"), JOBS)
-def test_no_job_runs_forever(flow, job, content):
-    assert 0 < content["timeout-minutes"] <= 90
+def test_nothing_may_be_written_but_where_a_job_says_so_and_no_job_runs_forever():
+    assert [flow["permissions"] for flow in WORKFLOWS.values()] == [{"contents": "read"}] * len(WORKFLOWS)
+    assert all(0 < content["timeout-minutes"] <= 90 for _, _, content in JOBS)
 
 
 def test_checked_on_every_python_that_is_promised():

@@ -28,12 +28,13 @@ def reranked(port, settings):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_without_keys_anybody_reranks():
+def test_without_keys_anybody_reranks_and_a_service_that_asks_for_none_where_it_should_fails():
     with ours(model="hash") as server:
-        assert reranked(server.port, {"QRERANK_AUTH__ENABLED": "false"}) == (
-            0,
-            "ok: reranked 2 documents, the nightingale first\n",
-        )
+        without = reranked(server.port, {"QRERANK_AUTH__ENABLED": "false"})
+        status, said = reranked(server.port, {"QRERANK_AUTH__ENABLED": "true"})
+    assert without == (0, "ok: reranked 2 documents, the nightingale first\n")
+    assert status == 1
+    assert "without a key it answered 200, not 401" in said
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,12 @@ def keyed(tmp_path_factory):
         yield server, data
 
 
-def test_a_key_of_the_secret_opens(keyed):
+def test_a_key_of_the_secret_opens_and_where_only_tokens_do_the_rest_is_left_to_their_holders(keyed):
     status, said = reranked(keyed[0].port, {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": json.dumps([KEY])})
     assert (status, said.count("ok: ")) == (0, 2)
+    status, said = reranked(keyed[0].port, {"QRERANK_AUTH__ENABLED": "true", "TEST_STORE": "apart"})
+    assert status == 0
+    assert "a token's holder" in said
 
 
 def test_a_key_is_made_in_the_shared_store_and_ended(keyed):
@@ -82,16 +86,3 @@ def test_what_is_set_up_wrongly_fails(keyed, settings, said):
     status, told = reranked(keyed[0].port, settings)
     assert status == 1
     assert said in told
-
-
-def test_where_only_tokens_open_the_rest_is_left_to_their_holders(keyed):
-    status, said = reranked(keyed[0].port, {"QRERANK_AUTH__ENABLED": "true", "TEST_STORE": "apart"})
-    assert status == 0
-    assert "a token's holder" in said
-
-
-def test_a_service_that_asks_for_no_key_where_it_should_fails():
-    with ours(model="hash") as server:
-        status, said = reranked(server.port, {"QRERANK_AUTH__ENABLED": "true"})
-    assert status == 1
-    assert "without a key it answered 200, not 401" in said

@@ -43,11 +43,12 @@ def test_what_no_stage_needs_stays_out(path):
     assert goes_in("app/auth/migrations/env.py")
 
 
-def test_every_stage_is_built_on_the_one_base_that_may_be_given():
+def test_every_stage_is_built_on_the_one_base_that_may_be_given_and_means_the_same_model():
     assert STEPS[0] == ("ARG", "BASE=python:3.11-slim-bookworm")
     stages = {name for word, rest in STEPS if word == "FROM" for name in re.findall(r" AS (\w+)", rest)}
     bases = {rest.split()[0] for word, rest in STEPS if word == "FROM"}
     assert bases - stages == {"${BASE}"}
+    assert {rest for word, rest in STEPS if word == "ARG" and rest.startswith("MODEL")} == {f"MODEL={DEFAULT_MODEL}"}
 
 
 def test_every_package_is_installed_by_its_hash_but_torch_and_our_own():
@@ -55,9 +56,6 @@ def test_every_package_is_installed_by_its_hash_but_torch_and_our_own():
     assert len(installs) == 6
     for options in installs:
         assert "--require-hashes" in options or "torch==2.13.0" in options or "--no-deps --no-index" in options
-
-
-def test_torch_is_the_one_that_pyproject_pins():
     assert '"torch==2.13.0"' in (ROOT / "pyproject.toml").read_text()
 
 
@@ -66,10 +64,6 @@ def test_it_runs_as_nobody_that_the_machine_knows():
     assert (told["USER"], told["STOPSIGNAL"], told["EXPOSE"]) == ("10001:10001", "SIGTERM", "8000 9090")
     assert json.loads(told["VOLUME"]) == ["/data", "/tmp"]  # noqa: S108 - the image's
     assert (json.loads(told["ENTRYPOINT"]), json.loads(told["CMD"])) == (["qrerank"], ["serve", "--host", "0.0.0.0"])  # noqa: S104
-
-
-def test_both_stages_mean_the_same_model():
-    assert {rest for word, rest in STEPS if word == "ARG" and rest.startswith("MODEL")} == {f"MODEL={DEFAULT_MODEL}"}
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
