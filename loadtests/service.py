@@ -47,25 +47,18 @@ def started(instances: int = 1, **settings: str | Path | float) -> Iterator[list
     """
     with ExitStack() as stack:
         data = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loadtests-")))
-        keys = create_keys(data)
-        path = data / "load-keys.json"
+        records, path = open_records(AuthSettings(enabled=True), data), data / "load-keys.json"
+        keys = {
+            tier: [records.keys.create(f"load {number}", "user", tier, None)[1] for number in range(count)]
+            for tier, count in KEYS.items()
+        }
+        records.database.close()
         path.write_bytes(orjson.dumps(keys))
         given: dict[str, str | Path | float] = {"data_dir": data, "auth__enabled": "true"}
         given |= {f"quotas__{tier}__similarities_per_hour": _ENOUGH for tier in TIERS}
         given |= {"model": os.environ["QRERANK_MODEL"]} if "QRERANK_MODEL" in os.environ else {}
         servers = [stack.enter_context(ours(**given | settings)) for _ in range(instances)]
         yield [Target(each.url, keys["unlimited"][0], path, [each.pid]) for each in servers]
-
-
-def create_keys(folder: Path) -> dict[str, list[str]]:
-    """New keys of every tier in the data folder's database."""
-    records = open_records(AuthSettings(enabled=True), folder)
-    keys: dict[str, list[str]] = {
-        tier: [records.keys.create(f"load {number}", "user", tier, None)[1] for number in range(count)]
-        for tier, count in KEYS.items()
-    }
-    records.database.close()
-    return keys
 
 
 def warm(target: Target, traffic: Traffic) -> None:

@@ -49,17 +49,17 @@ _TEXTS = [f"the nightingale number {number} sings after dusk" for number in rang
 _fresh = count()
 
 
-def check_files(promtool: Path, tests: Path = TESTS, configuration: Path = CONFIGURATION) -> None:
+def check_files(promtool: Path, tests: Path = TESTS) -> None:
     """Check rules and configuration with promtool, and run the rules' tests. Raises RuntimeError."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for path in (configuration, ALERTS):
+        for path in (CONFIGURATION, ALERTS):
             shutil.copy(path, folder)
-        for command in (("check", "rules", ALERTS), ("test", "rules", tests), ("check", "config", configuration.name)):
+        for command in (("check", "rules", ALERTS), ("test", "rules", tests), ("check", "config", CONFIGURATION.name)):
             status, output = run(promtool, *command, folder=folder)
             if status:
                 raise RuntimeError(f"promtool {' '.join(map(str, command))}:\n{output}")
-    print(f"promtool: {len(rules())} rules, their tests and deploy/{configuration.name} passed")
+    print(f"promtool: {len(rules())} rules, their tests and deploy/{CONFIGURATION.name} passed")
 
 
 @contextmanager

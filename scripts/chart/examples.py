@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from scripts.chart.engine import CHART, Values
+from scripts.chart.values import merged
 
 _SECRETS: dict[str, Any] = {  # required by the air-gapped values file
     "redis": {"password": "a redis/password+1"},
@@ -58,12 +59,3 @@ def examples() -> dict[str, Values]:
     }
     files["values-air-gapped.yaml"] = merged(files["values-air-gapped.yaml"], _SECRETS)
     return {"values.yaml": {}, **files, "everything": _ALL}
-
-
-def merged(base: Values, over: Values) -> dict[str, Any]:
-    """Merge values as Helm merges values files: the latter override."""
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        result[key] = merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result

@@ -152,8 +152,7 @@ def statuses(server: Server, *keys: Key) -> list[int]:
 def create_admin(installation: Installation) -> Key:
     """Create an administrator's key with the command line."""
     options = ("--name", "admin", "--role", "admin", "--tier", "unlimited")
-    key: Key = installation.qrerank("keys", "create", *options)
-    return key
+    return dict(installation.qrerank("keys", "create", *options))
 
 
 def create_keys(server: Server, admin: Key, *names: str) -> list[Key]:

@@ -1,7 +1,6 @@
 """What capacity and sizes are derived from: requests, and the time and memory of a real server."""
 
 import os
-import time
 from itertools import cycle, islice, product
 
 import numpy as np
@@ -13,7 +12,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from benchmarks.capacity import DOCUMENTS, PAIRS, SECONDS, TOKENS, cached, first, serve, served_table, unseen
 from benchmarks.corpus import Passages, Task
-from benchmarks.server import Server, cpu_seconds, resident_bytes
+from benchmarks.server import Server
 from benchmarks.sizing import DEPLOYMENTS, Configuration, Measured, Rule, burst, forget_peaks, peak, report, rule
 from benchmarks.wire import post
 from retrieval.text.demo import demo_passages
@@ -45,20 +44,10 @@ def test_requests_have_the_first_documents_and_no_deadline_and_unseen_ones_come_
     assert len({text for documents in three for text in documents}) == 12
 
 
-def test_processor_time_and_memory_are_read():
-    before = cpu_seconds(os.getpid())
-    end = time.process_time() + 0.1
-    while time.process_time() < end:
-        pass
-    assert cpu_seconds(os.getpid()) - before >= 0.05
-    assert resident_bytes(os.getpid()) > 10**6
-    assert (cpu_seconds(2**22 + 1), resident_bytes(2**22 + 1)) == (0, 0)  # of a process that is not there
-
-
 def test_a_server_is_loaded_with_all_there_is_and_a_refused_request_is_no_figure(hash_settings, monkeypatch):
     with live(hash_settings, monkeypatch) as here:
         server = Server(here.port, os.getpid())
-        assert serve(server, cycle(first([TASK], 3)), 2, 0.05)[0] > 0
+        assert min(serve(server, cycle(first([TASK], 3)), 2, 0.2)) > 0  # requests a second, core milliseconds
         assert cached(here.port)[0] >= 3
         supply = iter(first([TASK], 3) * 7)
         assert burst(server, supply, 3) > 0

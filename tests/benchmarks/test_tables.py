@@ -1,5 +1,9 @@
 """What the benchmarks print of figures that are made up, and what they ask of a real server."""
 
+import os
+import sys
+from itertools import repeat
+
 import orjson
 import pytest
 from hypothesis import given
@@ -7,9 +11,14 @@ from hypothesis import strategies as st
 
 from benchmarks import access, overload, rerank
 from benchmarks.ours import COLD_DEADLINE, INDEXED, WARM, Sample
-from benchmarks.report import number, percentile, table, timed
-from benchmarks.wire import Answer, post
+from benchmarks.report import percentile
+from benchmarks.server import running
+from benchmarks.wire import Answer, drive, first_chunk_ms, get, in_turn, post, run
+from scripts.trial import free_port
 from tests.app.live import live
+from tests.waiting import PATIENT_S
+
+BODY = orjson.dumps({"query": "owl", "documents": [f"an owl {number}" for number in range(500)]})
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))
@@ -18,13 +27,6 @@ def test_at_least_the_share_stays_within_a_percentile_and_less_than_it_below(val
     assert bound in values
     assert sum(value <= bound for value in values) >= share * len(values) - 1e-9
     assert sum(value < bound for value in values) < share * len(values) + 1e-9
-
-
-def test_a_table_is_github_markdown_of_calls_timed_one_by_one():
-    assert table(("a", "b"), [("x", "1")]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
-    assert [number(value) for value in (0.1234, 12.34, 1234.5)] == ["0.12", "12.3", "1234"]
-    times, last = timed(lambda: 7, 3)
-    assert (len(times), last) == (3, 7)
 
 
 def test_latencies_and_targets():
@@ -65,3 +67,33 @@ def test_overload_is_judged(good, verdict):
         overload.Offered(times, 9.0, [answer()] * count + [answer(503)], [1.0]) for times, count in ((1, 10), (5, good))
     ]
     assert verdict in overload.report(rows)
+
+
+@pytest.fixture
+def port(hash_settings, monkeypatch):
+    with live(hash_settings, monkeypatch) as here:
+        yield here.port
+
+
+def test_large_answers_and_streams_arrive_whole_and_an_error_is_raised_with_what_the_server_said(port):
+    answers = in_turn(port, [get("/health"), *[post("/rerank", BODY)] * 2])
+    assert [len(orjson.loads(answer.body)["results"]) for answer in answers[1:]] == [500, 500]
+    assert all(answer.ms > 0 for answer in answers)
+    assert run(first_chunk_ms(port, post("/v1/rerank/stream", BODY))) > 0
+    with pytest.raises(RuntimeError, match="404"):
+        in_turn(port, [get("/elsewhere")])
+    with pytest.raises(RuntimeError, match="404"):
+        run(first_chunk_ms(port, get("/elsewhere")))
+
+
+def test_a_load_ends_with_its_supply_or_its_time_and_counts_refusals_apart(port):
+    load = drive(port, iter([get("/health"), get("/elsewhere"), get("/health")]), clients=2, seconds=60)
+    assert (len(load.ms), load.errors) == (2, 1)
+    assert load.per_second == pytest.approx(2 / load.seconds)
+    assert drive(port, repeat(get("/health")), clients=2, seconds=0.1).seconds < PATIENT_S
+
+
+def test_a_server_that_dies_is_reported_with_its_last_words():
+    command = [sys.executable, "-c", "raise SystemExit('out of ink')"]
+    with pytest.raises(RuntimeError, match="out of ink"), running(command, free_port(), "/", os.environ):
+        pass

@@ -3,11 +3,13 @@ import subprocess
 
 import pytest
 import redis
+import yaml
 from compose_pydantic import ComposeSpecification
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.server.asgi import _STOPS_WITHIN_S
+from monitoring.queries import ALERTS, DASHBOARD, JOB
 from scripts.trial import free_port
 from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
 from tests.redis_server import _binary
@@ -47,18 +49,9 @@ def test_every_service_is_hardened_bounded_and_watched(name, which):
     assert user.split(":")[0] not in {"0", "root"}
     assert "healthcheck" in found or ("build" in found and "/health/ready" in DOCKERFILE)
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in found.get("ports", []))
-
-
-@pytest.mark.parametrize(("name", "which"), SERVICES)
-def test_what_is_mounted_is_there_and_cannot_be_written(name, which):
-    volumes = compose(name)["volumes"]
-    for mount in service(name, which).get("volumes", []):
-        source, _, rest = mount.partition(":")
-        if source.startswith("."):
-            assert (ROOT / source).exists(), source
-            assert rest.endswith(":ro")
-        else:
-            assert source in volumes
+    for source, target in (mount.split(":", 1) for mount in found.get("volumes", [])):
+        file = source.startswith(".") and (ROOT / source).exists() and target.endswith(":ro")
+        assert file or source in compose(name)["volumes"], source
 
 
 @pytest.mark.parametrize("name", [FULL, MINIMAL])
@@ -74,16 +67,12 @@ def test_the_service_is_what_the_image_makes_it(name, monkeypatch):
     assert seconds(found["stop_grace_period"]) >= drain + _STOPS_WITHIN_S + 5
 
 
-def test_prometheus_alone_reads_the_metrics(monkeypatch):
+def test_prometheus_alone_reads_the_metrics_and_nobody_but_the_service_reaches_redis(monkeypatch):
     file = compose(FULL)
     port = settings_of(service(FULL)["environment"], monkeypatch).operations.metrics_port
     assert str(port) in re.findall(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)[0].split()
     assert not [each for each in file["services"]["api"]["ports"] if each.endswith(f":{port}")]
     assert f'targets: ["api:{port}"]' in (ROOT / "deploy" / "prometheus.yml").read_text(encoding="utf-8")
-
-
-def test_nobody_but_the_service_reaches_redis():
-    file = compose(FULL)
     with_redis = [name for name, found in file["services"].items() if "states" in found.get("networks", [])]
     assert sorted(with_redis) == ["api", *REDIS]
     assert file["networks"]["states"]["internal"] is True
@@ -105,6 +94,38 @@ def test_every_image_is_carried_to_where_there_is_no_network():
     page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     images = {service["image"] for service in compose(FULL)["services"].values()}
     assert set(re.search(r"docker save (.*?) \|", page)[1].split()) == images
+
+
+def loaded(path):
+    return yaml.safe_load((ROOT / "deploy" / path).read_text(encoding="utf-8"))
+
+
+def mounts(which):
+    return dict(mount.split(":")[:2] for mount in service(FULL, which)["volumes"])
+
+
+def test_grafana_reads_the_dashboard_that_the_metrics_make():
+    (provider,) = loaded("grafana/provisioning/dashboards/quantum-rerank.yml")["providers"]
+    target = mounts("grafana")[f"./{DASHBOARD.relative_to(ROOT)}"]
+    assert target.rsplit("/", 1)[0] == provider["options"]["path"]
+    assert mounts("grafana")["./deploy/grafana/provisioning"] == "/etc/grafana/provisioning"
+
+
+def test_its_source_is_the_prometheus_of_the_file():
+    (source,) = loaded("grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    assert source["type"] == "prometheus"
+    assert source["isDefault"]  # which the dashboard's variable begins with
+    assert source["url"] == "http://prometheus:9090"
+    config = loaded("prometheus.yml")
+    assert source["jsonData"]["timeInterval"] == config["global"]["scrape_interval"]
+
+
+def test_prometheus_knows_the_service_by_the_job_of_the_rules():
+    config = loaded("prometheus.yml")
+    assert [job["job_name"] for job in config["scrape_configs"]] == [JOB]
+    mounted = mounts("prometheus")
+    folder = mounted["./deploy/prometheus.yml"].rsplit("/", 1)[0]
+    assert [f"{folder}/{name}" for name in config["rule_files"]] == [mounted[f"./{ALERTS.relative_to(ROOT)}"]]
 
 
 def answers(client):

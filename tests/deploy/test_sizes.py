@@ -15,16 +15,13 @@ DOCUMENTED = {
     if len(row := [cell.strip() for cell in line.strip("|").split("|")]) == 9
 }
 FILES = [(name, each) for each in DEPLOYMENTS for name in each.name.split(", ")]
-UNITS = {"Mi": 1, "Gi": 1024}
+UNITS = {"m": 0.001, "": 1, "Mi": 1, "Gi": 1024}
 
 
-def mib(text):
-    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", text).groups()
-    return int(number) * UNITS[unit]
-
-
-def cores(text):
-    return float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+def quantity(text):
+    """Cores, or MiB."""
+    number, unit = re.fullmatch(r"([\d.]+)(\D*)", text).groups()
+    return float(number) * UNITS[unit]
 
 
 def test_every_values_file_is_one_of_the_sizes():
@@ -43,10 +40,10 @@ def test_a_values_file_has_its_size_and_the_memory_that_was_measured(name, deplo
         "queue_requests": given.queue,
     }
     asked = [resources[kind]["cpu"] for kind in ("requests", "limits")]
-    assert [cores(each) for each in asked] == [float(each) for each in deployment.cpu.split(" / ")]
+    assert [quantity(each) for each in asked] == [float(each) for each in deployment.cpu.split(" / ")]
     row = DOCUMENTED[deployment.name]
     assert row[1:5] == [str(each) for each in (given.workers, given.processors, given.cache_mib, given.requests)]
     peak = int(row[6])
-    memory = {kind: mib(resources[kind]["memory"]) for kind in ("requests", "limits")}
+    memory = {kind: quantity(resources[kind]["memory"]) for kind in ("requests", "limits")}
     assert 0.9 * peak <= memory["requests"] <= memory["limits"]
     assert 1.15 * peak <= memory["limits"] <= 1.6 * peak  # another run of the measurement gives another peak

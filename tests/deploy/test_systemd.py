@@ -39,27 +39,19 @@ def environment():
     return dict(pair.split("=", 1) for line in options()["Service", "Environment"] for pair in shlex.split(line))
 
 
-def test_its_variables_are_settings(monkeypatch):
+def test_its_variables_are_settings_and_it_may_take_the_time_that_the_service_takes_to_stop(monkeypatch):
     found = settings_of(environment(), monkeypatch)
     assert str(found.data_dir) == f"/var/lib/{one('StateDirectory')}"
     assert str(found.model_dir) == f"/var/cache/{one('CacheDirectory')}"
+    assert seconds(one("TimeoutStopSec")) >= found.engine.drain_seconds + _STOPS_WITHIN_S + 5
+    assert (one("KillSignal"), one("KillMode")) == ("SIGTERM", "mixed")  # the workers are the main process's
 
 
-def test_it_may_take_the_time_that_the_service_takes_to_stop(monkeypatch):
-    drain = settings_of(environment(), monkeypatch).engine.drain_seconds
-    assert seconds(one("TimeoutStopSec")) >= drain + _STOPS_WITHIN_S + 5
-    assert one("KillSignal") == "SIGTERM"
-    assert one("KillMode") == "mixed"  # the workers are the main process's
-
-
-def test_it_runs_as_a_user_of_its_own_with_secrets_that_root_reads():
-    assert one("User") == one("Group") == "quantum-rerank"
-    assert one("EnvironmentFile") == "-/etc/quantum-rerank/environment"
-    assert one("ExecStart").startswith("/opt/quantum-rerank/bin/qrerank serve --host 127.0.0.1 ")
-
-
-def test_it_is_hardened():
+def test_it_is_hardened_and_runs_as_a_user_of_its_own_with_secrets_that_root_reads():
     wanted = {
+        "User": "quantum-rerank",
+        "Group": "quantum-rerank",
+        "EnvironmentFile": "-/etc/quantum-rerank/environment",
         "ProtectSystem": "strict",
         "ProtectHome": "yes",
         "PrivateTmp": "yes",
@@ -71,6 +63,7 @@ def test_it_is_hardened():
         "UMask": "0077",
     }
     assert {name: one(name) for name in wanted} == wanted
+    assert one("ExecStart").startswith("/opt/quantum-rerank/bin/qrerank serve --host 127.0.0.1 ")
     assert options()["Service", "SystemCallFilter"] == ["@system-service", "~@privileged"]
 
 

@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import yaml
 
 from scripts.chart.engine import CHART
-from scripts.chart.examples import merged
+from scripts.chart.values import merged
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

@@ -5,7 +5,8 @@ import hypothesis.strategies as st
 import pytest
 
 from scripts.chart.engine import VERSIONS, Refused, faults
-from scripts.chart.examples import examples, merged
+from scripts.chart.examples import examples
+from scripts.chart.values import merged
 from tests.helm.drawn import DEFAULTS, HIDDEN, LEAVES, PARTS, STORES, coherent, nested, wild
 from tests.helm.laws import LAWS
 

@@ -5,13 +5,15 @@ import re
 import pytest
 
 from scripts.chart.engine import Refused
-from scripts.chart.examples import merged
+from scripts.chart.values import merged
 from tests.helm.drawn import KEY, PASSWORD, PEPPER, URL
 
 OPEN = {"config": {"auth": {"enabled": False, "force_open": True}, "operations": {"access": "open"}}}
 APART = {"persistence": {"enabled": False}}
 SHARED = {"persistence": {"accessMode": "ReadWriteMany"}}
 STORED = {"secretConfig": {"auth": {"pepper": PEPPER, "database_url": URL}}}
+REDIS = {"redis": {"enabled": True, "password": PASSWORD}}
+POSTGRESQL = {"postgresql": {"enabled": True, "password": PASSWORD}}
 EGRESS = {"networkPolicy": {"egress": [{"cidr": "10.0.0.1/32", "port": 5432}]}}
 
 
@@ -19,6 +21,18 @@ def secret(**auth):
     return {"secretConfig": {"auth": auth}}
 
 
+def existing(**values):
+    return {"existingSecret": values}
+
+
+def metrics_port(number):
+    return {"config": {"operations": {"metrics_port": number}}}
+
+
+SEVEN = {"autoscaling": {"enabled": True, "minReplicas": 7}}
+CLAIMED = {"index": {"enabled": True, "claim": "a"}}
+PEPPERED = existing(name="a", keys=["QRERANK_AUTH__PEPPER"])
+CACHED = {"secretConfig": {"cache": {"redis_url": "redis://a"}}}
 WRONG = [  # what is named, what is wrong, and what mends it
     ("replicaCount", merged({"replicaCount": 2}, SHARED), merged(STORED, EGRESS)),
     ("replicaCount", merged({"autoscaling": {"enabled": True}}, SHARED), merged(STORED, EGRESS)),
@@ -29,51 +43,23 @@ WRONG = [  # what is named, what is wrong, and what mends it
     ("config.operations.access", {"config": {"auth": {"enabled": False, "force_open": True}}}, OPEN),
     ("config.auth.enabled", merged(OPEN, secret(keys=[KEY])), {"config": {"auth": {"enabled": True}}}),
     ("persistence.accessMode", {"replicaCount": 2, **STORED, **EGRESS}, SHARED),
-    ("existingSecret.name", {"existingSecret": {"keys": ["QRERANK_AUTH__KEYS"]}}, {"existingSecret": {"name": "a"}}),
-    ("existingSecret.keys", {"existingSecret": {"name": "a"}}, {"existingSecret": {"keys": ["QRERANK_AUTH__KEYS"]}}),
-    (
-        "existingSecret.keys",
-        {"existingSecret": {"name": "a", "keys": ["QRERANK_AUTH__PEPPER"]}, **secret(pepper=PEPPER)},
-        {"existingSecret": {"keys": ["QRERANK_AUTH__KEYS"]}},
-    ),
-    ("redis.password", {"redis": {"enabled": True}}, {"redis": {"password": PASSWORD}}),
-    (
-        "postgresql.password",
-        {"postgresql": {"enabled": True}, **secret(pepper=PEPPER)},
-        {"postgresql": {"password": PASSWORD}},
-    ),
-    (
-        "redis.enabled",
-        {"redis": {"enabled": True, "password": PASSWORD}, "secretConfig": {"cache": {"redis_url": "redis://a"}}},
-        {"redis": {"enabled": False}, **EGRESS},
-    ),
-    (
-        "postgresql.enabled",
-        {"postgresql": {"enabled": True, "password": PASSWORD}, **STORED},
-        {"postgresql": {"enabled": False}, **EGRESS},
-    ),
+    ("existingSecret.name", existing(keys=["QRERANK_AUTH__KEYS"]), existing(name="a")),
+    ("existingSecret.keys", existing(name="a"), existing(keys=["QRERANK_AUTH__KEYS"])),
+    ("existingSecret.keys", {**PEPPERED, **secret(pepper=PEPPER)}, existing(keys=["QRERANK_AUTH__KEYS"])),
+    ("redis.password", {"redis": {"enabled": True}}, REDIS),
+    ("postgresql.password", {"postgresql": {"enabled": True}, **secret(pepper=PEPPER)}, POSTGRESQL),
+    ("redis.enabled", merged(REDIS, CACHED), {"redis": {"enabled": False}, **EGRESS}),
+    ("postgresql.enabled", merged(POSTGRESQL, STORED), {"postgresql": {"enabled": False}, **EGRESS}),
     ("networkPolicy.egress", STORED, EGRESS),
     ("networkPolicy.egress", STORED, {"networkPolicy": {"enabled": False}}),
     ("networkPolicy.egress", {"config": {"tracing": {"endpoint": "http://collector:4318"}}}, EGRESS),
-    (
-        "autoscaling.minReplicas",
-        merged({"autoscaling": {"enabled": True, "minReplicas": 7}}, {**SHARED, **STORED, **EGRESS}),
-        {"autoscaling": {"maxReplicas": 7}},
-    ),
+    ("autoscaling.minReplicas", merged(SEVEN, {**SHARED, **STORED, **EGRESS}), {"autoscaling": {"maxReplicas": 7}}),
     ("ingress.host", {"ingress": {"enabled": True}}, {"ingress": {"host": "rerank.example.com"}}),
-    (
-        "index.enabled",
-        merged({"index": {"enabled": True, "claim": "a"}, **secret(keys=[KEY])}, APART),
-        {"persistence": {"enabled": True}},
-    ),
+    ("index.enabled", {**CLAIMED, **secret(keys=[KEY]), **APART}, {"persistence": {"enabled": True}}),
     ("index.configMap", {"index": {"enabled": True}}, {"index": {"configMap": "papers"}}),
     ("index.configMap", {"index": {"enabled": True, "claim": "a", "configMap": "b"}}, {"index": {"claim": ""}}),
     ("mounts", {"mounts": [{"name": "a", "path": "/a"}]}, {"mounts": [{"name": "a", "path": "/a", "claim": "b"}]}),
-    (
-        "config.operations.metrics_port",
-        {"config": {"operations": {"metrics_port": 8000}}},
-        {"config": {"operations": {"metrics_port": 8001}}},
-    ),
+    ("config.operations.metrics_port", metrics_port(8000), metrics_port(8001)),
 ]
 
 

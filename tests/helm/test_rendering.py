@@ -2,7 +2,7 @@
 
 import json
 
-from scripts.chart.examples import merged
+from scripts.chart.values import merged
 from tests.helm.drawn import PASSWORD, PEPPER, STORES
 from tests.helm.laws import of_kind
 
@@ -86,10 +86,10 @@ def test_each_path_has_an_ingress_with_its_own_limits(helm):
 
 
 def test_alerts_and_dashboard_are_those_of_monitoring_but_for_the_runbooks(helm):
-    values = {
-        "monitoring": {"rules": {"enabled": True}, "dashboard": {"enabled": True}, "runbooks": "https://w.example/r/"}
-    }
-    manifests = helm.manifests(values)
+    monitoring = {part: {"enabled": True} for part in ("serviceMonitor", "rules", "dashboard")}
+    manifests = helm.manifests({"monitoring": monitoring | {"runbooks": "https://w.example/r/"}})
+    label = found(manifests, "ServiceMonitor")["spec"]["jobLabel"]
+    assert found(manifests, "Service", f"{NAME}-metrics")["metadata"]["labels"][label] == "quantum-rerank"
     groups = found(manifests, "PrometheusRule")["spec"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) == 17
@@ -100,12 +100,6 @@ def test_alerts_and_dashboard_are_those_of_monitoring_but_for_the_runbooks(helm)
     dashboard = found(manifests, "ConfigMap", f"{NAME}-dashboard")["data"]["quantum-rerank.json"]
     assert "example.com" not in dashboard
     assert json.loads(dashboard)["uid"] == "quantum-rerank"
-
-
-def test_prometheus_calls_the_job_as_the_alerts_do(helm):
-    manifests = helm.manifests({"monitoring": {"serviceMonitor": {"enabled": True}}})
-    label = found(manifests, "ServiceMonitor")["spec"]["jobLabel"]
-    assert found(manifests, "Service", f"{NAME}-metrics")["metadata"]["labels"][label] == "quantum-rerank"
 
 
 def test_the_latency_target_is_in_thousandths(helm):

@@ -3,7 +3,8 @@ import pytest
 
 from app.settings import QuotaSettings
 from loadtests.mix import DOCUMENTS, KINDS, PRD, TIERS, Refused, Wrong, check
-from loadtests.shapes import NORMAL_USERS
+from loadtests.pool import PASSAGES, QUERIES, Topic, open_traffic, traffic
+from loadtests.shapes import AFTER_S, MOST_USERS, NORMAL_USERS, PLANS, STEP_S, Climb, Stage, stretched, users_at
 
 
 def test_all_requests_together_are_the_prds_mix_and_each_tier_sends_its_part_of_them():
@@ -60,3 +61,75 @@ def test_a_refusal_is_no_failure(status):
 def test_a_wrong_answer_is_a_failure(kind, status, body, reason):
     with pytest.raises(Wrong, match=reason):
         check(kind, status, body)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "users"), [(0, 50), (29.9, 50), (30, 400), (44.9, 400), (45, 50), (89.9, 50), (90, None)]
+)
+def test_a_plan_says_how_many_users_there_are(seconds, users):
+    assert users_at(PLANS["spike"], seconds) == users
+
+
+def test_a_plan_may_be_stretched():
+    assert stretched(PLANS["spike"], seconds=9, users=10) == [Stage(3, 10), Stage(1.5, 80), Stage(4.5, 10)]
+    assert stretched(PLANS["peak"], users=1)[1] == Stage(90, 2)
+    assert stretched(PLANS["normal"]) == [Stage(120, 50)]
+
+
+def test_it_climbs_until_it_is_too_much_and_goes_back():
+    climb = Climb(users=50, step=10)
+    assert climb.next(0.5, too_much=True) == 50  # too early to tell
+    assert climb.next(STEP_S, too_much=False) == 60
+    assert climb.next(STEP_S + 1, too_much=True) == 60
+    assert climb.next(2 * STEP_S, too_much=True) == 120
+    assert climb.next(3 * STEP_S, too_much=False) == 50
+    assert climb.held == 50
+    assert climb.next(3 * STEP_S + AFTER_S - 0.1, too_much=True) == 50
+    assert climb.next(3 * STEP_S + AFTER_S, too_much=False) is None
+
+
+def test_it_does_not_climb_for_ever():
+    climb, asked, now = Climb(), [NORMAL_USERS], 0.0
+    while not climb.back:
+        now += STEP_S
+        asked.append(climb.next(now, too_much=False))
+    assert asked[-3:] == [MOST_USERS, 2 * MOST_USERS, NORMAL_USERS]
+
+
+def collection(folder, name, passages):
+    place = folder / name
+    (place / "qrels").mkdir(parents=True)
+    rows = [
+        {"_id": f"d{at}", "text": f"passage {at} about {'owls' if at == passages - 1 else 'stones'}"}
+        for at in range(passages)
+    ]
+    (place / "corpus.jsonl").write_bytes(b"\n".join(map(orjson.dumps, rows)))
+    (place / "queries.jsonl").write_bytes(b'{"_id":"q","text":"owls"}\n{"_id":"unjudged","text":"cats"}')
+    (place / "qrels" / "test.tsv").write_text(f"q\td{passages - 1}\t1\n")
+
+
+def test_collections_are_cut_to_a_pool_that_holds_what_is_relevant(tmp_path):
+    collection(tmp_path, "birds", PASSAGES + 50)
+    collection(tmp_path, "few", 99)  # too few to rank a hundred of
+    found = open_traffic(tmp_path)
+    assert (found.source, found.queries, len(found.passages)) == ("birds", ["owls"], PASSAGES)
+    assert found.passages[0] == f"passage {PASSAGES + 49} about owls"
+
+
+def test_without_collections_the_demo_is_sent(tmp_path):
+    found = open_traffic(tmp_path)
+    assert found.source == "demo"
+    assert len(found.passages) == len(set(found.passages)) == PASSAGES
+    assert 0 < len(found.queries) <= QUERIES
+
+
+def test_a_request_holds_as_many_documents_as_its_kind_says_which_a_search_would_find():
+    passages = [f"text {at} of {'owls' if at % 2 else 'mice'}" for at in range(120)]
+    sent = traffic([Topic("made up", passages, ["do owls hunt", "where are mice"])])
+    assert set(sent.bodies) == set(KINDS)
+    for kind, count in DOCUMENTS.items():
+        bodies = [orjson.loads(body) for body in sent.bodies[kind]]
+        assert [body["query"] for body in bodies] == ["do owls hunt", "where are mice"]
+        assert all(len(body["documents"]) == len(set(body["documents"])) == count for body in bodies)
+    first, second = (orjson.loads(body)["documents"] for body in sent.bodies["medium"])
+    assert all("owls" in text for text in first) and all("mice" in text for text in second)

@@ -39,12 +39,10 @@ def _nodes(query: str, kind: type) -> list:
 
 
 def selectors(query: str) -> list[Selector]:
-    return [
-        Selector(
-            node.name, tuple((m.name, str(m.op).removeprefix("MatchOp."), m.value) for m in node.matchers.matchers)
-        )
-        for node in _nodes(query, promql.VectorSelector)
-    ]
+    def matchers(node) -> tuple[tuple[str, str, str], ...]:
+        return tuple((m.name, str(m.op).removeprefix("MatchOp."), m.value) for m in node.matchers.matchers)
+
+    return [Selector(node.name, matchers(node)) for node in _nodes(query, promql.VectorSelector)]
 
 
 def grouped(query: str) -> list[tuple[set[str], list[Selector]]]:

@@ -12,6 +12,7 @@ from benchmarks.server import ours
 from scripts.chart.generated import CHART
 
 KEY = "a-key-of-the-environment"
+ON = {"QRERANK_AUTH__ENABLED": "true"}
 
 
 def reranked(port, settings):
@@ -31,7 +32,7 @@ def reranked(port, settings):
 def test_without_keys_anybody_reranks_and_a_service_that_asks_for_none_where_it_should_fails():
     with ours(model="hash") as server:
         without = reranked(server.port, {"QRERANK_AUTH__ENABLED": "false"})
-        status, said = reranked(server.port, {"QRERANK_AUTH__ENABLED": "true"})
+        status, said = reranked(server.port, ON)
     assert without == (0, "ok: reranked 2 documents, the nightingale first\n")
     assert status == 1
     assert "without a key it answered 200, not 401" in said
@@ -46,16 +47,16 @@ def keyed(tmp_path_factory):
 
 
 def test_a_key_of_the_secret_opens_and_where_only_tokens_do_the_rest_is_left_to_their_holders(keyed):
-    status, said = reranked(keyed[0].port, {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": json.dumps([KEY])})
+    status, said = reranked(keyed[0].port, ON | {"QRERANK_AUTH__KEYS": json.dumps([KEY])})
     assert (status, said.count("ok: ")) == (0, 2)
-    status, said = reranked(keyed[0].port, {"QRERANK_AUTH__ENABLED": "true", "TEST_STORE": "apart"})
+    status, said = reranked(keyed[0].port, ON | {"TEST_STORE": "apart"})
     assert status == 0
     assert "a token's holder" in said
 
 
 def test_a_key_is_made_in_the_shared_store_and_ended(keyed):
     server, data = keyed
-    store = {"QRERANK_AUTH__ENABLED": "true", "QRERANK_DATA_DIR": str(data), "TEST_STORE": "shared"}
+    store = ON | {"QRERANK_DATA_DIR": str(data), "TEST_STORE": "shared"}
     status, said = reranked(server.port, store)
     assert (status, said.count("ok: ")) == (0, 2), said
     listed = subprocess.run(  # noqa: S603 - ours
@@ -72,14 +73,8 @@ def test_a_key_is_made_in_the_shared_store_and_ended(keyed):
     ("settings", "said"),
     [
         ({"QRERANK_AUTH__ENABLED": "false"}, "FAILED: the service answered 401"),
-        (
-            {"QRERANK_AUTH__ENABLED": "true", "QRERANK_AUTH__KEYS": '["not-one-of-its-keys"]'},
-            "FAILED: the service answered 401",
-        ),
-        (
-            {"QRERANK_AUTH__ENABLED": "true", "TEST_STORE": "shared", "QRERANK_DATA_DIR": "/proc/no"},
-            "keys create ended with",
-        ),
+        (ON | {"QRERANK_AUTH__KEYS": '["not-one-of-its-keys"]'}, "FAILED: the service answered 401"),
+        (ON | {"TEST_STORE": "shared", "QRERANK_DATA_DIR": "/proc/no"}, "keys create ended with"),
     ],
 )
 def test_what_is_set_up_wrongly_fails(keyed, settings, said):

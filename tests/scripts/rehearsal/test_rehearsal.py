@@ -1,16 +1,25 @@
-"""The quick parts of the rehearsals, and failures that they must detect; `make soak` runs all of them."""
+"""The quick parts of the rehearsals, failures that they must detect, and the pages; `make soak` runs all of them."""
 
+import os
+import re
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from app.api.problems import KINDS
+from app.telemetry.catalogue import FAMILIES
 from scripts import rehearse_operations, rehearse_rollout
-from scripts.rehearsal.driver import Commands, create_admin, install
+from scripts.rehearsal.driver import PAGES, Commands, Installation, create_admin, install
 from scripts.rehearsal.load import Load
 from scripts.rehearse_operations import back_up
 from scripts.rehearse_rollout import judge_kill
 from scripts.trial import Findings
+from scripts.wheel.build import ROOT
+
+FOLDER = ROOT / "docs" / "operations"
+TEXTS = {page: (FOLDER / f"{page}.md").read_text() for page in ("README", "capacity", *PAGES)}
 
 
 @pytest.fixture
@@ -54,6 +63,40 @@ def test_only_requests_in_flight_may_fail_at_a_kill_and_none_may_be_lost(errors,
     load.sent = [["503"], [], *[errors] * clients]
     judge_kill(findings, load, failed_before=1)
     assert (not findings.failed) == holds
+
+
+def test_a_command_runs_as_it_stands_where_it_is_told_and_counts_as_run(tmp_path):
+    text = "```sh fails\nfalse\necho on\n```\n1. b\n\n   ```sh where\n   pwd\n   echo $A\n   ```\n"
+    for page in PAGES:
+        (tmp_path / f"{page}.md").write_text(text)
+    commands = Commands(tmp_path)
+    place = Installation(tmp_path, os.environ, commands).with_settings(A=1)
+    assert place.run("where").split() == [str(tmp_path), "1"]
+    assert commands.unused == {"fails"}
+    with pytest.raises(RuntimeError, match="`fails` exited with 1"):
+        place.run("fails")
+
+
+def test_every_shell_block_of_the_pages_is_sound_and_has_a_name_of_its_own():
+    commands = Commands()
+    assert "" not in commands.unused
+    assert len(commands.unused) == sum(TEXTS[page].count("```sh") for page in PAGES)
+    for name in sorted(commands.unused):
+        checked = subprocess.run(["/bin/sh", "-n"], input=commands.text(name), text=True, check=False)
+        assert checked.returncode == 0, name
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_metrics_and_labels_that_pages_name_exist(page):
+    labels = {family.name: family.labels for family in FAMILIES}
+    for name, label in re.findall(r'\b(qrerank_\w+)(?:\{(\w+)=")?', TEXTS[page]):
+        assert name in labels
+        assert not label or label in labels[name], f"{name} has no label {label}"
+
+
+def test_the_refusals_that_callers_see_are_those_there_are():
+    named = set(re.findall(r"^\| \d{3}, `([\w-]+)`", TEXTS["incidents"], re.MULTILINE))
+    assert "overloaded" in named <= KINDS
 
 
 @pytest.mark.soak
