@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
 from app.quotas.settings import QuotaSettings
 from app.quotas.shares import part_of_one
 from app.ranking.methods import split_method
+from retrieval.text.languages import check_language
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -23,8 +24,8 @@ _PREFIX = "QRERANK_"
 COLLECTION_NAME = r"\w[\w.-]{0,63}"  # one plain folder name
 CollectionName = Annotated[str, Field(pattern=f"^{COLLECTION_NAME}$")]
 
-
 Share = Annotated[float, Field(ge=0, le=1)]
+Language = Annotated[str, AfterValidator(check_language)]
 
 
 class _Group(BaseModel):
@@ -278,6 +279,13 @@ class Settings(BaseSettings):
     )
     default_collection: CollectionName | None = Field(
         None, description="Collection that is searched when a request names none."
+    )
+    language: Language = Field(
+        "auto", description="Language of queries and documents: a code such as en, none, or auto to detect each text's."
+    )
+    min_score: Share = Field(0.0, description="Lowest score that is returned if the request does not say. 0: all.")
+    calibration: Path | None = Field(
+        None, description="Parameter file of the scores, from `qrerank fit --calibration`. Absent: the default model's."
     )
     candidates: int = Field(100, ge=1, le=1000, description="Number of passages that a search retrieves and reranks.")
     encoder: EncoderSettings = EncoderSettings()

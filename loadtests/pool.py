@@ -16,7 +16,7 @@ import orjson
 from benchmarks.corpus import QUERIES as DEMO_QUERIES
 from loadtests.mix import DOCUMENTS, TOP_N, Kind
 from retrieval.evaluation import beir
-from retrieval.text.bm25 import bm25, tokenize
+from retrieval.text.bm25 import QueryTerms, Terms, bm25
 from retrieval.text.demo import demo_passages
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
@@ -53,9 +53,9 @@ def traffic(topics: Sequence[Topic]) -> Traffic:
     """Every query of every topic with its best candidates by BM25: one request of each size, and some pairs."""
     bodies: dict[Kind, list[bytes]] = {kind: [] for kind in ("similarity", *DOCUMENTS)}
     for topic in topics:
-        terms = [tokenize(passage) for passage in topic.passages]
+        terms = [Terms.of(passage) for passage in topic.passages]
         for query in topic.queries:
-            order = np.argsort(-bm25(tokenize(query), terms), kind="stable")
+            order = np.argsort(-bm25(QueryTerms.of(query), terms).scores, kind="stable")
             found = [topic.passages[at] for at in order[: max(DOCUMENTS.values())]]
             bodies["similarity"] += [orjson.dumps({"text1": query, "text2": text}) for text in found[:_PAIRS]]
             for kind, count in DOCUMENTS.items():

@@ -12,7 +12,7 @@ the maximum, so the result is exact. docs/quantum.md has the proof.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +103,6 @@ def _widest_difference(q: Real, d: Real, enough: float) -> float:
 
 
 Offsets = NDArray[np.integer[Any]]
-Scores: TypeAlias = NDArray[np.float64]
 
 # Tokens scored at once: their unit rows and cosines fit into the CPU cache.
 _TOKENS_PER_BLOCK = 2048
@@ -123,7 +122,7 @@ def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
     best = np.maximum.reduceat(
         log_f, offsets[:-1], axis=1
     )  # (q, n): exp is monotone, so the maximum can be taken first
-    return _mean(best)
+    return mean_fidelities(best)
 
 
 def score_documents(
@@ -131,9 +130,20 @@ def score_documents(
     query_tokens: NDArray[Any],
     document_tokens: NDArray[Any],
     offsets: Offsets,
-    over: Callable[[Callable[[slice], Scores], Iterable[slice]], Iterable[Scores]] = map,
+    over: Callable[[Callable[[slice], Real], Iterable[slice]], Iterable[Real]] = map,
 ) -> NDArray[np.float64]:
-    """Compute the late-interaction score of each document, in blocks of whole documents.
+    """Return the late-interaction score of each document: (n,) float64 in [0, 1]; see `best_fidelities`."""
+    return mean_fidelities(best_fidelities(feature_map, query_tokens, document_tokens, offsets, over))
+
+
+def best_fidelities(
+    feature_map: FeatureMap,
+    query_tokens: NDArray[Any],
+    document_tokens: NDArray[Any],
+    offsets: Offsets,
+    over: Callable[[Callable[[slice], Real], Iterable[slice]], Iterable[Real]] = map,
+) -> Real:
+    """Compute the log of the largest fidelity of each query token with each document, in blocks of whole documents.
 
     Token rows may have any real dtype (int8 as stored, or floats) and any norm; they are scaled to unit rows here. The
     computation uses the wider dtype of the two, at least float32.
@@ -146,7 +156,7 @@ def score_documents(
         over: `map`, or a parallel version of it; the scores are bit-identical.
 
     Returns:
-        (n,) float64 scores in [0, 1].
+        (q, n) of that dtype, at most 0.
 
     Raises:
         InvalidVector: A row is zero or not finite, or the widths differ.
@@ -156,21 +166,22 @@ def score_documents(
     dtype = np.result_type(query_tokens, document_tokens, np.float32)
     query = directions(query_tokens, dtype)
     if not len(query):
-        raise QuantumError("score_documents needs at least one query token")
+        raise QuantumError("there must be at least one query token")
     if document_tokens.shape[1:] != query.shape[1:]:
         raise InvalidVector(f"both sides need the same width, got shapes {query.shape} and {document_tokens.shape}")
     bounds = _check_offsets(offsets, document_tokens.shape[0])
 
-    def score(block: slice) -> Scores:
+    def score(block: slice) -> Real:
         first, local = int(bounds[block.start]), bounds[block.start : block.stop + 1] - bounds[block.start]
         tokens = directions(document_tokens[first : bounds[block.stop]], dtype, first)
         best = best_log_fidelity(feature_map.bandwidth, query, tokens, local) if feature_map.is_product else None
         if best is None:
             best = np.maximum.reduceat(feature_map.log_fidelity(query, tokens), local[:-1], axis=1)
-        return _mean(best)
+        return best
 
     blocks = list(_blocks(bounds))
-    return np.concatenate([np.zeros(0), *(over(score, blocks) if len(blocks) > 1 else map(score, blocks))])
+    none = np.zeros((len(query), 0), dtype=dtype)
+    return np.concatenate([none, *(over(score, blocks) if len(blocks) > 1 else map(score, blocks))], axis=1)
 
 
 def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
@@ -181,8 +192,8 @@ def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
         yield slice(start, start := max(stop, start + 1))
 
 
-def _mean(best: Real) -> NDArray[np.float64]:
-    """Return the (n,) scores for (q, n) logs of the best fidelities."""
+def mean_fidelities(best: Real) -> NDArray[np.float64]:
+    """Return the (n,) scores in [0, 1] for (q, n) logs of the best fidelities."""
     return np.asarray(np.exp(best, dtype=np.float64).mean(axis=0))
 
 

@@ -15,13 +15,11 @@ from quantum.errors import InvalidVector
 _PARALLEL = 1e-6
 
 
-def negation_scores(query: NDArray[Any], excluded: NDArray[Any], documents: NDArray[Any]) -> NDArray[np.float64]:
-    """Return |<q, d>|**2 - ||P d||**2 for each document d.
+def excluded_shares(query: NDArray[Any], excluded: NDArray[Any], documents: NDArray[Any]) -> NDArray[np.float64]:
+    """Return ||P d||**2 for each document d: the probability of measuring it in what is excluded.
 
     P projects on the span of the excluded vectors' components orthogonal to the query. So several exclusions mean
-    NOT (a OR b), and an exclusion never lowers the score of the query itself. Both terms are probabilities of measuring
-    d in a subspace, so the sign of <q, d> is lost: a document opposite to the query scores like the query. Text
-    embeddings of candidates rarely point away from the query; otherwise the caller must filter them.
+    NOT (a OR b), and the query itself has no share of what it excludes.
 
     Args:
         query: (D,). All vectors are scaled to unit norm.
@@ -29,7 +27,7 @@ def negation_scores(query: NDArray[Any], excluded: NDArray[Any], documents: NDAr
         documents: (n, D).
 
     Returns:
-        (n,) float64 in [-1, 1].
+        (n,) float64 in [0, 1].
 
     Raises:
         InvalidVector: A vector is zero, not finite or of a wrong shape, or an excluded vector is parallel to the query
@@ -48,8 +46,8 @@ def negation_scores(query: NDArray[Any], excluded: NDArray[Any], documents: NDAr
     # SVD and not QR: with linearly dependent exclusions, QR returns an arbitrary extra direction.
     _, singular, basis = np.linalg.svd(residual, full_matrices=False)
     basis = basis[singular > _PARALLEL * singular[0]]  # (rank, D), orthonormal rows
-    scores: NDArray[np.float64] = (d @ q) ** 2 - np.sum((d @ basis.T) ** 2, axis=1)
-    return scores
+    shares: NDArray[np.float64] = np.minimum(np.sum((d @ basis.T) ** 2, axis=1), 1)
+    return shares
 
 
 def _unit(rows: NDArray[Any], name: str) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from retrieval.encoder.hash_encoder import DIMENSION, HashEncoder
 from retrieval.states.cache import StateKeys
 from retrieval.states.record import TextState
 from retrieval.states.redis import RedisStates
+from retrieval.text.bm25 import Terms
 from scripts.trial import free_port
 from tests.waiting import PATIENT_S, eventually
 
@@ -128,7 +129,7 @@ KEYS = StateKeys(ENCODER.digest, ENCODER.arithmetic)
 
 
 def states_of(*texts: str) -> dict[bytes, TextState]:
-    return {KEYS("document", text): TextState(ENCODER.encode([text]), text) for text in texts}
+    return {KEYS("document", text): TextState(ENCODER.encode([text]), Terms.of(text)) for text in texts}
 
 
 TEN = states_of(*(f"this is text {number}" for number in range(10)))

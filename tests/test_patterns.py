@@ -88,7 +88,7 @@ def test_one_that_does_not_is_found_out(name):
 def test_the_patterns_are_found():
     assert {
         "retrieval.text.sentences._END",
-        "retrieval.text.bm25._WORD",
+        "retrieval.text.words._WORD",
         "app.api.middleware.request_record._VALID_ID",
     } <= PATTERNS.keys()
 

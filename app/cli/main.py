@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import evaluate as cli_evaluate
+from app.cli import fit as cli_fit
 from app.cli import index as cli_index
 from app.cli import keys as cli_keys
 from app.cli import tables
+from app.cli import threshold as cli_threshold
 from app.cli.errors import STATUSES, naming, run
 from app.cli.options import Exclude, MethodOption, Query, TopN, readable, writable
 from app.cli.progress import bar
@@ -47,6 +49,8 @@ cli = typer.Typer(
 cli.add_typer(cli_index.index, name="index")
 cli.add_typer(cli_keys.keys, name="keys")
 cli.command()(cli_evaluate.evaluate)
+cli.command("fit")(cli_fit.fit_calibration)
+cli.command()(cli_threshold.threshold)
 log = logging.getLogger(__name__)
 
 _IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # ASCII replacements in circuit drawings

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.auth.keys import open_pepper
 from app.engine.cpu_quota import granted_cpus, limit_threads
 from app.engine.engine import ModelRegistry
+from app.ranking.calibration import Calibration, CalibrationError
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.reranker import Reranker
 from app.settings import Settings
@@ -68,14 +69,21 @@ def open_models(
     Raises:
         CircuitTooLarge: The configured circuit exceeds the limits.
         ModelError: A model cannot be loaded.
+        CalibrationError: The parameters of the scores cannot be used, or belong to no model that is served.
     """
     circuit = circuit_of(settings)
+    calibration = Calibration.read(settings.calibration) if settings.calibration else None
     cache, slots = StateCache(settings.cache.max_bytes), CpuSlots(processors_of(settings))
     served = {}
     for model in (settings.model, *settings.models):
         encoder = encoders.get(model) or open_encoder(settings, progress, model)
         source = StateSource(encoder, cache, _replicas(settings, encoder))
-        served[model] = Reranker(source, circuit, slots=slots)
+        served[model] = Reranker(source, circuit, slots=slots, calibration=calibration)
+    if calibration and not any(reranker.is_calibrated for reranker in served.values()):
+        raise CalibrationError(
+            f"{settings.calibration} was fitted with {calibration.model!r}, which is not served, or is another version "
+            "of it; fit it again with `qrerank fit --calibration`"
+        )
     return ModelRegistry(served, settings.aliases)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
@@ -19,12 +19,12 @@ from retrieval.fusion import ranking
 from retrieval.index.collection import Collection
 from retrieval.states.record import TextState
 from retrieval.states.source import Opened, StateSource
-from retrieval.text.bm25 import bm25, terms_of
+from retrieval.text.bm25 import NO_TERMS, QueryTerms, Terms, bm25
+from retrieval.text.languages import AUTO
 from retrieval.text.limits import Allowance
 
 _FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
 _FOR_TERMS = 0.75  # of the time left after that, at most, to cut documents into terms: without them none is promising
-_LISTS = 32  # of terms that are held at once
 
 
 class Candidates(Protocol):
@@ -42,14 +42,26 @@ class Candidates(Protocol):
     def truncated(self) -> int:
         """How many documents were not read to their end, because too much of their text holds no words."""
 
-    def terms(self) -> Iterator[Sequence[str]]:
-        """Their lexical terms, one document after the other."""
+    @property
+    def characters(self) -> NDArray[np.int64]:
+        """(n,) code points of the whole texts."""
+
+    @property
+    def cut(self) -> NDArray[np.bool_]:
+        """(n,) whether a document is longer than what may be read of it."""
+
+    @property
+    def planned(self) -> NDArray[np.int64]:
+        """(n,) chunks that each document was split into so far."""
+
+    def terms(self) -> Sequence[Terms]:
+        """Their terms, (n,)."""
 
     @property
     def ready(self) -> NDArray[np.bool_]:
         """(n,) whether a document's state is at hand and covers all its text."""
 
-    def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
+    def split(self, chosen: NDArray[np.int64], query: QueryTerms, until: float) -> NDArray[np.int64]:
         """Cut the (m,) chosen documents into c chunks, numbered from 0 in the order in which to read them.
 
         First comes each document's most promising chunk, in the order of the chosen, then each one's second. A document
@@ -73,7 +85,7 @@ class Chunk:
     document: int
     start: int  # code point of the document
     text: str
-    terms: str | None  # joined by spaces; None: there was no time to find them, so it is not read
+    terms: Terms | None  # None: there was no time to find them, so it is not read
     state: TextState | None = None
     read: Tokens | None = None
 
@@ -82,19 +94,28 @@ class SentDocuments:
     """Documents that were sent with a request; those that are not cached must be encoded."""
 
     def __init__(
-        self, texts: Sequence[str], source: StateSource, reading: Reading = USUAL, deadline: Deadline | None = None
+        self,
+        texts: Sequence[str],
+        source: StateSource,
+        reading: Reading = USUAL,
+        deadline: Deadline | None = None,
+        language: str = AUTO,
     ) -> None:
         """Look up the states of n texts, as far as each is read, and find the terms of those that are not cached."""
         deadline = deadline or Deadline()
-        self._source, self._reading = source, reading
+        self._source, self._reading, self._language = source, reading, language
         limit, end = source.bounds(reading)
         long = [at for at, text in enumerate(texts) if len(text) > limit]  # those that may be longer than what is read
         self._cuts = self._ends(texts, long, deadline.share(_FOR_CUTTING)) if long else {}
+        self.characters = np.array([len(text) for text in texts], dtype=np.int64)
+        self.cut = np.zeros(len(texts), dtype=bool)
+        self.cut[[at for at, cuts in self._cuts.items() if cuts[-1] < len(texts[at])]] = True
+        self.planned = np.zeros(len(texts), dtype=np.int64)
         self._truncated = {at for at, cuts in self._cuts.items() if cuts[-1] == end < len(texts[at])}
         self.texts = [text[: self._cuts[at][-1] if at in self._cuts else end] for at, text in enumerate(texts)]
         self._cached = source.cached(self.texts)
-        self._terms = [state.terms if state else None for state in self._cached]
-        if None in self._cached:
+        self._terms = [self._cached_terms(state) for state in self._cached]
+        if None in self._terms:
             self._cut_into_terms(deadline.share(_FOR_TERMS))
         self.late = None in self._terms
         self.ready = np.array([state is not None and source.is_whole(state) for state in self._cached], dtype=bool)
@@ -106,27 +127,29 @@ class SentDocuments:
         """See `Candidates.truncated`."""
         return len(self._truncated)
 
-    def terms(self) -> Iterator[list[str]]:
-        """One list at a time: all lists together would take ten times the memory of the texts."""
-        return (terms.split(" ") if terms else [] for terms in self._terms)
+    def terms(self) -> list[Terms]:
+        """None of those that there was no time to look at."""
+        return [terms or NO_TERMS for terms in self._terms]
 
-    def split(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> NDArray[np.int64]:
+    def split(self, chosen: NDArray[np.int64], query: QueryTerms, until: float) -> NDArray[np.int64]:
         """Cut those that are too long for the encoder."""
         self._fresh = {}
         if self.ready[chosen].all():
             self.chunks = [Chunk(at, 0, self.texts[at], self._terms[at], self._cached[at]) for at in chosen.tolist()]
         else:
-            self.chunks = self._cut_up(chosen, query_terms, until)
+            self.chunks = self._cut_up(chosen, query, until)
         most = self._source.code_points
         self._truncated |= {chunk.document for chunk in self.chunks if len(chunk.text) > most}
-        return np.array([chunk.document for chunk in self.chunks], dtype=np.int64)
+        owners = np.array([chunk.document for chunk in self.chunks], dtype=np.int64)
+        self.planned += np.bincount(owners, minlength=len(self.planned))
+        return owners
 
-    def _cut_up(self, chosen: NDArray[np.int64], query_terms: Sequence[str], until: float) -> list[Chunk]:
+    def _cut_up(self, chosen: NDArray[np.int64], query: QueryTerms, until: float) -> list[Chunk]:
         if self.late:
             chosen = np.array([at for at in chosen.tolist() if self._terms[at] is not None], dtype=np.int64)
         opened = self._open(chosen[~self.ready[chosen]].tolist(), until)
         documents = [self._chunks(at, opened.get(at), until) for at in chosen.tolist()]
-        by_promise = _most_promising_first([chunks for chunks in documents if chunks], query_terms)
+        by_promise = _most_promising_first([chunks for chunks in documents if chunks], query)
         return [chunk for turn in zip_longest(*by_promise) for chunk in turn if chunk is not None]
 
     def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
@@ -137,7 +160,8 @@ class SentDocuments:
         if missing and time.monotonic() < until:
             of = missing.values()
             texts, read = [each.text for each in of], [each.read for each in of]
-            terms = [each.terms or "" for each in of]
+            # Cached with the state are the terms in the language that the text shows, whatever this request says.
+            terms = [each.terms if self._language == AUTO and each.terms else Terms.of(each.text) for each in of]
             found = self._source.encode(texts, terms, until, deadline, read=read)
             self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
         return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
@@ -155,8 +179,8 @@ class SentDocuments:
         """Find the terms of documents that are not cached, as far as there is time."""
         time_left = Allowance(until)
         for at, text in enumerate(self.texts):
-            if self._cached[at] is None and time_left.covers(text):
-                self._terms[at] = terms_of(text)
+            if self._terms[at] is None and time_left.covers(text):
+                self._terms[at] = Terms.of(text, self._language)
 
     def _open(self, documents: Sequence[int], until: float) -> dict[int, Opened]:
         opened = {at: Opened(self._cuts[at]) for at in documents if at in self._cuts}
@@ -177,16 +201,21 @@ class SentDocuments:
         if len(texts) == 1:
             return [Chunk(at, 0, texts[0], self._terms[at], states[0])]
         in_time = time.monotonic() < until
+        terms = (self._cached_terms(state) for state in states)
         return [
-            Chunk(at, start, text, state.terms if state else terms_of(text) if in_time else None, state)
-            for start, text, state in zip(opened.cuts[:-1], texts, states, strict=True)
+            Chunk(at, start, text, known or (Terms.of(text, self._language) if in_time else None), state)
+            for start, text, state, known in zip(opened.cuts[:-1], texts, states, terms, strict=True)
         ]
 
+    def _cached_terms(self, state: TextState | None) -> Terms | None:
+        """The terms of a cached text, if they are in the language that was asked for."""
+        return state.terms if state and self._language in {AUTO, state.terms.language} else None
 
-def _most_promising_first(documents: Sequence[list[Chunk]], query_terms: Sequence[str]) -> list[list[Chunk]]:
+
+def _most_promising_first(documents: Sequence[list[Chunk]], query: QueryTerms) -> list[list[Chunk]]:
     """Each document's chunks by their BM25 scores for the query, ties as they stand."""
     several = (chunk for chunks in documents if len(chunks) > 1 for chunk in chunks)
-    scores = bm25(query_terms, (chunk.terms.split(" ") if chunk.terms else [] for chunk in several))
+    scores = bm25(query, [chunk.terms or NO_TERMS for chunk in several]).scores
     ordered, at = [], 0
     for chunks in documents:
         if len(chunks) > 1:
@@ -208,22 +237,25 @@ class FoundPassages:
         """Read n passages by their positions in the collection."""
         self._positions, self._collection = positions, collection
         self.texts = [passage.content for passage in collection.passages(positions)]
+        self.characters = np.array([len(text) for text in self.texts], dtype=np.int64)
+        self.cut = collection.is_cut(positions)
+        self.planned = np.zeros(len(positions), dtype=np.int64)
         self.ready = np.ones(len(positions), dtype=bool)
         self._chosen = np.arange(0)
 
-    def terms(self) -> Iterator[list[str]]:
+    def terms(self) -> list[Terms]:
         """The stored terms."""
-        for start in range(0, len(self._positions), _LISTS):
-            yield from self._collection.terms(self._positions[start : start + _LISTS])
+        return self._collection.terms(self._positions)
 
     def split(
         self,
         chosen: NDArray[np.int64],
-        query_terms: Sequence[str],  # noqa: ARG002 - nothing to cut
+        query: QueryTerms,  # noqa: ARG002 - nothing to cut
         until: float,  # noqa: ARG002
     ) -> NDArray[np.int64]:
         """The chosen as they are: what was cut was so when the collection was built."""
         self._chosen = chosen
+        self.planned[chosen] = 1
         return chosen
 
     def encode(

@@ -11,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking.candidates import Candidates
 from app.ranking.methods import METHODS, Method
 from retrieval.deadline import Deadline
 from retrieval.fusion import ranking
-from retrieval.text.bm25 import tokenize
+from retrieval.text.bm25 import QueryTerms
+from retrieval.text.languages import AUTO
 from retrieval.text.limits import most_code_points
 from retrieval.text.sentences import VISIBLE
 
@@ -60,6 +62,7 @@ class Stopwatch:
         return milliseconds(self.laps)
 
 
+_CHARACTERS = 4.0  # code points of a token, where nothing tells
 _QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are looked for: more than any model reads
 
 
@@ -67,11 +70,16 @@ _QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are loo
 class Scores:
     """The scores of n documents by what was read of them so far."""
 
-    fused: NDArray[np.float64]  # (n,) in [0, 1]
+    relevance: NDArray[np.float64]  # (n,) probabilities, in the order of the fused rankers
     rankers: Mapping[str, NDArray[np.float64]]  # (n,) each; NaN for a document without states
+    log_odds: NDArray[np.float64]  # (n,) of being relevant, by each document's own evidence
+    evidence: Mapping[str, NDArray[np.float64]]  # (n,) each, besides the rankers: coverage, log_fidelity
+    readable: bool = True  # whether the model knows most tokens of the query and the documents
     encoded: int = 0  # documents of which a chunk was scored
     tokens: int = 0  # that the encoder read, now or once, for the chunks
     chunks: int = 0  # that were scored
+    chunks_read: NDArray[np.int64] | int = 0  # (n,) of each document
+    tokens_read: NDArray[np.int64] | int = 0  # (n,) of each document, without special tokens
 
 
 @dataclass(frozen=True)
@@ -79,12 +87,20 @@ class Ranking:
     """n documents ranked."""
 
     order: NDArray[np.int64]  # (n,) positions, best first
-    scores: NDArray[np.float64]  # (n,) in input order, in [0, 1]
+    scores: NDArray[np.float64]  # (n,) in input order: probabilities that they are relevant
     rankers: Mapping[str, NDArray[np.float64]]  # (n,) each, in input order; NaN for a document that was not encoded
+    log_odds: NDArray[np.float64]  # (n,) of being relevant, by each document's own evidence
+    evidence: Mapping[str, NDArray[np.float64]]  # (n,) each, beside the rankers': `coverage`, the share of the query's
+    # words, weighted by rarity, in [0, 1]; `log_fidelity`, the mean over the query's tokens, at most 0
+    readable: bool  # whether the model knows most tokens of the query and the documents; else words alone decide
     encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
     incomplete: bool  # whether the deadline left documents, or chunks of them, unread
     tokens: int  # that the encoder read, now or once, for these states, the query's among them
+    tokens_read: NDArray[np.int64]  # (n,) of each document, without special tokens
+    tokens_of: NDArray[np.int64]  # (n,) that each document has; estimated where it was not read to its end
     truncated: int = 0  # documents in which so much holds no words that their ends were not looked at
+    cut: int = 0  # documents that are longer than what may be read of them
+    query_cut: bool = False  # whether the query is
     cached: int = 0  # documents whose states were cached when the job began
     laps: Sequence[Lap] = ()
 
@@ -104,11 +120,12 @@ class Job:
     encode_limit: int | None = None
     deadline: Deadline = field(default_factory=Deadline)
     report: Callable[[Ranking], None] | None = None  # gets partial rankings
+    language: str = AUTO
     watch: Stopwatch = field(default_factory=Stopwatch)
     query_tokens: int = 0  # of the query and of what it excludes
+    query_cut: bool = False  # whether the query is longer than what is read of it
     cached: int = 0  # documents whose states were cached when the job began
     incomplete: bool = False
-    truncated: int = 0
 
     def __post_init__(self) -> None:
         """ValueError for what cannot be ranked by."""
@@ -118,10 +135,36 @@ class Job:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
-        self.terms = tokenize(self.query[:_QUERY_CODE_POINTS])
+        self.terms = QueryTerms.of(self.query[:_QUERY_CODE_POINTS], self.language)
 
-    def ranking(self, scores: Scores) -> Ranking:
-        """The ranking by these scores. It copies the laps so far: the job goes on."""
-        order, laps, tokens = ranking(scores.fused), tuple(self.watch.laps), self.query_tokens + scores.tokens
-        done = (scores.encoded, self.incomplete, tokens, self.truncated, self.cached, laps)
-        return Ranking(order, scores.fused, scores.rankers, *done)
+    def ranking(self, scores: Scores, candidates: Candidates) -> Ranking:
+        """The ranking of candidates by these scores. It copies the laps so far: the job goes on."""
+        read = np.zeros(len(scores.relevance), dtype=np.int64) + scores.tokens_read
+        return Ranking(
+            ranking(scores.relevance),
+            scores.relevance,
+            scores.rankers,
+            scores.log_odds,
+            scores.evidence,
+            scores.readable,
+            scores.encoded,
+            self.incomplete,
+            self.query_tokens + scores.tokens,
+            read,
+            _tokens_of(candidates, scores.chunks_read, read),
+            candidates.truncated,
+            int(np.count_nonzero(candidates.cut)),
+            self.query_cut,
+            self.cached,
+            tuple(self.watch.laps),
+        )
+
+
+def _tokens_of(
+    candidates: Candidates, chunks_read: NDArray[np.int64] | int, read: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """The (n,) tokens of all documents; of one that was not read to its end by its length and the others' tokens."""
+    whole = ~candidates.cut & (candidates.planned > 0) & (candidates.planned == chunks_read)
+    characters = candidates.characters[whole].sum() / max(1, read[whole].sum()) or _CHARACTERS
+    estimated = np.ceil(candidates.characters / characters).astype(np.int64)
+    return np.where(whole, read, np.maximum(read, estimated))

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking.calibration import Calibration, fallback
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
 from app.ranking.cpu_slots import CpuSlots
-from app.ranking.job import Job, Ranking, Scores
+from app.ranking.job import Job, Ranking
 from app.ranking.methods import Method
 from app.ranking.schedule import Pace, parts
-from app.ranking.scoring import Fusion, Scorer, prescores
+from app.ranking.scoring import Fusion, Scorer, unread
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
@@ -32,7 +33,8 @@ from retrieval.fusion import ranking
 from retrieval.index.collection import Collection, check_encoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
-from retrieval.text.bm25 import bm25
+from retrieval.text.bm25 import Matches, bm25
+from retrieval.text.languages import AUTO
 
 __all__ = ["Ranking", "Reranker", "Span"]
 
@@ -49,6 +51,7 @@ class Reranker:
         fusion: Fusion | None = None,
         processors: int = 1,
         slots: CpuSlots | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """Make a reranker.
 
@@ -58,13 +61,20 @@ class Reranker:
             fusion: The weights of the rankers.
             processors: How many threads compute at once; the others wait.
             slots: The CPU slots, where several rerankers share the same processors.
+            calibration: The parameters of the scores; by default those of the default model.
         """
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
         self.fusion = fusion or Fusion()
+        self.calibration = calibration or fallback()
         self._slots = slots or CpuSlots(processors)
         self._pace = Pace()
         check_circuit(self.feature_map)
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the parameters of the scores were fitted with this encoder."""
+        return self.calibration.digest == self.encoder.digest
 
     @property
     def encoder(self) -> Encoder:
@@ -81,6 +91,7 @@ class Reranker:
         encode_limit: int | None = None,
         deadline: Deadline | None = None,
         reading: Reading = USUAL,
+        language: str = AUTO,
         report: Callable[[Ranking], None] | None = None,
     ) -> Ranking:
         """Rank n ≥ 1 documents for a query. A document that is too long for the encoder scores as its best chunk.
@@ -93,6 +104,7 @@ class Reranker:
             encode_limit: Score only so many documents by their states, the most promising by BM25; rank the rest below.
             deadline: The same, as many as there is time for.
             reading: What is read of each document.
+            language: Of the query and the documents: a code, `NONE`, or `AUTO` to detect each one's.
             report: Called in this thread with each partial ranking; what it raises ends the job.
 
         Raises:
@@ -101,14 +113,14 @@ class Reranker:
         """
         if not documents:
             raise ValueError("there are no documents to rank")
-        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report)
+        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
         with self._processor(job), job.watch("prescore"):
-            candidates = SentDocuments(documents, self.source, reading, job.deadline)
-            lexical = bm25(job.terms, candidates.terms())
-        job.incomplete, job.truncated = candidates.late, candidates.truncated
+            candidates = SentDocuments(documents, self.source, reading, job.deadline, language)
+            matches = bm25(job.terms, candidates.terms())
+        job.incomplete = candidates.late
         if job.report:
-            job.report(job.ranking(Scores(prescores(lexical), {"lexical": lexical})))
-        return self._rank(job, self._encode_query(job, job.deadline.at), candidates, lexical)
+            job.report(job.ranking(unread(self.calibration, job.terms, matches), candidates))
+        return self._rank(job, self._encode_query(job, job.deadline.at), candidates, matches)
 
     def search(
         self,
@@ -120,6 +132,7 @@ class Reranker:
         exclude: Sequence[str] = (),
         encode_limit: int | None = None,
         deadline: Deadline | None = None,
+        language: str = AUTO,
         report: Callable[[Ranking], None] | None = None,
         leave_out: int | None = None,
     ) -> tuple[NDArray[np.int64], Ranking]:
@@ -133,23 +146,40 @@ class Reranker:
             exclude: What the answer must not be about.
             encode_limit: Score only so many passages by their states.
             deadline: When the answer is due.
+            language: Of the query: a code, `NONE`, or `AUTO` to detect it.
             report: Called in this thread with each partial ranking.
             leave_out: The position of a passage that must not be among them; the next nearest takes its place.
         """
-        check_encoder(collection, self.encoder)
-        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report)
-        query_states = self._encode_query(job, math.inf)
-        if query_states is None:  # with all the time there is, it is there
-            raise RuntimeError("the query's state is missing")
+        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
+        query_states = self._encode_for(job, collection)
         with self._processor(job), job.watch("retrieve"):
             positions, _ = collection.search(query_states.pooled[0], candidates + (leave_out is not None))
             positions = positions[positions != leave_out][:candidates]
+        return positions, self._rank_passages(job, query_states, collection, positions)
+
+    def rank_passages(self, query: str, collection: Collection, positions: NDArray[np.int64]) -> Ranking:
+        """Rank the passages at (n,) positions of a collection, n ≥ 1, for a query by `hybrid`."""
+        job = Job(query, "hybrid")
+        return self._rank_passages(job, self._encode_for(job, collection), collection, positions)
+
+    def _encode_for(self, job: Job, collection: Collection) -> Encoded:
+        """The states of the query, which is waited for: without it nothing can be retrieved."""
+        check_encoder(collection, self.encoder)
+        query_states = self._encode_query(job, math.inf)
+        if query_states is None:  # with all the time there is, it is there
+            raise RuntimeError("the query's state is missing")
+        return query_states
+
+    def _rank_passages(
+        self, job: Job, query_states: Encoded, collection: Collection, positions: NDArray[np.int64]
+    ) -> Ranking:
+        with self._processor(job), job.watch("retrieve"):
             found = FoundPassages(positions, collection)
         with self._processor(job), job.watch("prescore"):
-            lexical = bm25(job.terms, found.terms())
+            matches = bm25(job.terms, found.terms())
         if job.report:
-            job.report(job.ranking(Scores(prescores(lexical), {"lexical": lexical})))
-        return positions, self._rank(job, query_states, found, lexical)
+            job.report(job.ranking(unread(self.calibration, job.terms, matches), found))
+        return self._rank(job, query_states, found, matches)
 
     def relevant_spans(
         self,
@@ -198,7 +228,9 @@ class Reranker:
 
     def isolated_copy(self) -> Reranker:
         """An isolated copy for probes: the same model on the same processors; see `StateSource.isolated_copy`."""
-        return Reranker(self.source.isolated_copy(), self.feature_map, self.fusion, slots=self._slots)
+        return Reranker(
+            self.source.isolated_copy(), self.feature_map, self.fusion, slots=self._slots, calibration=self.calibration
+        )
 
     def warm_up(self) -> None:
         """Compile the kernels and learn the costs, so that the first request is as fast as the hundredth."""
@@ -226,18 +258,25 @@ class Reranker:
         with job.watch("encode_query"):
             return self.source.encode_query([job.query, *job.exclude], until, job.deadline)
 
-    def _rank(
-        self, job: Job, query_states: Encoded | None, candidates: Candidates, lexical: NDArray[np.float64]
-    ) -> Ranking:
+    def _rank(self, job: Job, query_states: Encoded | None, candidates: Candidates, matches: Matches) -> Ranking:
         job.cached = int(np.count_nonzero(candidates.ready))
         if query_states is None:
             job.incomplete = True
-            return job.ranking(Scores(prescores(lexical), {"lexical": lexical}))
-        job.query_tokens = int(query_states.lengths.sum())
-        scorer = Scorer(self.feature_map, self.fusion, job.method, query_states, job.watch, self._slots.map)
-        promising = ranking(lexical)[: job.encode_limit]
+            return job.ranking(unread(self.calibration, job.terms, matches), candidates)
+        job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
+        scorer = Scorer(
+            self.feature_map,
+            self.fusion,
+            self.calibration,
+            job.method,
+            job.terms,
+            query_states,
+            job.watch,
+            self._slots.map,
+        )
+        promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):
-            job.incomplete, job.truncated = part.incomplete, candidates.truncated
+            job.incomplete = part.incomplete
             if not len(part.chunks):
                 continue
             with self._processor(job):
@@ -245,11 +284,11 @@ class Reranker:
                 with job.watch("join"):
                     states = candidates.states(part.chunks)
                 scorer.put(part.number, part.owners, states)
-                partial = scorer.scores(lexical, candidates.texts) if part.more and job.report else None
+                partial = scorer.scores(matches, candidates.texts) if part.more and job.report else None
             if partial and job.report:
-                job.report(job.ranking(partial))
+                job.report(job.ranking(partial, candidates))
         with self._processor(job):
-            scores = scorer.scores(lexical, candidates.texts)
+            scores = scorer.scores(matches, candidates.texts)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, scores.chunks)
-        return job.ranking(scores)
+        return job.ranking(scores, candidates)

@@ -1,7 +1,8 @@
-"""From states to scores: each ranker's own, then one for all."""
+"""From states to scores: each ranker's own, their fusion for the order, and a calibrated probability of relevance."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,38 +10,55 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking.calibration import Calibration, Evidence, probability, project
 from app.ranking.job import Scores, Stopwatch
 from app.ranking.methods import Method
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
-from quantum.maxsim import score_documents
-from quantum.negation import negation_scores
+from quantum.maxsim import best_fidelities, mean_fidelities
+from quantum.negation import excluded_shares
 from retrieval.encoder.states import Encoded
-from retrieval.fusion import fuse, smooth
+from retrieval.fusion import fuse, smooth, zscore
+from retrieval.text.bm25 import Matches, QueryTerms
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # the built-in `map`, or one like it
 
+_LEAST_LOG_FIDELITY = -20.0  # of a token; one that nothing is like must not decide a whole mean
+_MOST_UNKNOWN = 0.5  # of the tokens, on average; beyond it the model cannot read the language
+_EXCLUDED = 0.75  # weight of the excluded share's z-score
+_EXCLUDED_LOG_ODDS = 4.0  # that a document loses which is all about what is excluded
+_GAP = 1e-6  # log-odds between the last document with a state and the first one without
+_RANKERS = {"cosine": "classical", "fidelity": "quantum"}
+_SYMBOLS = b"{}()[]=<>_;:.*&|\\/#@$%^~+\"'`"
+_BEGINNING = 1000  # code points
+_TEXT, _CODE = 0.05, 0.09  # shares of symbols
+
 
 @dataclass(frozen=True)
-class Fusion:
-    """Weights of the rankers' z-scores, and how much neighbours lend each other; see docs/evaluation.md."""
+class Weights:
+    """Weights of the rankers' z-scores, and how much of the fused score is smoothed over similar documents."""
 
     classical: float = 0.5
     quantum: float = 1.0
     lexical: float = 1.0
-    ridge: float = 1.0
+    smoothed: float = 0.9
 
-    def weights(self, method: Method, *, excluding: bool) -> dict[str, float]:
-        """The weight of each ranker that a method uses.
+    def towards(self, other: Weights, share: float) -> Weights:
+        """Return the weights between these (share 0) and others (1)."""
+        return Weights(*((1 - share) * a + share * b for a, b in zip(self.values(), other.values(), strict=True)))
 
-        Only the cosine honours exclusions, so with one it weighs as much as all other rankers together.
-        """
-        weights = {"classical": self.classical, "quantum": self.quantum, "lexical": self.lexical}
-        if method != "hybrid":
-            weights = {method: 1.0}
-        if excluding:
-            weights["classical"] = sum(w for name, w in weights.items() if name != "classical") or 1.0
-        return weights
+    def values(self) -> tuple[float, float, float, float]:
+        """Return all four."""
+        return self.classical, self.quantum, self.lexical, self.smoothed
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How rankers are fused; see docs/evaluation.md."""
+
+    text: Weights = Weights()
+    code: Weights = Weights(1.0, 0.5, 0.3, 0.0)  # tokens of programs say less one by one
+    ridge: float = 1.0  # how much neighbours lend each other
 
 
 @dataclass(frozen=True)
@@ -49,8 +67,30 @@ class _Part:
 
     owners: NDArray[np.int64]  # (c,) the documents that the chunks belong to
     pooled: NDArray[np.float32]  # (c, P)
-    rankers: Mapping[str, NDArray[np.float64]]  # (c,) each
+    found: Mapping[str, NDArray[np.float64]]  # (c,) each: cosine, fidelity, log_fidelity, as far as the method needs
+    content: NDArray[np.int64]  # (c,) tokens, without special ones
+    unknown: NDArray[np.int64]  # (c,) of them, those that the model does not know
     tokens: int
+
+
+def evidence_log_odds(
+    calibration: Calibration,
+    evidence: Evidence,
+    query: QueryTerms,
+    matches: Matches,
+    found: Mapping[str, NDArray[np.float64]],
+) -> NDArray[np.float64]:
+    """The log-odds of n documents by evidence that does not depend on the other ones. found: of the states."""
+    features: dict[str, NDArray[np.float64] | float] = {**found, "coverage": matches.coverage}
+    features["query_length"] = math.log(query.length)
+    return calibration.log_odds(evidence, features)
+
+
+def unread(calibration: Calibration, query: QueryTerms, matches: Matches) -> Scores:
+    """The scores of n documents none of which was read: by their words alone."""
+    log_odds = evidence_log_odds(calibration, "lexical", query, matches, {})
+    relevance = probability(project(log_odds, prescores(matches.scores)))
+    return Scores(relevance, {"lexical": matches.scores}, log_odds, {"coverage": matches.coverage})
 
 
 @dataclass
@@ -59,8 +99,10 @@ class Scorer:
 
     feature_map: FeatureMap
     fusion: Fusion
+    calibration: Calibration
     method: Method
-    question: Encoded  # states of the query, at 0, and of the excluded texts
+    query: QueryTerms
+    states: Encoded  # of the query, at 0, and of the excluded texts
     watch: Stopwatch
     map: Map = map  # or one that uses idle processors
     parts: dict[int, _Part] = field(default_factory=dict)
@@ -72,76 +114,132 @@ class Scorer:
         other rows stand beside it. So a part that comes in pieces is put whole each time: its last scores are those
         that it would have got at once.
         """
-        question, rankers = self.question, {}
-        weights = self.fusion.weights(self.method, excluding=len(question.pooled) > 1)
-        if "classical" in weights:
+        query, found = self.states, {}
+        if self.method != "quantum":
             with self.watch("classical"):
-                rankers["classical"] = _cosines(question.pooled, states.pooled)
-        if "quantum" in weights:
+                # Rounding leaves a unit vector's product with itself a little over 1.
+                found["cosine"] = np.clip((states.pooled @ query.pooled[0]).astype(np.float64), -1, 1)
+        if self.method != "classical":
             with self.watch("quantum"):
-                query_tokens = question.tokens[: question.offsets[1]]
-                rankers["quantum"] = score_documents(
-                    self.feature_map, query_tokens, states.tokens, states.offsets, self.map
-                )
-        self.parts[part] = _Part(owners, states.pooled, rankers, int(states.lengths.sum()))
+                query_tokens = query.tokens[: query.offsets[1]]
+                best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.offsets, self.map)
+                found["fidelity"] = mean_fidelities(best)
+                found["log_fidelity"] = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
+        content, tokens = np.diff(states.offsets), int(states.lengths.sum())
+        self.parts[part] = _Part(owners, states.pooled, found, content, states.unknown, tokens)
 
-    def scores(self, lexical: NDArray[np.float64], texts: Sequence[str]) -> Scores:
-        """One score for each of n documents, and each ranker's own.
+    def scores(self, matches: Matches, texts: Sequence[str]) -> Scores:
+        """The scores of n documents by what was read of them so far.
 
-        lexical: (n,) BM25 scores. A document without states gets the lowest score of the others times that of its
-        pre-score, so it stands below them, in pre-score order.
+        A document without a state is scored by its words alone, and stands below the others.
         """
         if not self.parts:
-            return Scores(prescores(lexical), {"lexical": lexical})
+            return unread(self.calibration, self.query, matches)
+        log_odds = self._log_odds("lexical", matches)
         with self.watch("fuse"):
-            chosen, pooled, best = self._best()
-            relevance = self._relevance({"lexical": lexical[chosen], **best}, pooled)
-            fused = relevance.min() * prescores(lexical)
-            fused[chosen] = relevance
-            rankers = {name: np.full(len(lexical), np.nan) for name in best}
-            for name, values in best.items():
-                rankers[name][chosen] = values
+            chosen, pooled, best, readable = self._best()
+            rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
+            known = Matches(matches.scores[chosen], matches.coverage[chosen])
+            excluded = self._excluded(pooled)
+            if readable:
+                log_odds[chosen] = self._log_odds(self.method, known, best) - _EXCLUDED_LOG_ODDS * excluded
+                fused = self._fused(rankers | {"lexical": known.scores}, pooled, code_share(texts))
+            else:
+                fused = zscore(known.scores)
+            fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
+            projected = _below(project(log_odds[chosen], fused), chosen, log_odds, prescores(matches.scores))
             # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
             first: dict[str, int] = {}
-            fused = fused[[first.setdefault(text, at) for at, text in enumerate(texts)]]
-            counts = [(part.tokens, len(part.owners)) for part in self.parts.values()]
-            return Scores(fused, rankers | {"lexical": lexical}, len(chosen), *map(sum, zip(*counts, strict=True)))
+            projected = projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
+        owners, content = (
+            np.concatenate([getattr(part, of) for part in self.parts.values()]) for of in ("owners", "content")
+        )
+        spread = {name: _spread(values, chosen, len(texts)) for name, values in (rankers | best).items()}
+        return Scores(
+            probability(projected),
+            {name: spread[name] for name in rankers} | {"lexical": matches.scores},
+            log_odds,
+            {name: spread[name] for name in best if name not in _RANKERS} | {"coverage": matches.coverage},
+            readable=readable,
+            encoded=len(chosen),
+            tokens=sum(part.tokens for part in self.parts.values()),
+            chunks=len(owners),
+            chunks_read=np.bincount(owners, minlength=len(texts)),
+            tokens_read=np.bincount(owners, content, len(texts)).astype(np.int64),
+        )
 
-    def _best(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, NDArray[np.float64]]]:
-        """The (m,) documents by position, (m, P) pooled vectors of each one's best chunk, each ranker's (m,) best.
+    def _best(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, NDArray[np.float64]], bool]:
+        """The (m,) documents, (m, P) pooled vectors of each one's best chunk, and the (m,) best of each thing found.
 
-        By position, so that no sum depends on the order in which documents were read.
+        By position, so that no sum depends on the order in which documents were read. Last, whether the model knows
+        most tokens of the query and of the documents.
         """
         parts = list(self.parts.values())
         owners = np.concatenate([part.owners for part in parts])
-        rankers = {name: np.concatenate([part.rankers[name] for part in parts]) for name in parts[0].rankers}
-        order = np.lexsort((-rankers["quantum" if "quantum" in rankers else "classical"], owners))
+        found = {name: np.concatenate([part.found[name] for part in parts]) for name in parts[0].found}
+        order = np.lexsort((-found["fidelity" if "fidelity" in found else "cosine"], owners))
         chosen, first = np.unique(owners[order], return_index=True)
         pooled = np.concatenate([part.pooled for part in parts])[order[first]]
-        return chosen, pooled, {name: np.maximum.reduceat(values[order], first) for name, values in rankers.items()}
+        unknown, content = (np.concatenate([getattr(part, name) for part in parts]) for name in ("unknown", "content"))
+        most_unknown = max(self.states.unknown[0] / self.states.offsets[1], (unknown / content).mean())
+        best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
+        return chosen, pooled, best, bool(most_unknown <= _MOST_UNKNOWN)
 
-    def _relevance(
-        self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32]
+    def _log_odds(
+        self, evidence: Evidence, matches: Matches, found: Mapping[str, NDArray[np.float64]] | None = None
     ) -> NDArray[np.float64]:
-        """One score in [0, 1] a document: (1 + cos)/2, a fidelity, or the logistic of fused z-scores."""
-        weights = self.fusion.weights(self.method, excluding=len(self.question.pooled) > 1)
-        if len(weights) == 1:
-            scores = rankers[self.method]
-            return (1 + scores) / 2 if self.method == "classical" else scores
-        fused = fuse({name: rankers[name] for name in weights}, weights)
-        if self.method == "hybrid":
-            fused = smooth(gram(self.feature_map, pooled), fused, self.fusion.ridge)
-        relevance: NDArray[np.float64] = 1 / (1 + np.exp(-fused))
-        return relevance
+        """The log-odds of m documents by evidence that does not depend on the other ones."""
+        return evidence_log_odds(self.calibration, evidence, self.query, matches, found or {})
+
+    def _fused(
+        self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], code: float
+    ) -> NDArray[np.float64]:
+        """The (m,) scores that order the documents: a method's own z-score, or the weighted mean of all of them."""
+        if self.method != "hybrid":
+            return zscore(rankers[self.method])
+        weights = self.fusion.text.towards(self.fusion.code, code)
+        of = {"classical": weights.classical, "quantum": weights.quantum, "lexical": weights.lexical}
+        fused = fuse(rankers, of) / sum(of.values())
+        if weights.smoothed:
+            smoothed = smooth(gram(self.feature_map, pooled), fused, self.fusion.ridge)
+            fused = weights.smoothed * smoothed + (1 - weights.smoothed) * fused
+        return fused
+
+    def _excluded(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The (m,) shares of documents that lie in what is excluded, 0 to 1."""
+        if len(self.states.pooled) == 1:
+            return np.zeros(len(pooled))
+        return excluded_shares(self.states.pooled[0], self.states.pooled[1:], pooled)
 
 
-def _cosines(question: NDArray[np.float32], pooled: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The (c,) cosines of chunks with the query, question[0], less what the excluded texts, its other rows, take."""
-    if len(question) > 1:
-        return negation_scores(question[0], question[1:], pooled)
-    # Rounding leaves a unit vector's product with itself a little over 1.
-    cosines: NDArray[np.float64] = np.clip((pooled @ question[0]).astype(np.float64), -1, 1)
-    return cosines
+def _below(
+    projected: NDArray[np.float64], chosen: NDArray[np.int64], log_odds: NDArray[np.float64], order: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The (n,) log-odds of all documents: those of the (m,) chosen, and below them the rest in (n,) prescore order."""
+    everything = np.empty_like(log_odds)
+    everything[chosen] = projected
+    rest = np.setdiff1d(np.arange(len(log_odds)), chosen)
+    if len(rest):
+        lower = project(log_odds[rest], order[rest])
+        everything[rest] = lower + min(0.0, projected.min() - _GAP - lower.max())
+    return everything
+
+
+def _spread(values: NDArray[np.float64], chosen: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """The (count,) values of all documents: NaN where they are not among the chosen."""
+    everything = np.full(count, np.nan)
+    everything[chosen] = values
+    return everything
+
+
+def code_share(texts: Sequence[str]) -> float:
+    """How much n documents look like programs, 0 (text) to 1, by the share of symbols at their beginnings.
+
+    Texts have at most 3 % on average, Python functions 12 % (measured on the development collections).
+    """
+    beginnings = [text[:_BEGINNING].encode("utf-8", "replace") for text in texts]
+    shares = [1 - len(text.translate(None, _SYMBOLS)) / len(text) for text in beginnings if text]
+    return min(1.0, max(0.0, (sum(shares) / max(1, len(shares)) - _TEXT) / (_CODE - _TEXT)))
 
 
 def prescores(lexical: NDArray[np.float64]) -> NDArray[np.float64]:

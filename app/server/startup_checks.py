@@ -1,4 +1,4 @@
-"""Checks before the server starts: authentication on a public address, the API keys, and a free port."""
+"""Checks before the server starts: authentication on a public address, API keys, the parameter file, a free port."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from app.auth import audit
 from app.errors import KeysMisconfigured, KeysUnavailable
+from app.ranking.calibration import Calibration
 from app.settings import Settings
 from app.telemetry.metrics_port import PortTaken, url_of
 
@@ -24,12 +25,15 @@ class Exposed(Exception):
 
 
 def check_start(settings: Settings, host: str) -> None:
-    """Refuse to start with unsafe settings of the API keys; log warnings for what can be corrected later.
+    """Refuse to start with unsafe settings or a damaged parameter file; log warnings for what can be corrected later.
 
     Raises:
         Exposed: Authentication is off on a public address, or operations need an admin's key while it is off.
         KeysMisconfigured: No key could ever be checked.
+        CalibrationError: The parameter file of the scores cannot be used.
     """
+    if settings.calibration:
+        Calibration.read(settings.calibration)
     if settings.operations.access == "admin" and not settings.auth.enabled:
         raise Exposed(
             "QRERANK_OPERATIONS__ACCESS=admin needs API keys, but authentication is disabled: set "

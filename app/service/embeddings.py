@@ -20,7 +20,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL
 from retrieval.encoder.protocol import Role
 from retrieval.states.source import StateSource
-from retrieval.text.bm25 import terms_of
+from retrieval.text.bm25 import Terms
 
 _PART = 100  # texts whose token states, which come with the vectors, are held at once
 
@@ -97,7 +97,7 @@ def _part(source: StateSource, texts: Sequence[str], role: Role, deadline: Deadl
     terms = []
     for text in missing:
         deadline.check()
-        terms.append(terms_of(text))
+        terms.append(Terms.of(text))
     found = iter(source.encode(missing, terms, deadline.at, deadline, role))
     states = [(state or next(found)) for state in known]
     encoded = [state.encoded for state in states if state is not None]

@@ -48,6 +48,8 @@ class RerankRequest:
     max_tokens: int | None = None  # read of a document
     max_chunks: int | None = None
     spans: SpanOptions | None = None  # None: not wanted
+    min_score: float | None = None  # nothing below it is returned; None: the setting's
+    language: str | None = None  # None: the setting's
     model: Any = None  # in any form
 
 
@@ -70,6 +72,8 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
 
     collection: str  # searched where no documents were sent
     candidates: int  # of a search
+    min_score: float  # 0 to 1
+    language: str  # a code, "none" or "auto"
 
 
 def resolve(
@@ -109,6 +113,8 @@ def resolve(
         checked(Cost(len(asked.documents or ()), units, method), limits),
         collection,
         settings.candidates,
+        settings.min_score if asked.min_score is None else asked.min_score,
+        asked.language or settings.language,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -16,6 +16,7 @@ from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError
 
+ANSWERABLE = 0.5  # that the best document must reach where no other least score is set
 _LEAST_SCORE = 1e-12  # where log-odds end, at ±27.6: JSON has no infinity
 
 Report = Callable[[RerankResult], None]
@@ -52,6 +53,7 @@ def rerank(
         exclude=asked.exclude,
         deadline=request.deadline,
         reading=request.reading,
+        language=request.language,
         report=reporting,
     )
     shown = _shown(request, ranking)
@@ -75,6 +77,7 @@ def _search(
             method=request.method,
             exclude=asked.exclude,
             deadline=request.deadline,
+            language=request.language,
             report=report,
         )
         passages = collection.passages(positions[_shown(request, ranking)])
@@ -86,7 +89,8 @@ def _search(
 
 def _shown(request: ResolvedRerank, ranking: Ranking) -> list[int]:
     """The positions that the client asked to see, best first."""
-    positions: list[int] = ranking.order[: request.asked.top_n].tolist()
+    best = ranking.order[: request.asked.top_n]
+    positions: list[int] = best[ranking.scores[best] >= request.min_score].tolist()
     return positions
 
 
@@ -107,14 +111,40 @@ def _result(
             float(scores[index]),
             documents[place] if documents is not None else None,
             texts[place] if documents is not None and texts else "",
-            _rankers(ranking, index) if asked.explain else None,
+            (int(ranking.tokens_read[index]), int(ranking.tokens_of[index])),
+            _finite(ranking.rankers, index) if asked.explain else None,
+            _finite({**ranking.evidence, "log_odds": ranking.log_odds}, index) if asked.explain else None,
             spans[place],
         )
         for place, index in enumerate(shown)
     ]
-    degraded = ["deadline"] * ranking.incomplete + ["truncated"] * (ranking.truncated > 0)
-    done = _done(request, ranking)
-    return RerankResult(request_id, request.choice.name, request.method, rows, ranking, degraded, done)
+    best = float(ranking.scores.max())
+    return RerankResult(
+        request_id,
+        request.choice.name,
+        request.method,
+        rows,
+        ranking,
+        list(_degraded(ranking)),
+        best,
+        best >= (request.min_score or ANSWERABLE),
+        request.choice.reranker.is_calibrated,
+        _done(request, ranking),
+    )
+
+
+def _degraded(ranking: Ranking) -> Iterator[str]:
+    """Why the answer is less than it could be."""
+    if ranking.incomplete:
+        yield "deadline"
+    if ranking.truncated:
+        yield "truncated"
+    if ranking.cut > ranking.truncated:
+        yield "chunks"
+    if ranking.query_cut:
+        yield "query"
+    if not ranking.readable:
+        yield "language"
 
 
 def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:
@@ -132,8 +162,9 @@ def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:
     )
 
 
-def _rankers(ranking: Ranking, index: int) -> dict[str, float | None]:
-    scores = {name: float(values[index]) for name, values in ranking.rankers.items()}
+def _finite(of: Mapping[str, NDArray[np.float64]], index: int) -> dict[str, float | None]:
+    """One document's values; None where there is none."""
+    scores = {name: float(values[index]) for name, values in of.items()}
     return {name: None if math.isnan(score) else score for name, score in scores.items()}
 
 

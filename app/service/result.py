@@ -33,7 +33,9 @@ class Row:
     score: float
     document: Document | None = None  # None unless it is to be shown
     text: str = ""  # what was ranked of it, where it is to be shown
+    tokens: tuple[int, int] = (0, 0)  # that were read of it, and that it has
     rankers: Mapping[str, float | None] | None = None
+    evidence: Mapping[str, float | None] | None = None  # of its score
     spans: Sequence[Mapping[str, float]] | None = None  # start, end, score
 
 
@@ -47,4 +49,7 @@ class RerankResult:
     rows: Sequence[Row]
     ranking: Ranking
     degraded: Sequence[str]  # why the answer is less than it could be
+    best: float  # score of all documents, whether they are shown or not
+    answerable: bool  # whether the best one is good enough
+    calibrated: bool  # whether the scores' parameters were fitted with this model
     done: WorkDone

@@ -4,8 +4,7 @@ Of a query and a document, each in [0, 1] and whatever else is compared beside t
 - classical: (1 + cos)/2 of their pooled vectors.
 - quantum: the mean over the query's tokens of the best fidelity with a token of the document; what `Reranker.rerank`
   scores by with this method.
-- hybrid: the mean of these two, weighted as they are in the reranker's fusion. That adds z-scores over many documents
-  and a lexical score, neither of which says anything of one pair; so this is another number.
+- hybrid: the calibrated probability that the document is relevant, which `/rerank` gives it where it is alone.
 Long documents are read chunk by chunk, and the best one counts. The query is not the document: swapping them gives
 another quantum score.
 """
@@ -25,11 +24,11 @@ from app.engine.admission import pieces
 from app.engine.engine import ModelRegistry
 from app.errors import TooLarge, TooLate
 from app.quotas.quotas import Cost
+from app.ranking.calibration import probability
 from app.ranking.circuit_check import check_circuit
 from app.ranking.job import Lap, Stopwatch, milliseconds
 from app.ranking.methods import DEFAULT_METHOD, Method
 from app.ranking.reranker import Reranker
-from app.ranking.scoring import Fusion
 from app.service.request import ResolvedRequest, checked, deadline_of, units_of_queries
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
@@ -57,7 +56,8 @@ class Similarities:
     """Of n queries with m documents."""
 
     rankers: Mapping[str, NDArray[np.float64]]  # (n, m) each: cosines as "classical", fidelities as "quantum"
-    weights: Mapping[str, float]  # of both in a hybrid score; their sum is 1
+    log_odds: NDArray[np.float64]  # (n, m) of a document's being relevant, by all that the method looks at
+    coverage: NDArray[np.float64]  # (n, m) share of the query's words that are in the document, weighted by rarity
     tokens: int  # that the encoder read for them, now or once; equal documents count once
     laps: Sequence[Lap]
 
@@ -72,8 +72,7 @@ class Similarities:
             return self.rankers["quantum"]
         if method == "classical":
             return (1 + self.rankers["classical"]) / 2
-        classical, quantum = self.of("classical"), self.of("quantum")
-        return classical + self.weights["quantum"] * (quantum - classical)  # so written it never rounds above 1
+        return probability(self.log_odds)
 
 
 class PairsBody(Protocol):
@@ -166,7 +165,7 @@ def compare(
         raise _too_late()
     distinct = list(dict.fromkeys(documents))  # equal texts are compared once, and so to the same last bit
     names = ("classical", "quantum") if method == "hybrid" else (method,)
-    rankers = {name: np.empty((len(queries), len(distinct))) for name in names}
+    values = {name: np.empty((len(queries), len(distinct))) for name in (*names, "log_odds", "coverage")}
     tokens = int(asked.lengths.sum())
     for part, (row, query) in product(
         runs([len(text) for text in distinct], _PART_CHARACTERS, _PART_DOCUMENTS), enumerate(queries)
@@ -177,11 +176,14 @@ def compare(
         ranked = reranker.rerank(query, distinct[part], method=method, deadline=deadline, reading=reading)
         if ranked.incomplete:
             raise _too_late()
-        for name, values in rankers.items():
-            values[row, part] = ranked.rankers[name]
+        for name, of in {**ranked.rankers, **ranked.evidence, "log_odds": ranked.log_odds}.items():
+            if name in values:
+                values[name][row, part] = of
         watch.laps.extend(ranked.laps)
         tokens += ranked.tokens - int(asked.lengths[0]) if row == 0 else 0
-    return Similarities(_for_each(documents, distinct, rankers), _pair_weights(reranker.fusion), tokens, watch.laps)
+    of_each = _for_each(documents, distinct, values)
+    log_odds, coverage = of_each.pop("log_odds"), of_each.pop("coverage")
+    return Similarities(of_each, log_odds, coverage, tokens, watch.laps)
 
 
 def _for_each(
@@ -191,11 +193,6 @@ def _for_each(
     column = {text: at for at, text in enumerate(distinct)}
     columns = [column[text] for text in documents]
     return {name: values[:, columns] for name, values in rankers.items()}
-
-
-def _pair_weights(fusion: Fusion) -> dict[str, float]:
-    total = fusion.classical + fusion.quantum
-    return {"classical": fusion.classical / total, "quantum": fusion.quantum / total}
 
 
 def _too_late() -> TooLate:

@@ -58,7 +58,7 @@ class HashEncoder:
         vectors = np.array(rows, dtype=np.float32).reshape(-1, DIMENSION)  # (T, D)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         sums = np.add.reduceat(vectors, offsets[:-1], axis=0) if len(batch) else vectors
-        return Encoded(unit_rows(sums), quantise(vectors), offsets, counts)
+        return Encoded(unit_rows(sums), quantise(vectors), offsets, counts, np.zeros_like(counts))
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts."""

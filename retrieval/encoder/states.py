@@ -42,6 +42,7 @@ class Encoded:
     tokens: NDArray[np.int8]  # (T, D) directions, without [CLS] and [SEP]
     offsets: NDArray[np.int64]  # (n + 1,) the tokens of text i are tokens[offsets[i]:offsets[i + 1]], at least one
     lengths: NDArray[np.int64]  # (n,) tokens of each text, including special tokens
+    unknown: NDArray[np.int64]  # (n,) token rows of each text for what is not in the model's vocabulary
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -57,7 +58,7 @@ class Encoded:
         offsets = np.concatenate([[0], np.cumsum(counts)])
         # Row numbers of all taken tokens: each text's start, repeated, plus a running index within the text.
         rows = np.repeat(self.offsets[at] - offsets[:-1], counts) + np.arange(offsets[-1])
-        return Encoded(self.pooled[at], self.tokens[rows], offsets, self.lengths[at])
+        return Encoded(self.pooled[at], self.tokens[rows], offsets, self.lengths[at], self.unknown[at])
 
 
 def join(parts: Sequence[Encoded]) -> Encoded:
@@ -68,4 +69,17 @@ def join(parts: Sequence[Encoded]) -> Encoded:
         np.concatenate([part.tokens for part in parts]),
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.concatenate([part.lengths for part in parts]),
+        np.concatenate([part.unknown for part in parts]),
+    )
+
+
+def merge(parts: Sequence[Encoded]) -> Encoded:
+    """Return one text's state from those of its n ≥ 1 chunks: all tokens, and the pooled vectors' mean by tokens."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = join(parts)
+    mean = (joined.pooled * np.diff(joined.offsets)[:, None]).sum(axis=0, keepdims=True)
+    ends = joined.offsets[[0, -1]]
+    return Encoded(
+        unit_rows(mean), joined.tokens, ends, joined.lengths.sum(keepdims=True), joined.unknown.sum(keepdims=True)
     )

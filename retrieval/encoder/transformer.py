@@ -61,6 +61,7 @@ class TextEncoder:
         # A copy, since truncation is a setting of the tokenizer.
         self._unlimited = Tokenizer.from_str(tokenizer.to_str())
         self._unlimited.no_truncation()
+        self._unknown = _unknown_id(tokenizer)
         self.arithmetic, self.streams = arithmetic, streams
         self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
 
@@ -125,7 +126,8 @@ class TextEncoder:
         content = np.zeros(mask.shape, dtype=bool)
         content[mask] = np.concatenate([text.content for text in batch])
         offsets = np.concatenate([[0], np.cumsum(content.sum(axis=1))])
-        return Encoded(unit_rows(pooled), quantise(tokens[content]), offsets, lengths)
+        unknown = np.array([np.count_nonzero(text.ids == self._unknown) for text in batch], dtype=np.int64)
+        return Encoded(unit_rows(pooled), quantise(tokens[content]), offsets, lengths, unknown)
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts, with up to `streams` concurrent passes."""
@@ -139,8 +141,20 @@ class TextEncoder:
     def _empty(self) -> Encoded:
         lengths = np.zeros(0, dtype=np.int64)
         pooled = np.zeros((0, self._spec.pooled_dimension), dtype=np.float32)
-        return Encoded(pooled, np.zeros((0, self._spec.token_dimension), dtype=np.int8), np.zeros(1, np.int64), lengths)
+        return Encoded(
+            pooled, np.zeros((0, self._spec.token_dimension), dtype=np.int8), np.zeros(1, np.int64), lengths, lengths
+        )
 
 
 def _pairs(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:
     return np.array(offsets, dtype=np.int64).reshape(-1, 2)
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int:
+    """The id for what is not in the vocabulary; -1 for a model that has none, as one that reads bytes."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if model.get("unk_id") is not None:  # Unigram
+        return int(model["unk_id"])
+    token = model.get("unk_token")
+    found = tokenizer.token_to_id(token) if token else None
+    return -1 if found is None else found

@@ -22,13 +22,14 @@ from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines
-from retrieval.text.bm25 import tokenize
+from retrieval.text.bm25 import Terms
+from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 
 SPEC = "spec.json"  # the metadata of the collection
-FORMAT = "v2"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
+FORMAT = "v3"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 _TOKENS = "tokens.i8"
-_FILES = ("passages.jsonl", "terms.txt", _TOKENS, "pooled.npy", "index.faiss")
+_FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss")
 _BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
 
 
@@ -43,6 +44,8 @@ class CollectionSpec:
     model: str
     digest: str
     arithmetic: str
+    max_tokens: int  # that the model reads of a passage, including special tokens
+    language: str  # a code, "none" or "auto"
 
 
 class Collection:
@@ -55,11 +58,13 @@ class Collection:
         try:
             self.files = HeldFiles(folder, _FILES)
             self.texts = Lines(self.files, "passages.jsonl", _load_integers(folder / "passages.npy"))
-            self.term_lines = Lines(self.files, "terms.txt", _load_integers(folder / "terms.npy"))
+            self.term_records = Lines(self.files, "terms.bin", _load_integers(folder / "terms.npy"))
             # (n + 1,) the token rows of passage i are offsets[i]:offsets[i + 1]
             self.offsets = _load_integers(folder / "offsets.npy")
             # (n,) tokens of each passage, including special tokens
             self.lengths = _load_integers(folder / "lengths.npy")
+            # (n,) of them, those that the model does not know
+            self.unknown = _load_integers(folder / "unknown.npy")
             _check_size(self.files, self.spec)
         except (OSError, ValueError, EOFError) as error:
             raise CollectionError(f"collection {folder} is damaged: {error}; build it again") from error
@@ -86,7 +91,11 @@ class Collection:
         slices = pairwise((offsets * width).tolist())
         for (begin, end), start in zip(slices, (starts * width).tolist(), strict=True):
             self.files.fill(_TOKENS, buffer[begin:end], start)
-        return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions])
+        return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions], self.unknown[positions])
+
+    def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether the passages at (m,) positions are, or may be, longer than the model reads."""
+        return self.lengths[positions] >= self.spec.max_tokens
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """Return the passages at (m,) positions; CollectionError if they cannot be read."""
@@ -95,12 +104,12 @@ class Collection:
         except (ValueError, TypeError):  # without the cause, whose message may quote a passage
             raise CollectionError("passages.jsonl holds lines that cannot be read") from None
 
-    def terms(self, positions: NDArray[np.int64]) -> list[list[str]]:
+    def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
         """Return the lexical terms of the passages at (m,) positions; CollectionError if they cannot be read."""
         try:
-            return [line.decode().split() for line in self.term_lines.at(positions)]
+            return [Terms.from_bytes(record) for record in self.term_records.at(positions)]
         except ValueError:
-            raise CollectionError("terms.txt holds lines that cannot be read") from None
+            raise CollectionError("terms.bin holds terms that cannot be read") from None
 
 
 def check_encoder(collection: Collection, encoder: Encoder) -> None:
@@ -113,7 +122,11 @@ def check_encoder(collection: Collection, encoder: Encoder) -> None:
 
 
 def build(
-    folder: Path, passages: Sequence[Passage], encoder: Encoder, progress: Callable[[int, int], None]
+    folder: Path,
+    passages: Sequence[Passage],
+    encoder: Encoder,
+    progress: Callable[[int, int], None],
+    language: str = AUTO,
 ) -> CollectionSpec:
     """Encode n ≥ 1 passages into a new collection, which atomically replaces an old one.
 
@@ -124,6 +137,7 @@ def build(
         passages: The passages.
         encoder: Encodes the passages.
         progress: Called with the number of encoded passages and the total.
+        language: That of the passages, as for `Terms.of`.
 
     Raises:
         CollectionError: There are no passages, or the index cannot be written.
@@ -131,9 +145,10 @@ def build(
     if not passages:
         raise CollectionError("there are no passages to build a collection from")
     with whole_folder(folder, replace=True) as partial:
-        _write_lines(partial, "passages.jsonl", (json.dumps(asdict(p), ensure_ascii=False) for p in passages))
-        _write_lines(partial, "terms.txt", (" ".join(tokenize(p.content)) for p in passages))
-        pooled, counts, lengths = [], [], []
+        lines = (json.dumps(asdict(passage), ensure_ascii=False).encode() + b"\n" for passage in passages)
+        _write_records(partial, "passages.jsonl", lines)
+        _write_records(partial, "terms.bin", (Terms.of(passage.content, language).to_bytes() for passage in passages))
+        pooled, counts, lengths, unknown = [], [], [], []
         progress(0, len(passages))
         with (partial / _TOKENS).open("wb") as file:
             for start in range(0, len(passages), _BLOCK):
@@ -143,26 +158,27 @@ def build(
                 pooled.append(states.pooled)
                 counts.append(np.diff(states.offsets))
                 lengths.append(states.lengths)
+                unknown.append(states.unknown)
                 progress(start + len(block), len(passages))
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
         vectors = np.concatenate(pooled)
         np.save(partial / "pooled.npy", vectors)
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "lengths.npy", np.concatenate(lengths))
+        np.save(partial / "unknown.npy", np.concatenate(unknown))
         FaissIndex.build(vectors).save(partial / "index.faiss")
         dimension = states.tokens.shape[1]
-        spec = CollectionSpec(
-            FORMAT, len(passages), int(offsets[-1]), dimension, encoder.name, encoder.digest, encoder.arithmetic
-        )
+        model = (encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+        spec = CollectionSpec(FORMAT, len(passages), int(offsets[-1]), dimension, *model, language)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
     return spec
 
 
-def _write_lines(folder: Path, name: str, lines: Iterable[str]) -> None:
+def _write_records(folder: Path, name: str, records: Iterable[bytes]) -> None:
     ends = [0]
     with (folder / name).open("wb") as file:
-        for line in lines:
-            file.write(line.encode() + b"\n")
+        for record in records:
+            file.write(record)
             ends.append(file.tell())
     np.save((folder / name).with_suffix(".npy"), np.array(ends, dtype=np.int64))
 

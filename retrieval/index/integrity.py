@@ -71,9 +71,10 @@ def _check_sizes(collection: Collection) -> None:
     spec, rows = collection.spec, collection.index.rows
     n, width = spec.passages, rows.shape[1]
     _check_equal("lengths.npy", collection.lengths.shape, (n,))
+    _check_equal("unknown.npy", collection.unknown.shape, (n,))
     _check_equal("offsets.npy", collection.offsets.shape, (n + 1,))
     _check_equal("passages.npy", collection.texts.offsets.shape, (n + 1,))
-    _check_equal("terms.npy", collection.term_lines.offsets.shape, (n + 1,))
+    _check_equal("terms.npy", collection.term_records.offsets.shape, (n + 1,))
     _check_equal("index.faiss", rows.shape, (n, width))
     _check_equal("pooled.npy", _pooled(collection)[0], (n, width))
     _check_equal("tokens.i8", collection.files.sizes["tokens.i8"], spec.tokens * spec.token_dimension)
@@ -90,7 +91,7 @@ def _check_offsets(collection: Collection) -> None:
     ends = {
         "offsets.npy": (collection.offsets, collection.spec.tokens),
         "passages.npy": (collection.texts.offsets, sizes["passages.jsonl"]),
-        "terms.npy": (collection.term_lines.offsets, sizes["terms.txt"]),
+        "terms.npy": (collection.term_records.offsets, sizes["terms.bin"]),
     }
     for file, (offsets, end) in ends.items():
         if offsets[0] != 0 or offsets[-1] != end or not np.all(np.diff(offsets) > 0):

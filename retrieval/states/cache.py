@@ -15,8 +15,8 @@ import Stemmer
 from retrieval.encoder.protocol import Role
 from retrieval.states.record import TextState
 
-# The version of the terms: raise the number whenever `bm25.tokenize` returns other terms for any text.
-LEXICAL_FORMAT = f"terms-1 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
+# The version of the terms: raise the number whenever `bm25.Terms.of` returns other terms for any text.
+LEXICAL_FORMAT = f"terms-2 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
 
 _KEY_BYTES = 24  # long enough that collisions cannot be constructed on purpose
 

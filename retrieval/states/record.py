@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-import sys
 import zlib
 from dataclasses import dataclass
 
@@ -13,10 +12,12 @@ import numpy as np
 
 from retrieval.encoder.states import Encoded
 from retrieval.errors import RetrievalError
+from retrieval.text.bm25 import Terms
 
-_OBJECT_BYTES = 1000  # Python objects of one `TextState` and its entry in a `StateCache`, measured
+_OBJECT_BYTES = 1350  # Python objects of one `TextState` and its entry in a `StateCache`, measured
 
-_FIELDS = struct.Struct("<IIIqI")  # pooled dimension P, token dimension D, tokens T, length, bytes of the terms
+# Pooled dimension P, token dimension D, tokens T, length, unknown tokens, bytes of the terms.
+_FIELDS = struct.Struct("<IIIqqI")
 _TAG_BYTES = 16
 _MOST_SPECIAL = 64  # special and prompt tokens that a model adds to a text
 _UNIT = 1e-4  # tolerance of the squared norm of a unit vector
@@ -35,13 +36,15 @@ class TextState:
     """
 
     encoded: Encoded  # of one text
-    terms: str  # from `bm25.terms_of`; may be empty
+    terms: Terms
 
     def __post_init__(self) -> None:
         """Raise ValueError unless `encoded` holds exactly one text."""
         if len(self.encoded) != 1:
             raise ValueError(f"a text state holds one text, got {len(self.encoded)}; take them one by one")
-        for array in (self.encoded.pooled, self.encoded.tokens, self.encoded.offsets, self.encoded.lengths):
+        encoded = self.encoded
+        arrays = (encoded.pooled, encoded.tokens, encoded.offsets, encoded.lengths, encoded.unknown, self.terms.numbers)
+        for array in arrays:
             array.setflags(write=False)
 
     @property
@@ -49,7 +52,7 @@ class TextState:
         """The memory of the state in bytes, including the overhead of Python objects."""
         encoded = self.encoded
         arrays = encoded.pooled.nbytes + encoded.tokens.nbytes + encoded.offsets.nbytes + encoded.lengths.nbytes
-        return arrays + sys.getsizeof(self.terms) + _OBJECT_BYTES
+        return arrays + encoded.unknown.nbytes + self.terms.numbers.nbytes + _OBJECT_BYTES
 
 
 class Seal:
@@ -62,7 +65,7 @@ class Seal:
     def __init__(self, secret: bytes | None = None) -> None:
         """secret: long, random and used for nothing else; None for a checksum."""
         self._hmac = hmac.new(secret, digestmod=hashlib.sha256) if secret else None
-        self.magic = b"QTH2" if secret else b"QTC2"
+        self.magic = b"QTH3" if secret else b"QTC3"
         self.nbytes = len(self.magic) + _TAG_BYTES
 
     @property
@@ -84,11 +87,13 @@ _CHECKSUM = Seal()
 
 
 def to_bytes(state: TextState, key: bytes = b"", seal: Seal = _CHECKSUM) -> bytes:
-    """Serialise the state of this key: seal, sizes, (P,) float32, (T, D) int8 and the terms as UTF-8."""
-    encoded, terms = state.encoded, state.terms.encode("utf-8", "surrogatepass")
+    """Serialise the state of this key: seal, sizes, (P,) float32, (T, D) int8 and the terms."""
+    encoded, terms = state.encoded, state.terms.to_bytes()
     (count, dimension), pooled = encoded.tokens.shape, encoded.pooled.shape[1]
-    fields = _FIELDS.pack(pooled, dimension, count, encoded.lengths[0], len(terms))
-    body = b"".join((fields, encoded.pooled.astype("<f4", copy=False).tobytes(), encoded.tokens.tobytes(), terms))
+    sizes = (pooled, dimension, count, encoded.lengths[0], encoded.unknown[0])
+    fields = _FIELDS.pack(*sizes, len(terms))
+    vectors = encoded.pooled.astype("<f4", copy=False).tobytes(), encoded.tokens.tobytes()
+    body = b"".join((fields, *vectors, terms))
     return seal.sign(key, body) + body
 
 
@@ -111,7 +116,7 @@ def from_bytes(
     head_bytes = seal.nbytes + _FIELDS.size
     if len(data) < head_bytes or not data.startswith(seal.magic):
         raise CorruptState("not a text state record of this version; encode the text again")
-    pooled, dimension, count, length, terms_bytes = _FIELDS.unpack_from(data, seal.nbytes)
+    pooled, dimension, count, length, unknown, terms_bytes = _FIELDS.unpack_from(data, seal.nbytes)
     if (pooled, dimension) != (pooled_dimension, token_dimension):
         raise CorruptState(
             f"the record has dimensions {pooled}, {dimension}, the model {pooled_dimension}, {token_dimension}; "
@@ -129,13 +134,14 @@ def from_bytes(
         np.frombuffer(data, np.int8, count * dimension, tokens_at).reshape(count, dimension).copy(),
         np.array([0, count], dtype=np.int64),
         np.array([length], dtype=np.int64),
+        np.array([unknown], dtype=np.int64),
     )
-    if not _is_valid(encoded):
+    if not _is_valid(encoded) or not 0 <= unknown <= count:
         raise CorruptState("the text state record holds invalid vectors; encode the text again")
     try:
-        return TextState(encoded, str(body[terms_at - seal.nbytes :], "utf-8", "surrogatepass"))
-    except UnicodeDecodeError:
-        raise CorruptState("the terms of the text state record are not UTF-8; encode the text again") from None
+        return TextState(encoded, Terms.from_bytes(body[terms_at - seal.nbytes :]))
+    except ValueError:
+        raise CorruptState("the text state record holds invalid terms; encode the text again") from None
 
 
 def _is_valid(encoded: Encoded) -> bool:

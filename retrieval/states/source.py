@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import SharedEncoder
-from retrieval.encoder.chunks import USUAL, Chunker, Cuts, Reading
+from retrieval.encoder.chunks import USUAL, Chunker, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Encoder, Role, Tokens
-from retrieval.encoder.states import Encoded, join
+from retrieval.encoder.states import Encoded, join, merge
 from retrieval.states.cache import StateCache, StateKeys
 from retrieval.states.record import TextState
-from retrieval.text.bm25 import terms_of
+from retrieval.text.bm25 import NO_TERMS, Terms
 from retrieval.text.limits import most_code_points, runs
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class StateSource:
     def encode(
         self,
         texts: Sequence[str],
-        terms: Sequence[str],
+        terms: Sequence[Terms],
         until: float,
         deadline: Deadline,
         role: Role = "document",
@@ -121,7 +121,7 @@ class StateSource:
 
         Args:
             texts: The texts, the most urgent first.
-            terms: The terms of each text, from `terms_of`; cached with the states.
+            terms: The terms of each text; cached with the states.
             until: Time limit, in `time.monotonic()` seconds; texts not encoded by then are None in the result.
             deadline: The deadline of the request; may be cancelled from another thread.
             role: Whether the texts are queries or documents.
@@ -191,18 +191,33 @@ class StateSource:
     def encode_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
         """Return the states of a query's n ≥ 1 texts, cached or encoded now; None if one is not ready by `until`.
 
+        A long text is read in chunks: its token rows follow each other, and its pooled vector is the mean of theirs,
+        weighted by their numbers of tokens.
+
         Args:
             texts: The query, then the texts that it excludes.
             until: Time limit, in `time.monotonic()` seconds.
             deadline: The deadline of the request.
         """
-        texts = [text[: self.code_points] for text in texts]
-        states = self.cached(texts, "query")
+        chunks = [self._query_chunks(text) for text in texts]
+        pieces = [piece for text in chunks for piece in text]
+        states = self.cached(pieces, "query")
         missing = [at for at, state in enumerate(states) if state is None]
-        uncached = [texts[at] for at in missing]
-        terms = [terms_of(text) for text in uncached]
-        encoded = self.encode(uncached, terms, until, deadline, "query") if missing else []
+        uncached = [pieces[at] for at in missing]
+        encoded = self.encode(uncached, [NO_TERMS] * len(missing), until, deadline, "query") if missing else []
         for at, state in zip(missing, encoded, strict=True):
             states[at] = state
-        parts = [state.encoded for state in states if state is not None]
-        return join(parts) if len(parts) == len(texts) else None
+        found = iter([state.encoded for state in states if state is not None])
+        if None in states:
+            return None
+        return join([merge([next(found) for _ in text]) for text in chunks])
+
+    def is_cut(self, query: str) -> bool:
+        """Whether a query is longer than what is read of it."""
+        return sum(map(len, self._query_chunks(query))) < len(query)
+
+    def _query_chunks(self, text: str) -> list[str]:
+        if len(text) <= self.chunker.size:
+            return [text]
+        [cuts] = self.chunker.cuts([text], USUAL)
+        return cut_up(text, cuts) if cuts else [text]

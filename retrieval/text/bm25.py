@@ -1,196 +1,185 @@
-"""BM25 over the candidates of one request, which are also the corpus of the term statistics.
+"""BM25 over the candidates of one request, whose statistics are blended with those of their language.
 
 Robertson & Zaragoza 2009, "The Probabilistic Relevance Framework: BM25 and Beyond", DOI 10.1561/1500000019, with the
-non-negative inverse document frequency log(1 + …).
+non-negative inverse document frequency log(1 + …). A few candidates say little about how rare a word is, so they are
+counted together with 100 imagined passages of their language, in which words are as frequent as in the language.
 """
 
 from __future__ import annotations
 
-import re
-import sys
-import threading
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import compress
 
 import numpy as np
-import Stemmer
 from numpy.typing import NDArray
 
-_ARTICLES = "a an the this that these those such some any each every either neither both all no none"
-_PRONOUNS = (
-    "i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her hers "
-    "herself it its itself they them their theirs themselves who whom whose which what"
-)
-_VERBS = (
-    "am is are was were be been being have has had having do does did doing done can could may might must shall should "
-    "will would ought"
-)
-_CONTRACTIONS = (
-    "i'm i've i'd i'll we're we've we'd we'll you're you've you'd you'll he's he'd he'll she's she'd she'll it's it'd "
-    "it'll they're they've they'd they'll who's who'd who'll that's that'd that'll there's there'd there'll "
-    "here's what's where's when's why's how's isn't aren't wasn't weren't haven't hasn't hadn't don't doesn't didn't "
-    "can't couldn't mustn't shan't shouldn't won't wouldn't let's"
-)
-_PREPOSITIONS = (
-    "about above across after against along among around at before behind below beneath beside between beyond by down "
-    "during except for from in into of off on onto out over per since than through to toward towards under until up "
-    "upon via with within"
-)
-_CONNECTIVES = "and or nor but if then else because as while although though whereas whether so yet unless"
-_ADVERBS = (
-    "not only just also too very quite rather again once here there where when why how now ever never always often "
-    "more most much many few less least other another same own however therefore thus hence etc"
-)
+from retrieval.text.languages import AUTO, NONE, detect, frequencies, terms
+from retrieval.text.limits import runs
+from retrieval.text.words import words_of
 
-STOP_WORDS: frozenset[str] = frozenset(
-    " ".join(
-        (_ARTICLES, _PRONOUNS, _VERBS, _CONTRACTIONS, _PREPOSITIONS, _CONNECTIVES, _ADVERBS),
-    ).split()
-)
+_IMAGINED = 100  # passages
+_IMAGINED_WORDS = 150  # of each
+_COMMON = 10**-2.8  # of a language's words: a more frequent one ("the", "what") is left out of a query that has others
+_FALLBACK = "en"  # where neither the documents nor the query tell their language
+_CODE_BYTES = 4
+_TERMS_AT_ONCE = 2**16  # of documents
+_CELLS = 2**20  # cells of a (documents, words) block that is scored at once
 
 
-# An apostrophe between letters is part of the word: "don't" is one stop word, and the stemmer removes "'s".
-_WORD = re.compile(r"\w++(?:'\w++)*+")
-_LONG_WORD = 64  # code points; longer words are not stemmed
-_STEMS = 16_384  # cached stems: at most 16 MB for all threads together
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a text, as `languages.terms` gives them for its language."""
 
-_MARKS_IN_A_ROW = 30  # Unicode Standard Annex 15, definition D4
+    language: str  # a code or `NONE`
+    numbers: NDArray[np.uint32]  # (t,)
 
-_GROWTH = 4  # limit of the normalised length, as a multiple of the original; one character can become 18
-_SHORT = 1000  # code points; a normalised text up to this length is never truncated
+    def to_bytes(self) -> bytes:
+        """Return the language in four bytes, then the numbers, little-endian."""
+        return self.language.encode().ljust(_CODE_BYTES, b"\0") + self.numbers.astype("<u4", copy=False).tobytes()
 
-_CELLS = 2**20  # cells of a (documents, query terms) block that is scored at once
-_MAX_PENDING = 2**16  # occurrences of query terms that are collected before they are counted
+    @staticmethod
+    def from_bytes(data: bytes | memoryview) -> Terms:
+        """Return the terms that `to_bytes` wrote; ValueError if they are damaged."""
+        language = str(data[:_CODE_BYTES], "ascii").rstrip("\0")
+        return Terms(language, np.frombuffer(data, "<u4", offset=_CODE_BYTES).astype(np.uint32))
 
-
-class _PerThread(threading.local):
-    """PyStemmer is not thread-safe, so each thread has its own stemmer, without a cache: `_stem` caches for all."""
-
-    def __init__(self) -> None:
-        self.stemmer = Stemmer.Stemmer("english", 0)
-
-
-_LOCAL = _PerThread()
-
-
-@lru_cache(_STEMS)
-def _stem(word: str) -> str:
-    stem: str = _LOCAL.stemmer.stemWord(word)
-    return stem
+    @staticmethod
+    def of(text: str, language: str = AUTO) -> Terms:
+        """Return the terms of a text. language: a code, `NONE`, or `AUTO` to detect it."""
+        words = words_of(text)
+        if language == AUTO:
+            language = detect(terms(words, NONE))
+        return Terms(language, terms(words, language))
 
 
-def tokenize(text: str) -> list[str]:
-    """Return the terms of a text in order: lower-case words in any script, stemmed (Snowball), without stop words.
-
-    A text of stop words only keeps them, so that the query "to be or not to be" has terms. The stop words are English.
-    The time is linear in the text's length for any text.
-    """
-    if not text.isascii():
-        max_length = max(_SHORT, _GROWTH * len(text))
-        # NFKC replaces ligatures and full-width letters.
-        text = unicodedata.normalize("NFKC", stream_safe(text))[:max_length].replace("’", "'")
-    words = _WORD.findall(text.lower())
-    content = [word for word in words if word not in STOP_WORDS]
-    return [_stem(word) if len(word) <= _LONG_WORD else word for word in content or words]
+NO_TERMS = Terms(NONE, np.zeros(0, dtype=np.uint32))
 
 
-def terms_of(text: str) -> str:
-    """Return the terms of `tokenize` joined by single spaces, as they are cached: a list needs ten times the memory."""
-    return " ".join(tokenize(text))
+@dataclass(frozen=True)
+class QueryTerms:
+    """The different words of a query, without common ones. They are stemmed as each document is."""
+
+    words: Sequence[str]  # (m,)
+    repeats: NDArray[np.float64]  # (m,) how often each one occurs
+    language: str  # a code or `NONE`
+    length: int  # words in the query, common ones among them; at least 1
+
+    @staticmethod
+    def of(text: str, language: str = AUTO) -> QueryTerms:
+        """Return the terms of a query. language: a code, `NONE`, or `AUTO` to detect it."""
+        words = words_of(text, query=True)
+        plain = terms(words, NONE)
+        language = detect(plain) if language == AUTO else language
+        is_rare = frequencies(plain, _known(language)) < _COMMON
+        stem_of = dict(zip(words, terms(words, language).tolist(), strict=True))
+        counts = Counter(stem_of[word] for word in compress(words, is_rare)) or Counter(stem_of.values())
+        word_of = {stem: word for word, stem in reversed(stem_of.items())}
+        return QueryTerms(
+            [word_of[stem] for stem in counts], np.array([*counts.values()], dtype=float), language, max(1, len(words))
+        )
+
+    def shares(self, language: str) -> NDArray[np.float64]:
+        """Return which share of a language's passages holds each word: (m,) in (0, 1)."""
+        return -np.expm1(-_IMAGINED_WORDS * frequencies(self._plain, language))
+
+    def rarity(self, language: str) -> NDArray[np.float64]:
+        """Return the weight of each word in a document's coverage: (m,) ≥ 0, of sum 1."""
+        shares = self.shares(_known(language, self.language))
+        weights: NDArray[np.float64] = np.log1p((1 - shares) / shares) * self.repeats
+        weights /= weights.sum()
+        return weights
+
+    @cached_property
+    def _plain(self) -> NDArray[np.uint32]:
+        return terms(self.words, NONE)
 
 
-def _reorderable_marks() -> NDArray[np.bool_]:
-    """By code point, whether normalisation can reorder it: combining marks, and characters that decompose to them."""
-    marks = np.zeros(sys.maxunicode + 1, dtype=bool)
-    marks[:0x20000] = [unicodedata.combining(chr(code)) > 0 for code in range(0x20000)]
-    marks[[0x0F73, 0x0F75, 0x0F81, 0xFF9E, 0xFF9F]] = True
-    return marks
+@dataclass(frozen=True)
+class Matches:
+    """How well n documents match a query's words."""
+
+    scores: NDArray[np.float64]  # (n,) BM25, ≥ 0; comparable within one request only
+    coverage: NDArray[np.float64]  # (n,) in [0, 1]: the share of the query's words, weighted by their rarity
 
 
-_MARKS = _reorderable_marks()
-
-
-def stream_safe(text: str) -> str:
-    """Limit each run of combining marks to the first 30.
-
-    CPython normalises a run of marks in quadratic time, and no language has so many: see the Stream-Safe Text Format in
-    Unicode Standard Annex 15. The annex splits long runs; dropping the surplus is simpler.
-    """
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    marks = _MARKS.take(codes)
-    if np.count_nonzero(marks) <= _MARKS_IN_A_ROW:
-        return text
-    window = _MARKS_IN_A_ROW + 1
-    marks_before = np.concatenate([[0], np.cumsum(marks)])
-    surplus = np.flatnonzero(marks_before[window:] - marks_before[:-window] == window) + _MARKS_IN_A_ROW
-    return np.delete(codes, surplus).tobytes().decode("utf-32-le", "surrogatepass") if surplus.size else text
-
-
-def bm25(
-    query_terms: Sequence[str], documents: Iterable[Sequence[str]], k1: float = 1.2, b: float = 0.75
-) -> NDArray[np.float64]:
-    """Score n documents for a query; document frequencies and lengths come from these documents.
+def bm25(query: QueryTerms, documents: Sequence[Terms], k1: float = 1.2, b: float = 0.75) -> Matches:
+    """Score n documents for a query.
 
     score(d) = Σ_t idf(t) · tf·(k1 + 1) / (tf + k1·(1 − b + b·|d|/avg|d|)), idf(t) = log(1 + (n − df + ½)/(df + ½)),
-    summed over the terms of the query, with repetitions.
+    summed over the words of the query, with repetitions; n and df count the documents and the imagined passages.
 
     Args:
-        query_terms: The terms of the query.
-        documents: The terms of each document; iterated once, so that they need not all be in memory.
+        query: The words of the query.
+        documents: The terms of each document.
         k1: Term frequency saturation, above 0.
         b: Length normalisation, in [0, 1].
 
     Returns:
-        (n,) float64 scores ≥ 0; zeros for a query without terms.
+        Scores and coverage; zeros for a query without words.
 
     Raises:
         ValueError: k1 or b is out of range.
     """
     if not (k1 > 0 and 0 <= b <= 1):
         raise ValueError(f"BM25 needs k1 > 0 and 0 <= b <= 1, got k1={k1}, b={b}")
-    repeats = Counter(query_terms)
-    length, cells, counts = _occurrences(list(repeats), documents)
-    n, m = len(length), len(repeats)
+    n, m = len(documents), len(query.words)
+    languages, of = np.unique([document.language for document in documents], return_inverse=True)
+    cells, counts = _occurrences(query, documents, languages, of)
+    scores, coverage = np.zeros(n), np.zeros(n)
     if not cells.size:
-        return np.zeros(n)
-    df = np.bincount(cells % m, minlength=m)  # (m,)
-    idf = np.log1p((n - df + 0.5) / (df + 0.5))
-    weights = idf * np.fromiter(repeats.values(), dtype=np.float64)
-    damping = k1 * (1 - b + b * length / length.mean())
+        return Matches(scores, coverage)
+    main = _main_language(query, languages, of)
+    df = np.bincount(cells % m, minlength=m) + _IMAGINED * query.shares(main)  # (m,)
+    weights = np.log1p((n + _IMAGINED - df + 0.5) / (df + 0.5)) * query.repeats
+    lengths = np.array([len(document.numbers) for document in documents], dtype=np.float64)
+    damping = k1 * (1 - b + b * lengths / lengths.mean())
     # With b = 1 the damping of an empty document is 0, and its score 0/0; any positive damping gives 0.
-    damping[length == 0] = k1
-    scores = np.empty(n)
+    damping[lengths == 0] = k1
+    rarity = np.array([query.rarity(language) for language in languages])  # (l, m)
     step = max(_CELLS // m, 16)  # rows of one block; usually all rows
     for start in range(0, n, step):
-        rows = min(step, n - start)
-        block = slice(*np.searchsorted(cells, [start * m, (start + rows) * m]))
-        tf = np.bincount(cells[block] - start * m, counts[block], rows * m).reshape(rows, m)
-        saturated = tf * (k1 + 1) / (tf + damping[start : start + rows, None])
-        scores[start : start + rows] = saturated @ weights
-    return scores
+        rows = slice(start, min(start + step, n))
+        block = slice(*np.searchsorted(cells, [start * m, rows.stop * m]))
+        tf = np.bincount(cells[block] - start * m, counts[block], (rows.stop - start) * m).reshape(-1, m)
+        scores[rows] = tf * (k1 + 1) / (tf + damping[rows, None]) @ weights
+        coverage[rows] = ((tf > 0) * rarity[of[rows]]).sum(axis=1)
+    return Matches(scores, coverage)
+
+
+def _main_language(query: QueryTerms, languages: NDArray[np.str_], of: NDArray[np.intp]) -> str:
+    """The language of most documents that have one, else the query's."""
+    counts = np.bincount(of) * (languages != NONE)
+    if counts.any():
+        return str(languages[counts.argmax()])
+    return _known(query.language)
+
+
+def _known(*languages: str) -> str:
+    """The first of these languages that is one."""
+    return next((language for language in languages if language != NONE), _FALLBACK)
 
 
 def _occurrences(
-    query_terms: Sequence[str], documents: Iterable[Sequence[str]]
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-    """Count m distinct query terms in n documents.
+    query: QueryTerms, documents: Sequence[Terms], languages: NDArray[np.str_], of: NDArray[np.intp]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the m words of a query in n documents.
 
-    Returns the (n,) document lengths in terms, and the sparse (n, m) matrix of counts: (c,) rising indices of the flat
-    matrix, and the (c,) counts there.
+    Returns the sparse (n, m) matrix of counts: (c,) rising indices of the flat matrix, and the (c,) counts there.
     """
-    columns = {term: at for at, term in enumerate(query_terms)}
-    m = len(columns)
-    lengths: list[int] = []
-    pending: list[int] = []  # flat indices of occurrences that are not counted yet
-    counted: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for row, terms in enumerate(documents):
-        lengths.append(len(terms))
-        pending += [row * m + columns[term] for term in terms if term in columns]
-        if len(pending) > _MAX_PENDING:
-            counted.append(np.unique(pending, return_counts=True))
-            pending.clear()
-    counted.append(np.unique(np.array(pending, dtype=np.int64), return_counts=True))
+    counted = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
+    lengths = [len(document.numbers) for document in documents]
+    for at, language in enumerate(languages.tolist()):
+        members, wanted = np.flatnonzero(of == at), terms(query.words, language)
+        order = np.argsort(wanted)
+        for run in runs([lengths[member] for member in members], _TERMS_AT_ONCE) if len(wanted) else ():
+            joined = np.concatenate([documents[member].numbers for member in members[run].tolist()])
+            owners = np.repeat(members[run], [lengths[member] for member in members[run].tolist()])
+            place = order[np.searchsorted(wanted, joined, sorter=order).clip(max=len(wanted) - 1)]
+            hit = wanted[place] == joined
+            counted.append(np.unique(owners[hit] * len(wanted) + place[hit], return_counts=True))
     cells, counts = (np.concatenate(each) for each in zip(*counted, strict=True))
-    return np.array(lengths, dtype=np.float64), cells, counts
+    rising = np.argsort(cells)  # documents of different languages are counted apart
+    return cells[rising], counts[rising]

@@ -6,11 +6,12 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from app.api.dialects.broken_text import broken_text
 from app.errors import InvalidRequest, MalformedBody, TooLarge
 from app.service.request import Document, RerankRequest
+from retrieval.text.languages import check_language
 from retrieval.text.sentences import VISIBLE
 
 _SHOWN_ERRORS = 3
@@ -90,6 +91,14 @@ Names = Annotated[list[str], BeforeValidator(_names), Field(max_length=_MAX_NAME
 Phrases = Annotated[list[Text], BeforeValidator(_as_list)]
 Number = BeforeValidator(_number)
 Count = Annotated[int, Field(ge=1), Number]
+MinScore = Annotated[
+    Annotated[float, Field(ge=0, le=1), Number] | None,
+    Field(description="Return nothing with a lower score; an empty list is an answer. Absent: the service's setting."),
+]
+Language = Annotated[
+    Annotated[str, AfterValidator(check_language)] | None,
+    Field(description="Language of query and documents: a code such as `de`, `none`, or `auto`, which detects it."),
+]
 Model = Annotated[
     Any, Field(None, description="Any JSON value; echoed in the response. Selects one of the served models.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from app.api.dialects.body import Body, Count, Documents, Model, Names, Number, Phrases, Query
+from app.api.dialects.body import Body, Count, Documents, Language, MinScore, Model, Names, Number, Phrases, Query
 from app.api.dialects.documents import as_object, as_text, text_of
 from app.api.dialects.schema import Exact, Usage, or_absent
 from app.ranking.methods import Method
@@ -98,6 +98,8 @@ class StandardBody(Body):
         "0: the longest deadline allowed.",
     )
     explain: bool | None = Field(None, description="Return each result's score by ranker.")
+    min_score: MinScore = None
+    language: Language = None
     model: Model
 
     @model_validator(mode="before")
@@ -135,6 +137,8 @@ class StandardBody(Body):
             max_tokens=self.max_tokens_per_doc,
             max_chunks=self.max_chunks_per_doc,
             spans=self.relevant_spans.options if self.relevant_spans else None,
+            min_score=self.min_score,
+            language=self.language,
             model=self.model,
         )
 
@@ -156,6 +160,9 @@ def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
             "timings_ms": {stage: round(ms, 3) for stage, ms in result.ranking.timings_ms.items()},
             "encoded": result.ranking.encoded,
             "degraded": list(result.degraded),
+            "best": result.best,
+            "answerable": result.answerable,
+            "calibrated": result.calibrated,
         },
         "usage": usage(result.ranking.tokens),
     }
@@ -172,11 +179,18 @@ def respond_in_text(result: RerankResult) -> dict[str, Any]:
 
 
 def _result(row: Row, show: Show) -> dict[str, Any]:
-    result: dict[str, Any] = {"index": row.index, "relevance_score": row.score}
+    read, total = row.tokens
+    result: dict[str, Any] = {
+        "index": row.index,
+        "relevance_score": row.score,
+        "tokens": {"read": read, "of": total},
+    }
     if row.document is not None:
         result["document"] = show(row.document, row.text)
     if row.rankers is not None:
         result["scores"] = row.rankers
+    if row.evidence is not None:
+        result["evidence"] = row.evidence
     if row.spans is not None:
         result["relevant_spans"] = row.spans
     return result
@@ -190,15 +204,29 @@ class RelevantSpan(Exact):
     score: float = Field(ge=0, le=1, description="Fidelity of the query and this sentence.")
 
 
+class TokensRead(Exact):
+    """How much of a document was read."""
+
+    read: int = Field(description="Tokens that were read, without special ones; 0: it was scored by its words alone.")
+    of: int = Field(description="All its tokens; estimated if it was not read to its end.")
+
+
 class Result(Exact):
     """One document's index and score."""
 
     index: int = Field(description="Position among the documents sent or retrieved.")
-    relevance_score: float = Field(description="In [0, 1], or log-odds; comparable within one response only.")
+    relevance_score: float = Field(
+        description="Probability that the document is relevant, or its log-odds; comparable across requests."
+    )
+    tokens: TokensRead
     document: dict[str, Any] | str = or_absent(
         "Absent unless requested or retrieved; a string on /infinity/rerank and in `data`."
     )
     scores: dict[str, float | None] = or_absent("With `explain`: each ranker's score.")
+    evidence: dict[str, float | None] = or_absent(
+        "With `explain`: what the relevance score rests on, besides the rankers: `coverage`, the share of the query's "
+        "words that the document holds; `log_fidelity`; `log_odds`, before the list's order is applied."
+    )
     relevant_spans: list[RelevantSpan] = or_absent("Best first; absent for a document that was not encoded.")
 
 
@@ -210,7 +238,14 @@ class Meta(Exact):
     encoded: int = Field(description="Number of documents scored with their encoded states.")
     degraded: list[str] = Field(
         description="Why the response is incomplete; empty if it is complete. deadline: not all documents were encoded "
-        "in time; truncated: the beginning of a document had too few words, and its end was not used."
+        "in time; truncated: the beginning of a document had too few words, and its end was not used; chunks: a "
+        "document was longer than its chunks; query: the query was longer than what is read; language: the model does "
+        "not know most tokens, and words alone decided."
+    )
+    best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned.")
+    answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")
+    calibrated: bool = Field(
+        description="Whether the scores were calibrated for this model. If not, the order is right, the level a guess."
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.api.dialects.body import Body, Count, Documents, Model, Query
+from app.api.dialects.body import Body, Count, Documents, Language, MinScore, Model, Query
 from app.api.dialects.documents import as_object, text_of
 from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
@@ -40,6 +40,8 @@ class DashScopeBody(Body):
 
     input: DashScopeInput
     parameters: DashScopeParameters | None = None
+    min_score: MinScore = None
+    language: Language = None
     model: Model
 
     def to_request(self) -> RerankRequest:
@@ -54,6 +56,8 @@ class DashScopeBody(Body):
             ],
             top_n=parameters.top_n,
             return_documents=bool(parameters.return_documents),
+            min_score=self.min_score,
+            language=self.language,
             model=self.model,
         )
 

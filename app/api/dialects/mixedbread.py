@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
+from app.api.dialects.body import Body, Count, Documents, Language, MinScore, Model, Names, Query
 from app.api.dialects.cohere import usage
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact, Usage, or_absent
@@ -26,6 +26,8 @@ class MixedbreadBody(Body):
     rank_fields: Names | None = None
     top_k: Count | None = Field(None, description="Number of results; absent: all.")
     return_input: bool | None = Field(None, description="Return the documents.")
+    min_score: MinScore = None
+    language: Language = None
     model: Model
 
     def to_request(self) -> RerankRequest:
@@ -36,6 +38,8 @@ class MixedbreadBody(Body):
             [text_of(document, index, self.rank_fields, ("input",)) for index, document in enumerate(self.input)],
             top_n=self.top_k,
             return_documents=bool(self.return_input),
+            min_score=self.min_score,
+            language=self.language,
             model=self.model,
         )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from app.api.dialects.body import Body, Count, Model, Query
+from app.api.dialects.body import Body, Count, Language, MinScore, Model, Query
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact
 from app.service.request import RerankRequest
@@ -42,6 +42,8 @@ class NimBody(Body):
     truncate: Any = None
     top_n: Count | None = Field(None, description="Number of rankings; absent: all. NIM itself returns all.")
     top_k: Count | None = Field(None, description="Alias of `top_n`, used by NVIDIA's hosted models and LiteLLM.")
+    min_score: MinScore = None
+    language: Language = None
     model: Model
 
     def to_request(self) -> RerankRequest:
@@ -53,6 +55,8 @@ class NimBody(Body):
             top_n=self.top_n or self.top_k,
             return_documents=False,
             raw_scores=True,
+            min_score=self.min_score,
+            language=self.language,
             model=self.model,
         )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.dialects.body import Body, Count, Documents, Model, Names, Query
+from app.api.dialects.body import Body, Count, Documents, Language, MinScore, Model, Names, Query
 from app.api.dialects.documents import as_object, text_of
 from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
@@ -27,6 +27,8 @@ class PineconeBody(Body):
     rank_fields: Names | None = None
     top_n: Count | None = Field(None, description="Number of results; absent: all.")
     return_documents: bool | None = Field(None, description="Absent: documents are returned, as Pinecone does.")
+    min_score: MinScore = None
+    language: Language = None
     model: Model
 
     def to_request(self) -> RerankRequest:
@@ -37,6 +39,8 @@ class PineconeBody(Body):
             [text_of(document, index, self.rank_fields) for index, document in enumerate(self.documents)],
             top_n=self.top_n,
             return_documents=self.return_documents is not False,
+            min_score=self.min_score,
+            language=self.language,
             model=self.model,
         )
 

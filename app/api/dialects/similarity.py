@@ -135,7 +135,10 @@ def respond(
         "details": {
             "classical": {"cosine": float(similarities.rankers["classical"][0, 0])},
             "quantum": {"fidelity": scores["quantum"], **asdict(circuit)},
-            "hybrid": {"weights": dict(similarities.weights)},
+            "hybrid": {
+                "log_odds": float(similarities.log_odds[0, 0]),
+                "coverage": float(similarities.coverage[0, 0]),
+            },
         },
         **_usage_and_timings(similarities),
     }
@@ -179,7 +182,7 @@ def _usage_and_timings(similarities: Similarities) -> dict[str, Any]:
 
 _CLASSICAL = "(1 + cosine)/2 of the pooled vectors."
 _QUANTUM = "Mean over the query's tokens of the best fidelity with a token of the other text, as /rerank's `quantum`."
-_HYBRID = "Weighted mean of these two; see `weights`. A pair has no z-scores, so this differs from /rerank's `hybrid`."
+_HYBRID = "Calibrated probability that the second text is relevant to the first: what /rerank gives a lone document."
 
 
 class MethodScores(Exact):
@@ -212,7 +215,10 @@ class QuantumDetail(Exact):
 class HybridDetail(Exact):
     """Details of the hybrid score."""
 
-    weights: dict[str, float] = Field(description="Weights of the other two scores; their sum is 1.")
+    log_odds: float = Field(description="log(p/(1 − p)) of the score p.")
+    coverage: float = Field(
+        ge=0, le=1, description="Share of the first text's words that are in the second, weighted by their rarity."
+    )
 
 
 class Details(Exact):

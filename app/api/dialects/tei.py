@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from app.api.dialects.body import Body, Count, Model, Query, Texts
+from app.api.dialects.body import Body, Count, Language, MinScore, Model, Query, Texts
 from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
 from app.service.result import RerankResult, Row
@@ -24,6 +24,8 @@ class TeiBody(Body):
     raw_scores: bool | None = Field(None, description="Return log-odds instead of scores in [0, 1].")
     return_text: bool | None = Field(None, description="Return the texts.")
     top_n: Count | None = Field(None, description="Number of results; absent: all.")
+    min_score: MinScore = None
+    language: Language = None
     model: Model
 
     def to_request(self) -> RerankRequest:
@@ -35,6 +37,8 @@ class TeiBody(Body):
             top_n=self.top_n,
             return_documents=bool(self.return_text),
             raw_scores=bool(self.raw_scores),
+            min_score=self.min_score,
+            language=self.language,
             model=self.model,
         )
 

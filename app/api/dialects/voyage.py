@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from app.api.dialects.body import Body, Count, Documents, Model, Query
+from app.api.dialects.body import Body, Count, Documents, Language, MinScore, Model, Query
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact, or_absent
 from app.service.request import RerankRequest
@@ -27,6 +27,8 @@ class VoyageBody(Body):
     top_k: Count | None = Field(None, description="Number of results; absent: all.")
     truncation: bool | None = None
     return_documents: bool | None = None
+    min_score: MinScore = None
+    language: Language = None
     model: Model
 
     def to_request(self) -> RerankRequest:
@@ -37,6 +39,8 @@ class VoyageBody(Body):
             [text_of(document, index) for index, document in enumerate(self.documents)],
             top_n=self.top_k,
             return_documents=bool(self.return_documents),
+            min_score=self.min_score,
+            language=self.language,
             model=self.model,
         )
 

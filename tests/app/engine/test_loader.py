@@ -25,10 +25,10 @@ def test_what_is_open_already_is_not_opened_again(tmp_path):
 @pytest.mark.parametrize(
     ("auth", "magic"),
     [
-        ({}, b"QTC2"),
-        ({"pepper": "p" * 32}, b"QTH2"),
-        ({"enabled": True}, b"QTH2"),
-        ({"enabled": True, "pepper": "p" * 32}, b"QTH2"),
+        ({}, b"QTC3"),
+        ({"pepper": "p" * 32}, b"QTH3"),
+        ({"enabled": True}, b"QTH3"),
+        ({"enabled": True, "pepper": "p" * 32}, b"QTH3"),
     ],
     ids=["none", "set", "in the folder", "set for keys"],
 )

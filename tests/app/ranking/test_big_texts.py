@@ -72,7 +72,7 @@ def test_memory_does_not_grow_with_a_text_beyond_what_is_looked_at(warm, kind, u
 
 
 def test_memory_for_many_documents_is_a_few_bytes_a_code_point(warm):
-    """Their terms are held in one string each; lists of them take 7 bytes a code point, of different ones many more."""
+    """Their terms are held in one array each; lists of them take 7 bytes a code point, of different ones many more."""
     few, many = (
         peak(lambda: Reranker(HashEncoder()).rerank("owl a", documents, encode_limit=1))  # noqa: B023
         for count in (50, 200)

@@ -10,10 +10,19 @@ from retrieval.index.collection import Collection, build
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
-from retrieval.text.bm25 import tokenize
+from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
 
 NEVER = float("inf")
+OWL = QueryTerms.of("owl")
+
+
+def stored(candidates) -> list[bytes]:
+    return [terms.to_bytes() for terms in candidates.terms()]
+
+
+def terms_of(*texts: str, language: str = "auto") -> list[bytes]:
+    return [Terms.of(text, language).to_bytes() for text in texts]
 
 
 class Short(HashEncoder):
@@ -33,7 +42,7 @@ def source() -> StateSource:
 
 
 def read(candidates, chosen=ALL, query="owl") -> tuple[list[int], list[str]]:
-    owners = candidates.split(chosen, tokenize(query), NEVER)
+    owners = candidates.split(chosen, QueryTerms.of(query), NEVER)
     chunks = np.arange(len(owners))
     np.testing.assert_array_equal(candidates.encode(chunks, NEVER, Deadline()), chunks)
     return owners.tolist(), [chunk.text for chunk in candidates.chunks]
@@ -51,7 +60,7 @@ def test_states_are_those_of_the_chunks_fresh_or_known(source):
     _, texts = read(fresh)
     known = SentDocuments(TEXTS, source)
     expected = Short().encode(texts)
-    chunks = np.arange(len(known.split(ALL, ["owl"], NEVER)))
+    chunks = np.arange(len(known.split(ALL, OWL, NEVER)))
     np.testing.assert_array_equal(known.encode(chunks, 0.0, Deadline()), chunks)
     for candidates in (fresh, known):
         np.testing.assert_array_equal(candidates.states(chunks).tokens, expected.tokens)
@@ -68,12 +77,12 @@ def test_what_costs_nothing_is_ready(source):
 def test_documents_that_there_is_no_time_to_look_at_are_left_out(source):
     read(SentDocuments(TEXTS, source), ALL[:2])
     candidates = SentDocuments(TEXTS, source)
-    assert candidates.split(ALL, ["owl"], until=0.0).tolist() == [0, 1, 1, 1]
+    assert candidates.split(ALL, OWL, until=0.0).tolist() == [0, 1, 1, 1]
 
 
 def test_what_is_asked_for_again_is_there_and_the_rest_is_let_go():
     candidates = SentDocuments(["owl", "dusk", "lamp"], StateSource(Short()))
-    candidates.split(np.arange(3), ["owl"], NEVER)
+    candidates.split(np.arange(3), OWL, NEVER)
     assert candidates.encode(np.array([0, 1]), NEVER, Deadline()).tolist() == [0, 1]
     assert candidates.encode(np.array([0, 1, 2]), 0.0, Deadline()).tolist() == [0, 1]
     assert candidates.encode(np.array([2]), NEVER, Deadline()).tolist() == [2]
@@ -83,7 +92,7 @@ def test_what_is_asked_for_again_is_there_and_the_rest_is_let_go():
 def test_documents_end_where_reading_does(source):
     candidates = SentDocuments(TEXTS, source, Reading(max_tokens=3))
     assert candidates.texts == ["dusk owl", "one two three ", "", "river stone song "]
-    assert list(candidates.terms()) == [tokenize(text) for text in candidates.texts]
+    assert stored(candidates) == terms_of(*candidates.texts)
     assert read(candidates)[1] == ["dusk owl", "one two three ", "", "river stone song "]
     assert SentDocuments(TEXTS, source, Reading(max_tokens=3)).ready.all()
 
@@ -103,8 +112,8 @@ def in_a_hurry(monkeypatch):
 def test_documents_that_there_is_no_time_to_cut_into_terms_have_none_and_are_not_read(source, in_a_hurry):
     candidates = SentDocuments(["dusk owl", LONG, "owl", "dusk owl"], source, deadline=Deadline(0.0))
     assert candidates.late
-    assert list(candidates.terms()) == [["dusk", "owl"], [], [], []]
-    assert candidates.split(ALL, ["owl"], NEVER).tolist() == [0]
+    assert stored(candidates) == terms_of("dusk owl", "", "", "")
+    assert candidates.split(ALL, OWL, NEVER).tolist() == [0]
     assert not SentDocuments(TEXTS, source).late
 
 
@@ -112,26 +121,26 @@ def test_what_is_remembered_needs_no_time(source, in_a_hurry):
     read(SentDocuments([TEXTS[0]], source), ALL[:1])
     candidates = SentDocuments([TEXTS[0]] * 4, source, deadline=Deadline(0.0))
     assert not candidates.late
-    assert list(candidates.terms()) == [["dusk", "owl"]] * 4
+    assert stored(candidates) == terms_of("dusk owl") * 4
 
 
 def test_chunks_that_there_is_no_time_to_cut_into_terms_are_not_read_and_nothing_wrong_is_remembered(source):
     read(SentDocuments([LONG], source), ALL[:1])  # where it is cut
     source.cache = StateCache(2**20)
     candidates = SentDocuments([LONG], source)
-    assert candidates.split(ALL[:1], ["owl"], until=0.0).tolist() == [0, 0, 0]
+    assert candidates.split(ALL[:1], OWL, until=0.0).tolist() == [0, 0, 0]
     assert candidates.encode(np.arange(3), NEVER, Deadline()).tolist() == []
     assert source.cache.counts().entries == 0
-    assert candidates.split(ALL[:1], ["owl"], NEVER).tolist() == [0, 0, 0]
+    assert candidates.split(ALL[:1], OWL, NEVER).tolist() == [0, 0, 0]
     assert candidates.encode(np.arange(3), NEVER, Deadline()).tolist() == [0, 1, 2]
 
 
 def test_found_passages_are_as_they_were_stored(tmp_path):
     build(tmp_path / "c", [Passage(str(i), "", text) for i, text in enumerate(TEXTS)], Short(), lambda *_: None)
     found = FoundPassages(np.array([3, 0, 1]), Collection(tmp_path / "c"))
-    owners = found.split(np.array([2, 0]), ["owl"], until=0.0)
+    owners = found.split(np.array([2, 0]), OWL, until=0.0)
     assert (found.texts, found.ready.all(), owners.tolist()) == ([TEXTS[3], TEXTS[0], LONG], True, [2, 0])
-    assert list(found.terms()) == [tokenize(text) for text in found.texts]
+    assert stored(found) == terms_of(*found.texts)
     assert (found.late, found.truncated) == (False, 0)
     chunks = found.encode(np.arange(2), 0.0, Deadline())
     expected = join([Short().encode([LONG]), Short().encode([TEXTS[3]])])

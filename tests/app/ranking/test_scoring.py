@@ -1,27 +1,61 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from app.ranking.calibration import fallback, probability
 from app.ranking.job import Stopwatch
 from app.ranking.methods import METHODS
-from app.ranking.scoring import Fusion, Scorer
+from app.ranking.scoring import Fusion, Scorer, Weights, code_share, unread
 from quantum.feature_maps import feature_map
+from quantum.negation import excluded_shares
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.states import Encoded
+from retrieval.text.bm25 import Matches, QueryTerms
 
 TEXTS = ["an owl song", "market prices", "owl", "river stone", "dusk lamp"]
-LEXICAL = np.array([2.0, 0.0, 1.0, 0.5, 0.0])
+LEXICAL = Matches(np.array([2.0, 0.0, 1.0, 0.5, 0.0]), np.array([1.0, 0.0, 0.4, 0.2, 0.0]))
+QUERY = QueryTerms.of("owl song")
+
+
+def first(count: int) -> Matches:
+    return Matches(LEXICAL.scores[:count], LEXICAL.coverage[:count])
 
 
 def scorer(method="hybrid", exclude=()) -> Scorer:
-    return Scorer(feature_map(), Fusion(), method, HashEncoder().encode(["owl song", *exclude], "query"), Stopwatch())
+    states = HashEncoder().encode(["owl song", *exclude], "query")
+    return Scorer(feature_map(), Fusion(), fallback(), method, QUERY, states, Stopwatch())
 
 
-def test_fusion_weights():
-    fusion = Fusion()
-    assert fusion.weights("hybrid", excluding=False) == {"classical": 0.5, "quantum": 1.0, "lexical": 1.0}
-    assert fusion.weights("hybrid", excluding=True) == {"classical": 2.0, "quantum": 1.0, "lexical": 1.0}
-    assert fusion.weights("quantum", excluding=False) == {"quantum": 1.0}
-    assert fusion.weights("quantum", excluding=True) == {"quantum": 1.0, "classical": 1.0}
-    assert fusion.weights("classical", excluding=True) == {"classical": 1.0}
+def test_weights_lie_between_those_of_text_and_of_code():
+    text, code = Fusion().text, Fusion().code
+    assert text.towards(code, 0) == text
+    assert text.towards(code, 1) == code
+    assert Weights(1, 2, 3, 0).towards(Weights(3, 2, 1, 1), 0.5) == Weights(2, 2, 2, 0.5)
+
+
+PROGRAM = "def area(radius):\n    # of a circle (2d)\n    return math.pi * radius ** 2\n"
+
+
+@pytest.mark.parametrize(
+    ("texts", "share"),
+    [
+        ([], 0),
+        (["", ""], 0),
+        (["The nightingale sings after dusk (and before dawn), and many have heard it."] * 3, 0),
+        (["夜の鳥、歌う。"], 0),
+        ([PROGRAM] * 3, 1),
+        (["for (int i = 0; i < n; i++) { sum += a[i]; }"], 1),
+    ],
+)
+def test_programs_are_told_from_text(texts, share):
+    assert code_share(texts) == share
+
+
+def test_a_list_of_both_is_in_between():
+    text = "The nightingale sings after dusk, and its song is heard by many birds at night."
+    mixed = [text, text, PROGRAM, PROGRAM]
+    assert 0 < code_share(mixed) < 1
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -32,7 +66,7 @@ def test_batches_add_up_to_the_whole(method):
     for part, at in enumerate(([3, 0], [4], [1, 2])):
         parts.put(part, np.array(at), states.take(at))
     expected, scores = whole.scores(LEXICAL, TEXTS), parts.scores(LEXICAL, TEXTS)
-    np.testing.assert_allclose(scores.fused, expected.fused, atol=1e-6)
+    np.testing.assert_allclose(scores.relevance, expected.relevance, atol=1e-6)
     assert scores.rankers.keys() == expected.rankers.keys()
     for name in scores.rankers:
         np.testing.assert_allclose(scores.rankers[name], expected.rankers[name], atol=1e-6)
@@ -47,7 +81,7 @@ def test_a_part_takes_the_place_of_what_was_put_as_it_before(method):
         piecemeal.put(0, np.arange(stop), states.take(range(stop)))
         scores = piecemeal.scores(LEXICAL, TEXTS)
         assert (scores.encoded, scores.chunks, scores.tokens) == (stop, stop, states.lengths[:stop].sum())
-    np.testing.assert_array_equal(scores.fused, at_once.scores(LEXICAL, TEXTS).fused)
+    np.testing.assert_array_equal(scores.relevance, at_once.scores(LEXICAL, TEXTS).relevance)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -59,7 +93,7 @@ def test_a_document_scores_as_the_best_of_its_texts(method, exclude):
     documents.put(0, owners[:2], states.take([0, 1]))
     documents.put(1, owners[2:], states.take([2, 3, 4]))
     each.put(0, np.arange(5), states)
-    scores = documents.scores(LEXICAL[:3], TEXTS[:3])
+    scores = documents.scores(first(3), TEXTS[:3])
     best, by_text = scores.rankers, each.scores(LEXICAL, TEXTS).rankers
     assert (scores.encoded, scores.chunks, scores.tokens) == (3, 5, states.lengths.sum())
     for name in best.keys() - {"lexical"}:
@@ -72,20 +106,76 @@ def test_among_its_like_a_document_stands_where_its_best_text_does():
     one, two = scorer(), scorer()
     one.put(0, np.array([0, 1]), states.take([0, 1]))
     two.put(0, np.array([1, 0, 1]), states.take([1, 0, 2]))
-    ones, twos = one.scores(LEXICAL[:2], TEXTS[:2]), two.scores(LEXICAL[:2], TEXTS[:2])
-    np.testing.assert_allclose(ones.fused, twos.fused, atol=1e-6)
+    ones, twos = one.scores(first(2), TEXTS[:2]), two.scores(first(2), TEXTS[:2])
+    np.testing.assert_allclose(ones.relevance, twos.relevance, atol=1e-6)
 
 
 def test_documents_without_states_stand_below_in_prescore_order():
     half = scorer()
     half.put(0, np.array([1, 4]), HashEncoder().encode([TEXTS[1], TEXTS[4]]))
     found = half.scores(LEXICAL, TEXTS)
-    scores, rankers = found.fused, found.rankers
+    scores, rankers = found.relevance, found.rankers
     assert min(scores[1], scores[4]) > scores[0] > scores[2] > scores[3] > 0
     assert np.isnan(rankers["quantum"][[0, 2, 3]]).all()
 
 
-def test_without_any_states_the_prescore_decides():
+def test_without_any_states_the_words_decide():
     scores = scorer().scores(LEXICAL, TEXTS)
-    np.testing.assert_allclose(scores.fused, LEXICAL / (1 + LEXICAL))
+    np.testing.assert_array_equal(scores.relevance, unread(fallback(), QUERY, LEXICAL).relevance)
+    assert np.argsort(-scores.relevance, kind="stable").tolist() == [0, 2, 3, 1, 4]
     assert list(scores.rankers) == ["lexical"]
+    assert not np.any(scores.tokens_read)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_lone_document_scores_what_its_evidence_says(method):
+    alone = scorer(method)
+    alone.put(0, np.array([0]), HashEncoder().encode(TEXTS[:1]))
+    scores = alone.scores(first(1), TEXTS[:1])
+    np.testing.assert_allclose(scores.relevance, probability(scores.log_odds))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_evidence_does_not_depend_on_the_other_documents(method):
+    states = HashEncoder().encode(TEXTS)
+    whole, part = scorer(method), scorer(method)
+    whole.put(0, np.arange(5), states)
+    part.put(0, np.arange(2), states.take([0, 1]))
+    np.testing.assert_allclose(
+        part.scores(first(2), TEXTS[:2]).log_odds, whole.scores(LEXICAL, TEXTS).log_odds[:2], atol=1e-5
+    )
+
+
+def test_where_the_model_knows_no_token_words_decide():
+    states = HashEncoder().encode(TEXTS)
+    unknown = Encoded(states.pooled, states.tokens, states.offsets, states.lengths, np.diff(states.offsets))
+    blind, seeing = scorer(), scorer()
+    blind.put(0, np.arange(5), unknown)
+    seeing.put(0, np.arange(5), states)
+    scores = blind.scores(LEXICAL, TEXTS)
+    assert not scores.readable
+    assert seeing.scores(LEXICAL, TEXTS).readable
+    assert np.argsort(-scores.relevance, kind="stable").tolist() == [0, 2, 3, 1, 4]
+
+
+WORD = st.sampled_from("owl dusk river stone song market cloud lamp".split())
+TEXT = st.lists(WORD, min_size=1, max_size=6).map(" ".join)
+
+
+@given(st.lists(TEXT, min_size=1, max_size=30), TEXT, st.sampled_from(METHODS), st.randoms(use_true_random=False))
+def test_an_excluded_document_never_rises(documents, excluded, method, chance):
+    """The document that lies most in what is excluded passes none that stood above it."""
+    if set(excluded.split()) <= {"owl", "song"}:
+        return  # the query itself
+    lexical = np.array([chance.random() * 3 for _ in documents])
+    matches, states = Matches(lexical, lexical / 3), HashEncoder().encode(documents)
+    ranked = []
+    for exclude in ((), (excluded,)):
+        one = scorer(method, exclude)
+        one.put(0, np.arange(len(documents)), states)
+        ranked.append(one.scores(matches, documents).relevance)
+    query, without = HashEncoder().encode(["owl song", excluded]).pooled
+    most = int(excluded_shares(query, without[np.newaxis], states.pooled).argmax())
+    before, after = ranked
+    above = set(np.flatnonzero(before > before[most] + 1e-12).tolist())
+    assert above <= set(np.flatnonzero(after >= after[most] - 1e-12).tolist())

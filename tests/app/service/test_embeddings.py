@@ -1,5 +1,7 @@
 """Texts as vectors."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
+from retrieval.text.bm25 import NO_TERMS
 
 TEXTS = ["an owl song", "", "market prices fell", "an owl song"]
 
@@ -76,9 +79,9 @@ def test_work_that_is_cancelled_while_words_are_cut_ends(cached, monkeypatch):
     def cancel(text):
         cut.append(text)
         deadline.cancel()
-        return text
+        return NO_TERMS
 
-    monkeypatch.setattr(app.service.embeddings, "terms_of", cancel)
+    monkeypatch.setattr(app.service.embeddings, "Terms", SimpleNamespace(of=cancel))
     with pytest.raises(Cancelled):
         embed(cached, TEXTS, deadline=deadline)
     assert cut == TEXTS[:1]

@@ -15,6 +15,7 @@ def encoded(counts: list[int], seed: int = 0, dimension: int = 8) -> Encoded:
         quantise(rng.standard_normal((total, dimension)).astype(np.float32)),
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.array(counts, dtype=np.int64) + 2,
+        np.arange(n, dtype=np.int64) % 2,
     )
 
 

@@ -136,7 +136,7 @@ print("alive")
     [
         ("states", "read", "tokens.i8"),
         ("passages", "read", "passages.jsonl"),
-        ("terms", "read", "terms.txt"),
+        ("terms", "read", "terms.bin"),
         ("states", "not read", "pooled.npy"),
         ("states", "not read", "index.faiss"),
     ],

@@ -57,7 +57,7 @@ def test_a_folder_that_was_replaced_does_no_harm(folder):
     assert verify(Collection(folder)).holds
 
 
-@pytest.mark.parametrize("name", ["tokens.i8", "pooled.npy", "passages.jsonl", "terms.txt", "index.faiss"])
+@pytest.mark.parametrize("name", ["tokens.i8", "pooled.npy", "passages.jsonl", "terms.bin", "index.faiss"])
 @pytest.mark.parametrize("by", [-1, 1])
 def test_a_file_cut_short_or_added_to_while_it_is_open_is_named(folder, name, by):
     collection = Collection(folder)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import CacheCounts, StateCache
 from retrieval.states.record import TextState
+from retrieval.text.bm25 import Terms
 
 ENCODER = HashEncoder()
-SMALL, MIDDLE, LARGE = (TextState(ENCODER.encode(["w " * words]), "w " * words) for words in (1, 10, 40))
+SMALL, MIDDLE, LARGE = (TextState(ENCODER.encode(["w " * words]), Terms.of("w " * words)) for words in (1, 10, 40))
 SIZE = SMALL.nbytes
 
 
@@ -134,7 +135,7 @@ def test_a_negative_bound_is_refused():
 
 def test_threads_get_right_states_and_counts_add_up():
     threads, rounds, keys = 8, 300, 12
-    states = {key(n): TextState(ENCODER.encode([f"text {n}"]), f"text {n}") for n in range(keys)}
+    states = {key(n): TextState(ENCODER.encode([f"text {n}"]), Terms.of(f"text {n}")) for n in range(keys)}
     cache = StateCache(keys // 2 * SMALL.nbytes)
     start = threading.Barrier(threads)
 

@@ -1,6 +1,7 @@
 import gc
 import math
 import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
@@ -12,21 +13,21 @@ from retrieval.encoder.states import Encoded, quantise, unit_rows
 from retrieval.errors import RetrievalError
 from retrieval.states.cache import StateCache, StateKeys
 from retrieval.states.record import CorruptState, Seal, TextState, from_bytes, to_bytes
-from retrieval.text.bm25 import terms_of, tokenize
+from retrieval.text.bm25 import NO_TERMS, Terms
 
-FIELDS = ("pooled", "tokens", "offsets", "lengths")
+FIELDS = ("pooled", "tokens", "offsets", "lengths", "unknown")
 ENCODER = HashEncoder()
 anything = st.text(st.characters(exclude_categories=()))  # including lone surrogates
 
 
 def state_of(text: str) -> TextState:
-    return TextState(ENCODER.encode([text]), terms_of(text))
+    return TextState(ENCODER.encode([text]), Terms.of(text))
 
 
 def assert_same(one: TextState, other: TextState) -> None:
-    assert one.terms == other.terms
-    for field in FIELDS:
-        mine, theirs = getattr(one.encoded, field), getattr(other.encoded, field)
+    assert one.terms.language == other.terms.language
+    pairs = [(getattr(one.encoded, field), getattr(other.encoded, field)) for field in FIELDS]
+    for mine, theirs in [*pairs, (one.terms.numbers, other.terms.numbers)]:
         assert mine.dtype == theirs.dtype
         assert mine.shape == theirs.shape
         assert mine.tobytes() == theirs.tobytes()
@@ -37,24 +38,23 @@ RECORD = to_bytes(STATE)
 SECRET = b"a secret of thirty-two characters"
 CHECKSUM = Seal()
 SEALS = (CHECKSUM, Seal(SECRET))
-FIELDS_BYTES = 24  # the sizes after the seal
+FIELDS_BYTES = 32  # the sizes after the seal
 
 
-@given(anything)
-def test_terms_survive_being_joined_and_split(text):
-    assert terms_of(text).split() == tokenize(text)
-
-
-def test_the_terms_in_the_key_are_those_of_this_tokenizer():
-    """If this fails, `tokenize` returns other terms: raise the number in LEXICAL_FORMAT, then update this test."""
-    text = "Don't panic: naïve ﬁles' owners’ caches were ＷＡＲＭ, 3.5 states/second; 日本語 to be or not"
-    assert terms_of(text) == "panic naïv file owner cach warm 3 5 state second 日本語"
+def test_the_terms_in_the_key_are_those_of_this_version():
+    """If this fails, `Terms.of` returns other terms: raise the number in LEXICAL_FORMAT, then update this test."""
+    text = "Don't panic: naïve ﬁles' owners’ caches were ＷＡＲＭ, 3.5 states/second, as get_userName says; 日本語"
+    terms = Terms.of(text)
+    words = "don't panic naïv file owner cach were warm 3 5 state second as get_usernam say 日本 本語 日 本 語"
+    words += " get user name 3.5 states/second"
+    assert terms.language == "en"
+    assert terms.numbers.tolist() == [zlib.crc32(word.encode()) for word in words.split()]
 
 
 @pytest.mark.parametrize("texts", [[], ["a", "b"]])
 def test_a_state_is_of_one_text(texts):
     with pytest.raises(ValueError, match="one text"):
-        TextState(ENCODER.encode(texts), "")
+        TextState(ENCODER.encode(texts), NO_TERMS)
 
 
 def test_nobody_can_write_into_a_shared_state():
@@ -135,7 +135,8 @@ def made(count: int, dimension: int, pooled: int, special: int, terms: str, seed
     chance = np.random.default_rng(seed)
     vector = unit_rows(chance.standard_normal((1, pooled)))
     rows = quantise(chance.standard_normal((count, dimension), dtype=np.float32))
-    return TextState(Encoded(vector, rows, np.array([0, count]), np.array([count + special])), terms)
+    unknown = np.array([chance.integers(0, count + 1)])
+    return TextState(Encoded(vector, rows, np.array([0, count]), np.array([count + special]), unknown), Terms.of(terms))
 
 
 def test_a_state_does_not_live_on_the_buffer_it_was_read_from():
@@ -181,14 +182,23 @@ def test_another_models_dimensions_are_refused(dimensions):
 
 def with_pooled(vector: list[float]) -> TextState:
     return TextState(
-        Encoded(np.array([vector], np.float32), np.full((1, 2), 127, np.int8), np.array([0, 1]), np.array([1])), ""
+        Encoded(
+            np.array([vector], np.float32),
+            np.full((1, 2), 127, np.int8),
+            np.array([0, 1]),
+            np.array([1]),
+            np.array([0]),
+        ),
+        NO_TERMS,
     )
 
 
 def with_rows(*rows: list[int], length: int | None = None) -> TextState:
     tokens, count = np.array(rows, np.int8).reshape(-1, 2), len(rows)
     lengths = np.array([count if length is None else length], np.int64)
-    return TextState(Encoded(np.array([[1, 0]], np.float32), tokens, np.array([0, count]), lengths), "")
+    return TextState(
+        Encoded(np.array([[1, 0]], np.float32), tokens, np.array([0, count]), lengths, lengths * 0), NO_TERMS
+    )
 
 
 @pytest.mark.parametrize("seal", SEALS, ids=["checksum", "secret"])
@@ -211,11 +221,12 @@ def test_a_state_that_no_encoder_makes_is_refused_though_its_seal_is_right(state
         from_bytes(to_bytes(state, seal=seal), 2, 2, seal=seal)
 
 
-@pytest.mark.parametrize("terms", [b"\xff", b"caf\xc3", b"\xf5\x80\x80\x80"])
-def test_terms_that_are_no_text_are_refused(terms):
+@pytest.mark.parametrize("terms", [b"\xffen\0", b"en\0\0abc"])
+def test_terms_that_are_none_are_refused(terms):
     body = to_bytes(with_rows([127, 0]))[CHECKSUM.nbytes :]
-    body = body[: FIELDS_BYTES - 4] + len(terms).to_bytes(4, "little") + body[FIELDS_BYTES:] + terms
-    with pytest.raises(CorruptState, match="are not UTF-8"):
+    size = len(NO_TERMS.to_bytes())
+    body = body[: FIELDS_BYTES - 4] + len(terms).to_bytes(4, "little") + body[FIELDS_BYTES:-size] + terms
+    with pytest.raises(CorruptState, match="invalid terms"):
         from_bytes(CHECKSUM.sign(b"", body) + body, 2, 2)
 
 
@@ -235,7 +246,8 @@ def test_whatever_is_sealed_is_a_state_that_can_be_used_or_corrupt(seal, edits, 
     assert np.linalg.norm(state.encoded.pooled) == pytest.approx(1, abs=1e-3)
     np.testing.assert_allclose(np.linalg.norm(state.encoded.token_rows(), axis=1), 1, atol=1e-5)
     assert state.encoded.lengths[0] < 1000
-    assert state.terms.encode("utf-8", "surrogatepass")
+    assert 0 <= state.encoded.unknown[0] <= len(state.encoded.tokens)
+    assert Terms.from_bytes(state.terms.to_bytes()).language == state.terms.language
 
 
 @given(data=st.binary(max_size=400))

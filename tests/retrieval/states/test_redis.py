@@ -14,6 +14,7 @@ from retrieval.states.cache import StateCache
 from retrieval.states.record import Seal, TextState, to_bytes
 from retrieval.states.redis import RedisStates
 from retrieval.states.source import StateSource
+from retrieval.text.bm25 import NO_TERMS
 from tests.redis_server import ENCODER, TEN, RedisServer, open_states, share, states_of
 from tests.waiting import PATIENT_S, eventually
 
@@ -164,7 +165,7 @@ def test_a_corrupt_state_is_read_anew_and_overwritten_by_the_right_one(server, s
 def find(states: RedisStates, texts: list[str]) -> None:
     """Encode these texts with a source that has no in-process cache."""
     done = states.counts().written
-    found = StateSource(ENCODER, StateCache(0), states).encode(texts, [""] * len(texts), math.inf, Deadline())
+    found = StateSource(ENCODER, StateCache(0), states).encode(texts, [NO_TERMS] * len(texts), math.inf, Deadline())
     assert None not in found
     eventually(lambda: states.counts().written == done + len(texts))
 
@@ -217,7 +218,9 @@ class Unwritable(TextState):
 
     def __init__(self) -> None:
         tokens = np.zeros((1, 1, 1), np.int8)
-        super().__init__(Encoded(np.zeros((1, 1), np.float32), tokens, np.zeros(2, np.int64), np.zeros(1)), "")
+        super().__init__(
+            Encoded(np.zeros((1, 1), np.float32), tokens, np.zeros(2, np.int64), np.zeros(1), np.zeros(1)), NO_TERMS
+        )
 
 
 def test_a_state_that_cannot_be_written_down_costs_no_other_and_is_told_once(server, states, caplog):

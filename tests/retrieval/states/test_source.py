@@ -9,7 +9,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
 from retrieval.states.redis import RedisStates
 from retrieval.states.source import StateSource
-from retrieval.text.bm25 import terms_of
+from retrieval.text.bm25 import NO_TERMS, Terms
 from tests.redis_server import RedisServer
 from tests.waiting import PATIENT_S
 
@@ -19,13 +19,13 @@ BIG = 2**20
 
 
 def find(source: StateSource, texts=TEXTS, until=NEVER):
-    return source.encode(texts, [terms_of(text) for text in texts], until, Deadline())
+    return source.encode(texts, [Terms.of(text) for text in texts], until, Deadline())
 
 
 def test_found_states_are_those_of_the_encoder_with_the_terms():
     for text, state in zip(TEXTS, find(StateSource(HashEncoder())), strict=True):
         np.testing.assert_array_equal(state.encoded.tokens, HashEncoder().encode([text]).tokens)
-        assert state.terms == terms_of(text)
+        assert state.terms.to_bytes() == Terms.of(text).to_bytes()
 
 
 def test_what_was_found_is_known_from_then_on():
@@ -102,7 +102,9 @@ def test_opening_reads_what_is_short_and_cuts_what_is_long():
     assert (len(long.cuts), len(longer.cuts)) == (3, 14)
     assert (blank.cuts, len(blank.read.ids)) == ((0, 0), 1)
     assert encoder.tokenised == [texts[0], texts[1], texts[2], ""]  # without the text that is clearly too long
-    found = source.encode([texts[0], texts[1]], ["word", ""], NEVER, Deadline(), read=[short.read, full.read])
+    found = source.encode(
+        [texts[0], texts[1]], [Terms.of("word"), NO_TERMS], NEVER, Deadline(), read=[short.read, full.read]
+    )
     np.testing.assert_array_equal(found[0].encoded.tokens, HashEncoder().encode([texts[0]]).tokens)
     assert encoder.tokenised[4:] == [texts[1]]
     encoder.tokenised.clear()
@@ -139,22 +141,35 @@ def test_the_clock_is_looked_at_while_texts_are_tokenised():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("retrieval.states.source.time", SimpleNamespace(monotonic=lambda: now))
         encoder.tokenised.clear()
-        found = source.encode(texts, texts, 1.0, Deadline())
+        found = source.encode(texts, [NO_TERMS] * len(texts), 1.0, Deadline())
     assert 0 < len(encoder.tokenised) < 600
     assert found[len(encoder.tokenised) :] == [None] * (600 - len(encoder.tokenised))
 
 
-@pytest.mark.parametrize("role", ["query", "document"])
-def test_of_a_text_that_is_far_too_long_the_beginning_is_read_and_remembered(role):
+def test_of_a_document_that_is_far_too_long_the_beginning_is_looked_up():
+    source = StateSource(Short(), StateCache(BIG))
+    assert source.uncached(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
+    assert source.shared_encoder.counts().texts == 0
+
+
+def test_a_long_query_is_read_in_chunks_up_to_a_limit():
+    source = StateSource(Short(), StateCache(BIG))
+    words = [f"word{number}" for number in range(200)]
+    short, long, longer = (" ".join(words[:count]) for count in (7, 50, 200))
+    few, many, most = (source.encode_query([text, "owl"], NEVER, Deadline()) for text in (short, long, longer))
+    assert [np.diff(states.offsets).tolist() for states in (few, many)] == [[7, 1], [50, 1]]
+    assert [states.lengths.tolist() for states in (few, many)] == [[7, 1], [50, 1]]
+    assert most.offsets[1] <= 16 * 8 < 200
+    np.testing.assert_array_equal(many.tokens[:50], HashEncoder().encode([long]).tokens)
+    np.testing.assert_allclose(many.pooled[0], HashEncoder().encode([long]).pooled[0], atol=0.2)
+    np.testing.assert_allclose(np.linalg.norm(many.pooled, axis=1), 1, rtol=1e-6)
+    assert [source.is_cut(text) for text in (short, long, longer)] == [False, False, True]
+
+
+def test_no_query_is_tokenised_further_than_is_read():
     encoder = Short()
     source = StateSource(encoder, StateCache(BIG))
-    long, other = ("owl " * 64 + rest for rest in ("dusk", "lamp " * 1000))
-    if role == "query":
-        first, second = (source.encode_query([text], NEVER, Deadline()) for text in (long, other))
-        assert first.tokens.tolist() == second.tokens.tolist()
-    else:
-        assert source.uncached(["x" * 10**6 + " owl"]) == ["x" * (32 * 8 * 16)]
-    assert source.shared_encoder.counts().texts == (role == "query")
+    source.encode_query(["owl " * 10**6], NEVER, Deadline())
     assert max(map(len, encoder.tokenised)) <= 32 * 8
 
 
@@ -188,7 +203,7 @@ def test_what_nothing_is_remembered_of_is_unread():
     source = StateSource(HashEncoder(), StateCache(10**7))
     long = "owl song " * 5000
     assert source.uncached(["owl", long, "owl"]) == ["owl", long, "owl"]
-    source.encode(["owl"], ["owl"], NEVER, Deadline())
+    source.encode(["owl"], [NO_TERMS], NEVER, Deadline())
     source.chunker.cuts([long], USUAL)
     before = source.cache.counts()
     assert source.uncached(["owl", long, "new"]) == ["new"]

@@ -90,20 +90,23 @@ def test_an_invalid_body_is_refused(model, sent):
 
 def similarities(cosines, fidelities) -> Similarities:
     rankers = {"classical": np.array(cosines), "quantum": np.array(fidelities)}
-    return Similarities(rankers, {"classical": 0.25, "quantum": 0.75}, 7, [Lap("encode", 0.0, 0.00123456)])
+    half = np.maximum(np.array(fidelities) / 2, 1e-9)
+    log_odds = np.log(half / (1 - half))  # so that a hybrid score is half of the fidelity
+    return Similarities(rankers, log_odds, rankers["quantum"], 7, [Lap("encode", 0.0, 0.00123456)])
 
 
-@pytest.mark.parametrize(("method", "score"), [("classical", 0.75), ("quantum", 0.25), ("hybrid", 0.375)])
+@pytest.mark.parametrize(("method", "score"), [("classical", 0.75), ("quantum", 0.25), ("hybrid", 0.125)])
 def test_one_pair_is_described_completely(method, score):
     circuit = Circuit("angle", 2.0, 4, 1, 96)
     body = respond(similarities([[0.5]], [[0.25]]), method, circuit, "m", "id-1")
     SimilarityResponse.model_validate(body)
-    assert (body["id"], body["model"], body["method"], body["similarity"]) == ("id-1", "m", method, score)
-    assert body["scores"] == {"classical": 0.75, "quantum": 0.25, "hybrid": 0.375}
+    assert (body["id"], body["model"], body["method"]) == ("id-1", "m", method)
+    assert body["similarity"] == pytest.approx(score)
+    assert body["scores"] == {"classical": 0.75, "quantum": 0.25, "hybrid": pytest.approx(0.125)}
     assert body["details"]["classical"] == {"cosine": 0.5}
     assert body["details"]["quantum"]["fidelity"] == 0.25
     assert body["details"]["quantum"]["registers"] == 96
-    assert body["details"]["hybrid"] == {"weights": {"classical": 0.25, "quantum": 0.75}}
+    assert body["details"]["hybrid"] == {"log_odds": pytest.approx(-np.log(7)), "coverage": 0.25}
     assert body["usage"] == {"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}
     assert body["timings_ms"] == {"encode": 1.235}
 
@@ -143,7 +146,11 @@ def test_explain_gives_each_match_its_own_scores():
     body = validate(BatchSimilarityBody, BATCH | {"explain": True})
     answer = respond_to_batch(result, body, "hybrid", "m", "id-1")
     BatchSimilarityResponse.model_validate(answer)
-    assert answer["results"][0]["matches"] == [
-        {"index": 1, "similarity": 0.75, "scores": {"classical": 0.75, "quantum": 0.75, "hybrid": 0.75}},
-        {"index": 0, "similarity": 0.4375, "scores": {"classical": 1.0, "quantum": 0.25, "hybrid": 0.4375}},
+    found = answer["results"][0]["matches"]
+    for match in found:
+        match["similarity"] = round(match["similarity"], 9)
+        match["scores"]["hybrid"] = round(match["scores"]["hybrid"], 9)
+    assert found == [
+        {"index": 1, "similarity": 0.375, "scores": {"classical": 0.75, "quantum": 0.75, "hybrid": 0.375}},
+        {"index": 0, "similarity": 0.125, "scores": {"classical": 1.0, "quantum": 0.25, "hybrid": 0.125}},
     ]

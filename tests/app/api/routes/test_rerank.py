@@ -1,6 +1,7 @@
 """HTTP against the real application with the weight-free model."""
 
 import json
+import math
 
 import pytest
 from starlette.testclient import TestClient
@@ -26,10 +27,14 @@ def test_the_envelope_is_complete(client, path):
     assert [row["index"] for row in body["results"]] == [1, 2, 0]
     scores = [row["relevance_score"] for row in body["results"]]
     assert scores == sorted(scores, reverse=True)
-    assert set(body["results"][0]) == {"index", "relevance_score"}
+    assert set(body["results"][0]) == {"index", "relevance_score", "tokens"}
+    assert [row["tokens"] for row in body["results"]] == [{"read": n, "of": n} for n in (3, 2, 2)]
     assert body["meta"]["method"] == "hybrid"
     assert body["meta"]["encoded"] == 3
     assert body["meta"]["degraded"] == []
+    assert body["meta"]["best"] == scores[0]
+    assert body["meta"]["answerable"] is (scores[0] >= 0.5)
+    assert body["meta"]["calibrated"] is False  # of the hash model
     assert body["meta"]["timings_ms"]["encode"] >= 0
     assert body["usage"]["prompt_tokens"] == body["usage"]["total_tokens"] == 9
     assert body["usage"]["completion_tokens"] == 0
@@ -272,3 +277,127 @@ def test_the_default_deadline_is_a_setting(tmp_path):
 @pytest.mark.parametrize("deadline_ms", [-1, 600_001, "soon", []])
 def test_an_invalid_deadline_is_refused(client, deadline_ms):
     problem(client.post("/rerank", json=BODY | {"deadline_ms": deadline_ms}), 422, "deadline_ms")
+
+
+OWLS = {"query": "owl song", "documents": ["market prices", "an owl song", "an owl", "river stone"]}
+
+
+def test_nothing_below_min_score_is_returned(client):
+    scores = [row["relevance_score"] for row in client.post("/rerank", json=OWLS).json()["results"]]
+    for least in (0, scores[2], scores[0], 1):
+        answer = client.post("/rerank", json=OWLS | {"min_score": least}).json()
+        assert [row["relevance_score"] for row in answer["results"]] == [score for score in scores if score >= least]
+        assert answer["meta"]["best"] == scores[0]
+        assert answer["meta"]["answerable"] is (scores[0] >= (least or 0.5))
+    assert client.post("/rerank", json=OWLS | {"min_score": 1}).json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "rows"),
+    [
+        ("/rerank", {"query": "owl song", "texts": OWLS["documents"]}, None),
+        ("/rerank", OWLS | {"top_k": 4, "truncation": True}, "data"),
+        ("/v1/reranking", {"query": "owl song", "input": OWLS["documents"]}, "data"),
+    ],
+)
+def test_every_dialect_takes_min_score(client, path, body, rows):
+    few, all_of_them = (client.post(path, json=body | extra).json() for extra in ({"min_score": 1}, {}))
+    assert len(few[rows] if rows else few) == 0
+    assert len(all_of_them[rows] if rows else all_of_them) == 4
+
+
+def test_the_setting_is_the_default_of_min_score(tmp_path):
+    with serving(Settings(model="hash", data_dir=tmp_path, min_score=1)) as client:
+        assert client.post("/rerank", json=OWLS).json()["results"] == []
+        assert len(client.post("/rerank", json=OWLS | {"min_score": 0}).json()["results"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"min_score": 2}, "min_score: "),
+        ({"min_score": -0.1}, "min_score: "),
+        ({"min_score": True}, "min_score: must be a number, not true"),
+        ({"min_score": "high"}, "min_score: "),
+        ({"language": "xx"}, "language: must be auto, none or the code of a known language: ar, bg"),
+        ({"language": "english"}, "language: must be auto"),
+        ({"language": 3}, "language: "),
+    ],
+)
+def test_a_wrong_threshold_or_language_is_refused(client, change, message):
+    response = client.post("/rerank", json=OWLS | change)
+    assert response.status_code == 422
+    assert message in response.text
+
+
+def test_raw_scores_are_log_odds(client):
+    plain, raw = (client.post("/rerank", json=OWLS | {"raw_scores": raw}).json()["results"] for raw in (False, True))
+    for one, other in zip(plain, raw, strict=True):
+        assert other["relevance_score"] == pytest.approx(
+            math.log(one["relevance_score"] / (1 - one["relevance_score"]))
+        )
+
+
+def test_explain_shows_the_evidence(client):
+    first, *_ = client.post("/rerank", json=OWLS | {"explain": True}).json()["results"]
+    assert set(first["scores"]) == {"classical", "quantum", "lexical"}
+    assert set(first["evidence"]) == {"coverage", "log_fidelity", "log_odds"}
+    assert first["evidence"]["coverage"] == pytest.approx(1)
+    assert first["evidence"]["log_fidelity"] <= 0
+
+
+def test_the_language_decides_which_words_are_one(client):
+    body = {"query": "Häuser", "documents": ["Maus", "Haus"], "explain": True}
+
+    def lexical(language):
+        rows = client.post("/rerank", json=body | {"language": language}).json()["results"]
+        return {row["index"]: row["scores"]["lexical"] for row in rows}
+
+    assert lexical("de")[1] > 0 == lexical("de")[0]
+    assert lexical("none")[1] == 0
+
+
+def test_a_languages_terms_do_not_stay_in_the_cache(client):
+    body = {"query": "Häuser", "documents": ["Maus", "Haus"], "explain": True}
+    before = client.post("/rerank", json=body).json()["results"]
+    client.post("/rerank", json=body | {"language": "de"})
+    assert client.post("/rerank", json=body).json()["results"] == before
+
+
+def test_a_long_document_tells_how_much_was_read(client):
+    long = "owl " * 20_000
+    answer = client.post("/rerank", json={"query": "owl", "documents": [long, "an owl"]}).json()
+    tokens = {row["index"]: row["tokens"] for row in answer["results"]}
+    assert tokens[1] == {"read": 2, "of": 2}
+    assert tokens[0]["read"] == 16 * 512
+    assert tokens[0]["of"] > 16 * 512
+    assert answer["meta"]["degraded"] == ["chunks"]
+
+
+def test_a_query_that_is_longer_than_its_chunks_is_said_to_be(tmp_path):
+    settings = Settings(model="hash", data_dir=tmp_path, limits={"query_characters": 100_000})
+    with serving(settings) as client:
+        for words, degraded in ((16 * 512, []), (16 * 512 + 1, ["query"])):
+            body = {"query": "owl " * words, "documents": ["an owl"]}
+            assert client.post("/rerank", json=body).json()["meta"]["degraded"] == degraded
+
+
+STRANGE = {
+    "marks": "\u0301" * 500,
+    "right-to-left with digits": "שלום 123 مرحبا ٤٥٦",
+    "emoji": "👨‍👩‍👧‍👦👩🏽‍🚀🏴󠁧󠁢󠁥󠁮󠁧󠁿 🇩🇪",
+    "one word": "ж" * 50_000,
+    "Thai": "ภาษาไทยง่ายมาก" * 50,
+    "lone": "\u202e\u2066owl\u2069",
+}
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("method", ["classical", "quantum", "hybrid"])
+def test_strange_texts_get_finite_and_stable_scores(client, method, text):
+    body = {"query": "owl song", "documents": [text, "an owl song", text + " owl"], "method": method}
+    once, again = (client.post("/rerank", json=body).json()["results"] for _ in range(2))
+    assert once == again
+    assert all(0 < row["relevance_score"] < 1 for row in once)
+    asked = client.post("/rerank", json={"query": text[:9000] + "x", "documents": ["an owl", text], "method": method})
+    assert asked.status_code == 200

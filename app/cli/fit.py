@@ -1,0 +1,132 @@
+"""`qrerank fit`: fit the parameters of the scores on judged queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from platformdirs import user_cache_path
+from rich.table import Table
+
+from app.cli.errors import naming
+from app.cli.evaluation import judged_queries, open_dataset
+from app.cli.fitting import Example, Judged, Rates, examples, fit, rates
+from app.cli.options import writable
+from app.cli.progress import bar
+from app.cli.terminal import note, out
+from app.engine.loader import open_reranker
+from app.ranking.calibration import Calibration
+from app.ranking.reranker import Reranker
+from app.settings import Settings
+from app.telemetry.printable import escaped
+from retrieval.evaluation.beir import load
+
+_FEW = 50  # queries; with fewer the parameters depend on which ones they are
+
+
+def fit_calibration(
+    folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Collections in BEIR layout.")],
+    calibration: Annotated[bool, typer.Option("--calibration", help="Fit the calibration of scores.")] = False,
+    output: Annotated[
+        Path, typer.Option(callback=writable, help="The parameter file; QRERANK_CALIBRATION names it to the service.")
+    ] = Path("calibration.json"),
+    queries: Annotated[int, typer.Option(min=1, help="At most so many queries of each collection.")] = 200,
+    split: Annotated[str, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv.")] = "test",
+    plot: Annotated[Path | None, typer.Option(callback=writable, help="Draw a reliability diagram (PNG).")] = None,
+) -> None:
+    """Fit the calibration of the configured model, and show how it does on collections that it was not fitted on.
+
+    50 queries are enough to try. Encoded collections are cached, as those of `evaluate`.
+    """
+    if not calibration:
+        raise typer.BadParameter("say what to fit: --calibration", param_hint="qrerank fit")
+    if find_spec("sklearn") is None:
+        raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")
+    with bar("preparing") as report:
+        reranker = open_reranker(Settings(), report)
+        judged = []
+        for folder in folders:
+            dataset = load(folder, split)
+            place = open_dataset(dataset, reranker.encoder, user_cache_path("quantum-rerank") / "evaluated", report)
+            judged.append(Judged(dataset, place, judged_queries(dataset)))
+        found = examples(reranker, judged, queries, report)
+    if len(found) < _FEW:
+        note(f"{len(found)} queries are few: with fewer than {_FEW} the parameters depend on which queries they are")
+    held_out = left_out(reranker, found)
+    result = _calibration(reranker, found, held_out)
+    with naming(output):
+        result.write(output)
+    out.print(_table(held_out))
+    if plot:
+        draw(held_out, plot)
+    out.print(f"wrote {escaped(str(output))}; serve with QRERANK_CALIBRATION={escaped(str(output))}", highlight=False)
+
+
+def left_out(reranker: Reranker, found: Sequence[Example]) -> dict[str, Rates]:
+    """By collection: the rates of its queries with parameters fitted on the others; of one alone, on its other half."""
+    names = list(dict.fromkeys(each.collection for each in found))
+    if len(names) == 1:
+        halves = found[::2], found[1::2]
+        name = f"{names[0]}, other half"
+        return {name: rates(_calibration(reranker, halves[0]), halves[1])} if len(found) > 1 else {}
+    result = {}
+    for name in names:
+        others = [each for each in found if each.collection != name]
+        result[name] = rates(_calibration(reranker, others), [each for each in found if each.collection == name])
+    return result
+
+
+def _calibration(reranker: Reranker, found: Sequence[Example], held_out: dict[str, Rates] | None = None) -> Calibration:
+    collections = {each.collection: 0 for each in found}
+    for each in found:
+        collections[each.collection] += 1
+    provenance = {
+        "made": datetime.now(UTC).date().isoformat(),
+        "version": version("quantum-rerank"),
+        "queries": collections,
+        "held_out": {
+            name: {"relevant": each.relevant, "same": each.same, "other": each.other, "error": each.error}
+            for name, each in (held_out or {}).items()
+        },
+    }
+    return Calibration(reranker.encoder.name, reranker.encoder.digest, fit(found), provenance)
+
+
+def _table(held_out: dict[str, Rates]) -> Table:
+    table = Table(
+        "collection",
+        "queries",
+        "relevant alone ≥ 0.5",
+        "20 of the same ≤ 0.3",
+        "20 of another ≤ 0.3",
+        "calibration error",
+        title="Each collection by parameters fitted on the others",
+    )
+    for name, each in held_out.items():
+        shares = ("" if share is None else f"{share:.1%}" for share in (each.relevant, each.same, each.other))
+        table.add_row(escaped(name), str(each.queries), *shares, f"{each.error:.3f}")
+    return table
+
+
+def draw(held_out: dict[str, Rates], path: Path) -> None:
+    """Draw a reliability diagram: a line for each collection."""
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 6))
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
+    for name, each in held_out.items():
+        axes.plot(each.bins[:, 0], each.bins[:, 1], marker="o", label=name)
+    axes.set(
+        xlabel="score", ylabel="share of relevant documents", title="Reliability on collections left out of the fit"
+    )
+    axes.legend()
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+    plt.close(figure)

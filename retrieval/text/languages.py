@@ -1,0 +1,177 @@
+"""Languages: which one a text is in, the stems of its words, and how common each word is.
+
+The frequencies come from `frequencies.npz`, which `python -m scripts.frequencies` makes from wordfreq (Speer 2022,
+DOI 10.5281/zenodo.7199437). For each word they hold the frequency of all words of the language with the same stem.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import Stemmer
+from numpy.typing import NDArray
+
+from retrieval.text.words import LONG_WORD
+
+FILE = Path(__file__).with_name("frequencies.npz")
+AUTO: Final = "auto"  # each text's language is detected
+NONE: Final = "none"  # no stemming
+
+STEMMERS = {
+    "ar": "arabic",
+    "ca": "catalan",
+    "cs": "czech",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "eo": "esperanto",
+    "es": "spanish",
+    "et": "estonian",
+    "eu": "basque",
+    "fa": "persian",
+    "fi": "finnish",
+    "fr": "french",
+    "ga": "irish",
+    "hi": "hindi",
+    "hu": "hungarian",
+    "hy": "armenian",
+    "id": "indonesian",
+    "it": "italian",
+    "lt": "lithuanian",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pl": "polish",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sr": "serbian",
+    "st": "sesotho",
+    "sv": "swedish",
+    "ta": "tamil",
+    "tr": "turkish",
+    "yi": "yiddish",
+}  # ISO 639-1 code: PyStemmer's algorithm
+
+_STEMS = 65_536  # cached terms: at most 30 MB for all threads together
+_DETECTED_BY = 1000  # of a text's first words
+_MARGIN = 1.5  # decades by which the likeliest language must exceed the second
+_LEAST = 2.5  # log10 of a word's occurrences per billion, in a language whose frequencies do not have it
+_STEP = 25  # of the stored frequencies, a decade
+
+
+class _PerThread(threading.local):
+    """PyStemmer is not thread-safe, so each thread has its own stemmers, without caches: `term` caches for all."""
+
+    def __init__(self) -> None:
+        self.stemmers: dict[str, Stemmer.Stemmer] = {}
+
+
+_LOCAL = _PerThread()
+
+
+@lru_cache(_STEMS)
+def _cached_term(word: str, language: str) -> int:
+    stemmer = _LOCAL.stemmers.get(language)
+    if stemmer is None:
+        stemmer = _LOCAL.stemmers[language] = Stemmer.Stemmer(STEMMERS[language], 0)
+    return zlib.crc32(stemmer.stemWord(word).encode("utf-8", "surrogatepass"))
+
+
+def terms(words: Iterable[str], language: str) -> NDArray[np.uint32]:
+    """Return the term of each word: the CRC-32 of its stem in a language, or of itself.
+
+    Numbers take less memory than words, and are compared all at once. Of a million different words, a query's word has
+    the number of another one with a probability of 1 in 4000.
+
+    language: a code of `STEMMERS`; any other leaves the words as they are.
+    """
+    if language not in STEMMERS:
+        return np.array([zlib.crc32(word.encode("utf-8", "surrogatepass")) for word in words], dtype=np.uint32)
+    return np.array(
+        [
+            _cached_term(word, language)
+            if len(word) <= LONG_WORD
+            else zlib.crc32(word.encode("utf-8", "surrogatepass"))
+            for word in words
+        ],
+        dtype=np.uint32,
+    )
+
+
+@dataclass(frozen=True)
+class _Frequencies:
+    """Of U words in L languages, sparse: those of word i are `starts[i]` to `starts[i + 1]` of the (N,) entries."""
+
+    codes: list[str]  # (L,)
+    words: NDArray[np.uint32]  # (U,) rising: terms of the words themselves
+    starts: NDArray[np.int64]  # (U + 1,)
+    languages: NDArray[np.uint8]  # (N,) positions in `codes`
+    decades: NDArray[np.float32]  # (N,) log10 of the occurrences per billion words
+
+    def entries(self, words: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the (e,) entries of these (m,) words, and for each the position of its word among them."""
+        at = np.searchsorted(self.words, words).clip(max=len(self.words) - 1)
+        known = np.flatnonzero(self.words[at] == words)
+        first = self.starts[at[known]]
+        counts = self.starts[at[known] + 1] - first
+        ends = np.cumsum(counts)
+        return np.repeat(first - ends + counts, counts) + np.arange(counts.sum()), np.repeat(known, counts)
+
+
+@cache
+def _frequencies() -> _Frequencies:
+    with np.load(FILE) as file:
+        starts = np.concatenate([[0], np.cumsum(file["counts"], dtype=np.int64)])
+        words = np.cumsum(file["steps"], dtype=np.uint64).astype(np.uint32)
+        decades = file["decades"].astype(np.float32) / _STEP + _LEAST
+        return _Frequencies(file["codes"].tolist(), words, starts, file["languages"], decades)
+
+
+def detect(words: NDArray[np.uint32]) -> str:
+    """Return the language in which n words are likeliest, `NONE` if two are about as likely.
+
+    The likelihood of a language is the product of its words' frequencies (a unigram model).
+
+    words: (n,) from `terms(…, NONE)`; the first 1000 decide.
+    """
+    table = _frequencies()
+    entries, _ = table.entries(words[:_DETECTED_BY])
+    scores = np.bincount(table.languages[entries], table.decades[entries] - _LEAST, len(table.codes))
+    second, best = np.argsort(scores, kind="stable")[-2:]
+    return table.codes[best] if scores[best] > scores[second] + _MARGIN else NONE
+
+
+def frequencies(words: NDArray[np.uint32], language: str) -> NDArray[np.float64]:
+    """Return how often each of m words, with all words of its stem, occurs in a language: (m,) in (0, 1].
+
+    A word that is not among the 12 000 most common ones gets 3e-7, as every word of a language without frequencies.
+    words: (m,) from `terms(…, NONE)`.
+    """
+    table = _frequencies()
+    decades = np.full(len(words), _LEAST)
+    if language in table.codes:
+        entries, at = table.entries(words)
+        is_in = table.languages[entries] == table.codes.index(language)
+        decades[at[is_in]] = table.decades[entries[is_in]]
+    return 10 ** (decades - 9)
+
+
+def known_languages() -> list[str]:
+    """Return the codes of the languages with a stemmer or frequencies."""
+    return sorted(STEMMERS.keys() | set(_frequencies().codes))
+
+
+def check_language(language: str) -> str:
+    """Return a language code, `NONE` or `AUTO`; ValueError for anything else."""
+    if language not in {AUTO, NONE} and language not in known_languages():
+        raise ValueError(f"must be {AUTO}, {NONE} or the code of a known language: {', '.join(known_languages())}")
+    return language

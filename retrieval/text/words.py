@@ -1,0 +1,138 @@
+"""Words of a text in any script, normalised: what the lexical score compares.
+
+Scripts that put no spaces between words (Han, Kana, Thai, Lao, Khmer, Burmese), and Hangul, whose words carry their
+particles with them, are read as overlapping pairs of characters: a query finds a word wherever it stands, without a
+dictionary. An identifier gives its parts beside the whole: `getUserName`, `user_name`, `os.path.join`, `src/main.c`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+LONG_WORD = 64  # code points; longer ones are neither stemmed nor split into parts
+
+_MARKS_IN_A_ROW = 30  # Unicode Standard Annex 15, definition D4
+_GROWTH = 4  # limit of the normalised length, as a multiple of the original; one character can become 18
+_SHORT = 1000  # code points; a normalised text up to this length is never truncated
+_PLANES = 0x20000  # above are letters, and the tags and variation selectors at 0xE0000
+
+_SPACELESS = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1100, 0x11FF),  # Hangul letters
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x3007),  # iteration mark, closing mark, zero of Han
+    (0x3040, 0x31BF),  # Hiragana, Katakana, Bopomofo, Hangul letters
+    (0x31F0, 0x31FF),  # Katakana
+    (0x3400, 0x4DBF),  # Han
+    (0x4E00, 0x9FFF),
+    (0xA960, 0xA97F),  # Hangul letters
+    (0xAC00, 0xD7FF),  # Hangul
+    (0xF900, 0xFAFF),  # Han
+    (0x20000, 0x323AF),
+)
+
+
+_CATEGORIES = np.array([unicodedata.category(chr(code)) for code in range(_PLANES)])
+
+
+def _class(*categories: str) -> str:
+    """The inside of a regular expression's class of the characters of these Unicode categories, as ranges."""
+    holds = np.isin(_CATEGORIES, categories).astype(np.int8)
+    edges = np.flatnonzero(np.diff(holds, prepend=0, append=0)).reshape(-1, 2)
+    return "".join(f"\\U{first:08x}-\\U{end - 1:08x}" for first, end in edges.tolist())
+
+
+_MARK = _class("Mn", "Mc")
+_DENSE = "".join(f"{chr(first)}-{chr(last)}" for first, last in _SPACELESS)
+_LETTER = rf"(?:[^\W{_DENSE}]|[{_MARK}])"  # of a script with spaces; combining marks are no `\w`, but belong to a word
+
+# An apostrophe between letters is part of the word: "don't" is one word, and a stemmer removes "'s".
+_ASCII_WORD = re.compile(r"\w++(?:'\w++)*+", re.ASCII)
+_WORD = re.compile(rf"[^\W{_DENSE}]{_LETTER}*+(?:'{_LETTER}++)*+|[{_DENSE}][{_DENSE}{_MARK}]*+")
+_IS_DENSE = re.compile(f"[{_DENSE}]")
+_CLUSTER = re.compile(f"[^{_MARK}][{_MARK}]*+")  # a character with its combining marks
+_FORMAT = re.compile(f"[{_class('Cf')}\U000e0000-\U000e0fff]+")
+# The lookbehind lets a match start only at the beginning of a word, or a long word would take quadratic time.
+_DOTTED = re.compile(r"(?<!\w)\w++(?:[./\\:]++\w++)++")
+_COMPOUND = re.compile(r"_|[a-z\d][A-Z]|[A-Z]{2}[a-z]")
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+
+
+def words_of(text: str, *, query: bool = False) -> list[str]:
+    """Return the words of a text, in lower case.
+
+    A run of a dense script gives its pairs of characters, and in a document its single characters too: so a query of
+    one character finds it. Format characters (soft hyphens, joiners, direction marks) are dropped, combining marks stay
+    with their letters. The time is linear in the length of any text.
+
+    query: whether the text is a query.
+    """
+    if text.isascii():
+        pattern, words = _ASCII_WORD, _ASCII_WORD.findall(text.lower())
+    else:
+        text = _normalised(text)
+        pattern, words = _WORD, [word for run in _WORD.findall(text.lower()) for word in _pieces(run, query=query)]
+    if _COMPOUND.search(text):
+        words += (part.lower() for word in pattern.findall(text) for part in _parts(word))
+    words += (whole.lower() for whole in _DOTTED.findall(text) if len(whole) <= LONG_WORD)
+    return words
+
+
+def _normalised(text: str) -> str:
+    """NFKC replaces ligatures and full-width letters."""
+    most = max(_SHORT, _GROWTH * len(text))
+    return unicodedata.normalize("NFKC", stream_safe(_FORMAT.sub("", text)))[:most].replace("’", "'")
+
+
+def _pieces(word: str, *, query: bool) -> list[str]:
+    """The word; of a dense script, its pairs of characters."""
+    if not _IS_DENSE.match(word):
+        return [word]
+    characters = _CLUSTER.findall(word)
+    if len(characters) == 1:
+        return [word]
+    pairs = [first + second for first, second in pairwise(characters)]
+    return pairs if query else pairs + characters
+
+
+def _parts(word: str) -> Iterator[str]:
+    """The parts of an identifier; nothing for a word of one part or a very long one."""
+    if len(word) <= LONG_WORD and _COMPOUND.search(word):
+        parts = _PART.findall(word) if word.isascii() else [part for part in word.split("_") if part]
+        if len(parts) > 1:
+            yield from parts
+
+
+def _reorderable_marks() -> NDArray[np.bool_]:
+    """By code point, whether normalisation can reorder it: combining marks, and characters that decompose to them."""
+    marks = np.zeros(sys.maxunicode + 1, dtype=bool)
+    marks[:0x20000] = [unicodedata.combining(chr(code)) > 0 for code in range(0x20000)]
+    marks[[0x0F73, 0x0F75, 0x0F81, 0xFF9E, 0xFF9F]] = True
+    return marks
+
+
+_REORDERABLE = _reorderable_marks()
+
+
+def stream_safe(text: str) -> str:
+    """Limit each run of combining marks to the first 30.
+
+    CPython normalises a run of marks in quadratic time, and no language has so many: see the Stream-Safe Text Format in
+    Unicode Standard Annex 15. The annex splits long runs; dropping the surplus is simpler.
+    """
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    marks = _REORDERABLE.take(codes)
+    if np.count_nonzero(marks) <= _MARKS_IN_A_ROW:
+        return text
+    window = _MARKS_IN_A_ROW + 1
+    marks_before = np.concatenate([[0], np.cumsum(marks)])
+    surplus = np.flatnonzero(marks_before[window:] - marks_before[:-window] == window) + _MARKS_IN_A_ROW
+    return np.delete(codes, surplus).tobytes().decode("utf-32-le", "surrogatepass") if surplus.size else text

@@ -1,0 +1,121 @@
+"""`qrerank threshold`: judged pairs in, a threshold with its intervals out."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.cli import main as cli
+from app.cli.threshold import choose, read_pairs, wilson
+from retrieval.errors import DataError
+
+PAIRS = [("owl song", "an owl song", "yes"), ("owl song", "market prices", "no")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n".join(json.dumps(dict(zip(("query", "document", "relevant"), pair, strict=True))) for pair in PAIRS),
+        "\n".join(json.dumps({"query": q, "document": d, "relevant": r == "yes"}) for q, d, r in PAIRS),
+        "query,document,relevant\nowl song,an owl song,yes\nowl song,market prices,no\n",
+        "owl song,an owl song,1\n\nowl song,market prices,0",
+        'owl song,"an owl song",Yes\nowl song,market prices,NO',
+        "Query\tDocument\tRelevant\nowl song\tan owl song\ttrue\nowl song\tmarket prices\tfalse",
+    ],
+)
+def test_pairs_come_in_several_forms(tmp_path, text):
+    (tmp_path / "pairs").write_text(text)
+    assert [(p.query, p.document, p.relevant) for p in read_pairs(tmp_path / "pairs")] == [
+        (query, document, relevant == "yes") for query, document, relevant in PAIRS
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "holds no pairs"),
+        ("owl,an owl,yes\nowl,another,maybe", "pair 2: it needs a query, a document, and yes or no"),
+        ("owl,an owl", "pair 1: it needs"),
+        (" ,an owl,yes", "pair 1: it needs"),
+        ('{"query": "owl", "document": "an owl", "relevant": true}\n{"query"', "line 2: not JSON"),
+        ('{"query": "owl", "document": 3, "relevant": true}', "pair 1: it needs"),
+        ("owl,an owl,yes\nowl,owls,yes", "needs relevant and irrelevant pairs; all of its 2 are alike"),
+    ],
+)
+def test_what_is_no_pair_is_named(tmp_path, text, message):
+    (tmp_path / "pairs").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_pairs(tmp_path / "pairs")
+
+
+def test_the_least_score_with_the_precision():
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
+    relevant = np.array([1, 1, 0, 1, 0, 0], dtype=bool)
+    assert choose(scores, relevant, 1.0).score == 0.8
+    found = choose(scores, relevant, 0.75)
+    assert (found.score, found.precision, found.recall) == (0.6, 0.75, 1.0)
+    assert found.precision_low < 0.75 < found.precision_high
+    assert found.low <= 0.6 <= found.high
+    assert choose(scores, ~relevant, 0.9) is None
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=30), st.floats(0.01, 1))
+def test_laws(pairs, precision):
+    scores, relevant = np.array([score for score, _ in pairs]), np.array([label for _, label in pairs])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.cli.threshold._RESAMPLES", 20)
+        found = choose(scores, relevant, precision)
+    reached = {score: relevant[scores >= score].mean() for score in scores.tolist()}
+    good = [score for score, share in reached.items() if share >= precision - 1e-12]
+    assert (found is None) is (not good)
+    if found:
+        assert found.score == min(good)
+        assert found.precision == pytest.approx(reached[found.score])
+        assert 0 <= found.precision_low <= found.precision + 1e-12
+        assert found.precision - 1e-12 <= found.precision_high <= 1
+
+
+def test_wilson_by_the_book():
+    # Newcombe 1998, DOI 10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0, 0.1611), abs=5e-5)
+    assert wilson(29, 29) == pytest.approx((0.8830, 1), abs=5e-5)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("QRERANK_MODEL", "hash")
+    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["qrerank", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+def test_the_command_prints_what_to_set(tmp_path, run):
+    lines = [f"owl song {n},an owl song {n},yes\nowl song {n},market prices,no" for n in range(12)]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    status, said, errors = run("threshold", "pairs.csv", "--precision", "0.95")
+    assert status == 0, errors
+    assert "min_score 0." in said
+    assert "precision 100%" in said
+    status, said, _ = run("threshold", "pairs.csv", "--json")
+    assert (status, json.loads(said)["recall"]) == (0, 1.0)
+
+
+def test_few_pairs_are_told_and_an_impossible_precision_is_an_error(tmp_path, run):
+    (tmp_path / "pairs.csv").write_text("owl song,market prices,yes\nowl song,an owl song,no")
+    status, _, errors = run("threshold", "pairs.csv", "--precision", "1")
+    assert status == 1
+    assert "2 pairs are few" in errors
+    assert "no score gives a precision of 100% on these pairs; the best is 50%" in errors
+    assert run("threshold", "none.csv")[0] == 2
