@@ -10,7 +10,7 @@ from collections import defaultdict
 import numpy as np
 from wordfreq import available_languages, get_frequency_dict
 
-from retrieval.text.languages import _LEAST, _STEP, FILE, NONE, terms
+from retrieval.text.languages import FILE, LEAST_DECADE, NONE, STEPS_PER_DECADE, terms
 from retrieval.text.words import words_of
 
 _MOST = 12_000  # words of a language
@@ -39,7 +39,9 @@ def main() -> None:
         code = _CODES.get(language, language)
         codes.append(code)
         decades = decades_of(language, code)
-        entries += [(term, len(codes) - 1, max(0, round((d - _LEAST) * _STEP))) for term, d in decades.items()]
+        entries += [
+            (term, len(codes) - 1, max(0, round((d - LEAST_DECADE) * STEPS_PER_DECADE))) for term, d in decades.items()
+        ]
         print(code, len(decades), flush=True)
     rows = np.array(sorted(entries), dtype=np.int64)
     words, counts = np.unique(rows[:, 0], return_counts=True)

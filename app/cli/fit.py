@@ -47,6 +47,8 @@ def fit_calibration(
         raise typer.BadParameter("say what to fit: --calibration", param_hint="qrerank fit")
     if find_spec("sklearn") is None:
         raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")
+    if plot and find_spec("matplotlib") is None:
+        raise typer.BadParameter("--plot needs matplotlib: pip install 'quantum-rerank[draw]'")
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
         judged = []

@@ -20,6 +20,7 @@ from app.cli.terminal import note, out
 from app.engine.loader import open_reranker
 from app.ranking.reranker import Reranker
 from app.settings import Settings
+from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.text_files import read_text
 
@@ -128,7 +129,7 @@ def _pair(file: Path, number: int, row: dict[str, Any]) -> Pair:
     return Pair(query, document, relevant)
 
 
-def score(reranker: Reranker, pairs: Sequence[Pair], report: Any) -> NDArray[np.float64]:
+def score(reranker: Reranker, pairs: Sequence[Pair], report: Progress) -> NDArray[np.float64]:
     """The (p,) scores of the pairs, each document alone."""
     scores = np.empty(len(pairs))
     for at, pair in enumerate(pairs):

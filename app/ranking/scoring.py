@@ -143,7 +143,7 @@ class Scorer:
             excluded = self._excluded(pooled)
             if readable:
                 log_odds[chosen] = self._log_odds(self.method, known, best) - _EXCLUDED_LOG_ODDS * excluded
-                fused = self._fused(rankers | {"lexical": known.scores}, pooled, code_share(texts))
+                fused = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
             else:
                 fused = zscore(known.scores)
             fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
@@ -192,12 +192,12 @@ class Scorer:
         return evidence_log_odds(self.calibration, evidence, self.query, matches, found or {})
 
     def _fused(
-        self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], code: float
+        self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], texts: Sequence[str]
     ) -> NDArray[np.float64]:
         """The (m,) scores that order the documents: a method's own z-score, or the weighted mean of all of them."""
         if self.method != "hybrid":
             return zscore(rankers[self.method])
-        weights = self.fusion.text.towards(self.fusion.code, code)
+        weights = self.fusion.text.towards(self.fusion.code, code_share(texts))
         of = {"classical": weights.classical, "quantum": weights.quantum, "lexical": weights.lexical}
         fused = fuse(rankers, of) / sum(of.values())
         if weights.smoothed:

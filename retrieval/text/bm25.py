@@ -16,7 +16,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.text.languages import AUTO, NONE, detect, frequencies, terms
+from retrieval.text.languages import AUTO, NONE, STEMMERS, detect, frequencies, terms
 from retrieval.text.limits import runs
 from retrieval.text.words import words_of
 
@@ -50,9 +50,11 @@ class Terms:
     def of(text: str, language: str = AUTO) -> Terms:
         """Return the terms of a text. language: a code, `NONE`, or `AUTO` to detect it."""
         words = words_of(text)
-        if language == AUTO:
-            language = detect(terms(words, NONE))
-        return Terms(language, terms(words, language))
+        if language != AUTO:
+            return Terms(language, terms(words, language))
+        plain = terms(words, NONE)
+        language = detect(plain)
+        return Terms(language, terms(words, language) if language in STEMMERS else plain)
 
 
 NO_TERMS = Terms(NONE, np.zeros(0, dtype=np.uint32))

@@ -64,8 +64,8 @@ STEMMERS = {
 _STEMS = 65_536  # cached terms: at most 30 MB for all threads together
 _DETECTED_BY = 1000  # of a text's first words
 _MARGIN = 1.5  # decades by which the likeliest language must exceed the second
-_LEAST = 2.5  # log10 of a word's occurrences per billion, in a language whose frequencies do not have it
-_STEP = 25  # of the stored frequencies, a decade
+LEAST_DECADE = 2.5  # log10 of a word's occurrences per billion, in a language whose frequencies do not have it
+STEPS_PER_DECADE = 25  # of the stored frequencies, a decade
 
 
 class _PerThread(threading.local):
@@ -132,7 +132,7 @@ def _frequencies() -> _Frequencies:
     with np.load(FILE) as file:
         starts = np.concatenate([[0], np.cumsum(file["counts"], dtype=np.int64)])
         words = np.cumsum(file["steps"], dtype=np.uint64).astype(np.uint32)
-        decades = file["decades"].astype(np.float32) / _STEP + _LEAST
+        decades = file["decades"].astype(np.float32) / STEPS_PER_DECADE + LEAST_DECADE
         return _Frequencies(file["codes"].tolist(), words, starts, file["languages"], decades)
 
 
@@ -145,7 +145,7 @@ def detect(words: NDArray[np.uint32]) -> str:
     """
     table = _frequencies()
     entries, _ = table.entries(words[:_DETECTED_BY])
-    scores = np.bincount(table.languages[entries], table.decades[entries] - _LEAST, len(table.codes))
+    scores = np.bincount(table.languages[entries], table.decades[entries] - LEAST_DECADE, len(table.codes))
     second, best = np.argsort(scores, kind="stable")[-2:]
     return table.codes[best] if scores[best] > scores[second] + _MARGIN else NONE
 
@@ -157,7 +157,7 @@ def frequencies(words: NDArray[np.uint32], language: str) -> NDArray[np.float64]
     words: (m,) from `terms(…, NONE)`.
     """
     table = _frequencies()
-    decades = np.full(len(words), _LEAST)
+    decades = np.full(len(words), LEAST_DECADE)
     if language in table.codes:
         entries, at = table.entries(words)
         is_in = table.languages[entries] == table.codes.index(language)

@@ -23,7 +23,9 @@ class Place(_Exact):
     """One document's index and score in a partial ranking."""
 
     index: int = Field(description="Position among the documents sent or retrieved.")
-    relevance_score: float = Field(description="Comparable within one ranking only.")
+    relevance_score: float = Field(
+        description="Probability that the document is relevant, by what was read so far; comparable across requests."
+    )
 
 
 class Order(_Exact):

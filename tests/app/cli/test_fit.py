@@ -1,12 +1,10 @@
 """`qrerank fit --calibration`: judged queries in, a parameter file out."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 
-from app.cli import main as cli
 from app.cli.fitting import Example, fit, rates
 from app.ranking.calibration import FEATURES, Calibration, probability
 
@@ -26,22 +24,10 @@ def write_collection(folder, word: str) -> None:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("QRERANK_MODEL", "hash")
-    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
+def run(tmp_path, qrerank):
     for word in ("page", "dusk"):
         write_collection(tmp_path / word, word)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["qrerank", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+    return qrerank
 
 
 def test_parameters_are_fitted_and_judged_on_what_was_left_out(tmp_path, run):

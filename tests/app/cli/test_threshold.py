@@ -1,14 +1,12 @@
 """`qrerank threshold`: judged pairs in, a threshold with its intervals out."""
 
 import json
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli import main as cli
 from app.cli.threshold import choose, read_pairs, wilson
 from retrieval.errors import DataError
 
@@ -86,36 +84,21 @@ def test_wilson_by_the_book():
     assert wilson(29, 29) == pytest.approx((0.8830, 1), abs=5e-5)
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("QRERANK_MODEL", "hash")
-    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["qrerank", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
-
-
-def test_the_command_prints_what_to_set(tmp_path, run):
+def test_the_command_prints_what_to_set(tmp_path, qrerank):
     lines = [f"owl song {n},an owl song {n},yes\nowl song {n},market prices,no" for n in range(12)]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
-    status, said, errors = run("threshold", "pairs.csv", "--precision", "0.95")
+    status, said, errors = qrerank("threshold", "pairs.csv", "--precision", "0.95")
     assert status == 0, errors
     assert "min_score 0." in said
     assert "precision 100%" in said
-    status, said, _ = run("threshold", "pairs.csv", "--json")
+    status, said, _ = qrerank("threshold", "pairs.csv", "--json")
     assert (status, json.loads(said)["recall"]) == (0, 1.0)
 
 
-def test_few_pairs_are_told_and_an_impossible_precision_is_an_error(tmp_path, run):
+def test_few_pairs_are_told_and_an_impossible_precision_is_an_error(tmp_path, qrerank):
     (tmp_path / "pairs.csv").write_text("owl song,market prices,yes\nowl song,an owl song,no")
-    status, _, errors = run("threshold", "pairs.csv", "--precision", "1")
+    status, _, errors = qrerank("threshold", "pairs.csv", "--precision", "1")
     assert status == 1
     assert "2 pairs are few" in errors
     assert "no score gives a precision of 100% on these pairs; the best is 50%" in errors
-    assert run("threshold", "none.csv")[0] == 2
+    assert qrerank("threshold", "none.csv")[0] == 2

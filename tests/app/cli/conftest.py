@@ -1,0 +1,22 @@
+import sys
+
+import pytest
+
+from app.cli import main as cli
+
+
+@pytest.fixture
+def qrerank(tmp_path, monkeypatch, capsys):
+    """A function that runs `qrerank` in an empty folder with the weight-free model: exit status, output and errors."""
+    monkeypatch.setenv("QRERANK_MODEL", "hash")
+    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["qrerank", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
