@@ -32,6 +32,13 @@ class _Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
+class Prompts(_Group):
+    """What a model reads before each text."""
+
+    query: str = Field("", max_length=200, description="Before a query.")
+    document: str = Field("", max_length=200, description="Before a document.")
+
+
 class EncoderSettings(_Group):
     """How the encoder model runs."""
 
@@ -42,6 +49,11 @@ class EncoderSettings(_Group):
         "auto",
         description="Numeric precision. auto: int8 on a CPU with VNNI or AMX, else bf16 where the CPU supports it, "
         "else f32.",
+    )
+    prompts: dict[str, Prompts] = Field(
+        {},
+        description="Prompts of models whose files state none, or other ones, a JSON object: "
+        '{"intfloat/multilingual-e5-small": {"query": "query: ", "document": "passage: "}}.',
     )
 
 
@@ -337,6 +349,11 @@ class Settings(BaseSettings):
         served = (self.model, *self.models)
         if len(set(served)) < len(served):
             raise ValueError(f"a model appears twice in {', '.join(served)}")
+        for name in self.encoder.prompts:
+            if name not in served:
+                raise ValueError(
+                    f"encoder.prompts names {name!r}, which is not served; the models are {', '.join(served)}"
+                )
         for alias, target in self.aliases.items():
             name, _ = split_method(target)
             if name not in served:

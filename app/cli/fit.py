@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import compress
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from rich.table import Table
 
 from app.cli.errors import naming
 from app.cli.evaluation import judged_queries, open_dataset
-from app.cli.fitting import Example, Judged, Rates, examples, fit, rates
+from app.cli.fitting import (
+    IRRELEVANT,
+    OTHERS,
+    RELEVANT,
+    SPLIT,
+    Case,
+    Example,
+    Judged,
+    Rates,
+    calibration_error,
+    cases,
+    example,
+    fit,
+    rates,
+    reliability,
+)
 from app.cli.options import writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out
@@ -24,6 +44,7 @@ from app.ranking.calibration import Calibration
 from app.ranking.reranker import Reranker
 from app.settings import Settings
 from app.telemetry.printable import escaped
+from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import load
 
 _FEW = 50  # queries; with fewer the parameters depend on which ones they are
@@ -56,11 +77,15 @@ def fit_calibration(
             dataset = load(folder, split)
             place = open_dataset(dataset, reranker.encoder, user_cache_path("quantum-rerank") / "evaluated", report)
             judged.append(Judged(dataset, place, judged_queries(dataset)))
-        found = examples(reranker, judged, queries, report)
+        found = cases(reranker, judged, queries, report)
+        evidence = []
+        for done, case in enumerate(found):
+            report("evidence", done, len(found))
+            evidence.append(example(reranker, case))
+        held_out = left_out(reranker, found, evidence, report)
     if len(found) < _FEW:
         note(f"{len(found)} queries are few: with fewer than {_FEW} the parameters depend on which queries they are")
-    held_out = left_out(reranker, found)
-    result = _calibration(reranker, found, held_out)
+    result = _calibration(reranker, evidence, held_out)
     with naming(output):
         result.write(output)
     out.print(_table(held_out))
@@ -69,53 +94,80 @@ def fit_calibration(
     out.print(f"wrote {escaped(str(output))}; serve with QRERANK_CALIBRATION={escaped(str(output))}", highlight=False)
 
 
-def left_out(reranker: Reranker, found: Sequence[Example]) -> dict[str, Rates]:
-    """By collection: the rates of its queries with parameters fitted on the others; of one alone, on its other half."""
-    names = list(dict.fromkeys(each.collection for each in found))
+@dataclass(frozen=True)
+class HeldOut:
+    """How the scores of queries do that were not fitted on."""
+
+    rates: Rates
+    bins: NDArray[np.float64]  # of `reliability`
+
+    @property
+    def error(self) -> float:
+        """The calibration error."""
+        return calibration_error(self.bins)
+
+
+def left_out(
+    reranker: Reranker, found: Sequence[Case], evidence: Sequence[Example], progress: Progress
+) -> dict[str, HeldOut]:
+    """By collection: how its queries do with parameters fitted on the others; of one alone, its other half."""
+    names = list(dict.fromkeys(each.collection for each in evidence))
     if len(names) == 1:
-        halves = found[::2], found[1::2]
-        name = f"{names[0]}, other half"
-        return {name: rates(_calibration(reranker, halves[0]), halves[1])} if len(found) > 1 else {}
+        groups = {f"{names[0]}, other half": np.arange(len(found)) % 2 == 1} if len(found) > 1 else {}
+    else:
+        groups = {name: np.array([each.collection == name for each in evidence]) for name in names}
     result = {}
-    for name in names:
-        others = [each for each in found if each.collection != name]
-        result[name] = rates(_calibration(reranker, others), [each for each in found if each.collection == name])
+    for done, (name, held) in enumerate(groups.items()):
+        progress("left out", done, len(groups))
+        calibration = _calibration(reranker, list(compress(evidence, ~held)))
+        result[name] = HeldOut(
+            rates(reranker.with_calibration(calibration), list(compress(found, held))),
+            reliability(calibration, list(compress(evidence, held))),
+        )
     return result
 
 
-def _calibration(reranker: Reranker, found: Sequence[Example], held_out: dict[str, Rates] | None = None) -> Calibration:
-    collections = {each.collection: 0 for each in found}
-    for each in found:
-        collections[each.collection] += 1
+def _calibration(
+    reranker: Reranker, found: Sequence[Example], held_out: dict[str, HeldOut] | None = None
+) -> Calibration:
     provenance = {
         "made": datetime.now(UTC).date().isoformat(),
         "version": version("quantum-rerank"),
-        "queries": collections,
-        "held_out": {
-            name: {"relevant": each.relevant, "same": each.same, "other": each.other, "error": each.error}
-            for name, each in (held_out or {}).items()
-        },
+        "queries": Counter(each.collection for each in found),
+        "held_out": {name: {**asdict(each.rates), "error": each.error} for name, each in (held_out or {}).items()},
     }
     return Calibration(reranker.encoder.name, reranker.encoder.digest, fit(found), provenance)
 
 
-def _table(held_out: dict[str, Rates]) -> Table:
+def _table(held_out: dict[str, HeldOut]) -> Table:
     table = Table(
         "collection",
         "queries",
-        "relevant alone ≥ 0.5",
-        "20 of the same ≤ 0.3",
-        "20 of another ≤ 0.3",
+        f"relevant alone ≥ {RELEVANT}",
+        f"{OTHERS} of the same ≤ {IRRELEVANT}",
+        f"{OTHERS} of another ≤ {IRRELEVANT}",
+        f"nDCG lost by splitting {SPLIT}",
         "calibration error",
         title="Each collection by parameters fitted on the others",
     )
     for name, each in held_out.items():
-        shares = ("" if share is None else f"{share:.1%}" for share in (each.relevant, each.same, each.other))
-        table.add_row(escaped(name), str(each.queries), *shares, f"{each.error:.3f}")
+        shares = ("" if share is None else f"{share:.1%}" for share in each.rates.shares)
+        table.add_row(escaped(name), str(each.rates.queries), *shares, f"{each.rates.lost:.4f}", f"{each.error:.3f}")
+    if len(held_out) > 1:
+        known = zip(*(each.rates.shares for each in held_out.values()), strict=True)
+        means = [[share for share in shares if share is not None] for shares in known]
+        table.add_section()
+        table.add_row(
+            "mean",
+            "",
+            *(f"{np.mean(shares):.1%}" if shares else "" for shares in means),
+            f"{np.mean([each.rates.lost for each in held_out.values()]):.4f}",
+            f"{np.mean([each.error for each in held_out.values()]):.3f}",
+        )
     return table
 
 
-def draw(held_out: dict[str, Rates], path: Path) -> None:
+def draw(held_out: dict[str, HeldOut], path: Path) -> None:
     """Draw a reliability diagram: a line for each collection."""
     import matplotlib as mpl
 

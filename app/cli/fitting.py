@@ -12,20 +12,24 @@ from numpy.typing import NDArray
 
 from app.cli.evaluation import own_documents
 from app.ranking.calibration import FEATURES, Calibration, Evidence, probability
-from app.ranking.job import Ranking
 from app.ranking.reranker import Reranker
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, Query
+from retrieval.evaluation.metrics import ndcg
+from retrieval.fusion import ranking as best_first
 from retrieval.index.collection import Collection
 from retrieval.text.bm25 import QueryTerms
 
 CANDIDATES = 100
 OTHERS = 20  # passages that a query did not retrieve: of its own collection, and of another one
+SPLIT = 30  # candidates of a list that is sent in two
+_TIMES_SPLIT = 3  # at random, to tell what is lost from chance
 _MOST_RELEVANT = 3  # documents of a query that count as relevant, the best ranked
 _NEAR = 10  # documents of a query that are ranked high and not relevant
+_RELEVANT_WEIGHT = 1.3  # of what is relevant to a query, where what is not has 1: to miss an answer is worse
 _NEAR_WEIGHT = 0.3  # of all that is not relevant to a query; the rest is the others'
 _INVERSE_PENALTY = 100.0  # of scikit-learn's logistic regression: next to none
-RELEVANT, IRRELEVANT = 0.5, 0.3  # probabilities that the best relevant document should reach, and others should not
+RELEVANT, IRRELEVANT = 0.5, 0.3  # scores that the best relevant document should reach, and others should not
 
 
 @dataclass(frozen=True)
@@ -38,70 +42,98 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Case:
+    """A judged query, and the positions of passages that its scores are tried on; each group may be empty."""
+
+    own: Judged
+    other: Judged
+    query: Query
+    retrieved: NDArray[np.int64]  # nearest first
+    relevant: NDArray[np.int64]  # of them the best ranked that are relevant, best first
+    near: NDArray[np.int64]  # of them the best ranked that are not
+    same: NDArray[np.int64]  # passages of the collection that were not retrieved
+    others: NDArray[np.int64]  # passages of the other collection
+
+
+@dataclass(frozen=True)
 class Example:
-    """The evidence of one query: (d, f) rows of the features of `FEATURES["hybrid"]`, and what they are."""
+    """The evidence of one case: (d, f) rows of the features of `FEATURES["hybrid"]`."""
 
     collection: str
-    relevant: NDArray[np.float64]  # best ranked first; may be empty
+    relevant: NDArray[np.float64]
     near: NDArray[np.float64]
-    same: NDArray[np.float64]  # passages of the same collection that were not retrieved
-    other: NDArray[np.float64]  # passages of another collection
+    same: NDArray[np.float64]
+    other: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Rates:
-    """How often scores say what they should, each for a share of the queries."""
+    """How often scores say what they should, each for a share of the queries; None: there is nothing to tell it by."""
 
     queries: int
-    relevant: float | None  # the best relevant document alone has at least 0.5; None: no query has one
-    same: float | None  # the best of 20 other passages of the collection has at most 0.3; None: there are none
+    relevant: float | None  # the best relevant document alone has at least 0.5
+    same: float | None  # the best of 20 other passages of the collection has at most 0.3
     other: float | None  # the best of 20 passages of another collection has at most 0.3
-    error: float  # mean difference between probability and frequency, over ten bins (expected calibration error)
-    bins: NDArray[np.float64]  # (b, 3) of the bins that hold something: mean probability, frequency, weight
+    lost: float  # nDCG@10 of 30 candidates, less that of two halves that are ranked apart and merged by score
+
+    @property
+    def shares(self) -> tuple[float | None, float | None, float | None]:
+        """The three shares."""
+        return self.relevant, self.same, self.other
 
 
-def examples(reranker: Reranker, judged: Sequence[Judged], most: int, progress: Progress) -> list[Example]:
-    """The evidence of up to `most` queries of each collection, chosen at random but always the same."""
+def cases(reranker: Reranker, judged: Sequence[Judged], most: int, progress: Progress) -> list[Case]:
+    """Up to `most` queries of each collection with their passages, chosen at random but always the same."""
     found = []
     for at, own in enumerate(judged):
         other = judged[(at + 1) % len(judged)]
         queries = random.Random(own.dataset.name).sample(own.queries, min(most, len(own.queries)))  # noqa: S311
         for done, query in enumerate(queries):
-            progress(f"evidence of {own.dataset.name}", done, len(queries))
-            found.append(_example(reranker, own, other, query))
-        progress(f"evidence of {own.dataset.name}", len(queries), len(queries))
+            progress(f"candidates of {own.dataset.name}", done, len(queries))
+            found.append(_case(reranker, own, other, query))
+        progress(f"candidates of {own.dataset.name}", len(queries), len(queries))
     return found
 
 
-def _example(reranker: Reranker, own: Judged, other: Judged, query: Query) -> Example:
+def _case(reranker: Reranker, own: Judged, other: Judged, query: Query) -> Case:
     dataset, ids = own.dataset, own.dataset.document_ids
     positions, ranking = reranker.search(
         query.text, own.collection, candidates=CANDIDATES, leave_out=own_documents(dataset).get(query.id)
     )
-    rows, grades = _rows(query.text, ranking), dataset.qrels[query.id]
-    best = [(at, grades.get(ids[positions[at]], 0) > 0) for at in ranking.order.tolist()]
-    relevant = [at for at, is_relevant in best if is_relevant][:_MOST_RELEVANT]
-    near = [at for at, is_relevant in best if not is_relevant][:_NEAR]
-    chance = random.Random(query.id)  # noqa: S311 - the same in every run
+    grades, best = dataset.qrels[query.id], positions[ranking.order]
+    is_relevant = np.array([grades.get(ids[at], 0) > 0 for at in best.tolist()], dtype=bool)
     known = {*positions.tolist()} | {at for at, name in enumerate(ids) if grades.get(name, 0) > 0}
-    drawn = {
-        "same": chance.sample([at for at in range(len(ids)) if at not in known], min(OTHERS, len(ids) - len(known))),
-        "other": chance.sample(range(len(other.collection)), min(OTHERS, len(other.collection))),
-    }
-    same, other_rows = (
-        _rows(query.text, reranker.rank_passages(query.text, place.collection, np.array(drawn[name], dtype=np.int64)))
-        if drawn[name]
-        else np.zeros((0, rows.shape[1]))
-        for name, place in (("same", own), ("other", other))
+    chance = random.Random(query.id)  # noqa: S311 - the same in every run
+    same = chance.sample([at for at in range(len(ids)) if at not in known], min(OTHERS, len(ids) - len(known)))
+    others = chance.sample(range(len(other.collection)), min(OTHERS, len(other.collection)))
+    return Case(
+        own,
+        other,
+        query,
+        positions,
+        best[is_relevant][:_MOST_RELEVANT],
+        best[~is_relevant][:_NEAR],
+        np.array(same, dtype=np.int64),
+        np.array(others, dtype=np.int64),
     )
-    return Example(dataset.name, rows[relevant], rows[near], same, other_rows)
 
 
-def _rows(query: str, ranking: Ranking) -> NDArray[np.float64]:
-    """The (n, f) features of ranked documents."""
-    found = {"cosine": ranking.rankers["classical"], **ranking.evidence}
-    found["query_length"] = np.full(len(ranking.order), math.log(QueryTerms.of(query).length))
-    return np.stack([found[name] for name in FEATURES["hybrid"]], axis=1)
+def example(reranker: Reranker, case: Case) -> Example:
+    """The evidence of one case."""
+
+    def rows(place: Judged, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        names = FEATURES["hybrid"]
+        if not len(positions):
+            return np.zeros((0, len(names)))
+        ranking = reranker.rank_passages(case.query.text, place.collection, positions)
+        found = {"cosine": ranking.rankers["classical"], **ranking.evidence}
+        found["query_length"] = np.full(len(positions), math.log(QueryTerms.of(case.query.text).length))
+        return np.stack([found[name] for name in names], axis=1)
+
+    own, other = case.own, case.other
+    return Example(
+        own.dataset.name, rows(own, case.relevant), rows(own, case.near), rows(own, case.same), rows(other, case.others)
+    )
 
 
 def fit(found: Sequence[Example]) -> dict[Evidence, dict[str, float]]:
@@ -121,7 +153,7 @@ def _table(found: Sequence[Example]) -> tuple[NDArray[np.float64], NDArray[np.bo
     for each in found:
         far = np.concatenate([each.same, each.other])
         for part, label, total in (
-            (each.relevant, True, 1.0),
+            (each.relevant, True, _RELEVANT_WEIGHT),
             (each.near, False, _NEAR_WEIGHT),
             (far, False, 1 - _NEAR_WEIGHT),
         ):
@@ -146,25 +178,45 @@ def _logistic(
     return {**row, "intercept": float(model.intercept_[0] - slopes @ mean)}
 
 
-def rates(calibration: Calibration, found: Sequence[Example]) -> Rates:
-    """How often these queries' scores say what they should, by `hybrid`'s evidence alone."""
+def rates(reranker: Reranker, found: Sequence[Case]) -> Rates:
+    """How often the reranker's scores of these cases say what they should."""
 
-    def of(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return probability(calibration.log_odds("hybrid", dict(zip(FEATURES["hybrid"], rows.T, strict=True))))
+    def scores(case: Case, place: Judged, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        return reranker.rank_passages(case.query.text, place.collection, positions).scores
 
-    alone = [of(each.relevant[:1])[0] >= RELEVANT for each in found if len(each.relevant)]
-    same = [of(each.same).max() <= IRRELEVANT for each in found if len(each.same)]
-    other = [of(each.other).max() <= IRRELEVANT for each in found if len(each.other)]
-    x, y, weights = _table(found)
-    bins = _bins(of(x), y, weights)
-    error = float(np.abs(bins[:, 0] - bins[:, 1]) @ bins[:, 2] / bins[:, 2].sum())
+    alone = [scores(each, each.own, each.relevant[:1])[0] >= RELEVANT for each in found if len(each.relevant)]
+    same = [scores(each, each.own, each.same).max() <= IRRELEVANT for each in found if len(each.same)]
+    other = [scores(each, each.other, each.others).max() <= IRRELEVANT for each in found]
+    lost = []
+    for each in found:
+        whole, chance = each.retrieved[:SPLIT], random.Random(each.query.id)  # noqa: S311 - the same in every run
+        at_once = _ndcg(each, scores(each, each.own, whole))
+        for _ in range(_TIMES_SPLIT):
+            merged = np.zeros(len(whole))
+            for half in filter(len, np.array_split(chance.sample(range(len(whole)), len(whole)), 2)):
+                merged[half] = scores(each, each.own, whole[half])
+            lost.append(at_once - _ndcg(each, merged))
     relevant, of_same, of_other = (float(np.mean(each)) if each else None for each in (alone, same, other))
-    return Rates(len(found), relevant, of_same, of_other, error, bins)
+    return Rates(len(found), relevant, of_same, of_other, float(np.mean(lost)))
 
 
-def _bins(p: NDArray[np.float64], y: NDArray[np.bool_], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ndcg(case: Case, scores: NDArray[np.float64]) -> float:
+    dataset, name = case.own.dataset, case.query.id
+    run = {name: [dataset.document_ids[case.retrieved[at]] for at in best_first(scores).tolist()]}
+    return ndcg(run, {name: dataset.qrels[name]}, 10)[name]
+
+
+def reliability(calibration: Calibration, found: Sequence[Example]) -> NDArray[np.float64]:
+    """Mean probability by `hybrid`'s evidence, share of relevant documents, and weight: (b, 3) of ten bins or fewer."""
+    x, y, weights = _table(found)
+    p = probability(calibration.log_odds("hybrid", dict(zip(FEATURES["hybrid"], x.T, strict=True))))
     at = np.minimum((10 * p).astype(int), 9)
     total = np.bincount(at, weights, 10)
     sums = np.stack([np.bincount(at, weights * p, 10), np.bincount(at, weights * y, 10)], axis=1)
     held = total > 0
     return np.column_stack([sums[held] / total[held, None], total[held]])
+
+
+def calibration_error(bins: NDArray[np.float64]) -> float:
+    """Return the mean difference between probability and share (expected calibration error). bins: of `reliability`."""
+    return float(np.abs(bins[:, 0] - bins[:, 1]) @ bins[:, 2] / bins[:, 2].sum())

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from app.cli.options import known_language
 from app.cli.progress import bar
 from app.cli.terminal import out
 from app.engine.loader import open_encoder
@@ -41,7 +42,7 @@ def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
     """Build the demo collection from Python's documentation, unless a usable one exists."""
     folder = folder_of(settings, DEMO)
     if not _fits(folder, encoder):
-        _build(folder, demo_passages(), encoder, report)
+        _build(folder, demo_passages(), encoder, report, "en")
 
 
 def _fits(folder: Path, encoder: Encoder) -> bool:
@@ -58,16 +59,22 @@ def build_command(
     name: Name,
     source: Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a collection of this name.")] = False,
+    language: Annotated[
+        str | None,
+        typer.Option(
+            callback=known_language, help="Of the passages: a code such as de, none, or auto. Absent: QRERANK_LANGUAGE."
+        ),
+    ] = None,
 ) -> None:
     """Encode passages and index them. The collection is one folder under QRERANK_DATA_DIR."""
-    settings = Settings()
+    settings = Settings() if language is None else Settings(language=language)
     folder = folder_of(settings, name)
     if name == DEMO:
         raise typer.BadParameter(f"{DEMO} is the collection of `serve --demo`; choose another name")
     if folder.exists() and not force:
         raise typer.BadParameter(f"collection {name} exists; --force replaces it")
     with bar("preparing") as report:
-        _build(folder, list(read_passages(source)), open_encoder(settings, report), report)
+        _build(folder, list(read_passages(source)), open_encoder(settings, report), report, settings.language)
     stats(name)
 
 
@@ -81,6 +88,7 @@ def stats(name: Name) -> None:
     table.add_row("passages", f"{spec.passages:,}")
     table.add_row("token states", f"{spec.tokens:,} of {spec.token_dimension} bytes")
     table.add_row("model", f"{spec.model} ({spec.arithmetic})")
+    table.add_row("language", spec.language)
     table.add_row("on disk", f"{sum(file.stat().st_size for file in folder.iterdir()) / 2**20:.1f} MiB")
     table.add_row("folder", str(folder))
     table.add_row("integrity", _describe(integrity))
@@ -95,5 +103,5 @@ def _describe(integrity: IntegrityReport) -> str:
     return f"holds: recall@10 {integrity.recall:.3f} of {integrity.sampled} passages ({1e3 * integrity.seconds:.0f} ms)"
 
 
-def _build(folder: Path, passages: list[Passage], encoder: Encoder, report: Progress) -> None:
-    build(folder, passages, encoder, lambda done, total: report(f"indexing {folder.name}", done, total))
+def _build(folder: Path, passages: list[Passage], encoder: Encoder, report: Progress, language: str) -> None:
+    build(folder, passages, encoder, lambda done, total: report(f"indexing {folder.name}", done, total), language)

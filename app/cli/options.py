@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from app.ranking.methods import Method
+from retrieval.text.languages import check_language
 
 
 def utf8(value: str) -> str:
@@ -57,6 +58,14 @@ def writable(path: Path | None) -> Path | None:
             elif path.is_file():  # opening a pipe would wait for a reader
                 path.open("r+b").close()
     return path
+
+
+def known_language(language: str | None) -> str | None:
+    """Check a language; a usage error for one that is not known."""
+    try:
+        return language and check_language(language)
+    except ValueError as error:
+        raise typer.BadParameter(f"it {error}") from None
 
 
 @contextmanager

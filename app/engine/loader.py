@@ -44,15 +44,17 @@ def circuit_of(settings: Settings) -> FeatureMap:
 
 def open_encoder(settings: Settings, progress: Progress, model: str | None = None) -> Encoder:
     """Load a model, which is downloaded and converted on first use. model: its name; None for the default model."""
-    processors = processors_of(settings)
+    processors, model = processors_of(settings), model or settings.model
     limit_threads(processors)
+    prompts = settings.encoder.prompts.get(model)
     return load_encoder(
-        model or settings.model,
+        model,
         settings.model_dir,
         progress,
         runtime=settings.encoder.runtime,
         precision=settings.encoder.precision,
         streams=processors,
+        prompts=prompts.model_dump() if prompts else None,
     )
 
 

@@ -39,10 +39,10 @@ _MOST_LOG_ODDS = 12.0  # beyond ±12 a probability says no more
 
 # Projection: how much a list's line counts beside its own evidence, and where the line begins.
 _PATIENCE = 5.0  # documents; a list of five gives both half
-_SLOPE = 1.0  # log-odds for each unit of a mean z-score, as much as `_DOCUMENTS` say
-_DOCUMENTS = 5.0
+_SLOPE = 0.7  # log-odds for each unit of a mean z-score, as much as `_DOCUMENTS` say
+_DOCUMENTS = 10.0
 _LEAST_SLOPE = 0.1
-_FOCUS = 0.7  # a document's weight grows by this power of e for each unit of the mean z-score
+_FOCUS = 0.5  # a document's weight grows by this power of e for each unit of the mean z-score
 
 
 class CalibrationError(RetrievalError):
@@ -139,7 +139,7 @@ def project(log_odds: NDArray[np.float64], fused: NDArray[np.float64]) -> NDArra
     order = np.argsort(-fused, kind="stable")
     isotonic = np.empty_like(log_odds)
     isotonic[order] = _falling(log_odds[order], fused[order])
-    share = len(fused) / (len(fused) + _PATIENCE)
+    share = 1 / (1 + (_PATIENCE / len(fused)) ** 2)
     return (1 - share) * isotonic + share * _line(log_odds, fused)
 
 

@@ -146,10 +146,11 @@ class Reranker:
             exclude: What the answer must not be about.
             encode_limit: Score only so many passages by their states.
             deadline: When the answer is due.
-            language: Of the query: a code, `NONE`, or `AUTO` to detect it.
+            language: Of the query: a code, `NONE`, or `AUTO` for the collection's, which may be to detect it.
             report: Called in this thread with each partial ranking.
             leave_out: The position of a passage that must not be among them; the next nearest takes its place.
         """
+        language = collection.spec.language if language == AUTO else language
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
         query_states = self._encode_for(job, collection)
         with self._processor(job), job.watch("retrieve"):
@@ -159,7 +160,7 @@ class Reranker:
 
     def rank_passages(self, query: str, collection: Collection, positions: NDArray[np.int64]) -> Ranking:
         """Rank the passages at (n,) positions of a collection, n ≥ 1, for a query by `hybrid`."""
-        job = Job(query, "hybrid")
+        job = Job(query, "hybrid", language=collection.spec.language)
         return self._rank_passages(job, self._encode_for(job, collection), collection, positions)
 
     def _encode_for(self, job: Job, collection: Collection) -> Encoded:
@@ -225,6 +226,10 @@ class Reranker:
                 with self._processor(job):
                     scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
         return scores.spans(threshold, most)
+
+    def with_calibration(self, calibration: Calibration) -> Reranker:
+        """One with other parameters of the scores, on the same caches and processors."""
+        return Reranker(self.source, self.feature_map, self.fusion, slots=self._slots, calibration=calibration)
 
     def isolated_copy(self) -> Reranker:
         """An isolated copy for probes: the same model on the same processors; see `StateSource.isolated_copy`."""

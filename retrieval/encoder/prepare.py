@@ -5,6 +5,7 @@ A prepared model is a folder `<name>-<format>-<digest>` in the model directory, 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -12,7 +13,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +44,7 @@ def load_encoder(
     runtime: Runtime = "openvino",
     precision: Precision = "auto",
     streams: int = 1,
+    prompts: Mapping[str, str] | None = None,
 ) -> Encoder:
     """Load the encoder of a model; prepare the model first if needed.
 
@@ -53,14 +56,17 @@ def load_encoder(
         runtime: OpenVINO, or torch without preparation.
         precision: The arithmetic under OpenVINO; see `resolve_precision`.
         streams: Concurrent forward passes, one core each.
+        prompts: By role, in place of the model's own; states with other prompts have another digest.
 
     Raises:
         ModelError: The model is not available; the message says what to do.
     """
     if model == "hash":
+        if prompts:
+            raise ModelError("the model 'hash' reads no prompts; take it out of QRERANK_ENCODER__PROMPTS")
         return HashEncoder()
     if runtime == "torch":
-        return _torch_encoder(model)
+        return _torch_encoder(model, prompts)
     folder = prepare(model, model_dir, progress)
     arithmetic = resolve_precision(precision, folder)
     try:
@@ -69,7 +75,14 @@ def load_encoder(
     except Exception as error:  # tokenizers raise nothing narrower
         raise ModelError(f"{folder} is damaged ({error}); delete it and it will be prepared again") from error
     run = forward(folder, arithmetic, streams)
-    return TextEncoder(spec, tokenizer, run, f"openvino-{arithmetic}", streams)
+    return TextEncoder(_prompted(spec, prompts), tokenizer, run, f"openvino-{arithmetic}", streams)
+
+
+def _prompted(spec: ModelSpec, prompts: Mapping[str, str] | None) -> ModelSpec:
+    if prompts is None or prompts == spec.prompts:
+        return spec
+    digest = hashlib.sha256(json.dumps([spec.digest, sorted(prompts.items())]).encode()).hexdigest()
+    return replace(spec, prompts=prompts, digest=digest)
 
 
 def prepare(model: str, model_dir: Path, progress: Progress) -> Path:
@@ -151,7 +164,7 @@ def _tail(log: bytes) -> str:
     return lines[-1] if lines else "no output; -9 means that the machine ran out of memory"
 
 
-def _torch_encoder(model: str) -> Encoder:
+def _torch_encoder(model: str, prompts: Mapping[str, str] | None) -> Encoder:
     from retrieval.encoder import torch_model  # only this runtime needs torch
 
     source = weights.find(model)
@@ -159,4 +172,5 @@ def _torch_encoder(model: str) -> Encoder:
         raise ModelError(f"model {model!r} is neither a folder nor installed; give its folder")
     loaded = torch_model.load(source)
     spec = torch_model.spec(loaded, model, weights.digest(model, source))
+    spec = _prompted(spec, prompts)
     return TextEncoder(spec, torch_model.tokenizer(loaded), torch_model.forward(loaded), "torch-f32")

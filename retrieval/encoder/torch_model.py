@@ -58,8 +58,14 @@ def spec(model: SentenceTransformer, name: str, digest: str) -> ModelSpec:
     """Return the spec of the model, with dimensions measured in a pass."""
     with torch.inference_mode():
         tokens, pooled = TokenAndPooled(model)(*_example())
-    prompts = {role: text for role, text in model.prompts.items() if role in {"query", "document"} and text}
-    return ModelSpec(name, digest, _max_tokens(model), pooled.shape[-1], tokens.shape[-1], prompts)
+    return ModelSpec(name, digest, _max_tokens(model), pooled.shape[-1], tokens.shape[-1], _prompts(model))
+
+
+def _prompts(model: SentenceTransformer) -> dict[str, str]:
+    """The prompts by role, under the names that sentence-transformers looks for."""
+    names = {"query": ("query",), "document": ("document", "passage", "corpus")}
+    found = {role: next(filter(None, map(model.prompts.get, of)), "") for role, of in names.items()}
+    return {role: prompt for role, prompt in found.items() if prompt}
 
 
 def _max_tokens(model: SentenceTransformer) -> int:

@@ -56,11 +56,8 @@ class TextEncoder:
             streams: Threads that may call `forward` concurrently.
         """
         tokenizer.no_padding()
-        tokenizer.enable_truncation(spec.max_tokens)
+        tokenizer.no_truncation()  # a tokenizer with it could not serve `token_spans`, and a copy takes up to 400 MB
         self._spec, self._tokenizer, self._forward = spec, tokenizer, forward
-        # A copy, since truncation is a setting of the tokenizer.
-        self._unlimited = Tokenizer.from_str(tokenizer.to_str())
-        self._unlimited.no_truncation()
         self._unknown = _unknown_id(tokenizer)
         self.arithmetic, self.streams = arithmetic, streams
         self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
@@ -106,12 +103,15 @@ class TextEncoder:
         prompt = self._spec.prompts.get("document", "")
         return [
             np.maximum(_pairs(e.offsets)[~np.array(e.special_tokens_mask, dtype=bool)] - len(prompt), 0)
-            for e in self._unlimited.encode_batch([prompt + text for text in texts])
+            for e in self._tokenizer.encode_batch([prompt + text for text in texts])
         ]
 
     def _tokens(self, ids: NDArray[np.int64], special: NDArray[np.bool_]) -> Tokens:
         if ids.size == 0:
             raise EncodingError("the tokenizer returned no tokens for a text; this model cannot encode it")
+        if ids.size > self.max_tokens:  # the special tokens are kept, and the first of the others
+            kept = special | (np.cumsum(~special) <= self.max_tokens - np.count_nonzero(special))
+            ids, special = ids[kept], special[kept]
         padded = min(-(-ids.size // PAD_TOKENS) * PAD_TOKENS, self.max_tokens)
         return Tokens(ids, np.ones_like(special) if special.all() else ~special, padded)
 

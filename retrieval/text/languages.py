@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
+from zipfile import BadZipFile
 
 import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
+from retrieval.errors import DataError
 from retrieval.text.words import LONG_WORD
 
 FILE = Path(__file__).with_name("frequencies.npz")
@@ -129,11 +131,14 @@ class _Frequencies:
 
 @cache
 def _frequencies() -> _Frequencies:
-    with np.load(FILE) as file:
-        starts = np.concatenate([[0], np.cumsum(file["counts"], dtype=np.int64)])
-        words = np.cumsum(file["steps"], dtype=np.uint64).astype(np.uint32)
-        decades = file["decades"].astype(np.float32) / STEPS_PER_DECADE + LEAST_DECADE
-        return _Frequencies(file["codes"].tolist(), words, starts, file["languages"], decades)
+    try:
+        with np.load(FILE) as file:
+            starts = np.concatenate([[0], np.cumsum(file["counts"], dtype=np.int64)])
+            words = np.cumsum(file["steps"], dtype=np.uint64).astype(np.uint32)
+            decades = file["decades"].astype(np.float32) / STEPS_PER_DECADE + LEAST_DECADE
+            return _Frequencies(file["codes"].tolist(), words, starts, file["languages"], decades)
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as fault:
+        raise DataError(f"{FILE} is missing or damaged ({fault}); install quantum-rerank again") from fault
 
 
 def detect(words: NDArray[np.uint32]) -> str:

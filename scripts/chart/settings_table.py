@@ -69,6 +69,8 @@ def _resolved(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
     if "anyOf" in schema:
         (only,) = (choice for choice in schema["anyOf"] if choice.get("type") != "null")
         return _resolved(only, definitions)
+    if isinstance(schema.get("additionalProperties"), dict):  # of a map by name
+        return schema | {"additionalProperties": _resolved(schema["additionalProperties"], definitions)}
     return schema
 
 

@@ -1,12 +1,14 @@
 """`qrerank fit --calibration`: judged queries in, a parameter file out."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from app.cli.fitting import Example, fit, rates
+from app.cli.fitting import Case, Example, Judged, calibration_error, fit, rates, reliability
 from app.ranking.calibration import FEATURES, Calibration, probability
+from retrieval.evaluation.beir import BeirDataset, Query
 
 TOPICS = ("owl", "market", "river", "lamp", "song")
 
@@ -37,7 +39,10 @@ def test_parameters_are_fitted_and_judged_on_what_was_left_out(tmp_path, run):
     assert "wrote calibration.json; serve with QRERANK_CALIBRATION=calibration.json" in said
     found = Calibration.read(tmp_path / "calibration.json")
     assert (found.model, found.provenance["queries"]) == ("hash", {"page": 5, "dusk": 5})
-    assert set(found.provenance["held_out"]) == {"page", "dusk"}
+    held_out = found.provenance["held_out"]
+    assert set(held_out) == {"page", "dusk"}
+    assert set(held_out["page"]) == {"queries", "relevant", "same", "other", "lost", "error"}
+    assert "mean" in said
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     again = run("fit", "page", "dusk", "--calibration", "--output", "again.json")
     assert again[0] == 0
@@ -85,9 +90,48 @@ def test_a_fit_tells_relevant_documents_from_others():
         name: {*names, "intercept"} for name, names in FEATURES.items()
     }
     calibration = Calibration("m", "d", coefficients)
-    result = rates(calibration, found)
-    assert (result.queries, result.relevant, result.same, result.other) == (60, 1.0, 1.0, 1.0)
-    assert result.error < 0.1
+    bins = reliability(calibration, found)
+    assert (np.diff(bins[:, 0]) > 0).all()
+    assert calibration_error(bins) < 0.1
     high, low = (dict.fromkeys(FEATURES["hybrid"], np.array([level])) | {"query_length": 2.0} for level in (0.8, 0.1))
     assert probability(calibration.log_odds("hybrid", high)) > 0.9
     assert probability(calibration.log_odds("hybrid", low)) < 0.1
+
+
+class Words:
+    """In place of a reranker: scores each passage by a table."""
+
+    def __init__(self, table: dict[int, float]) -> None:
+        self.table, self.lists = table, []
+
+    def rank_passages(self, query, collection, positions):  # noqa: ARG002
+        self.lists.append(positions.tolist())
+        return SimpleNamespace(scores=np.array([self.table[at] for at in positions.tolist()]))
+
+
+def case(relevant: list[int], same: list[int], others: list[int]) -> Case:
+    dataset = BeirDataset("d", [str(at) for at in range(8)], [""] * 8, ["q"], ["?"], {"q": {"0": 1.0}})
+    own = Judged(dataset, None, [])
+    at = [np.array(each, dtype=np.int64) for each in ([0, 1, 2], relevant, [], same, others)]
+    return Case(own, own, Query("q", "?", ()), *at)
+
+
+def test_rates_are_shares_of_the_queries():
+    """The bounds count as reached; a query without a group does not count for it."""
+    reranker = Words({0: 0.5, 1: 0.2, 2: 0.1, 3: 0.3, 4: 0.31, 5: 0.3})
+    result = rates(reranker, [case([0], [3], [5]), case([1, 0], [3, 4], [1]), case([], [], [4])])
+    assert (result.queries, result.relevant, result.same, result.other) == (3, 0.5, 0.5, 2 / 3)
+    assert result.lost == 0
+    assert [0] in reranker.lists  # the best relevant one alone
+
+
+def test_what_is_lost_by_splitting_is_a_difference_of_ndcg():
+    class Alone(Words):
+        """Turns the order around in a list of less than three."""
+
+        def rank_passages(self, query, collection, positions):
+            found = super().rank_passages(query, collection, positions)
+            return found if len(positions) > 2 else SimpleNamespace(scores=-found.scores)
+
+    result = rates(Alone({0: 0.9, 1: 0.5, 2: 0.1, 3: 0.1}), [case([], [], [3])])
+    assert result.lost == pytest.approx(1 - 1 / 2)  # from rank 1 to rank 3: 1 / log2(4)

