@@ -57,6 +57,23 @@ class EncoderSettings(_Group):
     )
 
 
+class FirstStageSettings(_Group):
+    """How a search finds its candidates: two rankings, fused by reciprocal rank."""
+
+    dense: float = Field(
+        1, ge=0, le=1000, description="Weight of the nearest passages by FAISS. 0: they are not looked up."
+    )
+    lexical: float = Field(
+        0.5, ge=0, le=1000, description="Weight of the best passages by BM25. 0: they are not looked up."
+    )
+
+    @model_validator(mode="after")
+    def _refuse_nothing(self) -> Self:
+        if not (self.dense or self.lexical):
+            raise ValueError("dense and lexical are both 0: nothing would be found")
+        return self
+
+
 class CircuitSettings(_Group):
     """The feature map of the quantum method. Its circuit is checked when the service starts."""
 
@@ -299,6 +316,7 @@ class Settings(BaseSettings):
     calibration: Path | None = Field(
         None, description="Parameter file of the scores, from `qrerank fit --calibration`. Absent: the default model's."
     )
+    first_stage: FirstStageSettings = FirstStageSettings()
     candidates: int = Field(100, ge=1, le=1000, description="Number of passages that a search retrieves and reranks.")
     encoder: EncoderSettings = EncoderSettings()
     circuit: CircuitSettings = CircuitSettings()

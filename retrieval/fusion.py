@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,23 @@ def fuse(scores: Mapping[str, NDArray[Any]], weights: Mapping[str, float]) -> ND
         raise ValueError(f"non-finite weight in {dict(weights)}")
     fused: NDArray[np.float64] = np.sum([w * zscore(scores[name]) for name, w in weights.items()], axis=0)
     return fused
+
+
+def reciprocal_rank(
+    rankings: Sequence[NDArray[np.int64]], weights: Sequence[float], constant: float = 60.0
+) -> NDArray[np.int64]:
+    """Fuse rankings by Σ weight / (constant + rank), rank from 1: the (m,) distinct items, best first, ties by item.
+
+    Cormack, Clarke & Büttcher 2009, DOI 10.1145/1571941.1572114. rankings: (r,) distinct items each, best first; what
+    one does not hold gets nothing from it. weights: one each, ≥ 0; a ranking of weight 0 adds no items.
+    """
+    kept = [(items, weight) for items, weight in zip(rankings, weights, strict=True) if weight > 0 and len(items)]
+    if not kept:
+        return np.empty(0, dtype=np.int64)
+    different, of = np.unique(np.concatenate([items for items, _ in kept]), return_inverse=True)
+    parts = [weight / (constant + 1 + np.arange(len(items))) for items, weight in kept]
+    scores = np.bincount(of, np.concatenate(parts))
+    return different[ranking(scores)]
 
 
 def smooth(gram: NDArray[Any], scores: NDArray[Any], ridge: float) -> NDArray[np.float64]:

@@ -12,8 +12,8 @@ from platformdirs import user_cache_path
 
 from app.cli import tables
 from app.cli.errors import naming
+from app.cli.evaluation import SearchOptions, Stage, judged_queries, open_dataset, own_documents
 from app.cli.evaluation import evaluate as run
-from app.cli.evaluation import judged_queries, open_dataset, own_documents
 from app.cli.options import readable, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out
@@ -32,9 +32,12 @@ def _methods(text: str) -> list[Method]:
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A collection in BEIR layout.")],
+    folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Collections in BEIR layout.")],
     methods: Annotated[str, typer.Option(help="Methods to compare, separated by commas.")] = ",".join(METHODS),
     candidates: Annotated[int, typer.Option(min=1, help="Documents retrieved and reranked for each query.")] = 100,
+    first_stage: Annotated[
+        Stage, typer.Option(help="Candidates by meaning (FAISS), by words (BM25), or by both, fused.")
+    ] = "both",
     encode_limit: Annotated[
         int | None, typer.Option(min=1, help="Encode only this many candidates, the best by BM25.")
     ] = None,
@@ -47,36 +50,41 @@ def evaluate(
         typer.Option(callback=readable, help='Lines {"_id", "text", "exclude": [...]}; replaces the queries.'),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", callback=writable, help="Also write the results to this file.")
+        Path | None,
+        typer.Option("--json", callback=writable, help="Also write the results to this file; a list for several."),
     ] = None,
 ) -> None:
-    """Retrieve with FAISS, rerank, and compare each method with cosine, query by query.
+    """Retrieve, rerank, and compare each method with cosine, query by query.
 
     Encoded collections are cached in the user's cache folder, under quantum-rerank/evaluated.
     """
     chosen = _methods(methods)
-    dataset = load(folder, split)
-    queries = judged_queries(dataset, load_exclusions(exclude_file) if exclude_file else ())
+    if exclude_file and len(folders) > 1:
+        raise typer.BadParameter("--exclude-file replaces the queries of one collection; give one folder")
+    sets = []
+    for folder in folders:
+        dataset = load(folder, split)
+        sets.append((dataset, judged_queries(dataset, load_exclusions(exclude_file) if exclude_file else ())))
+    search = SearchOptions(candidates, encode_limit, first_stage, keep_identical_ids=keep_identical_ids)
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
-        collection = open_dataset(dataset, reranker.encoder, user_cache_path("quantum-rerank") / "evaluated", report)
-        result = run(
-            reranker,
-            dataset,
-            collection,
-            queries,
-            chosen,
-            report,
-            candidates=candidates,
-            encode_limit=encode_limit,
-            keep_identical_ids=keep_identical_ids,
-        )
-    for line in _notes(dataset, queries, keep_identical_ids=keep_identical_ids):
-        note(line)
+        cache = user_cache_path("quantum-rerank") / "evaluated"
+        results = []
+        for dataset, queries in sets:
+            collection = open_dataset(dataset, reranker.encoder, cache, report)
+            results.append(run(reranker, dataset, collection, queries, chosen, report, search))
+    for dataset, queries in sets:
+        for line in _notes(dataset, queries, keep_identical_ids=keep_identical_ids):
+            note(line)
     if json_file:
+        written = [result.as_json() for result in results]
         with naming(json_file):
-            json_file.write_text(json.dumps(result.as_json(), indent=1) + "\n", encoding="utf-8")
-    out.print(tables.evaluated(result))
+            content = json.dumps(written if len(folders) > 1 else written[0], indent=1)
+            json_file.write_text(content + "\n", encoding="utf-8")
+    for result in results:
+        out.print(tables.evaluated(result))
+    if len(results) > 1:
+        out.print(tables.mean_gains(results))
 
 
 def _notes(dataset: BeirDataset, queries: Sequence[Query], *, keep_identical_ids: bool) -> Iterator[str]:

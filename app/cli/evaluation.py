@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +24,12 @@ from retrieval.evaluation.metrics import Qrels, Run, mean, mrr, ndcg, recall
 from retrieval.evaluation.significance import Paired, paired_test
 from retrieval.fusion import ranking as best_first
 from retrieval.index.collection import FORMAT, Collection, build
+from retrieval.index.first_stage import BY_NAME
 from retrieval.text.passages import Passage
 
 SearchResult = tuple[NDArray[np.int64], Ranking]  # (k,) positions in the collection, and their ranking
 
+Stage = Literal["dense", "lexical", "both"]
 BASELINE: Method = "classical"
 BM25 = "bm25"  # an additional row in every table: BM25 over the same candidates
 _DEPTH = 10
@@ -46,6 +49,18 @@ class Scores:
 
 
 @dataclass(frozen=True)
+class SearchOptions:
+    """How the queries of an evaluation are searched."""
+
+    candidates: int = 100  # that are retrieved and reranked for each query
+    encode_limit: int | None = None  # that are encoded, the best by BM25; None for all
+    first_stage: Stage = "both"
+    # Whether the results may contain the document with the query's id. By default they do not, as in BEIR: in ArguAna
+    # that document is the query itself.
+    keep_identical_ids: bool = False
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """One collection's results."""
 
@@ -53,6 +68,7 @@ class Evaluation:
     encoder: str  # runtime and precision of the encoder
     queries: int
     candidates: int
+    first_stage: Stage
     methods: Mapping[str, Scores]
     paired: Mapping[str, Paired]  # "hybrid vs classical"
 
@@ -114,12 +130,9 @@ def evaluate(
     queries: Sequence[Query],
     methods: Sequence[Method],
     progress: Progress,
-    *,
-    candidates: int = 100,
-    encode_limit: int | None = None,
-    keep_identical_ids: bool = False,
+    options: SearchOptions = SearchOptions(),
 ) -> Evaluation:
-    """Rerank the nearest documents of every query by each method, and compare it with `classical` by a paired test.
+    """Rerank the candidates of every query by each method, and compare it with `classical` by a paired test.
 
     Args:
         reranker: Retrieves and reranks.
@@ -128,17 +141,21 @@ def evaluate(
         queries: From `judged_queries`.
         methods: The methods to compare.
         progress: Called after each query.
-        candidates: Number of documents that are retrieved and reranked for each query.
-        encode_limit: Number of candidates that are encoded, the best by BM25; None for all.
-        keep_identical_ids: Whether the results may contain the document with the query's id. By default they do not,
-            as in BEIR: in ArguAna that document is the query itself.
+        options: How they are searched.
     """
     qrels = {query.id: dataset.qrels[query.id] for query in queries}
-    own_positions = {} if keep_identical_ids else own_documents(dataset)
+    own_positions = {} if options.keep_identical_ids else own_documents(dataset)
+    candidates, stage = options.candidates, BY_NAME[options.first_stage]
     results: dict[str, Scores] = {}
     for method in methods:
         runs = _Runs()
-        search = partial(reranker.search, candidates=candidates, method=method, encode_limit=encode_limit)
+        search = partial(
+            reranker.search,
+            candidates=candidates,
+            method=method,
+            encode_limit=options.encode_limit,
+            first_stage=stage,
+        )
         for done, query in enumerate(queries):
             progress(f"{dataset.name}: {method}", done, len(queries))
             runs.add(query, collection, partial(search, leave_out=own_positions.get(query.id)))
@@ -150,7 +167,8 @@ def evaluate(
         for name, scores in results.items()
         if BASELINE in results and name != BASELINE
     }
-    return Evaluation(dataset.name, reranker.encoder.arithmetic, len(queries), candidates, results, paired)
+    arithmetic, name = reranker.encoder.arithmetic, options.first_stage
+    return Evaluation(dataset.name, arithmetic, len(queries), candidates, name, results, paired)
 
 
 @dataclass

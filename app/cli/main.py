@@ -35,6 +35,7 @@ from app.telemetry.metrics_port import metrics_served, url_of
 from quantum.feature_maps import feature_map
 from retrieval.evaluation.text_files import read_text
 from retrieval.index.collection import Collection
+from retrieval.index.first_stage import FirstStage
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -152,13 +153,19 @@ def search(
     top_n: TopN = 5,
     exclude: Exclude = None,
 ) -> None:
-    """Search a collection: retrieve the nearest passages and rerank them."""
+    """Search a collection: retrieve passages by meaning and words, and rerank them."""
     settings = Settings()
     opened = Collection(cli_index.folder_of(settings, collection))
     with bar("preparing") as report:
         reranker = open_reranker(settings, report)
     positions, ranking = reranker.search(
-        query, opened, candidates=settings.candidates, method=method, exclude=exclude or ()
+        query,
+        opened,
+        candidates=settings.candidates,
+        method=method,
+        exclude=exclude or (),
+        language=settings.language,
+        first_stage=FirstStage(**settings.first_stage.model_dump()),
     )
     passages = opened.passages(positions)
     titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]

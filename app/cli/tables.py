@@ -34,7 +34,7 @@ def ranked(titles: Sequence[str], texts: Sequence[str], ranking: Ranking, top_n:
 
 def evaluated(result: Evaluation) -> Table:
     """The metrics of all methods on one collection, compared with cosine."""
-    setup = f"{result.queries} queries, the {result.candidates} nearest documents reranked"
+    setup = f"{result.queries} queries, {result.candidates} candidates ({result.first_stage}) reranked"
     title = f"{escaped(result.dataset)}: {setup}, {result.encoder}"
     recall = f"recall@{result.candidates}"
     table = Table("method", "nDCG@10", f"vs {BASELINE}", "p", "MRR@10", recall, "ms/query", title=title)
@@ -50,4 +50,16 @@ def evaluated(result: Evaluation) -> Table:
             f"{scores.recall:.4f}",
             f"{scores.ms_per_query:.1f}",
         )
+    return table
+
+
+def mean_gains(results: Sequence[Evaluation]) -> Table:
+    """Each method's mean nDCG@10 over several collections, and its gain over cosine: mean and least."""
+    table = Table("method", "nDCG@10", f"vs {BASELINE}", "least", title=f"Mean of {len(results)} collections")
+    for name in results[0].methods:
+        scores = [result.methods[name].ndcg for result in results]
+        bases = [result.methods[BASELINE].ndcg for result in results if BASELINE in result.methods]
+        gains = [score / base - 1 for score, base in zip(scores, bases, strict=False) if base > 0]
+        shown = (f"{sum(gains) / len(gains):+.1%}", f"{min(gains):+.1%}") if gains and name != BASELINE else ("", "")
+        table.add_row(name, f"{sum(scores) / len(scores):.4f}", *shown)
     return table

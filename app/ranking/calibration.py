@@ -125,7 +125,7 @@ def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def project(log_odds: NDArray[np.float64], fused: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log-odds in the order of n ≥ 1 fused scores: higher where `fused` is higher, equal where it is equal.
+    """Return log-odds in the order of n ≥ 0 fused scores: higher where `fused` is higher, equal where it is equal.
 
     Two answers are mixed. The isotonic regression along the order changes no document more than it must, so another
     document in the list hardly changes it. But it says nothing within a run where evidence and order disagree, so lists
@@ -136,6 +136,8 @@ def project(log_odds: NDArray[np.float64], fused: NDArray[np.float64]) -> NDArra
         log_odds: (n,) by the evidence.
         fused: (n,) weighted means of z-scores.
     """
+    if not len(fused):
+        return log_odds
     order = np.argsort(-fused, kind="stable")
     isotonic = np.empty_like(log_odds)
     isotonic[order] = _falling(log_odds[order], fused[order])

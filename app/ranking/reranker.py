@@ -31,6 +31,7 @@ from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.fusion import ranking
 from retrieval.index.collection import Collection, check_encoder
+from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import Matches, bm25
@@ -134,9 +135,10 @@ class Reranker:
         deadline: Deadline | None = None,
         language: str = AUTO,
         report: Callable[[Ranking], None] | None = None,
+        first_stage: FirstStage = BOTH,
         leave_out: int | None = None,
     ) -> tuple[NDArray[np.int64], Ranking]:
-        """Retrieve a collection's nearest passages and rank them; returns their (n,) positions and the ranking.
+        """Retrieve a collection's best candidates and rank them; returns their (n,) positions and the ranking.
 
         Args:
             query: What is asked.
@@ -148,14 +150,14 @@ class Reranker:
             deadline: When the answer is due.
             language: Of the query: a code, `NONE`, or `AUTO` for the collection's, which may be to detect it.
             report: Called in this thread with each partial ranking.
-            leave_out: The position of a passage that must not be among them; the next nearest takes its place.
+            first_stage: How candidates are found.
+            leave_out: The position of a passage that must not be among them; the next best takes its place.
         """
         language = collection.spec.language if language == AUTO else language
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
         query_states = self._encode_for(job, collection)
         with self._processor(job), job.watch("retrieve"):
-            positions, _ = collection.search(query_states.pooled[0], candidates + (leave_out is not None))
-            positions = positions[positions != leave_out][:candidates]
+            positions = first_stage.search(collection, query_states.pooled[0], job.terms, candidates, leave_out)
         return positions, self._rank_passages(job, query_states, collection, positions)
 
     def rank_passages(self, query: str, collection: Collection, positions: NDArray[np.int64]) -> Ranking:

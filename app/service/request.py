@@ -15,6 +15,7 @@ from app.ranking.methods import DEFAULT_METHOD, Method
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
+from retrieval.index.first_stage import FirstStage
 
 Asked = TypeVar("Asked")
 Document = str | dict[str, Any]  # as it was sent
@@ -74,6 +75,7 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
     candidates: int  # of a search
     min_score: float  # 0 to 1
     language: str  # a code, "none" or "auto"
+    first_stage: FirstStage  # of a search
 
 
 def resolve(
@@ -115,6 +117,7 @@ def resolve(
         settings.candidates,
         settings.min_score if asked.min_score is None else asked.min_score,
         asked.language or settings.language,
+        FirstStage(settings.first_stage.dense, settings.first_stage.lexical),
     )
 
 

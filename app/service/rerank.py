@@ -79,6 +79,7 @@ def _search(
             deadline=request.deadline,
             language=request.language,
             report=report,
+            first_stage=request.first_stage,
         )
         passages = collection.passages(positions[_shown(request, ranking)])
     except CollectionError as error:  # damaged since it was looked at, or another model's
@@ -118,7 +119,7 @@ def _result(
         )
         for place, index in enumerate(shown)
     ]
-    best = float(ranking.scores.max())
+    best = float(ranking.scores.max(initial=0.0))
     return RerankResult(
         request_id,
         request.choice.name,

@@ -1,13 +1,13 @@
 """A collection on disk: passages, their states and a FAISS index in one folder.
 
-The index holds the pooled vectors in memory. Tokens and texts are read from files on demand. The files are not memory
-mapped: reading a mapped file that was truncated kills the process (SIGBUS), while a short read is only an error.
+The index holds the pooled vectors in memory. Tokens, texts and postings are read from files on demand. The files are
+not memory mapped: reading a mapped file that was truncated kills the process (SIGBUS), a short read is only an error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,16 +20,18 @@ from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
+from retrieval.index import postings
 from retrieval.index.faiss import FaissIndex
-from retrieval.index.held_files import HeldFiles, Lines
+from retrieval.index.held_files import HeldFiles, Lines, load_integers
+from retrieval.index.postings import Postings, write_postings
 from retrieval.text.bm25 import Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 
 SPEC = "spec.json"  # the metadata of the collection
-FORMAT = "v3"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
+FORMAT = "v4"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 _TOKENS = "tokens.i8"
-_FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss")
+_FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss", postings.FILE)
 _BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
 
 
@@ -46,6 +48,7 @@ class CollectionSpec:
     arithmetic: str
     max_tokens: int  # that the model reads of a passage, including special tokens
     language: str  # a code, "none" or "auto"
+    languages: Mapping[str, int]  # passages in each language
 
 
 class Collection:
@@ -57,15 +60,17 @@ class Collection:
         self.spec = _read_spec(folder)
         try:
             self.files = HeldFiles(folder, _FILES)
-            self.texts = Lines(self.files, "passages.jsonl", _load_integers(folder / "passages.npy"))
-            self.term_records = Lines(self.files, "terms.bin", _load_integers(folder / "terms.npy"))
+            self.texts = Lines(self.files, "passages.jsonl", load_integers(folder / "passages.npy"))
+            self.term_records = Lines(self.files, "terms.bin", load_integers(folder / "terms.npy"))
             # (n + 1,) the token rows of passage i are offsets[i]:offsets[i + 1]
-            self.offsets = _load_integers(folder / "offsets.npy")
+            self.offsets = load_integers(folder / "offsets.npy")
             # (n,) tokens of each passage, including special tokens
-            self.lengths = _load_integers(folder / "lengths.npy")
+            self.lengths = load_integers(folder / "lengths.npy")
             # (n,) of them, those that the model does not know
-            self.unknown = _load_integers(folder / "unknown.npy")
+            self.unknown = load_integers(folder / "unknown.npy")
             _check_size(self.files, self.spec)
+            lengths = Terms.count(np.diff(self.term_records.offsets))
+            self.postings = Postings(folder, self.files, lengths, self.spec.languages)
         except (OSError, ValueError, EOFError) as error:
             raise CollectionError(f"collection {folder} is damaged: {error}; build it again") from error
         self.index = FaissIndex.load(folder / "index.faiss")
@@ -130,7 +135,7 @@ def build(
 ) -> CollectionSpec:
     """Encode n ≥ 1 passages into a new collection, which atomically replaces an old one.
 
-    Memory holds the pooled vectors and the states of one block.
+    Memory holds the pooled vectors, the terms, and the states of one block.
 
     Args:
         folder: The folder of the collection.
@@ -147,7 +152,9 @@ def build(
     with whole_folder(folder, replace=True) as partial:
         lines = (json.dumps(asdict(passage), ensure_ascii=False).encode() + b"\n" for passage in passages)
         _write_records(partial, "passages.jsonl", lines)
-        _write_records(partial, "terms.bin", (Terms.of(passage.content, language).to_bytes() for passage in passages))
+        terms = [Terms.of(passage.content, language) for passage in passages]
+        _write_records(partial, "terms.bin", (each.to_bytes() for each in terms))
+        languages = write_postings(partial, terms)
         pooled, counts, lengths, unknown = [], [], [], []
         progress(0, len(passages))
         with (partial / _TOKENS).open("wb") as file:
@@ -169,7 +176,7 @@ def build(
         FaissIndex.build(vectors).save(partial / "index.faiss")
         dimension = states.tokens.shape[1]
         model = (encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
-        spec = CollectionSpec(FORMAT, len(passages), int(offsets[-1]), dimension, *model, language)
+        spec = CollectionSpec(FORMAT, len(passages), int(offsets[-1]), dimension, *model, language, languages)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
     return spec
 
@@ -201,11 +208,3 @@ def _check_size(files: HeldFiles, spec: CollectionSpec) -> None:
     size, expected = files.sizes[_TOKENS], spec.tokens * spec.token_dimension
     if size < expected:  # the integrity check reports a file that is too long
         raise ValueError(f"{_TOKENS} has {size} bytes, and should have {expected}")
-
-
-def _load_integers(path: Path) -> NDArray[np.int64]:
-    """Load (n,) int64 from a .npy file; ValueError if it holds anything else."""
-    numbers = np.load(path)
-    if not (isinstance(numbers, np.ndarray) and numbers.ndim == 1 and numbers.dtype == np.int64):
-        raise ValueError(f"{path.name} is not an array (n,) of int64")
-    return numbers

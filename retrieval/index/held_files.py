@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +82,17 @@ class Lines:
         counts = self.offsets[positions + 1] - starts
         ranges = zip(starts.tolist(), counts.tolist(), strict=True)
         return [self._files.read(self._name, start, count) for start, count in ranges]
+
+
+def load_integers(path: Path, dtype: type[np.integer[Any]] = np.int64) -> NDArray[Any]:
+    """Load (n,) integers of a type from a .npy file; ValueError, which names it, if it holds anything else."""
+    try:
+        numbers = np.load(path)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from error
+    if not (isinstance(numbers, np.ndarray) and numbers.ndim == 1 and numbers.dtype == dtype):
+        raise ValueError(f"{path.name} is not an array (n,) of {dtype.__name__}")
+    return numbers
 
 
 def _unreadable(name: str, error: Exception) -> CollectionError:

@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from retrieval.errors import CollectionError
+from retrieval.index import postings
 from retrieval.index.collection import Collection
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ def _check_sizes(collection: Collection) -> None:
     _check_equal("offsets.npy", collection.offsets.shape, (n + 1,))
     _check_equal("passages.npy", collection.texts.offsets.shape, (n + 1,))
     _check_equal("terms.npy", collection.term_records.offsets.shape, (n + 1,))
+    _check_equal(postings.FILE, collection.files.sizes[postings.FILE], collection.postings.size)
     _check_equal("index.faiss", rows.shape, (n, width))
     _check_equal("pooled.npy", _pooled(collection)[0], (n, width))
     _check_equal("tokens.i8", collection.files.sizes["tokens.i8"], spec.tokens * spec.token_dimension)
@@ -101,7 +103,8 @@ def _check_offsets(collection: Collection) -> None:
 def _check_states(collection: Collection, sample_positions: NDArray[np.int64]) -> None:
     """Check that the sampled (m,) passages can be read, and that the largest entry of each token row is ±127."""
     collection.passages(sample_positions)
-    collection.terms(sample_positions)
+    if missing := collection.postings.missing(sample_positions, collection.terms(sample_positions)):
+        raise CollectionError(f"{postings.FILE} lacks {missing} terms of the sampled passages")
     tokens = collection.states(sample_positions).tokens
     if not np.all(np.abs(tokens.astype(np.int16)).max(axis=1) == 127):
         raise CollectionError("tokens.i8 holds invalid rows")

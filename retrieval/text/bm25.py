@@ -8,10 +8,11 @@ counted together with 100 imagined passages of their language, in which words ar
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import compress
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from retrieval.text.languages import AUTO, NONE, STEMMERS, detect, frequencies, 
 from retrieval.text.limits import runs
 from retrieval.text.words import words_of
 
+K1, B = 1.2, 0.75  # term frequency saturation, length normalisation
 _IMAGINED = 100  # passages
 _IMAGINED_WORDS = 150  # of each
 _COMMON = 10**-2.8  # of a language's words: a more frequent one ("the", "what") is left out of a query that has others
@@ -45,6 +47,11 @@ class Terms:
         """Return the terms that `to_bytes` wrote; ValueError if they are damaged."""
         language = str(data[:_CODE_BYTES], "ascii").rstrip("\0")
         return Terms(language, np.frombuffer(data, "<u4", offset=_CODE_BYTES).astype(np.uint32))
+
+    @staticmethod
+    def count(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many terms are in records of (n,) bytes, from `to_bytes`."""
+        return (sizes - _CODE_BYTES) // 4
 
     @staticmethod
     def of(text: str, language: str = AUTO) -> Terms:
@@ -107,7 +114,7 @@ class Matches:
     coverage: NDArray[np.float64]  # (n,) in [0, 1]: the share of the query's words, weighted by their rarity
 
 
-def bm25(query: QueryTerms, documents: Sequence[Terms], k1: float = 1.2, b: float = 0.75) -> Matches:
+def bm25(query: QueryTerms, documents: Sequence[Terms], k1: float = K1, b: float = B) -> Matches:
     """Score n documents for a query.
 
     score(d) = Σ_t idf(t) · tf·(k1 + 1) / (tf + k1·(1 − b + b·|d|/avg|d|)), idf(t) = log(1 + (n − df + ½)/(df + ½)),
@@ -133,30 +140,52 @@ def bm25(query: QueryTerms, documents: Sequence[Terms], k1: float = 1.2, b: floa
     scores, coverage = np.zeros(n), np.zeros(n)
     if not cells.size:
         return Matches(scores, coverage)
-    main = _main_language(query, languages, of)
-    df = np.bincount(cells % m, minlength=m) + _IMAGINED * query.shares(main)  # (m,)
-    weights = np.log1p((n + _IMAGINED - df + 0.5) / (df + 0.5)) * query.repeats
-    lengths = np.array([len(document.numbers) for document in documents], dtype=np.float64)
-    damping = k1 * (1 - b + b * lengths / lengths.mean())
-    # With b = 1 the damping of an empty document is 0, and its score 0/0; any positive damping gives 0.
-    damping[lengths == 0] = k1
+    main = main_language(query, dict(zip(languages.tolist(), np.bincount(of).tolist(), strict=True)))
+    of_words = weights(query, main, n, np.bincount(cells % m, minlength=m))
+    lengths = damping(np.array([len(document.numbers) for document in documents]), k1, b)
     rarity = np.array([query.rarity(language) for language in languages])  # (l, m)
     step = max(_CELLS // m, 16)  # rows of one block; usually all rows
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
         block = slice(*np.searchsorted(cells, [start * m, rows.stop * m]))
         tf = np.bincount(cells[block] - start * m, counts[block], (rows.stop - start) * m).reshape(-1, m)
-        scores[rows] = tf * (k1 + 1) / (tf + damping[rows, None]) @ weights
+        scores[rows] = gains(tf, lengths[rows, None], k1) @ of_words
         coverage[rows] = ((tf > 0) * rarity[of[rows]]).sum(axis=1)
     return Matches(scores, coverage)
 
 
-def _main_language(query: QueryTerms, languages: NDArray[np.str_], of: NDArray[np.intp]) -> str:
-    """The language of most documents that have one, else the query's."""
-    counts = np.bincount(of) * (languages != NONE)
-    if counts.any():
-        return str(languages[counts.argmax()])
-    return _known(query.language)
+def weights(query: QueryTerms, language: str, n: int, df: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the weight of each of a query's m words, idf · repetitions: (m,) > 0.
+
+    Args:
+        query: The words.
+        language: Whose imagined passages are counted.
+        n: The number of documents.
+        df: (m,) in how many of them each word is.
+    """
+    counted = df + _IMAGINED * query.shares(language)
+    found: NDArray[np.float64] = np.log1p((n + _IMAGINED - counted + 0.5) / (counted + 0.5)) * query.repeats
+    return found
+
+
+def damping(lengths: NDArray[Any], k1: float = K1, b: float = B) -> NDArray[np.float64]:
+    """Return k1·(1 − b + b·|d|/avg|d|) of documents of (n,) lengths in terms: (n,) > 0."""
+    found: NDArray[np.float64] = k1 * (1 - b + b * lengths / (lengths.mean() or 1.0))
+    # With b = 1 the damping of an empty document is 0, and its score 0/0; any positive damping gives 0.
+    found[lengths == 0] = k1
+    return found
+
+
+def gains(tf: NDArray[Any], damping: NDArray[np.float64], k1: float = K1) -> NDArray[np.float64]:
+    """Return tf·(k1 + 1) / (tf + damping): what a word adds to a document's score, before its weight."""
+    found: NDArray[np.float64] = tf * (k1 + 1) / (tf + damping)
+    return found
+
+
+def main_language(query: QueryTerms, documents: Mapping[str, int]) -> str:
+    """Return the language of most documents that have one, else the query's. documents: their number by language."""
+    counts = {language: count for language, count in sorted(documents.items()) if language != NONE}
+    return max(counts, key=counts.__getitem__) if counts else _known(query.language)
 
 
 def _known(*languages: str) -> str:

@@ -1,5 +1,7 @@
 """z-scores, fusion, smoothing and ranking: properties, limits and invalid scores."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from retrieval.fusion import fuse, ranking, smooth, zscore
+from retrieval.fusion import fuse, ranking, reciprocal_rank, smooth, zscore
 
 SCORES = hnp.arrays(np.float64, st.integers(0, 30), elements=st.integers(-1000, 1000).map(float))
 
@@ -123,3 +125,29 @@ def test_no_order_and_no_zscore_from_a_bad_score(bad: float) -> None:
     for function in (ranking, zscore):
         with pytest.raises(ValueError, match=r"non-finite score at \[1\]"):
             function(np.array([0.5, bad, 0.1]))
+
+
+RANKINGS = st.lists(
+    st.permutations(range(12)).flatmap(lambda p: st.integers(1, 12).map(lambda n: p[:n])), min_size=2, max_size=4
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(RANKINGS)
+def test_reciprocal_rank_agrees_with_ranx(rankings: list[list[int]]) -> None:
+    import ranx  # lazily, since the import takes a second
+
+    runs = [ranx.Run({"q": {str(item): 1 / at for at, item in enumerate(of, 1)}}) for of in rankings]
+    expected = ranx.fuse(runs, norm=None, method="rrf", params={"k": 60}).to_dict()["q"]
+    found = reciprocal_rank([np.array(of, dtype=np.int64) for of in rankings], [1.0] * len(rankings))
+    assert sorted(found.tolist()) == sorted(map(int, expected))
+    scores = [expected[str(item)] for item in found.tolist()]
+    assert all(a >= b - 1e-12 for a, b in pairwise(scores))
+
+
+def test_reciprocal_rank_weighs_rankings_and_leaves_out_those_of_weight_0() -> None:
+    first, second = np.array([3, 1]), np.array([2, 1])
+    assert reciprocal_rank([first, second], [1, 1]).tolist() == [1, 2, 3]
+    assert reciprocal_rank([first, second], [3, 1]).tolist() == [1, 3, 2]
+    assert reciprocal_rank([first, second], [0, 1]).tolist() == [2, 1]
+    assert reciprocal_rank([first, first[:0]], [0, 1]).tolist() == []

@@ -242,7 +242,7 @@ class Meta(Exact):
         "document was longer than its chunks; query: the query was longer than what is read; language: the model does "
         "not know most tokens, and words alone decided."
     )
-    best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned.")
+    best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned. 0: nothing was found.")
     answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")
     calibrated: bool = Field(
         description="Whether the scores were calibrated for this model. If not, the order is right, the level a guess."

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 
 import pytest
@@ -133,3 +134,35 @@ def test_a_folder_may_be_called_anything(evaluate, beir):
         assert status == 0
         assert "\x1b" not in printed
     assert "x" * 50 in printed
+
+
+def test_several_collections_make_a_list_and_a_mean(evaluate, beir):
+    shutil.copytree(beir, beir.parent / "more")
+    results, _ = figures(evaluate, "birds", "more")
+    assert [result["dataset"] for result in results] == ["birds", "more"]
+    assert results[0]["methods"].keys() == results[1]["methods"].keys()
+    _, printed, _ = evaluate("birds", "more")
+    assert "Mean of 2 collections" in printed
+
+
+def test_exclusions_are_of_one_collection(evaluate, beir):
+    (beir / "e.jsonl").write_text('{"_id": "1", "text": "owl", "exclude": ["dusk"]}')
+    status, _, said = evaluate("birds", "birds", "--exclude-file", "birds/e.jsonl", **NOWHERE)
+    assert status == 2
+    assert "give one folder" in said
+
+
+@pytest.mark.parametrize(("stage", "found"), [("dense", 0.0), ("lexical", 1.0)])
+def test_the_first_stage_is_a_choice(evaluate, beir, stage, found):
+    """By cosine the nearest passage is the one full of a common word; by words it is the one with the rare word."""
+    write_lines(beir / "queries.jsonl", [{"_id": "1", "text": "the owl"}])
+    corpus = {"a": "an owl in a big old barn at dusk", "b": "the the the"}
+    write_lines(beir / "corpus.jsonl", [{"_id": i, "text": text} for i, text in corpus.items()])
+    results, _ = figures(evaluate, "birds", "--first-stage", stage, "--candidates", "1")
+    assert results["methods"]["hybrid"]["recall@1"] == found
+
+
+def test_a_query_whose_words_are_nowhere_finds_nothing_by_words(evaluate, beir):
+    write_lines(beir / "queries.jsonl", [{"_id": "1", "text": "zeppelin"}])
+    results, _ = figures(evaluate, "birds", "--first-stage", "lexical")
+    assert {scores["ndcg@10"] for scores in results["methods"].values()} == {0.0}

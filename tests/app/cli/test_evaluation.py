@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.cli.evaluation import BM25, evaluate, judged_queries, open_dataset, own_documents
+from app.cli.evaluation import BM25, SearchOptions, evaluate, judged_queries, open_dataset, own_documents
 from app.cli.tables import evaluated
 from app.ranking.methods import METHODS
 from app.ranking.reranker import Reranker
@@ -42,7 +42,7 @@ def test_the_dataset_is_encoded_once_for_its_content(dataset, reranker, tmp_path
 
 
 def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: Reranker):
-    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, quiet, candidates=4)
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, quiet, SearchOptions(4))
     assert (result.dataset, result.encoder, result.queries, result.candidates) == ("birds", "numpy-f32", 2, 4)
     assert set(result.methods) == {*METHODS, BM25}
     for method in METHODS:
@@ -57,7 +57,7 @@ def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: R
 
 def test_json_has_the_promised_keys(dataset, collection, reranker):
     written = evaluate(
-        reranker, dataset, collection, judged_queries(dataset), ["classical", "hybrid"], quiet, candidates=3
+        reranker, dataset, collection, judged_queries(dataset), ["classical", "hybrid"], quiet, SearchOptions(3)
     ).as_json()
     assert set(written) == {"dataset", "queries", "candidates", "methods", "paired"}
     assert set(written["methods"]["hybrid"]) == {"ndcg@10", "mrr@10", "recall@3", "ms_per_query"}
@@ -87,7 +87,13 @@ def test_an_encode_limit_reaches_the_reranker(dataset, collection, reranker):
             return positions, ranking
 
     evaluate(
-        Recording(reranker.encoder), dataset, collection, judged_queries(dataset), ["classical"], quiet, encode_limit=2
+        Recording(reranker.encoder),
+        dataset,
+        collection,
+        judged_queries(dataset),
+        ["classical"],
+        quiet,
+        SearchOptions(encode_limit=2),
     )
     assert encoded == [2, 2]
 
@@ -118,12 +124,12 @@ def arguments():
 def test_a_query_does_not_find_itself_and_another_takes_its_place(arguments, reranker, tmp_path, candidates):
     collection = open_dataset(arguments, reranker.encoder, tmp_path, quiet)
     queries = judged_queries(arguments)
-    left_out = evaluate(reranker, arguments, collection, queries, METHODS, quiet, candidates=candidates)
+    left_out = evaluate(reranker, arguments, collection, queries, METHODS, quiet, SearchOptions(candidates))
     assert {name: (scores.ndcg, scores.recall) for name, scores in left_out.methods.items()} == dict.fromkeys(
         [*METHODS, BM25], (1.0, 1.0)
     )
     kept = evaluate(
-        reranker, arguments, collection, queries, METHODS, quiet, candidates=candidates, keep_identical_ids=True
+        reranker, arguments, collection, queries, METHODS, quiet, SearchOptions(candidates, keep_identical_ids=True)
     )
     assert kept.methods["classical"].mrr == (0.0 if candidates == 1 else 0.5)
 

@@ -1,4 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
 from retrieval.index.collection import Collection, build
+from retrieval.index.first_stage import BY_NAME
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
@@ -211,12 +214,16 @@ def test_a_passage_that_is_left_out_makes_place_for_the_next(tmp_path, reranker)
         tmp_path / "c", [Passage(str(i), "", text) for i, text in enumerate(texts)], reranker.encoder, lambda *_: None
     )
     collection = Collection(tmp_path / "c")
-    nearest, _ = reranker.search("owl song", collection, candidates=len(texts))
-    for left_out in nearest:
-        for candidates in (1, 3, len(texts)):
-            found, ranking = reranker.search("owl song", collection, candidates=candidates, leave_out=int(left_out))
-            assert found.tolist() == [at for at in nearest if at != left_out][:candidates]
+    for name, stage in BY_NAME.items():
+        search = partial(reranker.search, "owl song", collection, first_stage=stage)
+        nearest, _ = search(candidates=len(texts))
+        for left_out, candidates in product(nearest, (1, 3, len(texts))):
+            found, ranking = search(candidates=candidates, leave_out=int(left_out))
+            assert left_out not in found
+            assert len(found) == min(candidates, len(texts) - 1)
             assert sorted(ranking.order) == list(range(len(found)))
+            if name != "both":  # there the depth of the rankings decides as well
+                assert found.tolist() == [at for at in nearest if at != left_out][:candidates]
 
 
 def test_search_refuses_another_models_collection(tmp_path, reranker, real_reranker):

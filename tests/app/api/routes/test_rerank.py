@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.api.problems import STATUS
-from app.settings import LimitSettings, Settings
+from app.settings import FirstStageSettings, LimitSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.index.collection import build
 from retrieval.text.passages import Passage
@@ -228,6 +228,20 @@ def test_candidates_come_from_a_collection(hash_settings):
     default = hash_settings.model_copy(update={"default_collection": "birds"})
     with serving(default) as client:
         assert client.post("/rerank", json={"query": "owl"}).json()["results"] == rows
+
+
+def test_candidates_by_words_may_be_none(hash_settings):
+    build(hash_settings.collections_dir / "birds", [Passage("a", "", "an owl song")], HashEncoder(), lambda *_: None)
+    words = hash_settings.model_copy(update={"first_stage": FirstStageSettings(dense=0)})
+    with serving(words) as client:
+        for method in ("classical", "quantum", "hybrid"):
+            body = {"query": "zeppelin", "collection": "birds", "method": method}
+            answer = client.post("/rerank", json=body).json()
+            assert (answer["results"], answer["meta"]["best"], answer["meta"]["answerable"]) == ([], 0, False)
+            assert client.post("/rerank", json=body | {"query": "owl"}).json()["results"][0]["index"] == 0
+        streamed = client.post("/v1/rerank/stream", json={"query": "zeppelin", "collection": "birds"})
+        assert streamed.status_code == 200
+        assert "error" not in streamed.text
 
 
 def test_a_damaged_collection_is_refused(hash_settings):
