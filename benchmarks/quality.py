@@ -31,8 +31,8 @@ from benchmarks.report import facts, number, percentile, table, watch_others
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, load
 from retrieval.evaluation.metrics import Run, mean, ndcg
-from retrieval.index.collection import Collection
 from retrieval.index.first_stage import BY_NAME
+from retrieval.index.segment import Segment
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 NAMES = ("scifact", "hotpotqa", "noveleval", "cacm")
@@ -58,7 +58,7 @@ def measure(
     reranker: Reranker,
     other: Rank | None,
     dataset: BeirDataset,
-    collection: Collection,
+    collection: Segment,
     queries: int | None,
     progress: Progress,
 ) -> dict[str, Row]:

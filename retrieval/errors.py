@@ -4,6 +4,7 @@ RetrievalError
 ├── ModelError        a model is missing, invalid, or cannot run here
 ├── EncodingError     the model returned no usable vector for a text
 ├── CollectionError   a collection is missing, damaged, or of another model
+│   └── CollectionUnwritable  it can be read and not written
 └── DataError         an input file is invalid; the message names the file, the line and the remedy
 """
 
@@ -27,6 +28,10 @@ class EncodingError(RetrievalError):
 
 class CollectionError(RetrievalError):
     """A collection is missing, damaged, or of another model."""
+
+
+class CollectionUnwritable(CollectionError):
+    """A collection can be read and not written: a full or read-only disk, or another process that writes."""
 
 
 class DataError(RetrievalError):

@@ -23,8 +23,8 @@ from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import Qrels, Run, mean, mrr, ndcg, recall
 from retrieval.evaluation.significance import Paired, paired_test
 from retrieval.fusion import ranking as best_first
-from retrieval.index.collection import FORMAT, Collection, build
 from retrieval.index.first_stage import BY_NAME
+from retrieval.index.segment import FORMAT, Segment, build
 from retrieval.text.passages import Passage
 
 SearchResult = tuple[NDArray[np.int64], Ranking]  # (k,) positions in the collection, and their ranking
@@ -93,7 +93,7 @@ class Evaluation:
         }
 
 
-def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: Progress) -> Collection:
+def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: Progress) -> Segment:
     """Open the dataset's documents as a collection, built once per content, model and arithmetic.
 
     Args:
@@ -108,7 +108,7 @@ def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: 
     if not folder.exists():
         passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]
         build(folder, passages, encoder, lambda done, total: progress(f"encoding {dataset.name}", done, total))
-    return Collection(folder)
+    return Segment(folder)
 
 
 def judged_queries(dataset: BeirDataset, exclusions: Sequence[Query] = ()) -> list[Query]:
@@ -126,7 +126,7 @@ def judged_queries(dataset: BeirDataset, exclusions: Sequence[Query] = ()) -> li
 def evaluate(
     reranker: Reranker,
     dataset: BeirDataset,
-    collection: Collection,
+    collection: Segment,
     queries: Sequence[Query],
     methods: Sequence[Method],
     progress: Progress,
@@ -180,7 +180,7 @@ class _Runs:
     ms: float = 0.0
     prescore_ms: float = 0.0
 
-    def add(self, query: Query, collection: Collection, search: Callable[..., SearchResult]) -> None:
+    def add(self, query: Query, collection: Segment, search: Callable[..., SearchResult]) -> None:
         start = time.perf_counter()
         positions, ranking = search(query.text, collection, exclude=query.exclude)
         self.ms += (time.perf_counter() - start) * 1e3

@@ -17,7 +17,7 @@ from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import ndcg
 from retrieval.fusion import ranking as best_first
-from retrieval.index.collection import Collection
+from retrieval.index.segment import Segment
 from retrieval.text.bm25 import QueryTerms
 
 CANDIDATES = 100
@@ -37,7 +37,7 @@ class Judged:
     """A collection with judged queries, opened."""
 
     dataset: BeirDataset
-    collection: Collection
+    collection: Segment
     queries: Sequence[Query]
 
 

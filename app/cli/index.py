@@ -1,8 +1,11 @@
-"""`qrerank index`: build and inspect collections."""
+"""`qrerank index`: build, change and inspect collections."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,24 +14,28 @@ from rich.table import Table
 
 from app.cli.options import known_language
 from app.cli.progress import bar
-from app.cli.terminal import out
+from app.cli.terminal import out, print_line
 from app.engine.loader import open_encoder
 from app.settings import COLLECTION_NAME, Settings
+from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError
 from retrieval.evaluation.beir import read_passages
-from retrieval.index.collection import Collection, build, check_encoder
-from retrieval.index.integrity import IntegrityReport, verify
+from retrieval.index.passage_index import check_encoder
+from retrieval.store import indexer
+from retrieval.store.collection import Collection, remove
+from retrieval.store.database import Document
 from retrieval.text.demo import demo_passages
-from retrieval.text.passages import Passage
 
 DEMO = "demo"
 _PLAIN = re.compile(COLLECTION_NAME)
 _NAME_BYTES = 255  # the maximum length of a folder name on common file systems
-index = typer.Typer(help="Build and inspect collections.", no_args_is_help=True)
+_PAGE = 1000  # documents that are exported at once
+index = typer.Typer(help="Build, change and inspect collections.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The collection's name.")]
+Source = Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")]
 
 
 def folder_of(settings: Settings, name: str) -> Path:
@@ -42,13 +49,13 @@ def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
     """Build the demo collection from Python's documentation, unless a usable one exists."""
     folder = folder_of(settings, DEMO)
     if not _fits(folder, encoder):
-        _build(folder, demo_passages(), encoder, report, "en")
+        indexer.build(folder, demo_passages(), encoder, _reporting(report, DEMO), "en")
 
 
 def _fits(folder: Path, encoder: Encoder) -> bool:
     """Whether the collection exists and fits this version and this model."""
     try:
-        check_encoder(Collection(folder), encoder)
+        check_encoder(Collection(folder).snapshot(), encoder)
     except CollectionError:
         return False
     return True
@@ -57,12 +64,13 @@ def _fits(folder: Path, encoder: Encoder) -> bool:
 @index.command("build")
 def build_command(
     name: Name,
-    source: Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")],
+    source: Source,
     force: Annotated[bool, typer.Option("--force", help="Replace a collection of this name.")] = False,
     language: Annotated[
         str | None,
         typer.Option(
-            callback=known_language, help="Of the passages: a code such as de, none, or auto. Absent: QRERANK_LANGUAGE."
+            callback=known_language,
+            help="Of the passages: a code such as de, none, or auto. Absent: QRERANK_LANGUAGE.",
         ),
     ] = None,
 ) -> None:
@@ -72,36 +80,144 @@ def build_command(
     if name == DEMO:
         raise typer.BadParameter(f"{DEMO} is the collection of `serve --demo`; choose another name")
     if folder.exists() and not force:
-        raise typer.BadParameter(f"collection {name} exists; --force replaces it")
+        raise typer.BadParameter(f"collection {name} exists; --force replaces it, `qrerank index add` adds to it")
     with bar("preparing") as report:
-        _build(folder, list(read_passages(source)), open_encoder(settings, report), report, settings.language)
+        encoder = open_encoder(settings, report)
+        indexer.build(folder, read_passages(source), encoder, _reporting(report, name), settings.language)
     stats(name)
+
+
+@index.command()
+def add(name: Name, source: Source) -> None:
+    """Add passages, or replace those of the same id. What is unchanged is not encoded again.
+
+    If it is interrupted, run it again: what is done stays done.
+    """
+    settings = Settings()
+    collection = Collection(folder_of(settings, name))
+    passages = read_passages(source)
+    with bar("preparing") as report, _alone(collection):
+        encoder = open_encoder(settings, report, collection.settings.model.name)
+        changed = 0
+        for some in indexer.batches(passages, indexer.PUT_AT_ONCE):
+            changed += len(collection.put(Document(each.id, each.text, each.title) for each in some))
+        indexer.index_all(collection, encoder, _reporting(report, name))
+    out.print(f"{changed} documents are new or changed; {name} holds {collection.counts().documents}")
+
+
+@index.command()
+def delete(
+    name: Name,
+    ids: Annotated[list[str] | None, typer.Argument(help="Ids of documents; none with --all.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Delete the collection.")] = False,
+) -> None:
+    """Delete documents by id, or a whole collection."""
+    folder = folder_of(Settings(), name)
+    if bool(ids) == everything:
+        raise typer.BadParameter("give the ids of documents, or --all for the whole collection")
+    if everything:
+        Collection(folder).close()  # only a collection is deleted
+        remove(folder)
+        out.print(f"deleted the collection {name}")
+    else:
+        out.print(f"deleted {Collection(folder).delete(ids or [])} of {len(ids or [])} documents")
+
+
+@index.command("list")
+def list_command() -> None:
+    """List all collections."""
+    table = Table("collection", "documents", "passages", "model", show_edge=False)
+    folder = Settings().collections_dir
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if not path.name.startswith("."):
+            try:
+                collection = Collection(path)
+                counts = collection.counts()
+                row = (f"{counts.documents:,}", f"{counts.passages:,}", escaped(collection.settings.model.name))
+            except CollectionError as error:
+                row = ("", "", escaped(str(error)))
+            table.add_row(escaped(path.name), *row)
+    out.print(table)
+
+
+@index.command()
+def export(name: Name) -> None:
+    """Print all documents, one JSON object per line, as `index add` reads them."""
+    collection, after = Collection(folder_of(Settings(), name)), 0
+    while page := collection.page(after, _PAGE):
+        for after, document in page:  # noqa: B007 - the last one counts
+            content = {"_id": document.id, "title": document.title, "text": document.text}
+            print_line(json.dumps(content | ({"metadata": document.metadata} if document.metadata else {})))
 
 
 @index.command()
 def stats(name: Name) -> None:
     """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
-    folder = folder_of(Settings(), name)
-    collection = Collection(folder)
-    spec, integrity = collection.spec, verify(collection)
+    collection = Collection(folder_of(Settings(), name))
+    counts, model, faults = collection.counts(), collection.settings.model, indexer.damaged(collection)
     table = Table("collection", name, show_edge=False)
-    table.add_row("passages", f"{spec.passages:,}")
-    table.add_row("token states", f"{spec.tokens:,} of {spec.token_dimension} bytes")
-    table.add_row("model", f"{spec.model} ({spec.arithmetic})")
-    table.add_row("language", spec.language)
-    table.add_row("on disk", f"{sum(file.stat().st_size for file in folder.iterdir()) / 2**20:.1f} MiB")
-    table.add_row("folder", str(folder))
-    table.add_row("integrity", _describe(integrity))
+    table.add_row(
+        "documents", f"{counts.documents:,}" + (f", {counts.waiting:,} not indexed" if counts.waiting else "")
+    )
+    table.add_row("passages", f"{counts.passages:,}")
+    table.add_row("model", f"{model.name} ({model.arithmetic})")
+    table.add_row("language", collection.settings.language)
+    table.add_row("on disk", f"{collection.bytes() / 2**20:.1f} MiB")
+    table.add_row("folder", str(collection.folder))
+    table.add_row("integrity", _described(faults))
     out.print(table)
-    if not integrity.holds:
+    if faults:
         raise typer.Exit(1)
 
 
-def _describe(integrity: IntegrityReport) -> str:
-    if integrity.fault:
-        return f"damaged: {integrity.fault}; build it again"
-    return f"holds: recall@10 {integrity.recall:.3f} of {integrity.sampled} passages ({1e3 * integrity.seconds:.0f} ms)"
+@index.command()
+def verify(
+    name: Name,
+    repair: Annotated[bool, typer.Option("--repair", help="Index the documents of damaged segments again.")] = False,
+) -> None:
+    """Check that what is searched is what the documents say. The exit status is 1 if it is not."""
+    settings = Settings()
+    collection = Collection(folder_of(settings, name))
+    faults = indexer.damaged(collection)
+    if faults and repair:
+        with bar("preparing") as report, _alone(collection):
+            encoder = open_encoder(settings, report, collection.settings.model.name)
+            indexer.repair(collection)
+            indexer.index_all(collection, encoder, _reporting(report, name))
+        faults = indexer.damaged(collection)
+    out.print(_described(faults), highlight=False)
+    if faults:
+        raise typer.Exit(1)
 
 
-def _build(folder: Path, passages: list[Passage], encoder: Encoder, report: Progress, language: str) -> None:
-    build(folder, passages, encoder, lambda done, total: report(f"indexing {folder.name}", done, total), language)
+@index.command()
+def compact(name: Name) -> None:
+    """Merge all segments into one, and give back the space of deleted documents."""
+    collection = Collection(folder_of(Settings(), name))
+    before = collection.bytes()
+    with _alone(collection):
+        indexer.merge(collection, all_of_it=True)
+    out.print(f"{before / 2**20:.1f} MiB before, {collection.bytes() / 2**20:.1f} MiB now")
+
+
+@contextmanager
+def _alone(collection: Collection) -> Iterator[None]:
+    """Hold the lock of the collection's indexer."""
+    with indexer.indexing(collection) as alone:
+        if not alone:
+            raise CollectionError(
+                f"another process writes to the collection {collection.name}; try again when it is done"
+            )
+        yield
+
+
+def _reporting(report: Progress, name: str) -> indexer.Counting:
+    return lambda done, total: report(f"indexing {name}", done, total)
+
+
+def _described(faults: dict[int, str]) -> str:
+    if not faults:
+        return "holds"
+    return (
+        f"damaged: {'; '.join(escaped(fault) for fault in faults.values())}; `qrerank index verify --repair` mends it"
+    )

@@ -35,7 +35,7 @@ from app.service.collections import OpenCollections
 from app.settings import Settings
 from app.telemetry.memory import resident_bytes
 from app.telemetry.periodic import run_periodically
-from retrieval.index.collection import check_encoder
+from retrieval.index.passage_index import check_encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth

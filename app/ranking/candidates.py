@@ -16,7 +16,7 @@ from retrieval.encoder.chunks import USUAL, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Tokens
 from retrieval.encoder.states import Encoded, join
 from retrieval.fusion import ranking
-from retrieval.index.collection import Collection
+from retrieval.index.passage_index import PassageIndex
 from retrieval.states.record import TextState
 from retrieval.states.source import Opened, StateSource
 from retrieval.text.bm25 import NO_TERMS, QueryTerms, Terms, bm25
@@ -233,7 +233,7 @@ class FoundPassages:
     late = False
     truncated = 0
 
-    def __init__(self, positions: NDArray[np.int64], collection: Collection) -> None:
+    def __init__(self, positions: NDArray[np.int64], collection: PassageIndex) -> None:
         """Read n passages by their positions in the collection."""
         self._positions, self._collection = positions, collection
         self.texts = [passage.content for passage in collection.passages(positions)]

@@ -30,8 +30,8 @@ from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.fusion import ranking
-from retrieval.index.collection import Collection, check_encoder
 from retrieval.index.first_stage import BOTH, FirstStage
+from retrieval.index.passage_index import PassageIndex, check_encoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import Matches, bm25
@@ -126,7 +126,7 @@ class Reranker:
     def search(
         self,
         query: str,
-        collection: Collection,
+        collection: PassageIndex,
         *,
         candidates: int = 100,
         method: Method = "hybrid",
@@ -153,19 +153,19 @@ class Reranker:
             first_stage: How candidates are found.
             leave_out: The position of a passage that must not be among them; the next best takes its place.
         """
-        language = collection.spec.language if language == AUTO else language
+        language = collection.language if language == AUTO else language
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
         query_states = self._encode_for(job, collection)
         with self._processor(job), job.watch("retrieve"):
             positions = first_stage.search(collection, query_states.pooled[0], job.terms, candidates, leave_out)
         return positions, self._rank_passages(job, query_states, collection, positions)
 
-    def rank_passages(self, query: str, collection: Collection, positions: NDArray[np.int64]) -> Ranking:
+    def rank_passages(self, query: str, collection: PassageIndex, positions: NDArray[np.int64]) -> Ranking:
         """Rank the passages at (n,) positions of a collection, n ≥ 1, for a query by `hybrid`."""
-        job = Job(query, "hybrid", language=collection.spec.language)
+        job = Job(query, "hybrid", language=collection.language)
         return self._rank_passages(job, self._encode_for(job, collection), collection, positions)
 
-    def _encode_for(self, job: Job, collection: Collection) -> Encoded:
+    def _encode_for(self, job: Job, collection: PassageIndex) -> Encoded:
         """The states of the query, which is waited for: without it nothing can be retrieved."""
         check_encoder(collection, self.encoder)
         query_states = self._encode_query(job, math.inf)
@@ -174,7 +174,7 @@ class Reranker:
         return query_states
 
     def _rank_passages(
-        self, job: Job, query_states: Encoded, collection: Collection, positions: NDArray[np.int64]
+        self, job: Job, query_states: Encoded, collection: PassageIndex, positions: NDArray[np.int64]
     ) -> Ranking:
         with self._processor(job), job.watch("retrieve"):
             found = FoundPassages(positions, collection)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import threading
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from stat import S_ISREG
 
-from app.errors import DamagedCollection, ServiceError, UnknownCollection
+from app.errors import DamagedCollection, UnknownCollection
 from retrieval.errors import CollectionError, Fault
-from retrieval.index.collection import SPEC, Collection
 from retrieval.index.integrity import IntegrityReport, verify
+from retrieval.store.collection import Collection
+from retrieval.store.database import FILE
+from retrieval.store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-Stamp = tuple[tuple[str, int, int, int], ...]
-Identity = tuple[tuple[int, int], ...]
+Identity = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class CollectionCounts:
     """The state of an opened collection."""
 
     passages: int  # 0 if it cannot be opened
-    bytes: int  # on disk
+    bytes: int  # on disk, at the last check
     fault: Fault | None  # why and since when it cannot be searched
     integrity: IntegrityReport | None  # the last one; None if it cannot be opened
 
@@ -39,48 +42,45 @@ class CollectionCounts:
 class _Entry:
     """A requested collection at the time of its last check."""
 
-    identity: Identity | None  # of its folder, at the last check
-    stamp: Stamp  # of its folder, on opening
-    collection: Collection | None
-    integrity: IntegrityReport | None
-    fault: Fault | None
-
-    def error(self) -> str | None:
-        """Why it cannot be searched; None if it can."""
-        if self.fault:
-            return self.fault.text
-        return self.collection.files.changed() if self.collection else "it is not open"
+    identity: Identity | None  # of its folder; None: nobody could tell
+    collection: Collection | None = None
+    revision: int = -1  # of its database
+    snapshot: Snapshot | None = None  # that was checked
+    integrity: IntegrityReport | None = None
+    fault: Fault | None = None
+    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # sizes and times of its files
 
 
 class OpenCollections:
     """Opens each collection once. One that fails verification is not searched. Safe to use from several threads.
 
-    Each `get` checks whether the folder has been replaced: a rebuilt collection is opened again, and a removed one is
-    closed.
+    Each `get` sees what was written since, by any process: new segments are verified before they are searched. A
+    folder that was replaced is opened again, and a removed one is closed.
     """
 
     def __init__(self, folder: Path) -> None:
         """Open nothing yet. folder: contains one folder per collection."""
         self._folder = folder
         self._entries: dict[str, _Entry] = {}
-        self._lock = threading.Lock()  # held while opening or verifying, not by `get` of an open collection
+        self._lock = threading.Lock()  # held while opening or verifying, not by `get` of an unchanged collection
         self.last_fault: Fault | None = None  # of any collection
 
-    def get(self, name: str) -> Collection:
-        """The collection with this name, which the caller has checked to be a plain name.
+    def get(self, name: str) -> Snapshot:
+        """What can be searched of the collection with this name, which the caller has checked to be a plain name.
 
         Raises:
             UnknownCollection: There is none.
             DamagedCollection: It failed verification.
         """
         entry = self._entries.get(name)
-        if entry is None or entry.error() or entry.identity != _identity(self._folder / name):
+        if entry is None or not self._is_current(name, entry):
             with self._lock:
-                entry = self._refresh(name)
-        error = entry.error()
-        if error or entry.collection is None:
-            raise DamagedCollection(f"the collection {name!r} is damaged: {error}")
-        return entry.collection
+                entry = self._entries.get(name)
+                if entry is None or not self._is_current(name, entry):
+                    entry = self._refresh(name)
+        if entry.fault or entry.snapshot is None:
+            raise DamagedCollection(f"the collection {name!r} is damaged: {entry.fault and entry.fault.text}")
+        return entry.snapshot
 
     def failed(self, name: str, error: CollectionError) -> DamagedCollection:
         """Record and log a failed search of an open collection; the error for its client."""
@@ -91,41 +91,52 @@ class OpenCollections:
         return DamagedCollection(f"the collection {name!r} cannot be searched: {_with_remedy(str(error))}")
 
     def verify(self) -> None:
-        """Verify all requested collections, and retry those that failed to open. Blocks, but no searches of others."""
+        """Verify all requested collections, and retry those that failed. Blocks, but no searches of others."""
         for name in list(self._entries):
-            with self._lock:
-                try:
-                    entry = self._refresh(name)
-                except ServiceError:
-                    continue
-                if entry.collection is not None:
-                    self._put(name, _verify_entry(entry.identity, entry.stamp, entry.collection))
-                else:  # the cause may be over: too many open files, or no memory
-                    self._put(name, _open_entry(self._folder / name, entry.identity, entry.stamp))
+            with self._lock, suppress(UnknownCollection):
+                self._refresh(name, again=True)
 
     def counts(self) -> Mapping[str, CollectionCounts]:
         """The state of each requested collection. Takes a few file system calls and no lock."""
         return {name: _counts(entry) for name, entry in list(self._entries.items())}
 
-    def _refresh(self, name: str) -> _Entry:
-        """The current entry of a collection, which is opened if it is not open or its folder has changed."""
-        entry, folder = self._entries.get(name), self._folder / name
-        identity = _identity(folder)  # read before the files, so that the next call sees later changes
-        if entry is not None and not entry.error() and entry.identity == identity:
-            return entry
+    def _is_current(self, name: str, entry: _Entry) -> bool:
+        """Whether nothing has changed since the last check, neither the folder nor what is in it."""
+        if entry.identity != _identity(self._folder / name):
+            return False
         try:
-            stamp = _stamp(folder) if folder.is_dir() else None
-        except OSError as error:  # it is being removed, or may not be read
-            if error.errno == errno.ENAMETOOLONG:
-                stamp = None
-            else:
-                raise DamagedCollection(f"the collection {name!r} cannot be read: {error.strerror}") from error
-        if stamp is None:
+            if entry.collection and entry.collection.revision() != entry.revision:
+                return False
+        except CollectionError:
+            return False
+        if entry.fault:
+            return entry.files == _files(self._folder / name)
+        return entry.snapshot is not None and not entry.snapshot.changed()
+
+    def _refresh(self, name: str, *, again: bool = False) -> _Entry:
+        """Open a collection as far as it has changed, and verify what is new. again: verify all of it."""
+        folder = self._folder / name
+        identity = _identity(folder)  # read before the files, so that the next call sees later changes
+        entry = self._entries.get(name)
+        if entry and entry.identity != identity:
+            if entry.collection:
+                entry.collection.close()
+            entry = None
+        if not _is_folder(folder):
             self._entries.pop(name, None)
             raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
-        if entry is None or entry.stamp != stamp:
-            return self._put(name, _open_entry(folder, identity, stamp))
-        return self._put(name, replace(entry, identity=identity))
+        try:
+            collection = entry.collection if entry and entry.collection else Collection(folder)
+            before = entry.snapshot if entry and not entry.fault and not again else None
+            return self._put(name, _checked(identity, collection, before))
+        except CollectionError as error:
+            text = str(error).replace(str(folder), folder.name)  # clients do not see the path
+        except OSError as error:
+            text = f"it cannot be read: {error.strerror}"
+        except Exception as error:  # a damaged file must not affect other collections
+            log.exception("the collection %s cannot be opened", name)
+            text = f"it cannot be opened ({type(error).__name__})"
+        return self._put(name, _Entry(identity, fault=Fault.now(_with_remedy(text)), files=_files(folder)))
 
     def _put(self, name: str, entry: _Entry) -> _Entry:
         before = self._entries.get(name)
@@ -140,47 +151,61 @@ class OpenCollections:
         return entry
 
 
-def _open_entry(folder: Path, identity: Identity | None, stamp: Stamp) -> _Entry:
-    try:
-        return _verify_entry(identity, stamp, Collection(folder))
-    except CollectionError as error:
-        # Clients do not see the path.
-        text = str(error).removeprefix(f"collection {folder} is damaged: ").replace(str(folder), folder.name)
-    except Exception as error:  # a damaged file must not affect other collections
-        log.exception("the collection %s cannot be opened", folder.name)
-        text = f"it cannot be opened ({type(error).__name__}); build it again"
-    return _Entry(identity, stamp, None, None, Fault.now(text))
-
-
-def _verify_entry(identity: Identity | None, stamp: Stamp, collection: Collection) -> _Entry:
-    integrity = verify(collection)
+def _checked(identity: Identity | None, collection: Collection, before: Snapshot | None) -> _Entry:
+    """An entry of what the collection holds now; what is not in the snapshot from before is verified."""
+    revision = collection.revision()
+    snapshot = collection.snapshot()
+    known = {part.segment for part in before.parts} if before else set()
+    reports = [
+        verify(part.segment) for part in snapshot.parts if part.segment not in known or part.segment.files.changed()
+    ]
+    integrity = IntegrityReport(
+        min((report.at for report in reports), default=time.time()),
+        sum(report.seconds for report in reports),
+        sum(report.sampled for report in reports),
+        min((report.recall for report in reports), default=1.0),
+        next((report.fault for report in reports if report.fault), None),
+    )
     fault = Fault(_with_remedy(integrity.fault), integrity.at) if integrity.fault else None
-    return _Entry(identity, stamp, collection, integrity, fault)
+    return _Entry(identity, collection, revision, snapshot, integrity, fault, _files(collection.folder))
 
 
 def _with_remedy(text: str) -> str:
-    return text if "build it again" in text else f"{text}; build it again"
+    return (
+        text if "mends it" in text or "build it again" in text else f"{text}; `qrerank index verify --repair` mends it"
+    )
+
+
+def _is_folder(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError:  # the name is too long
+        return False
 
 
 def _identity(folder: Path) -> Identity | None:
     """Identifies a folder, so that a replacement is noticed; two system calls, and no file is opened."""
     try:
-        return tuple((stat.st_ino, stat.st_mtime_ns) for stat in (folder.stat(), (folder / SPEC).stat()))
+        return folder.stat().st_ino, (folder / FILE).stat().st_ino
     except OSError:
         return None
 
 
-def _stamp(folder: Path) -> Stamp:
-    """A fingerprint that changes when the folder is replaced or one of its files is written."""
-    stats = sorted((path.name, path.stat()) for path in folder.iterdir())
-    return tuple((name, stat.st_ino, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+def _files(folder: Path) -> Mapping[str, tuple[int, int]]:
+    """The sizes and times of all files, which tell whether a damaged collection was mended."""
+    found = {}
+    with suppress(OSError):  # the folder is being removed, or no more files can be opened
+        for path in folder.rglob("*"):
+            stat = path.stat()
+            found[str(path)] = (stat.st_size if S_ISREG(stat.st_mode) else 0, stat.st_mtime_ns)
+    return found
 
 
 def _counts(entry: _Entry) -> CollectionCounts:
-    if entry.collection is None:
-        return CollectionCounts(0, sum(size for _, _, size, _ in entry.stamp), entry.fault, None)
-    files = entry.collection.files
+    size = sum(size for size, _ in entry.files.values())
+    if entry.snapshot is None:
+        return CollectionCounts(0, size, entry.fault, None)
     fault = entry.fault
-    if fault is None and (changed := files.changed()):
+    if fault is None and (changed := entry.snapshot.changed()):
         fault = Fault.now(changed)
-    return CollectionCounts(len(entry.collection), sum(files.sizes.values()), fault, entry.integrity)
+    return CollectionCounts(int(entry.snapshot.live.sum()), size, fault, entry.integrity)

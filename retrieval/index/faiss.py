@@ -35,9 +35,9 @@ class FaissIndex:
         try:
             index = faiss.read_index(_faiss_path(path))
         except RuntimeError as error:
-            raise CollectionError(f"index {path} is missing or damaged; build the collection again") from error
+            raise CollectionError(f"index {path} is missing or damaged") from error
         if not isinstance(index, faiss.IndexFlatIP):
-            raise CollectionError(f"index {path} is not a flat inner product index; build the collection again")
+            raise CollectionError(f"index {path} is not a flat inner product index")
         return cls(index)
 
     def save(self, path: Path) -> None:
@@ -54,31 +54,40 @@ class FaissIndex:
         rows: NDArray[np.float32] = faiss.rev_swig_ptr(flat.get_xb(), n * dimension).reshape(n, dimension)
         return rows
 
-    def search(self, queries: NDArray[Any], k: int) -> Hits:
-        """See retrieval.index.exact.Index.search."""
+    def search(self, queries: NDArray[Any], k: int, allowed: NDArray[np.bool_] | None = None) -> Hits:
+        """See retrieval.index.exact.Index.search. allowed: (n,) which rows may be found; None for all."""
         rows = as_rows(queries, self._flat.d)
-        hit_count = min(at_least_one(k), self._flat.ntotal)
+        there = self._flat.ntotal if allowed is None else int(np.count_nonzero(allowed))
+        hit_count = min(at_least_one(k), there)
         ids = np.empty((len(rows), hit_count), dtype=np.int64)
         scores = np.empty((len(rows), hit_count), dtype=np.float32)
         if hit_count:
+            selected = None if allowed is None else _selector(allowed)
             # One at a time: FAISS rounds differently in larger batches, and results must not depend on the batch.
             for at in range(len(rows)):
-                ids[at], scores[at] = self._search_one(rows[at : at + 1], hit_count)
+                ids[at], scores[at] = self._search_one(rows[at : at + 1], hit_count, there, selected)
         return ids, scores
 
-    def _search_one(self, query: NDArray[np.float32], k: int) -> Hits:
-        """Return the best k ≤ n hits for a (1, D) query.
+    def _search_one(self, query: NDArray[np.float32], k: int, n: int, selected: faiss.SearchParameters | None) -> Hits:
+        """Return the best k ≤ n hits for a (1, D) query among the n rows that may be found.
 
         FAISS does not define which of several equal scores it omits. So the search is repeated with more hits until the
         last score is lower than the k-th.
         """
-        n, count = self._flat.ntotal, min(k + 1, self._flat.ntotal)
+        count = min(k + 1, n)
         while True:
-            scores, ids = self._flat.search(query, count)
+            scores, ids = self._flat.search(query, count, params=selected)
             if count == n or scores[0, -1] < scores[0, k - 1]:
                 hits, values = best(ids, scores, k)
                 return hits[0], values[0]
             count = min(2 * count, n)
+
+
+def _selector(allowed: NDArray[np.bool_]) -> faiss.SearchParameters:
+    python: Any = faiss  # the stubs lack what its Python part adds
+    selector = python.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+    parameters: faiss.SearchParameters = python.SearchParameters(sel=selector)
+    return parameters
 
 
 def _faiss_path(path: Path) -> str:

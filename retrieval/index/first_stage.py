@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.fusion import reciprocal_rank
-from retrieval.index.collection import Collection
+from retrieval.index.passage_index import PassageIndex
 from retrieval.text.bm25 import QueryTerms
 
 
@@ -26,7 +26,7 @@ class FirstStage:
 
     def search(
         self,
-        collection: Collection,
+        collection: PassageIndex,
         vector: NDArray[np.float32],
         query: QueryTerms,
         k: int,
@@ -43,8 +43,8 @@ class FirstStage:
         """
         count = k + (leave_out is not None)
         nothing = np.empty(0, dtype=np.int64)
-        nearest = collection.search(vector, count)[0] if self.dense else nothing
-        matching = collection.postings.search(query, count)[0] if self.lexical else nothing
+        nearest = collection.nearest(vector, count) if self.dense else nothing
+        matching = collection.matching(query, count) if self.lexical else nothing
         rankings = [positions[positions != leave_out][:k] for positions in (nearest, matching)]
         return reciprocal_rank(rankings, [self.dense, self.lexical])[:k]
 

@@ -1,4 +1,4 @@
-"""The integrity check of an open collection: less than a second for 100 000 passages.
+"""The integrity check of an open segment: less than a second for 100 000 passages.
 
 Checked completely: file sizes, offsets, pooled vectors and the rows of the index. Checked on a new random sample each
 time: states, texts, and the recall of the index against an exact search.
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from retrieval.errors import CollectionError
 from retrieval.index import postings
-from retrieval.index.collection import Collection
+from retrieval.index.segment import Segment
 
 log = logging.getLogger(__name__)
 
@@ -47,39 +47,39 @@ class IntegrityReport:
         return self.fault is None
 
 
-def verify(collection: Collection, sample: int = SAMPLE) -> IntegrityReport:
-    """Check a collection with `sample` random passages. Blocks; problems are reported and not raised."""
+def verify(segment: Segment, sample: int = SAMPLE) -> IntegrityReport:
+    """Check a segment with `sample` random passages. Blocks; problems are reported and not raised."""
     start, at = time.perf_counter(), time.time()
-    sample_positions = np.random.default_rng().permutation(collection.spec.passages)[:sample]
+    sample_positions = np.random.default_rng().permutation(segment.spec.passages)[:sample]
     recall, fault = 0.0, None
     try:
-        _check_sizes(collection)
-        _check_offsets(collection)
-        _check_states(collection, sample_positions)
-        recall = _check_index(collection, sample_positions)
+        _check_sizes(segment)
+        _check_offsets(segment)
+        _check_states(segment, sample_positions)
+        recall = _check_index(segment, sample_positions)
     except (CollectionError, OSError, ValueError) as error:  # damaged files
         fault = str(error)
-    except Exception as error:  # a bug here must not stop the checks of other collections
-        log.exception("the collection %s cannot be checked", collection.name)
+    except Exception as error:  # a bug here must not stop the checks of other segments
+        log.exception("the segment %s cannot be checked", segment.name)
         fault = f"it cannot be checked ({type(error).__name__})"
     return IntegrityReport(at, time.perf_counter() - start, len(sample_positions), recall, fault)
 
 
-def _check_sizes(collection: Collection) -> None:
+def _check_sizes(segment: Segment) -> None:
     """Check that the files have their sizes at opening, and the sizes in the spec."""
-    if changed := collection.files.changed():
+    if changed := segment.files.changed():
         raise CollectionError(changed)
-    spec, rows = collection.spec, collection.index.rows
+    spec, rows = segment.spec, segment.index.rows
     n, width = spec.passages, rows.shape[1]
-    _check_equal("lengths.npy", collection.lengths.shape, (n,))
-    _check_equal("unknown.npy", collection.unknown.shape, (n,))
-    _check_equal("offsets.npy", collection.offsets.shape, (n + 1,))
-    _check_equal("passages.npy", collection.texts.offsets.shape, (n + 1,))
-    _check_equal("terms.npy", collection.term_records.offsets.shape, (n + 1,))
-    _check_equal(postings.FILE, collection.files.sizes[postings.FILE], collection.postings.size)
+    _check_equal("lengths.npy", segment.lengths.shape, (n,))
+    _check_equal("unknown.npy", segment.unknown.shape, (n,))
+    _check_equal("offsets.npy", segment.offsets.shape, (n + 1,))
+    _check_equal("passages.npy", segment.texts.offsets.shape, (n + 1,))
+    _check_equal("terms.npy", segment.term_records.offsets.shape, (n + 1,))
+    _check_equal(postings.FILE, segment.files.sizes[postings.FILE], segment.postings.size)
     _check_equal("index.faiss", rows.shape, (n, width))
-    _check_equal("pooled.npy", _pooled(collection)[0], (n, width))
-    _check_equal("tokens.i8", collection.files.sizes["tokens.i8"], spec.tokens * spec.token_dimension)
+    _check_equal("pooled.npy", _pooled(segment)[0], (n, width))
+    _check_equal("tokens.i8", segment.files.sizes["tokens.i8"], spec.tokens * spec.token_dimension)
 
 
 def _check_equal(file: str, actual: object, expected: object) -> None:
@@ -87,37 +87,37 @@ def _check_equal(file: str, actual: object, expected: object) -> None:
         raise CollectionError(f"{file} holds {actual}, and should hold {expected}")
 
 
-def _check_offsets(collection: Collection) -> None:
+def _check_offsets(segment: Segment) -> None:
     """Check that the offsets rise strictly from 0 to the end of each file."""
-    sizes = collection.files.sizes
+    sizes = segment.files.sizes
     ends = {
-        "offsets.npy": (collection.offsets, collection.spec.tokens),
-        "passages.npy": (collection.texts.offsets, sizes["passages.jsonl"]),
-        "terms.npy": (collection.term_records.offsets, sizes["terms.bin"]),
+        "offsets.npy": (segment.offsets, segment.spec.tokens),
+        "passages.npy": (segment.texts.offsets, sizes["passages.jsonl"]),
+        "terms.npy": (segment.term_records.offsets, sizes["terms.bin"]),
     }
     for file, (offsets, end) in ends.items():
         if offsets[0] != 0 or offsets[-1] != end or not np.all(np.diff(offsets) > 0):
             raise CollectionError(f"{file} does not rise from 0 to {end}")
 
 
-def _check_states(collection: Collection, sample_positions: NDArray[np.int64]) -> None:
+def _check_states(segment: Segment, sample_positions: NDArray[np.int64]) -> None:
     """Check that the sampled (m,) passages can be read, and that the largest entry of each token row is ±127."""
-    collection.passages(sample_positions)
-    if missing := collection.postings.missing(sample_positions, collection.terms(sample_positions)):
+    segment.passages(sample_positions)
+    if missing := segment.postings.missing(sample_positions, segment.terms(sample_positions)):
         raise CollectionError(f"{postings.FILE} lacks {missing} terms of the sampled passages")
-    tokens = collection.states(sample_positions).tokens
+    tokens = segment.states(sample_positions).tokens
     if not np.all(np.abs(tokens.astype(np.int16)).max(axis=1) == 127):
         raise CollectionError("tokens.i8 holds invalid rows")
 
 
-def _check_index(collection: Collection, sample_positions: NDArray[np.int64]) -> float:
+def _check_index(segment: Segment, sample_positions: NDArray[np.int64]) -> float:
     """Return the recall of the index; CollectionError if it is too low or a sampled vector does not find itself."""
-    queries = collection.index.rows[sample_positions]  # (m, P)
-    best_scores = _exact_scores(collection, queries)
-    ids, scores = collection.index.search(queries, _NEAREST)
+    queries = segment.index.rows[sample_positions]  # (m, P)
+    best_scores = _exact_scores(segment, queries)
+    ids, scores = segment.index.search(queries, _NEAREST)
     if np.any(np.abs(scores[:, 0] - 1) > _ROUNDING):
         raise CollectionError("index.faiss does not find passages with their own vectors")
-    true_scores = np.einsum("mkp,mp->mk", collection.index.rows[ids], queries)  # expected scores of the hits
+    true_scores = np.einsum("mkp,mp->mk", segment.index.rows[ids], queries)  # expected scores of the hits
     # Equal scores may come in any order, so scores are compared and not ids.
     correct = (np.abs(true_scores - scores) <= _ROUNDING) & (true_scores >= best_scores[:, -1:] - _ROUNDING)
     recall = float(correct.mean())
@@ -126,12 +126,12 @@ def _check_index(collection: Collection, sample_positions: NDArray[np.int64]) ->
     return recall
 
 
-def _exact_scores(collection: Collection, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+def _exact_scores(segment: Segment, queries: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the (m, k) best scores of the pooled vectors on disk for the queries; also checks every vector."""
-    rows, (_, start) = collection.index.rows, _pooled(collection)
+    rows, (_, start) = segment.index.rows, _pooled(segment)
     best = np.empty((len(queries), 0), dtype=np.float32)
     for begin, end in pairwise([*range(0, len(rows), _BLOCK), len(rows)]):
-        content = collection.files.read("pooled.npy", start + begin * rows[0].nbytes, rows[begin:end].nbytes)
+        content = segment.files.read("pooled.npy", start + begin * rows[0].nbytes, rows[begin:end].nbytes)
         block = np.frombuffer(content, dtype=np.float32).reshape(end - begin, -1)
         squared_norms = np.einsum("np,np->n", block, block)
         if not np.all(np.abs(squared_norms - 1) <= 2 * _ROUNDING):  # fails for NaN, too
@@ -144,9 +144,9 @@ def _exact_scores(collection: Collection, queries: NDArray[np.float32]) -> NDArr
     return best
 
 
-def _pooled(collection: Collection) -> tuple[tuple[int, ...], int]:
+def _pooled(segment: Segment) -> tuple[tuple[int, ...], int]:
     """Return the shape of the vectors in pooled.npy, and their offset in bytes; ValueError for an invalid header."""
-    files = collection.files
+    files = segment.files
     header = io.BytesIO(files.read("pooled.npy", 0, min(files.sizes["pooled.npy"], _HEAD_BYTES)))
     npy.read_magic(header)
     shape, fortran_order, dtype = npy.read_array_header_1_0(header)

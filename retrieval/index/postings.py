@@ -6,6 +6,7 @@ Zobel & Moffat 2006, "Inverted files for text search engines", DOI 10.1145/11329
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -67,27 +68,11 @@ class Postings:
         Raises:
             OSError, ValueError: A file is missing or damaged.
         """
-        self._files, self._lengths, self._languages = files, lengths, languages
+        self._files, self.lengths, self.languages = files, lengths, languages
         self.keys, self.starts = load_integers(folder / _KEYS, np.uint64), load_integers(folder / _STARTS)
         rises = bool(np.all(self.keys[1:] > self.keys[:-1]))
         if not rises or self.starts.shape != (len(self.keys) + 1,) or bool(np.any(np.diff(self.starts) <= 0)):
             raise ValueError(f"{_KEYS} and {_STARTS} are damaged")
-        self._damping = damping(lengths)
-
-    def search(self, query: QueryTerms, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the positions (k',) of the passages with the highest BM25 scores, best first, and the scores.
-
-        k' is at most k: passages without a word of the query are left out. Ties are in the order of the passages.
-        """
-        scores, n = np.zeros(len(self._lengths)), len(self._lengths)
-        lists = [[self._list(key) for key in keys] for keys in self._wanted(query)]  # by word, then by language
-        df = np.array([sum(map(len, of)) for of in lists], dtype=np.float64)
-        of_words = weights(query, main_language(query, self._languages), n, df)
-        for of, weight in zip(lists, of_words.tolist(), strict=True):
-            for postings in of:
-                passages, tf = postings["passage"], postings["count"]
-                scores[passages] += gains(tf, self._damping[passages]) * weight
-        return _best(scores, k)
 
     @property
     def size(self) -> int:
@@ -104,10 +89,10 @@ class Postings:
                 lacking += bool(at == len(owners) or owners[at] != position)
         return lacking
 
-    def _wanted(self, query: QueryTerms) -> list[list[np.uint64]]:
-        """The keys of each word in all languages of the collection."""
-        by_language = [_keys(language, terms(query.words, language)) for language in sorted(self._languages)]
-        return [list(keys) for keys in zip(*by_language, strict=True)]
+    def of(self, query: QueryTerms) -> list[list[NDArray[np.void]]]:
+        """Return the postings of each word of a query in each language: passages and how often they hold it."""
+        by_language = [_keys(language, terms(query.words, language)) for language in sorted(self.languages)]
+        return [[self._list(key) for key in keys] for keys in zip(*by_language, strict=True)]
 
     def _list(self, key: np.uint64) -> NDArray[np.void]:
         """The postings of a term, none of one that no passage holds."""
@@ -117,9 +102,54 @@ class Postings:
         start, end = self.starts[at : at + 2].tolist()
         content = self._files.read(FILE, start * _POSTING.itemsize, (end - start) * _POSTING.itemsize)
         found = np.frombuffer(content, dtype=_POSTING)
-        if found["passage"][0] < 0 or found["passage"][-1] >= len(self._lengths):
+        if found["passage"][0] < 0 or found["passage"][-1] >= len(self.lengths):
             raise CollectionError(f"{FILE} names passages that do not exist")
         return found
+
+
+def search(
+    indexes: Sequence[Postings], allowed: Sequence[NDArray[np.bool_] | None], query: QueryTerms, k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Search n passages in several indexes as if they were in one.
+
+    Args:
+        indexes: One after the other; positions count through all of them.
+        allowed: For each one (n_i,) which passages are there; None for all. Only those are counted by the statistics.
+        query: What is searched.
+        k: How many passages.
+
+    Returns:
+        The positions (k',) of the passages with the highest BM25 scores above 0, best first, ties by position, and the
+        scores; k' ≤ k.
+
+    Raises:
+        CollectionError: An index cannot be read.
+    """
+    lengths = np.concatenate([index.lengths for index in indexes])
+    there = np.concatenate(
+        [
+            np.ones(len(index.lengths), dtype=bool) if part is None else part
+            for index, part in zip(indexes, allowed, strict=True)
+        ]
+    )
+    starts = np.cumsum([0, *(len(index.lengths) for index in indexes)]).tolist()
+    found: list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]] = [[] for _ in query.words]  # by word
+    for start, index in zip(starts, indexes, strict=False):
+        for word, lists in enumerate(index.of(query)):
+            for held in lists:
+                passages = held["passage"] + start
+                kept = there[passages]
+                found[word].append((passages[kept], held["count"][kept]))
+    df = np.array([sum(len(passages) for passages, _ in lists) for lists in found], dtype=np.float64)
+    languages = Counter[str]()
+    for index in indexes:
+        languages.update(index.languages)
+    of_words = weights(query, main_language(query, languages), int(there.sum()), df)
+    damped, scores = damping(lengths, mean=lengths[there].mean() if there.any() else 0.0), np.zeros(len(lengths))
+    for occurrences, weight in zip(found, of_words.tolist(), strict=True):
+        for passages, tf in occurrences:
+            scores[passages] += gains(tf, damped[passages]) * weight
+    return _best(scores, k)
 
 
 def _best(scores: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

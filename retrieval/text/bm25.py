@@ -168,9 +168,10 @@ def weights(query: QueryTerms, language: str, n: int, df: NDArray[Any]) -> NDArr
     return found
 
 
-def damping(lengths: NDArray[Any], k1: float = K1, b: float = B) -> NDArray[np.float64]:
-    """Return k1·(1 − b + b·|d|/avg|d|) of documents of (n,) lengths in terms: (n,) > 0."""
-    found: NDArray[np.float64] = k1 * (1 - b + b * lengths / (lengths.mean() or 1.0))
+def damping(lengths: NDArray[Any], k1: float = K1, b: float = B, mean: float | None = None) -> NDArray[np.float64]:
+    """Return k1·(1 − b + b·|d|/avg|d|) of documents of (n,) lengths in terms: (n,) > 0. mean: avg|d|, if not theirs."""
+    mean = float(lengths.mean()) if mean is None else mean
+    found: NDArray[np.float64] = k1 * (1 - b + b * lengths / (mean or 1.0))
     # With b = 1 the damping of an empty document is 0, and its score 0/0; any positive damping gives 0.
     found[lengths == 0] = k1
     return found

@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pytest
 import typer
 
 from app.cli import index as cli_index
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.index.collection import Collection, build
+from retrieval.store.collection import Collection
+from retrieval.store.indexer import build, indexing
+from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import Passage
 
 
@@ -14,23 +18,99 @@ def test_stats_show_the_integrity_of_a_collection(tmp_path, monkeypatch, capsys)
     folder = tmp_path / "collections" / "birds"
     build(folder, [Passage("p", "", "an owl"), Passage("q", "", "a lamp")], HashEncoder(), lambda *_: None)
     cli_index.stats("birds")
-    assert "holds: recall@10 1.000 of 2 passages" in capsys.readouterr().out
-    with (folder / "tokens.i8").open("ab") as file:
+    assert "holds" in capsys.readouterr().out
+    with (folder / "segments" / "1" / "tokens.i8").open("ab") as file:
         file.write(b"x")
     with pytest.raises(typer.Exit) as ended:
         cli_index.stats("birds")
     assert ended.value.exit_code == 1
-    assert "should hold 256; build it" in capsys.readouterr().out
+    assert "should hold 256; `qrerank index verify --repair`" in capsys.readouterr().out
 
 
 def test_a_collection_keeps_its_language(tmp_path, qrerank):
     (tmp_path / "birds.txt").write_text("Die Nachtigallen singen.")
     assert qrerank("index", "build", "birds", "birds.txt", "--language", "de")[0] == 0
-    collection = Collection(tmp_path / "data" / "collections" / "birds")
+    collection = Collection(tmp_path / "data" / "collections" / "birds").snapshot()
     (terms,) = collection.terms(np.arange(1))
-    assert (collection.spec.language, terms.language) == ("de", "de")
+    assert (collection.language, terms.language) == ("de", "de")
     status, _, errors = qrerank("index", "build", "birds", "birds.txt", "--force", "--language", "xx")
     assert status == 2
     assert "--language" in errors
     assert "auto, none or the code of a known language" in errors
-    assert Collection(tmp_path / "data" / "collections" / "birds").spec.language == "de"
+    assert Collection(tmp_path / "data" / "collections" / "birds").settings.language == "de"
+
+
+def lines(*records: dict) -> str:
+    return "\n".join(map(json.dumps, records))
+
+
+@pytest.fixture
+def birds(tmp_path, qrerank):
+    """`qrerank index` with a collection of two documents."""
+    (tmp_path / "birds.jsonl").write_text(lines({"_id": "a", "text": "an owl"}, {"_id": "b", "text": "a lamp"}))
+    assert qrerank("index", "build", "birds", "birds.jsonl")[0] == 0
+    return lambda *words: qrerank("index", *words)
+
+
+def found(tmp_path, query: str) -> list[str]:
+    snapshot = Collection(tmp_path / "data" / "collections" / "birds").snapshot()
+    return [passage.id for passage in snapshot.passages(snapshot.matching(QueryTerms.of(query), 9))]
+
+
+def test_documents_are_added_replaced_and_deleted(tmp_path, birds):
+    (tmp_path / "more.jsonl").write_text(
+        lines({"_id": "a", "text": "an owl"}, {"_id": "b", "text": "a river"}, {"_id": "c", "text": "an owl again"})
+    )
+    assert "2 documents are new or changed; birds holds 3" in birds("add", "birds", "more.jsonl")[1]
+    assert "0 documents are new or changed; birds holds 3" in birds("add", "birds", "more.jsonl")[1]
+    assert (found(tmp_path, "owl"), found(tmp_path, "lamp"), found(tmp_path, "river")) == (["a", "c"], [], ["b"])
+    assert "deleted 1 of 2 documents" in birds("delete", "birds", "a", "none")[1]
+    assert found(tmp_path, "owl") == ["c"]
+    assert "MiB now" in birds("compact", "birds")[1]
+    assert sorted(found(tmp_path, "owl river")) == ["b", "c"]
+
+
+def test_an_export_is_what_add_reads(tmp_path, birds):
+    status, printed, _ = birds("export", "birds")
+    assert status == 0
+    assert [json.loads(line) for line in printed.splitlines()] == [
+        {"_id": "a", "title": "", "text": "an owl"},
+        {"_id": "b", "title": "", "text": "a lamp"},
+    ]
+    (tmp_path / "again.jsonl").write_text(printed)
+    assert "0 documents are new or changed" in birds("add", "birds", "again.jsonl")[1]
+
+
+def test_collections_are_listed_and_deleted_and_what_is_none_is_named(tmp_path, birds):
+    (tmp_path / "data" / "collections" / "strange").mkdir()
+    printed = birds("list")[1]
+    assert "birds" in printed
+    assert "there is no collection" in printed
+    status, _, errors = birds("delete", "strange", "--all")
+    assert status == 1
+    assert "there is no collection" in errors
+    assert birds("delete", "birds")[0] == birds("delete", "birds", "a", "--all")[0] == 2
+    assert birds("delete", "birds", "--all")[0] == 0
+    assert "birds" not in birds("list")[1]
+    assert birds("stats", "birds")[0] == 1
+
+
+def test_a_damaged_collection_is_mended_from_its_documents(tmp_path, birds):
+    (tmp_path / "data" / "collections" / "birds" / "segments" / "1" / "tokens.i8").write_bytes(b"")
+    status, printed, _ = birds("verify", "birds")
+    assert status == 1
+    assert "tokens.i8" in printed
+    assert "--repair` mends it" in printed
+    assert birds("stats", "birds")[0] == 1
+    status, printed, errors = birds("verify", "birds", "--repair")
+    assert (status, printed.strip()) == (0, "holds"), errors
+    assert found(tmp_path, "owl") == ["a"]
+    assert birds("stats", "birds")[0] == 0
+
+
+def test_two_do_not_write_at_once(tmp_path, birds):
+    with indexing(Collection(tmp_path / "data" / "collections" / "birds")):
+        for words in (("add", "birds", "birds.jsonl"), ("compact", "birds")):
+            status, _, errors = birds(*words)
+            assert status == 1
+            assert "another process writes to the collection birds" in errors

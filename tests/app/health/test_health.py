@@ -12,9 +12,9 @@ from app.quotas.shared import SharedCounters
 from app.service import collections as open_collections
 from app.service.collections import OpenCollections
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.index.collection import build
 from retrieval.index.held_files import HeldFiles
 from retrieval.states.redis import RedisStates
+from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.problems import problem
@@ -39,7 +39,7 @@ def search(client, name):
 
 
 def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_whole(tmp_path):
-    file = make(tmp_path, "birds") / "tokens.i8"
+    file = make(tmp_path, "birds") / "segments" / "1" / "tokens.i8"
     with serving(settings_of(tmp_path, default_collection="birds")) as client:
         assert client.get("/health/ready").status_code == 200
         well = component(client, "index")
@@ -65,7 +65,7 @@ def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_who
 
 @pytest.mark.parametrize("name", ["tokens.i8", "passages.jsonl", "terms.bin"])
 def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone(tmp_path, monkeypatch, name, caplog):
-    file = make(tmp_path, "birds") / name
+    file = make(tmp_path, "birds") / "segments" / "1" / name
     with serving(settings_of(tmp_path)) as client:
         before = search(client, "birds").json()["results"]
         whole = file.read_bytes()
@@ -94,8 +94,8 @@ def test_a_collection_of_another_model_is_refused_with_the_remedy(tmp_path):
 
 def test_until_the_default_collection_is_open_no_worker_counts_as_ready(tmp_path, monkeypatch):
     make(tmp_path, "birds")
-    free, opened = threading.Event(), open_collections._open_entry
-    monkeypatch.setattr(open_collections, "_open_entry", lambda *of: free.wait(PATIENT_S) and opened(*of))
+    free, opened = threading.Event(), open_collections.Collection
+    monkeypatch.setattr(open_collections, "Collection", lambda *of: free.wait(PATIENT_S) and opened(*of))
     with serving(settings_of(tmp_path, default_collection="birds")) as client:
         assert "qrerank_ready 0.0" in client.get("/metrics").text
         free.set()
@@ -109,7 +109,7 @@ def test_another_collection_that_rots_is_refused_and_the_service_goes_on(tmp_pat
     health = AT_ONCE | {"certify_every_s": 0.05}
     with serving(settings_of(tmp_path, default_collection="birds", health=health)) as client:
         assert search(client, "bees").status_code == 200
-        with (rotting / "pooled.npy").open("r+b") as file:
+        with (rotting / "segments" / "1" / "pooled.npy").open("r+b") as file:
             file.seek(-100, os.SEEK_END)
             file.write(bytes(100))
         eventually(lambda: search(client, "bees").status_code == 503)

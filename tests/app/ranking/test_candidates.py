@@ -6,7 +6,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.states import join
-from retrieval.index.collection import Collection, build
+from retrieval.index.segment import Segment, build
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
@@ -137,7 +137,7 @@ def test_chunks_that_there_is_no_time_to_cut_into_terms_are_not_read_and_nothing
 
 def test_found_passages_are_as_they_were_stored(tmp_path):
     build(tmp_path / "c", [Passage(str(i), "", text) for i, text in enumerate(TEXTS)], Short(), lambda *_: None)
-    found = FoundPassages(np.array([3, 0, 1]), Collection(tmp_path / "c"))
+    found = FoundPassages(np.array([3, 0, 1]), Segment(tmp_path / "c"))
     owners = found.split(np.array([2, 0]), OWL, until=0.0)
     assert (found.texts, found.ready.all(), owners.tolist()) == ([TEXTS[3], TEXTS[0], LONG], True, [2, 0])
     assert stored(found) == terms_of(*found.texts)

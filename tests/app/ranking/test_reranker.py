@@ -19,8 +19,8 @@ from retrieval.encoder.chunks import USUAL, Chunker, Reading, cut_up
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
-from retrieval.index.collection import Collection, build
 from retrieval.index.first_stage import BY_NAME
+from retrieval.index.segment import Segment, build
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
@@ -200,7 +200,7 @@ def test_a_circuit_that_is_too_deep_is_refused_at_once():
 
 def test_search_ranks_what_the_collection_holds(tmp_path, real_reranker, method):
     build(tmp_path / "c", [Passage(str(i), "", t) for i, t in enumerate(BIRDS)], real_reranker.encoder, lambda *_: None)
-    positions, ranking = real_reranker.search(QUERY, Collection(tmp_path / "c"), candidates=3, method=method)
+    positions, ranking = real_reranker.search(QUERY, Segment(tmp_path / "c"), candidates=3, method=method)
     assert len(positions) == len(ranking.order) == 3
     assert positions[ranking.order[0]] == 1
     direct = real_reranker.rerank(QUERY, [BIRDS[i] for i in positions], method=method)
@@ -213,7 +213,7 @@ def test_a_passage_that_is_left_out_makes_place_for_the_next(tmp_path, reranker)
     build(
         tmp_path / "c", [Passage(str(i), "", text) for i, text in enumerate(texts)], reranker.encoder, lambda *_: None
     )
-    collection = Collection(tmp_path / "c")
+    collection = Segment(tmp_path / "c")
     for name, stage in BY_NAME.items():
         search = partial(reranker.search, "owl song", collection, first_stage=stage)
         nearest, _ = search(candidates=len(texts))
@@ -229,7 +229,7 @@ def test_a_passage_that_is_left_out_makes_place_for_the_next(tmp_path, reranker)
 def test_search_refuses_another_models_collection(tmp_path, reranker, real_reranker):
     build(tmp_path / "c", [Passage("1", "", "owl")], reranker.encoder, lambda *_: None)
     with pytest.raises(CollectionError):
-        real_reranker.search("owl", Collection(tmp_path / "c"))
+        real_reranker.search("owl", Segment(tmp_path / "c"))
 
 
 def counting(max_bytes: int = 2**20) -> Reranker:
@@ -430,7 +430,7 @@ def test_what_a_report_raises_ends_the_work():
 
 def test_a_search_reports_too(tmp_path, reranker, method):
     build(tmp_path / "c", [Passage(str(i), "", f"owl {i}") for i in range(30)], reranker.encoder, lambda *_: None)
-    collection, seen = Collection(tmp_path / "c"), []
+    collection, seen = Segment(tmp_path / "c"), []
     _, told = reranker.search("owl", collection, method=method, report=seen.append)
     same(told, reranker.search("owl", collection, method=method)[1])
     assert [ranking.encoded for ranking in seen] == [0, 8, 24]

@@ -10,8 +10,8 @@ import pytest
 
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
-from retrieval.index.collection import Collection, build
 from retrieval.index.held_files import HeldFiles, Lines
+from retrieval.index.segment import Segment, build
 from retrieval.text.passages import Passage
 
 PASSAGES = [Passage(f"p{at}", "", f"passage {at} of an owl at dusk by the river") for at in range(300)]
@@ -92,17 +92,17 @@ import os, sys, threading
 from pathlib import Path
 import numpy as np
 from retrieval.index.integrity import verify
-from retrieval.index.collection import Collection
+from retrieval.index.segment import Segment
 from retrieval.errors import CollectionError
 
 folder, reader, read = Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "read"
-collection = Collection(folder)
+collection = Segment(folder)
 everything = np.arange(len(collection))
 turned, whole, refused, stop = threading.Condition(), [0] * 4, [0] * 4, threading.Event()
 
 def search(me):
     while not stop.is_set():
-        collection.search(collection.index.rows[me], 10)
+        collection.nearest(collection.index.rows[me], 10)
         verify(collection)
         try:
             getattr(collection, reader)(everything)
@@ -150,7 +150,7 @@ def test_a_file_that_is_cut_short_under_searches_ends_no_process(tmp_path, reade
 
 def test_threads_read_what_one_reads(tmp_path):
     build(tmp_path / "birds", PASSAGES, HashEncoder(), lambda *_: None)
-    collection = Collection(tmp_path / "birds")
+    collection = Segment(tmp_path / "birds")
     requests = [np.random.default_rng(seed).permutation(300)[:50] for seed in range(16)]
 
     def states(positions):
@@ -165,5 +165,5 @@ def test_threads_read_what_one_reads(tmp_path):
 
 def test_no_states_of_no_passages(tmp_path):
     build(tmp_path / "birds", PASSAGES[:3], HashEncoder(), lambda *_: None)
-    none = Collection(tmp_path / "birds").states(np.zeros(0, dtype=np.int64))
+    none = Segment(tmp_path / "birds").states(np.zeros(0, dtype=np.int64))
     assert (len(none), none.tokens.shape, none.offsets.tolist()) == (0, (0, 64), [0])

@@ -10,10 +10,10 @@ import pytest
 
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
-from retrieval.index.collection import Collection, build
 from retrieval.index.exact import ExactIndex
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.integrity import verify
+from retrieval.index.segment import Segment, build
 from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
@@ -38,29 +38,29 @@ def folder(built, tmp_path):
 
 
 def test_what_was_built_holds(built):
-    integrity = verify(Collection(built))
+    integrity = verify(Segment(built))
     assert (integrity.fault, integrity.holds, integrity.recall, integrity.sampled) == (None, True, 1.0, 10)
     assert integrity.seconds > 0
 
 
 def test_a_collection_of_one_passage_holds(tmp_path):
     build(tmp_path / "one", PASSAGES[:1], HashEncoder(), quiet)
-    integrity = verify(Collection(tmp_path / "one"))
+    integrity = verify(Segment(tmp_path / "one"))
     assert (integrity.fault, integrity.sampled, integrity.recall) == (None, 1, 1.0)
 
 
 def test_a_folder_that_was_replaced_does_no_harm(folder):
-    collection = Collection(folder)
+    collection = Segment(folder)
     build(folder, PASSAGES[:5], HashEncoder(), quiet)
     assert verify(collection).holds
     assert collection.files.changed() is None
-    assert verify(Collection(folder)).holds
+    assert verify(Segment(folder)).holds
 
 
 @pytest.mark.parametrize("name", ["tokens.i8", "pooled.npy", "passages.jsonl", "terms.bin", "index.faiss"])
 @pytest.mark.parametrize("by", [-1, 1])
 def test_a_file_cut_short_or_added_to_while_it_is_open_is_named(folder, name, by):
-    collection = Collection(folder)
+    collection = Segment(folder)
     size = (folder / name).stat().st_size
     os.truncate(folder / name, 0 if by < 0 else size + by)
     assert verify(collection).fault == f"{name} has {max(0, by) and size + by} bytes, and had {size} when it was opened"
@@ -84,7 +84,7 @@ def overwrite(file: Path, offset: int, written: bytes) -> None:
 )
 def test_damage_that_leaves_the_size_is_found_while_it_is_open(folder, name, offset, written, fault):
     size = (folder / name).stat().st_size
-    collection = Collection(folder)
+    collection = Segment(folder)
     overwrite(folder / name, offset % size, written[:size])
     assert fault in verify(collection).fault
 
@@ -107,18 +107,18 @@ def saved(folder: Path, name: str, change) -> None:
 )
 def test_files_that_do_not_belong_together_are_found(folder, name, change, fault):
     saved(folder, name, change)
-    assert fault in verify(Collection(folder)).fault
+    assert fault in verify(Segment(folder)).fault
 
 
 def test_an_index_of_another_collection_is_found(folder):
     FaissIndex.build(HashEncoder().encode(["an owl"]).pooled).save(folder / "index.faiss")
-    assert "index.faiss holds" in verify(Collection(folder)).fault
+    assert "index.faiss holds" in verify(Segment(folder)).fault
 
 
 def test_a_spec_of_another_collection_is_found(folder):
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"tokens": spec["tokens"] - 1}))
-    assert "tokens.i8 holds" in verify(Collection(folder)).fault
+    assert "tokens.i8 holds" in verify(Segment(folder)).fault
 
 
 class Astray(ExactIndex):
@@ -131,7 +131,7 @@ class Astray(ExactIndex):
 
 @pytest.mark.parametrize("searched_rows", [300, 30, 1])
 def test_an_index_that_misses_passages_is_found(built, searched_rows):
-    collection = Collection(built)
+    collection = Segment(built)
     collection.index = Astray(collection.index.rows, searched_rows)
     integrity = verify(collection, sample=300)
     assert integrity.holds == (searched_rows == 300), integrity
@@ -139,5 +139,5 @@ def test_an_index_that_misses_passages_is_found(built, searched_rows):
 
 def test_an_empty_file_is_an_error_that_says_what_to_do(folder):
     os.truncate(folder / "offsets.npy", 0)
-    with pytest.raises(CollectionError, match="build it again"):
-        Collection(folder)
+    with pytest.raises(CollectionError, match=r"offsets\.npy cannot be read"):
+        Segment(folder)

@@ -9,7 +9,7 @@ import yaml
 from app.api.dialects.health import HealthResponse
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.index.collection import build
+from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.conftest import serving
 from tests.paths import ROOT

@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from app.api.problems import STATUS
 from app.settings import FirstStageSettings, LimitSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.index.collection import build
+from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.app.problems import problem
 from tests.conftest import serving

@@ -12,7 +12,7 @@ from app.api.dialects.cohere import RerankResponse
 from app.api.dialects.events import Order
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.index.collection import build
+from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.app.live import live
 from tests.app.problems import problem

@@ -6,8 +6,9 @@ import pytest
 
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
-from retrieval.index.collection import Collection, build, check_encoder
 from retrieval.index.exact import ExactIndex
+from retrieval.index.passage_index import check_encoder
+from retrieval.index.segment import Segment, build
 from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
@@ -30,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_passages_come_back_as_they_were(folder):
-    collection = Collection(folder)
+    collection = Segment(folder)
     positions = np.array([299, 0, 17, 0])
     assert collection.passages(positions) == [PASSAGES[i] for i in positions]
     assert len(collection) == len(PASSAGES)
@@ -39,7 +40,7 @@ def test_passages_come_back_as_they_were(folder):
 
 def test_stored_states_are_those_of_fresh_encoding(folder):
     positions = np.array([5, 250, 3])
-    stored = Collection(folder).states(positions)
+    stored = Segment(folder).states(positions)
     fresh = HashEncoder().encode([PASSAGES[i].content for i in positions])
     for field in ("pooled", "tokens", "offsets", "lengths"):
         np.testing.assert_array_equal(getattr(stored, field), getattr(fresh, field))
@@ -48,14 +49,12 @@ def test_stored_states_are_those_of_fresh_encoding(folder):
 def test_search_finds_what_an_exact_search_finds(folder):
     encoder = HashEncoder()
     query = encoder.encode(["an owl sings by the river"]).pooled
-    ids, scores = Collection(folder).search(query[0], 20)
-    exact_ids, exact_scores = ExactIndex(encoder.encode([p.content for p in PASSAGES]).pooled).search(query, 20)
-    np.testing.assert_array_equal(ids, exact_ids[0])
-    np.testing.assert_allclose(scores, exact_scores[0], atol=1e-6)
+    exact, _ = ExactIndex(encoder.encode([p.content for p in PASSAGES]).pooled).search(query, 20)
+    np.testing.assert_array_equal(Segment(folder).nearest(query[0], 20), exact[0])
 
 
 def test_a_search_for_more_than_there_is_gives_all(folder):
-    ids, _ = Collection(folder).search(HashEncoder().encode(["owl"]).pooled[0], 10_000)
+    ids = Segment(folder).nearest(HashEncoder().encode(["owl"]).pooled[0], 10_000)
     assert sorted(ids) == list(range(len(PASSAGES)))
 
 
@@ -69,7 +68,7 @@ def test_progress_ends_at_the_whole(tmp_path):
 def test_building_again_replaces(tmp_path):
     build(tmp_path / "c", PASSAGES, HashEncoder(), quiet)
     build(tmp_path / "c", PASSAGES[:2], HashEncoder(), quiet)
-    assert len(Collection(tmp_path / "c")) == 2
+    assert len(Segment(tmp_path / "c")) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
@@ -81,7 +80,7 @@ def test_a_failing_encoder_leaves_the_old_collection(tmp_path):
     build(tmp_path / "c", PASSAGES[:2], HashEncoder(), quiet)
     with pytest.raises(MemoryError):
         build(tmp_path / "c", PASSAGES, Failing(), quiet)
-    assert len(Collection(tmp_path / "c")) == 2
+    assert len(Segment(tmp_path / "c")) == 2
 
 
 def test_no_passages_make_no_collection(tmp_path):
@@ -89,9 +88,9 @@ def test_no_passages_make_no_collection(tmp_path):
         build(tmp_path / "c", [], HashEncoder(), quiet)
 
 
-def test_a_missing_collection_says_how_to_build_one(tmp_path):
-    with pytest.raises(CollectionError, match="qrerank index build"):
-        Collection(tmp_path / "none")
+def test_a_missing_segment_is_named(tmp_path):
+    with pytest.raises(CollectionError, match="segment none is missing"):
+        Segment(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
@@ -107,8 +106,8 @@ def test_a_missing_collection_says_how_to_build_one(tmp_path):
 def test_damage_is_an_error_that_says_what_to_do(tmp_path, file, content):
     build(tmp_path / "c", PASSAGES[:3], HashEncoder(), quiet)
     (tmp_path / "c" / file).write_text(content)
-    with pytest.raises(CollectionError, match="build"):
-        Collection(tmp_path / "c")
+    with pytest.raises(CollectionError, match=r"segment c is damaged|segment c has format|index\.faiss"):
+        Segment(tmp_path / "c")
 
 
 def test_another_format_is_refused(tmp_path):
@@ -116,13 +115,13 @@ def test_another_format_is_refused(tmp_path):
     spec = tmp_path / "c" / "spec.json"
     spec.write_text(json.dumps(json.loads(spec.read_text()) | {"format": "v9"}))
     with pytest.raises(CollectionError, match="format v9"):
-        Collection(tmp_path / "c")
+        Segment(tmp_path / "c")
 
 
 def test_states_of_another_model_are_not_compared(folder):
     class Other(HashEncoder):
         digest = "other"
 
-    check_encoder(Collection(folder), HashEncoder())
+    check_encoder(Segment(folder), HashEncoder())
     with pytest.raises(CollectionError, match="build it again"):
-        check_encoder(Collection(folder), Other())
+        check_encoder(Segment(folder), Other())

@@ -1,4 +1,4 @@
-"""A collection on disk: passages, their states and a FAISS index in one folder.
+"""A segment on disk: passages, their states, a FAISS index and an inverted index in one folder that never changes.
 
 The index holds the pooled vectors in memory. Tokens, texts and postings are read from files on demand. The files are
 not memory mapped: reading a mapped file that was truncated kills the process (SIGBUS), a short read is only an error.
@@ -7,7 +7,7 @@ not memory mapped: reading a mapped file that was truncated kills the process (S
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,8 +23,9 @@ from retrieval.errors import CollectionError
 from retrieval.index import postings
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines, load_integers
-from retrieval.index.postings import Postings, write_postings
-from retrieval.text.bm25 import Terms
+from retrieval.index.passage_index import Model
+from retrieval.index.postings import Postings, search, write_postings
+from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 
@@ -32,27 +33,24 @@ SPEC = "spec.json"  # the metadata of the collection
 FORMAT = "v4"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 _TOKENS = "tokens.i8"
 _FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss", postings.FILE)
-_BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
+BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
 
 
 @dataclass(frozen=True)
-class CollectionSpec:
-    """The metadata of a collection, stored in its folder."""
+class SegmentSpec:
+    """The metadata of a segment, stored in its folder."""
 
     format: str
     passages: int
     tokens: int
     token_dimension: int
-    model: str
-    digest: str
-    arithmetic: str
-    max_tokens: int  # that the model reads of a passage, including special tokens
+    model: Model
     language: str  # a code, "none" or "auto"
     languages: Mapping[str, int]  # passages in each language
 
 
-class Collection:
-    """An open collection. Thread-safe."""
+class Segment:
+    """An open segment. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         """Open a folder that `build` created; CollectionError if it is missing or damaged."""
@@ -72,19 +70,33 @@ class Collection:
             lengths = Terms.count(np.diff(self.term_records.offsets))
             self.postings = Postings(folder, self.files, lengths, self.spec.languages)
         except (OSError, ValueError, EOFError) as error:
-            raise CollectionError(f"collection {folder} is damaged: {error}; build it again") from error
+            raise CollectionError(f"segment {folder.name} is damaged: {error}") from error
         self.index = FaissIndex.load(folder / "index.faiss")
 
     def __len__(self) -> int:
         return self.spec.passages
 
-    def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the positions (k',) of the passages with the highest cosine to a (P,) unit vector, and the cosines.
+    @property
+    def model(self) -> Model:
+        """What encoded the passages."""
+        return self.spec.model
+
+    @property
+    def language(self) -> str:
+        """The language that was asked for: a code, "none" or "auto"."""
+        return self.spec.language
+
+    def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """Return the positions (k',) of the passages with the highest cosine to a (P,) unit vector, best first.
 
         k' = min(k, n) for n passages.
         """
-        ids, scores = self.index.search(query[None, :], k)
-        return ids[0], scores[0]
+        positions: NDArray[np.int64] = self.index.search(query[None, :], k)[0][0]
+        return positions
+
+    def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
+        """Return the positions (k',) of the passages with the highest BM25 scores above 0, best first."""
+        return search([self.postings], [None], query, k)[0]
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """Return the stored states of the passages at (m,) positions; CollectionError if tokens.i8 is too short."""
@@ -100,7 +112,7 @@ class Collection:
 
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether the passages at (m,) positions are, or may be, longer than the model reads."""
-        return self.lengths[positions] >= self.spec.max_tokens
+        return self.lengths[positions] >= self.spec.model.max_tokens
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """Return the passages at (m,) positions; CollectionError if they cannot be read."""
@@ -117,28 +129,19 @@ class Collection:
             raise CollectionError("terms.bin holds terms that cannot be read") from None
 
 
-def check_encoder(collection: Collection, encoder: Encoder) -> None:
-    """Raise CollectionError if the collection was built with another model."""
-    if collection.spec.digest != encoder.digest:
-        raise CollectionError(
-            f"collection {collection.name!r} was built with model {collection.spec.model!r} and cannot be searched "
-            f"with {encoder.name!r}; build it again with `qrerank index build`"
-        )
-
-
 def build(
     folder: Path,
     passages: Sequence[Passage],
     encoder: Encoder,
     progress: Callable[[int, int], None],
     language: str = AUTO,
-) -> CollectionSpec:
-    """Encode n ≥ 1 passages into a new collection, which atomically replaces an old one.
+) -> SegmentSpec:
+    """Encode n ≥ 1 passages into a new segment, which atomically replaces an old one.
 
     Memory holds the pooled vectors, the terms, and the states of one block.
 
     Args:
-        folder: The folder of the collection.
+        folder: The folder of the segment.
         passages: The passages.
         encoder: Encodes the passages.
         progress: Called with the number of encoded passages and the total.
@@ -147,26 +150,53 @@ def build(
     Raises:
         CollectionError: There are no passages, or the index cannot be written.
     """
+
+    def blocks() -> Iterator[Encoded]:
+        progress(0, len(passages))
+        for start in range(0, len(passages), BLOCK):
+            block = passages[start : start + BLOCK]
+            yield encoder.encode([passage.content for passage in block])
+            progress(start + len(block), len(passages))
+
     if not passages:
         raise CollectionError("there are no passages to build a collection from")
+    model = Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+    terms = [Terms.of(passage.content, language) for passage in passages]
+    return write(folder, passages, terms, blocks(), model, language)
+
+
+def write(
+    folder: Path,
+    passages: Sequence[Passage],
+    terms: Sequence[Terms],
+    blocks: Iterable[Encoded],
+    model: Model,
+    language: str,
+) -> SegmentSpec:
+    """Write n ≥ 1 passages into a new segment, which atomically replaces an old one.
+
+    Args:
+        folder: The folder of the segment.
+        passages: The passages.
+        terms: Their terms.
+        blocks: Their states, in the same order, in pieces that memory can hold.
+        model: What encoded them.
+        language: That was asked for.
+    """
     with whole_folder(folder, replace=True) as partial:
-        lines = (json.dumps(asdict(passage), ensure_ascii=False).encode() + b"\n" for passage in passages)
+        lines = (orjson.dumps(passage) + b"\n" for passage in passages)
         _write_records(partial, "passages.jsonl", lines)
-        terms = [Terms.of(passage.content, language) for passage in passages]
         _write_records(partial, "terms.bin", (each.to_bytes() for each in terms))
         languages = write_postings(partial, terms)
         pooled, counts, lengths, unknown = [], [], [], []
-        progress(0, len(passages))
         with (partial / _TOKENS).open("wb") as file:
-            for start in range(0, len(passages), _BLOCK):
-                block = passages[start : start + _BLOCK]
-                states = encoder.encode([passage.content for passage in block])
+            for states in blocks:
                 states.tokens.tofile(file)
                 pooled.append(states.pooled)
                 counts.append(np.diff(states.offsets))
                 lengths.append(states.lengths)
                 unknown.append(states.unknown)
-                progress(start + len(block), len(passages))
+                dimension = states.tokens.shape[1]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
         vectors = np.concatenate(pooled)
         np.save(partial / "pooled.npy", vectors)
@@ -174,9 +204,7 @@ def build(
         np.save(partial / "lengths.npy", np.concatenate(lengths))
         np.save(partial / "unknown.npy", np.concatenate(unknown))
         FaissIndex.build(vectors).save(partial / "index.faiss")
-        dimension = states.tokens.shape[1]
-        model = (encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
-        spec = CollectionSpec(FORMAT, len(passages), int(offsets[-1]), dimension, *model, language, languages)
+        spec = SegmentSpec(FORMAT, len(passages), int(offsets[-1]), dimension, model, language, languages)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
     return spec
 
@@ -190,21 +218,24 @@ def _write_records(folder: Path, name: str, records: Iterable[bytes]) -> None:
     np.save((folder / name).with_suffix(".npy"), np.array(ends, dtype=np.int64))
 
 
-def _read_spec(folder: Path) -> CollectionSpec:
+def _read_spec(folder: Path) -> SegmentSpec:
     try:
-        spec = CollectionSpec(**json.loads((folder / SPEC).read_text(encoding="utf-8")))
+        content = json.loads((folder / SPEC).read_text(encoding="utf-8"))
+        spec = SegmentSpec(**content | {"model": Model(**content["model"])})
     except FileNotFoundError as error:
-        raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from error
-    except (ValueError, TypeError) as error:
-        raise CollectionError(f"collection {folder} is damaged or of another version; build it again") from error
+        raise CollectionError(f"segment {folder.name} is missing") from error
+    except OSError as error:
+        raise CollectionError(f"segment {folder.name} cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise CollectionError(f"segment {folder.name} is damaged or of another version") from error
     if spec.format != FORMAT:
-        raise CollectionError(f"collection {folder} has format {spec.format}, not {FORMAT}; build it again")
+        raise CollectionError(f"segment {folder.name} has format {spec.format}, not {FORMAT}")
     if not all(isinstance(size, int) and size > 0 for size in (spec.passages, spec.tokens, spec.token_dimension)):
-        raise CollectionError(f"collection {folder} is damaged: {SPEC} has invalid sizes; build it again")
+        raise CollectionError(f"segment {folder.name} is damaged: {SPEC} has invalid sizes")
     return spec
 
 
-def _check_size(files: HeldFiles, spec: CollectionSpec) -> None:
+def _check_size(files: HeldFiles, spec: SegmentSpec) -> None:
     size, expected = files.sizes[_TOKENS], spec.tokens * spec.token_dimension
     if size < expected:  # the integrity check reports a file that is too long
         raise ValueError(f"{_TOKENS} has {size} bytes, and should have {expected}")

@@ -1,0 +1,71 @@
+"""What a search needs of passages that are indexed, be it one segment or a collection of many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.encoder.protocol import Encoder
+from retrieval.encoder.states import Encoded
+from retrieval.errors import CollectionError
+from retrieval.text.bm25 import QueryTerms, Terms
+from retrieval.text.passages import Passage
+
+
+@dataclass(frozen=True)
+class Model:
+    """What encoded the passages."""
+
+    name: str
+    digest: str
+    arithmetic: str
+    max_tokens: int  # that it reads of a passage, including special tokens
+
+
+class PassageIndex(Protocol):
+    """n passages with their states, by position."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for messages."""
+
+    @property
+    def model(self) -> Model:
+        """What encoded the passages."""
+
+    @property
+    def language(self) -> str:
+        """The language that was asked for: a code, "none" or "auto"."""
+
+    def __len__(self) -> int:
+        """The number n of positions; not every one need hold a passage that can be found."""
+
+    def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """Return the positions of up to k passages with the highest cosine to a (P,) unit vector, best first."""
+
+    def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
+        """Return the positions of up to k passages with the highest BM25 scores above 0, best first."""
+
+    def states(self, positions: NDArray[np.int64]) -> Encoded:
+        """Return the stored states of the passages at (m,) positions; CollectionError if they cannot be read."""
+
+    def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
+        """Return the passages at (m,) positions; CollectionError if they cannot be read."""
+
+    def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
+        """Return their lexical terms; CollectionError if they cannot be read."""
+
+    def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return whether each is, or may be, longer than the model reads."""
+
+
+def check_encoder(collection: PassageIndex, encoder: Encoder) -> None:
+    """Raise CollectionError if the collection was built with another model."""
+    if collection.model.digest != encoder.digest:
+        raise CollectionError(
+            f"collection {collection.name!r} was built with model {collection.model.name!r} and cannot be searched "
+            f"with {encoder.name!r}; build it again with `qrerank index build`"
+        )

@@ -1,0 +1,1 @@
+"""Collections: documents in SQLite, and what is derived from them in segments."""

@@ -1,0 +1,145 @@
+"""A collection: documents in a database, and the segments that make them searchable.
+
+A folder `documents.sqlite`, `segments/1`, `segments/2`, … Documents are never lost: a segment that is missing or
+damaged is derived from them again. Readers search a snapshot, so they wait for no writer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from retrieval.atomic_dir import whole_folder
+from retrieval.errors import CollectionError
+from retrieval.index.passage_index import Model
+from retrieval.index.segment import Segment
+from retrieval.store.database import FILE, Counts, Database, Document
+from retrieval.store.snapshot import Part, Snapshot
+from retrieval.text.languages import AUTO
+
+SEGMENTS = "segments"
+
+
+@dataclass(frozen=True)
+class CollectionSettings:
+    """What is decided once, when a collection is made."""
+
+    model: Model
+    language: str = AUTO  # of its documents: a code, "none" or "auto"
+
+
+class Collection:
+    """An open collection. Thread-safe; several processes may have it open."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open a folder that `create` made; CollectionError if it is missing, damaged or of another version."""
+        self.folder, self.name = folder, folder.name
+        self.database = Database(folder)  # for writing
+        self._reader = Database(folder)
+        try:
+            about = self._reader.about()
+            self.settings = CollectionSettings(Model(**about["model"]), about["language"])
+        except (KeyError, TypeError) as error:
+            raise CollectionError(f"collection {folder.name} is damaged: it says {error!r}") from error
+        self._lock = threading.Lock()  # held while a snapshot is made
+        self._revision: int | None = None
+        self._snapshot = Snapshot(self.name, self.settings.model, self.settings.language, [])
+
+    @staticmethod
+    def create(folder: Path, settings: CollectionSettings) -> None:
+        """Make an empty collection, atomically; FileExistsError if the folder exists."""
+        if folder.exists():
+            raise FileExistsError(folder)
+        with whole_folder(folder) as partial:
+            create_in(partial, settings)
+
+    def close(self) -> None:
+        """Close the database. Snapshots stay usable."""
+        self.database.close()
+        self._reader.close()
+
+    def put(self, documents: Iterable[Document]) -> list[str]:
+        """Insert or replace documents by id; returns the ids of those that must be indexed. See `Database.put`."""
+        return self.database.put(documents)
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents; returns how many there were. They are not found any more when this returns."""
+        return self.database.delete(ids)
+
+    def documents(self, ids: Sequence[str]) -> list[Document]:
+        """Return the documents with these ids, in their order; those that are not there are left out."""
+        return self._reader.get(ids)
+
+    def page(self, after: int, limit: int) -> list[tuple[int, Document]]:
+        """Return up to `limit` documents with numbers above `after`, with their numbers."""
+        return self._reader.page(after, limit)
+
+    def counts(self) -> Counts:
+        """Count documents and passages."""
+        return self._reader.counts()
+
+    def revision(self) -> int:
+        """Return a number that changes whenever something was written, by any process. It takes microseconds."""
+        return self._reader.revision()
+
+    def snapshot(self) -> Snapshot:
+        """Return what can be searched now. A write of any process is seen by the next call."""
+        if self._reader.revision() == self._revision:
+            return self._snapshot
+        with self._lock:
+            revision = self._reader.revision()
+            if revision != self._revision:
+                self._snapshot = self._open(self._snapshot)
+                self._revision = revision
+            return self._snapshot
+
+    def _open(self, before: Snapshot) -> Snapshot:
+        """A snapshot of what the database says now, with the segments that are open already."""
+        known = {part.number: part.segment for part in before.parts}
+        try:
+            parts = [
+                Part(row.number, known.get(row.number) or Segment(self.segment(row.number)), row.live)
+                for row in self._reader.segments()
+            ]
+        except CollectionError as error:
+            raise CollectionError(
+                f"collection {self.name} is damaged: {error}; `qrerank index verify {self.name} --repair` mends it"
+            ) from error
+        return Snapshot(self.name, self.settings.model, self.settings.language, parts)
+
+    def segment(self, number: int) -> Path:
+        """Return the folder of a segment."""
+        return self.folder / SEGMENTS / str(number)
+
+    def bytes(self) -> int:
+        """Return the size on disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+def create_in(folder: Path, settings: CollectionSettings) -> None:
+    """Make an empty collection in an empty folder."""
+    (folder / SEGMENTS).mkdir()
+    database = Database(folder, create=True)
+    database.set_about({"model": asdict(settings.model), "language": settings.language})
+    database.close()
+
+
+def is_collection(folder: Path) -> bool:
+    """Return whether a folder holds one."""
+    return (folder / FILE).is_file()
+
+
+def remove(folder: Path) -> None:
+    """Delete a collection; CollectionError if there is none. It is gone at once, and its files soon after."""
+    doomed = folder.with_name(f".removed-{folder.name}-{os.getpid()}")
+    try:
+        folder.rename(doomed)
+    except OSError as error:
+        raise CollectionError(
+            f"there is no collection at {folder}, or it cannot be deleted: {error.strerror}"
+        ) from error
+    shutil.rmtree(doomed, ignore_errors=True)

@@ -1,0 +1,214 @@
+"""Making documents searchable: waiting documents become segments, and small segments become large ones.
+
+One process at a time does it for a collection, whoever takes the lock; the system frees it when a process ends. What a
+killed process left unfinished is not known to the database, and is done again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice, pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.atomic_dir import whole_folder
+from retrieval.encoder.protocol import Encoder
+from retrieval.encoder.states import Encoded
+from retrieval.errors import CollectionError, CollectionUnwritable
+from retrieval.index.integrity import verify
+from retrieval.index.passage_index import Model, check_encoder
+from retrieval.index.segment import BLOCK, Segment, write
+from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
+from retrieval.store.database import Document
+from retrieval.store.snapshot import Part
+from retrieval.text.bm25 import Terms
+from retrieval.text.languages import AUTO
+from retrieval.text.passages import Passage
+
+Counting = Callable[[int, int], None]  # done, of how many
+
+_LOCK = "indexer.lock"
+PUT_AT_ONCE = 1000  # documents in one transaction
+DOCUMENTS = 2048  # that become one segment; a few hundred would make too many files, more would be found later
+_FANOUT = 8  # neighbours of about one size that are merged
+_LARGEST = 100_000  # passages in a merged segment
+_MOST_DEAD = 0.5  # share of a segment's passages; beyond it the segment is written anew
+
+
+def build(
+    folder: Path,
+    passages: Iterable[Passage],
+    encoder: Encoder,
+    progress: Counting,
+    language: str = AUTO,
+) -> None:
+    """Make a collection of passages, which atomically replaces an old one; a kill leaves what was there.
+
+    Args:
+        folder: The folder of the collection.
+        passages: At least one; the last one of an id counts.
+        encoder: Encodes them.
+        progress: Called with the number of passages that are indexed and the total.
+        language: Of the passages: a code, "none" or "auto".
+
+    Raises:
+        CollectionError: There are no passages, or the collection cannot be written.
+    """
+    model = Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+    with whole_folder(folder, replace=True) as partial:
+        create_in(partial, CollectionSettings(model, language))
+        collection = Collection(partial)
+        try:
+            for some in batches(passages, PUT_AT_ONCE):
+                collection.put(Document(each.id, each.text, each.title) for each in some)
+            if not collection.counts().documents:
+                raise CollectionError("there are no passages to build a collection from")
+            index_all(collection, encoder, progress)
+        finally:
+            collection.close()
+
+
+def index_all(collection: Collection, encoder: Encoder, progress: Counting) -> None:
+    """Make all waiting documents searchable, and merge small segments. The caller holds the lock, or is alone.
+
+    progress: called with the number of documents that are indexed and of all that waited.
+    """
+    total, done = collection.counts().waiting, 0
+    progress(0, total)
+
+    def count(documents: int) -> None:
+        nonlocal done
+        done += documents
+        progress(done, max(total, done))
+
+    while index_waiting(collection, encoder, count):
+        while merge(collection):
+            pass
+
+
+@contextmanager
+def indexing(collection: Collection) -> Iterator[bool]:
+    """Hold the lock of the collection's indexer; False if another process or thread holds it."""
+    try:
+        handle = os.open(collection.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise CollectionUnwritable(f"collection {collection.name} cannot be written: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(handle)
+
+
+def index_waiting(
+    collection: Collection, encoder: Encoder, progress: Callable[[int], None], most: int = DOCUMENTS
+) -> int:
+    """Make up to `most` waiting documents searchable; returns how many waited. The caller holds the lock.
+
+    progress: called with the number of documents that were encoded since the last call.
+    """
+    check_encoder(collection.snapshot(), encoder)
+    waiting = collection.database.waiting(most)
+    if not waiting:
+        return 0
+    passages = [Passage(each.document.id, each.document.title, each.document.text) for each in waiting]
+    language = collection.settings.language
+    terms = [Terms.of(passage.content, language) for passage in passages]
+
+    def blocks() -> Iterator[Encoded]:
+        for start, end in pairwise([*range(0, len(passages), BLOCK), len(passages)]):
+            yield encoder.encode([passage.content for passage in passages[start:end]])
+            progress(end - start)
+
+    number = collection.database.next_segment()
+    write(collection.segment(number), passages, terms, blocks(), collection.settings.model, language)
+    collection.database.add_segment(waiting, range(len(passages)), number)
+    return len(waiting)
+
+
+def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
+    """Merge segments that are small or mostly dead, if there are such; returns whether. The caller holds the lock.
+
+    all_of_it: merge everything into as few segments as can be.
+    """
+    parts = list(collection.snapshot().parts)
+    chosen = parts if all_of_it else _due(parts)
+    if not chosen or (all_of_it and len(parts) == 1 and parts[0].live.all()):
+        return False
+    rows = {part.number: np.flatnonzero(part.live) for part in chosen}
+    kept = [part for part in chosen if len(rows[part.number])]
+    number = collection.database.next_segment()
+    if kept:
+        passages = [each for part in kept for each in part.segment.passages(rows[part.number])]
+        terms = [each for part in kept for each in part.segment.terms(rows[part.number])]
+        states = (block for part in kept for block in _states(part.segment, rows[part.number]))
+        write(
+            collection.segment(number), passages, terms, states, collection.settings.model, collection.settings.language
+        )
+    collection.database.replace_segments(rows, number)
+    sweep(collection)
+    return True
+
+
+def _states(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Encoded]:
+    for start in range(0, len(rows), BLOCK):
+        yield segment.states(rows[start : start + BLOCK])
+
+
+def _due(parts: Sequence[Part]) -> list[Part]:
+    """Neighbours to merge: one that is mostly dead, or several of about one size."""
+    for part in parts:
+        if part.live.mean() < 1 - _MOST_DEAD:
+            return [part]
+    for first in range(len(parts) - _FANOUT + 1):
+        run = parts[first : first + _FANOUT]
+        sizes = [int(part.live.sum()) for part in run]
+        if max(sizes) < _FANOUT * max(1, min(sizes)) and sum(sizes) <= _LARGEST:
+            return list(run)
+    return []
+
+
+def sweep(collection: Collection) -> None:
+    """Remove the folders of segments that the database does not know: killed writes, and merged ones."""
+    known = {str(row.number) for row in collection.database.segments()}
+    for folder in (collection.folder / SEGMENTS).iterdir():
+        if folder.name not in known and not folder.name.startswith("."):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def damaged(collection: Collection) -> dict[int, str]:
+    """Return the segments that cannot be used, and why. Blocks: each is opened and verified."""
+    faults = {}
+    for row in collection.database.segments():
+        try:
+            fault = verify(Segment(collection.segment(row.number))).fault
+        except CollectionError as error:
+            fault = str(error)
+        if fault:
+            faults[row.number] = fault
+    return faults
+
+
+def repair(collection: Collection) -> int:
+    """Forget damaged segments, so that their documents wait again; returns how many. The caller holds the lock."""
+    faults = damaged(collection)
+    collection.database.forget_segments(faults)
+    sweep(collection)
+    return len(faults)
+
+
+def batches(items: Iterable[Passage], size: int) -> Iterator[list[Passage]]:
+    """Yield the items in lists of up to `size`."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some

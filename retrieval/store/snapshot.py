@@ -1,0 +1,105 @@
+"""What of a collection can be searched at one moment: its segments, and which of their passages are part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.encoder.states import Encoded, join
+from retrieval.fusion import ranking
+from retrieval.index import postings
+from retrieval.index.passage_index import Model
+from retrieval.index.segment import Segment
+from retrieval.text.bm25 import QueryTerms, Terms
+from retrieval.text.passages import Passage
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A segment of a snapshot."""
+
+    number: int
+    segment: Segment
+    live: NDArray[np.bool_]  # (n,) which of its passages are part of the collection
+
+
+class Snapshot:
+    """The passages of all segments, by position through all of them. Thread-safe; it never changes."""
+
+    def __init__(self, name: str, model: Model, language: str, parts: Sequence[Part]) -> None:
+        """parts: the segments, in the order of their documents."""
+        self.name, self.model, self.language, self.parts = name, model, language, parts
+        self._starts = np.cumsum([0, *(len(part.live) for part in parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def changed(self) -> str | None:
+        """Return a message if the size of a file has changed since it was opened, else None."""
+        return next((fault for part in self.parts if (fault := part.segment.files.changed())), None)
+
+    @cached_property
+    def live(self) -> NDArray[np.bool_]:
+        """(n,) which positions hold a passage that can be found."""
+        return np.concatenate([np.zeros(0, dtype=bool), *(part.live for part in self.parts)])
+
+    def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """See `PassageIndex.nearest`."""
+        positions, scores = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
+        for start, part in zip(self._starts.tolist(), self.parts, strict=False):
+            ids, found = part.segment.index.search(query[None, :], k, None if part.live.all() else part.live)
+            positions.append(ids[0] + start)
+            scores.append(found[0])
+        return np.concatenate(positions)[ranking(np.concatenate(scores))[:k]]
+
+    def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
+        """See `PassageIndex.matching`."""
+        if not self.parts:
+            return np.zeros(0, dtype=np.int64)
+        indexes = [part.segment.postings for part in self.parts]
+        return postings.search(indexes, [part.live for part in self.parts], query, k)[0]
+
+    def states(self, positions: NDArray[np.int64]) -> Encoded:
+        """See `PassageIndex.states`."""
+        if not len(positions) and self.parts:
+            return self.parts[0].segment.states(positions)
+        pieces, order = self._by_part(positions, lambda segment, rows: [segment.states(rows)])
+        return join(pieces).take(np.argsort(order, kind="stable"))
+
+    def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
+        """See `PassageIndex.passages`."""
+        return self._in_order(positions, Segment.passages)
+
+    def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
+        """See `PassageIndex.terms`."""
+        return self._in_order(positions, Segment.terms)
+
+    def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """See `PassageIndex.is_cut`."""
+        return np.array(self._in_order(positions, lambda segment, rows: segment.is_cut(rows).tolist()), dtype=bool)
+
+    def _in_order(
+        self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], list[_Item]]
+    ) -> list[_Item]:
+        items, order = self._by_part(positions, read)
+        return [items[at] for at in np.argsort(order, kind="stable").tolist()]
+
+    def _by_part(
+        self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], list[_Item]]
+    ) -> tuple[list[_Item], NDArray[np.int64]]:
+        """What each segment reads of its passages, and the (m,) places of those in `positions`."""
+        of = np.searchsorted(self._starts, positions, side="right") - 1
+        items: list[_Item] = []
+        order = [np.zeros(0, dtype=np.int64)]
+        for at in np.unique(of).tolist():
+            places = np.flatnonzero(of == at)
+            items += read(self.parts[at].segment, positions[places] - self._starts[at])
+            order.append(places)
+        return items, np.concatenate(order)

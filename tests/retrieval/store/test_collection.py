@@ -1,0 +1,279 @@
+"""A collection of many segments searches as one segment of the same documents would, whatever came before."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.errors import CollectionError
+from retrieval.index.first_stage import BOTH
+from retrieval.index.passage_index import Model
+from retrieval.index.segment import Segment
+from retrieval.index.segment import build as build_segment
+from retrieval.store import indexer
+from retrieval.store.collection import Collection, CollectionSettings, is_collection, remove
+from retrieval.store.database import Document
+from retrieval.store.indexer import build, damaged, index_all, index_waiting, indexing, merge, repair, sweep
+from retrieval.text.bm25 import QueryTerms
+from retrieval.text.passages import Passage
+
+ENCODER = HashEncoder()
+MODEL = Model(ENCODER.name, ENCODER.digest, ENCODER.arithmetic, ENCODER.max_tokens)
+WORDS = ["owl", "dusk", "river", "stone", "song", "market"]
+QUERIES = ("owl song", "river", "stone market dusk", "absent")
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("put"),
+            st.dictionaries(
+                st.sampled_from("abcdefgh"),
+                st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join),
+                min_size=1,
+                max_size=4,
+            ),
+        ),
+        st.tuples(st.just("delete"), st.lists(st.sampled_from("abcdefgh"), max_size=3)),
+        st.tuples(st.just("index"), st.integers(1, 4)),
+        st.tuples(st.just("merge"), st.booleans()),
+    ),
+    min_size=3,
+    max_size=14,
+)
+
+
+def quiet(*_) -> None:
+    pass
+
+
+@pytest.fixture
+def collection(tmp_path):
+    Collection.create(tmp_path / "birds", CollectionSettings(MODEL))
+    return Collection(tmp_path / "birds")
+
+
+def found(index, query: str, k: int = 5) -> list[str]:
+    positions = BOTH.search(index, ENCODER.encode([query]).pooled[0], QueryTerms.of(query), k)
+    return [passage.id for passage in index.passages(positions)]
+
+
+def assert_searches_alike(snapshot, segment: Segment) -> None:
+    """By meaning, by words and by both; states and terms are those of fresh ones."""
+    for query in QUERIES:
+        vector, words = ENCODER.encode([query]).pooled[0], QueryTerms.of(query)
+        for k in (1, 3, 20):
+            for ours, theirs in (
+                (snapshot.nearest(vector, k), segment.nearest(vector, k)),
+                (snapshot.matching(words, k), segment.matching(words, k)),
+            ):
+                assert snapshot.passages(ours) == segment.passages(theirs)
+                np.testing.assert_array_equal(snapshot.states(ours).tokens, segment.states(theirs).tokens)
+                for a, b in zip(snapshot.terms(ours), segment.terms(theirs), strict=True):
+                    np.testing.assert_array_equal(a.numbers, b.numbers)
+            assert found(snapshot, query, k) == found(segment, query, k)
+
+
+@settings(max_examples=50, deadline=None)
+@given(STEPS)
+def test_it_searches_as_one_segment_of_the_same_documents(tmp_path_factory, steps):
+    folder = tmp_path_factory.mktemp("store")
+    Collection.create(folder / "c", CollectionSettings(MODEL))
+    collection = Collection(folder / "c")
+    for step, what in steps:
+        if step == "put":
+            collection.put(Document(i, text) for i, text in what.items())
+        elif step == "delete":
+            collection.delete(what)
+        elif step == "index":
+            index_waiting(collection, ENCODER, quiet, what)
+        else:
+            merge(collection, all_of_it=what)
+    while index_waiting(collection, ENCODER, quiet, 2):
+        pass
+    documents = [document for _, document in collection.page(0, 100)]
+    snapshot = collection.snapshot()
+    assert snapshot.live.sum() == len(documents)
+    if documents:
+        passages = [Passage(document.id, "", document.text) for document in documents]
+        build_segment(folder / "segment", passages, ENCODER, quiet)
+        assert_searches_alike(snapshot, Segment(folder / "segment"))
+    else:
+        assert found(snapshot, "owl") == []
+    assert {int(path.name) for path in (folder / "c" / "segments").iterdir()} >= {
+        part.number for part in snapshot.parts
+    }
+    shutil.rmtree(folder)
+
+
+def test_small_segments_are_merged_and_their_folders_removed(collection):
+    for at in range(20):
+        collection.put([Document(str(at), f"owl {at}")])
+        index_all(collection, ENCODER, quiet)
+    assert len(collection.snapshot().parts) < 12
+    assert sorted(found(collection.snapshot(), "owl", 30)) == sorted(str(at) for at in range(20))
+    known = {str(part.number) for part in collection.snapshot().parts}
+    assert {path.name for path in (collection.folder / "segments").iterdir()} == known
+
+
+def test_space_is_given_back(collection):
+    collection.put(Document(str(at), f"owl {at} " * 50) for at in range(300))
+    index_all(collection, ENCODER, quiet)
+    full = collection.bytes()
+    collection.delete(str(at) for at in range(250))
+    assert merge(collection)
+    assert collection.bytes() < full / 1.5
+    assert not merge(collection, all_of_it=True), "there is nothing left to do"
+    collection.delete(str(at) for at in range(250, 300))
+    assert merge(collection)
+    assert len(collection.snapshot()) == 0
+    assert list((collection.folder / "segments").iterdir()) == []
+
+
+def test_a_snapshot_goes_on_when_its_segments_are_merged_and_removed(collection):
+    for at in range(3):
+        collection.put([Document(str(at), "owl")])
+        index_waiting(collection, ENCODER, quiet)
+    before = collection.snapshot()
+    collection.delete(["1"])
+    merge(collection, all_of_it=True)
+    assert found(before, "owl") == ["0", "1", "2"]
+    assert found(collection.snapshot(), "owl") == ["0", "2"]
+
+
+def test_another_process_sees_what_was_written(collection):
+    other = Collection(collection.folder)
+    assert other.snapshot() is other.snapshot()
+    collection.put([Document("a", "owl")])
+    index_waiting(collection, ENCODER, quiet)
+    assert found(other.snapshot(), "owl") == ["a"]
+    collection.delete(["a"])
+    assert found(other.snapshot(), "owl") == []
+
+
+def test_one_at_a_time_indexes(collection):
+    with indexing(collection) as first, indexing(Collection(collection.folder)) as second:
+        assert (first, second) == (True, False)
+    with indexing(collection) as again:
+        assert again
+
+
+def test_another_models_documents_are_not_indexed(collection):
+    class Other(HashEncoder):
+        digest = "other"
+
+    collection.put([Document("a", "owl")])
+    with pytest.raises(CollectionError, match="was built with model"):
+        index_waiting(collection, Other(), quiet)
+    assert collection.counts().waiting == 1
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut", "rotten"])
+def test_a_damaged_segment_is_derived_again(collection, damage):
+    for text in ("an owl", "a lamp"):
+        collection.put([Document(text, text)])
+        index_waiting(collection, ENCODER, quiet)
+    folder = collection.segment(1)
+    if damage == "removed":
+        shutil.rmtree(folder)
+    elif damage == "cut":
+        os.truncate(folder / "tokens.i8", 3)
+    else:
+        (folder / "pooled.npy").write_bytes((folder / "pooled.npy").read_bytes()[:-100] + bytes(100))
+    assert list(damaged(collection)) == [1]
+    assert repair(collection) == 1
+    index_all(collection, ENCODER, quiet)
+    assert damaged(collection) == {}
+    assert sorted(found(Collection(collection.folder).snapshot(), "owl lamp")) == ["a lamp", "an owl"]
+
+
+def test_a_damaged_segment_says_how_to_mend_it(collection):
+    collection.put([Document("a", "owl")])
+    index_waiting(collection, ENCODER, quiet)
+    (collection.segment(1) / "spec.json").write_text("{")
+    with pytest.raises(CollectionError, match=r"index verify birds --repair` mends it"):
+        Collection(collection.folder).snapshot()
+
+
+def test_what_a_killed_write_left_is_swept(collection):
+    collection.put([Document("a", "owl")])
+    index_waiting(collection, ENCODER, quiet)
+    shutil.copytree(collection.segment(1), collection.segment(2))
+    sweep(collection)
+    assert [path.name for path in (collection.folder / "segments").iterdir()] == ["1"]
+
+
+def test_a_collection_is_made_once_and_removed_at_once(tmp_path):
+    Collection.create(tmp_path / "c", CollectionSettings(MODEL, "de"))
+    assert Collection(tmp_path / "c").settings == CollectionSettings(MODEL, "de")
+    with pytest.raises(FileExistsError):
+        Collection.create(tmp_path / "c", CollectionSettings(MODEL))
+    assert is_collection(tmp_path / "c")
+    remove(tmp_path / "c")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(CollectionError, match="cannot be deleted"):
+        remove(tmp_path / "c")
+
+
+def test_a_build_that_fails_leaves_what_was_there(tmp_path):
+    build(tmp_path / "c", [Passage("a", "", "owl")], ENCODER, quiet)
+
+    class Failing(HashEncoder):
+        def encode(self, *_):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        build(tmp_path / "c", [Passage("b", "", "lamp")], Failing(), quiet)
+    with pytest.raises(CollectionError, match="no passages"):
+        build(tmp_path / "c", [], ENCODER, quiet)
+    assert found(Collection(tmp_path / "c").snapshot(), "owl lamp") == ["a"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.store.collection import Collection
+from retrieval.store.database import Document
+from retrieval.store.indexer import index_waiting, indexing, merge
+
+collection = Collection(Path(sys.argv[1]))
+with indexing(collection) as alone:
+    assert alone
+    for at in range(200):
+        collection.put([Document(str(at), f"owl number {at}")])
+        print(at, flush=True)  # acknowledged
+        if at % 3 == 0:
+            index_waiting(collection, HashEncoder(), lambda _: None)
+            merge(collection)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 20, 33, 58])
+def test_what_was_acknowledged_survives_a_kill_and_is_found_once(collection, lines):
+    command = [sys.executable, "-c", PROGRAM, str(collection.folder)]
+    root = Path(indexer.__file__).parents[2]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as child:  # noqa: S603 - our own
+        acknowledged = [child.stdout.readline().strip() for _ in range(lines)]
+        child.send_signal(signal.SIGKILL)
+        acknowledged += child.stdout.read().split()
+    after = Collection(collection.folder)
+    with indexing(after) as alone:
+        assert alone, "the lock of a killed process is free"
+        sweep(after)
+        index_all(after, ENCODER, quiet)
+    passages = [passage.id for passage in after.snapshot().passages(np.flatnonzero(after.snapshot().live))]
+    assert len(set(passages)) == len(passages) == after.counts().documents
+    assert set(acknowledged) <= set(passages)
+    assert damaged(after) == {}
+    documents = [document for _, document in after.page(0, 1000)]
+    whole = [Passage(document.id, "", document.text) for document in documents]
+    build_segment(collection.folder.parent / "segment", whole, ENCODER, quiet)
+    assert_searches_alike(after.snapshot(), Segment(collection.folder.parent / "segment"))
