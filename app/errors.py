@@ -5,13 +5,16 @@ ServiceError
 ├── Unauthorized        401
 ├── Forbidden           403
 ├── UnknownCollection   404
+├── UnknownDocument     404
 ├── UnknownKey          404
 ├── TooSlow             408
+├── Conflict            409
 ├── TooLarge            413
 ├── InvalidRequest      422
 ├── TooManyRequests     429
 ├── NotReady            503
 ├── DamagedCollection   503
+├── CollectionReadOnly  503
 ├── KeysUnavailable     503
 ├── Overloaded          503
 └── TooLate             504
@@ -42,12 +45,20 @@ class UnknownCollection(ServiceError):
     """No collection has this name."""
 
 
+class UnknownDocument(ServiceError):
+    """The collection has no document with this id."""
+
+
 class UnknownKey(ServiceError):
     """No key has this id."""
 
 
 class TooSlow(ServiceError):
     """The body did not arrive in time."""
+
+
+class Conflict(ServiceError):
+    """What exists under this name is not what is asked for."""
 
 
 class TooLarge(ServiceError):
@@ -78,6 +89,10 @@ class NotReady(ServiceError):
 
 class DamagedCollection(ServiceError):
     """The collection fails its integrity check or cannot be opened. No answer is better than a wrong one."""
+
+
+class CollectionReadOnly(ServiceError):
+    """The collection can be searched and takes no writes: a full or read-only disk, or another process that writes."""
 
 
 class KeysUnavailable(ServiceError):

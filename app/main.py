@@ -40,6 +40,7 @@ from app.health.health import Health
 from app.quotas.quotas import Quotas
 from app.quotas.shares import Shares
 from app.service.collections import OpenCollections
+from app.service.ingestion import Ingestion
 from app.settings import Settings
 from app.telemetry.gauges import EVERY_S as COLLECT_EVERY_S
 from app.telemetry.gauges import Gauges, Sources
@@ -119,6 +120,7 @@ def _create_components(settings: Settings, encoders: Mapping[str, Encoder], trac
         settings,
         engine,
         collections,
+        Ingestion(collections, engine),
         auth,
         quotas,
         Shares(settings.limits.all_bodies_bytes),
@@ -137,7 +139,7 @@ def _add_middleware(app: FastAPI, deps: Dependencies) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors.origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["*"],  # SDKs send many headers of their own; credentials are never allowed
             expose_headers=[*_READABLE],
         )
@@ -156,6 +158,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
     deps: Dependencies = app.state.dependencies
     # The service answers liveness probes while the model loads.
     loading = asyncio.create_task(deps.engine.start())
+    deps.ingestion.start()
     tasks = [
         loading,
         asyncio.create_task(deps.health.run(loading)),
@@ -175,6 +178,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         if deps.auth:
             shutdown.push_async_callback(deps.auth.close)
         shutdown.callback(deps.engine.close)
+        shutdown.callback(deps.ingestion.stop)
         shutdown.callback(deps.quotas.close)
         shutdown.callback(deps.gauges.publish)  # a last time, so that other workers can report the values
         shutdown.push_async_callback(_cancel, tasks)

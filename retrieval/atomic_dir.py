@@ -20,7 +20,7 @@ _RENAME_EXCHANGE = 2
 
 
 @contextmanager
-def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
+def whole_folder(final: Path, *, replace: bool = False, parents: bool = True) -> Iterator[Path]:
     """Yield an empty folder to fill; if the block succeeds, the folder is renamed to `final`.
 
     If the block raises or the process is killed, `final` is unchanged.
@@ -30,8 +30,10 @@ def whole_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
         replace: Without it, an existing `final` is kept and the new folder is dropped. With it, the two are exchanged
             atomically. If the file system cannot exchange folders, the old one is renamed first, and a kill between the
             two renames leaves it as `.replaced-` plus its name.
+        parents: Make the folder above it if it is missing; else that is a FileNotFoundError.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
+    if parents:
+        final.parent.mkdir(parents=True, exist_ok=True)
     _sweep(final.parent)
     partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
     try:

@@ -13,6 +13,7 @@ from app.health.health import Health
 from app.quotas.quotas import Quotas
 from app.quotas.shares import Shares
 from app.service.collections import OpenCollections
+from app.service.ingestion import Ingestion
 from app.settings import Settings
 from app.telemetry.gauges import Gauges
 from app.telemetry.metrics import Metrics
@@ -37,6 +38,7 @@ class Dependencies:
     settings: Settings
     engine: Engine
     collections: OpenCollections
+    ingestion: Ingestion
     auth: Auth | None  # None: authentication is disabled
     quotas: Quotas  # without authentication they limit nobody
     bodies: Shares  # of the memory for all requests' bodies, in bytes

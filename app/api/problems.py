@@ -13,6 +13,8 @@ from pydantic import BaseModel, Field
 
 from app.api.openapi import reference
 from app.errors import (
+    CollectionReadOnly,
+    Conflict,
     DamagedCollection,
     Forbidden,
     InvalidRequest,
@@ -26,6 +28,7 @@ from app.errors import (
     TooSlow,
     Unauthorized,
     UnknownCollection,
+    UnknownDocument,
     UnknownKey,
 )
 from quantum.errors import InvalidVector
@@ -39,20 +42,28 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     Unauthorized: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
     UnknownCollection: HTTPStatus.NOT_FOUND,
+    UnknownDocument: HTTPStatus.NOT_FOUND,
     UnknownKey: HTTPStatus.NOT_FOUND,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
+    Conflict: HTTPStatus.CONFLICT,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     DamagedCollection: HTTPStatus.SERVICE_UNAVAILABLE,
+    CollectionReadOnly: HTTPStatus.SERVICE_UNAVAILABLE,
     KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
 }
 # For exceptions without a `retry_after_s` of their own.
-RETRY_AFTER_S: dict[type[Exception], int] = {NotReady: 5, DamagedCollection: 60, KeysUnavailable: 1}
+RETRY_AFTER_S: dict[type[Exception], int] = {
+    NotReady: 5,
+    DamagedCollection: 60,
+    CollectionReadOnly: 5,
+    KeysUnavailable: 1,
+}
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         400: "The body is not JSON, or the path has control characters.",
         401: "The API key is missing, unknown, expired or revoked.",
         403: "The key's role does not allow this.",
-        404: "There is no such collection.",
+        404: "There is no such collection, or no such document in it.",
         408: "The body did not arrive in time.",
         413: "The body, or a count in it, is over a limit.",
         422: "The JSON is not a valid request.",

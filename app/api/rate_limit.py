@@ -56,6 +56,14 @@ async def counted(connection: HTTPConnection, read: Callable[[], Awaitable[T]]) 
         raise
 
 
+async def pay(connection: HTTPConnection, cost: Cost) -> None:
+    """Charge a caller for what is no ranking; TooManyRequests or TooLarge if its quotas do not allow it."""
+    quotas, identity = _counting(connection)
+    if quotas is not None:
+        quotas.check(identity, cost)
+        _settle(connection, await quotas.take(identity, cost))
+
+
 def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
     """What counts this caller's requests; None without authentication and for an unlimited tier."""
     deps, identity = dependencies(connection), connection.state.identity

@@ -62,6 +62,7 @@ class OpenCollections:
         """Open nothing yet. folder: contains one folder per collection."""
         self._folder = folder
         self._entries: dict[str, _Entry] = {}
+        self._stores: dict[str, tuple[Identity, Collection]] = {}
         self._lock = threading.Lock()  # held while opening or verifying, not by `get` of an unchanged collection
         self.last_fault: Fault | None = None  # of any collection
 
@@ -81,6 +82,39 @@ class OpenCollections:
         if entry.fault or entry.snapshot is None:
             raise DamagedCollection(f"the collection {name!r} is damaged: {entry.fault and entry.fault.text}")
         return entry.snapshot
+
+    def folder(self, name: str) -> Path:
+        """The folder of a collection, whether there is one or not."""
+        return self._folder / name
+
+    def names(self) -> list[str]:
+        """The names of all collections on the disk."""
+        try:
+            return sorted(path.name for path in self._folder.iterdir() if _identity(path) and path.name[0] != ".")
+        except FileNotFoundError:
+            return []
+
+    def store(self, name: str) -> Collection:
+        """A collection to read and change its documents, searchable or not.
+
+        Raises:
+            UnknownCollection: There is none.
+            DamagedCollection: Its documents cannot be read.
+        """
+        folder = self._folder / name
+        identity = _identity(folder)
+        if identity is None:
+            raise UnknownCollection(f"there is no collection {name!r}; PUT /v1/collections/{name} makes one")
+        known = self._stores.get(name)
+        if known and known[0] == identity:
+            return known[1]
+        try:
+            collection = Collection(folder)
+        except (CollectionError, OSError) as error:
+            reason = str(error).replace(str(folder), folder.name)
+            raise DamagedCollection(f"the collection {name!r} is damaged: {reason}") from error
+        self._stores[name] = (identity, collection)
+        return collection
 
     def failed(self, name: str, error: CollectionError) -> DamagedCollection:
         """Record and log a failed search of an open collection; the error for its client."""

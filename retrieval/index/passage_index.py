@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
 from retrieval.text.bm25 import QueryTerms, Terms
@@ -62,7 +61,19 @@ class PassageIndex(Protocol):
         """Return whether each is, or may be, longer than the model reads."""
 
 
-def check_encoder(collection: PassageIndex, encoder: Encoder) -> None:
+class Named(Protocol):
+    """A model, by name and weights."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def digest(self) -> str:
+        """Identifies the weights."""
+
+
+def check_encoder(collection: PassageIndex, encoder: Named) -> None:
     """Raise CollectionError if the collection was built with another model."""
     if collection.model.digest != encoder.digest:
         raise CollectionError(

@@ -172,6 +172,8 @@ def write(
     blocks: Iterable[Encoded],
     model: Model,
     language: str,
+    *,
+    parents: bool = True,
 ) -> SegmentSpec:
     """Write n ≥ 1 passages into a new segment, which atomically replaces an old one.
 
@@ -182,8 +184,9 @@ def write(
         blocks: Their states, in the same order, in pieces that memory can hold.
         model: What encoded them.
         language: That was asked for.
+        parents: Make the folder above it if it is missing.
     """
-    with whole_folder(folder, replace=True) as partial:
+    with whole_folder(folder, replace=True, parents=parents) as partial:
         lines = (orjson.dumps(passage) + b"\n" for passage in passages)
         _write_records(partial, "passages.jsonl", lines)
         _write_records(partial, "terms.bin", (each.to_bytes() for each in terms))

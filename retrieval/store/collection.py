@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -78,6 +79,10 @@ class Collection:
         """Return up to `limit` documents with numbers above `after`, with their numbers."""
         return self._reader.page(after, limit)
 
+    def are_waiting(self, ids: Sequence[str] | None = None) -> bool:
+        """Return whether any of these documents is not searchable yet; None: any at all."""
+        return self._reader.are_waiting(ids)
+
     def counts(self) -> Counts:
         """Count documents and passages."""
         return self._reader.counts()
@@ -135,7 +140,7 @@ def is_collection(folder: Path) -> bool:
 
 def remove(folder: Path) -> None:
     """Delete a collection; CollectionError if there is none. It is gone at once, and its files soon after."""
-    doomed = folder.with_name(f".removed-{folder.name}-{os.getpid()}")
+    doomed = folder.with_name(f".removed-{os.getpid()}-{time.monotonic_ns()}")
     try:
         folder.rename(doomed)
     except OSError as error:

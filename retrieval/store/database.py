@@ -214,6 +214,11 @@ class Database:
         )
         return [Waiting(row[4], _document(row)) for row in rows]
 
+    def are_waiting(self, ids: Sequence[str] | None = None) -> bool:
+        """Return whether any of these documents is not indexed yet; None: any at all."""
+        where, values = ("", ()) if ids is None else (" AND id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
+        return bool(self._read(f"SELECT 1 FROM documents WHERE NOT is_indexed{where} LIMIT 1", values))  # noqa: S608
+
     def counts(self) -> Counts:
         """Count documents and passages."""
         ((documents, waiting, passages),) = self._read(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +75,7 @@ def build(
             collection.close()
 
 
-def index_all(collection: Collection, encoder: Encoder, progress: Counting) -> None:
+def index_all(collection: Collection, encoder: Encodes, progress: Counting) -> None:
     """Make all waiting documents searchable, and merge small segments. The caller holds the lock, or is alone.
 
     progress: called with the number of documents that are indexed and of all that waited.
@@ -110,8 +111,23 @@ def indexing(collection: Collection) -> Iterator[bool]:
         os.close(handle)
 
 
+class Encodes(Protocol):
+    """What the indexer needs of an encoder."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def digest(self) -> str:
+        """Identifies the weights."""
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Return the states of n ≥ 1 documents, in order."""
+
+
 def index_waiting(
-    collection: Collection, encoder: Encoder, progress: Callable[[int], None], most: int = DOCUMENTS
+    collection: Collection, encoder: Encodes, progress: Callable[[int], None], most: int = DOCUMENTS
 ) -> int:
     """Make up to `most` waiting documents searchable; returns how many waited. The caller holds the lock.
 
@@ -131,7 +147,7 @@ def index_waiting(
             progress(end - start)
 
     number = collection.database.next_segment()
-    write(collection.segment(number), passages, terms, blocks(), collection.settings.model, language)
+    _write(collection, number, passages, terms, blocks())
     collection.database.add_segment(waiting, range(len(passages)), number)
     return len(waiting)
 
@@ -152,12 +168,25 @@ def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
         passages = [each for part in kept for each in part.segment.passages(rows[part.number])]
         terms = [each for part in kept for each in part.segment.terms(rows[part.number])]
         states = (block for part in kept for block in _states(part.segment, rows[part.number]))
-        write(
-            collection.segment(number), passages, terms, states, collection.settings.model, collection.settings.language
-        )
+        _write(collection, number, passages, terms, states)
     collection.database.replace_segments(rows, number)
     sweep(collection)
     return True
+
+
+def _write(
+    collection: Collection,
+    number: int,
+    passages: Sequence[Passage],
+    terms: Sequence[Terms],
+    states: Iterable[Encoded],
+) -> None:
+    """Write a segment; CollectionError if the collection was deleted meanwhile: it must not come back."""
+    folder, settings = collection.segment(number), collection.settings
+    try:
+        write(folder, passages, terms, states, settings.model, settings.language, parents=False)
+    except FileNotFoundError as error:
+        raise CollectionError(f"the collection {collection.name} was deleted while it was written to") from error
 
 
 def _states(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Encoded]:

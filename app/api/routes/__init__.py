@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from app.api.dependencies import allow
 from app.api.problems import ProblemResponse
-from app.api.routes import admin, embeddings, health, models, rerank, similarity, stream, usage, websocket
+from app.api.routes import admin, collections, embeddings, health, models, rerank, similarity, stream, usage, websocket
 
 # Models that the OpenAPI description references.
 MODELS: tuple[type[BaseModel], ...] = (
@@ -15,6 +15,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     *stream.MODELS,
     *similarity.MODELS,
     *embeddings.MODELS,
+    *collections.MODELS,
     *usage.MODELS,
     *admin.MODELS,
     *health.MODELS,
@@ -24,8 +25,9 @@ MODELS: tuple[type[BaseModel], ...] = (
 router: APIRouter = APIRouter()
 for part in (health.router, models.open_router):
     router.include_router(part)
-for part in (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router):
+ranking = (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router)
+for part in (*ranking, collections.writing, collections.searching):
     router.include_router(part, dependencies=[Depends(allow("user"))])
-for part in (models.router, usage.router):
+for part in (models.router, usage.router, collections.reading):
     router.include_router(part, dependencies=[Depends(allow("read-only"))])
 router.include_router(admin.router, dependencies=[Depends(allow("admin"))])

@@ -1,0 +1,282 @@
+"""Collections: made, filled, searched and deleted while the service runs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import orjson
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from app.api.dependencies import caller, dependencies
+from app.api.dialects.body import fields_of, validate
+from app.api.dialects.cohere import RerankResponse, StandardBody
+from app.api.dialects.collections import (
+    CollectionBody,
+    CollectionListResponse,
+    CollectionResponse,
+    DeletedResponse,
+    DocumentListResponse,
+    DocumentResponse,
+    DocumentsBody,
+    DocumentsResponse,
+    IdsBody,
+    checked_wait,
+    described,
+    document_of,
+    documents_of,
+)
+from app.api.dialects.detect import STANDARD
+from app.api.exchange import answer, parsed
+from app.api.middleware.request_record import note, record_of
+from app.api.openapi import content, example, reference
+from app.api.problems import PROBLEMS
+from app.api.rate_limit import charged, counted, pay
+from app.errors import InvalidRequest, UnknownDocument
+from app.quotas.quotas import Cost
+from app.service.ingestion import Ingestion
+from app.service.request import ResolvedRerank, deadline_of, resolve
+from app.service.rerank import rerank
+from app.settings import COLLECTION_NAME
+
+T = TypeVar("T")
+
+_PLAIN = re.compile(COLLECTION_NAME)
+_NAME_BYTES = 255
+_PAGE, _LARGEST_PAGE = 100, 1000
+_NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
+
+reading, writing, searching = (APIRouter(tags=["collections"]) for _ in range(3))  # by the role that they need
+
+
+async def list_collections(request: Request) -> Response:
+    """All collections."""
+    found = await _in_thread(request, Ingestion.describe_all)
+    return _answer({"object": "list", "data": [described(each) for each in found]})
+
+
+async def create(request: Request) -> Response:
+    """Make a collection. One that exists is left as it is; 409 if it has another model or language."""
+    settings = dependencies(request).settings
+    body = await counted(
+        request, lambda: parsed(request, lambda raw: validate(CollectionBody, fields_of(raw) if raw.strip() else {}))
+    )
+    await pay(request, Cost())
+    language = body.language or settings.language
+    description, is_new = await _in_thread(request, Ingestion.create, _name(request), body.model, language)
+    return _answer(described(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+
+async def describe(request: Request) -> Response:
+    """What is in a collection."""
+    return _answer(described(await _in_thread(request, Ingestion.describe, _name(request))))
+
+
+async def delete_collection(request: Request) -> Response:
+    """Delete a collection with all its documents. Searches that have begun end as they would have."""
+    await _in_thread(request, Ingestion.delete_collection, _name(request))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+async def put_documents(request: Request) -> Response:
+    """Insert or replace documents by id, as JSON or NDJSON.
+
+    They are on the disk when the response comes. What is unchanged is not encoded again. A document that is not valid
+    is named in `failed`, and the others are kept; 422 if none is valid.
+    """
+    deps = dependencies(request)
+    lines = request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON
+    documents, failed, wait = await counted(
+        request, lambda: parsed(request, lambda raw: documents_of(raw, lines=lines))
+    )
+    if lines:
+        wait = checked_wait(request.query_params.get("wait", "stored"))
+    if not documents:
+        raise InvalidRequest(f"no document is valid; the first one: {failed[0]['error']}", ("documents", 0))
+    await pay(request, Cost(len(documents), len(documents), "embedding"))
+    name, deadline = _name(request), deadline_of(0, deps.settings, caller(request))
+    changed = await _in_thread(request, Ingestion.put, name, documents)
+    ids = [document.id for document in documents]
+    if wait == "searchable":
+        searchable = await deps.ingestion.searchable(name, ids, deadline)
+    else:
+        searchable = not changed
+    return _answer({"stored": len(set(ids)), "changed": len(set(changed)), "searchable": searchable, "failed": failed})
+
+
+async def list_documents(request: Request) -> Response:
+    """Documents in the order in which their contents were written, page by page."""
+    after = _number(request, "after", 0, 2**62)
+    limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
+    page = await _in_thread(request, Ingestion.page, _name(request), after, limit)
+    following = page[-1][0] if len(page) == limit else None
+    return _answer({"object": "list", "data": [document_of(each) for _, each in page], "next": following})
+
+
+async def get_document(request: Request) -> Response:
+    """One document."""
+    found = await _in_thread(request, Ingestion.get, _name(request), [request.path_params["id"]])
+    if not found:
+        raise UnknownDocument("the collection has no document with this id")
+    return _answer(document_of(found[0]))
+
+
+async def delete_document(request: Request) -> Response:
+    """Delete one document."""
+    if not await _in_thread(request, Ingestion.delete, _name(request), [request.path_params["id"]]):
+        raise UnknownDocument("the collection has no document with this id")
+    return _answer({"deleted": 1})
+
+
+async def delete_documents(request: Request) -> Response:
+    """Delete documents by id. Ids that the collection does not have are passed over."""
+    body = await counted(request, lambda: parsed(request, lambda raw: validate(IdsBody, fields_of(raw))))
+    await pay(request, Cost())
+    return _answer({"deleted": await _in_thread(request, Ingestion.delete, _name(request), body.ids)})
+
+
+async def search(request: Request) -> Response:
+    """Search a collection by meaning and words, and rerank what is found: /rerank without documents."""
+    deps, record = dependencies(request), record_of(request)
+    request.state.dialect, record.dialect = STANDARD, STANDARD.name
+    resolved = await charged(request, partial(_read_search, request))
+
+    def work() -> bytes:
+        result = rerank(resolved, deps.collections, record.request_id)
+        note(record, result.done)
+        with record.watch("serialise"):
+            return orjson.dumps(STANDARD.respond(result))
+
+    return await answer(request, resolved, work)
+
+
+async def _read_search(request: Request) -> ResolvedRerank:
+    deps, name = dependencies(request), _name(request)
+
+    def parse(raw: bytes) -> Any:
+        fields = fields_of(raw)
+        if not isinstance(fields, Mapping):
+            raise InvalidRequest("the body must be a JSON object")
+        if "documents" in fields or fields.get("collection", name) != name:
+            raise InvalidRequest("a search is of the collection in its path; send documents to /rerank")
+        return STANDARD.request({**fields, "collection": name})
+
+    resolved = resolve(await parsed(request, parse), deps.engine.ready_models(), deps.settings, caller(request))
+    record_of(request).units = resolved.cost.units
+    return resolved
+
+
+async def _in_thread(request: Request, method: Callable[..., T], *arguments: Any) -> T:
+    return await asyncio.to_thread(method, dependencies(request).ingestion, *arguments)
+
+
+def _name(request: Request) -> str:
+    """The collection in the path; InvalidRequest if no collection can have this name."""
+    name: str = request.path_params["name"]
+    if not _PLAIN.fullmatch(name) or len(name.encode()) > _NAME_BYTES:
+        raise InvalidRequest(
+            "a collection's name is up to 64 letters, digits, dots, dashes and underscores, at most 255 bytes, and "
+            "does not begin with a dot or a dash",
+            ("name",),
+        )
+    return name
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
+        raise InvalidRequest(f"{name}: must be a whole number up to {most}", (name,))
+    return int(text)
+
+
+def _answer(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
+
+
+MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
+    CollectionBody,
+    CollectionListResponse,
+    CollectionResponse,
+    DeletedResponse,
+    DocumentListResponse,
+    DocumentResponse,
+    DocumentsBody,
+    DocumentsResponse,
+    IdsBody,
+)
+
+
+def _parameter(name: str, where: str, description: str, kind: str = "string") -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": where,
+        "required": where == "path",
+        "description": description,
+        "schema": {"type": kind},
+    }
+
+
+_PARAMETERS = {
+    "name": _parameter("name", "path", "The collection's name."),
+    "id": _parameter("id", "path", "The document's id."),
+    "after": _parameter("after", "query", "`next` of the page before.", "integer"),
+    "limit": _parameter("limit", "query", "Documents in a page, up to 1000.", "integer"),
+}
+
+
+def _add(
+    router: APIRouter,
+    method: str,
+    path: str,
+    route: Callable[[Request], Any],
+    summary: str,
+    response: type[BaseModel] | None,
+    body: type[BaseModel] | None = None,
+    query: tuple[str, ...] = (),
+) -> None:
+    status = HTTPStatus.OK if response else HTTPStatus.NO_CONTENT
+    problems = (401, 403, 404, 422, 429, 503) + ((400, 408, 413) if body else ())
+    named = [name for name in ("name", "id") if f"{{{name}" in path] + list(query)
+    extra: dict[str, Any] = {"parameters": [_PARAMETERS[name] for name in named]} if named else {}
+    if body:
+        extra["requestBody"] = {
+            "required": body is not CollectionBody,
+            **content(reference(body), {"example": example(body)}),
+        }
+    described_as = content(reference(response)) if response else {}
+    responses: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
+    if route is create:
+        conflict = "A collection of this name exists, with another model or language."
+        responses[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
+    responses[status.value] = {"description": (response.__doc__ if response else "It is deleted."), **described_as}
+    if route is create:
+        responses[HTTPStatus.CREATED.value] = {"description": "It is new.", **described_as}
+    router.add_api_route(
+        path,
+        route,
+        methods=[method],
+        summary=summary,
+        status_code=status,
+        responses=responses,
+        openapi_extra=extra,
+    )
+
+
+_ALL = "/v1/collections"
+_ONE = _ALL + "/{name}"
+_DOCUMENTS = _ONE + "/documents"
+_add(reading, "GET", _ALL, list_collections, "List the collections", CollectionListResponse)
+_add(writing, "PUT", _ONE, create, "Make a collection", CollectionResponse, CollectionBody)
+_add(reading, "GET", _ONE, describe, "Describe a collection", CollectionResponse)
+_add(writing, "DELETE", _ONE, delete_collection, "Delete a collection", None)
+_add(writing, "POST", _DOCUMENTS, put_documents, "Insert or replace documents", DocumentsResponse, DocumentsBody)
+_add(reading, "GET", _DOCUMENTS, list_documents, "List documents", DocumentListResponse, None, ("after", "limit"))
+_add(writing, "POST", _DOCUMENTS + "/delete", delete_documents, "Delete documents by id", DeletedResponse, IdsBody)
+_add(reading, "GET", _DOCUMENTS + "/{id:path}", get_document, "Get a document", DocumentResponse)
+_add(writing, "DELETE", _DOCUMENTS + "/{id:path}", delete_document, "Delete a document", DeletedResponse)
+_add(searching, "POST", _ONE + "/search", search, "Search a collection", RerankResponse, StandardBody)

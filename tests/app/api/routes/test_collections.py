@@ -1,0 +1,272 @@
+"""Collections over HTTP, against the real application with the weight-free model."""
+
+import json
+import shutil
+
+import pytest
+
+from app.service.ingestion import Ingestion
+from retrieval.errors import CollectionUnwritable
+from retrieval.store.collection import Collection
+from retrieval.store.database import Database, Document
+from retrieval.store.indexer import indexing
+from tests.app.problems import problem
+from tests.conftest import serving
+from tests.waiting import eventually
+
+OWL = {"id": "owl", "text": "An owl hunts at night.", "title": "Owls", "metadata": {"page": 3, "tags": ["ä"]}}
+LAMP = {"id": "a/b c", "text": "  A lamp in the hall.\n"}
+
+
+@pytest.fixture
+def birds(client):
+    """A client, and a collection of two documents."""
+    assert client.put("/v1/collections/birds").status_code == 201
+    put(client, [OWL, LAMP])
+    return client
+
+
+def put(client, documents, wait="searchable", name="birds"):
+    answer = client.post(f"/v1/collections/{name}/documents", json={"documents": documents, "wait": wait})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def found(client, query, **fields):
+    answer = client.post("/v1/collections/birds/search", json={"query": query, **fields})
+    assert answer.status_code == 200, answer.text
+    return [row["document"]["id"] for row in answer.json()["results"]]
+
+
+def test_a_collection_is_made_described_listed_and_deleted(client):
+    expected = {
+        "name": "birds",
+        "documents": 0,
+        "passages": 0,
+        "waiting": 0,
+        "model": "hash",
+        "language": "auto",
+    }
+    made = client.put("/v1/collections/birds")
+    assert (made.status_code, made.json()) == (201, expected)
+    again = client.put("/v1/collections/birds", json={"model": "hash", "language": "auto"})
+    assert (again.status_code, again.json()) == (200, expected)
+    problem(client.put("/v1/collections/birds", json={"language": "de"}), 409, "delete it first")
+    assert client.get("/v1/collections/birds").json() == expected
+    assert client.get("/v1/collections").json() == {"object": "list", "data": [expected]}
+    assert client.delete("/v1/collections/birds").status_code == 204
+    for answer in (
+        client.get("/v1/collections/birds"),
+        client.delete("/v1/collections/birds"),
+        client.get("/v1/collections/birds/documents"),
+        client.post("/v1/collections/birds/documents", json={"documents": [OWL]}),
+        client.post("/v1/collections/birds/search", json={"query": "owl"}),
+    ):
+        problem(answer, 404, "there is no collection 'birds'")
+    assert client.get("/v1/collections").json()["data"] == []
+
+
+def test_documents_come_back_as_they_were_sent(birds):
+    for sent in (OWL, LAMP):
+        kept = {"title": "", "metadata": {}} | sent
+        assert birds.get(f"/v1/collections/birds/documents/{sent['id']}").json() == kept
+    problem(birds.get("/v1/collections/birds/documents/none"), 404, "no document with this id")
+    assert birds.get("/v1/collections/birds").json() | {"documents": 2, "passages": 2, "waiting": 0} == (
+        birds.get("/v1/collections/birds").json()
+    )
+
+
+def test_what_is_put_is_found_and_what_is_deleted_is_not(birds):
+    assert found(birds, "owl")[0] == "owl"
+    rows = birds.post("/v1/collections/birds/search", json={"query": "owl", "top_n": 1}).json()["results"]
+    assert rows[0]["document"] == {"id": "owl", "title": "Owls", "text": "An owl hunts at night."}
+    reranked = birds.post("/rerank", json={"query": "owl", "collection": "birds", "top_n": 1}).json()["results"]
+    assert reranked == rows
+    put(birds, [OWL | {"text": "A river and a stone."}])
+    assert found(birds, "river", top_n=1) == ["owl"]
+    assert birds.delete("/v1/collections/birds/documents/owl").json() == {"deleted": 1}
+    assert found(birds, "river") == ["a/b c"]
+    problem(birds.delete("/v1/collections/birds/documents/owl"), 404, "no document with this id")
+    assert birds.post("/v1/collections/birds/documents/delete", json={"ids": ["a/b c", "x"]}).json() == {"deleted": 1}
+    assert found(birds, "lamp") == []
+
+
+def test_unchanged_documents_are_not_indexed_again(birds):
+    assert put(birds, [OWL, LAMP], "stored") == {"stored": 2, "changed": 0, "searchable": True, "failed": []}
+    assert put(birds, [OWL | {"metadata": {"page": 4}}], "stored")["changed"] == 0
+    assert birds.get("/v1/collections/birds/documents/owl").json()["metadata"] == {"page": 4}
+
+
+def test_of_an_id_that_comes_twice_the_last_counts(birds):
+    answer = put(birds, [OWL | {"text": "first"}, OWL | {"text": "second"}])
+    assert (answer["stored"], answer["changed"]) == (1, 1)
+    assert birds.get("/v1/collections/birds/documents/owl").json()["text"] == "second"
+    assert found(birds, "first second").count("owl") == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "error"),
+    [
+        ({"id": "x", "text": ""}, "text: must not be empty"),
+        ({"id": "x", "text": " \u200b"}, "text: must not be empty"),
+        ({"id": "x"}, "text: Field required"),
+        ({"id": "", "text": "a"}, "id: "),
+        ({"id": "鳥" * 200, "text": "a"}, "id: has more than 512 bytes"),
+        ({"id": 7, "text": "a"}, "id: "),
+        ({"id": "x", "text": "a", "metadata": {"m": "x" * 2**16}}, "metadata: takes more than 65536 bytes"),
+        ({"id": "x", "text": "a", "metadata": [1]}, "metadata: "),
+        ({"id": "x", "text": "a", "txt": "b"}, "txt: "),
+        ("a", "the document: "),
+        (None, "the document: "),
+    ],
+)
+def test_a_document_that_is_not_valid_is_named_and_the_others_are_kept(birds, document, error):
+    answer = put(birds, [document, {"id": "kept", "text": "a stone"}])
+    assert (answer["stored"], len(answer["failed"])) == (1, 1)
+    failure = answer["failed"][0]
+    assert failure["index"] == 0
+    assert failure["error"].startswith(error)
+    assert found(birds, "stone", top_n=1) == ["kept"]
+    alone = birds.post("/v1/collections/birds/documents", json={"documents": [document]})
+    problem(alone, 422, "no document is valid")
+
+
+def test_ndjson_is_read_line_by_line(birds):
+    lines = [json.dumps({"id": "c", "text": "a stone"}), "", '{"id": ', json.dumps({"id": "d", "text": "a river"})]
+    answer = birds.post(
+        "/v1/collections/birds/documents?wait=searchable",
+        content="\n".join(lines),
+        headers={"content-type": "application/x-ndjson; charset=utf-8"},
+    ).json()
+    assert (answer["stored"], answer["changed"], answer["searchable"]) == (2, 2, True)
+    assert [(failure["index"], failure["id"]) for failure in answer["failed"]] == [(1, None)]
+    assert found(birds, "stone", top_n=1) == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"documents": []}, "there are no documents"),
+        ({"documents": {}}, "documents: must be a list"),
+        ({"docs": [OWL]}, "docs is not known here"),
+        ([OWL], "must be a JSON object"),
+        ({"documents": [OWL], "wait": "soon"}, "wait: must be stored or searchable"),
+    ],
+)
+def test_a_body_that_holds_no_documents_is_refused(birds, body, message):
+    problem(birds.post("/v1/collections/birds/documents", json=body), 422, message)
+
+
+@pytest.mark.parametrize("name", [".old", "-", "a b", "%00", "🐦" * 64, "x" * 65, "鳥" * 86])
+def test_a_name_that_no_collection_can_have_is_refused(client, name):
+    for answer in (client.put(f"/v1/collections/{name}"), client.get(f"/v1/collections/{name}")):
+        assert answer.status_code in {400, 422}
+    assert client.get("/v1/collections").json()["data"] == []
+
+
+def test_a_name_may_have_64_letters_of_any_script(client):
+    name = "鳥" * 64
+    assert client.put(f"/v1/collections/{name}").status_code == 201
+    assert client.get(f"/v1/collections/{name}").json()["name"] == name
+    assert client.delete(f"/v1/collections/{name}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"model": "none"}, "model: none of this name is served"),
+        ({"language": "xx"}, "language: must be auto"),
+        ({"chunks": 3}, "chunks"),
+    ],
+)
+def test_a_collection_that_cannot_be_made_is_refused(client, body, message):
+    problem(client.put("/v1/collections/birds", json=body), 422, message)
+    assert client.get("/v1/collections").json()["data"] == []
+
+
+def test_documents_are_listed_page_by_page(birds):
+    put(birds, [{"id": str(at), "text": f"stone {at}"} for at in range(5)])
+    seen, after = [], 0
+    while after is not None:
+        page = birds.get("/v1/collections/birds/documents", params={"after": after, "limit": 3}).json()
+        seen += [document["id"] for document in page["data"]]
+        after = page["next"]
+    assert seen == ["owl", "a/b c", "0", "1", "2", "3", "4"]
+    for name, value in (("after", "-1"), ("limit", "1001"), ("limit", "x")):
+        problem(birds.get("/v1/collections/birds/documents", params={name: value}), 422, f"{name}: must be a whole")
+
+
+def test_a_search_is_of_the_collection_in_its_path(birds):
+    for body in ({"query": "owl", "documents": ["a"]}, {"query": "owl", "collection": "bees"}):
+        problem(birds.post("/v1/collections/birds/search", json=body), 422, "a search is of the collection in its path")
+    problem(birds.post("/v1/collections/birds/search", json={"query": " "}), 422, "query")
+    assert found(birds, "owl lamp", top_n=1, exclude=["lamp"]) == ["owl"]
+
+
+def test_documents_that_another_process_left_become_searchable(birds, hash_settings):
+    Database(hash_settings.collections_dir / "birds").put([Document("left", "a stone by the river")])
+    eventually(lambda: found(birds, "stone", top_n=1) == ["left"])
+
+
+def test_while_another_process_indexes_documents_are_taken_and_wait(birds, hash_settings):
+    with indexing(Collection(hash_settings.collections_dir / "birds")) as alone:
+        assert alone
+        answer = put(birds, [{"id": "new", "text": "a stone"}], "stored")
+        assert (answer["stored"], answer["searchable"]) == (1, False)
+        assert birds.get("/v1/collections/birds").json()["waiting"] == 1
+        assert found(birds, "owl", top_n=1) == ["owl"]
+    eventually(lambda: found(birds, "stone", top_n=1) == ["new"])
+
+
+def test_a_disk_that_takes_no_writes_is_said_and_searches_go_on(birds, monkeypatch):
+    def full(*_):
+        raise CollectionUnwritable("collection birds cannot be written: database or disk is full")
+
+    monkeypatch.setattr(Database, "put", full)
+    answer = birds.post("/v1/collections/birds/documents", json={"documents": [OWL]})
+    problem(answer, 503, "takes no writes")
+    assert answer.headers["retry-after"] == "5"
+    assert found(birds, "owl", top_n=1) == ["owl"]
+
+
+def test_a_collection_that_is_deleted_while_it_is_indexed_does_not_come_back(birds, hash_settings, monkeypatch):
+    collection = Collection(hash_settings.collections_dir / "birds")
+    with indexing(collection):
+        put(birds, [{"id": "new", "text": "a stone"}], "stored")
+        shutil.rmtree(collection.folder)
+    eventually(lambda: birds.get("/v1/collections/birds").status_code == 404)
+    assert birds.put("/v1/collections/bees").status_code == 201
+    put(birds, [OWL], name="bees")
+    assert not collection.folder.exists()
+
+
+def test_a_damaged_segment_is_refused_and_its_documents_are_still_there(birds, hash_settings):
+    (hash_settings.collections_dir / "birds" / "segments" / "1" / "tokens.i8").write_bytes(b"")
+    problem(birds.post("/v1/collections/birds/search", json={"query": "owl"}), 503, "--repair` mends it")
+    assert birds.get("/v1/collections/birds/documents/owl").json()["text"] == OWL["text"]
+
+
+def test_a_model_that_is_not_served_leaves_documents_waiting(birds, hash_settings, monkeypatch, caplog):
+    monkeypatch.setattr(Ingestion, "_reranker", lambda *_: (_ for _ in ()).throw(ValueError("not served")))
+    put(birds, [{"id": "new", "text": "a stone"}], "stored")
+    eventually(lambda: "cannot be indexed" in caplog.text)
+    assert birds.get("/v1/collections/birds").json()["waiting"] == 1
+    assert found(birds, "owl", top_n=1) == ["owl"]
+
+
+def test_roles_and_quotas_apply(tmp_path, hash_settings):
+    auth = {"enabled": True, "keys": ("a key of some characters",)}
+    settings = type(hash_settings)(model="hash", data_dir=tmp_path, auth=auth)
+    with serving(settings) as client:
+        for method, path in (
+            ("PUT", "/v1/collections/birds"),
+            ("GET", "/v1/collections"),
+            ("POST", "/v1/collections/birds/documents"),
+            ("DELETE", "/v1/collections/birds"),
+            ("POST", "/v1/collections/birds/search"),
+        ):
+            problem(client.request(method, path), 401, "")
+        client.headers["authorization"] = "Bearer a key of some characters"
+        made = client.put("/v1/collections/birds")
+        assert made.status_code == 201
+        assert put(client, [OWL])["searchable"]
