@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from app.api.dialects.body import Language, fields_of
 from app.errors import InvalidRequest, MalformedBody
 from app.service.ingestion import Description
+from app.telemetry.printable import escaped
 from retrieval.store.database import Document
 from retrieval.text.sentences import VISIBLE
 
@@ -205,6 +206,8 @@ def _lines(body: bytes) -> Iterator[Any]:
 
 
 def _document(body: DocumentBody) -> Document:
+    if escaped(body.id) != body.id:
+        raise ValueError("id: has control characters")
     if len(body.id.encode()) > ID_BYTES:
         raise ValueError(f"id: has more than {ID_BYTES} bytes")
     if len(orjson.dumps(body.metadata)) > _METADATA_BYTES:

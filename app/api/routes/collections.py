@@ -240,7 +240,7 @@ def _add(
     query: tuple[str, ...] = (),
 ) -> None:
     status = HTTPStatus.OK if response else HTTPStatus.NO_CONTENT
-    problems = (401, 403, 404, 422, 429, 503) + ((400, 408, 413) if body else ())
+    problems = (401, 403, 404, 422, 429, 503) + ((400,) if "{" in path else ()) + ((408, 413) if body else ())
     named = [name for name in ("name", "id") if f"{{{name}" in path] + list(query)
     extra: dict[str, Any] = {"parameters": [_PARAMETERS[name] for name in named]} if named else {}
     if body:

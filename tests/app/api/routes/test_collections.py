@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from urllib.parse import quote
 
 import pytest
 
@@ -113,6 +114,7 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "", "text": "a"}, "id: "),
         ({"id": "鳥" * 200, "text": "a"}, "id: has more than 512 bytes"),
         ({"id": 7, "text": "a"}, "id: "),
+        ({"id": "a\nb", "text": "a"}, "id: has control characters"),
         ({"id": "x", "text": "a", "metadata": {"m": "x" * 2**16}}, "metadata: takes more than 65536 bytes"),
         ({"id": "x", "text": "a", "metadata": [1]}, "metadata: "),
         ({"id": "x", "text": "a", "txt": "b"}, "txt: "),
@@ -270,3 +272,13 @@ def test_roles_and_quotas_apply(tmp_path, hash_settings):
         made = client.put("/v1/collections/birds")
         assert made.status_code == 201
         assert put(client, [OWL])["searchable"]
+
+
+@pytest.mark.parametrize("i", ["a//b", "a/", "/", "delete", "?", "a b"])
+def test_an_id_is_never_taken_for_another(birds, i):
+    put(birds, [{"id": i, "text": "stone"}, {"id": "a/b", "text": "river"}, {"id": "a", "text": "song"}])
+    address = f"/v1/collections/birds/documents/{quote(i, safe='')}"
+    assert birds.get(address).json()["id"] == i
+    assert birds.delete(address).json() == {"deleted": 1}
+    problem(birds.get(address), 404, "no document with this id")
+    assert {"a", "a/b"} <= {each["id"] for each in birds.get("/v1/collections/birds/documents").json()["data"]}

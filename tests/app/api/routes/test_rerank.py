@@ -264,7 +264,21 @@ def test_an_unexpected_error_is_a_500_without_its_message(client: TestClient):
 
 
 def test_every_status_is_known_to_clients():
-    assert {int(status) for status in STATUS.values()} <= {400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504}
+    assert {int(status) for status in STATUS.values()} <= {
+        400,
+        401,
+        403,
+        404,
+        408,
+        409,
+        413,
+        422,
+        429,
+        500,
+        502,
+        503,
+        504,
+    }
 
 
 @pytest.mark.parametrize("deadline_ms", [0, 500_000, 599_999.5, None])
