@@ -34,7 +34,7 @@ def opened(folder, texts, language="auto"):
     return Segment(folder)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     texts=TEXTS,
     query=st.lists(st.sampled_from((*WORDS, "absent")), min_size=1, max_size=5).map(" ".join),

@@ -80,7 +80,7 @@ def assert_searches_alike(snapshot, segment: Segment) -> None:
             assert found(snapshot, query, k) == found(segment, query, k)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(STEPS)
 def test_it_searches_as_one_segment_of_the_same_documents(tmp_path_factory, steps):
     folder = tmp_path_factory.mktemp("store")

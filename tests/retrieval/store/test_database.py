@@ -34,7 +34,7 @@ def index(database: Database, most: int) -> None:
         database.add_segment(waiting, range(len(waiting)), database.next_segment())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_it_holds_what_a_dictionary_would_and_finds_what_is_indexed(tmp_path_factory, steps):
     database = Database(tmp_path_factory.mktemp("database"), create=True)
