@@ -76,18 +76,12 @@ def measure(
     ways: dict[str, Rank] = {LABELS[method]: partial(_ours, reranker, method) for method in METHODS}
     ways |= {NAME: other} if other else {}
     rows = {label: Row() for label in ways}
+    nearest = partial(reranker.search, candidates=CANDIDATES, first_stage=BY_NAME["dense"])
     for done, query in enumerate(chosen):
         progress(dataset.name, done, len(chosen))
         for method in METHODS:
             start = time.perf_counter()
-            places, _ = reranker.search(
-                query.text,
-                collection,
-                candidates=CANDIDATES,
-                method=method,
-                first_stage=BY_NAME["dense"],
-                leave_out=own.get(query.id),
-            )
+            places, _ = nearest(query.text, collection, method=method, leave_out=own.get(query.id))
             rows[LABELS[method]].indexed_ms.append(1e3 * (time.perf_counter() - start))
         passages = collection.passages(places)
         texts = [passage.content for passage in passages]
