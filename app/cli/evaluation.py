@@ -18,7 +18,7 @@ from app.ranking.methods import Method
 from app.ranking.reranker import Ranking, Reranker
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
-from retrieval.errors import DataError
+from retrieval.errors import CollectionError, DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import Qrels, Run, mean, mrr, ndcg, recall
 from retrieval.evaluation.significance import Paired, paired_test
@@ -108,7 +108,10 @@ def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: 
     if not folder.exists():
         passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]
         build(folder, passages, encoder, lambda done, total: progress(f"encoding {dataset.name}", done, total))
-    return Segment(folder)
+    try:
+        return Segment(folder)
+    except CollectionError as error:
+        raise CollectionError(f"{folder} cannot be used: {error}; delete it, and it is made again") from error
 
 
 def judged_queries(dataset: BeirDataset, exclusions: Sequence[Query] = ()) -> list[Query]:

@@ -30,7 +30,7 @@ from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 
 SPEC = "spec.json"  # the metadata of the collection
-FORMAT = "v4"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
+FORMAT = "v5"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 _TOKENS = "tokens.i8"
 _FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss", postings.FILE)
 BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory

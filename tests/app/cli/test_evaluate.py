@@ -166,3 +166,13 @@ def test_a_query_whose_words_are_nowhere_finds_nothing_by_words(evaluate, beir):
     write_lines(beir / "queries.jsonl", [{"_id": "1", "text": "zeppelin"}])
     results, _ = figures(evaluate, "birds", "--first-stage", "lexical")
     assert {scores["ndcg@10"] for scores in results["methods"].values()} == {0.0}
+
+
+def test_a_damaged_cache_says_what_to_do(evaluate, beir):
+    assert evaluate("birds")[0] == 0
+    (folder,) = (beir.parent / "cache" / "quantum-rerank" / "evaluated").iterdir()
+    (folder / "spec.json").write_text("{}")
+    status, _, said = evaluate("birds")
+    assert status == 1
+    assert f"{folder} cannot be used" in said
+    assert "delete it, and it is made again" in said
