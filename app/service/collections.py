@@ -55,15 +55,16 @@ class OpenCollections:
     """Opens each collection once. One that fails verification is not searched. Safe to use from several threads.
 
     Each `get` sees what was written since, by any process: new segments are verified before they are searched. A
-    folder that was replaced is opened again, and a removed one is closed.
+    folder that was replaced is opened again, and a removed one is forgotten.
     """
 
     def __init__(self, folder: Path) -> None:
         """Open nothing yet. folder: contains one folder per collection."""
         self._folder = folder
         self._entries: dict[str, _Entry] = {}
-        self._stores: dict[str, tuple[Identity, Collection]] = {}
-        self._lock = threading.Lock()  # held while opening or verifying, not by `get` of an unchanged collection
+        self._stores: dict[str, tuple[Identity | None, Collection]] = {}
+        self._lock = threading.Lock()  # held while verifying, not by `get` of an unchanged collection
+        self._opening = threading.Lock()
         self.last_fault: Fault | None = None  # of any collection
 
     def get(self, name: str) -> Snapshot:
@@ -105,16 +106,19 @@ class OpenCollections:
         identity = _identity(folder)
         if identity is None:
             raise UnknownCollection(f"there is no collection {name!r}; PUT /v1/collections/{name} makes one")
-        known = self._stores.get(name)
-        if known and known[0] == identity:
-            return known[1]
         try:
-            collection = Collection(folder)
+            return self._opened(name, identity)
         except (CollectionError, OSError) as error:
             reason = str(error).replace(str(folder), folder.name)
             raise DamagedCollection(f"the collection {name!r} is damaged: {reason}") from error
-        self._stores[name] = (identity, collection)
-        return collection
+
+    def _opened(self, name: str, identity: Identity | None) -> Collection:
+        """The collection in this folder, opened once: its segments are in memory once, whoever searches or indexes."""
+        with self._opening:
+            known = self._stores.get(name)
+            if known is None or known[0] != identity or identity is None:
+                known = self._stores[name] = (identity, Collection(self._folder / name))
+            return known[1]
 
     def failed(self, name: str, error: CollectionError) -> DamagedCollection:
         """Record and log a failed search of an open collection; the error for its client."""
@@ -153,14 +157,13 @@ class OpenCollections:
         identity = _identity(folder)  # read before the files, so that the next call sees later changes
         entry = self._entries.get(name)
         if entry and entry.identity != identity:
-            if entry.collection:
-                entry.collection.close()
             entry = None
         if not _is_folder(folder):
             self._entries.pop(name, None)
+            self._stores.pop(name, None)
             raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
         try:
-            collection = entry.collection if entry and entry.collection else Collection(folder)
+            collection = self._opened(name, identity)
             before = entry.snapshot if entry and not entry.fault and not again else None
             return self._put(name, _checked(identity, collection, before))
         except CollectionError as error:

@@ -73,7 +73,19 @@ class Named(Protocol):
         """Identifies the weights."""
 
 
-def check_encoder(collection: PassageIndex, encoder: Named) -> None:
+class Indexed(Protocol):
+    """What passages are indexed in."""
+
+    @property
+    def name(self) -> str:
+        """Its name, for messages."""
+
+    @property
+    def model(self) -> Model:
+        """What encoded the passages."""
+
+
+def check_encoder(collection: Indexed, encoder: Named) -> None:
     """Raise CollectionError if the collection was built with another model."""
     if collection.model.digest != encoder.digest:
         raise CollectionError(

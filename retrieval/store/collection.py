@@ -18,7 +18,7 @@ from retrieval.atomic_dir import whole_folder
 from retrieval.errors import CollectionError
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
-from retrieval.store.database import FILE, Counts, Database, Document
+from retrieval.store.database import Counts, Database, Document
 from retrieval.store.snapshot import Part, Snapshot
 from retrieval.text.languages import AUTO
 
@@ -116,6 +116,11 @@ class Collection:
             ) from error
         return Snapshot(self.name, self.settings.model, self.settings.language, parts)
 
+    @property
+    def model(self) -> Model:
+        """What encodes its documents."""
+        return self.settings.model
+
     def segment(self, number: int) -> Path:
         """Return the folder of a segment."""
         return self.folder / SEGMENTS / str(number)
@@ -131,11 +136,6 @@ def create_in(folder: Path, settings: CollectionSettings) -> None:
     database = Database(folder, create=True)
     database.set_about({"model": asdict(settings.model), "language": settings.language})
     database.close()
-
-
-def is_collection(folder: Path) -> bool:
-    """Return whether a folder holds one."""
-    return (folder / FILE).is_file()
 
 
 def remove(folder: Path) -> None:

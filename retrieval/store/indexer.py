@@ -133,7 +133,7 @@ def index_waiting(
 
     progress: called with the number of documents that were encoded since the last call.
     """
-    check_encoder(collection.snapshot(), encoder)
+    check_encoder(collection, encoder)
     waiting = collection.database.waiting(most)
     if not waiting:
         return 0
@@ -155,7 +155,7 @@ def index_waiting(
 def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
     """Merge segments that are small or mostly dead, if there are such; returns whether. The caller holds the lock.
 
-    all_of_it: merge everything into as few segments as can be.
+    all_of_it: merge everything into one segment.
     """
     parts = list(collection.snapshot().parts)
     chosen = parts if all_of_it else _due(parts)

@@ -19,7 +19,7 @@ from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
 from retrieval.index.segment import build as build_segment
 from retrieval.store import indexer
-from retrieval.store.collection import Collection, CollectionSettings, is_collection, remove
+from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.database import Document
 from retrieval.store.indexer import build, damaged, index_all, index_waiting, indexing, merge, repair, sweep
 from retrieval.text.bm25 import QueryTerms
@@ -214,7 +214,6 @@ def test_a_collection_is_made_once_and_removed_at_once(tmp_path):
     assert Collection(tmp_path / "c").settings == CollectionSettings(MODEL, "de")
     with pytest.raises(FileExistsError):
         Collection.create(tmp_path / "c", CollectionSettings(MODEL))
-    assert is_collection(tmp_path / "c")
     remove(tmp_path / "c")
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(CollectionError, match="cannot be deleted"):
