@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from app.engine.engine import Engine
-from app.errors import CollectionReadOnly, Conflict, InvalidRequest, NotReady, UnknownCollection
+from app.errors import CollectionReadOnly, Conflict, DamagedCollection, InvalidRequest, NotReady, UnknownCollection
 from app.ranking import Reranker
 from app.service.collections import OpenCollections
 from retrieval.deadline import Cancelled, Deadline
@@ -59,7 +59,10 @@ class _InBackground:
     def encode(self, texts: Sequence[str]) -> Encoded:
         tokens, keys = self._source.encoder.tokenize(texts), [_key(text) for text in texts]
         states = self._source.shared_encoder.encode(keys, tokens, math.inf, self._stopped, counted=False)
-        return join([state for state in states if state])
+        encoded = [state for state in states if state is not None]
+        if len(encoded) < len(texts):  # with all the time there is, none is left out
+            raise RuntimeError("a state is missing")
+        return join(encoded)
 
 
 def _key(text: str) -> bytes:
@@ -75,6 +78,7 @@ class Ingestion:
     engine: Engine
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopped: Deadline = field(default_factory=partial(Deadline, caller=_CALLER))
+    _thinned: set[str] = field(default_factory=set)  # collections in which documents were deleted: there may be space
     _swept: set[str] = field(default_factory=set)  # collections in which nothing of a killed process is left
     _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
 
@@ -92,24 +96,31 @@ class Ingestion:
         settings = CollectionSettings(
             Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens), language
         )
+        is_new = True
         try:
             Collection.create(self.collections.folder(name), settings)
         except FileExistsError:
-            found = self.collections.store(name).settings
-            if (found.model.digest, found.language) != (encoder.digest, language):
-                raise Conflict(
-                    f"there is a collection {name!r} of the model {found.model.name!r} and the language "
-                    f"{found.language!r}; delete it first, or choose another name"
-                ) from None
-            return self.describe(name), False
+            is_new = False
         except OSError as error:
             raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error.strerror}") from error
-        return self.describe(name), True
+        try:
+            found = self.collections.store(name).settings  # perhaps of somebody who was faster
+        except UnknownCollection:
+            raise Conflict(
+                f"the folder of {name!r} holds no collection of this version; have it built again by `qrerank index "
+                f"build {name} --force`, or choose another name"
+            ) from None
+        if (found.model.digest, found.language) != (encoder.digest, language):
+            raise Conflict(
+                f"there is a collection {name!r} of the model {found.model.name!r} and the language "
+                f"{found.language!r}; delete it first, or choose another name"
+            )
+        return self.describe(name), is_new
 
     def describe(self, name: str) -> Description:
         """The description of a collection."""
-        collection = self.collections.store(name)
-        counts, settings = collection.counts(), collection.settings
+        with self._store(name) as collection:
+            counts, settings = collection.counts(), collection.settings
         return Description(
             name, counts.documents, counts.passages, counts.waiting, settings.model.name, settings.language
         )
@@ -120,45 +131,68 @@ class Ingestion:
         for name in self.collections.names():
             try:
                 found.append(self.describe(name))
-            except (CollectionError, UnknownCollection):  # deleted meanwhile, or damaged: its own address says how
+            except (UnknownCollection, DamagedCollection):  # deleted meanwhile; its own address says what is damaged
                 continue
         return found
 
     def delete_collection(self, name: str) -> None:
         """Delete a collection with its documents."""
-        self.collections.store(name)
-        with _writable(name):
-            remove(self.collections.folder(name))
+        with self._store(name) as collection:
+            remove(collection.folder)
 
     def put(self, name: str, documents: Sequence[Document]) -> list[str]:
         """Write documents to the disk; the ids of those whose content is new or changed, and which now wait."""
-        collection = self.collections.store(name)
-        with _writable(name):
+        with self._store(name) as collection:
             changed = collection.put(documents)
         self._wake.set()
         return changed
 
     def delete(self, name: str, ids: Sequence[str]) -> int:
         """Delete documents; how many there were. The next search does not find them."""
-        collection = self.collections.store(name)
-        with _writable(name):
-            return collection.delete(ids)
+        with self._store(name) as collection:
+            count = collection.delete(ids)
+        self._thinned.add(name)
+        self._wake.set()
+        return count
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
         """The documents with these ids, in their order; those that are not there are left out."""
-        return self.collections.store(name).documents(ids)
+        with self._store(name) as collection:
+            return collection.documents(ids)
 
     def page(self, name: str, after: int, limit: int) -> list[tuple[int, Document]]:
         """Up to `limit` documents with numbers above `after`, with their numbers."""
-        return self.collections.store(name).page(after, limit)
+        with self._store(name) as collection:
+            return collection.page(after, limit)
 
     async def searchable(self, name: str, ids: Sequence[str], until: Deadline) -> bool:
         """Wait until these documents are searchable; False if the deadline came first."""
-        while await asyncio.to_thread(self.collections.store(name).are_waiting, ids):
-            if time.monotonic() > until.at:
+        while await asyncio.to_thread(self._are_waiting, name, ids):
+            if time.monotonic() >= until.at:
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)
         return True
+
+    def _are_waiting(self, name: str, ids: Sequence[str]) -> bool:
+        with self._store(name) as collection:
+            return collection.are_waiting(ids)
+
+    @contextmanager
+    def _store(self, name: str) -> Iterator[Collection]:
+        """A collection to read or change; what fails within the block is said to the client.
+
+        Raises:
+            UnknownCollection: There is none.
+            CollectionReadOnly: It takes no writes.
+            DamagedCollection: Its documents cannot be read.
+        """
+        collection = self.collections.store(name)
+        try:
+            yield collection
+        except CollectionUnwritable as error:
+            raise CollectionReadOnly(f"the collection {name!r} takes no writes: {error}") from error
+        except CollectionError as error:
+            raise self.collections.failed(name, error) from error
 
     def start(self) -> None:
         """Start the thread that makes waiting documents searchable."""
@@ -171,7 +205,13 @@ class Ingestion:
 
     def _run(self) -> None:
         while not self._stopped.cancelled:
-            found = [self._index(name) for name in self.collections.names()]
+            try:
+                names = self.collections.names()
+            except OSError as error:  # too many open files, or a disk that is away for a while
+                names = []
+                if self._is_new("", error):
+                    log.error("the collections cannot be listed: %s", error.strerror)  # noqa: TRY400 - it says all
+            found = [self._index(name) for name in names]
             if not any(found):
                 self._wake.wait(_EVERY_S)
                 self._wake.clear()
@@ -179,28 +219,35 @@ class Ingestion:
     def _index(self, name: str) -> bool:
         """Make some waiting documents of a collection searchable; whether there were some."""
         try:
-            collection = self.collections.store(name)
-            if not collection.are_waiting():
-                return False
-            reranker = self._reranker(collection)
-            with indexing(collection) as alone:
-                if not alone:
-                    return False
-                if name not in self._swept:
-                    sweep(collection)
-                    self._swept.add(name)
-                done = index_waiting(collection, _InBackground(reranker, self._stopped), lambda _: None, _AT_ONCE)
-                merge(collection)
-                return done > 0
+            done = self._index_some(name, self.collections.store(name))
         except (NotReady, UnknownCollection, Cancelled):
             return False
         except Exception as error:  # one collection's fault must not keep the others waiting
-            if name not in self.collections.names():  # it was deleted
-                return False
-            if self._faults.get(name) != str(error):  # logged once
-                self._faults[name] = str(error)
+            if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
                 log.exception("the documents of the collection %s cannot be indexed", name)
             return False
+        self._faults.pop(name, None)
+        return done
+
+    def _index_some(self, name: str, collection: Collection) -> bool:
+        if not collection.are_waiting() and name not in self._thinned:
+            return False
+        encoder = _InBackground(self._reranker(collection), self._stopped)
+        with indexing(collection) as alone:
+            if not alone:
+                return False
+            if name not in self._swept:
+                sweep(collection)
+                self._swept.add(name)
+            done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE)
+            self._thinned.discard(name)
+            merge(collection)
+        return done > 0
+
+    def _is_new(self, name: str, error: Exception) -> bool:
+        """Whether a fault is another one than the last; it is logged once, until it is over."""
+        before, self._faults[name] = self._faults.get(name), str(error)
+        return before != str(error)
 
     def _reranker(self, collection: Collection) -> Reranker:
         """The served model that the collection was made with."""
@@ -209,11 +256,3 @@ class Ingestion:
             if reranker.encoder.digest == model.digest:
                 return reranker
         raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
-
-
-@contextmanager
-def _writable(name: str) -> Iterator[None]:
-    try:
-        yield
-    except CollectionUnwritable as error:
-        raise CollectionReadOnly(f"the collection {name!r} takes no writes: {error}") from error

@@ -43,6 +43,7 @@ from app.service.ingestion import Ingestion
 from app.service.request import ResolvedRerank, deadline_of, resolve
 from app.service.rerank import rerank
 from app.settings import COLLECTION_NAME
+from retrieval.deadline import Deadline
 
 T = TypeVar("T")
 
@@ -99,13 +100,11 @@ async def put_documents(request: Request) -> Response:
     if not documents:
         raise InvalidRequest(f"no document is valid; the first one: {failed[0]['error']}", ("documents", 0))
     await pay(request, Cost(len(documents), len(documents), "embedding"))
-    name, deadline = _name(request), deadline_of(0, deps.settings, caller(request))
+    name = _name(request)
     changed = await _in_thread(request, Ingestion.put, name, documents)
     ids = [document.id for document in documents]
-    if wait == "searchable":
-        searchable = await deps.ingestion.searchable(name, ids, deadline)
-    else:
-        searchable = not changed
+    until = deadline_of(0, deps.settings, caller(request)) if wait == "searchable" else Deadline.after(0)
+    searchable = await deps.ingestion.searchable(name, ids, until)
     return _answer({"stored": len(set(ids)), "changed": len(set(changed)), "searchable": searchable, "failed": failed})
 
 

@@ -201,6 +201,18 @@ def test_a_damaged_segment_says_how_to_mend_it(collection):
         Collection(collection.folder).snapshot()
 
 
+def test_a_collection_that_is_deleted_under_a_write_does_not_come_back(collection):
+    class Deleting(HashEncoder):
+        def encode(self, *texts):
+            remove(collection.folder)
+            return super().encode(*texts)
+
+    collection.put([Document("a", "owl")])
+    with pytest.raises(CollectionError):
+        index_waiting(collection, Deleting(), quiet)
+    assert list(collection.folder.parent.iterdir()) == []
+
+
 def test_what_a_killed_write_left_is_swept(collection):
     collection.put([Document("a", "owl")])
     index_waiting(collection, ENCODER, quiet)

@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
+from app.service.collections import OpenCollections
 from app.service.ingestion import Ingestion
-from retrieval.errors import CollectionUnwritable
+from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.store.collection import Collection
 from retrieval.store.database import Database, Document
 from retrieval.store.indexer import indexing
@@ -282,3 +283,65 @@ def test_an_id_is_never_taken_for_another(birds, i):
     assert birds.delete(address).json() == {"deleted": 1}
     problem(birds.get(address), 404, "no document with this id")
     assert {"a", "a/b"} <= {each["id"] for each in birds.get("/v1/collections/birds/documents").json()["data"]}
+
+
+def test_what_still_waits_is_not_called_searchable(birds, hash_settings):
+    """Sent again unchanged, it is as little searchable as before."""
+    with indexing(Collection(hash_settings.collections_dir / "birds")):
+        for _ in range(2):
+            assert not put(birds, [{"id": "new", "text": "a stone"}], "stored")["searchable"]
+    assert put(birds, [{"id": "new", "text": "a stone"}])["searchable"]
+
+
+def test_a_damaged_collection_hides_no_others(birds, hash_settings):
+    assert birds.put("/v1/collections/bees").status_code == 201
+    (hash_settings.collections_dir / "bees" / "documents.sqlite").unlink()
+    (hash_settings.collections_dir / "bees" / "documents.sqlite").write_bytes(b"not a database" * 400)
+    assert [each["name"] for each in birds.get("/v1/collections").json()["data"]] == ["birds"]
+    problem(birds.get("/v1/collections/bees"), 503, "'bees' is damaged")
+
+
+@pytest.mark.parametrize("method", ["get", "page", "counts", "put", "delete"])
+def test_documents_that_cannot_be_read_any_more_are_said(birds, monkeypatch, method):
+    def broken(*_):
+        raise CollectionError("collection birds is damaged: database disk image is malformed")
+
+    monkeypatch.setattr(Database, method, broken)
+    path = "/v1/collections/birds/documents"
+    answer = {
+        "get": lambda: birds.get(f"{path}/owl"),
+        "page": lambda: birds.get(path),
+        "counts": lambda: birds.get("/v1/collections/birds"),
+        "put": lambda: birds.post(path, json={"documents": [OWL]}),
+        "delete": lambda: birds.delete(f"{path}/owl"),
+    }[method]()
+    problem(answer, 503, "malformed")
+
+
+def test_a_folder_of_another_version_is_no_collection(client, hash_settings):
+    (hash_settings.collections_dir / "old").mkdir(parents=True)
+    problem(client.put("/v1/collections/old"), 409, "holds no collection of this version")
+
+
+def test_deleting_gives_space_back_without_further_documents(birds, hash_settings):
+    put(birds, [{"id": str(at), "text": f"stone {at}"} for at in range(50)])
+    folder = hash_settings.collections_dir / "birds" / "segments"
+    before = {path.name for path in folder.iterdir()}
+    ids = [str(at) for at in range(50)]
+    assert birds.post("/v1/collections/birds/documents/delete", json={"ids": ids}).json() == {"deleted": 50}
+    eventually(lambda: before - {path.name for path in folder.iterdir()})
+    assert sorted(found(birds, "owl lamp")) == ["a/b c", "owl"]
+
+
+def test_indexing_goes_on_after_the_folder_could_not_be_listed(birds, monkeypatch):
+    names, calls = OpenCollections.names, []
+
+    def once(self):
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError(24, "Too many open files")
+        return names(self)
+
+    monkeypatch.setattr(OpenCollections, "names", once)
+    assert put(birds, [{"id": "new", "text": "a stone"}])["searchable"]
+    assert len(calls) > 1
