@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from app.cli.options import known_language
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
 from app.engine.loader import open_encoder
-from app.settings import COLLECTION_NAME, Settings
+from app.settings import Settings, is_collection_name
 from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
@@ -29,8 +28,6 @@ from retrieval.store.database import Document
 from retrieval.text.demo import demo_passages
 
 DEMO = "demo"
-_PLAIN = re.compile(COLLECTION_NAME)
-_NAME_BYTES = 255  # the maximum length of a folder name on common file systems
 _PAGE = 1000  # documents that are exported at once
 index = typer.Typer(help="Build, change and inspect collections.", no_args_is_help=True)
 
@@ -40,7 +37,7 @@ Source = Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), 
 
 def folder_of(settings: Settings, name: str) -> Path:
     """The folder of a collection; an invalid name is a usage error."""
-    if not _PLAIN.fullmatch(name) or len(name.encode()) > _NAME_BYTES:
+    if not is_collection_name(name):
         raise typer.BadParameter("a collection's name is up to 64 letters, digits, dots, dashes and underscores")
     return settings.collections_dir / name
 
@@ -145,7 +142,8 @@ def export(name: Name) -> None:
     """Print all documents, one JSON object per line, as `index add` reads them."""
     collection, after = Collection(folder_of(Settings(), name)), 0
     while page := collection.page(after, _PAGE):
-        for after, document in page:  # noqa: B007 - the last one counts
+        after = page[-1][0]
+        for _, document in page:
             content = {"_id": document.id, "title": document.title, "text": document.text}
             print_line(json.dumps(content | ({"metadata": document.metadata} if document.metadata else {})))
 
@@ -156,8 +154,9 @@ def stats(name: Name) -> None:
     collection = Collection(folder_of(Settings(), name))
     counts, model, faults = collection.counts(), collection.settings.model, indexer.damaged(collection)
     table = Table("collection", name, show_edge=False)
+    notes = {"not indexed": counts.waiting, "that the model cannot encode": counts.failed}
     table.add_row(
-        "documents", f"{counts.documents:,}" + (f", {counts.waiting:,} not indexed" if counts.waiting else "")
+        "documents", ", ".join([f"{counts.documents:,}", *(f"{n:,} {what}" for what, n in notes.items() if n)])
     )
     table.add_row("passages", f"{counts.passages:,}")
     table.add_row("model", f"{model.name} ({model.arithmetic})")

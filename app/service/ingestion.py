@@ -45,6 +45,7 @@ class Description:
     documents: int
     passages: int  # that are searchable
     waiting: int  # documents that are not searchable yet
+    failed: int  # documents that the model cannot encode
     model: str
     language: str
 
@@ -122,7 +123,13 @@ class Ingestion:
         with self._store(name) as collection:
             counts, settings = collection.counts(), collection.settings
         return Description(
-            name, counts.documents, counts.passages, counts.waiting, settings.model.name, settings.language
+            name,
+            counts.documents,
+            counts.passages,
+            counts.waiting,
+            counts.failed,
+            settings.model.name,
+            settings.language,
         )
 
     def describe_all(self) -> list[Description]:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from retrieval.errors import CollectionError, CollectionUnwritable
 
 FILE = "documents.sqlite"
-FORMAT = 1
+FORMAT = 2
 _PATIENCE_MS = 5_000  # for another process that writes
 _NEEDED = (3, 51, 3)
 _SCHEMA = f"""
@@ -37,7 +37,8 @@ CREATE TABLE documents (
     text TEXT NOT NULL,
     metadata TEXT NOT NULL,
     digest BLOB NOT NULL,
-    is_indexed INTEGER NOT NULL DEFAULT 0
+    is_indexed INTEGER NOT NULL DEFAULT 0,
+    fault TEXT
 ) STRICT;
 CREATE INDEX waiting ON documents (number) WHERE NOT is_indexed;
 -- Their order is that of their documents.
@@ -93,6 +94,7 @@ class Counts:
     documents: int
     waiting: int  # documents whose content is not searchable yet
     passages: int  # that are searchable
+    failed: int  # documents that the model cannot encode
 
 
 class Database:
@@ -221,11 +223,11 @@ class Database:
 
     def counts(self) -> Counts:
         """Count documents and passages."""
-        ((documents, waiting, passages),) = self._read(
+        ((documents, waiting, passages, failed),) = self._read(
             "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM documents WHERE NOT is_indexed), "
-            "(SELECT count(*) FROM passages)"
+            "(SELECT count(*) FROM passages), (SELECT count(*) FROM documents WHERE fault IS NOT NULL)"
         )
-        return Counts(documents, waiting, passages)
+        return Counts(documents, waiting, passages, failed)
 
     def revision(self) -> int:
         """Return a number that changes when another connection has written. It takes microseconds."""
@@ -270,6 +272,15 @@ class Database:
             )
             connection.executemany("UPDATE documents SET is_indexed = 1 WHERE number = ?", [(n,) for n in numbers])
         return int(live.sum())
+
+    def set_aside(self, waiting: Waiting, fault: str) -> None:
+        """Keep a document that cannot be encoded, without passages, so that those behind it need not wait."""
+        with self._writing() as connection:
+            connection.execute(
+                "UPDATE documents SET is_indexed = 1, fault = ? WHERE number = ?", (fault, waiting.number)
+            )
+            if connection.changes():  # else it was changed or deleted meanwhile
+                _forget(connection, [waiting.document.id])
 
     def replace_segments(self, merged: Mapping[int, NDArray[np.int64]], number: int) -> int:
         """Put one segment in the place of several; returns how many of its passages are still part of the collection.

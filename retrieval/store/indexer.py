@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionError, CollectionUnwritable
+from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError
 from retrieval.index.integrity import verify
 from retrieval.index.passage_index import Model, check_encoder
 from retrieval.index.segment import BLOCK, Segment, write
 from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
-from retrieval.store.database import Document
+from retrieval.store.database import Document, Waiting
 from retrieval.store.snapshot import Part
 from retrieval.text.bm25 import Terms
 from retrieval.text.languages import AUTO
@@ -129,7 +129,9 @@ class Encodes(Protocol):
 def index_waiting(
     collection: Collection, encoder: Encodes, progress: Callable[[int], None], most: int = DOCUMENTS
 ) -> int:
-    """Make up to `most` waiting documents searchable; returns how many waited. The caller holds the lock.
+    """Make up to `most` waiting documents searchable; returns how many no longer wait. The caller holds the lock.
+
+    A document that the model cannot encode is set aside: it is kept, and not searchable.
 
     progress: called with the number of documents that were encoded since the last call.
     """
@@ -137,6 +139,18 @@ def index_waiting(
     waiting = collection.database.waiting(most)
     if not waiting:
         return 0
+    try:
+        _index(collection, encoder, waiting, progress)
+    except EncodingError as error:
+        if len(waiting) > 1:  # fewer at once, until the one is found
+            return index_waiting(collection, encoder, progress, len(waiting) // 2)
+        collection.database.set_aside(waiting[0], str(error))
+    return len(waiting)
+
+
+def _index(
+    collection: Collection, encoder: Encodes, waiting: Sequence[Waiting], progress: Callable[[int], None]
+) -> None:
     passages = [Passage(each.document.id, each.document.title, each.document.text) for each in waiting]
     language = collection.settings.language
     terms = [Terms.of(passage.content, language) for passage in passages]
@@ -149,7 +163,6 @@ def index_waiting(
     number = collection.database.next_segment()
     _write(collection, number, passages, terms, blocks())
     collection.database.add_segment(waiting, range(len(passages)), number)
-    return len(waiting)
 
 
 def merge(collection: Collection, *, all_of_it: bool = False) -> bool:

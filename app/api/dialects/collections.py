@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.dialects.body import Language, fields_of
 from app.errors import InvalidRequest, MalformedBody
-from app.service.ingestion import Description
 from app.telemetry.printable import escaped
 from retrieval.store.database import Document
 from retrieval.text.sentences import VISIBLE
@@ -20,6 +19,7 @@ _METADATA_BYTES = 2**16
 _SHOWN = 100  # failures in a response
 
 Wait = Literal["stored", "searchable"]
+WAITS: tuple[Wait, ...] = get_args(Wait)
 
 
 class CollectionBody(BaseModel):
@@ -38,6 +38,7 @@ class CollectionResponse(BaseModel):
     documents: int
     passages: int = Field(description="Passages that a search can find.")
     waiting: int = Field(description="Documents whose content is not searchable yet.")
+    failed: int = Field(description="Documents that are kept, and that the model cannot encode.")
     model: str
     language: str
 
@@ -129,23 +130,6 @@ class DocumentListResponse(BaseModel):
     next: int | None = Field(description="Send it as `after` to get the next ones. null: there are no more.")
 
 
-def described(description: Description) -> dict[str, Any]:
-    """A collection in a response."""
-    return {
-        "name": description.name,
-        "documents": description.documents,
-        "passages": description.passages,
-        "waiting": description.waiting,
-        "model": description.model,
-        "language": description.language,
-    }
-
-
-def document_of(document: Document) -> dict[str, Any]:
-    """A document in a response."""
-    return {"id": document.id, "title": document.title, "text": document.text, "metadata": document.metadata}
-
-
 def documents_of(body: bytes, *, lines: bool) -> tuple[list[Document], list[dict[str, Any]], Wait]:
     """The documents of a body, why others were not taken, and what to wait for.
 
@@ -157,21 +141,14 @@ def documents_of(body: bytes, *, lines: bool) -> tuple[list[Document], list[dict
     """
     found = list[Document]()
     failed = list[dict[str, Any]]()
-    records: Iterable[Any]
-    wait: Wait = "stored"
-    if lines:
-        records = _lines(body)
-    else:
-        records, wait = _records(body)
+    records, wait = ([line for line in body.splitlines() if line.strip()], WAITS[0]) if lines else _records(body)
     for at, record in enumerate(records):
-        if isinstance(record, MalformedBody):
-            failed.append({"index": at, "id": None, "error": str(record)})
-            continue
+        fields = None
         try:
-            checked = DocumentBody.model_validate(record)
-            found.append(_document(checked))
-        except (ValidationError, ValueError) as error:
-            failed.append({"index": at, "id": _id_of(record), "error": _reason(error)})
+            fields = fields_of(record) if lines else record
+            found.append(_document(DocumentBody.model_validate(fields)))
+        except (MalformedBody, ValueError) as error:  # pydantic's are ValueErrors
+            failed.append({"index": at, "id": _id_of(fields), "error": _reason(error)})
     if not found and not failed:
         raise InvalidRequest("there are no documents; send at least one", ("documents",))
     return found, failed[:_SHOWN], wait
@@ -191,18 +168,10 @@ def _records(body: bytes) -> tuple[Sequence[Any], Wait]:
 
 def checked_wait(wait: object) -> Wait:
     """What to wait for; InvalidRequest for anything else."""
-    if wait != "stored" and wait != "searchable":  # noqa: PLR1714 - so that mypy knows its type
-        raise InvalidRequest("wait: must be stored or searchable", ("wait",))
-    return wait
-
-
-def _lines(body: bytes) -> Iterator[Any]:
-    for line in body.splitlines():
-        if line.strip():
-            try:
-                yield orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                yield MalformedBody(f"the line is not JSON: {error.msg} at column {error.colno}")
+    for known in WAITS:
+        if wait == known:
+            return known
+    raise InvalidRequest(f"wait: must be {' or '.join(WAITS)}", ("wait",))
 
 
 def _document(body: DocumentBody) -> Document:
@@ -220,7 +189,7 @@ def _id_of(record: object) -> str | None:
     return found[:ID_BYTES] if isinstance(found, str) else None
 
 
-def _reason(error: ValidationError | ValueError) -> str:
+def _reason(error: MalformedBody | ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]

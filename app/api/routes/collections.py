@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -27,8 +27,6 @@ from app.api.dialects.collections import (
     DocumentsResponse,
     IdsBody,
     checked_wait,
-    described,
-    document_of,
     documents_of,
 )
 from app.api.dialects.detect import STANDARD
@@ -42,13 +40,11 @@ from app.quotas.quotas import Cost
 from app.service.ingestion import Ingestion
 from app.service.request import ResolvedRerank, deadline_of, resolve
 from app.service.rerank import rerank
-from app.settings import COLLECTION_NAME
+from app.settings import is_collection_name
 from retrieval.deadline import Deadline
 
 T = TypeVar("T")
 
-_PLAIN = re.compile(COLLECTION_NAME)
-_NAME_BYTES = 255
 _PAGE, _LARGEST_PAGE = 100, 1000
 _NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
 
@@ -58,7 +54,7 @@ reading, writing, searching = (APIRouter(tags=["collections"]) for _ in range(3)
 async def list_collections(request: Request) -> Response:
     """All collections."""
     found = await _in_thread(request, Ingestion.describe_all)
-    return _answer({"object": "list", "data": [described(each) for each in found]})
+    return _answer({"object": "list", "data": [asdict(each) for each in found]})
 
 
 async def create(request: Request) -> Response:
@@ -70,12 +66,12 @@ async def create(request: Request) -> Response:
     await pay(request, Cost())
     language = body.language or settings.language
     description, is_new = await _in_thread(request, Ingestion.create, _name(request), body.model, language)
-    return _answer(described(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+    return _answer(asdict(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
 async def describe(request: Request) -> Response:
     """What is in a collection."""
-    return _answer(described(await _in_thread(request, Ingestion.describe, _name(request))))
+    return _answer(asdict(await _in_thread(request, Ingestion.describe, _name(request))))
 
 
 async def delete_collection(request: Request) -> Response:
@@ -114,7 +110,7 @@ async def list_documents(request: Request) -> Response:
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
     page = await _in_thread(request, Ingestion.page, _name(request), after, limit)
     following = page[-1][0] if len(page) == limit else None
-    return _answer({"object": "list", "data": [document_of(each) for _, each in page], "next": following})
+    return _answer({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
 
 
 async def get_document(request: Request) -> Response:
@@ -122,7 +118,7 @@ async def get_document(request: Request) -> Response:
     found = await _in_thread(request, Ingestion.get, _name(request), [request.path_params["id"]])
     if not found:
         raise UnknownDocument("the collection has no document with this id")
-    return _answer(document_of(found[0]))
+    return _answer(asdict(found[0]))
 
 
 async def delete_document(request: Request) -> Response:
@@ -177,7 +173,7 @@ async def _in_thread(request: Request, method: Callable[..., T], *arguments: Any
 def _name(request: Request) -> str:
     """The collection in the path; InvalidRequest if no collection can have this name."""
     name: str = request.path_params["name"]
-    if not _PLAIN.fullmatch(name) or len(name.encode()) > _NAME_BYTES:
+    if not is_collection_name(name):
         raise InvalidRequest(
             "a collection's name is up to 64 letters, digits, dots, dashes and underscores, at most 255 bytes, and "
             "does not begin with a dot or a dash",
@@ -239,7 +235,13 @@ def _add(
     query: tuple[str, ...] = (),
 ) -> None:
     status = HTTPStatus.OK if response else HTTPStatus.NO_CONTENT
-    problems = (401, 403, 404, 422, 429, 503) + ((400,) if "{" in path else ()) + ((408, 413) if body else ())
+    problems = [401, 503]
+    if router is not reading:
+        problems.append(403)
+    if "{" in path:
+        problems += [400, 404, 422]
+    if body:
+        problems += [408, 413, 429]
     named = [name for name in ("name", "id") if f"{{{name}" in path] + list(query)
     extra: dict[str, Any] = {"parameters": [_PARAMETERS[name] for name in named]} if named else {}
     if body:

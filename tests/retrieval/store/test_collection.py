@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.errors import CollectionError
+from retrieval.errors import CollectionError, EncodingError
 from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
@@ -162,6 +162,24 @@ def test_one_at_a_time_indexes(collection):
         assert (first, second) == (True, False)
     with indexing(collection) as again:
         assert again
+
+
+@pytest.mark.parametrize("poisoned", [[0], [4], [0, 1, 8], list(range(9))])
+def test_documents_that_the_model_cannot_encode_are_set_aside_and_the_others_found(collection, poisoned):
+    class Choosy(HashEncoder):
+        def encode(self, texts, *role):
+            if any("poison" in text for text in texts):
+                raise EncodingError("no tokens for a text")
+            return super().encode(texts, *role)
+
+    collection.put(Document(str(at), "owl poison" if at in poisoned else "owl") for at in range(9))
+    index_all(collection, Choosy(), quiet)
+    counts = collection.counts()
+    assert (counts.documents, counts.waiting, counts.failed) == (9, 0, len(poisoned))
+    assert sorted(found(collection.snapshot(), "owl", 20)) == [str(at) for at in range(9) if at not in poisoned]
+    collection.put(Document(str(at), "owl mended") for at in poisoned)
+    index_all(collection, Choosy(), quiet)
+    assert (collection.counts().failed, collection.counts().passages) == (0, 9)
 
 
 def test_another_models_documents_are_not_indexed(collection):

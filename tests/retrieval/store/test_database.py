@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.errors import CollectionError, CollectionUnwritable
-from retrieval.store.database import FILE, Database, Document
+from retrieval.store.database import FILE, Counts, Database, Document
 
 IDS = st.sampled_from(["a", "b", "c", "ä/..\n", "鳥" * 64])
 STEPS = st.lists(
@@ -71,7 +71,7 @@ def test_what_is_unchanged_does_not_wait_again_and_its_metadata_is_replaced(data
         assert database.counts().waiting == 1
         assert database.counts().passages == 1, "the old content is found until the new one is"
         index(database, 9)
-    assert database.counts() == type(database.counts())(1, 0, 1)
+    assert database.counts() == Counts(1, 0, 1, 0)
 
 
 @pytest.mark.parametrize("change", ["changed", "deleted"])

@@ -46,6 +46,7 @@ def test_a_collection_is_made_described_listed_and_deleted(client):
         "documents": 0,
         "passages": 0,
         "waiting": 0,
+        "failed": 0,
         "model": "hash",
         "language": "auto",
     }
@@ -138,7 +139,7 @@ def test_ndjson_is_read_line_by_line(birds):
     lines = [json.dumps({"id": "c", "text": "a stone"}), "", '{"id": ', json.dumps({"id": "d", "text": "a river"})]
     answer = birds.post(
         "/v1/collections/birds/documents?wait=searchable",
-        content="\n".join(lines),
+        content="\ufeff" + "\r\n".join(lines),
         headers={"content-type": "application/x-ndjson; charset=utf-8"},
     ).json()
     assert (answer["stored"], answer["changed"], answer["searchable"]) == (2, 2, True)
