@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 
 from app.cli import tables
 from app.cli.errors import naming
-from app.cli.evaluation import SearchOptions, Stage, judged_queries, open_dataset, own_documents
+from app.cli.evaluation import Evaluation, SearchOptions, Stage, judged_queries, open_dataset, own_documents
 from app.cli.evaluation import evaluate as run
 from app.cli.options import readable, writable
 from app.cli.progress import bar
@@ -21,6 +21,7 @@ from app.engine.loader import open_reranker
 from app.ranking.methods import METHODS, Method
 from app.settings import Settings
 from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions
+from retrieval.index.first_stage import BY_NAME, FirstStage
 
 
 def _methods(text: str) -> list[Method]:
@@ -36,7 +37,7 @@ def evaluate(
     methods: Annotated[str, typer.Option(help="Methods to compare, separated by commas.")] = ",".join(METHODS),
     candidates: Annotated[int, typer.Option(min=1, help="Documents retrieved and reranked for each query.")] = 100,
     first_stage: Annotated[
-        Stage, typer.Option(help="Candidates by meaning (FAISS), by words (BM25), or by both, fused.")
+        Stage, typer.Option(help="Candidates by meaning (FAISS), by words (BM25), or both as the settings fuse them.")
     ] = "both",
     encode_limit: Annotated[
         int | None, typer.Option(min=1, help="Encode only this many candidates, the best by BM25.")
@@ -58,33 +59,47 @@ def evaluate(
 
     Encoded collections are cached in the user's cache folder, under quantum-rerank/evaluated.
     """
-    chosen = _methods(methods)
+    chosen, settings = _methods(methods), Settings()
     if exclude_file and len(folders) > 1:
         raise typer.BadParameter("--exclude-file replaces the queries of one collection; give one folder")
-    sets = []
-    for folder in folders:
-        dataset = load(folder, split)
-        sets.append((dataset, judged_queries(dataset, load_exclusions(exclude_file) if exclude_file else ())))
-    search = SearchOptions(candidates, encode_limit, first_stage, keep_identical_ids=keep_identical_ids)
-    with bar("preparing") as report:
-        reranker = open_reranker(Settings(), report)
-        cache = user_cache_path("quantum-rerank") / "evaluated"
-        results = []
-        for dataset, queries in sets:
-            collection = open_dataset(dataset, reranker.encoder, cache, report)
-            results.append(run(reranker, dataset, collection, queries, chosen, report, search))
-    for dataset, queries in sets:
-        for line in _notes(dataset, queries, keep_identical_ids=keep_identical_ids):
+    stage = FirstStage(**settings.first_stage.model_dump()) if first_stage == "both" else BY_NAME[first_stage]
+    search = SearchOptions(candidates, encode_limit, stage, first_stage, keep_identical_ids=keep_identical_ids)
+    sets = [load(folder, split) for folder in folders]
+    queries = [judged_queries(each, load_exclusions(exclude_file) if exclude_file else ()) for each in sets]
+    results = _run(settings, sets, queries, chosen, search)
+    for dataset, asked in zip(sets, queries, strict=True):
+        for line in _notes(dataset, asked, keep_identical_ids=keep_identical_ids):
             note(line)
     if json_file:
-        written = [result.as_json() for result in results]
-        with naming(json_file):
-            content = json.dumps(written if len(folders) > 1 else written[0], indent=1)
-            json_file.write_text(content + "\n", encoding="utf-8")
+        _write(results, json_file)
     for result in results:
         out.print(tables.evaluated(result))
     if len(results) > 1:
         out.print(tables.mean_gains(results))
+
+
+def _run(
+    settings: Settings,
+    sets: Sequence[BeirDataset],
+    queries: Sequence[Sequence[Query]],
+    methods: Sequence[Method],
+    search: SearchOptions,
+) -> list[Evaluation]:
+    with bar("preparing") as report:
+        reranker = open_reranker(settings, report)
+        cache = user_cache_path("quantum-rerank") / "evaluated"
+        results = []
+        for dataset, asked in zip(sets, queries, strict=True):
+            collection = open_dataset(dataset, reranker.encoder, cache, report)
+            results.append(run(reranker, dataset, collection, asked, methods, report, search))
+    return results
+
+
+def _write(results: Sequence[Evaluation], path: Path) -> None:
+    written = [result.as_json() for result in results]
+    with naming(path):
+        content = json.dumps(written if len(written) > 1 else written[0], indent=1)
+        path.write_text(content + "\n", encoding="utf-8")
 
 
 def _notes(dataset: BeirDataset, queries: Sequence[Query], *, keep_identical_ids: bool) -> Iterator[str]:

@@ -23,7 +23,7 @@ from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import Qrels, Run, mean, mrr, ndcg, recall
 from retrieval.evaluation.significance import Paired, paired_test
 from retrieval.fusion import ranking as best_first
-from retrieval.index.first_stage import BY_NAME
+from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.segment import FORMAT, Segment, build
 from retrieval.text.passages import Passage
 
@@ -54,7 +54,8 @@ class SearchOptions:
 
     candidates: int = 100  # that are retrieved and reranked for each query
     encode_limit: int | None = None  # that are encoded, the best by BM25; None for all
-    first_stage: Stage = "both"
+    first_stage: FirstStage = BOTH
+    stage: Stage = "both"  # what it is called
     # Whether the results may contain the document with the query's id. By default they do not, as in BEIR: in ArguAna
     # that document is the query itself.
     keep_identical_ids: bool = False
@@ -148,7 +149,7 @@ def evaluate(
     """
     qrels = {query.id: dataset.qrels[query.id] for query in queries}
     own_positions = {} if options.keep_identical_ids else own_documents(dataset)
-    candidates, stage = options.candidates, BY_NAME[options.first_stage]
+    candidates = options.candidates
     results: dict[str, Scores] = {}
     for method in methods:
         runs = _Runs()
@@ -157,7 +158,7 @@ def evaluate(
             candidates=candidates,
             method=method,
             encode_limit=options.encode_limit,
-            first_stage=stage,
+            first_stage=options.first_stage,
         )
         for done, query in enumerate(queries):
             progress(f"{dataset.name}: {method}", done, len(queries))
@@ -170,8 +171,8 @@ def evaluate(
         for name, scores in results.items()
         if BASELINE in results and name != BASELINE
     }
-    arithmetic, name = reranker.encoder.arithmetic, options.first_stage
-    return Evaluation(dataset.name, arithmetic, len(queries), candidates, name, results, paired)
+    arithmetic = reranker.encoder.arithmetic
+    return Evaluation(dataset.name, arithmetic, len(queries), candidates, options.stage, results, paired)
 
 
 @dataclass

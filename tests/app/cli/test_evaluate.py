@@ -162,6 +162,19 @@ def test_the_first_stage_is_a_choice(evaluate, beir, stage, found):
     assert results["methods"]["hybrid"]["recall@1"] == found
 
 
+def test_both_rankings_are_fused_as_the_settings_say(evaluate, beir):
+    write_lines(beir / "queries.jsonl", [{"_id": "1", "text": "the owl"}])
+    corpus = {"a": "an owl in a big old barn at dusk", "b": "the the the"}
+    write_lines(beir / "corpus.jsonl", [{"_id": i, "text": text} for i, text in corpus.items()])
+    for weight, found in (("0.5", 0.0), ("2", 1.0)):
+        status, _, said = evaluate(
+            "birds", "--candidates", "1", "--json", "out.json", QRERANK_FIRST_STAGE__LEXICAL=weight
+        )
+        assert status == 0, said
+        results = json.loads((beir.parent / "out.json").read_text())
+        assert results["methods"]["hybrid"]["recall@1"] == found
+
+
 def test_a_query_whose_words_are_nowhere_finds_nothing_by_words(evaluate, beir):
     write_lines(beir / "queries.jsonl", [{"_id": "1", "text": "zeppelin"}])
     results, _ = figures(evaluate, "birds", "--first-stage", "lexical")
