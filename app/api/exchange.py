@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, TypeVar
 
+import orjson
 from fastapi import Request, Response
 
 from app.api.dependencies import dependencies
@@ -56,6 +58,11 @@ async def _read(request: Request, limit: int) -> bytes:
     if too_large:
         raise TooLarge(f"the body is larger than the {limit} bytes that are taken; send fewer or shorter documents")
     return bytes(body)
+
+
+def as_json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """A response of this JSON object."""
+    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 async def answer(request: Request, resolved: ResolvedRequest[Any], work: Callable[[], bytes]) -> Response:

@@ -9,7 +9,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
@@ -26,7 +25,7 @@ from app.api.dialects.keys import (
     describe,
     moment,
 )
-from app.api.exchange import parsed
+from app.api.exchange import as_json, parsed
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.auth import audit
@@ -50,7 +49,7 @@ async def create_key(request: Request) -> Response:
     expires = None if body.expires_days is None else time.time() + body.expires_days * DAY_S
     create = partial(_auth(request).keys.create, body.name, body.role, body.tier, expires)
     details = {"role": body.role, "tier": body.tier, "expires": moment(expires)}
-    return _answer(await _audited_change(request, "key.created", create, details), HTTPStatus.CREATED)
+    return as_json(await _audited_change(request, "key.created", create, details), HTTPStatus.CREATED)
 
 
 async def list_keys(request: Request) -> Response:
@@ -58,7 +57,7 @@ async def list_keys(request: Request) -> Response:
     auth = _auth(request)
     keys = await auth.in_thread(auth.keys.all)
     audit.record("key.listed", by=request.state.identity.name, origin=origin_of(request), result="done")
-    return _answer({"object": "list", "data": [describe(key) for key in keys]})
+    return as_json({"object": "list", "data": [describe(key) for key in keys]})
 
 
 async def rotate_key(request: Request) -> Response:
@@ -67,13 +66,13 @@ async def rotate_key(request: Request) -> Response:
     key_id = _key_id(request)
     rotate = partial(_auth(request).keys.rotate, key_id, body.overlap_hours * HOUR_S)
     details = {"id": key_id, "overlap_hours": body.overlap_hours}
-    return _answer(await _audited_change(request, "key.rotated", rotate, details))
+    return as_json(await _audited_change(request, "key.rotated", rotate, details))
 
 
 async def revoke_key(request: Request) -> Response:
     """Revoke a key permanently. All replicas refuse it within seconds."""
     key_id, keys = _key_id(request), _auth(request).keys
-    return _answer(await _audited_change(request, "key.revoked", lambda: (keys.revoke(key_id), None), {"id": key_id}))
+    return as_json(await _audited_change(request, "key.revoked", lambda: (keys.revoke(key_id), None), {"id": key_id}))
 
 
 def _auth(request: Request) -> Auth:
@@ -108,10 +107,6 @@ async def _audited_change(
     auth.authenticator.forget()  # clears this process's credential cache
     log_event(result="done", prefix=key.prefix, about={**details, "id": key.id})
     return describe(key) | ({"key": plain} if plain else {})
-
-
-def _answer(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description

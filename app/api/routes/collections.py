@@ -30,7 +30,7 @@ from app.api.dialects.collections import (
     documents_of,
 )
 from app.api.dialects.detect import STANDARD
-from app.api.exchange import answer, parsed
+from app.api.exchange import answer, as_json, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
@@ -54,7 +54,7 @@ reading, writing, searching = (APIRouter(tags=["collections"]) for _ in range(3)
 async def list_collections(request: Request) -> Response:
     """All collections."""
     found = await _in_thread(request, Ingestion.describe_all)
-    return _answer({"object": "list", "data": [asdict(each) for each in found]})
+    return as_json({"object": "list", "data": [asdict(each) for each in found]})
 
 
 async def create(request: Request) -> Response:
@@ -66,12 +66,12 @@ async def create(request: Request) -> Response:
     await pay(request, Cost())
     language = body.language or settings.language
     description, is_new = await _in_thread(request, Ingestion.create, _name(request), body.model, language)
-    return _answer(asdict(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+    return as_json(asdict(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
 async def describe(request: Request) -> Response:
     """What is in a collection."""
-    return _answer(asdict(await _in_thread(request, Ingestion.describe, _name(request))))
+    return as_json(asdict(await _in_thread(request, Ingestion.describe, _name(request))))
 
 
 async def delete_collection(request: Request) -> Response:
@@ -101,7 +101,7 @@ async def put_documents(request: Request) -> Response:
     ids = [document.id for document in documents]
     until = deadline_of(0, deps.settings, caller(request)) if wait == "searchable" else Deadline.after(0)
     searchable = await deps.ingestion.searchable(name, ids, until)
-    return _answer({"stored": len(set(ids)), "changed": len(set(changed)), "searchable": searchable, "failed": failed})
+    return as_json({"stored": len(set(ids)), "changed": len(set(changed)), "searchable": searchable, "failed": failed})
 
 
 async def list_documents(request: Request) -> Response:
@@ -110,7 +110,7 @@ async def list_documents(request: Request) -> Response:
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
     page = await _in_thread(request, Ingestion.page, _name(request), after, limit)
     following = page[-1][0] if len(page) == limit else None
-    return _answer({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
+    return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
 
 
 async def get_document(request: Request) -> Response:
@@ -118,21 +118,21 @@ async def get_document(request: Request) -> Response:
     found = await _in_thread(request, Ingestion.get, _name(request), [request.path_params["id"]])
     if not found:
         raise UnknownDocument("the collection has no document with this id")
-    return _answer(asdict(found[0]))
+    return as_json(asdict(found[0]))
 
 
 async def delete_document(request: Request) -> Response:
     """Delete one document."""
     if not await _in_thread(request, Ingestion.delete, _name(request), [request.path_params["id"]]):
         raise UnknownDocument("the collection has no document with this id")
-    return _answer({"deleted": 1})
+    return as_json({"deleted": 1})
 
 
 async def delete_documents(request: Request) -> Response:
     """Delete documents by id. Ids that the collection does not have are passed over."""
     body = await counted(request, lambda: parsed(request, lambda raw: validate(IdsBody, fields_of(raw))))
     await pay(request, Cost())
-    return _answer({"deleted": await _in_thread(request, Ingestion.delete, _name(request), body.ids)})
+    return as_json({"deleted": await _in_thread(request, Ingestion.delete, _name(request), body.ids)})
 
 
 async def search(request: Request) -> Response:
@@ -187,10 +187,6 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
         raise InvalidRequest(f"{name}: must be a whole number up to {most}", (name,))
     return int(text)
-
-
-def _answer(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
