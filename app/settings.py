@@ -25,6 +25,7 @@ _PREFIX = "QRERANK_"
 COLLECTION_NAME = r"\w[\w.-]{0,63}"  # one plain folder name
 _NAME_BYTES = 255  # the maximum length of a folder name on common file systems
 CollectionName = Annotated[str, Field(pattern=f"^{COLLECTION_NAME}$")]
+_COLLECTION_NAME = re.compile(COLLECTION_NAME)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Language = Annotated[str, AfterValidator(check_language)]
@@ -32,7 +33,7 @@ Language = Annotated[str, AfterValidator(check_language)]
 
 def is_collection_name(name: str) -> bool:
     """Whether a collection may have this name: its folder has it, too."""
-    return re.fullmatch(COLLECTION_NAME, name) is not None and len(name.encode()) <= _NAME_BYTES
+    return _COLLECTION_NAME.fullmatch(name) is not None and len(name.encode()) <= _NAME_BYTES
 
 
 class _Group(BaseModel):
