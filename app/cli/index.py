@@ -24,7 +24,7 @@ from retrieval.evaluation.beir import read_passages
 from retrieval.index.passage_index import check_encoder
 from retrieval.store import indexer
 from retrieval.store.collection import Collection, remove
-from retrieval.store.database import Document
+from retrieval.store.rows import Document
 from retrieval.text.demo import demo_passages
 
 DEMO = "demo"

@@ -15,7 +15,7 @@ from app.errors import DamagedCollection, UnknownCollection
 from retrieval.errors import CollectionError, Fault
 from retrieval.index.integrity import IntegrityReport, verify
 from retrieval.store.collection import Collection
-from retrieval.store.database import FILE
+from retrieval.store.connection import FILE
 from retrieval.store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)

@@ -26,8 +26,8 @@ from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection, CollectionSettings, remove
-from retrieval.store.database import Document
 from retrieval.store.indexer import index_waiting, indexing, merge, sweep
+from retrieval.store.rows import Document
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ class Ingestion:
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
         """The documents with these ids, in their order; those that are not there are left out."""
         with self._store(name) as collection:
-            return collection.documents(ids)
+            return collection.get(ids)
 
     def page(self, name: str, after: int, limit: int) -> list[tuple[int, Document]]:
         """Up to `limit` documents with numbers above `after`, with their numbers."""

@@ -18,7 +18,10 @@ from retrieval.atomic_dir import whole_folder
 from retrieval.errors import CollectionError
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
-from retrieval.store.database import Counts, Database, Document
+from retrieval.store.connection import Connection
+from retrieval.store.documents import Documents
+from retrieval.store.rows import Counts, Document
+from retrieval.store.segment_table import SegmentTable
 from retrieval.store.snapshot import Part, Snapshot
 from retrieval.text.languages import AUTO
 
@@ -39,8 +42,9 @@ class Collection:
     def __init__(self, folder: Path) -> None:
         """Open a folder that `create` made; CollectionError if it is missing, damaged or of another version."""
         self.folder, self.name = folder, folder.name
-        self.database = Database(folder)  # for writing
-        self._reader = Database(folder)
+        self._writer, self._reader = Connection(folder), Connection(folder)  # so that reads wait for no write
+        self.documents, self._reading = Documents(self._writer), Documents(self._reader)
+        self.segments = SegmentTable(self._writer)
         try:
             about = self._reader.about()
             self.settings = CollectionSettings(Model(**about["model"]), about["language"])
@@ -60,32 +64,32 @@ class Collection:
 
     def close(self) -> None:
         """Close the database. Snapshots stay usable."""
-        self.database.close()
+        self._writer.close()
         self._reader.close()
 
     def put(self, documents: Iterable[Document]) -> list[str]:
-        """Insert or replace documents by id; returns the ids of those that must be indexed. See `Database.put`."""
-        return self.database.put(documents)
+        """Insert or replace documents by id; returns the ids of those that must be indexed. See `Documents.put`."""
+        return self.documents.put(documents)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents; returns how many there were. They are not found any more when this returns."""
-        return self.database.delete(ids)
+        return self.documents.delete(ids)
 
-    def documents(self, ids: Sequence[str]) -> list[Document]:
+    def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents with these ids, in their order; those that are not there are left out."""
-        return self._reader.get(ids)
+        return self._reading.get(ids)
 
     def page(self, after: int, limit: int) -> list[tuple[int, Document]]:
         """Return up to `limit` documents with numbers above `after`, with their numbers."""
-        return self._reader.page(after, limit)
+        return self._reading.page(after, limit)
 
     def are_waiting(self, ids: Sequence[str] | None = None) -> bool:
         """Return whether any of these documents is not searchable yet; None: any at all."""
-        return self._reader.are_waiting(ids)
+        return self._reading.are_waiting(ids)
 
     def counts(self) -> Counts:
         """Count documents and passages."""
-        return self._reader.counts()
+        return self._reading.counts()
 
     def revision(self) -> int:
         """Return a number that changes whenever something was written, by any process. It takes microseconds."""
@@ -107,8 +111,8 @@ class Collection:
         known = {part.number: part.segment for part in before.parts}
         try:
             parts = [
-                Part(row.number, known.get(row.number) or Segment(self.segment(row.number)), row.live)
-                for row in self._reader.segments()
+                Part(row.number, known.get(row.number) or Segment(self.segment_folder(row.number)), row.live)
+                for row in SegmentTable(self._reader).all()
             ]
         except CollectionError as error:
             raise CollectionError(
@@ -121,7 +125,7 @@ class Collection:
         """What encodes its documents."""
         return self.settings.model
 
-    def segment(self, number: int) -> Path:
+    def segment_folder(self, number: int) -> Path:
         """Return the folder of a segment."""
         return self.folder / SEGMENTS / str(number)
 
@@ -133,9 +137,9 @@ class Collection:
 def create_in(folder: Path, settings: CollectionSettings) -> None:
     """Make an empty collection in an empty folder."""
     (folder / SEGMENTS).mkdir()
-    database = Database(folder, create=True)
-    database.set_about({"model": asdict(settings.model), "language": settings.language})
-    database.close()
+    connection = Connection(folder, create=True)
+    connection.set_about({"model": asdict(settings.model), "language": settings.language})
+    connection.close()
 
 
 def remove(folder: Path) -> None:

@@ -26,7 +26,7 @@ from retrieval.index.integrity import verify
 from retrieval.index.passage_index import Model, check_encoder
 from retrieval.index.segment import BLOCK, Segment, write
 from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
-from retrieval.store.database import Document, Waiting
+from retrieval.store.rows import Document, Waiting
 from retrieval.store.snapshot import Part
 from retrieval.text.bm25 import Terms
 from retrieval.text.languages import AUTO
@@ -136,7 +136,7 @@ def index_waiting(
     progress: called with the number of documents that were encoded since the last call.
     """
     check_encoder(collection, encoder)
-    waiting = collection.database.waiting(most)
+    waiting = collection.documents.waiting(most)
     if not waiting:
         return 0
     try:
@@ -144,7 +144,7 @@ def index_waiting(
     except EncodingError as error:
         if len(waiting) > 1:  # fewer at once, until the one is found
             return index_waiting(collection, encoder, progress, len(waiting) // 2)
-        collection.database.set_aside(waiting[0], str(error))
+        collection.documents.set_aside(waiting[0], str(error))
     return len(waiting)
 
 
@@ -160,9 +160,9 @@ def _index(
             yield encoder.encode([passage.content for passage in passages[start:end]])
             progress(end - start)
 
-    number = collection.database.next_segment()
+    number = collection.segments.next_number()
     _write(collection, number, passages, terms, blocks())
-    collection.database.add_segment(waiting, range(len(passages)), number)
+    collection.segments.add(waiting, range(len(passages)), number)
 
 
 def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
@@ -176,13 +176,13 @@ def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
         return False
     rows = {part.number: np.flatnonzero(part.live) for part in chosen}
     kept = [part for part in chosen if len(rows[part.number])]
-    number = collection.database.next_segment()
+    number = collection.segments.next_number()
     if kept:
         passages = [each for part in kept for each in part.segment.passages(rows[part.number])]
         terms = [each for part in kept for each in part.segment.terms(rows[part.number])]
         states = (block for part in kept for block in _states(part.segment, rows[part.number]))
         _write(collection, number, passages, terms, states)
-    collection.database.replace_segments(rows, number)
+    collection.segments.replace(rows, number)
     sweep(collection)
     return True
 
@@ -195,7 +195,7 @@ def _write(
     states: Iterable[Encoded],
 ) -> None:
     """Write a segment; CollectionError if the collection was deleted meanwhile: it must not come back."""
-    folder, settings = collection.segment(number), collection.settings
+    folder, settings = collection.segment_folder(number), collection.settings
     try:
         write(folder, passages, terms, states, settings.model, settings.language, parents=False)
     except FileNotFoundError as error:
@@ -222,7 +222,7 @@ def _due(parts: Sequence[Part]) -> list[Part]:
 
 def sweep(collection: Collection) -> None:
     """Remove the folders of segments that the database does not know: killed writes, and merged ones."""
-    known = {str(row.number) for row in collection.database.segments()}
+    known = {str(row.number) for row in collection.segments.all()}
     for folder in (collection.folder / SEGMENTS).iterdir():
         if folder.name not in known and not folder.name.startswith("."):
             shutil.rmtree(folder, ignore_errors=True)
@@ -231,9 +231,9 @@ def sweep(collection: Collection) -> None:
 def damaged(collection: Collection) -> dict[int, str]:
     """Return the segments that cannot be used, and why. Blocks: each is opened and verified."""
     faults = {}
-    for row in collection.database.segments():
+    for row in collection.segments.all():
         try:
-            fault = verify(Segment(collection.segment(row.number))).fault
+            fault = verify(Segment(collection.segment_folder(row.number))).fault
         except CollectionError as error:
             fault = str(error)
         if fault:
@@ -244,7 +244,7 @@ def damaged(collection: Collection) -> dict[int, str]:
 def repair(collection: Collection) -> int:
     """Forget damaged segments, so that their documents wait again; returns how many. The caller holds the lock."""
     faults = damaged(collection)
-    collection.database.forget_segments(faults)
+    collection.segments.forget(faults)
     sweep(collection)
     return len(faults)
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from app.api.dialects.body import Language, fields_of
 from app.errors import InvalidRequest, MalformedBody
 from app.telemetry.printable import escaped
-from retrieval.store.database import Document
+from retrieval.store.rows import Document
 from retrieval.text.sentences import VISIBLE
 
 ID_BYTES = 512

@@ -7,7 +7,19 @@ from pydantic import BaseModel
 
 from app.api.dependencies import allow
 from app.api.problems import ProblemResponse
-from app.api.routes import admin, collections, embeddings, health, models, rerank, similarity, stream, usage, websocket
+from app.api.routes import (
+    admin,
+    collections,
+    documents,
+    embeddings,
+    health,
+    models,
+    rerank,
+    similarity,
+    stream,
+    usage,
+    websocket,
+)
 
 # Models that the OpenAPI description references.
 MODELS: tuple[type[BaseModel], ...] = (
@@ -16,6 +28,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     *similarity.MODELS,
     *embeddings.MODELS,
     *collections.MODELS,
+    *documents.MODELS,
     *usage.MODELS,
     *admin.MODELS,
     *health.MODELS,
@@ -26,8 +39,8 @@ router: APIRouter = APIRouter()
 for part in (health.router, models.open_router):
     router.include_router(part)
 ranking = (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router)
-for part in (*ranking, collections.writing, collections.searching):
+for part in (*ranking, collections.writing, collections.searching, documents.writing):
     router.include_router(part, dependencies=[Depends(allow("user"))])
-for part in (models.router, usage.router, collections.reading):
+for part in (models.router, usage.router, collections.reading, documents.reading):
     router.include_router(part, dependencies=[Depends(allow("read-only"))])
 router.include_router(admin.router, dependencies=[Depends(allow("admin"))])

@@ -20,14 +20,6 @@ from app.api.dialects.collections import (
     CollectionBody,
     CollectionListResponse,
     CollectionResponse,
-    DeletedResponse,
-    DocumentListResponse,
-    DocumentResponse,
-    DocumentsBody,
-    DocumentsResponse,
-    IdsBody,
-    checked_wait,
-    documents_of,
 )
 from app.api.dialects.detect import STANDARD
 from app.api.exchange import answer, as_json, parsed
@@ -35,25 +27,21 @@ from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged, counted, pay
-from app.errors import InvalidRequest, UnknownDocument
+from app.errors import InvalidRequest
 from app.quotas.quotas import Cost
 from app.service.ingestion import Ingestion
-from app.service.request import ResolvedRerank, deadline_of, resolve
+from app.service.request import ResolvedRerank, resolve
 from app.service.rerank import rerank
 from app.settings import is_collection_name
-from retrieval.deadline import Deadline
 
 T = TypeVar("T")
-
-_PAGE, _LARGEST_PAGE = 100, 1000
-_NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
 
 reading, writing, searching = (APIRouter(tags=["collections"]) for _ in range(3))  # by the role that they need
 
 
 async def list_collections(request: Request) -> Response:
     """All collections."""
-    found = await _in_thread(request, Ingestion.describe_all)
+    found = await in_thread(request, Ingestion.describe_all)
     return as_json({"object": "list", "data": [asdict(each) for each in found]})
 
 
@@ -65,74 +53,19 @@ async def create(request: Request) -> Response:
     )
     await pay(request, Cost())
     language = body.language or settings.language
-    description, is_new = await _in_thread(request, Ingestion.create, _name(request), body.model, language)
+    description, is_new = await in_thread(request, Ingestion.create, name_of(request), body.model, language)
     return as_json(asdict(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
 async def describe(request: Request) -> Response:
     """What is in a collection."""
-    return as_json(asdict(await _in_thread(request, Ingestion.describe, _name(request))))
+    return as_json(asdict(await in_thread(request, Ingestion.describe, name_of(request))))
 
 
 async def delete_collection(request: Request) -> Response:
     """Delete a collection with all its documents. Searches that have begun end as they would have."""
-    await _in_thread(request, Ingestion.delete_collection, _name(request))
+    await in_thread(request, Ingestion.delete_collection, name_of(request))
     return Response(status_code=HTTPStatus.NO_CONTENT)
-
-
-async def put_documents(request: Request) -> Response:
-    """Insert or replace documents by id, as JSON or NDJSON.
-
-    They are on the disk when the response comes. What is unchanged is not encoded again. A document that is not valid
-    is named in `failed`, and the others are kept; 422 if none is valid.
-    """
-    deps = dependencies(request)
-    lines = request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON
-    documents, failed, wait = await counted(
-        request, lambda: parsed(request, lambda raw: documents_of(raw, lines=lines))
-    )
-    if lines:
-        wait = checked_wait(request.query_params.get("wait", "stored"))
-    if not documents:
-        raise InvalidRequest(f"no document is valid; the first one: {failed[0]['error']}", ("documents", 0))
-    await pay(request, Cost(len(documents), len(documents), "embedding"))
-    name = _name(request)
-    changed = await _in_thread(request, Ingestion.put, name, documents)
-    ids = [document.id for document in documents]
-    until = deadline_of(0, deps.settings, caller(request)) if wait == "searchable" else Deadline.after(0)
-    searchable = await deps.ingestion.searchable(name, ids, until)
-    return as_json({"stored": len(set(ids)), "changed": len(set(changed)), "searchable": searchable, "failed": failed})
-
-
-async def list_documents(request: Request) -> Response:
-    """Documents in the order in which their contents were written, page by page."""
-    after = _number(request, "after", 0, 2**62)
-    limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
-    page = await _in_thread(request, Ingestion.page, _name(request), after, limit)
-    following = page[-1][0] if len(page) == limit else None
-    return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
-
-
-async def get_document(request: Request) -> Response:
-    """One document."""
-    found = await _in_thread(request, Ingestion.get, _name(request), [request.path_params["id"]])
-    if not found:
-        raise UnknownDocument("the collection has no document with this id")
-    return as_json(asdict(found[0]))
-
-
-async def delete_document(request: Request) -> Response:
-    """Delete one document."""
-    if not await _in_thread(request, Ingestion.delete, _name(request), [request.path_params["id"]]):
-        raise UnknownDocument("the collection has no document with this id")
-    return as_json({"deleted": 1})
-
-
-async def delete_documents(request: Request) -> Response:
-    """Delete documents by id. Ids that the collection does not have are passed over."""
-    body = await counted(request, lambda: parsed(request, lambda raw: validate(IdsBody, fields_of(raw))))
-    await pay(request, Cost())
-    return as_json({"deleted": await _in_thread(request, Ingestion.delete, _name(request), body.ids)})
 
 
 async def search(request: Request) -> Response:
@@ -151,7 +84,7 @@ async def search(request: Request) -> Response:
 
 
 async def _read_search(request: Request) -> ResolvedRerank:
-    deps, name = dependencies(request), _name(request)
+    deps, name = dependencies(request), name_of(request)
 
     def parse(raw: bytes) -> Any:
         fields = fields_of(raw)
@@ -166,11 +99,12 @@ async def _read_search(request: Request) -> ResolvedRerank:
     return resolved
 
 
-async def _in_thread(request: Request, method: Callable[..., T], *arguments: Any) -> T:
+async def in_thread(request: Request, method: Callable[..., T], *arguments: Any) -> T:
+    """Call a method of Ingestion, which blocks."""
     return await asyncio.to_thread(method, dependencies(request).ingestion, *arguments)
 
 
-def _name(request: Request) -> str:
+def name_of(request: Request) -> str:
     """The collection in the path; InvalidRequest if no collection can have this name."""
     name: str = request.path_params["name"]
     if not is_collection_name(name):
@@ -182,23 +116,10 @@ def _name(request: Request) -> str:
     return name
 
 
-def _number(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
-        raise InvalidRequest(f"{name}: must be a whole number up to {most}", (name,))
-    return int(text)
-
-
 MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
     CollectionBody,
     CollectionListResponse,
     CollectionResponse,
-    DeletedResponse,
-    DocumentListResponse,
-    DocumentResponse,
-    DocumentsBody,
-    DocumentsResponse,
-    IdsBody,
 )
 
 
@@ -220,7 +141,7 @@ _PARAMETERS = {
 }
 
 
-def _add(
+def add_route(
     router: APIRouter,
     method: str,
     path: str,
@@ -230,9 +151,10 @@ def _add(
     body: type[BaseModel] | None = None,
     query: tuple[str, ...] = (),
 ) -> None:
+    """Add a route with its description. response: None for 204; query: the names of its query parameters."""
     status = HTTPStatus.OK if response else HTTPStatus.NO_CONTENT
     problems = [401, 503]
-    if router is not reading:
+    if method != "GET":
         problems.append(403)
     if "{" in path:
         problems += [400, 404, 422]
@@ -265,15 +187,9 @@ def _add(
 
 
 _ALL = "/v1/collections"
-_ONE = _ALL + "/{name}"
-_DOCUMENTS = _ONE + "/documents"
-_add(reading, "GET", _ALL, list_collections, "List the collections", CollectionListResponse)
-_add(writing, "PUT", _ONE, create, "Make a collection", CollectionResponse, CollectionBody)
-_add(reading, "GET", _ONE, describe, "Describe a collection", CollectionResponse)
-_add(writing, "DELETE", _ONE, delete_collection, "Delete a collection", None)
-_add(writing, "POST", _DOCUMENTS, put_documents, "Insert or replace documents", DocumentsResponse, DocumentsBody)
-_add(reading, "GET", _DOCUMENTS, list_documents, "List documents", DocumentListResponse, None, ("after", "limit"))
-_add(writing, "POST", _DOCUMENTS + "/delete", delete_documents, "Delete documents by id", DeletedResponse, IdsBody)
-_add(reading, "GET", _DOCUMENTS + "/{id:path}", get_document, "Get a document", DocumentResponse)
-_add(writing, "DELETE", _DOCUMENTS + "/{id:path}", delete_document, "Delete a document", DeletedResponse)
-_add(searching, "POST", _ONE + "/search", search, "Search a collection", RerankResponse, StandardBody)
+ONE = _ALL + "/{name}"
+add_route(reading, "GET", _ALL, list_collections, "List the collections", CollectionListResponse)
+add_route(writing, "PUT", ONE, create, "Make a collection", CollectionResponse, CollectionBody)
+add_route(reading, "GET", ONE, describe, "Describe a collection", CollectionResponse)
+add_route(writing, "DELETE", ONE, delete_collection, "Delete a collection", None)
+add_route(searching, "POST", ONE + "/search", search, "Search a collection", RerankResponse, StandardBody)

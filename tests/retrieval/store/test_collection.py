@@ -20,8 +20,8 @@ from retrieval.index.segment import Segment
 from retrieval.index.segment import build as build_segment
 from retrieval.store import indexer
 from retrieval.store.collection import Collection, CollectionSettings, remove
-from retrieval.store.database import Document
 from retrieval.store.indexer import build, damaged, index_all, index_waiting, indexing, merge, repair, sweep
+from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import Passage
 
@@ -197,7 +197,7 @@ def test_a_damaged_segment_is_derived_again(collection, damage):
     for text in ("an owl", "a lamp"):
         collection.put([Document(text, text)])
         index_waiting(collection, ENCODER, quiet)
-    folder = collection.segment(1)
+    folder = collection.segment_folder(1)
     if damage == "removed":
         shutil.rmtree(folder)
     elif damage == "cut":
@@ -214,7 +214,7 @@ def test_a_damaged_segment_is_derived_again(collection, damage):
 def test_a_damaged_segment_says_how_to_mend_it(collection):
     collection.put([Document("a", "owl")])
     index_waiting(collection, ENCODER, quiet)
-    (collection.segment(1) / "spec.json").write_text("{")
+    (collection.segment_folder(1) / "spec.json").write_text("{")
     with pytest.raises(CollectionError, match=r"index verify birds --repair` mends it"):
         Collection(collection.folder).snapshot()
 
@@ -234,7 +234,7 @@ def test_a_collection_that_is_deleted_under_a_write_does_not_come_back(collectio
 def test_what_a_killed_write_left_is_swept(collection):
     collection.put([Document("a", "owl")])
     index_waiting(collection, ENCODER, quiet)
-    shutil.copytree(collection.segment(1), collection.segment(2))
+    shutil.copytree(collection.segment_folder(1), collection.segment_folder(2))
     sweep(collection)
     assert [path.name for path in (collection.folder / "segments").iterdir()] == ["1"]
 
@@ -270,7 +270,7 @@ import sys
 from pathlib import Path
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.collection import Collection
-from retrieval.store.database import Document
+from retrieval.store.rows import Document
 from retrieval.store.indexer import index_waiting, indexing, merge
 
 collection = Collection(Path(sys.argv[1]))

@@ -10,8 +10,9 @@ from app.service.collections import OpenCollections
 from app.service.ingestion import Ingestion
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.store.collection import Collection
-from retrieval.store.database import Database, Document
+from retrieval.store.documents import Documents
 from retrieval.store.indexer import indexing
+from retrieval.store.rows import Document
 from tests.app.problems import problem
 from tests.conftest import serving
 from tests.waiting import eventually
@@ -208,7 +209,7 @@ def test_a_search_is_of_the_collection_in_its_path(birds):
 
 
 def test_documents_that_another_process_left_become_searchable(birds, hash_settings):
-    Database(hash_settings.collections_dir / "birds").put([Document("left", "a stone by the river")])
+    Collection(hash_settings.collections_dir / "birds").put([Document("left", "a stone by the river")])
     eventually(lambda: found(birds, "stone", top_n=1) == ["left"])
 
 
@@ -226,7 +227,7 @@ def test_a_disk_that_takes_no_writes_is_said_and_searches_go_on(birds, monkeypat
     def full(*_):
         raise CollectionUnwritable("collection birds cannot be written: database or disk is full")
 
-    monkeypatch.setattr(Database, "put", full)
+    monkeypatch.setattr(Documents, "put", full)
     answer = birds.post("/v1/collections/birds/documents", json={"documents": [OWL]})
     problem(answer, 503, "takes no writes")
     assert answer.headers["retry-after"] == "5"
@@ -307,7 +308,7 @@ def test_documents_that_cannot_be_read_any_more_are_said(birds, monkeypatch, met
     def broken(*_):
         raise CollectionError("collection birds is damaged: database disk image is malformed")
 
-    monkeypatch.setattr(Database, method, broken)
+    monkeypatch.setattr(Documents, method, broken)
     path = "/v1/collections/birds/documents"
     answer = {
         "get": lambda: birds.get(f"{path}/owl"),

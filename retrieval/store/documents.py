@@ -1,0 +1,101 @@
+"""The table of documents: what was acknowledged is in it, once per id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from retrieval.store.connection import Connection
+from retrieval.store.rows import Counts, Document, Waiting
+from retrieval.store.segment_table import forget
+
+
+class Documents:
+    """The documents of a collection. Thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read and write through this connection."""
+        self._connection = connection
+
+    def put(self, documents: Iterable[Document]) -> list[str]:
+        """Insert or replace documents by id, in one transaction; returns the ids whose content is new or changed.
+
+        What is unchanged is not indexed again; only its metadata is replaced.
+        """
+        changed = []
+        with self._connection.writing() as connection:
+            for each in documents:
+                metadata = json.dumps(each.metadata, ensure_ascii=False)
+                known = connection.execute("SELECT digest FROM documents WHERE id = ?", (each.id,)).get
+                if known == each.digest:
+                    connection.execute("UPDATE documents SET metadata = ? WHERE id = ?", (metadata, each.id))
+                    continue
+                connection.execute("DELETE FROM documents WHERE id = ?", (each.id,))
+                connection.execute(
+                    "INSERT INTO documents (id, title, text, metadata, digest) VALUES (?, ?, ?, ?, ?)",
+                    (each.id, each.title, each.text, metadata, each.digest),
+                )
+                changed.append(each.id)
+        return changed
+
+    def delete(self, ids: Iterable[str]) -> int:
+        """Delete documents with their passages; returns how many there were."""
+        with self._connection.writing() as connection:
+            before = connection.total_changes()
+            found = [(i,) for i in ids]
+            connection.executemany("DELETE FROM documents WHERE id = ?", found)
+            count = connection.total_changes() - before
+            forget(connection, [i for (i,) in found])
+        return count
+
+    def get(self, ids: Sequence[str]) -> list[Document]:
+        """Return the documents with these ids, in their order; those that are not there are left out."""
+        rows = self._connection.read(
+            "SELECT id, text, title, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids),),
+        )
+        known = {row[0]: _document(row) for row in rows}
+        return [known[i] for i in ids if i in known]
+
+    def page(self, after: int, limit: int) -> list[tuple[int, Document]]:
+        """Return up to `limit` documents whose numbers are above `after`, with their numbers, which rise."""
+        rows = self._connection.read(
+            "SELECT id, text, title, metadata, number FROM documents WHERE number > ? ORDER BY number LIMIT ?",
+            (after, limit),
+        )
+        return [(row[4], _document(row)) for row in rows]
+
+    def waiting(self, limit: int) -> list[Waiting]:
+        """Return the first documents that are not indexed yet."""
+        rows = self._connection.read(
+            "SELECT id, text, title, metadata, number FROM documents WHERE NOT is_indexed ORDER BY number LIMIT ?",
+            (limit,),
+        )
+        return [Waiting(row[4], _document(row)) for row in rows]
+
+    def are_waiting(self, ids: Sequence[str] | None = None) -> bool:
+        """Return whether any of these documents is not indexed yet; None: any at all."""
+        where, values = ("", ()) if ids is None else (" AND id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
+        return bool(self._connection.read(f"SELECT 1 FROM documents WHERE NOT is_indexed{where} LIMIT 1", values))  # noqa: S608
+
+    def counts(self) -> Counts:
+        """Count documents and passages."""
+        ((documents, waiting, passages, failed),) = self._connection.read(
+            "SELECT (SELECT count(*) FROM documents), (SELECT count(*) FROM documents WHERE NOT is_indexed), "
+            "(SELECT count(*) FROM passages), (SELECT count(*) FROM documents WHERE fault IS NOT NULL)"
+        )
+        return Counts(documents, waiting, passages, failed)
+
+    def set_aside(self, waiting: Waiting, fault: str) -> None:
+        """Keep a document that cannot be encoded, without passages, so that those behind it need not wait."""
+        with self._connection.writing() as connection:
+            connection.execute(
+                "UPDATE documents SET is_indexed = 1, fault = ? WHERE number = ?", (fault, waiting.number)
+            )
+            if connection.changes():  # else it was changed or deleted meanwhile
+                forget(connection, [waiting.document.id])
+
+
+def _document(row: tuple[Any, ...]) -> Document:
+    return Document(row[0], row[1], row[2], json.loads(row[3]))

@@ -1,0 +1,129 @@
+"""The table of segments: which there are, and which of their passages are part of the collection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import apsw
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.store.connection import Connection
+from retrieval.store.rows import SegmentRow, Waiting
+
+
+class SegmentTable:
+    """The segments of a collection. Thread-safe."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Read and write through this connection."""
+        self._connection = connection
+
+    def all(self) -> list[SegmentRow]:
+        """Return all segments, in the order of their documents."""
+        rows = self._connection.read("SELECT number, rows, live FROM segments ORDER BY first_document, number")
+        return [_segment(row) for row in rows]
+
+    def add(self, indexed: Sequence[Waiting], owners: Sequence[int], number: int) -> int:
+        """Make the passages of a written segment searchable in place of those that their documents had.
+
+        A document that was deleted or changed in the meantime keeps what it has: its passages in this segment stay out.
+
+        Args:
+            indexed: The documents whose passages are in the segment.
+            owners: For each passage the place of its document in `indexed`.
+            number: Of the segment.
+
+        Returns:
+            How many passages became searchable.
+        """
+        with self._connection.writing() as connection:
+            numbers = {
+                n
+                for (n,) in connection.execute(
+                    "SELECT number FROM documents WHERE number IN (SELECT value FROM json_each(?))",
+                    (json.dumps([each.number for each in indexed]),),
+                )
+            }
+            current = [each.number in numbers for each in indexed]
+            live = np.array([current[owner] for owner in owners], dtype=bool)
+            ids = [each.document.id for each, is_current in zip(indexed, current, strict=True) if is_current]
+            forget(connection, ids)
+            segment = (number, indexed[0].number, len(owners), _packed(live))
+            connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", segment)
+            connection.executemany(
+                "INSERT INTO passages VALUES (?, ?, ?)",
+                [(number, row, indexed[owner].document.id) for row, owner in enumerate(owners) if live[row]],
+            )
+            connection.executemany("UPDATE documents SET is_indexed = 1 WHERE number = ?", [(n,) for n in numbers])
+        return int(live.sum())
+
+    def replace(self, merged: Mapping[int, NDArray[np.int64]], number: int) -> int:
+        """Put one segment in the place of several; returns how many of its passages are still part of the collection.
+
+        merged: by segment the rows of its passages that were copied, in the order of the new segment.
+        """
+        with self._connection.writing() as connection:
+            live, first = list[bool](), list[int]()
+            for old, rows in merged.items():
+                kept = {row for (row,) in connection.execute("SELECT row FROM passages WHERE segment = ?", (old,))}
+                live += [row in kept for row in rows.tolist()]
+                first.append(connection.execute("SELECT first_document FROM segments WHERE number = ?", (old,)).get)
+            if live:
+                segment = (number, min(first), len(live), _packed(np.array(live)))
+                connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", segment)
+            at = 0
+            for old, rows in merged.items():
+                moved = [(number, at + place, old, row) for place, row in enumerate(rows.tolist())]
+                connection.executemany("UPDATE passages SET segment = ?, row = ? WHERE segment = ? AND row = ?", moved)
+                connection.execute("DELETE FROM segments WHERE number = ?", (old,))
+                at += len(rows)
+        return sum(live)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Forget segments that are lost or damaged: their documents wait to be indexed again."""
+        with self._connection.writing() as connection:
+            for number in numbers:
+                connection.execute(
+                    "UPDATE documents SET is_indexed = 0 WHERE id IN (SELECT id FROM passages WHERE segment = ?)",
+                    (number,),
+                )
+                connection.execute("DELETE FROM passages WHERE segment = ?", (number,))
+                connection.execute("DELETE FROM segments WHERE number = ?", (number,))
+
+    def next_number(self) -> int:
+        """Return a number that no segment has had."""
+        ((last,),) = self._connection.read(
+            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'segments'), 0)"
+        )
+        return int(last) + 1
+
+
+def forget(connection: apsw.Connection, ids: Sequence[str]) -> None:
+    """Take the passages of documents out of the collection."""
+    rows = list(
+        connection.execute(
+            "SELECT segment, row FROM passages WHERE id IN (SELECT value FROM json_each(?)) ORDER BY segment",
+            (json.dumps(ids),),
+        )
+    )
+    by_segment: dict[int, list[int]] = {}
+    for segment, row in rows:
+        by_segment.setdefault(segment, []).append(row)
+    for segment, dead in by_segment.items():
+        stored = connection.execute("SELECT number, rows, live FROM segments WHERE number = ?", (segment,)).get
+        live = _segment(stored).live
+        live[dead] = False
+        connection.execute("UPDATE segments SET live = ? WHERE number = ?", (_packed(live), segment))
+    connection.executemany("DELETE FROM passages WHERE segment = ? AND row = ?", rows)
+
+
+def _packed(live: NDArray[np.bool_]) -> bytes:
+    return np.packbits(live).tobytes()
+
+
+def _segment(row: tuple[Any, ...]) -> SegmentRow:
+    number, rows, live = row
+    return SegmentRow(number, np.unpackbits(np.frombuffer(live, dtype=np.uint8), count=rows).astype(bool))
