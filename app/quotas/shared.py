@@ -14,8 +14,7 @@ from slowapi import Limiter
 
 from app.quotas.windows import Charge, Lost, Standing, Verdict, key_func
 from retrieval.errors import Fault
-from retrieval.states.circuit_breaker import CircuitBreaker
-from retrieval.states.redis_client import FAILURES, address, connect
+from retrieval.states.redis_client import FAILURES, address, breaker, connect
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ class SharedCounters:
         self._script = self._storage.get_connection().register_script(_TAKE.encode())
         self._lock = threading.Lock()  # guards `_resets`
         self._resets = 0
-        self.breaker = CircuitBreaker(
+        self.breaker = breaker(
             [self._client], lambda: self._run_script("", _PROBE), retry_s, "each process counts quotas alone"
         )
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import redis
 
-from retrieval.states.circuit_breaker import CircuitBreaker
 from retrieval.states.record import CorruptState, Seal, TextState, from_bytes, to_bytes
-from retrieval.states.redis_client import FAILURES, connect
+from retrieval.states.redis_client import FAILURES, breaker, connect
 
 _PREFIX = b"qrerank:v2:"
 _PROBES = (b"probe-1", b"probe-2")
@@ -81,7 +80,7 @@ class RedisStates:
         self._prefix = _PREFIX + self._seal.name  # a prefix per secret: no replica overwrites states of another secret
         self._largest = 4 * pooled_dimension + _LIKELY_TOKENS * token_dimension
         self._ttl_s = ttl_s
-        self.breaker = CircuitBreaker(
+        self.breaker = breaker(
             [self._reader, self._writer], lambda: self._mget(_PROBES), retry_s, "no states are shared"
         )
         self._changed = self.breaker.changed  # guards the attributes below
@@ -167,7 +166,7 @@ class RedisStates:
             with self._changed:
                 self._tally["corrupt"] += 1
                 first = self._tally["corrupt"] == 1
-            fault = self.breaker.note("Redis at {} holds an invalid record ({})", error)
+            fault = self.breaker.note("holds an invalid record", error)
             if first:
                 log.warning("%s; further invalid records are only counted, and all are overwritten", fault.text)
             return None
@@ -218,7 +217,7 @@ class RedisStates:
         if refusals:
             first = refusals[0]
             refusal = first if isinstance(first, redis.RedisError) else ValueError("unexpected reply to SET")
-            fault = self.breaker.note("Redis at {} refuses new states ({})", refusal)
+            fault = self.breaker.note("refuses new states", refusal)
             if not self._writes_refused:
                 log.warning("%s", fault.text)
         self._writes_refused = bool(refusals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
@@ -9,6 +10,7 @@ from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.retry import Retry
 
+from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.errors import RetrievalError
 
 # ValueError: a host name that cannot be encoded, or a reply that does not follow the Redis protocol.
@@ -52,8 +54,31 @@ def address(client: redis.Redis) -> str:
     return str(options.get("path") or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}")
 
 
-def describe_failure(client: redis.Redis, error: Exception) -> tuple[str, str]:
-    """Return the server's address and the error text, without the password and keys that some servers quote."""
+def breaker(
+    clients: Sequence[redis.Redis], probe: Callable[[], object], retry_s: float, meanwhile: str
+) -> CircuitBreaker:
+    """The circuit breaker of one server, whose connections are closed when a request to it fails.
+
+    Args:
+        clients: All clients of the server.
+        probe: Sends a request to it; raises one of FAILURES if it does not answer.
+        retry_s: Seconds between two probes, above 0.
+        meanwhile: The effect of an outage, for the log.
+    """
+
+    def disconnect(idle_only: bool) -> None:
+        for client in clients:
+            client.connection_pool.disconnect(inuse_connections=not idle_only)
+
+    def describe(error: Exception) -> str:
+        return _describe(clients[0], error)
+
+    name = f"Redis at {address(clients[0])}"
+    return CircuitBreaker(name, probe, retry_s, meanwhile, failures=FAILURES, describe=describe, disconnect=disconnect)
+
+
+def _describe(client: redis.Redis, error: Exception) -> str:
+    """The error's text, without the password and keys that some servers quote."""
     message = f"{type(error).__name__}: {error}".split(", with args beginning with")[0]
     password = client.connection_pool.connection_kwargs.get("password")
-    return address(client), message.replace(password, "***") if password else message
+    return message.replace(password, "***") if password else message

@@ -159,7 +159,7 @@ def test_a_lost_redis_leaves_each_process_its_own_quotas_until_it_is_back():
 
 
 def test_a_silent_redis_delays_no_request(caplog):
-    caplog.set_level(logging.WARNING, "retrieval.states.circuit_breaker")
+    caplog.set_level(logging.WARNING, "retrieval.circuit_breaker")
     with answering(None) as port, opened(f"redis://127.0.0.1:{port}", redis_timeout_s=0.05) as quotas:
         assert passed(take(quotas, 50)) == 3
         assert quotas.counts().alone == 50

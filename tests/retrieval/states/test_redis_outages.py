@@ -30,7 +30,7 @@ def test_a_server_that_comes_later_is_used_then(caplog):
 
 
 def test_a_killed_server_costs_speed_and_nothing_else(caplog):
-    caplog.set_level(logging.INFO, "retrieval.states.circuit_breaker")
+    caplog.set_level(logging.INFO, "retrieval.circuit_breaker")
     with RedisServer() as server, closing(open_states(server.url)) as states:
         share(states, TEN)
         assert None not in states.get([*TEN])

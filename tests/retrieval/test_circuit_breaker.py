@@ -3,8 +3,7 @@ import threading
 
 import pytest
 
-from retrieval.states.circuit_breaker import CircuitBreaker
-from retrieval.states.redis_client import connect
+from retrieval.circuit_breaker import CircuitBreaker
 from tests.waiting import eventually
 
 
@@ -28,7 +27,7 @@ def server():
 
 @pytest.fixture
 def breaker(server):
-    breaker = CircuitBreaker([connect("redis://127.0.0.1:1", 1)], server.probe, 0.001, "nothing is shared")
+    breaker = CircuitBreaker("the server", server.probe, 0.001, "nothing is shared", failures=(ConnectionError,))
     yield breaker
     breaker.close()
 
@@ -38,7 +37,7 @@ def test_without_a_failure_the_server_is_available_and_nobody_probes(breaker, se
 
 
 def test_an_outage_is_logged_once_and_ends_when_the_server_answers(breaker, server, caplog):
-    caplog.set_level(logging.INFO, "retrieval.states.circuit_breaker")
+    caplog.set_level(logging.INFO, "retrieval.circuit_breaker")
     for _ in range(3):
         breaker.fail(ConnectionError("refused"))
     assert not breaker.available
@@ -46,17 +45,17 @@ def test_an_outage_is_logged_once_and_ends_when_the_server_answers(breaker, serv
     server.answers.set()
     eventually(lambda: breaker.available)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert caplog.messages[0].endswith("fails (ConnectionError: refused); nothing is shared until it answers")
+    assert caplog.messages[0] == "the server fails (refused); nothing is shared until it answers"
     assert breaker.errors >= 6
 
 
 def test_whoever_sees_a_change_finds_it_in_the_log_and_its_fault_noted(breaker, server, monkeypatch):
     observed = []
     monkeypatch.setattr(
-        "retrieval.states.circuit_breaker.log.warning",
+        "retrieval.circuit_breaker.log.warning",
         lambda *_: observed.append((breaker.available, breaker.last_fault)),
     )
-    monkeypatch.setattr("retrieval.states.circuit_breaker.log.info", lambda *_: observed.append(breaker.available))
+    monkeypatch.setattr("retrieval.circuit_breaker.log.info", lambda *_: observed.append(breaker.available))
     breaker.fail(ConnectionError("refused"))
     server.answers.set()
     eventually(lambda: breaker.available)
@@ -71,7 +70,7 @@ def test_what_no_server_should_do_does_not_keep_an_outage_from_ending(breaker, s
     eventually(lambda: server.probes > 2)
     server.answers.set()
     eventually(lambda: breaker.available)
-    assert "the Redis probe failed" in caplog.messages
+    assert "the probe of the server failed" in caplog.messages
 
 
 def test_after_the_end_the_server_is_not_available_and_nobody_probes(breaker, server, caplog):
@@ -85,3 +84,27 @@ def test_whoever_waits_for_the_end_of_an_outage_is_woken(breaker, server):
     server.answers.set()
     with breaker.changed:
         assert breaker.changed.wait_for(lambda: breaker.available, timeout=60)
+
+
+def test_it_opens_after_so_many_failures_in_a_row_and_says_when_it_probes(server, monotonic):
+    breaker = CircuitBreaker("it", server.probe, 60, "nothing is shared", failures=(ConnectionError,), threshold=5)
+    for _ in range(4):
+        breaker.fail(ConnectionError())
+    breaker.succeed()
+    for _ in range(4):
+        breaker.fail(ConnectionError())
+    assert (breaker.available, breaker.retry_after_s, breaker.errors) == (True, 0, 8)
+    breaker.fail(ConnectionError())
+    monotonic.now += 20
+    assert (breaker.available, breaker.retry_after_s) == (False, 40)
+    breaker.close()
+
+
+def test_idle_connections_are_closed_when_a_request_fails_and_all_of_them_at_the_end(server):
+    closed = []
+    breaker = CircuitBreaker(
+        "it", server.probe, 60, "nothing is shared", failures=(ConnectionError,), disconnect=closed.append
+    )
+    breaker.fail(ConnectionError())
+    breaker.close()
+    assert closed == [True, False]
