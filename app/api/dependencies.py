@@ -57,8 +57,10 @@ def dependencies(connection: HTTPConnection) -> Dependencies:
 Check = Callable[[HTTPConnection], Awaitable[Identity]]
 
 
-def allow(role: Role) -> Check:
+def allow(role: Role, *, to_write: bool = False) -> Check:
     """A dependency that requires a role of at least this rank, and stores the identity in the connection's state.
+
+    to_write: whether the route changes collections, which some callers may only read.
 
     On a WebSocket, call it again for each request, so that a revoked key is refused within moments.
     """
@@ -73,6 +75,11 @@ def allow(role: Role) -> Check:
         if RANK[identity.role] < RANK[role]:
             _audit_refusal(connection, role, identity.name, "forbidden")
             raise Forbidden(_forbidden_message(identity, role))
+        if to_write and not identity.can_write:
+            raise Forbidden(
+                "this changes a collection, and your key or token may only read: ask the operator for one that may "
+                "write"
+            )
         return identity
 
     return check

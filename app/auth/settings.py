@@ -39,6 +39,16 @@ class TokenSettings(_Group):
     )
     role_claim: str = Field("role", min_length=1, description="Name of the claim that holds the caller's role.")
     tier_claim: str = Field("tier", min_length=1, description="Name of the claim that holds the caller's tier.")
+    collections_claim: str = Field(
+        "collections",
+        min_length=1,
+        description="Name of the claim that limits the caller to collections. Tokens without it see all.",
+    )
+    read_only_claim: str = Field(
+        "read_only",
+        min_length=1,
+        description="Name of the claim that is true if the caller may not change collections.",
+    )
     role: Role = Field("user", description="Role of tokens without the role claim.")
     tier: Tier = Field("standard", description="Tier of tokens without the tier claim.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets as randomness
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
@@ -38,6 +38,8 @@ class SqlKeys:
             _KEYS.id,
             _KEYS.role,
             _KEYS.tier,
+            _KEYS.collections,
+            _KEYS.can_write,
             _KEYS.expires,
             _KEYS.revoked,
         )
@@ -60,9 +62,20 @@ class SqlKeys:
         if row.ends is not None and row.ends <= now:
             return Refusal("this key was replaced by a new one; use that, or ask the operator of this service", prefix)
         ends = [time_s for time_s in (row.expires, row.ends) if time_s is not None]
-        return Grant(Identity(prefix, row.role, row.tier, row.id), *[min(ends)] if ends else [])
+        collections = None if row.collections is None else tuple(row.collections)
+        identity = Identity(prefix, row.role, row.tier, row.id, collections, row.can_write)
+        return Grant(identity, *[min(ends)] if ends else [])
 
-    def create(self, name: str, role: Role, tier: Tier, expires: float | None = None) -> tuple[Key, str]:
+    def create(
+        self,
+        name: str,
+        role: Role,
+        tier: Tier,
+        expires: float | None = None,
+        collections: Sequence[str] | None = None,
+        *,
+        can_write: bool = True,
+    ) -> tuple[Key, str]:
         """Create a key.
 
         Args:
@@ -70,16 +83,18 @@ class SqlKeys:
             role: Its permissions.
             tier: Its quotas.
             expires: Seconds since the epoch; None for a key that does not expire.
+            collections: Those that it may see: names, and beginnings with `*`. None: all.
+            can_write: Whether it may change them.
 
         Returns:
             The key's record, and the only copy of the key in plain text.
         """
         now = self._clock()
         key_id = "key_" + randomness.token_hex(6)
+        row = {"id": key_id, "name": name, "role": role, "tier": tier, "created": now, "expires": expires}
+        row |= {"collections": None if collections is None else list(collections), "can_write": can_write}
         with self._database.writing() as connection:
-            connection.execute(
-                insert(tables.keys).values(id=key_id, name=name, role=role, tier=tier, created=now, expires=expires)
-            )
+            connection.execute(insert(tables.keys).values(row))
             plain = self._add_secret(connection, key_id, now)
             return _key(connection, key_id), plain
 

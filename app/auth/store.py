@@ -58,6 +58,8 @@ class Key:
     expires: float | None
     revoked: float | None
     last_used: float | None
+    collections: Sequence[str] | None  # that it may see: names, and beginnings with `*`; None: all
+    can_write: bool
     secrets: Sequence[Secret]  # newest first
 
     @property

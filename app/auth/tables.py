@@ -5,7 +5,7 @@ Table names have a prefix because a PostgreSQL database may be shared with other
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, LargeBinary, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Double, ForeignKey, LargeBinary, MetaData, String, Table, true
 
 metadata = MetaData()
 VERSION_TABLE = "qrerank_schema"
@@ -21,6 +21,8 @@ keys = Table(  # owner, permissions and usage of a key, which do not change when
     Column("expires", Double),
     Column("revoked", Double),
     Column("last_used", Double),
+    Column("collections", JSON(none_as_null=True)),  # a list of names and beginnings with `*`; NULL: all
+    Column("can_write", Boolean, nullable=False, server_default=true()),
 )
 
 secrets = Table(  # a key has several while the old ones overlap after a rotation

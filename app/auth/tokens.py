@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -20,7 +21,7 @@ from jwt.exceptions import (
 from app.auth.jwks import InThread, Jwks, from_file, from_url
 from app.auth.settings import TokenSettings
 from app.auth.store import Grant, Refusal
-from app.identity import ROLES, TIERS, Identity
+from app.identity import MAX_COLLECTIONS, ROLES, TIERS, Identity, is_collection_pattern
 
 _MAX_CHARACTERS = 16_384
 _MAX_NAME_CHARACTERS = 128
@@ -99,4 +100,30 @@ class Tokens:
             return Refusal(f"this token's `{settings.role_claim}` is none of {', '.join(ROLES)}")
         if tier not in TIERS:
             return Refusal(f"this token's `{settings.tier_claim}` is none of {', '.join(TIERS)}")
-        return Grant(Identity(f"token:{name}", role, tier), float(claims["exp"]) + settings.leeway_s)
+        identity = _limited(Identity(f"token:{name}", role, tier), claims, settings)
+        if isinstance(identity, Refusal):
+            return identity
+        return Grant(identity, float(claims["exp"]) + settings.leeway_s)
+
+
+def _limited(identity: Identity, claims: Mapping[str, Any], settings: TokenSettings) -> Identity | Refusal:
+    """The identity with the limits of its token's claims."""
+    read_only, limits = claims.get(settings.read_only_claim, False), claims.get(settings.collections_claim, ["*"])
+    if not isinstance(read_only, bool):
+        return Refusal(f"this token's `{settings.read_only_claim}` is neither true nor false")
+    patterns = limits.split() if isinstance(limits, str) else limits  # spaces are between them, as in `scope`
+    if not isinstance(patterns, list) or not _are_patterns(patterns):
+        return Refusal(
+            f"this token's `{settings.collections_claim}` is not a list of up to {MAX_COLLECTIONS} names of "
+            "collections, or beginnings of names with `*`"
+        )
+    collections = tuple(patterns) if settings.collections_claim in claims else None
+    if identity.role == "admin" and (read_only or collections is not None):
+        return Refusal("this token is an administrator's, and those cannot be limited to collections or to reading")
+    return replace(identity, collections=collections, can_write=not read_only)
+
+
+def _are_patterns(patterns: Sequence[Any]) -> bool:
+    return len(patterns) <= MAX_COLLECTIONS and all(
+        isinstance(pattern, str) and is_collection_pattern(pattern) for pattern in patterns
+    )

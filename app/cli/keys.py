@@ -38,18 +38,31 @@ def create(
     expires_days: Annotated[
         float | None, typer.Option(help="Days until it expires. Absent: it does not expire.")
     ] = None,
+    collections: Annotated[
+        list[str] | None,
+        typer.Option(parser=utf8, help="The only collections that it sees: a name, or 'team-a-*'. May be repeated."),
+    ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="It searches collections and changes none.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it. It is not shown again."""
     try:
-        body = KeyBody(name=name, tier=tier, role=role, expires_days=expires_days)
+        body = KeyBody(
+            name=name,
+            tier=tier,
+            role=role,
+            expires_days=expires_days,
+            collections=collections or None,
+            read_only=read_only,
+        )
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=option) from None
     expires = None if expires_days is None else time.time() + expires_days * DAY_S
-    key, plain = _records().keys.create(body.name, role, tier, expires)
-    _record("key.created", key, {"role": role, "tier": tier, "expires": moment(expires)})
+    key, plain = _records().keys.create(body.name, role, tier, expires, body.collections, can_write=not read_only)
+    details = body.model_dump(include={"role", "tier", "collections", "read_only"}) | {"expires": moment(expires)}
+    _record("key.created", key, details)
     _show_new(key, plain, as_json=as_json)
 
 
@@ -60,11 +73,16 @@ def list_command(as_json: AsJson = False) -> None:
     if as_json:
         print_json({"object": "list", "data": descriptions})
         return
-    rest = ("role", "tier", "status", "expires", "last used")
+    rest = ("role", "tier", "collections", "read only", "status", "expires", "last used")
     table = Table(_unwrapped("id", 16), _unwrapped("prefix", 11), "name", *rest, show_edge=False)
     for description in descriptions:
-        fields = ("id", "prefix", "name", "role", "tier", "status", "expires", "last_used")
-        table.add_row(*(escaped(str(description[field] or "")) for field in fields))
+        seen = description["collections"]
+        shown = description | {
+            "collections": "all" if seen is None else ", ".join(seen) or "none",
+            "read_only": "yes" if description["read_only"] else "no",
+        }
+        fields = ("id", "prefix", "name", "role", "tier", "collections", "read_only", "status", "expires", "last_used")
+        table.add_row(*(escaped(str(shown[field] or "")) for field in fields))
     out.print(table)
 
 
@@ -152,9 +170,14 @@ def _show_new(key: Key, plain: str, *, as_json: bool) -> None:
         return
     print_line(plain)
     errors.print(
-        f"{key.id}: role {key.role}, tier {key.tier}, expires {moment(key.expires) or 'never'}. "
+        f"{key.id}: role {key.role}, tier {key.tier}, {_limits(key)}expires {moment(key.expires) or 'never'}. "
         "The key is not shown again.",
         soft_wrap=True,
     )
     if not Settings().auth.enabled:
         note("Authentication is off: set QRERANK_AUTH__ENABLED=true for the service, which ignores keys until then.")
+
+
+def _limits(key: Key) -> str:
+    seen = "" if key.collections is None else f"sees {', '.join(key.collections) or 'no collection'}, "
+    return seen + ("" if key.can_write else "reads only, ")

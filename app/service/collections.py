@@ -12,6 +12,7 @@ from pathlib import Path
 from stat import S_ISREG
 
 from app.errors import DamagedCollection, UnknownCollection
+from app.identity import Identity
 from retrieval.errors import CollectionError, Fault
 from retrieval.index.integrity import IntegrityReport, verify
 from retrieval.store.collection import Collection
@@ -20,7 +21,7 @@ from retrieval.store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-Identity = tuple[int, int]
+FolderIdentity = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,29 @@ class CollectionCounts:
 class _Entry:
     """A requested collection at the time of its last check."""
 
-    identity: Identity | None  # of its folder; None: nobody could tell
+    identity: FolderIdentity | None  # of its folder; None: nobody could tell
     collection: Collection | None = None
     revision: int = -1  # of its database
     snapshot: Snapshot | None = None  # that was checked
     integrity: IntegrityReport | None = None
     fault: Fault | None = None
     files: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # sizes and times of its files
+
+
+def check_visible(caller: Identity, name: str) -> None:
+    """UnknownCollection for a collection that the caller may not see, exactly as if there were none.
+
+    Call it with the name that the request used, where a collection that does not exist would be noticed: what comes
+    before, such as the checks of a body, must not tell the two apart.
+    """
+    if not caller.may_see(name):
+        raise _unknown(name)
+
+
+def _unknown(name: str) -> UnknownCollection:
+    return UnknownCollection(
+        f"there is no collection {name!r}; PUT /v1/collections/{name} or `qrerank index build {name}` makes one"
+    )
 
 
 class OpenCollections:
@@ -62,7 +79,7 @@ class OpenCollections:
         """Open nothing yet. folder: contains one folder per collection."""
         self._folder = folder
         self._entries: dict[str, _Entry] = {}
-        self._stores: dict[str, tuple[Identity | None, Collection]] = {}
+        self._stores: dict[str, tuple[FolderIdentity | None, Collection]] = {}
         self._lock = threading.Lock()  # held while verifying, not by `get` of an unchanged collection
         self._opening = threading.Lock()
         self.last_fault: Fault | None = None  # of any collection
@@ -105,14 +122,14 @@ class OpenCollections:
         folder = self._folder / name
         identity = _identity(folder)
         if identity is None:
-            raise UnknownCollection(f"there is no collection {name!r}; PUT /v1/collections/{name} makes one")
+            raise _unknown(name)
         try:
             return self._opened(name, identity)
         except (CollectionError, OSError) as error:
             reason = str(error).replace(str(folder), folder.name)
             raise DamagedCollection(f"the collection {name!r} is damaged: {reason}") from error
 
-    def _opened(self, name: str, identity: Identity | None) -> Collection:
+    def _opened(self, name: str, identity: FolderIdentity | None) -> Collection:
         """The collection in this folder, opened once: its segments are in memory once, whoever searches or indexes."""
         with self._opening:
             known = self._stores.get(name)
@@ -161,7 +178,7 @@ class OpenCollections:
         if not _is_folder(folder):
             self._entries.pop(name, None)
             self._stores.pop(name, None)
-            raise UnknownCollection(f"there is no collection {name!r}; `qrerank index build` makes one")
+            raise _unknown(name)
         try:
             collection = self._opened(name, identity)
             before = entry.snapshot if entry and not entry.fault and not again else None
@@ -188,7 +205,7 @@ class OpenCollections:
         return entry
 
 
-def _checked(identity: Identity | None, collection: Collection, before: Snapshot | None) -> _Entry:
+def _checked(identity: FolderIdentity | None, collection: Collection, before: Snapshot | None) -> _Entry:
     """An entry of what the collection holds now; what is not in the snapshot from before is verified."""
     revision = collection.revision()
     snapshot = collection.snapshot()
@@ -220,7 +237,7 @@ def _is_folder(folder: Path) -> bool:
         return False
 
 
-def _identity(folder: Path) -> Identity | None:
+def _identity(folder: Path) -> FolderIdentity | None:
     """Identifies a folder, so that a replacement is noticed; two system calls, and no file is opened."""
     try:
         return folder.stat().st_ino, (folder / FILE).stat().st_ino

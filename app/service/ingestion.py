@@ -19,6 +19,7 @@ from functools import partial
 
 from app.engine.engine import Engine
 from app.errors import CollectionReadOnly, Conflict, DamagedCollection, InvalidRequest, NotReady, UnknownCollection
+from app.identity import Identity
 from app.ranking import Reranker
 from app.service.collections import OpenCollections
 from retrieval.deadline import Cancelled, Deadline
@@ -132,10 +133,10 @@ class Ingestion:
             settings.language,
         )
 
-    def describe_all(self) -> list[Description]:
-        """The descriptions of all collections that can be opened, by name."""
+    def describe_all(self, caller: Identity) -> list[Description]:
+        """The descriptions of all collections that the caller may see and that can be opened, by name."""
         found = []
-        for name in self.collections.names():
+        for name in filter(caller.may_see, self.collections.names()):
             try:
                 found.append(self.describe(name))
             except (UnknownCollection, DamagedCollection):  # deleted meanwhile; its own address says what is damaged

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from app.engine.admission import PIECE, pieces
 from app.engine.engine import Choice, ModelRegistry
 from app.errors import InvalidRequest, TooLarge
+from app.identity import Identity
 from app.quotas.quotas import Cost
 from app.ranking.methods import DEFAULT_METHOD, Method
 from app.settings import LimitSettings, Settings
@@ -71,6 +72,7 @@ class ResolvedRequest(Generic[Asked]):
 class ResolvedRerank(ResolvedRequest[RerankRequest]):
     """A request to rank."""
 
+    identity: Identity  # whose request it is
     collection: str  # searched where no documents were sent
     candidates: int  # of a search
     min_score: float  # 0 to 1
@@ -79,7 +81,13 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
 
 
 def resolve(
-    asked: RerankRequest, models: ModelRegistry, settings: Settings, caller: str, *, partial_rankings: bool = False
+    asked: RerankRequest,
+    models: ModelRegistry,
+    settings: Settings,
+    caller: str,
+    identity: Identity,
+    *,
+    partial_rankings: bool = False,
 ) -> ResolvedRerank:
     """Decide everything about a request to rank. Its deadline begins now.
 
@@ -88,6 +96,7 @@ def resolve(
         models: Those that are served.
         settings: Limits and defaults.
         caller: Whose request it is, for fair shares.
+        identity: Whose request it is. A default collection that it may not see is none.
         partial_rankings: Whether partial rankings are reported.
 
     Raises:
@@ -97,6 +106,8 @@ def resolve(
     limits = settings.limits
     _check_limits(asked, limits)
     collection = asked.collection or settings.default_collection or ""
+    if not asked.collection and not identity.may_see(collection):
+        collection = ""
     if asked.documents is None and not collection:
         raise InvalidRequest(
             "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
@@ -113,6 +124,7 @@ def resolve(
         reading,
         deadline_of(asked.deadline_ms, settings, caller),
         checked(Cost(len(asked.documents or ()), units, method), limits),
+        identity,
         collection,
         settings.candidates,
         settings.min_score if asked.min_score is None else asked.min_score,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.job import Ranking
-from app.service.collections import OpenCollections
+from app.service.collections import OpenCollections, check_visible
 from app.service.request import Document, ResolvedRerank
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
@@ -68,6 +68,7 @@ def _search(
     report: Callable[[Ranking], None] | None,
 ) -> RerankResult:
     """The result of a request whose candidates are a collection's."""
+    check_visible(request.identity, request.collection)
     asked, collection = request.asked, collections.get(request.collection)
     try:
         positions, ranking = request.choice.reranker.search(

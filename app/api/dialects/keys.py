@@ -8,11 +8,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from app.api.dialects.body import Number
 from app.auth.store import Day, Key
-from app.identity import Role, Tier
+from app.identity import COLLECTION_PATTERN, MAX_COLLECTIONS, Role, Tier, is_collection_pattern
 from app.telemetry.printable import CONTROLS, escaped
 
 HOUR_S = 3600
@@ -38,6 +38,15 @@ Name = Annotated[
 ]
 
 
+def _check_pattern(pattern: str) -> str:
+    if not is_collection_pattern(pattern):
+        raise ValueError("must be a collection's name, or the beginning of names and `*`, such as team-a-*")
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_check_pattern), Field(json_schema_extra={"pattern": COLLECTION_PATTERN})]
+
+
 class KeyBody(BaseModel):
     """A key to create."""
 
@@ -45,7 +54,10 @@ class KeyBody(BaseModel):
         frozen=True,
         extra="forbid",  # else a misspelt `expires_days` would create a key that never expires
         json_schema_extra={
-            "examples": [{"name": "search team", "tier": "standard", "role": "user", "expires_days": 90}]
+            "examples": [
+                {"name": "search team", "tier": "standard", "role": "user", "expires_days": 90},
+                {"name": "team a", "collections": ["team-a-*"], "read_only": True},
+            ]
         },
     )
 
@@ -57,6 +69,19 @@ class KeyBody(BaseModel):
         Field(gt=0, le=LONGEST_DAYS, allow_inf_nan=False, description="Absent: it does not expire."),
         Number,
     ] = None
+    collections: list[Pattern] | None = Field(
+        None,
+        max_length=MAX_COLLECTIONS,
+        description="The only collections that it sees: names, and beginnings with `*`. Absent: all.",
+    )
+    read_only: bool = Field(False, description="Whether it may search collections, and not change them.")
+
+    @field_validator("collections", "read_only")
+    @classmethod
+    def _refuse_limited_admin(cls, limit: list[str] | bool | None, info: ValidationInfo) -> list[str] | bool | None:
+        if limit not in (None, False) and info.data.get("role") == "admin":
+            raise ValueError("a key with the role admin cannot be limited: it could make one without limits")
+        return limit
 
 
 class RotationBody(BaseModel):
@@ -89,6 +114,8 @@ class KeyResponse(BaseModel):
     prefix: str = Field(description="The first characters of the key.")
     role: Role
     tier: Tier
+    collections: list[str] | None = Field(description="The only collections that it sees. null: all.")
+    read_only: bool
     status: Literal["active", "expired", "revoked"]
     created: str
     expires: str | None
@@ -140,6 +167,8 @@ def describe(key: Key) -> dict[str, Any]:
         "prefix": key.prefix,
         "role": key.role,
         "tier": key.tier,
+        "collections": None if key.collections is None else list(key.collections),
+        "read_only": not key.can_write,
         "status": "revoked" if key.revoked is not None else "expired" if has_expired else "active",
         "created": moment(key.created),
         "expires": moment(key.expires),

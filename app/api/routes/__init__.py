@@ -39,8 +39,10 @@ router: APIRouter = APIRouter()
 for part in (health.router, models.open_router):
     router.include_router(part)
 ranking = (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router)
-for part in (*ranking, collections.writing, collections.searching, documents.writing):
+for part in (*ranking, collections.searching):
     router.include_router(part, dependencies=[Depends(allow("user"))])
+for part in (collections.writing, documents.writing):
+    router.include_router(part, dependencies=[Depends(allow("user", to_write=True))])
 for part in (models.router, usage.router, collections.reading, documents.reading):
     router.include_router(part, dependencies=[Depends(allow("read-only"))])
 router.include_router(admin.router, dependencies=[Depends(allow("admin"))])

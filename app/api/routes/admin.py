@@ -47,8 +47,16 @@ async def create_key(request: Request) -> Response:
     """Create a key. Only this response shows it."""
     body = await _body(request, KeyBody)
     expires = None if body.expires_days is None else time.time() + body.expires_days * DAY_S
-    create = partial(_auth(request).keys.create, body.name, body.role, body.tier, expires)
-    details = {"role": body.role, "tier": body.tier, "expires": moment(expires)}
+    create = partial(
+        _auth(request).keys.create,
+        body.name,
+        body.role,
+        body.tier,
+        expires,
+        body.collections,
+        can_write=not body.read_only,
+    )
+    details = body.model_dump(include={"role", "tier", "collections", "read_only"}) | {"expires": moment(expires)}
     return as_json(await _audited_change(request, "key.created", create, details), HTTPStatus.CREATED)
 
 

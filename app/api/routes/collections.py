@@ -27,8 +27,10 @@ from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
 from app.api.rate_limit import charged, counted, pay
-from app.errors import InvalidRequest
+from app.errors import Forbidden, InvalidRequest
+from app.identity import Identity
 from app.quotas.quotas import Cost
+from app.service.collections import check_visible
 from app.service.ingestion import Ingestion
 from app.service.request import ResolvedRerank, resolve
 from app.service.rerank import rerank
@@ -36,12 +38,14 @@ from app.settings import is_collection_name
 
 T = TypeVar("T")
 
+_PATTERNS_SHOWN = 10
+
 reading, writing, searching = (APIRouter(tags=["collections"]) for _ in range(3))  # by the role that they need
 
 
 async def list_collections(request: Request) -> Response:
-    """All collections."""
-    found = await in_thread(request, Ingestion.describe_all)
+    """All collections that the caller may see."""
+    found = await in_thread(request, Ingestion.describe_all, request.state.identity)
     return as_json({"object": "list", "data": [asdict(each) for each in found]})
 
 
@@ -53,7 +57,10 @@ async def create(request: Request) -> Response:
     )
     await pay(request, Cost())
     language = body.language or settings.language
-    description, is_new = await in_thread(request, Ingestion.create, name_of(request), body.model, language)
+    name = _name_in_path(request)
+    if not request.state.identity.may_see(name):
+        raise Forbidden(_outside(request.state.identity))
+    description, is_new = await in_thread(request, Ingestion.create, name, body.model, language)
     return as_json(asdict(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
@@ -84,7 +91,7 @@ async def search(request: Request) -> Response:
 
 
 async def _read_search(request: Request) -> ResolvedRerank:
-    deps, name = dependencies(request), name_of(request)
+    deps, name = dependencies(request), _name_in_path(request)
 
     def parse(raw: bytes) -> Any:
         fields = fields_of(raw)
@@ -94,7 +101,8 @@ async def _read_search(request: Request) -> ResolvedRerank:
             raise InvalidRequest("a search is of the collection in its path; send documents to /rerank")
         return STANDARD.request({**fields, "collection": name})
 
-    resolved = resolve(await parsed(request, parse), deps.engine.ready_models(), deps.settings, caller(request))
+    search_request, models = await parsed(request, parse), deps.engine.ready_models()
+    resolved = resolve(search_request, models, deps.settings, caller(request), request.state.identity)
     record_of(request).units = resolved.cost.units
     return resolved
 
@@ -105,6 +113,22 @@ async def in_thread(request: Request, method: Callable[..., T], *arguments: Any)
 
 
 def name_of(request: Request) -> str:
+    """The collection in the path; UnknownCollection if the caller may not see it. Call it just before it is opened."""
+    name = _name_in_path(request)
+    check_visible(request.state.identity, name)
+    return name
+
+
+def _outside(identity: Identity) -> str:
+    """Why a collection of another name is not made."""
+    seen = ", ".join((identity.collections or ("none",))[:_PATTERNS_SHOWN])
+    return (
+        f"your key or token is limited to collections: {seen}; choose a name among these, or ask the operator for "
+        "another key"
+    )
+
+
+def _name_in_path(request: Request) -> str:
     """The collection in the path; InvalidRequest if no collection can have this name."""
     name: str = request.path_params["name"]
     if not is_collection_name(name):

@@ -64,7 +64,12 @@ async def read(request: Request, *, partial_rankings: bool = False) -> ResolvedR
 
     rerank_request = await parsed(request, parse)
     resolved = resolve(
-        rerank_request, deps.engine.ready_models(), deps.settings, caller(request), partial_rankings=partial_rankings
+        rerank_request,
+        deps.engine.ready_models(),
+        deps.settings,
+        caller(request),
+        request.state.identity,
+        partial_rankings=partial_rankings,
     )
     record.units = resolved.cost.units
     return resolved

@@ -168,7 +168,8 @@ class _Session:
 
         rerank_request = await aside(body, translate)
         models, settings = self._deps.engine.ready_models(), self._deps.settings
-        resolved = resolve(rerank_request, models, settings, caller(self._websocket), partial_rankings=True)
+        identity = self._websocket.state.identity
+        resolved = resolve(rerank_request, models, settings, caller(self._websocket), identity, partial_rankings=True)
         record.units = resolved.cost.units
         return resolved
 

@@ -36,6 +36,23 @@ def test_the_last_migration_is_the_head():
     assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
 
 
+def test_keys_from_before_have_no_limits(database, opened, monkeypatch):
+    """Nor has a key that a replica of the previous version writes after the migration."""
+    row = "INSERT INTO qrerank_keys (id, name, role, tier, created) VALUES ('{0}', '', 'user', 'public', 0)"
+    own = "INSERT INTO qrerank_secrets (prefix, key_id, hash, created) VALUES ('{0}', '{0}', {1}, 0)"
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "HEAD", "0001")
+        with database.writing() as connection:
+            connection.exec_driver_sql(row.format("key_before"))
+    newer = opened()
+    with newer.writing() as connection:
+        connection.exec_driver_sql(row.format("key_after"))
+        digest = "'\\x00'" if connection.dialect.name == "postgresql" else "x'00'"
+        for key in ("key_before", "key_after"):
+            connection.exec_driver_sql(own.format(key, digest))
+    assert [(key.collections, key.can_write) for key in SqlKeys(newer, PEPPER).all()] == [(None, True)] * 2
+
+
 def test_many_may_start_at_once(opened):
     def start(database):
         with database.writing():

@@ -32,6 +32,20 @@ def test_a_key_without_an_end_is_granted_without_one(keys):
     assert find(keys, keys.create("", "user", "standard")[1]).until == math.inf
 
 
+def test_a_key_keeps_its_limits_when_it_is_rotated(keys):
+    key, plain = keys.create("", "user", "standard", collections=["birds", "team-a-*"], can_write=False)
+    rotated, new = keys.rotate(key.id, 60)
+    for made, secret in ((key, plain), (rotated, new)):
+        identity = find(keys, secret).identity
+        assert (identity.collections, identity.can_write) == (("birds", "team-a-*"), False)
+        assert (made.collections, made.can_write) == (["birds", "team-a-*"], False)
+
+
+def test_a_key_of_no_collection_is_not_one_of_all(keys):
+    assert find(keys, keys.create("", "user", "standard", collections=[])[1]).identity.collections == ()
+    assert find(keys, keys.create("", "user", "standard")[1]).identity.collections is None
+
+
 def test_keys_are_listed_oldest_first(keys, clock):
     made = []
     for name in "abc":

@@ -56,6 +56,28 @@ def test_role_and_tier_are_the_tokens_if_known(file):
 
 
 @pytest.mark.parametrize(
+    ("claims", "collections", "can_write"),
+    [
+        ({}, None, True),
+        ({"read_only": False}, None, True),
+        ({"read_only": True}, None, False),
+        ({"collections": []}, (), True),
+        ({"collections": ""}, (), True),
+        ({"collections": "birds team-a-*"}, ("birds", "team-a-*"), True),
+        ({"collections": ["a"] * 64, "read_only": True}, ("a",) * 64, False),
+    ],
+)
+def test_claims_limit_to_collections_and_to_reading(file, claims, collections, can_write):
+    identity = check(token(**claims), jwks_file=file).identity
+    assert (identity.collections, identity.can_write) == (collections, can_write)
+
+
+def test_a_claim_that_is_null_opens_nothing(file):
+    nothing = jwt.encode({"sub": "owl", "exp": time.time() + 60, "collections": None}, SHARED, "HS256")
+    assert "`collections`" in check(nothing, secret=SHARED).reason
+
+
+@pytest.mark.parametrize(
     ("claims", "message"),
     [
         ({"exp": time.time() - 100}, "expired"),
@@ -73,6 +95,14 @@ def test_role_and_tier_are_the_tokens_if_known(file):
         ({"tier": "gold"}, "`tier` is none of public"),
         ({"tier": {}}, "`tier`"),
         ({"aud": "elsewhere"}, "another service"),
+        ({"collections": None, "read_only": "yes"}, "`read_only` is neither"),
+        ({"collections": 7}, "`collections` is not a list"),
+        ({"collections": {"a": 1}}, "`collections` is not a list"),
+        ({"collections": ["a", 7]}, "`collections` is not a list"),
+        ({"collections": ["a*b"]}, "`collections` is not a list"),
+        ({"collections": ["a"] * 65}, "`collections` is not a list of up to 64"),
+        ({"role": "admin", "collections": ["*"]}, "administrator"),
+        ({"role": "admin", "read_only": True}, "administrator"),
     ],
 )
 def test_claims_that_do_not_do_are_said(file, claims, message):

@@ -81,6 +81,17 @@ def test_a_key_is_made_listed_rotated_and_revoked(keys, folder):
         assert key not in table
 
 
+def test_a_key_is_limited_to_collections_and_to_reading(keys):
+    run = keys("create", "--collections", "team-a-*", "--collections", "birds", "--read-only")
+    assert "sees team-a-*, birds, reads only, expires never" in in_one_line(run.stderr)
+    done(keys("create"))
+    listed = json.loads(done(keys("list", "--json")))["data"]
+    assert [(key["collections"], key["read_only"]) for key in listed] == [(["team-a-*", "birds"], True), (None, False)]
+    rows = [in_one_line(line) for line in done(keys("list")).splitlines()]
+    assert "user standard team-a-*, birds yes active" in rows[2]
+    assert "user standard all no active" in rows[3]
+
+
 def test_a_key_is_all_that_a_script_reads(keys):
     run = keys("create", "--role", "admin")
     assert re.fullmatch(KEY, done(run).strip())
@@ -145,6 +156,8 @@ def test_usage_of_nobody_is_an_empty_table(keys):
         (["revoke", "key_0"], {}, "no key has this id"),
         (["create", "--tier", "gold"], {}, "premium"),
         (["create", "--role", "root"], {}, "read-only"),
+        (["create", "--collections", "a*b"], {}, "--collections: must be a collection's name"),
+        (["create", "--role", "admin", "--read-only"], {}, "--read-only: a key with the role admin cannot be limited"),
         (["create", "--expires-days", "0"], {}, "--expires-days: Input should be greater than 0"),
         (["create", "--expires-days", "nan"], {}, "--expires-days: Input should be a finite number"),
         (["create", "--expires-days", "1e9"], {}, "--expires-days: Input should be less than"),

@@ -6,6 +6,7 @@ import pytest
 
 from app.engine.engine import Engine, ModelRegistry
 from app.errors import NotReady, Overloaded
+from app.identity import ANONYMOUS
 from app.ranking.methods import split_method
 from app.ranking.reranker import Reranker
 from app.service.request import RerankRequest, resolve
@@ -21,7 +22,7 @@ def load(encoder: type[HashEncoder] = HashEncoder) -> ModelRegistry:
     return ModelRegistry({"hash": Reranker(encoder())})
 
 
-ASKED = resolve(RerankRequest("owl", ["song"], ["song"]), load(), Settings(model="hash"), "ada")
+ASKED = resolve(RerankRequest("owl", ["song"], ["song"]), load(), Settings(model="hash"), "ada", ANONYMOUS)
 
 
 def test_it_is_ready_once_loaded_and_probed():

@@ -5,6 +5,7 @@ import pytest
 from app.engine.admission import pieces, size_of
 from app.engine.engine import ModelRegistry
 from app.errors import InvalidRequest, TooLarge
+from app.identity import ANONYMOUS, Identity
 from app.quotas.quotas import Cost
 from app.ranking.reranker import Reranker
 from app.service import embeddings, similarity
@@ -27,7 +28,12 @@ class Asked:
 
 def units(texts=SHORT, query="owl", *, partial_rankings=False, **more) -> int:
     return resolve(
-        RerankRequest(query, texts, texts or (), **more), MODELS, SETTINGS, "ada", partial_rankings=partial_rankings
+        RerankRequest(query, texts, texts or (), **more),
+        MODELS,
+        SETTINGS,
+        "ada",
+        ANONYMOUS,
+        partial_rankings=partial_rankings,
     ).cost.units
 
 
@@ -91,21 +97,31 @@ def test_what_the_model_must_read_is_most_of_the_size():
 def test_limits_name_both_numbers(asked, message):
     settings = Settings(model="hash", limits=LimitSettings(documents=1, query_characters=3, excluded_texts=1))
     if message is None:
-        resolve(asked, MODELS, settings, "ada")
+        resolve(asked, MODELS, settings, "ada", ANONYMOUS)
     else:
         with pytest.raises(TooLarge, match=message):
-            resolve(asked, MODELS, settings, "ada")
+            resolve(asked, MODELS, settings, "ada", ANONYMOUS)
 
 
 def test_nothing_to_rank_is_said():
     with pytest.raises(InvalidRequest, match="nothing to rank"):
-        resolve(RerankRequest("owl", None), MODELS, Settings(model="hash"), "ada")
+        resolve(RerankRequest("owl", None), MODELS, Settings(model="hash"), "ada", ANONYMOUS)
+
+
+def test_a_default_collection_that_the_caller_may_not_see_is_none():
+    limited = Identity("ada", "user", "unlimited", collections=("papers",))
+    with pytest.raises(InvalidRequest, match="nothing to rank"):
+        resolve(RerankRequest("owl", None), MODELS, SETTINGS, "ada", limited)
+    named = resolve(RerankRequest("owl", None, collection="birds"), MODELS, SETTINGS, "ada", limited)
+    assert named.collection == "birds"  # a search says that there is none
 
 
 def test_the_request_decides_before_the_alias_and_that_before_the_default():
     for asked, method in ((("words", None), "classical"), (("words", "quantum"), "quantum"), ((None, None), "hybrid")):
         model, wanted = asked
-        found = resolve(RerankRequest("owl", SHORT, SHORT, method=wanted, model=model), MODELS, SETTINGS, "ada")
+        found = resolve(
+            RerankRequest("owl", SHORT, SHORT, method=wanted, model=model), MODELS, SETTINGS, "ada", ANONYMOUS
+        )
         assert (found.method, found.collection, found.candidates) == (method, "birds", 100)
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from app.engine.engine import ModelRegistry
+from app.identity import ANONYMOUS
 from app.ranking.reranker import Reranker
 from app.service.collections import OpenCollections
 from app.service.request import RerankRequest, SpanOptions, resolve
@@ -28,7 +29,7 @@ def ask(models, tmp_path):
     def ask(query, documents, limits=None, **fields):
         settings = Settings(model="hash", data_dir=tmp_path, limits=limits or LimitSettings())
         request = RerankRequest(query, documents, documents, **fields)
-        return rerank(resolve(request, models, settings, "ada"), OpenCollections(tmp_path), "id")
+        return rerank(resolve(request, models, settings, "ada", ANONYMOUS), OpenCollections(tmp_path), "id")
 
     return ask
 
@@ -70,7 +71,7 @@ def test_spans_are_of_the_documents_shown_and_hold_what_was_asked(ask):
 
 def test_a_document_that_was_not_read_has_no_spans(models, tmp_path):
     request = RerankRequest("owl", ["owl"], ["owl"], spans=SpanOptions())
-    resolved = replace(resolve(request, models, Settings(model="hash"), "ada"), deadline=Deadline(0.0))
+    resolved = replace(resolve(request, models, Settings(model="hash"), "ada", ANONYMOUS), deadline=Deadline(0.0))
     outcome = rerank(resolved, OpenCollections(tmp_path), "id")
     assert outcome.degraded == ["deadline"]
     assert outcome.rows[0].spans is None
@@ -91,7 +92,7 @@ def test_raw_scores_stay_finite(ask):
 def test_reports_come_before_the_outcome_and_hold_no_documents(models, tmp_path):
     request = RerankRequest("owl", ["owl", "price"], ["owl", "price"], return_documents=True, top_n=1)
     reports = []
-    resolved = resolve(request, models, Settings(model="hash"), "ada")
+    resolved = resolve(request, models, Settings(model="hash"), "ada", ANONYMOUS)
     outcome = rerank(resolved, OpenCollections(tmp_path), "id", reports.append)
     assert reports[0].ranking.encoded == 0
     assert all(len(report.rows) == 1 and report.rows[0].document is None for report in reports)

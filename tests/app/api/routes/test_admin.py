@@ -27,6 +27,12 @@ WRONG = [
     ({"name": "\u2066a"}, "name"),
     ({"name": "a\u200f"}, "name"),
     ({"name": "a\u2028b"}, "name"),
+    ({"collections": "birds"}, "collections"),
+    ({"collections": ["a*b"]}, "such as team-a-*"),
+    ({"collections": ["a"] * 65}, "collections"),
+    ({"read_only": "perhaps"}, "read_only"),
+    ({"role": "admin", "collections": []}, "cannot be limited"),
+    ({"role": "admin", "read_only": True}, "cannot be limited"),
     ([], "object"),
 ]
 KEY = r"qr_[a-z0-9]{8}_[\w-]{43}"
@@ -76,6 +82,16 @@ def test_a_key_is_created_shown_once_and_accepted(client):
     del key["key"]
     assert key in [row | {"last_used": None} for row in listed.json()["data"]]
     assert not re.search(KEY, listed.text)
+
+
+def test_the_limits_of_a_key_are_shown_and_logged(client, settings):
+    most = ["birds", *["team-a-*"] * 63]
+    limited = client.post("/v1/admin/keys", json={"collections": most, "read_only": True}).json()
+    free = client.post("/v1/admin/keys", json={"role": "admin", "read_only": False, "collections": None}).json()
+    shown = [(key["collections"], key["read_only"]) for key in client.get("/v1/admin/keys").json()["data"]]
+    assert shown[-2:] == [(most, True), (None, False)]
+    assert [(key["collections"], key["read_only"]) for key in (limited, free)] == shown[-2:]
+    assert [(line["collections"], line["read_only"]) for line in audit_lines(settings)[:2]] == shown[-2:]
 
 
 def test_a_body_is_not_needed(client):
