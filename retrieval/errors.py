@@ -3,8 +3,11 @@
 RetrievalError
 ├── ModelError        a model is missing, invalid, or cannot run here
 ├── EncodingError     the model returned no usable vector for a text
+├── PassageTooLarge   a passage is longer than what keeps it can hold
 ├── CollectionError   a collection is missing, damaged, or of another model
-│   └── CollectionUnwritable  it can be read and not written
+│   ├── CollectionUnwritable  it can be read and not written
+│   ├── CollectionTaken       another machine has a collection of this name
+│   └── IndexUnavailable      where its passages are does not answer at the moment
 └── DataError         an input file is invalid; the message names the file, the line and the remedy
 """
 
@@ -26,12 +29,24 @@ class EncodingError(RetrievalError):
     """The model returned no usable vector for a text."""
 
 
+class PassageTooLarge(RetrievalError):
+    """A passage is longer than what keeps it can hold."""
+
+
 class CollectionError(RetrievalError):
     """A collection is missing, damaged, or of another model."""
 
 
 class CollectionUnwritable(CollectionError):
     """A collection can be read and not written: a full or read-only disk, or another process that writes."""
+
+
+class CollectionTaken(CollectionError):
+    """Another machine has a collection of this name in Milvus."""
+
+
+class IndexUnavailable(CollectionError):
+    """Where a collection's passages are, beside the disk, does not answer at the moment."""
 
 
 class DataError(RetrievalError):

@@ -44,7 +44,8 @@ class FirstStage:
         count = k + (leave_out is not None)
         nothing = np.empty(0, dtype=np.int64)
         nearest = collection.nearest(vector, count) if self.dense else nothing
-        matching = collection.matching(query, count) if self.lexical else nothing
+        offered = collection.finds_words or not self.dense  # else the collection says that it offers no such search
+        matching = collection.matching(query, count) if self.lexical and offered else nothing
         rankings = [positions[positions != leave_out][:k] for positions in (nearest, matching)]
         return reciprocal_rank(rankings, [self.dense, self.lexical])[:k]
 

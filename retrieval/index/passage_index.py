@@ -39,6 +39,10 @@ class PassageIndex(Protocol):
     def language(self) -> str:
         """The language that was asked for: a code, "none" or "auto"."""
 
+    @property
+    def finds_words(self) -> bool:
+        """Whether `matching` is offered."""
+
     def __len__(self) -> int:
         """The number n of positions; not every one need hold a passage that can be found."""
 
@@ -46,7 +50,10 @@ class PassageIndex(Protocol):
         """Return the positions of up to k passages with the highest cosine to a (P,) unit vector, best first."""
 
     def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
-        """Return the positions of up to k passages with the highest BM25 scores above 0, best first."""
+        """Return the positions of up to k passages with the highest BM25 scores above 0, best first.
+
+        CollectionError if it is not offered.
+        """
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """Return the stored states of the passages at (m,) positions; CollectionError if they cannot be read."""

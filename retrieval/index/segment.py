@@ -52,6 +52,8 @@ class SegmentSpec:
 class Segment:
     """An open segment. Thread-safe."""
 
+    finds_words = True
+
     def __init__(self, folder: Path) -> None:
         """Open a folder that `build` created; CollectionError if it is missing or damaged."""
         self.name = folder.name

@@ -12,14 +12,18 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from retrieval.atomic_dir import whole_folder
 from retrieval.errors import CollectionError
-from retrieval.index.passage_index import Model
+from retrieval.index.milvus_client import Milvus
+from retrieval.index.passage_index import Model, PassageIndex
 from retrieval.index.segment import Segment
 from retrieval.store.connection import Connection
 from retrieval.store.documents import Documents
+from retrieval.store.ledger import Ledger
+from retrieval.store.remote import Place, Remote
 from retrieval.store.rows import Counts, Document
 from retrieval.store.segment_table import SegmentTable
 from retrieval.store.snapshot import Part, Snapshot
@@ -34,25 +38,47 @@ class CollectionSettings:
 
     model: Model
     language: str = AUTO  # of its documents: a code, "none" or "auto"
+    remote: Place | None = None  # where in Milvus its passages are; None: they are in segments
 
 
 class Collection:
     """An open collection. Thread-safe; several processes may have it open."""
 
-    def __init__(self, folder: Path) -> None:
-        """Open a folder that `create` made; CollectionError if it is missing, damaged or of another version."""
+    def __init__(self, folder: Path, milvus: Milvus | None = None) -> None:
+        """Open a folder that `create` made.
+
+        Args:
+            folder: The folder.
+            milvus: Where passages are that are not in segments.
+
+        Raises:
+            CollectionError: It is missing, damaged or of another version, or its passages are in Milvus and none is
+                given.
+        """
         self.folder, self.name = folder, folder.name
         self._writer, self._reader = Connection(folder), Connection(folder)  # so that reads wait for no write
         self.documents, self._reading = Documents(self._writer), Documents(self._reader)
         self.segments = SegmentTable(self._writer)
         try:
             about = self._reader.about()
-            self.settings = CollectionSettings(Model(**about["model"]), about["language"])
+            self.settings = CollectionSettings(
+                Model(**about["model"]), about["language"], Place.of(about.get("remote"))
+            )
         except (KeyError, TypeError) as error:
             raise CollectionError(f"collection {folder.name} is damaged: it says {error!r}") from error
         self._lock = threading.Lock()  # held while a snapshot is made
         self._revision: int | None = None
         self._snapshot = Snapshot(self.name, self.settings.model, self.settings.language, [])
+        self.remote = self._remote(milvus)
+
+    def _remote(self, milvus: Milvus | None) -> Remote | None:
+        place = self.settings.remote
+        if place is None:
+            return None
+        if milvus is None:
+            raise CollectionError(f"the passages of the collection {self.name} are in Milvus: set QRERANK_INDEX__URL")
+        about = place.about(self.settings.model, self.settings.language)
+        return Remote(self.folder, self._writer, milvus, place.collection, about)
 
     @staticmethod
     def create(folder: Path, settings: CollectionSettings) -> None:
@@ -73,7 +99,8 @@ class Collection:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents; returns how many there were. They are not found any more when this returns."""
-        return self.documents.delete(ids)
+        delete = partial(self.documents.delete, ids)
+        return self.remote.delete(delete) if self.remote else delete()
 
     def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents with these ids, in their order; those that are not there are left out."""
@@ -87,6 +114,10 @@ class Collection:
         """Return whether any of these documents is not searchable yet; None: any at all."""
         return self._reading.are_waiting(ids)
 
+    def has_work(self) -> bool:
+        """Return whether there is something to index, or to delete where the passages are."""
+        return self.are_waiting() or bool(self.remote and self.remote.is_behind())
+
     def counts(self) -> Counts:
         """Count documents and passages."""
         return self._reading.counts()
@@ -94,6 +125,10 @@ class Collection:
     def revision(self) -> int:
         """Return a number that changes whenever something was written, by any process. It takes microseconds."""
         return self._reader.revision()
+
+    def searchable(self) -> PassageIndex:
+        """Return what one request can search now."""
+        return self.remote.index() if self.remote else self.snapshot()
 
     def snapshot(self) -> Snapshot:
         """Return what can be searched now. A write of any process is seen by the next call."""
@@ -138,12 +173,16 @@ def create_in(folder: Path, settings: CollectionSettings) -> None:
     """Make an empty collection in an empty folder."""
     (folder / SEGMENTS).mkdir()
     connection = Connection(folder, create=True)
-    connection.set_about({"model": asdict(settings.model), "language": settings.language})
+    about = {"model": asdict(settings.model), "language": settings.language}
+    if settings.remote:
+        about["remote"] = asdict(settings.remote)
+        Ledger.create(connection)
+    connection.set_about(about)
     connection.close()
 
 
 def remove(folder: Path) -> None:
-    """Delete a collection; CollectionError if there is none. It is gone at once, and its files soon after."""
+    """Delete the folder of a collection; CollectionError if there is none. It is gone at once, its files soon after."""
     doomed = folder.with_name(f".removed-{os.getpid()}-{time.monotonic_ns()}")
     try:
         folder.rename(doomed)

@@ -102,6 +102,7 @@ class Connection:
                 raise
 
     def read(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement."""
         with self._lock, _translated(self._folder):
             return list(self._connection.execute(statement, values))
 

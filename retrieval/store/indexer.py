@@ -21,12 +21,15 @@ from numpy.typing import NDArray
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError
+from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError, PassageTooLarge
 from retrieval.index.integrity import verify
+from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, check_encoder
 from retrieval.index.segment import BLOCK, Segment, write
 from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
+from retrieval.store.placement import placed, publish
 from retrieval.store.rows import Document, Waiting
+from retrieval.store.segment_table import NO_SEGMENT
 from retrieval.store.snapshot import Part
 from retrieval.text.bm25 import Terms
 from retrieval.text.languages import AUTO
@@ -48,6 +51,7 @@ def build(
     encoder: Encoder,
     progress: Counting,
     language: str = AUTO,
+    milvus: Milvus | None = None,
 ) -> None:
     """Make a collection of passages, which atomically replaces an old one; a kill leaves what was there.
 
@@ -57,14 +61,18 @@ def build(
         encoder: Encodes them.
         progress: Called with the number of passages that are indexed and the total.
         language: Of the passages: a code, "none" or "auto".
+        milvus: Where passages are kept; None: in segments.
 
     Raises:
         CollectionError: There are no passages, or the collection cannot be written.
     """
     model = Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
-    with whole_folder(folder, replace=True) as partial:
-        create_in(partial, CollectionSettings(model, language))
-        collection = Collection(partial)
+    with (
+        placed(folder.name, CollectionSettings(model, language), encoder, milvus) as settings,
+        whole_folder(folder, replace=True) as partial,
+    ):
+        create_in(partial, settings)
+        collection = Collection(partial, milvus)
         try:
             for some in batches(passages, PUT_AT_ONCE):
                 collection.put(Document(each.id, each.text, each.title) for each in some)
@@ -73,6 +81,7 @@ def build(
             index_all(collection, encoder, progress)
         finally:
             collection.close()
+    publish(folder, milvus)
 
 
 def index_all(collection: Collection, encoder: Encodes, progress: Counting) -> None:
@@ -136,12 +145,14 @@ def index_waiting(
     progress: called with the number of documents that were encoded since the last call.
     """
     check_encoder(collection, encoder)
+    if collection.remote:
+        collection.remote.flush()
     waiting = collection.documents.waiting(most)
     if not waiting:
         return 0
     try:
         _index(collection, encoder, waiting, progress)
-    except EncodingError as error:
+    except (EncodingError, PassageTooLarge) as error:
         if len(waiting) > 1:  # fewer at once, until the one is found
             return index_waiting(collection, encoder, progress, len(waiting) // 2)
         collection.documents.set_aside(waiting[0], str(error))
@@ -160,9 +171,13 @@ def _index(
             yield encoder.encode([passage.content for passage in passages[start:end]])
             progress(end - start)
 
+    owners = range(len(passages))
+    if collection.remote:
+        collection.remote.write(waiting, owners, passages, terms, blocks())
+        return
     number = collection.segments.next_number()
     _write(collection, number, passages, terms, blocks())
-    collection.segments.add(waiting, range(len(passages)), number)
+    collection.segments.add(waiting, owners, number)
 
 
 def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
@@ -229,7 +244,13 @@ def sweep(collection: Collection) -> None:
 
 
 def damaged(collection: Collection) -> dict[int, str]:
-    """Return the segments that cannot be used, and why. Blocks: each is opened and verified."""
+    """Return the segments that cannot be used, and why. Blocks: each is opened and verified.
+
+    Of a collection whose passages are in Milvus, number 0 stands for all of them.
+    """
+    if collection.remote:
+        fault = collection.remote.fault()
+        return {NO_SEGMENT: fault} if fault else {}
     faults = {}
     for row in collection.segments.all():
         try:
@@ -244,6 +265,9 @@ def damaged(collection: Collection) -> dict[int, str]:
 def repair(collection: Collection) -> int:
     """Forget damaged segments, so that their documents wait again; returns how many. The caller holds the lock."""
     faults = damaged(collection)
+    if collection.remote and faults:
+        collection.remote.renew()
+        return len(faults)
     collection.segments.forget(faults)
     sweep(collection)
     return len(faults)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from retrieval.store.connection import Connection
 from retrieval.store.rows import SegmentRow, Waiting
 
+NO_SEGMENT = 0  # of passages that are not in a segment but in Milvus, see `retrieval.store.ledger`
+
 
 class SegmentTable:
     """The segments of a collection. Thread-safe."""
@@ -112,6 +114,8 @@ def forget(connection: apsw.Connection, ids: Sequence[str]) -> None:
     by_segment: dict[int, list[int]] = {}
     for segment, row in rows:
         by_segment.setdefault(segment, []).append(row)
+    if NO_SEGMENT in by_segment:
+        connection.executemany("INSERT INTO removed VALUES (?)", [(row,) for row in by_segment.pop(NO_SEGMENT)])
     for segment, dead in by_segment.items():
         stored = connection.execute("SELECT number, rows, live FROM segments WHERE number = ?", (segment,)).get
         live = _segment(stored).live

@@ -33,6 +33,8 @@ class Part:
 class Snapshot:
     """The passages of all segments, by position through all of them. Thread-safe; it never changes."""
 
+    finds_words = True
+
     def __init__(self, name: str, model: Model, language: str, parts: Sequence[Part]) -> None:
         """parts: the segments, in the order of their documents."""
         self.name, self.model, self.language, self.parts = name, model, language, parts
