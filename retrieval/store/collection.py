@@ -10,10 +10,11 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from retrieval.atomic_dir import whole_folder
 from retrieval.errors import CollectionError
@@ -22,14 +23,17 @@ from retrieval.index.passage_index import Model, PassageIndex
 from retrieval.index.segment import Segment
 from retrieval.store.connection import Connection
 from retrieval.store.documents import Documents
+from retrieval.store.filters import ALL, Filter, with_ids
 from retrieval.store.ledger import Ledger
 from retrieval.store.remote import Place, Remote
 from retrieval.store.rows import Counts, Document
 from retrieval.store.segment_table import SegmentTable
+from retrieval.store.selection import Rows, Selections
 from retrieval.store.snapshot import Part, Snapshot
 from retrieval.text.languages import AUTO
 
 SEGMENTS = "segments"
+_TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Collection:
         self._lock = threading.Lock()  # held while a snapshot is made
         self._revision: int | None = None
         self._snapshot = Snapshot(self.name, self.settings.model, self.settings.language, [])
+        self._selections = Selections(folder, self.revision)
         self.remote = self._remote(milvus)
 
     def _remote(self, milvus: Milvus | None) -> Remote | None:
@@ -92,6 +97,7 @@ class Collection:
         """Close the database. Snapshots stay usable."""
         self._writer.close()
         self._reader.close()
+        self._selections.close()
 
     def put(self, documents: Iterable[Document]) -> list[str]:
         """Insert or replace documents by id; returns the ids of those that must be indexed. See `Documents.put`."""
@@ -102,13 +108,22 @@ class Collection:
         delete = partial(self.documents.delete, ids)
         return self.remote.delete(delete) if self.remote else delete()
 
+    def delete_where(self, wanted: Filter) -> int:
+        """Delete the documents that a filter leaves; returns how many there were."""
+        delete = partial(self.documents.delete_where, wanted.where())
+        return self.remote.delete(delete) if self.remote else delete()
+
     def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents with these ids, in their order; those that are not there are left out."""
         return self._reading.get(ids)
 
-    def page(self, after: int, limit: int) -> list[tuple[int, Document]]:
-        """Return up to `limit` documents with numbers above `after`, with their numbers."""
-        return self._reading.page(after, limit)
+    def metadata(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the metadata of the documents with these ids that are there."""
+        return self._reading.metadata(ids)
+
+    def page(self, after: int, limit: int, wanted: Filter | None = None) -> list[tuple[int, Document]]:
+        """Return up to `limit` documents with numbers above `after`, with their numbers; only those a filter leaves."""
+        return self._reading.page(after, limit, wanted.where() if wanted else ALL)
 
     def are_waiting(self, ids: Sequence[str] | None = None) -> bool:
         """Return whether any of these documents is not searchable yet; None: any at all."""
@@ -140,6 +155,25 @@ class Collection:
                 self._snapshot = self._open(self._snapshot)
                 self._revision = revision
             return self._snapshot
+
+    def rows(self, wanted: Filter | Sequence[str]) -> Rows:
+        """Return the rows of the passages of the documents that a filter leaves, or that have some ids, by segment."""
+        if isinstance(wanted, Sequence):
+            return SegmentTable(self._reader).rows(with_ids(wanted))
+        return self._selections.rows(wanted.where())
+
+    def select(self, wanted: Filter | Sequence[str]) -> Snapshot:
+        """Return what can be searched now of some documents, as if there were no others; see `rows`.
+
+        CollectionError if the passages are in Milvus, where no filter is understood.
+        """
+        if self.remote:
+            raise CollectionError(f"the passages of the collection {self.name} are in Milvus, where none are selected")
+        for _ in range(_TRIES):
+            selected = self.snapshot().only(self.rows(wanted))
+            if selected is not None:
+                return selected
+        raise CollectionError(f"collection {self.name} is merged faster than it can be looked at; try again")
 
     def _open(self, before: Snapshot) -> Snapshot:
         """A snapshot of what the database says now, with the segments that are open already."""

@@ -17,6 +17,7 @@ from typing import Any
 import apsw
 
 from retrieval.errors import CollectionError, CollectionUnwritable
+from retrieval.store.filters import instant
 
 FILE = "documents.sqlite"
 FORMAT = 2
@@ -30,8 +31,8 @@ CREATE TABLE documents (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     title TEXT NOT NULL,
+    metadata TEXT NOT NULL, -- before the text, so that filters need not read through that
     text TEXT NOT NULL,
-    metadata TEXT NOT NULL,
     digest BLOB NOT NULL,
     is_indexed INTEGER NOT NULL DEFAULT 0,
     fault TEXT
@@ -79,6 +80,7 @@ class Connection:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
             self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.create_scalar_function("instant", instant, 1, deterministic=True)  # type: ignore[arg-type]
             version = self._connection.pragma("user_version")
         if version != FORMAT:
             raise CollectionError(f"collection {folder.name} has format {version}, not {FORMAT}; build it again")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from retrieval.store.connection import Connection
+from retrieval.store.filters import ALL, Where, with_ids
 from retrieval.store.rows import Counts, Document, Waiting
 from retrieval.store.segment_table import forget
 
@@ -41,28 +42,38 @@ class Documents:
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents with their passages; returns how many there were."""
+        return self.delete_where(with_ids(list(ids)))
+
+    def delete_where(self, where: Where) -> int:
+        """Delete the documents of which a condition holds, with their passages; returns how many there were."""
         with self._connection.writing() as connection:
-            before = connection.total_changes()
-            found = [(i,) for i in ids]
-            connection.executemany("DELETE FROM documents WHERE id = ?", found)
-            count = connection.total_changes() - before
-            forget(connection, [i for (i,) in found])
-        return count
+            found = connection.execute(f"DELETE FROM documents WHERE {where.sql} RETURNING id", where.values)  # noqa: S608
+            ids = [i for (i,) in found]
+            forget(connection, ids)
+        return len(ids)
 
     def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents with these ids, in their order; those that are not there are left out."""
+        where = with_ids(ids)
         rows = self._connection.read(
-            "SELECT id, text, title, metadata FROM documents WHERE id IN (SELECT value FROM json_each(?))",
-            (json.dumps(ids),),
+            f"SELECT id, text, title, metadata FROM documents WHERE {where.sql}",  # noqa: S608
+            where.values,
         )
         known = {row[0]: _document(row) for row in rows}
         return [known[i] for i in ids if i in known]
 
-    def page(self, after: int, limit: int) -> list[tuple[int, Document]]:
+    def metadata(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the metadata of the documents with these ids that are there."""
+        where = with_ids(ids)
+        rows = self._connection.read(f"SELECT id, metadata FROM documents WHERE {where.sql}", where.values)  # noqa: S608
+        return {i: json.loads(metadata) for i, metadata in rows}
+
+    def page(self, after: int, limit: int, where: Where = ALL) -> list[tuple[int, Document]]:
         """Return up to `limit` documents whose numbers are above `after`, with their numbers, which rise."""
         rows = self._connection.read(
-            "SELECT id, text, title, metadata, number FROM documents WHERE number > ? ORDER BY number LIMIT ?",
-            (after, limit),
+            "SELECT id, text, title, metadata, number FROM documents "  # noqa: S608
+            f"WHERE number > ? AND {where.sql} ORDER BY number LIMIT ?",
+            (after, *where.values, limit),
         )
         return [(row[4], _document(row)) for row in rows]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.store.connection import Connection
+from retrieval.store.filters import Where
 from retrieval.store.rows import SegmentRow, Waiting
 
 NO_SEGMENT = 0  # of passages that are not in a segment but in Milvus, see `retrieval.store.ledger`
@@ -27,6 +28,15 @@ class SegmentTable:
         """Return all segments, in the order of their documents."""
         rows = self._connection.read("SELECT number, rows, live FROM segments ORDER BY first_document, number")
         return [_segment(row) for row in rows]
+
+    def rows(self, where: Where) -> dict[int, NDArray[np.int64]]:
+        """Return by segment the rows of the passages of some documents, all as of one moment."""
+        found = self._connection.read(
+            "SELECT segment, json_group_array(row) FROM documents CROSS JOIN passages USING (id) "  # noqa: S608
+            f"WHERE {where.sql} GROUP BY segment",
+            where.values,
+        )
+        return {segment: np.array(json.loads(rows), dtype=np.int64) for segment, rows in found}
 
     def add(self, indexed: Sequence[Waiting], owners: Sequence[int], number: int) -> int:
         """Make the passages of a written segment searchable in place of those that their documents had.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -42,6 +42,16 @@ class Snapshot:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def only(self, rows: Mapping[int, NDArray[np.int64]]) -> Snapshot | None:
+        """Return a snapshot of some passages alone, as if there were no others; None if it lacks their segments.
+
+        rows: by segment. A segment never changes, so they may be of another moment than this snapshot.
+        """
+        parts = [
+            replace(part, live=_at(rows[part.number], len(part.live))) for part in self.parts if part.number in rows
+        ]
+        return Snapshot(self.name, self.model, self.language, parts) if len(parts) == len(rows) else None
 
     def changed(self) -> str | None:
         """Return a message if the size of a file has changed since it was opened, else None."""
@@ -105,3 +115,10 @@ class Snapshot:
             items += read(self.parts[at].segment, positions[places] - self._starts[at])
             order.append(places)
         return items, np.concatenate(order)
+
+
+def _at(rows: NDArray[np.int64], n: int) -> NDArray[np.bool_]:
+    """(n,) true at these rows."""
+    mask = np.zeros(n, dtype=bool)
+    mask[rows] = True
+    return mask

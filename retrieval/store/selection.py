@@ -1,0 +1,84 @@
+"""Which passages belong to the documents that a filter leaves. It is remembered until something is written."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.store.connection import Connection
+from retrieval.store.filters import Where
+from retrieval.store.segment_table import SegmentTable
+
+Rows = Mapping[int, NDArray[np.int64]]  # of passages, by segment
+
+_MOST_BYTES = 2**25
+
+
+class Selections:
+    """The passages of conditions, least recently used first. Thread-safe.
+
+    A condition is checked on every document, which takes a second for a million. So it has a connection of its own, and
+    only others of its kind wait for it.
+    """
+
+    def __init__(self, folder: Path, revision: Callable[[], int], most_bytes: int = _MOST_BYTES) -> None:
+        """Remember nothing yet.
+
+        Args:
+            folder: Of the collection.
+            revision: Gives a number that changes whenever something is written.
+            most_bytes: What is remembered at most.
+        """
+        self._folder, self._revision, self._most_bytes = folder, revision, most_bytes
+        self._connection: Connection | None = None
+        self._checking = threading.Lock()  # held while a condition is checked
+        self._lock = threading.Lock()  # held for moments
+        self._known: OrderedDict[Where, Rows] = OrderedDict()
+        self._of = -1  # the revision that they are of
+        self._bytes = 0
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection:
+            self._connection.close()
+
+    def rows(self, where: Where) -> Rows:
+        """Return the rows of the passages of all documents of which the condition holds, all as of one moment."""
+        rows = self._remembered(where, self._revision())
+        if rows is not None:
+            return rows
+        with self._checking:
+            revision = self._revision()
+            rows = self._remembered(where, revision)  # another thread may have asked the same
+            if rows is None:
+                self._connection = self._connection or Connection(self._folder)
+                rows = SegmentTable(self._connection).rows(where)
+                if self._revision() == revision:  # else they may be of either
+                    self._remember(where, rows)
+            return rows
+
+    def _remembered(self, where: Where, revision: int) -> Rows | None:
+        with self._lock:
+            if revision != self._of:
+                self._known.clear()
+                self._of, self._bytes = revision, 0
+            if where in self._known:
+                self._known.move_to_end(where)
+            return self._known.get(where)
+
+    def _remember(self, where: Where, rows: Rows) -> None:
+        with self._lock:
+            self._known[where] = rows
+            self._bytes += _bytes(rows)
+            while self._bytes > self._most_bytes:
+                _, forgotten = self._known.popitem(last=False)
+                self._bytes -= _bytes(forgotten)
+
+
+def _bytes(rows: Rows) -> int:
+    return sum(of.nbytes for of in rows.values())

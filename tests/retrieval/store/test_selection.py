@@ -1,0 +1,64 @@
+"""What is remembered of filters is what is true now, and no more of it than is allowed."""
+
+import numpy as np
+import pytest
+
+from retrieval.store.filters import parse
+from retrieval.store.indexer import merge
+from retrieval.store.rows import Document
+from retrieval.store.selection import Selections
+from tests.retrieval.store.test_filters import filled
+
+OF_A, NOT_OF_A = parse({"eq": {"of": "a"}}), parse({"not": {"eq": {"of": "a"}}})
+
+
+@pytest.fixture
+def collection(tmp_path):
+    opened = filled(tmp_path / "c", [Document(str(at), "owl", metadata={"of": "ab"[at % 2]}) for at in range(4)], 2)
+    yield opened
+    opened.close()
+
+
+def ids(snapshot) -> list[str]:
+    return [passage.id for passage in snapshot.passages(np.flatnonzero(snapshot.live))]
+
+
+def test_a_filter_is_checked_again_after_a_write(collection):
+    first = collection.rows(OF_A)
+    assert collection.rows(parse({"eq": {"of": "a"}})) is first
+    collection.put([Document("1", "owl", metadata={"of": "a"})])
+    assert collection.rows(OF_A) is not first
+    assert ids(collection.select(OF_A)) == ["0", "1", "2"]
+    collection.delete(["0"])
+    assert ids(collection.select(OF_A)) == ["1", "2"]
+    assert ids(collection.select(NOT_OF_A)) == ["3"]
+
+
+def test_true_and_1_are_not_remembered_as_one(collection):
+    collection.put([Document("0", "owl", metadata={"of": True}), Document("1", "owl", metadata={"of": 1})])
+    assert ids(collection.select(parse({"eq": {"of": True}}))) == ["0"]
+    assert ids(collection.select(parse({"eq": {"of": 1}}))) == ["1"]
+
+
+@pytest.mark.parametrize(("most", "kept"), [(32, True), (31, False)])
+def test_the_least_recently_used_is_forgotten(collection, most, kept):
+    selections = Selections(collection.folder, collection.revision, most)
+    rows = selections.rows(OF_A.where())  # two rows of 8 bytes
+    selections.rows(NOT_OF_A.where())
+    assert (selections.rows(OF_A.where()) is rows) is kept
+    selections.close()
+
+
+def test_rows_of_segments_that_a_snapshot_lacks_are_not_searched_in_others(collection):
+    before, rows = collection.snapshot(), collection.rows(OF_A)
+    merge(collection, all_of_it=True)
+    assert before.only(collection.rows(OF_A)) is None
+    assert collection.snapshot().only(rows) is None
+    assert ids(before.only(rows)) == ids(collection.select(OF_A)) == ["0", "2"]
+
+
+def test_documents_are_deleted_and_listed_by_a_filter(collection):
+    assert [document.id for _, document in collection.page(0, 10, OF_A)] == ["0", "2"]
+    assert collection.delete_where(OF_A) == 2
+    assert collection.delete_where(OF_A) == 0
+    assert ids(collection.snapshot()) == ["1", "3"]
