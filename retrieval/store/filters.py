@@ -34,7 +34,6 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _OPERATORS = ("eq", "in", "range", "exists", "and", "or", "not")
 _BOUNDS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
-_NAME = re.compile(r"((?:[^.\\]|\\.)*)(\.|$)", re.DOTALL)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d(?P<time>[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -284,13 +283,17 @@ def _field(name: object, place: Place) -> Field:
     """The names in a path: dots lead into objects, and a backslash makes a dot or a backslash part of a name."""
     if not isinstance(name, str):
         raise FilterError(place, "must be the name of a field, as text")
-    names, at = list[str](), 0
-    while found := _NAME.match(name, at):
-        names.append(re.sub(r"\\(.)", r"\1", found[1], flags=re.DOTALL))
-        at = found.end()
-        if not found[2]:
-            return tuple(names)
-    raise FilterError(place, "has a field that ends with a backslash; write two for one")
+    names, is_escaped = [""], False
+    for character in name:
+        if is_escaped or character not in ".\\":
+            names[-1], is_escaped = names[-1] + character, False
+        elif character == ".":
+            names.append("")
+        else:
+            is_escaped = True
+    if is_escaped:
+        raise FilterError(place, "has a field that ends with a backslash; write two for one")
+    return tuple(names)
 
 
 def _scalar(value: object, place: Place) -> Scalar:
