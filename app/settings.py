@@ -18,6 +18,7 @@ from app.quotas.settings import QuotaSettings
 from app.quotas.shares import part_of_one
 from app.ranking.methods import split_method
 from retrieval.text.languages import check_language
+from retrieval.text.splitters import By, Chunking
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -80,6 +81,27 @@ class FirstStageSettings(_Group):
         if not (self.dense or self.lexical):
             raise ValueError("dense and lexical are both 0: nothing would be found")
         return self
+
+
+class ChunkingSettings(_Group):
+    """How documents of new collections are split, unless a request says otherwise."""
+
+    by: By = Field(
+        "sentence",
+        description="Where chunks end: character, token, sentence, or recursive: paragraphs, else lines, sentences, "
+        "words. none: what is longer than the model reads is cut.",
+    )
+    size: int | None = Field(
+        None,
+        ge=1,
+        le=2**20,
+        description="The most tokens of a chunk; of character, characters. Absent: as much as the model reads.",
+    )
+    overlap: int = Field(0, ge=0, le=2**20, description="The most tokens (characters) that the next chunk repeats.")
+
+    def to_chunking(self) -> Chunking:
+        """As collections take it."""
+        return Chunking(self.by, self.size, self.overlap)
 
 
 class CircuitSettings(_Group):
@@ -324,6 +346,7 @@ class Settings(BaseSettings):
     calibration: Path | None = Field(
         None, description="Parameter file of the scores, from `qrerank fit --calibration`. Absent: the default model's."
     )
+    chunking: ChunkingSettings = ChunkingSettings()
     first_stage: FirstStageSettings = FirstStageSettings()
     candidates: int = Field(100, ge=1, le=1000, description="Number of passages that a search retrieves and reranks.")
     encoder: EncoderSettings = EncoderSettings()

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.options import known_language
+from app.cli.options import ChunkOverlap, Chunks, ChunkSize, chunking_of, known_language, possible
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
 from app.engine.loader import open_encoder
@@ -70,6 +70,9 @@ def build_command(
             help="Of the passages: a code such as de, none, or auto. Absent: QRERANK_LANGUAGE.",
         ),
     ] = None,
+    chunks: Chunks = None,
+    chunk_size: ChunkSize = None,
+    overlap: ChunkOverlap = None,
 ) -> None:
     """Encode passages and index them. The collection is one folder under QRERANK_DATA_DIR."""
     settings = Settings() if language is None else Settings(language=language)
@@ -80,7 +83,8 @@ def build_command(
         raise typer.BadParameter(f"collection {name} exists; --force replaces it, `qrerank index add` adds to it")
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
-        indexer.build(folder, read_passages(source), encoder, _reporting(report, name), settings.language)
+        chunking = possible(encoder, chunking_of(settings, chunks, chunk_size, overlap))
+        indexer.build(folder, read_passages(source), encoder, _reporting(report, name), settings.language, chunking)
     stats(name)
 
 
@@ -161,6 +165,7 @@ def stats(name: Name) -> None:
     table.add_row("passages", f"{counts.passages:,}")
     table.add_row("model", f"{model.name} ({model.arithmetic})")
     table.add_row("language", collection.settings.language)
+    table.add_row("chunks", str(collection.settings.chunking))
     table.add_row("on disk", f"{collection.bytes() / 2**20:.1f} MiB")
     table.add_row("folder", str(collection.folder))
     table.add_row("integrity", _described(faults))

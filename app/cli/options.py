@@ -6,13 +6,18 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.ranking.methods import Method
-from retrieval.text.languages import check_language
+from app.settings import Settings
+from retrieval.encoder.chunks import splitter
+from retrieval.encoder.protocol import Encoder
+from retrieval.text.languages import NONE, check_language
+from retrieval.text.splitters import By, Chunking
 
 
 def utf8(value: str) -> str:
@@ -82,3 +87,35 @@ TopN = Annotated[int, typer.Option(min=1, help="Number of results.")]
 Exclude = Annotated[
     list[str] | None, typer.Option(parser=not_blank, help="Text that results must not be about. May be repeated.")
 ]
+Chunks = Annotated[
+    By | None,
+    typer.Option(
+        help="How documents are split: none, or where chunks end: character, token, sentence, recursive (paragraphs, "
+        "else lines, sentences, words). Absent: QRERANK_CHUNKING__BY."
+    ),
+]
+ChunkSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="The most tokens of a chunk; of character, characters. Absent: as much as is read."),
+]
+ChunkOverlap = Annotated[
+    int | None, typer.Option("--overlap", min=0, help="The most tokens (characters) that the next chunk repeats.")
+]
+
+
+def chunking_of(settings: Settings, by: By | None, size: int | None, overlap: int | None) -> Chunking:
+    """The chunking that the options ask for; without `by`, that of the settings with the sizes that are given."""
+    chosen = settings.chunking.to_chunking() if by is None else Chunking(by)
+    return replace(
+        chosen,
+        size=chosen.size if size is None else size,
+        overlap=chosen.overlap if overlap is None else overlap,
+    )
+
+
+def possible(encoder: Encoder, chunking: Chunking) -> Chunking:
+    """Check that documents can be split so for this model; a usage error if not."""
+    try:
+        return splitter(encoder, chunking, NONE).chunking
+    except ValueError as error:
+        raise typer.BadParameter(f"the chunks cannot be made: {error}") from None

@@ -23,12 +23,14 @@ from app.identity import Identity
 from app.ranking import Reranker
 from app.service.collections import OpenCollections
 from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.chunks import splitter
 from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.indexer import index_waiting, indexing, merge, sweep
 from retrieval.store.rows import Document
+from retrieval.text.splitters import Chunking
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Description:
     failed: int  # documents that the model cannot encode
     model: str
     language: str
+    chunking: Chunking
 
 
 class _InBackground:
@@ -56,10 +59,12 @@ class _InBackground:
 
     def __init__(self, reranker: Reranker, stopped: Deadline) -> None:
         self._source, self._stopped = reranker.source, stopped
-        self.name, self.digest = reranker.encoder.name, reranker.encoder.digest
+        encoder = reranker.encoder
+        self.name, self.digest, self.max_tokens = encoder.name, encoder.digest, encoder.max_tokens
+        self.tokenize, self.token_spans = encoder.tokenize, encoder.token_spans
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        tokens, keys = self._source.encoder.tokenize(texts), [_key(text) for text in texts]
+        tokens, keys = self.tokenize(texts), [_key(text) for text in texts]
         states = self._source.shared_encoder.encode(keys, tokens, math.inf, self._stopped, counted=False)
         encoded = [state for state in states if state is not None]
         if len(encoded) < len(texts):  # with all the time there is, none is left out
@@ -84,10 +89,10 @@ class Ingestion:
     _swept: set[str] = field(default_factory=set)  # collections in which nothing of a killed process is left
     _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
 
-    def create(self, name: str, model: str | None, language: str) -> tuple[Description, bool]:
+    def create(self, name: str, model: str | None, language: str, chunking: Chunking) -> tuple[Description, bool]:
         """Make a collection, unless there is one like it; its description, and whether it is new.
 
-        Conflict if one of this name has another model or language.
+        Conflict if one of this name has another model, language or chunking.
         """
         models = self.engine.ready_models()
         if model is not None and model not in models.names():
@@ -95,8 +100,12 @@ class Ingestion:
                 f"model: none of this name is served; there are {', '.join(models.names())}", ("model",)
             )
         encoder = models.choose(model).reranker.encoder
+        try:
+            chunking = splitter(encoder, chunking, language).chunking
+        except ValueError as error:
+            raise InvalidRequest(f"chunking: {error}", ("chunking",)) from error
         settings = CollectionSettings(
-            Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens), language
+            Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens), language, chunking
         )
         is_new = True
         try:
@@ -112,10 +121,10 @@ class Ingestion:
                 f"the folder of {name!r} holds no collection of this version; have it built again by `qrerank index "
                 f"build {name} --force`, or choose another name"
             ) from None
-        if (found.model.digest, found.language) != (encoder.digest, language):
+        if (found.model.digest, found.language, found.chunking) != (encoder.digest, language, chunking):
             raise Conflict(
-                f"there is a collection {name!r} of the model {found.model.name!r} and the language "
-                f"{found.language!r}; delete it first, or choose another name"
+                f"there is a collection {name!r} of the model {found.model.name!r}, the language {found.language!r} "
+                f"and the chunking {found.chunking}; delete it first, or choose another name"
             )
         return self.describe(name), is_new
 
@@ -131,6 +140,7 @@ class Ingestion:
             counts.failed,
             settings.model.name,
             settings.language,
+            settings.chunking,
         )
 
     def describe_all(self, caller: Identity) -> list[Description]:

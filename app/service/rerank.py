@@ -15,6 +15,7 @@ from app.service.request import Document, ResolvedRerank
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError
+from retrieval.text.passages import Passage
 
 ANSWERABLE = 0.5  # that the best document must reach where no other least score is set
 _LEAST_SCORE = 1e-12  # where log-odds end, at ±27.6: JSON has no infinity
@@ -85,8 +86,14 @@ def _search(
         passages = collection.passages(positions[_shown(request, ranking)])
     except CollectionError as error:  # damaged since it was looked at, or another model's
         raise collections.failed(request.collection, error) from error
-    documents = [asdict(passage) for passage in passages] if asked.return_documents is not False else None
+    documents = [_document(passage) for passage in passages] if asked.return_documents is not False else None
     return _result(request, ranking, request_id, documents, [passage.text for passage in passages])
+
+
+def _document(passage: Passage) -> Document:
+    """A passage as the client sees it; of one that is a part of its document, which part."""
+    whole = {"id": passage.id, "title": passage.title, "text": passage.text}
+    return whole | {"chunk": dict(zip(("start", "end"), passage.chunk, strict=True))} if passage.chunk else whole
 
 
 def _shown(request: ResolvedRerank, ranking: Ranking) -> list[int]:

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.protocol import Encoder
+from retrieval.encoder.protocol import Encoder, Tokens
 from retrieval.text.limits import most_code_points, runs
+from retrieval.text.splitters import Chunking, Splitter
 
 Cuts: TypeAlias = tuple[int, ...]
 
@@ -49,6 +50,20 @@ class Reading:
 USUAL = Reading()
 
 
+class Reads(Protocol):
+    """What tells of an encoder how much it reads."""
+
+    @property
+    def max_tokens(self) -> int:
+        """See `Encoder`."""
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """See `Encoder`."""
+
+    def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """See `Encoder`."""
+
+
 class Chunker:
     """Splits texts into chunks for one encoder, and caches the cuts. Thread-safe."""
 
@@ -60,10 +75,8 @@ class Chunker:
 
     @cached_property
     def size(self) -> int:
-        """The most tokens in a chunk: `max_tokens` of the encoder without special and prompt tokens."""
-        word = "a"
-        tokens, spans = self._encoder.tokenize([word])[0], _without_prompt(self._encoder.token_spans([word])[0])
-        return max(1, self._encoder.max_tokens - (len(tokens.ids) - len(spans)))
+        """The most tokens in a chunk."""
+        return content_tokens(self._encoder)
 
     def limit(self, reading: Reading) -> int:
         """The most tokens that are read of a text. A text with no more code points than this is read completely."""
@@ -117,6 +130,21 @@ class Chunker:
             if len(self._cached_cuts) > _MAX_CACHED:
                 self._cached_cuts.popitem(last=False)
         return cuts
+
+
+def content_tokens(encoder: Reads) -> int:
+    """Return how many tokens of a text an encoder reads: `max_tokens` without special and prompt tokens."""
+    word = "a"
+    tokens, spans = encoder.tokenize([word])[0], _without_prompt(encoder.token_spans([word])[0])
+    return max(1, encoder.max_tokens - (len(tokens.ids) - len(spans)))
+
+
+def splitter(encoder: Reads, chunking: Chunking, language: str) -> Splitter:
+    """Return what splits documents in a language for an encoder; ValueError if it cannot be split so.
+
+    A chunk has at most one token fewer than the encoder reads: one with as many may be cut, nobody can tell.
+    """
+    return Splitter(chunking, max(1, content_tokens(encoder) - 1), encoder.token_spans, language)
 
 
 def cut_up(text: str, cuts: Cuts) -> list[str]:

@@ -142,6 +142,10 @@ class MilvusIndex:
         """See `PassageIndex.passages`."""
         return [entity.passage for entity in self._entities(positions)]
 
+    def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `PassageIndex.owners`."""
+        return positions // PLACES
+
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
         """See `PassageIndex.terms`."""
         return [entity.state.terms for entity in self._entities(positions)]
@@ -319,7 +323,7 @@ def _parse(number: int, text: str, about: About) -> Entity:
     record = base64.b64decode(text, validate=True)
     (size,) = _SIZE.unpack_from(record)
     state = from_bytes(record[_SIZE.size + size :], about.pooled_dimension, about.token_dimension, key=_key(number))
-    return Entity(number, Passage(**orjson.loads(record[_SIZE.size : _SIZE.size + size])), state)
+    return Entity(number, Passage.of(orjson.loads(record[_SIZE.size : _SIZE.size + size])), state)
 
 
 def _key(number: int) -> bytes:

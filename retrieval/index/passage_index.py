@@ -61,6 +61,9 @@ class PassageIndex(Protocol):
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """Return the passages at (m,) positions; CollectionError if they cannot be read."""
 
+    def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for the passages at (m,) positions the numbers of their documents, equal for those of one."""
+
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
         """Return their lexical terms; CollectionError if they cannot be read."""
 

@@ -30,7 +30,7 @@ from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 
 SPEC = "spec.json"  # the metadata of the collection
-FORMAT = "v5"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
+FORMAT = "v6"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 _TOKENS = "tokens.i8"
 _FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss", postings.FILE)
 BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
@@ -64,6 +64,8 @@ class Segment:
             self.term_records = Lines(self.files, "terms.bin", load_integers(folder / "terms.npy"))
             # (n + 1,) the token rows of passage i are offsets[i]:offsets[i + 1]
             self.offsets = load_integers(folder / "offsets.npy")
+            # (n,) rising: the passages of one document have one number
+            self.documents = load_integers(folder / "documents.npy")
             # (n,) tokens of each passage, including special tokens
             self.lengths = load_integers(folder / "lengths.npy")
             # (n,) of them, those that the model does not know
@@ -112,6 +114,10 @@ class Segment:
             self.files.fill(_TOKENS, buffer[begin:end], start)
         return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions], self.unknown[positions])
 
+    def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return for the passages at (m,) positions the numbers of their documents."""
+        return self.documents[positions]
+
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether the passages at (m,) positions are, or may be, longer than the model reads."""
         return self.lengths[positions] >= self.spec.model.max_tokens
@@ -119,8 +125,8 @@ class Segment:
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """Return the passages at (m,) positions; CollectionError if they cannot be read."""
         try:
-            return [Passage(**orjson.loads(line)) for line in self.texts.at(positions)]
-        except (ValueError, TypeError):  # without the cause, whose message may quote a passage
+            return [Passage.of(orjson.loads(line)) for line in self.texts.at(positions)]
+        except (ValueError, TypeError, KeyError):  # without the cause, whose message may quote a passage
             raise CollectionError("passages.jsonl holds lines that cannot be read") from None
 
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
@@ -181,7 +187,7 @@ def write(
 
     Args:
         folder: The folder of the segment.
-        passages: The passages.
+        passages: The passages; those of one document follow each other.
         terms: Their terms.
         blocks: Their states, in the same order, in pieces that memory can hold.
         model: What encoded them.
@@ -193,6 +199,8 @@ def write(
         _write_records(partial, "passages.jsonl", lines)
         _write_records(partial, "terms.bin", (each.to_bytes() for each in terms))
         languages = write_postings(partial, terms)
+        begins = [at > 0 and passage.id != passages[at - 1].id for at, passage in enumerate(passages)]
+        np.save(partial / "documents.npy", np.cumsum(begins, dtype=np.int64))
         pooled, counts, lengths, unknown = [], [], [], []
         with (partial / _TOKENS).open("wb") as file:
             for states in blocks:

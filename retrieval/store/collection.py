@@ -31,6 +31,7 @@ from retrieval.store.segment_table import SegmentTable
 from retrieval.store.selection import Rows, Selections
 from retrieval.store.snapshot import Part, Snapshot
 from retrieval.text.languages import AUTO
+from retrieval.text.splitters import WHOLE, Chunking
 
 SEGMENTS = "segments"
 _TRIES = 10
@@ -42,6 +43,7 @@ class CollectionSettings:
 
     model: Model
     language: str = AUTO  # of its documents: a code, "none" or "auto"
+    chunking: Chunking = WHOLE  # with its size
     remote: Place | None = None  # where in Milvus its passages are; None: they are in segments
 
 
@@ -66,7 +68,10 @@ class Collection:
         try:
             about = self._reader.about()
             self.settings = CollectionSettings(
-                Model(**about["model"]), about["language"], Place.of(about.get("remote"))
+                Model(**about["model"]),
+                about["language"],
+                Chunking(**about.get("chunking", {})),  # older collections have whole documents
+                Place.of(about.get("remote")),
             )
         except (KeyError, TypeError) as error:
             raise CollectionError(f"collection {folder.name} is damaged: it says {error!r}") from error
@@ -207,7 +212,11 @@ def create_in(folder: Path, settings: CollectionSettings) -> None:
     """Make an empty collection in an empty folder."""
     (folder / SEGMENTS).mkdir()
     connection = Connection(folder, create=True)
-    about = {"model": asdict(settings.model), "language": settings.language}
+    about = {
+        "model": asdict(settings.model),
+        "language": settings.language,
+        "chunking": asdict(settings.chunking),
+    }
     if settings.remote:
         about["remote"] = asdict(settings.remote)
         Ledger.create(connection)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from retrieval.store.connection import Connection
 from retrieval.store.filters import ALL, Where, with_ids
 from retrieval.store.rows import Counts, Document, Waiting
 from retrieval.store.segment_table import forget
+
+_AT_ONCE_BYTES = 2**23  # of texts that are indexed together, so that memory is bounded
 
 
 class Documents:
@@ -77,8 +80,12 @@ class Documents:
         )
         return [(row[4], _document(row)) for row in rows]
 
-    def waiting(self, limit: int) -> list[Waiting]:
-        """Return the first documents that are not indexed yet."""
+    def waiting(self, limit: int, most_bytes: int = _AT_ONCE_BYTES) -> list[Waiting]:
+        """Return the first documents that are not indexed yet, the last of them the one that reaches `most_bytes`."""
+        sizes = self._connection.read(
+            "SELECT octet_length(text) FROM documents WHERE NOT is_indexed ORDER BY number LIMIT ?", (limit,)
+        )
+        limit = min(limit, 1 + sum(total < most_bytes for total in accumulate(size for (size,) in sizes)))
         rows = self._connection.read(
             "SELECT id, text, title, metadata, number FROM documents WHERE NOT is_indexed ORDER BY number LIMIT ?",
             (limit,),

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.atomic_dir import whole_folder
+from retrieval.encoder.chunks import Reads, splitter
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError, PassageTooLarge
@@ -34,6 +35,7 @@ from retrieval.store.snapshot import Part
 from retrieval.text.bm25 import Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
+from retrieval.text.splitters import WHOLE, Chunking
 
 Counting = Callable[[int, int], None]  # done, of how many
 
@@ -52,6 +54,7 @@ def build(
     progress: Counting,
     language: str = AUTO,
     milvus: Milvus | None = None,
+    chunking: Chunking = WHOLE,
 ) -> None:
     """Make a collection of passages, which atomically replaces an old one; a kill leaves what was there.
 
@@ -62,13 +65,16 @@ def build(
         progress: Called with the number of passages that are indexed and the total.
         language: Of the passages: a code, "none" or "auto".
         milvus: Where passages are kept; None: in segments.
+        chunking: How long ones are split.
 
     Raises:
         CollectionError: There are no passages, or the collection cannot be written.
+        ValueError: A chunking that is not possible with this encoder.
     """
     model = Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+    chunking = splitter(encoder, chunking, language).chunking
     with (
-        placed(folder.name, CollectionSettings(model, language), encoder, milvus) as settings,
+        placed(folder.name, CollectionSettings(model, language, chunking), encoder, milvus) as settings,
         whole_folder(folder, replace=True) as partial,
     ):
         create_in(partial, settings)
@@ -120,7 +126,7 @@ def indexing(collection: Collection) -> Iterator[bool]:
         os.close(handle)
 
 
-class Encodes(Protocol):
+class Encodes(Reads, Protocol):
     """What the indexer needs of an encoder."""
 
     @property
@@ -162,22 +168,29 @@ def index_waiting(
 def _index(
     collection: Collection, encoder: Encodes, waiting: Sequence[Waiting], progress: Callable[[int], None]
 ) -> None:
-    passages = [Passage(each.document.id, each.document.title, each.document.text) for each in waiting]
     language = collection.settings.language
+    split = splitter(encoder, collection.settings.chunking, language)
+    passages, owners = list[Passage](), list[int]()
+    for owner, chunks in enumerate(split.passages([_passage(each.document) for each in waiting])):
+        passages += chunks
+        owners += [owner] * len(chunks)
     terms = [Terms.of(passage.content, language) for passage in passages]
 
     def blocks() -> Iterator[Encoded]:
         for start, end in pairwise([*range(0, len(passages), BLOCK), len(passages)]):
             yield encoder.encode([passage.content for passage in passages[start:end]])
-            progress(end - start)
+            progress(owners[end - 1] - (owners[start - 1] if start else -1))
 
-    owners = range(len(passages))
     if collection.remote:
         collection.remote.write(waiting, owners, passages, terms, blocks())
         return
     number = collection.segments.next_number()
     _write(collection, number, passages, terms, blocks())
     collection.segments.add(waiting, owners, number)
+
+
+def _passage(document: Document) -> Passage:
+    return Passage(document.id, document.title, document.text)
 
 
 def merge(collection: Collection, *, all_of_it: bool = False) -> bool:

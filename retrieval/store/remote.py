@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionUnwritable
+from retrieval.errors import CollectionUnwritable, PassageTooLarge
 from retrieval.index import milvus as engine
 from retrieval.index.milvus import About, Entity, MilvusIndex
 from retrieval.index.milvus_client import Milvus, MilvusNotFound
@@ -174,4 +174,6 @@ def _entities(
     places: dict[int, int] = {}
     for owner, passage, words, state in zip(owners, passages, terms, of_one, strict=True):
         place = places[owner] = places.get(owner, -1) + 1
+        if place == engine.PLACES:
+            raise PassageTooLarge(f"it has more than {engine.PLACES} chunks, the most that Milvus takes of a document")
         yield Entity(indexed[owner].number * engine.PLACES + place, passage, TextState(state, words))

@@ -89,6 +89,13 @@ class Snapshot:
         """See `PassageIndex.passages`."""
         return self._in_order(positions, Segment.passages)
 
+    def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """See `PassageIndex.owners`."""
+        of = np.searchsorted(self._starts, positions, side="right") - 1
+        numbers = self._in_order(positions, lambda segment, rows: segment.owners(rows).tolist())
+        owners: NDArray[np.int64] = np.array(numbers, dtype=np.int64) + self._starts[of]
+        return owners
+
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
         """See `PassageIndex.terms`."""
         return self._in_order(positions, Segment.terms)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Passage:
-    """A piece of text with an id and a title."""
+    """A piece of text with the id and the title of its document."""
 
     id: str
     title: str
     text: str
+    chunk: tuple[int, int] | None = None  # code points [start, end) of the document's text; None: all of it
+
+    @staticmethod
+    def of(fields: Mapping[str, Any]) -> Passage:
+        """Return the passage with these fields, as JSON has them; TypeError or KeyError for other ones."""
+        chunk = fields.get("chunk")
+        return Passage(**{**fields, "chunk": None if chunk is None else (int(chunk[0]), int(chunk[1]))})
 
     @property
     def content(self) -> str:

@@ -13,6 +13,7 @@ from app.errors import InvalidRequest, MalformedBody
 from app.telemetry.printable import escaped
 from retrieval.store.rows import Document
 from retrieval.text.sentences import VISIBLE
+from retrieval.text.splitters import By, Chunking
 
 ID_BYTES = 512
 _METADATA_BYTES = 2**16
@@ -22,13 +23,42 @@ Wait = Literal["stored", "searchable"]
 WAITS: tuple[Wait, ...] = get_args(Wait)
 
 
+class ChunkingBody(BaseModel):
+    """How documents are split. Sizes are in tokens of the model, those of `character` in characters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    by: By = Field(description="none: not at all; else where chunks end.")
+    size: int | None = Field(None, ge=1, description="The most of a chunk. Absent: as much as the model reads.")
+    overlap: int = Field(0, ge=0, description="The most that the next chunk repeats; at most half of the size.")
+
+    def to_chunking(self) -> Chunking:
+        """As the service takes it."""
+        return Chunking(self.by, self.size, self.overlap)
+
+
 class CollectionBody(BaseModel):
     """A collection to make."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"language": "de"}]})
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"language": "de", "chunking": {"by": "sentence", "size": 128, "overlap": 16}}]
+        },
+    )
 
     model: str | None = Field(None, description="A served model. Absent: the default model.")
     language: Language = Field(None, description="Of its documents: a code, none or auto. Absent: QRERANK_LANGUAGE.")
+    chunking: ChunkingBody | None = Field(None, description="Absent: QRERANK_CHUNKING__….")
+
+
+class ChunkingResponse(BaseModel):
+    """How documents are split."""
+
+    by: By
+    size: int | None
+    overlap: int
 
 
 class CollectionResponse(BaseModel):
@@ -41,6 +71,7 @@ class CollectionResponse(BaseModel):
     failed: int = Field(description="Documents that are kept, and that the model cannot encode.")
     model: str
     language: str
+    chunking: ChunkingResponse
 
 
 class CollectionListResponse(BaseModel):

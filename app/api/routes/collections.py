@@ -50,17 +50,18 @@ async def list_collections(request: Request) -> Response:
 
 
 async def create(request: Request) -> Response:
-    """Make a collection. One that exists is left as it is; 409 if it has another model or language."""
+    """Make a collection. One that exists is left as it is; 409 if it has another model, language or chunking."""
     settings = dependencies(request).settings
     body = await counted(
         request, lambda: parsed(request, lambda raw: validate(CollectionBody, fields_of(raw) if raw.strip() else {}))
     )
     await pay(request, Cost())
     language = body.language or settings.language
+    chunking = body.chunking.to_chunking() if body.chunking else settings.chunking.to_chunking()
     name = _name_in_path(request)
     if not request.state.identity.may_see(name):
         raise Forbidden(_outside(request.state.identity))
-    description, is_new = await in_thread(request, Ingestion.create, name, body.model, language)
+    description, is_new = await in_thread(request, Ingestion.create, name, body.model, language, chunking)
     return as_json(asdict(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
@@ -194,7 +195,7 @@ def add_route(
     described_as = content(reference(response)) if response else {}
     responses: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
     if route is create:
-        conflict = "A collection of this name exists, with another model or language."
+        conflict = "A collection of this name exists, with another model, language or chunking."
         responses[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
     responses[status.value] = {"description": (response.__doc__ if response else "It is deleted."), **described_as}
     if route is create:

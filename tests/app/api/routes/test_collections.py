@@ -50,12 +50,14 @@ def test_a_collection_is_made_described_listed_and_deleted(client):
         "failed": 0,
         "model": "hash",
         "language": "auto",
+        "chunking": {"by": "sentence", "size": 511, "overlap": 0},
     }
     made = client.put("/v1/collections/birds")
     assert (made.status_code, made.json()) == (201, expected)
     again = client.put("/v1/collections/birds", json={"model": "hash", "language": "auto"})
     assert (again.status_code, again.json()) == (200, expected)
-    problem(client.put("/v1/collections/birds", json={"language": "de"}), 409, "delete it first")
+    for other in ({"language": "de"}, {"chunking": {"by": "none"}}, {"chunking": {"by": "sentence", "overlap": 16}}):
+        problem(client.put("/v1/collections/birds", json=other), 409, "delete it first")
     assert client.get("/v1/collections/birds").json() == expected
     assert client.get("/v1/collections").json() == {"object": "list", "data": [expected]}
     assert client.delete("/v1/collections/birds").status_code == 204
