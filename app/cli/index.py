@@ -84,7 +84,8 @@ def build_command(
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
         chunking = possible(encoder, chunking_of(settings, chunks, chunk_size, overlap))
-        indexer.build(folder, read_passages(source), encoder, _reporting(report, name), settings.language, chunking)
+        reporting = _reporting(report, name)
+        indexer.build(folder, read_passages(source), encoder, reporting, settings.language, chunking=chunking)
     stats(name)
 
 

@@ -24,6 +24,7 @@ from retrieval.store.indexer import build, damaged, index_all, index_waiting, in
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import Passage
+from retrieval.text.splitters import Chunking
 
 ENCODER = HashEncoder()
 MODEL = Model(ENCODER.name, ENCODER.digest, ENCODER.arithmetic, ENCODER.max_tokens)
@@ -57,6 +58,38 @@ def quiet(*_) -> None:
 def collection(tmp_path):
     Collection.create(tmp_path / "birds", CollectionSettings(MODEL))
     return Collection(tmp_path / "birds")
+
+
+LONG = Document("long", " ".join(f"stone{at}" for at in range(100)) + " owl", "river")
+
+
+def test_a_long_document_is_its_chunks_until_it_is_replaced_or_deleted(tmp_path):
+    Collection.create(tmp_path / "c", CollectionSettings(MODEL, "en", Chunking("token", 40)))
+    collection = Collection(tmp_path / "c")
+    collection.put([Document("a", "dusk"), LONG, Document("b", "owl song")])
+    counted = list[int]()
+    index_waiting(collection, ENCODER, counted.append)
+    assert sum(counted) == 3
+    snapshot = collection.snapshot()
+    chunks = [passage for passage in snapshot.passages(np.arange(len(snapshot))) if passage.id == "long"]
+    assert [passage.title for passage in chunks] == ["river"] * 3
+    assert "".join(passage.text for passage in chunks) == LONG.text
+    assert all(passage.text == LONG.text[slice(*passage.chunk)] for passage in chunks)
+    assert snapshot.owners(np.arange(5)).tolist() == [0, 1, 1, 1, 2]
+    assert snapshot.owners(np.array([4, 2])).tolist() == [2, 1]
+    collection.put([Document("long", "market")])
+    index_waiting(collection, ENCODER, quiet)
+    merge(collection, all_of_it=True)
+    snapshot = collection.snapshot()
+    assert [passage.id for passage in snapshot.passages(np.flatnonzero(snapshot.live))] == ["a", "b", "long"]
+    assert snapshot.owners(np.flatnonzero(snapshot.live)).tolist() == [0, 1, 2]
+
+
+def test_as_many_documents_are_indexed_at_once_as_memory_allows(collection):
+    collection.put(Document(str(at), "é" * 10) for at in range(5))
+    assert [len(collection.documents.waiting(*bounds)) for bounds in ((5, 1), (5, 20), (5, 41), (2, 99), (9, 999))] == [
+        *(1, 1, 3, 2, 5)
+    ]
 
 
 def found(index, query: str, k: int = 5) -> list[str]:
@@ -240,8 +273,9 @@ def test_what_a_killed_write_left_is_swept(collection):
 
 
 def test_a_collection_is_made_once_and_removed_at_once(tmp_path):
-    Collection.create(tmp_path / "c", CollectionSettings(MODEL, "de"))
-    assert Collection(tmp_path / "c").settings == CollectionSettings(MODEL, "de")
+    chosen = CollectionSettings(MODEL, "de", Chunking("token", 40, 4))
+    Collection.create(tmp_path / "c", chosen)
+    assert Collection(tmp_path / "c").settings == chosen
     with pytest.raises(FileExistsError):
         Collection.create(tmp_path / "c", CollectionSettings(MODEL))
     remove(tmp_path / "c")

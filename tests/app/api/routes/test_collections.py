@@ -72,6 +72,40 @@ def test_a_collection_is_made_described_listed_and_deleted(client):
     assert client.get("/v1/collections").json()["data"] == []
 
 
+LONG = {"id": "long", "title": "Birds", "text": "".join(f"Bird {at} sings. " for at in range(40)) + "The owl hunts."}
+
+
+def test_long_documents_are_found_by_their_chunks(client):
+    made = client.put("/v1/collections/birds", json={"chunking": {"by": "sentence", "size": 40, "overlap": 5}})
+    assert made.json()["chunking"] == {"by": "sentence", "size": 40, "overlap": 5}
+    put(client, [LONG, OWL])
+    assert client.get("/v1/collections/birds").json()["passages"] == 5
+    results = client.post("/v1/collections/birds/search", json={"query": "The owl hunts"}).json()["results"]
+    shown = {row["document"]["text"]: row["document"] for row in results}
+    assert "chunk" not in shown[OWL["text"]]
+    [last] = [document for text, document in shown.items() if text.endswith("The owl hunts.")]
+    assert last["id"] == "long"
+    assert last["title"] == "Birds"
+    assert LONG["text"][last["chunk"]["start"] : last["chunk"]["end"]] == last["text"]
+    put(client, [{**LONG, "text": "Only a lamp."}])
+    assert client.get("/v1/collections/birds").json()["passages"] == 2
+
+
+@pytest.mark.parametrize(
+    ("chunking", "reason"),
+    [
+        ({"by": "token", "size": 512}, "size: from 32 to 511"),
+        ({"by": "token", "size": 40, "overlap": 21}, "overlap: from 0 to half of the size, 20"),
+        ({"by": "none", "size": 40}, "none splits nothing"),
+        ({"by": "page"}, "sentence"),
+        ({"size": 40}, "by"),
+    ],
+)
+def test_a_chunking_that_cannot_be_is_refused(client, chunking, reason):
+    problem(client.put("/v1/collections/birds", json={"chunking": chunking}), 422, reason)
+    assert client.get("/v1/collections").json()["data"] == []
+
+
 def test_documents_come_back_as_they_were_sent(birds):
     for sent in (OWL, LAMP):
         kept = {"title": "", "metadata": {}} | sent
