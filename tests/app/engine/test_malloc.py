@@ -41,6 +41,7 @@ import ctypes, sys, tempfile
 from xml.etree import ElementTree
 import uvicorn
 from app.cli.main import main
+from app.engine.self_test import check_order
 from app.server.asgi import application
 
 def heaps():
@@ -53,7 +54,8 @@ def heaps():
         return len(ElementTree.parse(told.name).findall("heap"))
 
 def served(application, **_):
-    application().state.dependencies.engine._load_and_probe()
+    for reranker in application().state.dependencies.engine._load().served.values():
+        check_order(reranker, 0)  # the threads of the encoder run
     print(heaps())
 
 if sys.argv.pop() == "worker":  # a worker that uvicorn spawns starts here
