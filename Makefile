@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.setup
 CLIENTS := .venv-clients/.setup .node-clients/.setup
 WIRE ?= ../shared/wire
-TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile
+TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test steady soak load rehearse rollout clients milvus check format docs bench monitoring chart chart-package image image-push wheel publish lock clean
