@@ -7,7 +7,9 @@ RetrievalError
 ├── CollectionError   a collection is missing, damaged, or of another model
 │   ├── CollectionUnwritable  it can be read and not written
 │   ├── CollectionTaken       another machine has a collection of this name
-│   └── IndexUnavailable      where its passages are does not answer at the moment
+│   ├── IndexUnavailable      where its passages are does not answer at the moment
+│   ├── WrongModel            it was made with another model than the one that searches it
+│   └── SegmentUnreadable     its files cannot be opened now; nothing says that they are damaged
 └── DataError         an input file is invalid; the message names the file, the line and the remedy
 """
 
@@ -47,6 +49,14 @@ class CollectionTaken(CollectionError):
 
 class IndexUnavailable(CollectionError):
     """Where a collection's passages are, beside the disk, does not answer at the moment."""
+
+
+class WrongModel(CollectionError):
+    """A collection was made with another model than the one that searches it."""
+
+
+class SegmentUnreadable(CollectionError):
+    """Files of a segment cannot be opened now, for want of memory, descriptors or rights; they may be as they were."""
 
 
 class DataError(RetrievalError):

@@ -52,7 +52,9 @@ def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
 def _fits(folder: Path, encoder: Encoder) -> bool:
     """Whether the collection exists and fits this version and this model."""
     try:
-        check_encoder(Collection(folder).snapshot(), encoder)
+        snapshot = Collection(folder).snapshot()
+        snapshot.check_whole()
+        check_encoder(snapshot, encoder)
     except CollectionError:
         return False
     return True

@@ -156,6 +156,7 @@ def search(
     """Search a collection: retrieve passages by meaning and words, and rerank them."""
     settings = Settings()
     opened = Collection(cli_index.folder_of(settings, collection)).snapshot()
+    opened.check_whole()
     with bar("preparing") as report:
         reranker = open_reranker(settings, report)
     positions, ranking = reranker.search(

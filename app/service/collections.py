@@ -13,7 +13,7 @@ from stat import S_ISREG
 
 from app.errors import DamagedCollection, UnknownCollection
 from app.identity import Identity
-from retrieval.errors import CollectionError, Fault
+from retrieval.errors import CollectionError, Fault, WrongModel
 from retrieval.index.integrity import IntegrityReport, verify
 from retrieval.store.collection import Collection
 from retrieval.store.connection import FILE
@@ -21,6 +21,7 @@ from retrieval.store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
+_REPAIRING = "a segment was damaged, and its documents are being indexed again"
 FolderIdentity = tuple[int, int]
 
 
@@ -28,14 +29,14 @@ FolderIdentity = tuple[int, int]
 class CollectionCounts:
     """The state of an opened collection."""
 
-    passages: int  # 0 if it cannot be opened
+    passages: int  # that are searched; 0 if it cannot be opened
     bytes: int  # on disk, at the last check
-    fault: Fault | None  # why and since when it cannot be searched
+    fault: Fault | None  # why and since when it cannot be searched, or not all of it
     integrity: IntegrityReport | None  # the last one; None if it cannot be opened
 
     @property
     def certified(self) -> bool:
-        """Whether it can be searched."""
+        """Whether all of it can be searched."""
         return self.fault is None
 
 
@@ -69,7 +70,7 @@ def _unknown(name: str) -> UnknownCollection:
 
 
 class OpenCollections:
-    """Opens each collection once. One that fails verification is not searched. Safe to use from several threads.
+    """Opens each collection once. What fails verification is not searched. Safe to use from several threads.
 
     Each `get` sees what was written since, by any process: new segments are verified before they are searched. A
     folder that was replaced is opened again, and a removed one is forgotten.
@@ -82,14 +83,17 @@ class OpenCollections:
         self._stores: dict[str, tuple[FolderIdentity | None, Collection]] = {}
         self._lock = threading.Lock()  # held while verifying, not by `get` of an unchanged collection
         self._opening = threading.Lock()
+        self._suspected: set[str] = set()  # collections whose files could not be read by a search
         self.last_fault: Fault | None = None  # of any collection
 
     def get(self, name: str) -> Snapshot:
         """What can be searched of the collection with this name, which the caller has checked to be a plain name.
 
+        A damaged segment is left out: the snapshot is not `is_whole` until its documents are indexed again.
+
         Raises:
             UnknownCollection: There is none.
-            DamagedCollection: It failed verification.
+            DamagedCollection: It failed verification, and nothing of it can be searched.
         """
         entry = self._entries.get(name)
         if entry is None or not self._is_current(name, entry):
@@ -97,7 +101,7 @@ class OpenCollections:
                 entry = self._entries.get(name)
                 if entry is None or not self._is_current(name, entry):
                     entry = self._refresh(name)
-        if entry.fault or entry.snapshot is None:
+        if entry.snapshot is None or (entry.fault and not entry.snapshot.live.any()):
             raise DamagedCollection(f"the collection {name!r} is damaged: {entry.fault and entry.fault.text}")
         return entry.snapshot
 
@@ -143,7 +147,23 @@ class OpenCollections:
         if self.last_fault is None or self.last_fault.text != text:  # logged once, though many requests may fail
             log.error("the collection %s could not be searched: %s", name, error)
         self.last_fault = Fault.now(text)
+        if not isinstance(error, WrongModel):
+            self._suspected.add(name)
         return DamagedCollection(f"the collection {name!r} cannot be searched: {_with_remedy(str(error))}")
+
+    def damaged(self, name: str) -> frozenset[int]:
+        """The segments that are, or may be, damaged; all of them once a search has failed. It touches no file."""
+        entry = self._entries.get(name)
+        if entry is None or entry.snapshot is None:
+            return frozenset()
+        suspected = [part.number for part in entry.snapshot.parts] if name in self._suspected else []
+        return frozenset([*entry.snapshot.faults, *suspected])
+
+    def checked(self, name: str) -> None:
+        """Verify a collection again, whose damaged segments were looked at."""
+        self._suspected.discard(name)
+        with self._lock, suppress(UnknownCollection):
+            self._refresh(name, again=True)
 
     def verify(self) -> None:
         """Verify all requested collections, and retry those that failed. Blocks, but no searches of others."""
@@ -164,7 +184,7 @@ class OpenCollections:
                 return False
         except CollectionError:
             return False
-        if entry.fault:
+        if entry.fault and not (entry.snapshot and not entry.snapshot.faults):
             return entry.files == _files(self._folder / name)
         return entry.snapshot is not None and not entry.snapshot.changed()
 
@@ -181,7 +201,7 @@ class OpenCollections:
             raise _unknown(name)
         try:
             collection = self._opened(name, identity)
-            before = entry.snapshot if entry and not entry.fault and not again else None
+            before = entry.snapshot if entry and not again else None
             return self._put(name, _checked(identity, collection, before))
         except CollectionError as error:
             text = str(error).replace(str(folder), folder.name)  # clients do not see the path
@@ -196,9 +216,9 @@ class OpenCollections:
         before = self._entries.get(name)
         if entry.fault and not (before and before.fault):
             self.last_fault = Fault(f"{name}: {entry.fault.text}", entry.fault.at)
-            log.error("the collection %s is not searched: %s", name, entry.fault.text)
+            log.error("the collection %s is not searched, or not all of it: %s", name, entry.fault.text)
         elif before and before.fault and not entry.fault:
-            log.warning("the collection %s is searched again", name)
+            log.warning("all of the collection %s is searched again", name)
         elif before and before.fault and entry.fault:
             entry = replace(entry, fault=replace(entry.fault, at=before.fault.at))  # keep the start of the fault
         self._entries[name] = entry
@@ -210,17 +230,20 @@ def _checked(identity: FolderIdentity | None, collection: Collection, before: Sn
     revision = collection.revision()
     snapshot = collection.snapshot()
     known = {part.segment for part in before.parts} if before else set()
-    reports = [
-        verify(part.segment) for part in snapshot.parts if part.segment not in known or part.segment.files.changed()
-    ]
+    new = [part for part in snapshot.parts if part.segment not in known or part.segment.files.changed()]
+    reports = [verify(part.segment) for part in new]
+    if broken := {part.number: report.fault for part, report in zip(new, reports, strict=True) if report.fault}:
+        collection.reopen(broken)
+        snapshot = snapshot.without(broken)
     integrity = IntegrityReport(
         min((report.at for report in reports), default=time.time()),
         sum(report.seconds for report in reports),
         sum(report.sampled for report in reports),
         min((report.recall for report in reports), default=1.0),
-        next((report.fault for report in reports if report.fault), None),
+        next(iter(snapshot.faults.values()), None),
     )
-    fault = Fault(_with_remedy(integrity.fault), integrity.at) if integrity.fault else None
+    text = integrity.fault or (_REPAIRING if snapshot.is_repairing else None)
+    fault = Fault(_with_remedy(text), integrity.at) if text else None
     return _Entry(identity, collection, revision, snapshot, integrity, fault, _files(collection.folder))
 
 

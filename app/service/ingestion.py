@@ -28,7 +28,7 @@ from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection, CollectionSettings, remove
-from retrieval.store.indexer import index_waiting, indexing, merge, sweep
+from retrieval.store.indexer import index_waiting, indexing, merge, repair, sweep
 from retrieval.store.rows import Document
 from retrieval.text.splitters import Chunking
 
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 _CALLER = "indexing"  # gets one caller's share of the encoder
 _AT_ONCE = 256  # documents that become searchable together
 _LOOK_EVERY_S = 0.02
+_REPAIR_EVERY_S = 60.0  # looks again at segments that could not be repaired: it reads all of them
 _EVERY_S = 1.0  # looks for documents that another process took, or left
 
 
@@ -87,6 +88,7 @@ class Ingestion:
     _stopped: Deadline = field(default_factory=partial(Deadline, caller=_CALLER))
     _thinned: set[str] = field(default_factory=set)  # collections in which documents were deleted: there may be space
     _swept: set[str] = field(default_factory=set)  # collections in which nothing of a killed process is left
+    _repair_at: dict[str, float] = field(default_factory=dict)  # by collection when damage is looked at again
     _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
 
     def create(self, name: str, model: str | None, language: str, chunking: Chunking) -> tuple[Description, bool]:
@@ -114,6 +116,8 @@ class Ingestion:
             is_new = False
         except OSError as error:
             raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error.strerror}") from error
+        except CollectionUnwritable as error:
+            raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error}") from error
         try:
             found = self.collections.store(name).settings  # perhaps of somebody who was faster
         except UnknownCollection:
@@ -248,7 +252,8 @@ class Ingestion:
         return done
 
     def _index_some(self, name: str, collection: Collection) -> bool:
-        if not collection.are_waiting() and name not in self._thinned:
+        suspects = self.collections.damaged(name) if time.monotonic() >= self._repair_at.get(name, 0.0) else frozenset()
+        if not suspects and not collection.are_waiting() and name not in self._thinned:
             return False
         encoder = _InBackground(self._reranker(collection), self._stopped)
         with indexing(collection) as alone:
@@ -257,10 +262,19 @@ class Ingestion:
             if name not in self._swept:
                 sweep(collection)
                 self._swept.add(name)
+            if suspects:
+                self._repair(name, collection, suspects)
             done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE)
             self._thinned.discard(name)
             merge(collection)
         return done > 0
+
+    def _repair(self, name: str, collection: Collection, suspects: frozenset[int]) -> None:
+        """Look at segments that may be damaged. The documents of those that are wait again."""
+        self._repair_at[name] = time.monotonic() + _REPAIR_EVERY_S
+        for number, fault in repair(collection, suspects).items():
+            log.warning("the documents of segment %d of the collection %s are indexed again: %s", number, name, fault)
+        self.collections.checked(name)
 
     def _is_new(self, name: str, error: Exception) -> bool:
         """Whether a fault is another one than the last; it is logged once, until it is over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +87,8 @@ def _search(
     except CollectionError as error:  # damaged since it was looked at, or another model's
         raise collections.failed(request.collection, error) from error
     documents = [_document(passage) for passage in passages] if asked.return_documents is not False else None
-    return _result(request, ranking, request_id, documents, [passage.text for passage in passages])
+    result = _result(request, ranking, request_id, documents, [passage.text for passage in passages])
+    return result if collection.is_whole else replace(result, degraded=[*result.degraded, "damage"])
 
 
 def _document(passage: Passage) -> Document:

@@ -97,6 +97,7 @@ class MilvusIndex:
     """The passages of one collection as one request sees them: what it found stays at hand until it is done."""
 
     finds_words = False  # Milvus has sparse vectors since 2.4, and an inverted index for arrays
+    is_whole = True
 
     def __init__(self, milvus: Milvus, collection: str, about: About) -> None:
         """collection: its name in Milvus, never an alias, which may become another collection meanwhile."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionError
+from retrieval.errors import WrongModel
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
 
@@ -38,6 +38,10 @@ class PassageIndex(Protocol):
     @property
     def language(self) -> str:
         """The language that was asked for: a code, "none" or "auto"."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every document is found that was searchable before: no part of it is damaged."""
 
     @property
     def finds_words(self) -> bool:
@@ -96,9 +100,9 @@ class Indexed(Protocol):
 
 
 def check_encoder(collection: Indexed, encoder: Named) -> None:
-    """Raise CollectionError if the collection was built with another model."""
+    """Raise WrongModel if the collection was built with another model."""
     if collection.model.digest != encoder.digest:
-        raise CollectionError(
+        raise WrongModel(
             f"collection {collection.name!r} was built with model {collection.model.name!r} and cannot be searched "
             f"with {encoder.name!r}; build it again with `qrerank index build`"
         )

@@ -6,6 +6,7 @@ not memory mapped: reading a mapped file that was truncated kills the process (S
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,8 +20,9 @@ from numpy.typing import NDArray
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionError
-from retrieval.index import postings
+from retrieval.errors import CollectionError, SegmentUnreadable
+from retrieval.index import checksums, postings
+from retrieval.index.checksums import check_blocks, read_checksums, write_checksums
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines, load_integers
 from retrieval.index.passage_index import Model
@@ -32,7 +34,9 @@ from retrieval.text.passages import Passage
 SPEC = "spec.json"  # the metadata of the collection
 FORMAT = "v6"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 _TOKENS = "tokens.i8"
-_FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss", postings.FILE)
+_FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss", postings.FILE, checksums.FILE)
+_BY_POSITION = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", postings.FILE)  # not read when it is opened
+_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM}  # the files may be as they were
 BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
 
 
@@ -53,6 +57,7 @@ class Segment:
     """An open segment. Thread-safe."""
 
     finds_words = True
+    is_whole = True
 
     def __init__(self, folder: Path) -> None:
         """Open a folder that `build` created; CollectionError if it is missing or damaged."""
@@ -60,6 +65,9 @@ class Segment:
         self.spec = _read_spec(folder)
         try:
             self.files = HeldFiles(folder, _FILES)
+            self.checksums = read_checksums(self.files)
+            for name in self.checksums.keys() - set(_BY_POSITION):  # before any of them is parsed
+                check_blocks(self.files, self.checksums, name)
             self.texts = Lines(self.files, "passages.jsonl", load_integers(folder / "passages.npy"))
             self.term_records = Lines(self.files, "terms.bin", load_integers(folder / "terms.npy"))
             # (n + 1,) the token rows of passage i are offsets[i]:offsets[i + 1]
@@ -73,7 +81,9 @@ class Segment:
             _check_size(self.files, self.spec)
             lengths = Terms.count(np.diff(self.term_records.offsets))
             self.postings = Postings(folder, self.files, lengths, self.spec.languages)
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, CollectionError) as error:
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                raise SegmentUnreadable(f"segment {folder.name} cannot be read: {error.strerror}") from error
             raise CollectionError(f"segment {folder.name} is damaged: {error}") from error
         self.index = FaissIndex.load(folder / "index.faiss")
 
@@ -219,6 +229,7 @@ def write(
         FaissIndex.build(vectors).save(partial / "index.faiss")
         spec = SegmentSpec(FORMAT, len(passages), int(offsets[-1]), dimension, model, language, languages)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
+        write_checksums(partial)
     return spec
 
 
@@ -238,7 +249,8 @@ def _read_spec(folder: Path) -> SegmentSpec:
     except FileNotFoundError as error:
         raise CollectionError(f"segment {folder.name} is missing") from error
     except OSError as error:
-        raise CollectionError(f"segment {folder.name} cannot be read: {error.strerror}") from error
+        kind = SegmentUnreadable if error.errno in _PASSING else CollectionError
+        raise kind(f"segment {folder.name} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
         raise CollectionError(f"segment {folder.name} is damaged or of another version") from error
     if spec.format != FORMAT:

@@ -18,6 +18,7 @@ from typing import Any
 
 from retrieval.atomic_dir import whole_folder
 from retrieval.errors import CollectionError
+from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex
 from retrieval.index.segment import Segment
@@ -76,6 +77,7 @@ class Collection:
         except (KeyError, TypeError) as error:
             raise CollectionError(f"collection {folder.name} is damaged: it says {error!r}") from error
         self._lock = threading.Lock()  # held while a snapshot is made
+        self._suspected: set[int] = set()  # segments that were damaged when they were last looked at
         self._revision: int | None = None
         self._snapshot = Snapshot(self.name, self.settings.model, self.settings.language, [])
         self._selections = Selections(folder, self.revision)
@@ -151,13 +153,16 @@ class Collection:
         return self.remote.index() if self.remote else self.snapshot()
 
     def snapshot(self) -> Snapshot:
-        """Return what can be searched now. A write of any process is seen by the next call."""
-        if self._reader.revision() == self._revision:
+        """Return what can be searched now. A write of any process is seen by the next call.
+
+        Segments that cannot be opened are in its `faults`; they are tried again by the next call.
+        """
+        if self._reader.revision() == self._revision and not self._snapshot.faults:
             return self._snapshot
         with self._lock:
             revision = self._reader.revision()
-            if revision != self._revision:
-                self._snapshot = self._open(self._snapshot)
+            if revision != self._revision or self._snapshot.faults:
+                self._snapshot = self._open({part.number: part.segment for part in self._snapshot.parts})
                 self._revision = revision
             return self._snapshot
 
@@ -180,19 +185,38 @@ class Collection:
                 return selected
         raise CollectionError(f"collection {self.name} is merged faster than it can be looked at; try again")
 
-    def _open(self, before: Snapshot) -> Snapshot:
+    def reopen(self, faults: Mapping[int, str]) -> None:
+        """Open segments anew by the next snapshot: their files are damaged, and may be mended."""
+        with self._lock:
+            self._snapshot = self._snapshot.without(faults)
+            self._suspected |= faults.keys()
+
+    def _open(self, known: dict[int, Segment]) -> Snapshot:
         """A snapshot of what the database says now, with the segments that are open already."""
-        known = {part.number: part.segment for part in before.parts}
-        try:
-            parts = [
-                Part(row.number, known.get(row.number) or Segment(self.segment_folder(row.number)), row.live)
-                for row in SegmentTable(self._reader).all()
-            ]
-        except CollectionError as error:
-            raise CollectionError(
-                f"collection {self.name} is damaged: {error}; `qrerank index verify {self.name} --repair` mends it"
-            ) from error
-        return Snapshot(self.name, self.settings.model, self.settings.language, parts)
+        while True:
+            with self._reader.reading():
+                rows = SegmentTable(self._reader).all()
+                repairing = SegmentTable(self._reader).is_repairing()
+            faults = dict[int, str]()
+            for number in (row.number for row in rows if row.number not in known):
+                try:
+                    known[number] = self._segment(number)
+                except CollectionError as error:
+                    faults[number] = str(error)
+            numbers = {row.number for row in SegmentTable(self._reader).all()} if faults else set[int]()
+            if numbers >= faults.keys():  # else they were merged, and removed before they could be opened
+                break
+        parts = [Part(row.number, known[row.number], row.live) for row in rows if row.number not in faults]
+        settings = self.settings
+        return Snapshot(self.name, settings.model, settings.language, parts, faults, is_repairing=repairing)
+
+    def _segment(self, number: int) -> Segment:
+        """Open a segment; one that was damaged must be mended."""
+        segment = Segment(self.segment_folder(number))
+        if number in self._suspected and (fault := verify(segment).fault):
+            raise CollectionError(fault)
+        self._suspected.discard(number)
+        return segment
 
     @property
     def model(self) -> Model:

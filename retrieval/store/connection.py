@@ -8,11 +8,13 @@ write-ahead log.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import apsw
 
@@ -69,12 +71,11 @@ class Connection:
         """
         if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _NEEDED:
             raise CollectionError(f"SQLite {apsw.sqlite_lib_version()} can lose writes; install apsw>=3.51.3")
-        self._lock = threading.Lock()
-        flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+        self._lock = threading.RLock()  # `reading` reads several times
         if not create:
             _check_readable(folder)
         with _translated(folder):
-            self._connection = apsw.Connection(str(folder / FILE), flags=flags)
+            self._connection = _opened(folder, create=create)
             self._connection.set_busy_timeout(_PATIENCE_MS)
             if create:
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -103,6 +104,16 @@ class Connection:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Within the block all reads see one state of the database."""
+        with self._lock, _translated(self._folder):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
     def read(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a statement."""
         with self._lock, _translated(self._folder):
@@ -122,6 +133,18 @@ class Connection:
         """Return a number that changes when another connection has written. It takes microseconds."""
         with self._lock, _translated(self._folder):
             return int(self._connection.pragma("data_version"))
+
+
+def _opened(folder: Path, *, create: bool) -> apsw.Connection:
+    file, flags = str(folder / FILE), apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    if not create and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        log = folder / f"{FILE}-wal"
+        if log.exists() and log.stat().st_size:  # SQLite would need to write to read it
+            raise CollectionError(
+                f"collection {folder.name} was not closed, and is on a read-only disk; open it once on another one"
+            )
+        file, flags = f"file:{quote(file)}?immutable=1", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(file, flags=flags)
 
 
 @contextmanager

@@ -22,7 +22,13 @@ from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.chunks import Reads, splitter
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError, PassageTooLarge
+from retrieval.errors import (
+    CollectionError,
+    CollectionUnwritable,
+    EncodingError,
+    PassageTooLarge,
+    SegmentUnreadable,
+)
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, check_encoder
@@ -196,12 +202,21 @@ def _passage(document: Document) -> Passage:
 def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
     """Merge segments that are small or mostly dead, if there are such; returns whether. The caller holds the lock.
 
+    A segment that turns out to be damaged is forgotten instead, so that its documents wait again.
+
     all_of_it: merge everything into one segment.
     """
-    parts = list(collection.snapshot().parts)
+    snapshot = collection.snapshot()
+    if all_of_it:
+        snapshot.check_whole()
+    parts = list(snapshot.parts)
     chosen = parts if all_of_it else _due(parts)
-    if not chosen or (all_of_it and len(parts) == 1 and parts[0].live.all()):
+    if snapshot.faults or not chosen or (all_of_it and len(parts) == 1 and parts[0].live.all()):
         return False
+    faults = {part.number: fault for part in chosen if (fault := verify(part.segment, whole=True).fault)}
+    if faults:  # what is damaged must not be copied
+        collection.reopen(faults)
+        return bool(repair(collection, faults))
     rows = {part.number: np.flatnonzero(part.live) for part in chosen}
     kept = [part for part in chosen if len(rows[part.number])]
     number = collection.segments.next_number()
@@ -225,6 +240,7 @@ def _write(
     """Write a segment; CollectionError if the collection was deleted meanwhile: it must not come back."""
     folder, settings = collection.segment_folder(number), collection.settings
     try:
+        folder.parent.mkdir(exist_ok=True)  # lost, perhaps; the folder above it must be there
         write(folder, passages, terms, states, settings.model, settings.language, parents=False)
     except FileNotFoundError as error:
         raise CollectionError(f"the collection {collection.name} was deleted while it was written to") from error
@@ -251,13 +267,15 @@ def _due(parts: Sequence[Part]) -> list[Part]:
 def sweep(collection: Collection) -> None:
     """Remove the folders of segments that the database does not know: killed writes, and merged ones."""
     known = {str(row.number) for row in collection.segments.all()}
-    for folder in (collection.folder / SEGMENTS).iterdir():
+    for folder in (collection.folder / SEGMENTS).glob("*"):
         if folder.name not in known and not folder.name.startswith("."):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def damaged(collection: Collection) -> dict[int, str]:
-    """Return the segments that cannot be used, and why. Blocks: each is opened and verified.
+def damaged(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:
+    """Return the segments that cannot be used, and why. Blocks: every byte of each is read. numbers: None for all.
+
+    One that cannot be opened for want of memory, descriptors or rights is not known to be damaged: SegmentUnreadable.
 
     Of a collection whose passages are in Milvus, number 0 stands for all of them.
     """
@@ -266,24 +284,30 @@ def damaged(collection: Collection) -> dict[int, str]:
         return {NO_SEGMENT: fault} if fault else {}
     faults = {}
     for row in collection.segments.all():
-        try:
-            fault = verify(Segment(collection.segment_folder(row.number))).fault
-        except CollectionError as error:
-            fault = str(error)
-        if fault:
-            faults[row.number] = fault
+        if numbers is None or row.number in numbers:
+            try:
+                fault = verify(Segment(collection.segment_folder(row.number)), whole=True).fault
+            except SegmentUnreadable:
+                raise
+            except CollectionError as error:
+                fault = str(error)
+            if fault:
+                faults[row.number] = fault
     return faults
 
 
-def repair(collection: Collection) -> int:
-    """Forget damaged segments, so that their documents wait again; returns how many. The caller holds the lock."""
-    faults = damaged(collection)
-    if collection.remote and faults:
+def repair(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:
+    """Forget damaged segments, so that their documents wait again; returns which, and why. The caller holds the lock.
+
+    numbers: those that are looked at; None for all.
+    """
+    faults = damaged(collection, numbers)
+    if faults and collection.remote:
         collection.remote.renew()
-        return len(faults)
-    collection.segments.forget(faults)
-    sweep(collection)
-    return len(faults)
+    elif faults:
+        collection.segments.forget(faults)
+        sweep(collection)
+    return faults
 
 
 def batches(items: Iterable[Passage], size: int) -> Iterator[list[Passage]]:

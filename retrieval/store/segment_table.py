@@ -104,6 +104,18 @@ class SegmentTable:
                 )
                 connection.execute("DELETE FROM passages WHERE segment = ?", (number,))
                 connection.execute("DELETE FROM segments WHERE number = ?", (number,))
+                connection.execute(
+                    "INSERT OR REPLACE INTO about SELECT 'repaired_until', coalesce(max(number), 0) FROM documents"
+                )
+
+    def is_repairing(self) -> bool:
+        """Return whether documents of segments that were forgotten still wait, and so are not found."""
+        return bool(
+            self._connection.read(
+                "SELECT 1 FROM documents WHERE NOT is_indexed AND number <= "
+                "(SELECT CAST(value AS INTEGER) FROM about WHERE name = 'repaired_until') LIMIT 1"
+            )
+        )
 
     def next_number(self) -> int:
         """Return a number that no segment has had."""

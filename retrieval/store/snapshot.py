@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.encoder.states import Encoded, join
+from retrieval.errors import CollectionError
 from retrieval.fusion import ranking
 from retrieval.index import postings
 from retrieval.index.passage_index import Model
@@ -35,9 +37,28 @@ class Snapshot:
 
     finds_words = True
 
-    def __init__(self, name: str, model: Model, language: str, parts: Sequence[Part]) -> None:
-        """parts: the segments, in the order of their documents."""
+    def __init__(
+        self,
+        name: str,
+        model: Model,
+        language: str,
+        parts: Sequence[Part],
+        faults: Mapping[int, str] = MappingProxyType({}),
+        *,
+        is_repairing: bool = False,
+    ) -> None:
+        """Search these segments.
+
+        Args:
+            name: Of the collection, for messages.
+            model: What encoded the passages.
+            language: That was asked for.
+            parts: The segments, in the order of their documents.
+            faults: Why further segments cannot be searched, by number.
+            is_repairing: Whether documents of segments that were damaged are not indexed again yet.
+        """
         self.name, self.model, self.language, self.parts = name, model, language, parts
+        self.faults, self.is_repairing = faults, is_repairing
         self._starts = np.cumsum([0, *(len(part.live) for part in parts)])
 
     def __len__(self) -> int:
@@ -46,12 +67,35 @@ class Snapshot:
     def only(self, rows: Mapping[int, NDArray[np.int64]]) -> Snapshot | None:
         """Return a snapshot of some passages alone, as if there were no others; None if it lacks their segments.
 
+        Segments that are damaged may be lacking: the snapshot says so, too.
+
         rows: by segment. A segment never changes, so they may be of another moment than this snapshot.
         """
         parts = [
             replace(part, live=_at(rows[part.number], len(part.live))) for part in self.parts if part.number in rows
         ]
-        return Snapshot(self.name, self.model, self.language, parts) if len(parts) == len(rows) else None
+        if rows.keys() - {part.number for part in parts} - self.faults.keys():
+            return None
+        return Snapshot(self.name, self.model, self.language, parts, self.faults, is_repairing=self.is_repairing)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every document is found that was searchable before."""
+        return not self.faults and not self.is_repairing
+
+    def check_whole(self) -> None:
+        """CollectionError if a damaged segment is missing."""
+        if not self.is_whole:
+            fault = next(iter(self.faults.values()), "documents of a damaged segment are not indexed again yet")
+            raise CollectionError(
+                f"collection {self.name} is damaged: {fault}; `qrerank index verify {self.name} --repair` mends it"
+            )
+
+    def without(self, faults: Mapping[int, str]) -> Snapshot:
+        """Return a snapshot that does not search these segments, and why, by number."""
+        kept = [part for part in self.parts if part.number not in faults]
+        known = {**self.faults, **faults}
+        return Snapshot(self.name, self.model, self.language, kept, known, is_repairing=self.is_repairing)
 
     def changed(self) -> str | None:
         """Return a message if the size of a file has changed since it was opened, else None."""

@@ -10,6 +10,7 @@ import pytest
 
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
+from retrieval.index.checksums import write_checksums
 from retrieval.index.exact import ExactIndex
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.integrity import verify
@@ -107,17 +108,20 @@ def saved(folder: Path, name: str, change) -> None:
 )
 def test_files_that_do_not_belong_together_are_found(folder, name, change, fault):
     saved(folder, name, change)
+    write_checksums(folder)
     assert fault in verify(Segment(folder)).fault
 
 
 def test_an_index_of_another_collection_is_found(folder):
     FaissIndex.build(HashEncoder().encode(["an owl"]).pooled).save(folder / "index.faiss")
+    write_checksums(folder)
     assert "index.faiss holds" in verify(Segment(folder)).fault
 
 
 def test_a_spec_of_another_collection_is_found(folder):
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"tokens": spec["tokens"] - 1}))
+    write_checksums(folder)
     assert "tokens.i8 holds" in verify(Segment(folder)).fault
 
 
@@ -139,5 +143,5 @@ def test_an_index_that_misses_passages_is_found(built, searched_rows):
 
 def test_an_empty_file_is_an_error_that_says_what_to_do(folder):
     os.truncate(folder / "offsets.npy", 0)
-    with pytest.raises(CollectionError, match=r"offsets\.npy cannot be read"):
+    with pytest.raises(CollectionError, match=r"offsets\.npy has 0 bytes"):
         Segment(folder)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
 from retrieval.fusion import ranking
+from retrieval.index.checksums import write_checksums
 from retrieval.index.first_stage import BY_NAME, FirstStage
 from retrieval.index.integrity import verify
 from retrieval.index.postings import search
@@ -109,6 +110,7 @@ def test_an_index_of_other_passages_is_noticed(birds, tmp_path):
     opened(tmp_path / "others", [f"{word} {at + 20}" for at, word in enumerate(WORDS)])
     for file in (tmp_path / "others").glob("postings*"):
         shutil.copy(file, tmp_path / "birds")
+    write_checksums(tmp_path / "birds")
     assert "lacks" in str(verify(Segment(tmp_path / "birds")).fault)
 
 

@@ -238,7 +238,7 @@ def test_a_damaged_segment_is_derived_again(collection, damage):
     else:
         (folder / "pooled.npy").write_bytes((folder / "pooled.npy").read_bytes()[:-100] + bytes(100))
     assert list(damaged(collection)) == [1]
-    assert repair(collection) == 1
+    assert list(repair(collection)) == [1]
     index_all(collection, ENCODER, quiet)
     assert damaged(collection) == {}
     assert sorted(found(Collection(collection.folder).snapshot(), "owl lamp")) == ["a lamp", "an owl"]
@@ -249,7 +249,9 @@ def test_a_damaged_segment_says_how_to_mend_it(collection):
     index_waiting(collection, ENCODER, quiet)
     (collection.segment_folder(1) / "spec.json").write_text("{")
     with pytest.raises(CollectionError, match=r"index verify birds --repair` mends it"):
-        Collection(collection.folder).snapshot()
+        Collection(collection.folder).snapshot().check_whole()
+    with pytest.raises(CollectionError, match=r"index verify birds --repair` mends it"):
+        merge(Collection(collection.folder), all_of_it=True)
 
 
 def test_a_collection_that_is_deleted_under_a_write_does_not_come_back(collection):

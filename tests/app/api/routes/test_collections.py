@@ -281,12 +281,6 @@ def test_a_collection_that_is_deleted_while_it_is_indexed_does_not_come_back(bir
     assert not collection.folder.exists()
 
 
-def test_a_damaged_segment_is_refused_and_its_documents_are_still_there(birds, hash_settings):
-    (hash_settings.collections_dir / "birds" / "segments" / "1" / "tokens.i8").write_bytes(b"")
-    problem(birds.post("/v1/collections/birds/search", json={"query": "owl"}), 503, "--repair` mends it")
-    assert birds.get("/v1/collections/birds/documents/owl").json()["text"] == OWL["text"]
-
-
 def test_a_model_that_is_not_served_leaves_documents_waiting(birds, hash_settings, monkeypatch, caplog):
     monkeypatch.setattr(Ingestion, "_reranker", lambda *_: (_ for _ in ()).throw(ValueError("not served")))
     put(birds, [{"id": "new", "text": "a stone"}], "stored")

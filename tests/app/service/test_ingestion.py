@@ -1,0 +1,156 @@
+"""A service whose disk fails under it: it says what is wrong, loses nothing, and mends itself."""
+
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.service.ingestion import Ingestion
+from app.settings import Settings
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.store.indexer import build
+from retrieval.text.passages import Passage
+from tests.app.problems import problem
+from tests.conftest import serving
+from tests.waiting import eventually
+
+PATH = "/v1/collections/birds"
+
+
+def put(client, *texts: str, wait: str = "searchable") -> httpx.Response:
+    documents = [{"id": text[:20].strip(), "text": text} for text in texts]
+    return client.post(f"{PATH}/documents", json={"documents": documents, "wait": wait})
+
+
+def search(client) -> httpx.Response:
+    return client.post(f"{PATH}/search", json={"query": "owl", "top_n": 1000})
+
+
+def ids(client) -> list[str]:
+    return sorted(row["document"]["id"] for row in search(client).json()["results"])
+
+
+@pytest.fixture
+def birds(client):
+    """A client, and a collection of two segments."""
+    assert client.put(PATH).status_code == 201
+    for text in ("an owl", "a lamp"):
+        assert put(client, text).json()["searchable"]
+    return client
+
+
+@pytest.fixture
+def segments(birds, hash_settings) -> list[Path]:
+    return sorted((hash_settings.collections_dir / "birds" / "segments").iterdir())
+
+
+def test_a_damaged_segment_is_indexed_again_while_the_rest_is_searched(birds, segments, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(Ingestion, "_repair", lambda *_: None)
+        os.truncate(segments[0] / "passages.jsonl", 3)
+        assert (ids(birds), search(birds).json()["meta"]["degraded"]) == (["a lamp"], ["damage"])
+    eventually(lambda: not search(birds).json()["meta"]["degraded"])
+    assert ids(birds) == ["a lamp", "an owl"]
+    assert "the documents of segment 1 of the collection birds are indexed again" in caplog.text
+    assert birds.get(PATH).json()["waiting"] == 0
+
+
+def test_what_is_damaged_without_another_size_is_found_when_it_is_read(birds, segments):
+    assert ids(birds) == ["a lamp", "an owl"]
+    file = segments[0] / "passages.jsonl"
+    file.write_bytes(b"\xff" * file.stat().st_size)
+    problem(search(birds), 503, "passages.jsonl holds lines that cannot be read")
+    eventually(lambda: search(birds).status_code == 200 and ids(birds) == ["a lamp", "an owl"])
+
+
+def test_segments_that_are_all_lost_are_indexed_again(birds, segments):
+    shutil.rmtree(segments[0].parent)
+    assert ids(birds) == ["a lamp", "an owl"], "what is open stays readable"
+    assert put(birds, "a stone").status_code == 200
+    eventually(lambda: search(birds).status_code == 200 and len(ids(birds)) == 3)
+    assert search(birds).json()["meta"]["degraded"] == []
+
+
+def test_a_collection_that_is_replaced_or_deleted_under_it_is_the_new_one_within_a_second(birds, hash_settings):
+    folder = hash_settings.collections_dir / "birds"
+    build(folder, [Passage("new", "", "an owl")], HashEncoder(), lambda *_: None)
+    eventually(lambda: ids(birds) == ["new"], within_s=1)
+    assert put(birds, "a stone").json()["searchable"]
+    assert ids(birds) == ["a stone", "new"]
+    shutil.rmtree(folder)
+    problem(search(birds), 404, "there is no collection 'birds'")
+    problem(put(birds, "a river"), 404, "there is no collection 'birds'")
+    assert birds.put(PATH).status_code == 201
+    assert put(birds, "a river").json()["searchable"]
+    assert ids(birds) == ["a river"]
+
+
+@contextmanager
+def mounted(folder: Path, options: str):
+    """A small file system; skips where this process may not mount one."""
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, check=False)  # noqa: S603, S607
+    if done.returncode:
+        pytest.skip(f"only root may mount a file system: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S603, S607
+
+
+def filled(folder: Path) -> Path:
+    """A file that takes all the space there is."""
+    file = folder / "filling"
+    with file.open("wb") as opened, pytest.raises(OSError, match="No space left"):
+        while True:
+            opened.write(bytes(2**16))
+            opened.flush()
+    return file
+
+
+def test_a_full_disk_is_said_and_nothing_is_lost(tmp_path):
+    with mounted(tmp_path / "disk", "size=8m"), serving(Settings(model="hash", data_dir=tmp_path / "disk")) as client:
+        client.put(PATH)
+        put(client, "an owl")
+        filling = filled(tmp_path / "disk")
+        problem(put(client, *(f"lamp {at}" * 1000 for at in range(20))), 503, "cannot be written")
+        problem(client.put("/v1/collections/bees"), 503, "cannot be made")
+        assert ids(client) == ["an owl"], "searches go on"
+        filling.unlink()
+        assert put(client, "a lamp").json()["searchable"]
+        assert ids(client) == ["a lamp", "an owl"]
+
+
+def test_documents_for_which_there_is_no_space_to_index_them_wait_until_there_is(tmp_path, caplog):
+    disk = tmp_path / "disk"
+    with mounted(disk, "size=8m"), serving(Settings(model="hash", data_dir=disk)) as client:
+        client.put(PATH)
+        put(client, "an owl")
+        filling = filled(disk)
+        os.truncate(filling, filling.stat().st_size - 2**18)  # enough for the documents, and not for a segment
+        texts = [f"lamp {at} " * 40 for at in range(100)]
+        assert put(client, *texts, wait="stored").status_code == 200
+        eventually(lambda: "cannot be indexed" in caplog.text)
+        assert (client.get(PATH).json()["waiting"], ids(client)) == (100, ["an owl"])
+        filling.unlink()
+        eventually(lambda: client.get(PATH).json()["waiting"] == 0)
+        assert client.get(PATH).json()["passages"] == 101
+
+
+def test_a_read_only_disk_is_searched_and_takes_no_writes(tmp_path):
+    disk = tmp_path / "disk"
+    with mounted(disk, "size=8m"):
+        build(disk / "collections" / "birds", [Passage("an owl", "", "an owl")], HashEncoder(), lambda *_: None)
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)  # noqa: S603, S607
+        with serving(Settings(model="hash", data_dir=disk)) as client:
+            assert ids(client) == ["an owl"]
+            assert client.get(f"{PATH}/documents/an owl").json()["text"] == "an owl"
+            problem(put(client, "a lamp"), 503, "takes no writes")
+            problem(client.delete(f"{PATH}/documents/an owl"), 503, "takes no writes")
+            problem(client.put("/v1/collections/bees"), 503, "Read-only file system")
+            problem(client.delete(PATH), 503, "Read-only file system")
+            assert ids(client) == ["an owl"]

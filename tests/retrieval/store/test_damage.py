@@ -1,0 +1,218 @@
+"""Whatever happens to any file that is derived: it is noticed, never searched, and derived again from the documents."""
+
+import os
+import random
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from app.errors import DamagedCollection
+from app.service.collections import OpenCollections
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.errors import CollectionError
+from retrieval.index.checksums import BLOCK, check_blocks, read_checksums, write_checksums
+from retrieval.index.first_stage import BOTH
+from retrieval.index.held_files import HeldFiles
+from retrieval.index.passage_index import Model
+from retrieval.store.collection import Collection, CollectionSettings
+from retrieval.store.indexer import damaged, index_all, index_waiting, merge, repair
+from retrieval.store.rows import Document
+from retrieval.text.bm25 import QueryTerms
+
+ENCODER = HashEncoder()
+MODEL = Model(ENCODER.name, ENCODER.digest, ENCODER.arithmetic, ENCODER.max_tokens)
+CHANCE = random.Random(5)  # noqa: S311 - the same in every run
+
+
+def quiet(*_) -> None:
+    pass
+
+
+def found(index, query: str = "owl number 2") -> list[tuple[str, str]]:
+    positions = BOTH.search(index, ENCODER.encode([query]).pooled[0], QueryTerms.of(query), 20)
+    return [(passage.id, passage.text) for passage in index.passages(positions)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    """Three segments of four documents."""
+    folder = tmp_path_factory.mktemp("whole") / "birds"
+    Collection.create(folder, CollectionSettings(MODEL))
+    collection = Collection(folder)
+    for at in range(0, 12, 4):
+        collection.put(Document(str(i), f"owl number {i} of {at}") for i in range(at, at + 4))
+        index_waiting(collection, ENCODER, quiet)
+    collection.close()
+    return folder
+
+
+def cut(file: Path) -> None:
+    os.truncate(file, file.stat().st_size - 1)
+
+
+def torn(file: Path) -> None:
+    os.truncate(file, file.stat().st_size // 2)
+
+
+def grown(file: Path) -> None:
+    with file.open("ab") as opened:
+        opened.write(CHANCE.randbytes(100))
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def removed(file: Path) -> None:
+    file.unlink()
+
+
+def garbage(file: Path) -> None:
+    file.write_bytes(CHANCE.randbytes(file.stat().st_size))
+
+
+def zeroed(file: Path) -> None:
+    file.write_bytes(bytes(file.stat().st_size))
+
+
+def flipped(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+DAMAGES = [cut, torn, grown, emptied, removed, garbage, zeroed, flipped]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_of_any_derived_file_is_noticed_and_the_rest_is_searched(built, tmp_path, damage):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    opened = OpenCollections(tmp_path)
+    whole = found(opened.get("birds"))
+    rest = sorted(row for row in whole if row[0] not in {"4", "5", "6", "7"})
+    for file in sorted((folder / "segments" / "2").iterdir()):
+        content = file.read_bytes()
+        damage(file)
+        closed = OpenCollections(tmp_path)
+        assert list(closed.get("birds").faults) == [2], file.name
+        assert closed.damaged("birds") == {2}
+        assert sorted(found(closed.get("birds"))) == rest
+        if damage is removed:
+            assert found(opened.get("birds")) == whole, "what is open stays readable"
+            opened = OpenCollections(tmp_path)
+        else:
+            opened.verify()
+            assert list(opened.get("birds").faults) == [2], file.name
+            assert sorted(found(opened.get("birds"))) == rest
+        file.write_bytes(content)
+        assert found(opened.get("birds")) == whole, "it was mended"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_segment_is_derived_again_from_its_documents(built, tmp_path, damage):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    whole = found(Collection(built).snapshot())
+    files = sorted((folder / "segments" / "2").iterdir())
+    damage(files[DAMAGES.index(damage) % len(files)])
+    collections = OpenCollections(tmp_path)
+    collection = collections.store("birds")
+    assert list(damaged(collection)) == list(repair(collection, [2])) == [2]
+    assert collections.get("birds").is_repairing, "its documents wait, and are not found"
+    index_all(collection, ENCODER, quiet)
+    assert collections.get("birds").is_whole
+    assert sorted(found(collections.get("birds"))) == sorted(whole)
+    assert damaged(collection) == {}
+
+
+def test_a_segment_that_is_damaged_is_not_merged_into_another(built, tmp_path):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection = Collection(folder)
+    whole = found(collection.snapshot())
+    flipped(folder / "segments" / "2" / "passages.jsonl")
+    assert merge(collection, all_of_it=True), "it is forgotten instead"
+    index_all(collection, ENCODER, quiet)
+    merge(collection, all_of_it=True)
+    assert sorted(found(collection.snapshot())) == sorted(whole)
+    assert len(collection.snapshot().parts) == 1
+
+
+def test_one_of_which_all_is_damaged_is_refused(built, tmp_path):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collections = OpenCollections(tmp_path)
+    shutil.rmtree(folder / "segments")
+    with pytest.raises(DamagedCollection, match="segment 1 is missing"):
+        collections.get("birds")
+    collection = collections.store("birds")
+    assert len(repair(collection)) == 3
+    with pytest.raises(DamagedCollection, match="are being indexed again"):
+        collections.get("birds")
+    index_all(collection, ENCODER, quiet)
+    assert len(found(collections.get("birds"))) == 12
+
+
+def test_a_segment_that_cannot_be_opened_for_now_is_not_forgotten(built, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection = Collection(folder)
+
+    def too_many(*_):
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("retrieval.index.segment.HeldFiles", too_many)
+        assert len(collection.snapshot().faults) == 3
+        with pytest.raises(CollectionError, match="cannot be read: Too many open files"):
+            repair(collection)
+    assert collection.snapshot().is_whole
+    assert collection.counts().waiting == 0
+
+
+@pytest.mark.parametrize("damage", [cut, torn, grown, emptied, garbage, removed])
+@pytest.mark.parametrize("suffix", ["-wal", "-shm"])
+def test_a_damaged_log_loses_nothing_that_was_in_the_database_and_grows_no_document(tmp_path, damage, suffix):
+    """Documents that were acknowledged before the tail that is damaged are there; SQLite's checksums end at it."""
+    folder = tmp_path / "birds"
+    Collection.create(folder, CollectionSettings(MODEL))
+    collection = Collection(folder)
+    sizes = []
+    for at in range(20):
+        collection.put([Document(str(at), f"owl {at}")])
+        sizes.append((folder / "documents.sqlite-wal").stat().st_size)
+    crashed = tmp_path / "crashed"
+    shutil.copytree(folder, crashed)
+    damage(crashed / f"documents.sqlite{suffix}")
+    after = Collection(crashed)
+    texts = [document.text for _, document in after.page(0, 100)]
+    assert texts == [f"owl {at}" for at in range(len(texts))], "the first ones, as they were"
+    if suffix == "-shm" or damage is grown:
+        assert len(texts) == 20
+    elif damage is cut:
+        assert len(texts) == 19
+    after.put([Document("new", "lamp")])
+    assert Collection(crashed).counts().documents == len(texts) + 1
+
+
+def test_a_part_of_a_large_file_is_checked_and_its_end_always(tmp_path):
+    size = 5 * BLOCK + 7
+    (tmp_path / "large").write_bytes(bytes(size))
+    write_checksums(tmp_path)
+    files = HeldFiles(tmp_path, ["large"])
+    sums = read_checksums(files)
+    for most in (None, 0, 2):
+        check_blocks(files, sums, "large", most)
+    with (tmp_path / "large").open("r+b") as file:
+        file.seek(2 * BLOCK)
+        file.write(b"x")
+    with pytest.raises(CollectionError, match="large holds other bytes"):
+        check_blocks(files, sums, "large")
+    noticed = 0
+    for _ in range(40):
+        with suppress(CollectionError):
+            check_blocks(files, sums, "large", 3)
+            noticed -= 1
+        noticed += 1
+    assert noticed > 0
+    (tmp_path / "large").write_bytes(bytes(size - 1))
+    with pytest.raises(CollectionError, match="large"):
+        check_blocks(HeldFiles(tmp_path, []), sums, "large", 0)
