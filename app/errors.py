@@ -6,6 +6,7 @@ ServiceError
 ├── Forbidden           403
 ├── UnknownCollection   404
 ├── UnknownDocument     404
+├── UnknownJob          404
 ├── UnknownKey          404
 ├── TooSlow             408
 ├── Conflict            409
@@ -22,11 +23,14 @@ ServiceError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 
 class ServiceError(Exception):
     """An error whose message is for the client. It says what to do and contains no text of the client."""
+
+    members: Mapping[str, object] = MappingProxyType({})  # further members of the problem, for programs
 
 
 class MalformedBody(ServiceError):
@@ -47,6 +51,10 @@ class UnknownCollection(ServiceError):
 
 class UnknownDocument(ServiceError):
     """The collection has no document with this id."""
+
+
+class UnknownJob(ServiceError):
+    """The collection has no job of this id."""
 
 
 class UnknownKey(ServiceError):

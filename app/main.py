@@ -124,6 +124,7 @@ def _create_components(settings: Settings, encoders: Mapping[str, Encoder], trac
         auth,
         quotas,
         Shares(settings.limits.all_bodies_bytes),
+        Shares(settings.limits.job_followers),
         metrics,
         Gauges(metrics, _sources(engine, collections, quotas, auth, health), settings.model),
         health,

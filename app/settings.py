@@ -119,6 +119,15 @@ class LimitSettings(_Group):
     """Limits of requests, responses and connections."""
 
     body_bytes: int = Field(16 * 2**20, ge=1024, le=2**30, description="Maximum size of a request body.")
+    upload_bytes: int = Field(
+        2 * 2**30,
+        ge=1024,
+        le=2**50,
+        description="Maximum size of an NDJSON stream of documents. `body_bytes` limits each of its lines.",
+    )
+    job_followers: int = Field(
+        100, ge=1, le=100_000, description="Maximum number of clients that follow jobs. One caller may have ¾ of them."
+    )
     all_bodies_bytes: int = Field(
         2**28,
         ge=1024,
@@ -136,7 +145,11 @@ class LimitSettings(_Group):
         1000, ge=1, le=1_000_000, description="Maximum number of open connections. One address may hold ¾ of them."
     )
     body_seconds: int = Field(
-        60, ge=1, le=3600, description="Maximum time to receive a request body, or to send half of a waiting response."
+        60,
+        ge=1,
+        le=3600,
+        description="Maximum time to receive a request body (of an NDJSON stream: the next part), or to send half "
+        "of a waiting response.",
     )
     head_bytes: int = Field(
         64 * 2**10,

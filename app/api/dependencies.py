@@ -42,6 +42,7 @@ class Dependencies:
     auth: Auth | None  # None: authentication is disabled
     quotas: Quotas  # without authentication they limit nobody
     bodies: Shares  # of the memory for all requests' bodies, in bytes
+    job_followers: Shares  # of the places for clients that follow jobs
     metrics: Metrics
     gauges: Gauges
     health: Health

@@ -29,8 +29,7 @@ async def parsed(request: Request, parse: Callable[[bytes], T], most_bytes: int 
 
     TooLarge, TooSlow, what `parse` raises, or MalformedBody if it is compressed: a small body may hold gigabytes.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
-        raise MalformedBody("the body is compressed, and none is unpacked here; send it without Content-Encoding")
+    check_plain(request)
     limits = dependencies(request).settings.limits
     try:
         async with asyncio.timeout(limits.body_seconds):
@@ -39,6 +38,12 @@ async def parsed(request: Request, parse: Callable[[bytes], T], most_bytes: int 
         raise TooSlow(f"the body was not there after {limits.body_seconds} seconds; send less, or faster") from error
     request.state.hold(memory_of(body))
     return await aside(body, parse)
+
+
+def check_plain(request: Request) -> None:
+    """MalformedBody if the body is compressed."""
+    if request.headers.get("content-encoding", "identity").strip().lower() not in {"", "identity"}:
+        raise MalformedBody("the body is compressed, and none is unpacked here; send it without Content-Encoding")
 
 
 async def aside(body: bytes, parse: Callable[[bytes], T]) -> T:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
@@ -22,6 +23,7 @@ from app.errors import (
     MalformedBody,
     NotReady,
     Overloaded,
+    ServiceError,
     TooLarge,
     TooLate,
     TooManyRequests,
@@ -29,6 +31,7 @@ from app.errors import (
     Unauthorized,
     UnknownCollection,
     UnknownDocument,
+    UnknownJob,
     UnknownKey,
 )
 from quantum.errors import InvalidVector
@@ -43,6 +46,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     UnknownCollection: HTTPStatus.NOT_FOUND,
     UnknownDocument: HTTPStatus.NOT_FOUND,
+    UnknownJob: HTTPStatus.NOT_FOUND,
     UnknownKey: HTTPStatus.NOT_FOUND,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
     Conflict: HTTPStatus.CONFLICT,
@@ -76,6 +80,7 @@ class Problem:
     request_id: str
     retry_after_s: int | None = None
     where: tuple[str | int, ...] = ()  # path of the invalid field in the body
+    members: Mapping[str, object] = field(default_factory=dict)  # further ones, of this error
 
     def body(self, *, detail_is_text: bool = False) -> dict[str, Any]:
         """The members. On 422 `detail` is FastAPI's list, which clients generated from OpenAPI require, or text."""
@@ -92,6 +97,7 @@ class Problem:
             "error_type": self.kind,
             "code": self.kind,
             "request_id": self.request_id,
+            **self.members,
         }
         return body if self.retry_after_s is None else body | {"retry_after_s": self.retry_after_s}
 
@@ -113,7 +119,8 @@ def problem_of(error: Exception, request_id: str) -> Problem | None:
             status, name = STATUS[kind], _kebab(kind.__name__)
             where = error.where if isinstance(error, InvalidRequest) else ()
             retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S.get(kind))
-            return Problem(status, name, str(error), request_id, retry_after_s, where)
+            members = error.members if isinstance(error, ServiceError) else {}
+            return Problem(status, name, str(error), request_id, retry_after_s, where, members)
     return None
 
 
@@ -146,6 +153,9 @@ class ProblemResponse(BaseModel):
     retry_after_s: int | None = Field(
         None, description="On 429 and 503: seconds until a retry makes sense, as in Retry-After."
     )
+    stored: int | None = Field(None, description="Of an NDJSON upload that ended early: documents that are kept.")
+    lines: int | None = Field(None, description="Of such an upload: lines that are done; send the later ones again.")
+    job: str | None = Field(None, description="Of such an upload: its job.")
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -154,7 +164,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         400: "The body is not JSON, or the path has control characters.",
         401: "The API key is missing, unknown, expired or revoked.",
         403: "The key's role does not allow this.",
-        404: "There is no such collection, or no such document in it.",
+        404: "There is no such collection, or no such document or job in it.",
         408: "The body did not arrive in time.",
         413: "The body, or a count in it, is over a limit.",
         422: "The JSON is not a valid request.",

@@ -73,8 +73,10 @@ def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
 def _settle(connection: HTTPConnection, verdict: Verdict) -> None:
     """Keep what the response tells: of the quota that refused, or of that of which the smallest part is left."""
     standing = min(verdict.standings, key=lambda standing: standing.left / standing.limit, default=None)
+    if standing is None:
+        return
     connection.state.standing = standing
-    if standing is not None and not verdict.taken:
+    if not verdict.taken:
         raise TooManyRequests(_message(standing), standing.retry_after_s)
 
 

@@ -23,12 +23,14 @@ from retrieval.errors import CollectionError
 from retrieval.evaluation.beir import read_passages
 from retrieval.index.passage_index import check_encoder
 from retrieval.store import indexer
+from retrieval.store.aliases import aliases, drop, point
 from retrieval.store.collection import Collection, remove
 from retrieval.store.rows import Document
 from retrieval.text.demo import demo_passages
 
 DEMO = "demo"
 _PAGE = 1000  # documents that are exported at once
+_JOBS = 100  # that are shown
 index = typer.Typer(help="Build, change and inspect collections.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The collection's name.")]
@@ -83,6 +85,8 @@ def build_command(
         raise typer.BadParameter(f"{DEMO} is the collection of `serve --demo`; choose another name")
     if folder.exists() and not force:
         raise typer.BadParameter(f"collection {name} exists; --force replaces it, `qrerank index add` adds to it")
+    if folder.is_symlink():
+        raise typer.BadParameter(f"{name} is an alias; choose another name, and let the alias lead to it")
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
         chunking = possible(encoder, chunking_of(settings, chunks, chunk_size, overlap))
@@ -130,17 +134,50 @@ def delete(
 @index.command("list")
 def list_command() -> None:
     """List all collections."""
-    table = Table("collection", "documents", "passages", "model", show_edge=False)
+    table = Table("collection", "documents", "passages", "model", "aliases", show_edge=False)
     folder = Settings().collections_dir
+    names = aliases(folder)
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not path.name.startswith("."):
+        if not path.name.startswith(".") and not path.is_symlink():
             try:
                 collection = Collection(path)
                 counts = collection.counts()
                 row = (f"{counts.documents:,}", f"{counts.passages:,}", escaped(collection.settings.model.name))
             except CollectionError as error:
                 row = ("", "", escaped(str(error)))
-            table.add_row(escaped(path.name), *row)
+            own = ", ".join(alias for alias, name in names.items() if name == path.name)
+            table.add_row(escaped(path.name), *row, escaped(own))
+    out.print(table)
+
+
+@index.command()
+def alias(
+    name: Annotated[str, typer.Argument(help="The alias.")],
+    collection: Annotated[str | None, typer.Argument(help="The collection; none with --delete.")] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete the alias. The collection stays.")] = False,
+) -> None:
+    """Let another name lead to a collection, or to another one than before: the next search uses it."""
+    settings = Settings()
+    folder = folder_of(settings, name).parent
+    if (collection is None) != delete:
+        raise typer.BadParameter("name the collection that the alias leads to, or --delete the alias")
+    if collection is None:
+        if not drop(folder, name):
+            raise CollectionError(f"there is no alias {name}")
+        out.print(f"deleted the alias {name}")
+    else:
+        Collection(folder_of(settings, collection)).close()  # it leads to a collection that can be opened
+        point(folder, name, collection)
+        out.print(f"{name} leads to {collection}")
+
+
+@index.command()
+def jobs(name: Name) -> None:
+    """Show what clients wrote to a collection, the newest first, and how far each write is."""
+    table = Table("job", "kind", "status", "done", "rejected", "error", show_edge=False)
+    for job in Collection(folder_of(Settings(), name)).newest_jobs(_JOBS):
+        done = f"{job.done:,} of {job.total:,}"
+        table.add_row(f"{name}.{job.key}", job.kind, job.status, done, f"{job.rejected:,}", escaped(job.error or ""))
     out.print(table)
 
 

@@ -29,11 +29,12 @@ _THREADS = 16  # for calls to Redis
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of a request. An unreadable request has the cost 0 but still counts as a request."""
+    """The cost of a request, or of a part of one. An unreadable one has the cost 0 but still counts as a request."""
 
     documents: int = 0  # in the request
     units: int = 0  # compared pairs or embedded texts
     work: Method | Literal["embedding"] = "classical"  # selects the price of a unit
+    requests: int = 1  # 0: a further part of a request that was counted
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Quotas:
         return Verdict(False, [Standing.of(limit, 0, self._spent.seconds_left(key))])
 
     async def take(self, identity: Identity, cost: Cost) -> Verdict:
-        """Charge one request and its similarities, or neither. Call `check` first."""
+        """Charge a request and its similarities, or neither. Call `check` first."""
         caller, charges = caller_of(identity, ""), self._charges(identity, cost)
         verdict = await self._take(caller, charges) if charges else Verdict(True, [])
         if not verdict.taken:
@@ -174,7 +175,7 @@ class Quotas:
 
     def _charges(self, identity: Identity, cost: Cost) -> list[Charge]:
         tier, similarities = self._tiers[identity.tier], self._similarities(cost)
-        charges = [Charge(tier.requests, 1)] if tier.requests else []
+        charges = [Charge(tier.requests, cost.requests)] if tier.requests and cost.requests else []
         if tier.similarities and similarities:
             charges.append(Charge(tier.similarities, similarities))
         return charges

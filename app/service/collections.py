@@ -15,6 +15,7 @@ from app.errors import DamagedCollection, UnknownCollection
 from app.identity import Identity
 from retrieval.errors import CollectionError, Fault, WrongModel
 from retrieval.index.integrity import IntegrityReport, verify
+from retrieval.store.aliases import aliases, target
 from retrieval.store.collection import Collection
 from retrieval.store.connection import FILE
 from retrieval.store.snapshot import Snapshot
@@ -95,6 +96,7 @@ class OpenCollections:
             UnknownCollection: There is none.
             DamagedCollection: It failed verification, and nothing of it can be searched.
         """
+        name = self.resolve(name)
         entry = self._entries.get(name)
         if entry is None or not self._is_current(name, entry):
             with self._lock:
@@ -109,10 +111,21 @@ class OpenCollections:
         """The folder of a collection, whether there is one or not."""
         return self._folder / name
 
+    def resolve(self, name: str) -> str:
+        """The name of the collection that a name leads to; UnknownCollection for an alias that leads astray."""
+        try:
+            return target(self._folder, name)
+        except CollectionError as error:
+            raise UnknownCollection(str(error)) from error
+
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias."""
+        return aliases(self._folder)
+
     def names(self) -> list[str]:
         """The names of all collections on the disk."""
         try:
-            return sorted(path.name for path in self._folder.iterdir() if _identity(path) and path.name[0] != ".")
+            return sorted(path.name for path in self._folder.iterdir() if path.name[0] != "." and _is_own(path))
         except FileNotFoundError:
             return []
 
@@ -123,6 +136,7 @@ class OpenCollections:
             UnknownCollection: There is none.
             DamagedCollection: Its documents cannot be read.
         """
+        name = self.resolve(name)
         folder = self._folder / name
         identity = _identity(folder)
         if identity is None:
@@ -258,6 +272,11 @@ def _is_folder(folder: Path) -> bool:
         return folder.is_dir()
     except OSError:  # the name is too long
         return False
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is a collection and no alias of one."""
+    return not folder.is_symlink() and _identity(folder) is not None
 
 
 def _identity(folder: Path) -> FolderIdentity | None:

@@ -10,15 +10,24 @@ import asyncio
 import hashlib
 import logging
 import math
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from app.engine.engine import Engine
-from app.errors import CollectionReadOnly, Conflict, DamagedCollection, InvalidRequest, NotReady, UnknownCollection
+from app.errors import (
+    CollectionReadOnly,
+    Conflict,
+    DamagedCollection,
+    InvalidRequest,
+    NotReady,
+    UnknownCollection,
+    UnknownJob,
+)
 from app.identity import Identity
 from app.ranking import Reranker
 from app.service.collections import OpenCollections
@@ -27,14 +36,17 @@ from retrieval.encoder.chunks import splitter
 from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.index.passage_index import Model
+from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.indexer import index_waiting, indexing, merge, repair, sweep
+from retrieval.store.jobs import COMPACT, KEPT, Job, Writing
 from retrieval.store.rows import Document
 from retrieval.text.splitters import Chunking
 
 log = logging.getLogger(__name__)
 
 _CALLER = "indexing"  # gets one caller's share of the encoder
+_UPLOADING = 2  # batches of uploads that are parsed and stored at a time
 _AT_ONCE = 256  # documents that become searchable together
 _LOOK_EVERY_S = 0.02
 _REPAIR_EVERY_S = 60.0  # looks again at segments that could not be repaired: it reads all of them
@@ -53,6 +65,7 @@ class Description:
     model: str
     language: str
     chunking: Chunking
+    aliases: Sequence[str]  # other names that lead to it
 
 
 class _InBackground:
@@ -84,6 +97,7 @@ class Ingestion:
 
     collections: OpenCollections
     engine: Engine
+    uploading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _UPLOADING))
     _wake: threading.Event = field(default_factory=threading.Event)
     _stopped: Deadline = field(default_factory=partial(Deadline, caller=_CALLER))
     _thinned: set[str] = field(default_factory=set)  # collections in which documents were deleted: there may be space
@@ -102,6 +116,8 @@ class Ingestion:
                 f"model: none of this name is served; there are {', '.join(models.names())}", ("model",)
             )
         encoder = models.choose(model).reranker.encoder
+        if self.collections.resolve(name) != name:
+            raise Conflict(f"{name!r} is an alias; delete it first, or choose another name")
         try:
             chunking = splitter(encoder, chunking, language).chunking
         except ValueError as error:
@@ -132,10 +148,15 @@ class Ingestion:
             )
         return self.describe(name), is_new
 
-    def describe(self, name: str) -> Description:
-        """The description of a collection."""
+    def check(self, name: str) -> None:
+        """UnknownCollection if there is no such collection, DamagedCollection if it cannot be opened."""
+        self.collections.store(name)
+
+    def describe(self, name: str, aliases: Mapping[str, str] | None = None) -> Description:
+        """The description of a collection. aliases: all of them, if they are known."""
         with self._store(name) as collection:
             counts, settings = collection.counts(), collection.settings
+        aliases = self.collections.aliases() if aliases is None else aliases
         return Description(
             name,
             counts.documents,
@@ -145,27 +166,55 @@ class Ingestion:
             settings.model.name,
             settings.language,
             settings.chunking,
+            [alias for alias, to in aliases.items() if to == collection.name],
         )
 
     def describe_all(self, caller: Identity) -> list[Description]:
         """The descriptions of all collections that the caller may see and that can be opened, by name."""
-        found = []
+        found, aliases = [], self.collections.aliases()
         for name in filter(caller.may_see, self.collections.names()):
             try:
-                found.append(self.describe(name))
+                found.append(self.describe(name, aliases))
             except (UnknownCollection, DamagedCollection):  # deleted meanwhile; its own address says what is damaged
                 continue
         return found
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection with its documents."""
+        """Delete a collection with its documents; Conflict if it is an alias, or has one."""
+        aliases = self.collections.aliases()
+        if name in aliases:
+            raise Conflict(f"{name!r} is an alias; DELETE /v1/aliases/{name} deletes it, and leaves the collection")
+        if name in aliases.values():
+            raise Conflict(f"an alias leads to the collection {name!r}; let it lead to another one, or delete it first")
         with self._store(name) as collection:
             remove(collection.folder)
 
-    def put(self, name: str, documents: Sequence[Document]) -> list[str]:
-        """Write documents to the disk; the ids of those whose content is new or changed, and which now wait."""
+    def aliases(self) -> dict[str, str]:
+        """The collection of each alias."""
+        return self.collections.aliases()
+
+    def set_alias(self, alias: str, name: str) -> None:
+        """Let an alias lead to a collection; Conflict if that is an alias, or if a collection has the alias' name."""
+        self.collections.store(name)
+        folder = self.collections.folder(name).parent
+        try:
+            point(folder, alias, name)
+        except CollectionError as error:
+            raise Conflict(str(error)) from error
+        except OSError as error:
+            raise CollectionReadOnly(f"the alias {alias!r} cannot be set: {error.strerror}") from error
+
+    def delete_alias(self, alias: str) -> bool:
+        """Delete an alias; whether there was one."""
+        try:
+            return drop(self.collections.folder(alias).parent, alias)
+        except OSError as error:
+            raise CollectionReadOnly(f"the alias {alias!r} cannot be deleted: {error.strerror}") from error
+
+    def put(self, name: str, documents: Sequence[Document], job: Writing) -> list[str]:
+        """Write documents to the disk, as a part of a job; the ids of those whose content is new or changed."""
         with self._store(name) as collection:
-            changed = collection.put(documents)
+            changed = collection.put(documents, job)
         self._wake.set()
         return changed
 
@@ -173,7 +222,7 @@ class Ingestion:
         """Delete documents; how many there were. The next search does not find them."""
         with self._store(name) as collection:
             count = collection.delete(ids)
-        self._thinned.add(name)
+        self._thinned.add(collection.name)
         self._wake.set()
         return count
 
@@ -182,22 +231,40 @@ class Ingestion:
         with self._store(name) as collection:
             return collection.get(ids)
 
-    def page(self, name: str, after: int, limit: int) -> list[tuple[int, Document]]:
-        """Up to `limit` documents with numbers above `after`, with their numbers."""
+    def page(self, name: str, after: int, limit: int, most_characters: int = sys.maxsize) -> list[tuple[int, Document]]:
+        """Up to `limit` documents with numbers above `after`, with their numbers. See `Documents.page`."""
         with self._store(name) as collection:
-            return collection.page(after, limit)
+            return collection.page(after, limit, most_characters=most_characters)
 
-    async def searchable(self, name: str, ids: Sequence[str], until: Deadline) -> bool:
-        """Wait until these documents are searchable; False if the deadline came first."""
-        while await asyncio.to_thread(self._are_waiting, name, ids):
+    def job(self, name: str, key: str) -> Job:
+        """A job, and how far it is; UnknownJob if there is none."""
+        with self._store(name) as collection:
+            found = collection.job(key)
+        if found is None:
+            raise UnknownJob(
+                f"the collection has no job of this id, or it was one of more than {KEPT} and is forgotten"
+            )
+        return found
+
+    def jobs(self, name: str, limit: int) -> list[Job]:
+        """The newest jobs, the newest first."""
+        with self._store(name) as collection:
+            return collection.newest_jobs(limit)
+
+    def compact(self, name: str) -> Job:
+        """Have all segments merged into one by whoever indexes; the job."""
+        with self._store(name) as collection:
+            key = collection.jobs.request(COMPACT)
+        self._wake.set()
+        return self.job(name, key)
+
+    async def searchable(self, name: str, key: str, until: Deadline) -> bool:
+        """Wait until the documents of a job are searchable; False if the deadline came first."""
+        while (await asyncio.to_thread(self.job, name, key)).waiting:
             if time.monotonic() >= until.at:
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)
         return True
-
-    def _are_waiting(self, name: str, ids: Sequence[str]) -> bool:
-        with self._store(name) as collection:
-            return collection.are_waiting(ids)
 
     @contextmanager
     def _store(self, name: str) -> Iterator[Collection]:
@@ -253,7 +320,8 @@ class Ingestion:
 
     def _index_some(self, name: str, collection: Collection) -> bool:
         suspects = self.collections.damaged(name) if time.monotonic() >= self._repair_at.get(name, 0.0) else frozenset()
-        if not suspects and not collection.are_waiting() and name not in self._thinned:
+        is_asked = name in self._thinned or collection.is_requested(COMPACT)
+        if not (suspects or is_asked or collection.are_waiting()):
             return False
         encoder = _InBackground(self._reranker(collection), self._stopped)
         with indexing(collection) as alone:
@@ -266,6 +334,8 @@ class Ingestion:
                 self._repair(name, collection, suspects)
             done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE)
             self._thinned.discard(name)
+            if collection.is_requested(COMPACT):
+                _compact(collection)
             merge(collection)
         return done > 0
 
@@ -288,3 +358,13 @@ class Ingestion:
             if reranker.encoder.digest == model.digest:
                 return reranker
         raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
+
+
+def _compact(collection: Collection) -> None:
+    """Do the jobs that ask for one segment; those that came meanwhile are done, too."""
+    try:
+        merge(collection, all_of_it=True)
+    except CollectionError as error:
+        collection.jobs.complete(COMPACT, str(error).replace(str(collection.folder), collection.name))
+        raise
+    collection.jobs.complete(COMPACT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,9 +23,11 @@ from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex
 from retrieval.index.segment import Segment
+from retrieval.store.aliases import check_deletable
 from retrieval.store.connection import Connection
 from retrieval.store.documents import Documents
 from retrieval.store.filters import ALL, Filter, with_ids
+from retrieval.store.jobs import Job, Jobs, Writing
 from retrieval.store.ledger import Ledger
 from retrieval.store.remote import Place, Remote
 from retrieval.store.rows import Counts, Document
@@ -65,7 +68,8 @@ class Collection:
         self.folder, self.name = folder, folder.name
         self._writer, self._reader = Connection(folder), Connection(folder)  # so that reads wait for no write
         self.documents, self._reading = Documents(self._writer), Documents(self._reader)
-        self.segments = SegmentTable(self._writer)
+        self.segments, self.jobs = SegmentTable(self._writer), Jobs(self._writer)
+        self._followed = Jobs(self._reader)
         try:
             about = self._reader.about()
             self.settings = CollectionSettings(
@@ -106,9 +110,9 @@ class Collection:
         self._reader.close()
         self._selections.close()
 
-    def put(self, documents: Iterable[Document]) -> list[str]:
+    def put(self, documents: Iterable[Document], job: Writing | None = None) -> list[str]:
         """Insert or replace documents by id; returns the ids of those that must be indexed. See `Documents.put`."""
-        return self.documents.put(documents)
+        return self.documents.put(documents, job)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents; returns how many there were. They are not found any more when this returns."""
@@ -128,13 +132,30 @@ class Collection:
         """Return the metadata of the documents with these ids that are there."""
         return self._reading.metadata(ids)
 
-    def page(self, after: int, limit: int, wanted: Filter | None = None) -> list[tuple[int, Document]]:
-        """Return up to `limit` documents with numbers above `after`, with their numbers; only those a filter leaves."""
-        return self._reading.page(after, limit, wanted.where() if wanted else ALL)
+    def page(
+        self, after: int, limit: int, wanted: Filter | None = None, most_characters: int = sys.maxsize
+    ) -> list[tuple[int, Document]]:
+        """Return documents with numbers above `after`, with their numbers; only those that a filter leaves.
 
-    def are_waiting(self, ids: Sequence[str] | None = None) -> bool:
-        """Return whether any of these documents is not searchable yet; None: any at all."""
-        return self._reading.are_waiting(ids)
+        See `Documents.page`.
+        """
+        return self._reading.page(after, limit, wanted.where() if wanted else ALL, most_characters)
+
+    def are_waiting(self) -> bool:
+        """Return whether any document is not searchable yet."""
+        return self._reading.are_waiting()
+
+    def job(self, key: str) -> Job | None:
+        """Return a job, and how far it is; None if there is none."""
+        return self._followed.get(key)
+
+    def newest_jobs(self, limit: int) -> list[Job]:
+        """Return the newest jobs, the newest first."""
+        return self._followed.newest(limit)
+
+    def is_requested(self, kind: str) -> bool:
+        """Return whether the indexer has a job of this kind to do."""
+        return self._followed.is_requested(kind)
 
     def has_work(self) -> bool:
         """Return whether there is something to index, or to delete where the passages are."""
@@ -249,7 +270,11 @@ def create_in(folder: Path, settings: CollectionSettings) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Delete the folder of a collection; CollectionError if there is none. It is gone at once, its files soon after."""
+    """Delete a collection. It is gone at once, and its files soon after.
+
+    CollectionError if there is none, or if an alias leads to it or is meant.
+    """
+    check_deletable(folder)
     doomed = folder.with_name(f".removed-{os.getpid()}-{time.monotonic_ns()}")
     try:
         folder.rename(doomed)

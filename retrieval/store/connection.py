@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.store.filters import instant
 
 FILE = "documents.sqlite"
-FORMAT = 2
+FORMAT = 3
 _PATIENCE_MS = 5_000  # for another process that writes
 _NEEDED = (3, 51, 3)
 _SCHEMA = f"""
@@ -39,7 +39,9 @@ CREATE TABLE documents (
     is_indexed INTEGER NOT NULL DEFAULT 0,
     fault TEXT
 ) STRICT;
-CREATE INDEX waiting ON documents (number) WHERE NOT is_indexed;
+-- With the column of the condition SQLite counts without reading documents.
+CREATE INDEX waiting ON documents (number, is_indexed) WHERE NOT is_indexed;
+CREATE INDEX faults ON documents (number, fault) WHERE fault IS NOT NULL;
 -- Their order is that of their documents.
 CREATE TABLE segments (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -52,6 +54,22 @@ CREATE TABLE passages (
     segment INTEGER NOT NULL, row INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (segment, row)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX passages_of ON passages (id);
+-- The documents of a job that wait are those from its first to its last number.
+CREATE TABLE jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    key TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    updated_at REAL NOT NULL,
+    stored INTEGER NOT NULL DEFAULT 0,
+    changed INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0,
+    first INTEGER,
+    last INTEGER,
+    is_complete INTEGER NOT NULL DEFAULT 0,
+    error TEXT
+) STRICT;
+CREATE INDEX running ON jobs (kind) WHERE NOT is_complete;
 """
 
 
@@ -118,6 +136,20 @@ class Connection:
         """Return the rows of a statement."""
         with self._lock, _translated(self._folder):
             return list(self._connection.execute(statement, values))
+
+    def read_until(
+        self, is_enough: Callable[[tuple[Any, ...]], bool], statement: str, values: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        """Return rows up to the first one that is enough. The rest is not read from the disk."""
+        rows = []
+        with self._lock, _translated(self._folder):
+            cursor = self._connection.execute(statement, values)
+            for row in cursor:
+                rows.append(row)
+                if is_enough(row):
+                    cursor.close()
+                    break
+        return rows
 
     def about(self) -> dict[str, Any]:
         """Return what `set_about` wrote."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
 from retrieval.store.connection import Connection
 from retrieval.store.filters import ALL, Where, with_ids
+from retrieval.store.jobs import Writing, record
 from retrieval.store.rows import Counts, Document, Waiting
 from retrieval.store.segment_table import forget
 
@@ -22,25 +24,35 @@ class Documents:
         """Read and write through this connection."""
         self._connection = connection
 
-    def put(self, documents: Iterable[Document]) -> list[str]:
+    def put(self, documents: Iterable[Document], job: Writing | None = None) -> list[str]:
         """Insert or replace documents by id, in one transaction; returns the ids whose content is new or changed.
 
         What is unchanged is not indexed again; only its metadata is replaced.
+
+        job: what the write is part of.
         """
-        changed = []
+        changed, stored, waiting = list[str](), set[str](), list[int]()
         with self._connection.writing() as connection:
             for each in documents:
+                stored.add(each.id)
                 metadata = json.dumps(each.metadata, ensure_ascii=False)
-                known = connection.execute("SELECT digest FROM documents WHERE id = ?", (each.id,)).get
-                if known == each.digest:
-                    connection.execute("UPDATE documents SET metadata = ? WHERE id = ?", (metadata, each.id))
+                known = connection.execute(
+                    "SELECT digest, number, is_indexed FROM documents WHERE id = ?", (each.id,)
+                ).fetchone()
+                if known and known[0] == each.digest:
+                    connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (metadata, known[1]))
+                    if not known[2]:
+                        waiting.append(known[1])
                     continue
                 connection.execute("DELETE FROM documents WHERE id = ?", (each.id,))
                 connection.execute(
                     "INSERT INTO documents (id, title, text, metadata, digest) VALUES (?, ?, ?, ?, ?)",
                     (each.id, each.title, each.text, metadata, each.digest),
                 )
+                waiting.append(connection.last_insert_rowid())
                 changed.append(each.id)
+            if job is not None:
+                record(connection, job, len(stored), len(set(changed)), waiting)
         return changed
 
     def delete(self, ids: Iterable[str]) -> int:
@@ -71,9 +83,26 @@ class Documents:
         rows = self._connection.read(f"SELECT id, metadata FROM documents WHERE {where.sql}", where.values)  # noqa: S608
         return {i: json.loads(metadata) for i, metadata in rows}
 
-    def page(self, after: int, limit: int, where: Where = ALL) -> list[tuple[int, Document]]:
-        """Return up to `limit` documents whose numbers are above `after`, with their numbers, which rise."""
-        rows = self._connection.read(
+    def page(
+        self, after: int, limit: int, where: Where = ALL, most_characters: int = sys.maxsize
+    ) -> list[tuple[int, Document]]:
+        """Return documents whose numbers are above `after`, with their numbers, which rise.
+
+        Args:
+            after: 0, or the last number of the page before.
+            limit: The most documents.
+            where: Which documents.
+            most_characters: The page ends with the document that brings the texts to this length.
+        """
+        characters = 0
+
+        def is_enough(row: tuple[Any, ...]) -> bool:
+            nonlocal characters
+            characters += len(row[1])
+            return characters >= most_characters
+
+        rows = self._connection.read_until(
+            is_enough,
             "SELECT id, text, title, metadata, number FROM documents "  # noqa: S608
             f"WHERE number > ? AND {where.sql} ORDER BY number LIMIT ?",
             (after, *where.values, limit),
@@ -92,10 +121,9 @@ class Documents:
         )
         return [Waiting(row[4], _document(row)) for row in rows]
 
-    def are_waiting(self, ids: Sequence[str] | None = None) -> bool:
-        """Return whether any of these documents is not indexed yet; None: any at all."""
-        where, values = ("", ()) if ids is None else (" AND id IN (SELECT value FROM json_each(?))", (json.dumps(ids),))
-        return bool(self._connection.read(f"SELECT 1 FROM documents WHERE NOT is_indexed{where} LIMIT 1", values))  # noqa: S608
+    def are_waiting(self) -> bool:
+        """Return whether any document is not indexed yet."""
+        return bool(self._connection.read("SELECT 1 FROM documents WHERE NOT is_indexed LIMIT 1"))
 
     def counts(self) -> Counts:
         """Count documents and passages."""

@@ -89,11 +89,11 @@ class Case:
 
 
 def routes(app: FastAPI) -> list[tuple[str, list[dict[str, Any]]]]:
-    """All paths with a POST operation, with their example bodies."""
+    """All paths with a POST operation that reads a body, with their example bodies."""
     examples_by_path = []
     for path, operations in app.openapi()["paths"].items():
-        if "post" in operations:
-            body = operations["post"].get("requestBody", {}).get("content", {}).get("application/json", {})
+        if "requestBody" in operations.get("post", {}):
+            body = operations["post"]["requestBody"].get("content", {}).get("application/json", {})
             examples = [example["value"] for example in body.get("examples", {}).values()]
             examples_by_path.append((path.replace("{", "").replace("}", ""), examples or [{}]))
     return examples_by_path

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.api.dialects.body import Language, fields_of
+from app.api.dialects.keys import moment
 from app.errors import InvalidRequest, MalformedBody
+from app.settings import CollectionName
 from app.telemetry.printable import escaped
+from retrieval.store.jobs import Job, Status
 from retrieval.store.rows import Document
 from retrieval.text.sentences import VISIBLE
 from retrieval.text.splitters import By, Chunking
 
 ID_BYTES = 512
 _METADATA_BYTES = 2**16
-_SHOWN = 100  # failures in a response
+SHOWN = 100  # failures in a response
 
 Wait = Literal["stored", "searchable"]
 WAITS: tuple[Wait, ...] = get_args(Wait)
@@ -72,6 +75,7 @@ class CollectionResponse(BaseModel):
     model: str
     language: str
     chunking: ChunkingResponse
+    aliases: list[str] = Field(description="Other names that lead to it.")
 
 
 class CollectionListResponse(BaseModel):
@@ -79,6 +83,81 @@ class CollectionListResponse(BaseModel):
 
     object: Literal["list"]
     data: list[CollectionResponse]
+
+
+class AliasBody(BaseModel):
+    """What an alias leads to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"collection": "papers"}]})
+
+    collection: CollectionName = Field(description="The name of a collection, not of an alias.")
+
+
+class AliasResponse(BaseModel):
+    """An alias."""
+
+    object: Literal["alias"]
+    alias: str
+    collection: str
+
+
+class AliasListResponse(BaseModel):
+    """All aliases."""
+
+    object: Literal["list"]
+    data: list[AliasResponse]
+
+
+class JobResponse(BaseModel):
+    """Work that goes on after its request was answered."""
+
+    object: Literal["job"]
+    id: str
+    collection: str
+    kind: str = Field(description="documents: they are stored and indexed; compact: segments are merged into one.")
+    status: Status = Field(description="done: all its documents are searchable. failed: it ended early; see `error`.")
+    total: int = Field(description="Steps: the documents that are stored so far.")
+    done: int = Field(description="Steps that are done: the documents that are searchable.")
+    stored: int = Field(description="Documents that are on the disk, the unchanged ones among them.")
+    changed: int = Field(description="Documents whose content is new or changed.")
+    rejected: int = Field(description="Documents that were not taken.")
+    failed: int = Field(description="Documents that are kept, and that the model cannot encode.")
+    created_at: str
+    seconds_left: float | None = Field(description="An estimate by the speed so far. null: not known, or it is over.")
+    error: str | None
+
+
+class JobListResponse(BaseModel):
+    """Jobs, the newest first."""
+
+    object: Literal["list"]
+    data: list[JobResponse]
+
+
+def describe_job(name: str, job: Job) -> dict[str, Any]:
+    """A `JobResponse`. name: of the collection, as it was asked for."""
+    lost = "it was not finished: the server that received it ended" if job.status == "failed" else None
+    return {
+        "object": "job",
+        "id": job_id(name, job.key),
+        "collection": name,
+        "kind": job.kind,
+        "status": job.status,
+        "total": job.total,
+        "done": job.done,
+        "stored": job.stored,
+        "changed": job.changed,
+        "rejected": job.rejected,
+        "failed": job.failed,
+        "created_at": moment(job.created_at),
+        "seconds_left": None if job.seconds_left is None else round(job.seconds_left, 1),
+        "error": job.error or lost,
+    }
+
+
+def job_id(name: str, key: str) -> str:
+    """The id of a job, which leads to its collection."""
+    return f"{name}.{key}"
 
 
 def _visible(text: str) -> str:
@@ -116,7 +195,8 @@ class DocumentsBody(BaseModel):
 class Failure(BaseModel):
     """A document that was not taken."""
 
-    index: int = Field(description="Its place in the request, from 0.")
+    index: int = Field(description="Its place among the documents of the request, from 0.")
+    line: int | None = Field(None, description="Its line in an NDJSON stream, from 1.")
     id: str | None
     error: str
 
@@ -127,7 +207,9 @@ class DocumentsResponse(BaseModel):
     stored: int = Field(description="Documents that are on the disk, the unchanged ones among them.")
     changed: int = Field(description="Documents whose content is new or changed.")
     searchable: bool = Field(description="Whether a search finds all of them.")
-    failed: list[Failure] = Field(description="Documents that were not taken, the first 100.")
+    rejected: int = Field(description="Documents that were not taken.")
+    failed: list[Failure] = Field(description="The first 100 of them.")
+    job: str = Field(description="Follow it at /v1/jobs/{job}.")
 
 
 class IdsBody(BaseModel):
@@ -161,28 +243,68 @@ class DocumentListResponse(BaseModel):
     next: int | None = Field(description="Send it as `after` to get the next ones. null: there are no more.")
 
 
-def documents_of(body: bytes, *, lines: bool) -> tuple[list[Document], list[dict[str, Any]], Wait]:
-    """The documents of a body, why others were not taken, and what to wait for.
-
-    lines: whether the body is NDJSON.
+def documents_of(body: bytes) -> tuple[list[Document], list[dict[str, Any]], Wait]:
+    """The documents of a JSON body, why others were not taken, and what to wait for.
 
     Raises:
         MalformedBody: The body is no JSON.
-        InvalidRequest: It holds no documents, or fields that are not known.
+        InvalidRequest: It holds no valid documents, or fields that are not known.
     """
-    found = list[Document]()
-    failed = list[dict[str, Any]]()
-    records, wait = ([line for line in body.splitlines() if line.strip()], WAITS[0]) if lines else _records(body)
+    found, failed = list[Document](), list[dict[str, Any]]()
+    records, wait = _records(body)
     for at, record in enumerate(records):
+        try:
+            found.append(_document(DocumentBody.model_validate(record)))
+        except ValueError as error:  # pydantic's are ValueErrors
+            failed.append({"index": at, "id": _id_of(record), "error": _reason(error)})
+    if not records:
+        raise no_documents()
+    if not found:
+        raise no_valid_document(failed[0])
+    return found, failed, wait
+
+
+def no_documents() -> InvalidRequest:
+    """The error for a request without documents."""
+    return InvalidRequest("there are no documents; send at least one", ("documents",))
+
+
+def no_valid_document(first: Mapping[str, Any]) -> InvalidRequest:
+    """The error for a request of which no document is valid. first: why the first one is not."""
+    return InvalidRequest(f"no document is valid; the first one: {first['error']}", ("documents", 0))
+
+
+def documents_of_lines(
+    lines: Iterable[bytes | None], line: int, index: int
+) -> tuple[list[Document], list[dict[str, Any]], int]:
+    """The documents of some lines of an NDJSON stream.
+
+    Args:
+        lines: One document each, or nothing; None for a line that is too long.
+        line: The number of the first one in the stream, from 1.
+        index: How many documents came before, valid or not.
+
+    Returns:
+        The valid documents, why others were not taken, and how many there are of both.
+    """
+    found, failed, count = list[Document](), list[dict[str, Any]](), 0
+    for number, text in enumerate(lines, start=line):
+        if text is not None and not text.strip():
+            continue
         fields = None
         try:
-            fields = fields_of(record) if lines else record
+            fields = _fields_of_line(text)
             found.append(_document(DocumentBody.model_validate(fields)))
-        except (MalformedBody, ValueError) as error:  # pydantic's are ValueErrors
-            failed.append({"index": at, "id": _id_of(fields), "error": _reason(error)})
-    if not found and not failed:
-        raise InvalidRequest("there are no documents; send at least one", ("documents",))
-    return found, failed[:_SHOWN], wait
+        except (MalformedBody, ValueError) as error:
+            failed.append({"index": index + count, "line": number, "id": _id_of(fields), "error": _reason(error)})
+        count += 1
+    return found, failed, count
+
+
+def _fields_of_line(line: bytes | None) -> Any:
+    if line is None:
+        raise MalformedBody("the line is longer than a body may be; send a shorter text")
+    return fields_of(line)
 
 
 def _records(body: bytes) -> tuple[Sequence[Any], Wait]:

@@ -25,7 +25,8 @@ class BodyLimitsMiddleware:
     """Drains an unread body before the response starts, up to a limit of bytes and of time.
 
     Also limits the memory of all requests' bodies together, from the first byte until the response. Code that parses a
-    body reserves the memory for that first, with the function `hold` in the request's state.
+    body reserves the memory for that first, with the function `hold` in the request's state. Code that is done with a
+    part of a stream gives its memory back with `release`.
     """
 
     def __init__(self, app: ASGIApp, limits: LimitSettings, bodies: Shares) -> None:
@@ -39,7 +40,7 @@ class BodyLimitsMiddleware:
             return
         body = _Body(Headers(scope=scope), receive)
         memory = HeldMemory(self._bodies, scope)
-        scope.setdefault("state", {})["hold"] = memory.take
+        scope.setdefault("state", {}).update(hold=memory.take, release=memory.give)
 
         async def receive_and_hold() -> Message:
             message = await body.receive()
@@ -49,7 +50,7 @@ class BodyLimitsMiddleware:
         async def send_after_body(message: Message) -> None:
             if message["type"] == "http.response.start" and body.is_incomplete:
                 if message["status"] != HTTPStatus.REQUEST_TIMEOUT:
-                    await body.drain(self._limits.body_bytes + _MARGIN_BYTES, self._limits.body_seconds)
+                    await body.drain(max(self._limits.body_bytes, body.size) + _MARGIN_BYTES, self._limits.body_seconds)
                 if body.is_incomplete:
                     MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
@@ -83,11 +84,11 @@ class HeldMemory:
             raise Overloaded("the requests in progress are too large together; try again shortly")
         self.size += size
 
-    def give(self) -> None:
-        """Release all of it."""
-        if self.caller is not None:
-            self.bodies.give(self.caller, self.size)
-        self.size = 0
+    def give(self, keep: int = 0) -> None:
+        """Release all of it, or what exceeds `keep` bytes."""
+        if self.caller is not None and self.size > keep:
+            self.bodies.give(self.caller, self.size - keep)
+            self.size = keep
 
 
 class _Body:
@@ -95,13 +96,13 @@ class _Body:
 
     def __init__(self, headers: Headers, receive: Receive) -> None:
         self.is_incomplete = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        self._size = 0
+        self.size = 0
         self._awaits_continue = "expect" in headers  # the client sends the body only after 100 Continue
         self._receive = receive
 
     async def receive(self) -> Message:
         message = await self._receive()
-        self._size += len(message.get("body", b""))
+        self.size += len(message.get("body", b""))
         self._awaits_continue = False
         if not message.get("more_body", False):  # the last part, or a disconnect
             self.is_incomplete = False
@@ -111,5 +112,5 @@ class _Body:
         """Read and drop the rest, until `max_bytes` in all were received or the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.is_incomplete and not self._awaits_continue and self._size <= max_bytes:
+                while self.is_incomplete and not self._awaits_continue and self.size <= max_bytes:
                     await self.receive()

@@ -9,10 +9,12 @@ from app.api.dependencies import allow
 from app.api.problems import ProblemResponse
 from app.api.routes import (
     admin,
+    aliases,
     collections,
     documents,
     embeddings,
     health,
+    jobs,
     models,
     rerank,
     similarity,
@@ -29,6 +31,8 @@ MODELS: tuple[type[BaseModel], ...] = (
     *embeddings.MODELS,
     *collections.MODELS,
     *documents.MODELS,
+    *jobs.MODELS,
+    *aliases.MODELS,
     *usage.MODELS,
     *admin.MODELS,
     *health.MODELS,
@@ -41,8 +45,9 @@ for part in (health.router, models.open_router):
 ranking = (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router)
 for part in (*ranking, collections.searching):
     router.include_router(part, dependencies=[Depends(allow("user"))])
-for part in (collections.writing, documents.writing):
+for part in (collections.writing, documents.writing, jobs.writing, aliases.writing):
     router.include_router(part, dependencies=[Depends(allow("user", to_write=True))])
-for part in (models.router, usage.router, collections.reading, documents.reading):
+collection_parts = (collections.reading, documents.reading, jobs.reading, aliases.reading)
+for part in (models.router, usage.router, *collection_parts):
     router.include_router(part, dependencies=[Depends(allow("read-only"))])
 router.include_router(admin.router, dependencies=[Depends(allow("admin"))])

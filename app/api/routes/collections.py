@@ -31,7 +31,7 @@ from app.errors import Forbidden, InvalidRequest
 from app.identity import Identity
 from app.quotas.quotas import Cost
 from app.service.collections import check_visible
-from app.service.ingestion import Ingestion
+from app.service.ingestion import Description, Ingestion
 from app.service.request import ResolvedRerank, resolve
 from app.service.rerank import rerank
 from app.settings import is_collection_name
@@ -46,7 +46,7 @@ reading, writing, searching = (APIRouter(tags=["collections"]) for _ in range(3)
 async def list_collections(request: Request) -> Response:
     """All collections that the caller may see."""
     found = await in_thread(request, Ingestion.describe_all, request.state.identity)
-    return as_json({"object": "list", "data": [asdict(each) for each in found]})
+    return as_json({"object": "list", "data": [_described(request, each) for each in found]})
 
 
 async def create(request: Request) -> Response:
@@ -58,16 +58,20 @@ async def create(request: Request) -> Response:
     await pay(request, Cost())
     language = body.language or settings.language
     chunking = body.chunking.to_chunking() if body.chunking else settings.chunking.to_chunking()
-    name = _name_in_path(request)
-    if not request.state.identity.may_see(name):
-        raise Forbidden(_outside(request.state.identity))
+    name = name_in_path(request)
+    check_may_name(request, name)
     description, is_new = await in_thread(request, Ingestion.create, name, body.model, language, chunking)
-    return as_json(asdict(description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+    return as_json(_described(request, description), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
 
 async def describe(request: Request) -> Response:
     """What is in a collection."""
-    return as_json(asdict(await in_thread(request, Ingestion.describe, name_of(request))))
+    return as_json(_described(request, await in_thread(request, Ingestion.describe, name_of(request))))
+
+
+def _described(request: Request, description: Description) -> dict[str, Any]:
+    visible = [alias for alias in description.aliases if request.state.identity.may_see(alias)]
+    return asdict(description) | {"aliases": visible}
 
 
 async def delete_collection(request: Request) -> Response:
@@ -92,7 +96,7 @@ async def search(request: Request) -> Response:
 
 
 async def _read_search(request: Request) -> ResolvedRerank:
-    deps, name = dependencies(request), _name_in_path(request)
+    deps, name = dependencies(request), name_in_path(request)
 
     def parse(raw: bytes) -> Any:
         fields = fields_of(raw)
@@ -115,9 +119,15 @@ async def in_thread(request: Request, method: Callable[..., T], *arguments: Any)
 
 def name_of(request: Request) -> str:
     """The collection in the path; UnknownCollection if the caller may not see it. Call it just before it is opened."""
-    name = _name_in_path(request)
+    name = name_in_path(request)
     check_visible(request.state.identity, name)
     return name
+
+
+def check_may_name(request: Request, name: str) -> None:
+    """Forbidden if the caller may not give this name to anything."""
+    if not request.state.identity.may_see(name):
+        raise Forbidden(_outside(request.state.identity))
 
 
 def _outside(identity: Identity) -> str:
@@ -129,14 +139,14 @@ def _outside(identity: Identity) -> str:
     )
 
 
-def _name_in_path(request: Request) -> str:
+def name_in_path(request: Request, parameter: str = "name") -> str:
     """The collection in the path; InvalidRequest if no collection can have this name."""
-    name: str = request.path_params["name"]
+    name: str = request.path_params[parameter]
     if not is_collection_name(name):
         raise InvalidRequest(
             "a collection's name is up to 64 letters, digits, dots, dashes and underscores, at most 255 bytes, and "
             "does not begin with a dot or a dash",
-            ("name",),
+            (parameter,),
         )
     return name
 
@@ -158,8 +168,10 @@ def _parameter(name: str, where: str, description: str, kind: str = "string") ->
     }
 
 
-_PARAMETERS = {
+PARAMETERS = {
     "name": _parameter("name", "path", "The collection's name."),
+    "alias": _parameter("alias", "path", "The alias."),
+    "job": _parameter("job", "path", "The job's id."),
     "id": _parameter("id", "path", "The document's id."),
     "after": _parameter("after", "query", "`next` of the page before.", "integer"),
     "limit": _parameter("limit", "query", "Documents in a page, up to 1000.", "integer"),
@@ -175,8 +187,13 @@ def add_route(
     response: type[BaseModel] | None,
     body: type[BaseModel] | None = None,
     query: tuple[str, ...] = (),
+    *,
+    conflicts: bool = False,
 ) -> None:
-    """Add a route with its description. response: None for 204; query: the names of its query parameters."""
+    """Add a route with its description.
+
+    response: None for 204. query: the names of its query parameters. conflicts: whether it may answer 409.
+    """
     status = HTTPStatus.OK if response else HTTPStatus.NO_CONTENT
     problems = [401, 503]
     if method != "GET":
@@ -185,8 +202,8 @@ def add_route(
         problems += [400, 404, 422]
     if body:
         problems += [408, 413, 429]
-    named = [name for name in ("name", "id") if f"{{{name}" in path] + list(query)
-    extra: dict[str, Any] = {"parameters": [_PARAMETERS[name] for name in named]} if named else {}
+    named = [name for name in ("name", "alias", "job", "id") if f"{{{name}" in path] + list(query)
+    extra: dict[str, Any] = {"parameters": [PARAMETERS[name] for name in named]} if named else {}
     if body:
         extra["requestBody"] = {
             "required": body is not CollectionBody,
@@ -194,8 +211,8 @@ def add_route(
         }
     described_as = content(reference(response)) if response else {}
     responses: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
-    if route is create:
-        conflict = "A collection of this name exists, with another model, language or chunking."
+    if conflicts:
+        conflict = "There is something else of this name, or it is in use: see the message."
         responses[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
     responses[status.value] = {"description": (response.__doc__ if response else "It is deleted."), **described_as}
     if route is create:
@@ -214,7 +231,7 @@ def add_route(
 _ALL = "/v1/collections"
 ONE = _ALL + "/{name}"
 add_route(reading, "GET", _ALL, list_collections, "List the collections", CollectionListResponse)
-add_route(writing, "PUT", ONE, create, "Make a collection", CollectionResponse, CollectionBody)
+add_route(writing, "PUT", ONE, create, "Make a collection", CollectionResponse, CollectionBody, conflicts=True)
 add_route(reading, "GET", ONE, describe, "Describe a collection", CollectionResponse)
-add_route(writing, "DELETE", ONE, delete_collection, "Delete a collection", None)
+add_route(writing, "DELETE", ONE, delete_collection, "Delete a collection", None, conflicts=True)
 add_route(searching, "POST", ONE + "/search", search, "Search a collection", RerankResponse, StandardBody)

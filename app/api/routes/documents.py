@@ -2,69 +2,127 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
+from functools import partial
 
+import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from starlette.responses import StreamingResponse
 
 from app.api.dependencies import caller, dependencies
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.collections import (
+    SHOWN,
     DeletedResponse,
     DocumentListResponse,
     DocumentResponse,
     DocumentsBody,
     DocumentsResponse,
     IdsBody,
+    Wait,
     checked_wait,
     documents_of,
+    job_id,
 )
-from app.api.exchange import as_json, parsed
+from app.api.exchange import as_json, check_plain, parsed
 from app.api.rate_limit import counted, pay
 from app.api.routes.collections import ONE, add_route, in_thread, name_of
+from app.api.upload import Upload
 from app.errors import InvalidRequest, UnknownDocument
 from app.quotas.quotas import Cost
 from app.service.ingestion import Ingestion
 from app.service.request import deadline_of
 from retrieval.deadline import Deadline
+from retrieval.store.jobs import Writing, new_key
+from retrieval.store.rows import Document
 
 _PAGE, _LARGEST_PAGE = 100, 1000
+_EXPORTED_CHARACTERS = 2**20  # in one part of an export
 _NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
 
 reading, writing = APIRouter(tags=["collections"]), APIRouter(tags=["collections"])  # by the role that they need
 
 
 async def put_documents(request: Request) -> Response:
-    """Insert or replace documents by id, as JSON or NDJSON.
+    """Insert or replace documents by id, as JSON or as an NDJSON stream of any length.
 
     They are on the disk when the response comes. What is unchanged is not encoded again. A document that is not valid
-    is named in `failed`, and the others are kept; 422 if none is valid.
+    is named in `failed`, and the others are kept; 422 if none is valid. A stream is stored as it comes: what was read
+    before it breaks off is kept, and may be sent again.
     """
-    deps = dependencies(request)
-    lines = request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON
-    documents, failed, wait = await counted(
-        request, lambda: parsed(request, lambda raw: documents_of(raw, lines=lines))
-    )
-    if lines:
-        wait = checked_wait(request.query_params.get("wait", "stored"))
-    if not documents:
-        raise InvalidRequest(f"no document is valid; the first one: {failed[0]['error']}", ("documents", 0))
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON:
+        return await _put_stream(request)
+    documents, failed, wait = await counted(request, lambda: parsed(request, documents_of))
     await pay(request, Cost(len(documents), len(documents), "embedding"))
-    name = name_of(request)
-    changed = await in_thread(request, Ingestion.put, name, documents)
-    ids = [document.id for document in documents]
+    name, key = name_of(request), new_key()
+    changed = await in_thread(request, Ingestion.put, name, documents, Writing(key, len(failed)))
+    return as_json(
+        {
+            "stored": len({document.id for document in documents}),
+            "changed": len(set(changed)),
+            "searchable": await _searchable(request, name, key, wait),
+            "rejected": len(failed),
+            "failed": failed[:SHOWN],
+            "job": job_id(name, key),
+        }
+    )
+
+
+async def _put_stream(request: Request) -> Response:
+    async def begin() -> tuple[str, Wait]:
+        wait = checked_wait(request.query_params.get("wait", "stored"))
+        check_plain(request)
+        name = name_of(request)
+        await in_thread(request, Ingestion.check, name)  # before the client sends a gigabyte
+        return name, wait
+
+    name, wait = await counted(request, begin)
+    upload = Upload(request, name)
+    await upload.run()
+    return as_json(
+        {
+            "stored": upload.stored,
+            "changed": upload.changed,
+            "searchable": await _searchable(request, name, upload.key, wait),
+            "rejected": upload.rejected,
+            "failed": upload.failed,
+            "job": job_id(name, upload.key),
+        }
+    )
+
+
+async def _searchable(request: Request, name: str, key: str, wait: Wait) -> bool:
+    deps = dependencies(request)
     until = deadline_of(0, deps.settings, caller(request)) if wait == "searchable" else Deadline.after(0)
-    searchable = await deps.ingestion.searchable(name, ids, until)
-    return as_json({"stored": len(set(ids)), "changed": len(set(changed)), "searchable": searchable, "failed": failed})
+    return await deps.ingestion.searchable(name, key, until)
 
 
 async def list_documents(request: Request) -> Response:
-    """Documents in the order in which their contents were written, page by page."""
+    """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
     after = _number(request, "after", 0, 2**62)
+    if request.headers.get("accept", "").partition(";")[0].strip().lower() in _NDJSON:
+        name = name_of(request)
+        await in_thread(request, Ingestion.check, name)
+        return StreamingResponse(_export(request, name, after), media_type="application/x-ndjson")
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit)
     following = page[-1][0] if len(page) == limit else None
     return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
+
+
+async def _export(request: Request, name: str, after: int) -> AsyncIterator[bytes]:
+    """All documents, as `put_documents` takes them."""
+    page = partial(in_thread, request, Ingestion.page, name)
+    while found := await page(after, _LARGEST_PAGE, _EXPORTED_CHARACTERS):
+        yield await asyncio.to_thread(_lines, [each for _, each in found])
+        after = found[-1][0]
+
+
+def _lines(documents: Iterable[Document]) -> bytes:
+    return b"".join(orjson.dumps(asdict(each), option=orjson.OPT_APPEND_NEWLINE) for each in documents)
 
 
 async def get_document(request: Request) -> Response:

@@ -35,7 +35,7 @@ Serialize = Callable[[str, Mapping[str, Any]], T]  # an event's kind and fields 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["rerank"])
 
-_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second header disables nginx's buffering
+SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the second header disables nginx's buffering
 
 
 def work_of(
@@ -100,7 +100,7 @@ async def stream(reports: Annotated[Reports[bytes], Depends(_reports)]) -> Respo
     """
     if not await reports.begin():
         return Response(status_code=CLIENT_GONE)
-    return EventSourceResponse(reports, headers=_HEADERS)
+    return EventSourceResponse(reports, headers=SSE_HEADERS)
 
 
 MODELS: tuple[type[BaseModel], ...] = (Order,)  # referenced by the OpenAPI description

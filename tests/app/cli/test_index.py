@@ -8,6 +8,8 @@ from app.cli import index as cli_index
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.collection import Collection
 from retrieval.store.indexer import build, indexing
+from retrieval.store.jobs import Writing
+from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import Passage
 
@@ -114,3 +116,33 @@ def test_two_do_not_write_at_once(tmp_path, birds):
             status, _, errors = birds(*words)
             assert status == 1
             assert "another process writes to the collection birds" in errors
+
+
+def test_an_alias_leads_to_a_collection_and_is_listed_beside_it(tmp_path, birds):
+    assert birds("alias", "books", "birds")[0] == 0
+    assert birds("alias", "books", "birds")[0] == 0, "it may be set again"
+    lines = [line.split() for line in birds("list")[1].splitlines()]
+    assert [(line[0], line[-1]) for line in lines if line[0] in {"birds", "books"}] == [("birds", "books")]
+    assert "a" in birds("export", "books")[1]
+    for words, message in (
+        (("alias", "birds", "birds"), "birds is a collection"),
+        (("alias", "more", "books"), "books is an alias"),
+        (("alias", "more", "none"), "there is no collection at"),
+        (("alias", "more"), "name the collection"),
+        (("delete", "books", "--all"), "books is an alias"),
+        (("delete", "birds", "--all"), "an alias leads to the collection birds"),
+        (("build", "books", "birds.jsonl", "--force"), "books is an alias"),
+        (("alias", "none", "--delete"), "there is no alias none"),
+    ):
+        status, _, errors = birds(*words)
+        assert status != 0
+        assert message in " ".join(errors.replace("│", " ").split())
+    assert birds("alias", "books", "--delete")[0] == 0
+    assert birds("delete", "birds", "--all")[0] == 0
+
+
+def test_jobs_are_shown(tmp_path, birds):
+    collection = Collection(tmp_path / "data" / "collections" / "birds")
+    collection.put([Document("c", "a stone")], Writing("0123", rejected=2))
+    shown = " ".join(birds("jobs", "birds")[1].replace("│", " ").split())
+    assert "birds.0123 documents running 0 of 1 2" in shown

@@ -51,6 +51,7 @@ def test_a_collection_is_made_described_listed_and_deleted(client):
         "model": "hash",
         "language": "auto",
         "chunking": {"by": "sentence", "size": 511, "overlap": 0},
+        "aliases": [],
     }
     made = client.put("/v1/collections/birds")
     assert (made.status_code, made.json()) == (201, expected)
@@ -132,7 +133,15 @@ def test_what_is_put_is_found_and_what_is_deleted_is_not(birds):
 
 
 def test_unchanged_documents_are_not_indexed_again(birds):
-    assert put(birds, [OWL, LAMP], "stored") == {"stored": 2, "changed": 0, "searchable": True, "failed": []}
+    answer = put(birds, [OWL, LAMP], "stored")
+    assert answer == {
+        "stored": 2,
+        "changed": 0,
+        "searchable": True,
+        "rejected": 0,
+        "failed": [],
+        "job": answer["job"],
+    }
     assert put(birds, [OWL | {"metadata": {"page": 4}}], "stored")["changed"] == 0
     assert birds.get("/v1/collections/birds/documents/owl").json()["metadata"] == {"page": 4}
 
@@ -180,7 +189,7 @@ def test_ndjson_is_read_line_by_line(birds):
         headers={"content-type": "application/x-ndjson; charset=utf-8"},
     ).json()
     assert (answer["stored"], answer["changed"], answer["searchable"]) == (2, 2, True)
-    assert [(failure["index"], failure["id"]) for failure in answer["failed"]] == [(1, None)]
+    assert [(each["index"], each["line"], each["id"]) for each in answer["failed"]] == [(1, 3, None)]
     assert found(birds, "stone", top_n=1) == ["c"]
 
 

@@ -22,9 +22,11 @@ READING = [
     ("GET", ONE + "/documents", None),
     ("GET", ONE + "/documents/{id}", None),
     ("POST", ONE + "/search", SEARCH),
+    ("GET", ONE + "/jobs", None),
     *[("POST", path, SEARCH | {"collection": "{name}"}) for path in SEARCHING],
 ]
 WRITING = [
+    ("POST", ONE + "/compact", None),
     ("POST", ONE + "/documents", DOCUMENTS),
     ("POST", ONE + "/documents/delete", {"ids": ["none"]}),
     ("DELETE", ONE + "/documents/{id}", None),

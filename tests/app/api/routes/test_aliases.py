@@ -1,0 +1,106 @@
+"""Aliases over HTTP: another name for a collection, wherever a name is taken."""
+
+import pytest
+
+from app.settings import Settings
+from tests.app.problems import problem
+from tests.conftest import serving
+
+DOCUMENTS = "/v1/collections/{}/documents"
+
+
+def fill(client, name: str, text: str) -> None:
+    assert client.put(f"/v1/collections/{name}").status_code == 201
+    body = {"documents": [{"id": name, "text": text}], "wait": "searchable"}
+    assert client.post(DOCUMENTS.format(name), json=body).json()["searchable"]
+
+
+def lead(client, alias: str, name: str):
+    return client.put(f"/v1/aliases/{alias}", json={"collection": name})
+
+
+def found(client, name: str) -> list[str]:
+    path = f"/v1/collections/{name}/search"
+    return [row["document"]["id"] for row in client.post(path, json={"query": "owl"}).json()["results"]]
+
+
+@pytest.fixture
+def books(client):
+    """A client, two collections, and an alias for the first one."""
+    fill(client, "b.2025", "an old owl")
+    fill(client, "b.2026", "a new owl")
+    assert lead(client, "books", "b.2025").json() == {"object": "alias", "alias": "books", "collection": "b.2025"}
+    return client
+
+
+def test_an_alias_is_taken_wherever_a_name_is(books):
+    assert found(books, "books") == ["b.2025"]
+    reranked = books.post("/rerank", json={"query": "owl", "collection": "books"}).json()["results"]
+    assert [row["document"]["id"] for row in reranked] == ["b.2025"]
+    job = books.post(DOCUMENTS.format("books"), json={"documents": [{"id": "x", "text": "owl"}], "wait": "searchable"})
+    assert books.get(f"/v1/jobs/{job.json()['job']}").json()["status"] == "done"
+    assert books.get(DOCUMENTS.format("b.2025") + "/x").json() == books.get(DOCUMENTS.format("books") + "/x").json()
+    assert books.get("/v1/collections/books").json()["documents"] == 2
+    assert books.delete(DOCUMENTS.format("books") + "/x").json() == {"deleted": 1}
+    open_ones = books.app.state.dependencies.collections.counts()
+    assert set(open_ones) == {"b.2025"}, "a collection is in memory once, whatever it is called"
+
+
+def test_an_alias_is_swapped_at_once_and_its_jobs_are_not_mixed_up(books):
+    body = {"documents": [{"id": "x", "text": "owl"}]}
+    job = books.post(DOCUMENTS.format("books"), json=body).json()["job"]
+    assert lead(books, "books", "b.2026").status_code == 200
+    assert found(books, "books") == ["b.2026"]
+    problem(books.get(f"/v1/jobs/{job}"), 404, "no job of this id")
+    assert books.get(f"/v1/jobs/{job.replace('books', 'b.2025')}").status_code == 200
+
+
+def test_aliases_are_listed_beside_collections_and_not_as_such(books):
+    assert lead(books, "all", "b.2025").status_code == 200
+    assert [(each["alias"], each["collection"]) for each in books.get("/v1/aliases").json()["data"]] == [
+        ("all", "b.2025"),
+        ("books", "b.2025"),
+    ]
+    listed = books.get("/v1/collections").json()["data"]
+    assert [(each["name"], each["aliases"]) for each in listed] == [("b.2025", ["all", "books"]), ("b.2026", [])]
+    assert books.delete("/v1/aliases/all").status_code == 204
+    problem(books.delete("/v1/aliases/all"), 404, "there is no alias 'all'")
+    problem(books.delete("/v1/aliases/b.2025"), 404, "there is no alias")
+    assert books.get("/v1/collections/b.2025").json()["aliases"] == ["books"]
+
+
+def test_a_name_is_either_a_collection_or_an_alias(books):
+    problem(lead(books, "b.2026", "b.2025"), 409, "b.2026 is a collection")
+    problem(lead(books, "more", "books"), 409, "books is an alias")
+    problem(lead(books, "more", "none"), 404, "there is no collection 'none'")
+    problem(books.put("/v1/collections/books"), 409, "'books' is an alias")
+    for name in ("../b.2025", "/etc", ".", ""):
+        assert lead(books, "more", name).status_code == 422
+    assert lead(books, ".more", "b.2025").status_code == 422
+    problem(books.delete("/v1/collections/books"), 409, "'books' is an alias")
+    problem(books.delete("/v1/collections/b.2025"), 409, "an alias leads to the collection")
+    assert books.delete("/v1/collections/b.2026").status_code == 204
+    assert found(books, "books") == ["b.2025"]
+
+
+def test_a_limited_key_makes_no_way_around_its_limits(tmp_path):
+    with serving(Settings(model="hash", data_dir=tmp_path, auth={"enabled": True})) as client:
+        keys = client.app.state.dependencies.auth.keys
+        every, limited = (
+            {"x-api-key": keys.create("a", "user", "unlimited", None, seen)[1]} for seen in (None, ["team-a-*"])
+        )
+        for name in ("team-a-1", "team-b-1"):
+            assert client.put(f"/v1/collections/{name}", headers=every).status_code == 201
+
+        def put(alias, name):
+            return client.put(f"/v1/aliases/{alias}", json={"collection": name}, headers=limited)
+
+        problem(put("team-a-x", "team-b-1"), 404, "there is no collection 'team-b-1'")
+        problem(put("team-b-x", "team-a-1"), 403, "limited to collections: team-a-*")
+        assert put("team-a-x", "team-a-1").status_code == 200
+        client.put("/v1/aliases/all", json={"collection": "team-a-1"}, headers=every)
+        assert client.get("/v1/collections/team-a-1", headers=limited).json()["aliases"] == ["team-a-x"]
+        assert [each["alias"] for each in client.get("/v1/aliases", headers=limited).json()["data"]] == ["team-a-x"]
+        problem(client.delete("/v1/aliases/all", headers=limited), 404, "there is no alias 'all'")
+        problem(client.get("/v1/collections/all", headers=limited), 404, "there is no collection 'all'")
+        problem(client.get("/v1/jobs/team-b-1.0123", headers=limited), 404, "there is no collection")
