@@ -96,7 +96,7 @@ class OpenCollections:
             UnknownCollection: There is none.
             DamagedCollection: It failed verification, and nothing of it can be searched.
         """
-        name = self.resolve(name)
+        asked, name = name, self.resolve(name)
         entry = self._entries.get(name)
         if entry is None or not self._is_current(name, entry):
             with self._lock:
@@ -104,7 +104,7 @@ class OpenCollections:
                 if entry is None or not self._is_current(name, entry):
                     entry = self._refresh(name)
         if entry.snapshot is None or (entry.fault and not entry.snapshot.live.any()):
-            raise DamagedCollection(f"the collection {name!r} is damaged: {entry.fault and entry.fault.text}")
+            raise DamagedCollection(f"the collection {asked!r} is damaged: {entry.fault and entry.fault.text}")
         return entry.snapshot
 
     def folder(self, name: str) -> Path:
@@ -136,16 +136,16 @@ class OpenCollections:
             UnknownCollection: There is none.
             DamagedCollection: Its documents cannot be read.
         """
-        name = self.resolve(name)
+        asked, name = name, self.resolve(name)
         folder = self._folder / name
         identity = _identity(folder)
         if identity is None:
-            raise _unknown(name)
+            raise _unknown(asked)
         try:
             return self._opened(name, identity)
         except (CollectionError, OSError) as error:
             reason = str(error).replace(str(folder), folder.name)
-            raise DamagedCollection(f"the collection {name!r} is damaged: {reason}") from error
+            raise DamagedCollection(f"the collection {asked!r} is damaged: {reason}") from error
 
     def _opened(self, name: str, identity: FolderIdentity | None) -> Collection:
         """The collection in this folder, opened once: its segments are in memory once, whoever searches or indexes."""
