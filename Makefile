@@ -56,7 +56,7 @@ clients: $(STAMP) $(CLIENTS) ## run every rerank client against a real server; W
 	@touch $@
 
 milvus: $(STAMP) .venv/.milvus ## hold both engines of collections to one contract, on a real Milvus, which is killed and stopped, too
-	$(BIN)/pytest -m "milvus or not milvus" --capture=no tests/retrieval/index/test_passage_index.py
+	$(BIN)/pytest -m "milvus or not milvus" tests/retrieval/index/test_passage_index.py tests/retrieval/store/test_remote.py tests/faults/test_milvus.py
 
 # 57 MB, and the program takes 300 MB where it is started: no other check needs it.
 .venv/.milvus: $(STAMP)

@@ -16,6 +16,7 @@ ServiceError
 ├── NotReady            503
 ├── DamagedCollection   503
 ├── CollectionReadOnly  503
+├── IndexUnavailable    503
 ├── KeysUnavailable     503
 ├── Overloaded          503
 └── TooLate             504
@@ -101,6 +102,10 @@ class DamagedCollection(ServiceError):
 
 class CollectionReadOnly(ServiceError):
     """The collection can be searched and takes no writes: a full or read-only disk, or another process that writes."""
+
+
+class IndexUnavailable(ServiceError):
+    """Milvus, which holds the collection's passages, does not answer. Requests with documents are served."""
 
 
 class KeysUnavailable(ServiceError):

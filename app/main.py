@@ -106,7 +106,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
 
 def _create_components(settings: Settings, encoders: Mapping[str, Encoder], tracing: Tracing | None) -> Dependencies:
     """Create the components of the application."""
-    engine, collections, metrics = _engine(settings, encoders), OpenCollections(settings.collections_dir), Metrics()
+    engine, collections, metrics = _engine(settings, encoders), _collections(settings), Metrics()
     auth = _open_auth(settings)
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
     quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
@@ -179,6 +179,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         if deps.auth:
             shutdown.push_async_callback(deps.auth.close)
         shutdown.callback(deps.engine.close)
+        if deps.collections.milvus:
+            shutdown.callback(deps.collections.milvus.close)
         shutdown.callback(deps.ingestion.stop)
         shutdown.callback(deps.quotas.close)
         shutdown.callback(deps.gauges.publish)  # a last time, so that other workers can report the values
@@ -197,9 +199,12 @@ def _sources(
     engine: Engine, collections: OpenCollections, quotas: Quotas, auth: Auth | None, health: Health
 ) -> Sources:
     def lost_connections() -> dict[str, bool]:
-        if auth is None:
-            return {}
-        return {"keys": auth.database.lost} | ({"issuer": auth.issuer.lost} if auth.issuer else {})
+        lost = {"milvus": not milvus.breaker.available} if (milvus := collections.milvus) else {}
+        if auth:
+            lost["keys"] = auth.database.lost
+            if auth.issuer:
+                lost["issuer"] = auth.issuer.lost
+        return lost
 
     usage = auth.usage.counts if auth else UsageCounts
     return Sources(engine, quotas.counts, usage, collections.counts, lambda: health.is_ready, lost_connections)
@@ -221,6 +226,10 @@ def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:
         engine.queue_requests,
         engine.least_part,
     )
+
+
+def _collections(settings: Settings) -> OpenCollections:
+    return OpenCollections(settings.collections_dir, settings.index.open(settings.engine.requests))
 
 
 def _trace(settings: Settings) -> Tracing | None:

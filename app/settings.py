@@ -17,6 +17,7 @@ from app.auth.settings import AuthSettings
 from app.quotas.settings import QuotaSettings
 from app.quotas.shares import part_of_one
 from app.ranking.methods import split_method
+from retrieval.index.milvus_client import Milvus, MilvusUrlError, parse_url
 from retrieval.text.languages import check_language
 from retrieval.text.splitters import By, Chunking
 
@@ -102,6 +103,39 @@ class ChunkingSettings(_Group):
     def to_chunking(self) -> Chunking:
         """As collections take it."""
         return Chunking(self.by, self.size, self.overlap)
+
+
+class IndexSettings(_Group):
+    """Where the passages of new collections are kept."""
+
+    url: SecretStr | None = Field(
+        None,
+        description="milvus://[user:password@]host[:port][/database], or milvus+tls://, of a Milvus that searches "
+        "collections for many machines. Absent: passages are in segments, on the disk. Needs the extra `milvus`.",
+    )
+    timeout_ms: int = Field(
+        1000,
+        ge=10,
+        le=60_000,
+        description="Maximum time of one search in Milvus. A write may take ten times as long.",
+    )
+
+    @model_validator(mode="after")
+    def _refuse_what_cannot_be_used(self) -> Self:
+        if self.url:
+            try:
+                parse_url(self.url.get_secret_value())
+            except MilvusUrlError as error:
+                raise ValueError(f"url: {error}") from None
+            if not find_spec("pymilvus"):
+                raise ValueError("url: Milvus needs the extra `milvus`: pip install 'quantum-rerank[milvus]'")
+        return self
+
+    def open(self, requests: int) -> Milvus | None:
+        """The Milvus of the URL, not connected yet. requests: that are processed at the same time; half may wait."""
+        if self.url is None:
+            return None
+        return Milvus(self.url.get_secret_value(), self.timeout_ms / 1e3, max(2, requests // 2))
 
 
 class CircuitSettings(_Group):
@@ -361,6 +395,7 @@ class Settings(BaseSettings):
     )
     chunking: ChunkingSettings = ChunkingSettings()
     first_stage: FirstStageSettings = FirstStageSettings()
+    index: IndexSettings = IndexSettings()
     candidates: int = Field(100, ge=1, le=1000, description="Number of passages that a search retrieves and reranks.")
     encoder: EncoderSettings = EncoderSettings()
     circuit: CircuitSettings = CircuitSettings()

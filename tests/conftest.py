@@ -19,6 +19,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.prepare import load_encoder
 from retrieval.encoder.protocol import Encoder
 from retrieval.states.redis import RedisStates
+from tests.milvus_server import MilvusProcess
 from tests.waiting import PATIENT_S, Clock, eventually
 
 hypothesis.settings.register_profile(
@@ -87,6 +88,14 @@ def serving(settings: Settings) -> Iterator[TestClient]:
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         eventually(lambda: client.app.state.dependencies.engine.state.phase != "loading")
         yield client
+
+
+@pytest.fixture(scope="session")
+def milvus_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusProcess]:
+    """A real Milvus, for tests marked `milvus`. A machine can have one at a time: its etcd uses port 2380."""
+    process = MilvusProcess(tmp_path_factory.mktemp("milvus"))
+    yield process
+    process.kill()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from app.errors import (
     Conflict,
     DamagedCollection,
     Forbidden,
+    IndexUnavailable,
     InvalidRequest,
     KeysUnavailable,
     MalformedBody,
@@ -57,6 +58,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     DamagedCollection: HTTPStatus.SERVICE_UNAVAILABLE,
     CollectionReadOnly: HTTPStatus.SERVICE_UNAVAILABLE,
+    IndexUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
@@ -66,6 +68,7 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     NotReady: 5,
     DamagedCollection: 60,
     CollectionReadOnly: 5,
+    IndexUnavailable: 1,  # a probe is sent every second
     KeysUnavailable: 1,
 }
 

@@ -21,7 +21,9 @@ from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError
 from retrieval.evaluation.beir import read_passages
-from retrieval.index.passage_index import check_encoder
+from retrieval.index.milvus import find
+from retrieval.index.milvus_client import Milvus
+from retrieval.index.passage_index import PassageIndex, check_encoder
 from retrieval.store import indexer
 from retrieval.store.aliases import aliases, drop, point
 from retrieval.store.collection import Collection, remove
@@ -44,19 +46,41 @@ def folder_of(settings: Settings, name: str) -> Path:
     return settings.collections_dir / name
 
 
+def milvus_of(settings: Settings) -> Milvus | None:
+    """Where new collections are kept, beside the disk."""
+    return settings.index.open(settings.engine.requests)
+
+
+def opened(settings: Settings, name: str) -> Collection:
+    """A collection whose documents are here."""
+    return Collection(folder_of(settings, name), milvus_of(settings))
+
+
+def searchable(settings: Settings, name: str) -> PassageIndex:
+    """What can be searched of a collection, wherever its documents are."""
+    milvus = milvus_of(settings)
+    if milvus and not folder_of(settings, name).exists() and (found := find(milvus, name)):
+        return found
+    return _whole(opened(settings, name))
+
+
+def _whole(collection: Collection) -> PassageIndex:
+    """What can be searched of a collection that is not damaged; CollectionError if it is."""
+    collection.snapshot().check_whole()
+    return collection.searchable()
+
+
 def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
     """Build the demo collection from Python's documentation, unless a usable one exists."""
-    folder = folder_of(settings, DEMO)
-    if not _fits(folder, encoder):
-        indexer.build(folder, demo_passages(), encoder, _reporting(report, DEMO), "en")
+    folder, milvus = folder_of(settings, DEMO), milvus_of(settings)
+    if not _fits(folder, encoder, milvus):
+        indexer.build(folder, demo_passages(), encoder, _reporting(report, DEMO), "en", milvus)
 
 
-def _fits(folder: Path, encoder: Encoder) -> bool:
+def _fits(folder: Path, encoder: Encoder, milvus: Milvus | None) -> bool:
     """Whether the collection exists and fits this version and this model."""
     try:
-        snapshot = Collection(folder).snapshot()
-        snapshot.check_whole()
-        check_encoder(snapshot, encoder)
+        check_encoder(_whole(Collection(folder, milvus)), encoder)
     except CollectionError:
         return False
     return True
@@ -87,11 +111,14 @@ def build_command(
         raise typer.BadParameter(f"collection {name} exists; --force replaces it, `qrerank index add` adds to it")
     if folder.is_symlink():
         raise typer.BadParameter(f"{name} is an alias; choose another name, and let the alias lead to it")
+    milvus = milvus_of(settings)
+    if milvus and not folder.exists() and not force and find(milvus, name):
+        raise typer.BadParameter(f"Milvus holds a collection {name} of another machine; --force takes its place")
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
         chunking = possible(encoder, chunking_of(settings, chunks, chunk_size, overlap))
         reporting = _reporting(report, name)
-        indexer.build(folder, read_passages(source), encoder, reporting, settings.language, chunking=chunking)
+        indexer.build(folder, read_passages(source), encoder, reporting, settings.language, milvus, chunking)
     stats(name)
 
 
@@ -102,7 +129,7 @@ def add(name: Name, source: Source) -> None:
     If it is interrupted, run it again: what is done stays done.
     """
     settings = Settings()
-    collection = Collection(folder_of(settings, name))
+    collection = opened(settings, name)
     passages = read_passages(source)
     with bar("preparing") as report, _alone(collection):
         encoder = open_encoder(settings, report, collection.settings.model.name)
@@ -120,27 +147,28 @@ def delete(
     everything: Annotated[bool, typer.Option("--all", help="Delete the collection.")] = False,
 ) -> None:
     """Delete documents by id, or a whole collection."""
-    folder = folder_of(Settings(), name)
+    settings = Settings()
     if bool(ids) == everything:
         raise typer.BadParameter("give the ids of documents, or --all for the whole collection")
     if everything:
-        Collection(folder).close()  # only a collection is deleted
-        remove(folder)
+        collection = opened(settings, name)  # only a collection is deleted
+        remove(collection.folder, collection.remote)
         out.print(f"deleted the collection {name}")
     else:
-        out.print(f"deleted {Collection(folder).delete(ids or [])} of {len(ids or [])} documents")
+        out.print(f"deleted {opened(settings, name).delete(ids or [])} of {len(ids or [])} documents")
 
 
 @index.command("list")
 def list_command() -> None:
     """List all collections."""
     table = Table("collection", "documents", "passages", "model", "aliases", show_edge=False)
-    folder = Settings().collections_dir
+    settings = Settings()
+    folder, milvus = settings.collections_dir, milvus_of(settings)
     names = aliases(folder)
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if not path.name.startswith(".") and not path.is_symlink():
             try:
-                collection = Collection(path)
+                collection = Collection(path, milvus)
                 counts = collection.counts()
                 row = (f"{counts.documents:,}", f"{counts.passages:,}", escaped(collection.settings.model.name))
             except CollectionError as error:
@@ -166,7 +194,7 @@ def alias(
             raise CollectionError(f"there is no alias {name}")
         out.print(f"deleted the alias {name}")
     else:
-        Collection(folder_of(settings, collection)).close()  # it leads to a collection that can be opened
+        opened(settings, collection).close()  # it leads to a collection that can be opened
         point(folder, name, collection)
         out.print(f"{name} leads to {collection}")
 
@@ -175,7 +203,7 @@ def alias(
 def jobs(name: Name) -> None:
     """Show what clients wrote to a collection, the newest first, and how far each write is."""
     table = Table("job", "kind", "status", "done", "rejected", "error", show_edge=False)
-    for job in Collection(folder_of(Settings(), name)).newest_jobs(_JOBS):
+    for job in opened(Settings(), name).newest_jobs(_JOBS):
         done = f"{job.done:,} of {job.total:,}"
         table.add_row(f"{name}.{job.key}", job.kind, job.status, done, f"{job.rejected:,}", escaped(job.error or ""))
     out.print(table)
@@ -184,7 +212,7 @@ def jobs(name: Name) -> None:
 @index.command()
 def export(name: Name) -> None:
     """Print all documents, one JSON object per line, as `index add` reads them."""
-    collection, after = Collection(folder_of(Settings(), name)), 0
+    collection, after = opened(Settings(), name), 0
     while page := collection.page(after, _PAGE):
         after = page[-1][0]
         for _, document in page:
@@ -195,7 +223,7 @@ def export(name: Name) -> None:
 @index.command()
 def stats(name: Name) -> None:
     """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
-    collection = Collection(folder_of(Settings(), name))
+    collection = opened(Settings(), name)
     counts, model, faults = collection.counts(), collection.settings.model, indexer.damaged(collection)
     table = Table("collection", name, show_edge=False)
     notes = {"not indexed": counts.waiting, "that the model cannot encode": counts.failed}
@@ -221,7 +249,7 @@ def verify(
 ) -> None:
     """Check that what is searched is what the documents say. The exit status is 1 if it is not."""
     settings = Settings()
-    collection = Collection(folder_of(settings, name))
+    collection = opened(settings, name)
     faults = indexer.damaged(collection)
     if faults and repair:
         with bar("preparing") as report, _alone(collection):
@@ -237,7 +265,7 @@ def verify(
 @index.command()
 def compact(name: Name) -> None:
     """Merge all segments into one, and give back the space of deleted documents."""
-    collection = Collection(folder_of(Settings(), name))
+    collection = opened(Settings(), name)
     before = collection.bytes()
     with _alone(collection):
         indexer.merge(collection, all_of_it=True)

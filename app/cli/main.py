@@ -35,7 +35,6 @@ from app.telemetry.metrics_port import metrics_served, url_of
 from quantum.feature_maps import feature_map
 from retrieval.evaluation.text_files import read_text
 from retrieval.index.first_stage import FirstStage
-from retrieval.store.collection import Collection
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -155,8 +154,7 @@ def search(
 ) -> None:
     """Search a collection: retrieve passages by meaning and words, and rerank them."""
     settings = Settings()
-    opened = Collection(cli_index.folder_of(settings, collection)).snapshot()
-    opened.check_whole()
+    opened = cli_index.searchable(settings, collection)
     with bar("preparing") as report:
         reranker = open_reranker(settings, report)
     positions, ranking = reranker.search(

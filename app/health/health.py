@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Container, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from time import monotonic
@@ -14,6 +15,7 @@ from prometheus_client.core import Metric
 
 from app.engine.engine import Engine
 from app.engine.self_test import check_order
+from app.errors import IndexUnavailable
 from app.health import components as parts
 from app.health.components import Component, Status
 from app.health.probe import Probe
@@ -87,6 +89,8 @@ class Health:
         dependencies = {"cache_redis": self._check_replicas}
         if quotas.shared:
             dependencies["quota_redis"] = quotas.shared.check
+        if collections.milvus:
+            dependencies["milvus"] = collections.milvus.check
         if auth:
             dependencies["keys"] = auth.database.check
         self._dependencies = [Probe(name, check, every_s) for name, check in dependencies.items()]
@@ -149,6 +153,9 @@ class Health:
             default_error = self._index.known() if default else None
             last = parts.latest([self._index.last_fault, opened.last_fault])
             components["index"] = parts.index(opened.counts(), default, default_error, last)
+        if milvus := opened.milvus:
+            lost = not milvus.breaker.available
+            components["milvus"] = parts.leaning(lost=lost, fault=milvus.breaker.last_fault)
         if counts:
             components["cache"] = parts.cache(counts.cache)
             if counts.replicas:
@@ -182,7 +189,8 @@ class Health:
         """Open the default collection if needed, and check that the default model built it."""
         name, models = self._default, self._engine.models
         if name and models:
-            check_encoder(self._collections.get(name), models.default.encoder)
+            with suppress(IndexUnavailable):  # requests with documents need no Milvus
+                check_encoder(self._collections.get(name), models.default.encoder)
 
     def _check_replicas(self) -> None:
         for replicas in self._engine.replicas():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,7 +156,7 @@ class Reranker:
         language = collection.language if language == AUTO else language
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
         query_states = self._encode_for(job, collection)
-        with self._processor(job), job.watch("retrieve"):
+        with self._searching(job, collection), job.watch("retrieve"):
             positions = first_stage.search(collection, query_states.pooled[0], job.terms, candidates, leave_out)
         return positions, self._rank_passages(job, query_states, collection, positions)
 
@@ -164,6 +164,10 @@ class Reranker:
         """Rank the passages at (n,) positions of a collection, n ≥ 1, for a query by `hybrid`."""
         job = Job(query, "hybrid", language=collection.language)
         return self._rank_passages(job, self._encode_for(job, collection), collection, positions)
+
+    def _searching(self, job: Job, collection: PassageIndex) -> AbstractContextManager[object]:
+        """A processor, unless another machine searches: whoever waits for it leaves this one's to others."""
+        return nullcontext() if collection.is_remote else self._processor(job)
 
     def _encode_for(self, job: Job, collection: PassageIndex) -> Encoded:
         """The states of the query, which is waited for: without it nothing can be retrieved."""
@@ -176,7 +180,7 @@ class Reranker:
     def _rank_passages(
         self, job: Job, query_states: Encoded, collection: PassageIndex, positions: NDArray[np.int64]
     ) -> Ranking:
-        with self._processor(job), job.watch("retrieve"):
+        with self._searching(job, collection), job.watch("retrieve"):
             found = FoundPassages(positions, collection)
         with self._processor(job), job.watch("prescore"):
             matches = bm25(job.terms, found.terms())

@@ -11,10 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
 
-from app.errors import DamagedCollection, UnknownCollection
+from app.errors import DamagedCollection, IndexUnavailable, ServiceError, UnknownCollection
 from app.identity import Identity
+from retrieval import errors
 from retrieval.errors import CollectionError, Fault, WrongModel
+from retrieval.index import milvus as remote
 from retrieval.index.integrity import IntegrityReport, verify
+from retrieval.index.milvus_client import Milvus
+from retrieval.index.passage_index import PassageIndex
 from retrieval.store.aliases import aliases, target
 from retrieval.store.collection import Collection
 from retrieval.store.connection import FILE
@@ -49,6 +53,7 @@ class _Entry:
     collection: Collection | None = None
     revision: int = -1  # of its database
     snapshot: Snapshot | None = None  # that was checked
+    passages: int = 0  # that can be found
     integrity: IntegrityReport | None = None
     fault: Fault | None = None
     files: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # sizes and times of its files
@@ -75,11 +80,18 @@ class OpenCollections:
 
     Each `get` sees what was written since, by any process: new segments are verified before they are searched. A
     folder that was replaced is opened again, and a removed one is forgotten.
+
+    Where there is a Milvus, a collection without a folder is searched there: another machine keeps its documents.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Open nothing yet. folder: contains one folder per collection."""
-        self._folder = folder
+    def __init__(self, folder: Path, milvus: Milvus | None = None) -> None:
+        """Open nothing yet.
+
+        Args:
+            folder: Contains one folder per collection.
+            milvus: Where the passages of some collections are, and of all new ones.
+        """
+        self._folder, self.milvus = folder, milvus
         self._entries: dict[str, _Entry] = {}
         self._stores: dict[str, tuple[FolderIdentity | None, Collection]] = {}
         self._lock = threading.Lock()  # held while verifying, not by `get` of an unchanged collection
@@ -87,7 +99,7 @@ class OpenCollections:
         self._suspected: set[str] = set()  # collections whose files could not be read by a search
         self.last_fault: Fault | None = None  # of any collection
 
-    def get(self, name: str) -> Snapshot:
+    def get(self, name: str) -> PassageIndex:
         """What can be searched of the collection with this name, which the caller has checked to be a plain name.
 
         A damaged segment is left out: the snapshot is not `is_whole` until its documents are indexed again.
@@ -95,8 +107,11 @@ class OpenCollections:
         Raises:
             UnknownCollection: There is none.
             DamagedCollection: It failed verification, and nothing of it can be searched.
+            IndexUnavailable: Milvus does not say whether there is one.
         """
         asked, name = name, self.resolve(name)
+        if self.milvus and _identity(self._folder / name) is None:
+            return self._elsewhere(asked, name, self.milvus)
         entry = self._entries.get(name)
         if entry is None or not self._is_current(name, entry):
             with self._lock:
@@ -105,7 +120,19 @@ class OpenCollections:
                     entry = self._refresh(name)
         if entry.snapshot is None or (entry.fault and not entry.snapshot.live.any()):
             raise DamagedCollection(f"the collection {asked!r} is damaged: {entry.fault and entry.fault.text}")
+        if entry.collection and entry.collection.remote:
+            return entry.collection.remote.index()
         return entry.snapshot
+
+    def _elsewhere(self, asked: str, name: str, milvus: Milvus) -> PassageIndex:
+        """What can be searched of a collection whose documents another machine keeps. asked: as the client named it."""
+        try:
+            found = remote.find(milvus, name)
+        except CollectionError as error:
+            raise self.failed(asked, error) from error
+        if found is None:
+            raise _unknown(asked)
+        return found
 
     def folder(self, name: str) -> Path:
         """The folder of a collection, whether there is one or not."""
@@ -140,6 +167,11 @@ class OpenCollections:
         folder = self._folder / name
         identity = _identity(folder)
         if identity is None:
+            if self.milvus and self._is_elsewhere(name, self.milvus):
+                raise UnknownCollection(
+                    f"the documents of the collection {asked!r} are kept by another machine, which shares its Milvus "
+                    "with this one; this one searches them only"
+                )
             raise _unknown(asked)
         try:
             return self._opened(name, identity)
@@ -152,11 +184,20 @@ class OpenCollections:
         with self._opening:
             known = self._stores.get(name)
             if known is None or known[0] != identity or identity is None:
-                known = self._stores[name] = (identity, Collection(self._folder / name))
+                known = self._stores[name] = (identity, Collection(self._folder / name, self.milvus))
             return known[1]
 
-    def failed(self, name: str, error: CollectionError) -> DamagedCollection:
+    def _is_elsewhere(self, name: str, milvus: Milvus) -> bool:
+        with suppress(CollectionError):
+            return remote.find(milvus, name) is not None
+        return False
+
+    def failed(self, name: str, error: CollectionError) -> ServiceError:
         """Record and log a failed search of an open collection; the error for its client."""
+        if isinstance(error, errors.IndexUnavailable):  # the circuit breaker has logged it
+            return IndexUnavailable(
+                f"the collection {name!r} cannot be searched at the moment, because Milvus does not answer; try again"
+            )
         text = f"{name}: {error}"
         if self.last_fault is None or self.last_fault.text != text:  # logged once, though many requests may fail
             log.error("the collection %s could not be searched: %s", name, error)
@@ -258,7 +299,8 @@ def _checked(identity: FolderIdentity | None, collection: Collection, before: Sn
     )
     text = integrity.fault or (_REPAIRING if snapshot.is_repairing else None)
     fault = Fault(_with_remedy(text), integrity.at) if text else None
-    return _Entry(identity, collection, revision, snapshot, integrity, fault, _files(collection.folder))
+    passages = collection.counts().passages if collection.remote else int(snapshot.live.sum())
+    return _Entry(identity, collection, revision, snapshot, passages, integrity, fault, _files(collection.folder))
 
 
 def _with_remedy(text: str) -> str:
@@ -304,4 +346,4 @@ def _counts(entry: _Entry) -> CollectionCounts:
     fault = entry.fault
     if fault is None and (changed := entry.snapshot.changed()):
         fault = Fault.now(changed)
-    return CollectionCounts(int(entry.snapshot.live.sum()), size, fault, entry.integrity)
+    return CollectionCounts(entry.passages, size, fault, entry.integrity)

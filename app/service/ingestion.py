@@ -31,15 +31,18 @@ from app.errors import (
 from app.identity import Identity
 from app.ranking import Reranker
 from app.service.collections import OpenCollections
+from retrieval import errors
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.chunks import splitter
+from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded, join
-from retrieval.errors import CollectionError, CollectionUnwritable
+from retrieval.errors import CollectionError, CollectionTaken, CollectionUnwritable
 from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.indexer import index_waiting, indexing, merge, repair, sweep
 from retrieval.store.jobs import COMPACT, KEPT, Job, Writing
+from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.splitters import Chunking
 
@@ -102,6 +105,7 @@ class Ingestion:
     _stopped: Deadline = field(default_factory=partial(Deadline, caller=_CALLER))
     _thinned: set[str] = field(default_factory=set)  # collections in which documents were deleted: there may be space
     _swept: set[str] = field(default_factory=set)  # collections in which nothing of a killed process is left
+    _published: set[str] = field(default_factory=set)  # collections that other machines find under their names
     _repair_at: dict[str, float] = field(default_factory=dict)  # by collection when damage is looked at again
     _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
 
@@ -125,15 +129,7 @@ class Ingestion:
         settings = CollectionSettings(
             Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens), language, chunking
         )
-        is_new = True
-        try:
-            Collection.create(self.collections.folder(name), settings)
-        except FileExistsError:
-            is_new = False
-        except OSError as error:
-            raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error.strerror}") from error
-        except CollectionUnwritable as error:
-            raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error}") from error
+        is_new = self._make(name, settings, encoder)
         try:
             found = self.collections.store(name).settings  # perhaps of somebody who was faster
         except UnknownCollection:
@@ -147,6 +143,22 @@ class Ingestion:
                 f"and the chunking {found.chunking}; delete it first, or choose another name"
             )
         return self.describe(name), is_new
+
+    def _make(self, name: str, settings: CollectionSettings, encoder: Encoder) -> bool:
+        """Make a collection; False if there is one."""
+        try:
+            create(self.collections.folder(name), settings, encoder, self.collections.milvus)
+        except FileExistsError:
+            return False
+        except CollectionTaken as error:
+            raise Conflict(str(error)) from error
+        except errors.IndexUnavailable as error:
+            raise self.collections.failed(name, error) from error
+        except OSError as error:
+            raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error.strerror}") from error
+        except CollectionUnwritable as error:
+            raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error}") from error
+        return True
 
     def check(self, name: str) -> None:
         """UnknownCollection if there is no such collection, DamagedCollection if it cannot be opened."""
@@ -187,7 +199,7 @@ class Ingestion:
         if name in aliases.values():
             raise Conflict(f"an alias leads to the collection {name!r}; let it lead to another one, or delete it first")
         with self._store(name) as collection:
-            remove(collection.folder)
+            remove(collection.folder, collection.remote)
 
     def aliases(self) -> dict[str, str]:
         """The collection of each alias."""
@@ -309,7 +321,7 @@ class Ingestion:
         """Make some waiting documents of a collection searchable; whether there were some."""
         try:
             done = self._index_some(name, self.collections.store(name))
-        except (NotReady, UnknownCollection, Cancelled):
+        except (NotReady, UnknownCollection, Cancelled, errors.IndexUnavailable):  # the last one is logged by others
             return False
         except Exception as error:  # one collection's fault must not keep the others waiting
             if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
@@ -319,9 +331,12 @@ class Ingestion:
         return done
 
     def _index_some(self, name: str, collection: Collection) -> bool:
+        if collection.remote and name not in self._published:  # a killed process may not have come to it
+            collection.remote.publish()
+            self._published.add(name)
         suspects = self.collections.damaged(name) if time.monotonic() >= self._repair_at.get(name, 0.0) else frozenset()
         is_asked = name in self._thinned or collection.is_requested(COMPACT)
-        if not (suspects or is_asked or collection.are_waiting()):
+        if not (suspects or is_asked or collection.has_work()):
             return False
         encoder = _InBackground(self._reranker(collection), self._stopped)
         with indexing(collection) as alone:

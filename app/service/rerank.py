@@ -87,8 +87,10 @@ def _search(
     except CollectionError as error:  # damaged since it was looked at, or another model's
         raise collections.failed(request.collection, error) from error
     documents = [_document(passage) for passage in passages] if asked.return_documents is not False else None
-    result = _result(request, ranking, request_id, documents, [passage.text for passage in passages])
-    return result if collection.is_whole else replace(result, degraded=[*result.degraded, "damage"])
+    texts = [passage.text for passage in passages]
+    result = _result(request, ranking, request_id, documents, texts)
+    lacks = {"damage": not collection.is_whole, "words": request.first_stage.lexical and not collection.finds_words}
+    return replace(result, degraded=[*result.degraded, *(what for what, does in lacks.items() if does)])
 
 
 def _document(passage: Passage) -> Document:
@@ -111,7 +113,15 @@ def _result(
     documents: Sequence[Document] | None = None,
     texts: Sequence[str] | None = None,
 ) -> RerankResult:
-    """The result of a ranking. documents: those shown, if they are; texts: what was ranked of them, at the end."""
+    """The result of a ranking.
+
+    Args:
+        request: What was asked for.
+        ranking: The ranking.
+        request_id: What the result is called.
+        documents: Those shown, if they are.
+        texts: What was ranked of them, at the end.
+    """
     asked, shown = request.asked, _shown(request, ranking)
     scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
     spans = _spans(request, ranking, texts) if asked.spans and texts is not None else [None] * len(shown)

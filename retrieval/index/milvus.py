@@ -96,6 +96,7 @@ def alias_of(name: str) -> str:
 class MilvusIndex:
     """The passages of one collection as one request sees them: what it found stays at hand until it is done."""
 
+    is_remote = True
     finds_words = False  # Milvus has sparse vectors since 2.4, and an inverted index for arrays
     is_whole = True
 
@@ -261,9 +262,14 @@ def collection_of(milvus: Milvus, name: str) -> str | None:
     return found
 
 
-def open_index(milvus: Milvus, collection: str) -> MilvusIndex:
-    """Open a collection by its name in Milvus; MilvusNotFound if there is none."""
-    return MilvusIndex(milvus, collection, About.of(milvus.read("describe_collection", collection)["description"]))
+def find(milvus: Milvus, name: str) -> MilvusIndex | None:
+    """Return what was published under this name, for one request; None if nothing was."""
+    try:
+        found = milvus.read("describe_collection", alias_of(name))
+    except MilvusNotFound:
+        return None
+    about = About.of(found["description"])
+    return MilvusIndex(milvus, found["collection_name"], about) if about.name == name else None
 
 
 def _aliases(milvus: Milvus, collection: str) -> list[str]:

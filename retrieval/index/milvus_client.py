@@ -51,18 +51,19 @@ def parse_url(url: str) -> dict[str, str]:
 class Milvus:
     """One server, or cluster, of Milvus. Thread-safe; it connects on first use."""
 
-    def __init__(self, url: str, timeout_s: float = 2.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 1.0, at_once: int = 16) -> None:
         """Connect to nothing yet.
 
         Args:
             url: See `parse_url`.
             timeout_s: How long a search may take; a write may take ten times as long.
+            at_once: Requests in progress; one more is refused, so that no more threads wait while Milvus hangs.
         """
         self._settings, self._timeout_s = parse_url(url), timeout_s
         self.address = self._settings["uri"].partition("://")[2]
         self._client: Any = None
-        self._connecting = threading.Lock()
-        self._asked = ""  # the collection of the last request, which the probe asks for: others may be served before it
+        self._connecting, self._room = threading.Lock(), threading.BoundedSemaphore(at_once)
+        self._asked = ""  # the collection of the last failure, which the probe asks for: others may be served before it
         self.breaker = CircuitBreaker(
             f"Milvus at {self.address}",
             self._probe,
@@ -95,24 +96,31 @@ class Milvus:
         self._exchange(None)
 
     def _call(self, timeout_s: float, method: str, *arguments: Any, **options: Any) -> Any:
-        if not self.breaker.available:
-            raise IndexUnavailable("Milvus does not answer at the moment")
-        if arguments:
-            self._asked = arguments[0]
+        self._refuse_during_outage()
+        if not self._room.acquire(blocking=False):
+            raise IndexUnavailable("Milvus has too many requests to answer at the moment")
         try:
             answer = _send(self._connected(), timeout_s, method, *arguments, **options)
         except IndexUnavailable as error:
+            self._asked = str(arguments[0]) if arguments else ""
             self.breaker.fail(error)
+            if not self.breaker.available:
+                self._exchange(None)  # ends the requests that still wait
             raise
+        finally:
+            self._room.release()
         self.breaker.succeed()
         return answer
+
+    def _refuse_during_outage(self) -> None:
+        if not self.breaker.available:
+            raise IndexUnavailable("Milvus does not answer at the moment")
 
     def _connected(self) -> Any:
         """The client. Whoever waited for a connection that fails does not try in turn."""
         if self._client is None:
             with self._connecting:
-                if not self.breaker.available:
-                    raise IndexUnavailable("Milvus does not answer at the moment")
+                self._refuse_during_outage()
                 if self._client is None:
                     self._client = self._connect()
         return self._client
@@ -163,9 +171,9 @@ def _translated(function: Callable[..., Any], *arguments: Any, **options: Any) -
     except MilvusException as error:
         if error.code == _NOT_FOUND:
             raise MilvusNotFound("Milvus has no such collection") from None
-        raise IndexUnavailable(f"Milvus answers with the error {error.code}") from None
+        raise IndexUnavailable(f"it fails with code {error.code}") from None
     except FutureTimeoutError:
-        raise IndexUnavailable("Milvus cannot be connected to") from None
+        raise IndexUnavailable("it cannot be connected to") from None
     except RpcError as error:
         code = error.code() if hasattr(error, "code") else type(error).__name__
-        raise IndexUnavailable(f"Milvus does not answer: {code}") from None
+        raise IndexUnavailable(f"no answer: {code}") from None

@@ -44,6 +44,10 @@ class PassageIndex(Protocol):
         """Whether every document is found that was searchable before: no part of it is damaged."""
 
     @property
+    def is_remote(self) -> bool:
+        """Whether another machine searches it, so that a search waits and needs no processor here."""
+
+    @property
     def finds_words(self) -> bool:
         """Whether `matching` is offered."""
 

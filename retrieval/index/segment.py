@@ -56,8 +56,7 @@ class SegmentSpec:
 class Segment:
     """An open segment. Thread-safe."""
 
-    finds_words = True
-    is_whole = True
+    is_remote, is_whole, finds_words = False, True, True
 
     def __init__(self, folder: Path) -> None:
         """Open a folder that `build` created; CollectionError if it is missing or damaged."""

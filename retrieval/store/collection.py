@@ -269,12 +269,19 @@ def create_in(folder: Path, settings: CollectionSettings) -> None:
     connection.close()
 
 
-def remove(folder: Path) -> None:
+def remove(folder: Path, remote: Remote | None = None) -> None:
     """Delete a collection. It is gone at once, and its files soon after.
 
-    CollectionError if there is none, or if an alias leads to it or is meant.
+    Args:
+        folder: The folder.
+        remote: Where its passages are, if not there.
+
+    Raises:
+        CollectionError: There is none, or an alias leads to it or is meant.
     """
     check_deletable(folder)
+    if remote:  # first: no machine must find what has no documents
+        remote.drop()
     doomed = folder.with_name(f".removed-{os.getpid()}-{time.monotonic_ns()}")
     try:
         folder.rename(doomed)

@@ -159,6 +159,7 @@ def index_waiting(
     check_encoder(collection, encoder)
     if collection.remote:
         collection.remote.flush()
+        most = min(most, BLOCK)  # they are in memory with their states
     waiting = collection.documents.waiting(most)
     if not waiting:
         return 0

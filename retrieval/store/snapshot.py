@@ -35,7 +35,7 @@ class Part:
 class Snapshot:
     """The passages of all segments, by position through all of them. Thread-safe; it never changes."""
 
-    finds_words = True
+    is_remote, finds_words = False, True
 
     def __init__(
         self,

@@ -23,7 +23,6 @@ from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage
-from tests.milvus_server import MilvusProcess
 
 ENCODER = HashEncoder()
 MODEL = Model(ENCODER.name, ENCODER.digest, ENCODER.arithmetic, ENCODER.max_tokens)
@@ -63,11 +62,9 @@ def engine(request, tmp_path_factory):
     if request.param == "segments":
         yield Engine(folder, None)
         return
-    process = MilvusProcess(folder / "milvus")
-    milvus = Milvus(process.url)
+    milvus = Milvus(request.getfixturevalue("milvus_process").url, timeout_s=10)
     yield Engine(folder, milvus)
     milvus.close()
-    process.close()
 
 
 @pytest.fixture(scope="module")
