@@ -104,7 +104,7 @@ def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: 
         progress: Called during the build.
     """
     content = hashlib.sha256(repr((dataset.document_ids, dataset.documents)).encode()).hexdigest()
-    name = _NOT_PLAIN.sub("-", dataset.name)[:_NAME_CHARACTERS]  # FAISS cannot open paths with other characters
+    name = _NOT_PLAIN.sub("-", dataset.name)[:_NAME_CHARACTERS]
     folder = cache / f"{name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
     if not folder.exists():
         passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import CollectionError
 from retrieval.index.exact import Hits, as_rows, at_least_one, best
 
 
@@ -18,7 +15,7 @@ class FaissIndex:
     """A FAISS IndexFlatIP. Searches are thread-safe."""
 
     def __init__(self, flat: faiss.IndexFlatIP) -> None:
-        """Wrap a filled FAISS index; use `build` or `load` to create one."""
+        """Wrap a filled FAISS index; use `build` to create one."""
         self._flat = flat
 
     @classmethod
@@ -28,24 +25,6 @@ class FaissIndex:
         flat = faiss.IndexFlatIP(rows.shape[1])
         flat.add(rows)
         return cls(flat)
-
-    @classmethod
-    def load(cls, path: Path) -> FaissIndex:
-        """Read an index that `save` wrote; CollectionError if it is missing, truncated or of another type."""
-        try:
-            index = faiss.read_index(_faiss_path(path))
-        except RuntimeError as error:
-            raise CollectionError(f"index {path} is missing or damaged") from error
-        if not isinstance(index, faiss.IndexFlatIP):
-            raise CollectionError(f"index {path} is not a flat inner product index")
-        return cls(index)
-
-    def save(self, path: Path) -> None:
-        """Write the index to a file whose folder exists; CollectionError if it cannot be written."""
-        try:
-            faiss.write_index(self._flat, _faiss_path(path))
-        except RuntimeError as error:
-            raise CollectionError(f"index {path} cannot be written; check the folder and the free space") from error
 
     @property
     def rows(self) -> NDArray[np.float32]:
@@ -88,11 +67,3 @@ def _selector(allowed: NDArray[np.bool_]) -> faiss.SearchParameters:
     selector = python.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
     parameters: faiss.SearchParameters = python.SearchParameters(sel=selector)
     return parameters
-
-
-def _faiss_path(path: Path) -> str:
-    """Return a path for FAISS; CollectionError if it is not UTF-8."""
-    try:
-        return os.fsencode(path).decode()  # `str(path)` would be wrong in an ASCII locale
-    except UnicodeDecodeError as error:
-        raise CollectionError(f"index {path}: FAISS opens only paths in UTF-8; rename the folder") from error

@@ -86,12 +86,21 @@ class Lines:
 
 def load_integers(path: Path, dtype: type[np.integer[Any]] = np.int64) -> NDArray[Any]:
     """Load (n,) integers of a type from a .npy file; ValueError, which names it, if it holds anything else."""
+    return _load(path, 1, dtype)
+
+
+def load_vectors(path: Path) -> NDArray[np.float32]:
+    """Load (n, D) vectors from a .npy file; ValueError, which names it, if it holds anything else."""
+    return _load(path, 2, np.float32)
+
+
+def _load(path: Path, dimensions: int, dtype: type[np.generic]) -> NDArray[Any]:
     try:
         numbers = np.load(path)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
-    if not (isinstance(numbers, np.ndarray) and numbers.ndim == 1 and numbers.dtype == dtype):
-        raise ValueError(f"{path.name} is not an array (n,) of {dtype.__name__}")
+    if not (isinstance(numbers, np.ndarray) and numbers.ndim == dimensions and numbers.dtype == dtype):
+        raise ValueError(f"{path.name} does not hold {dimensions}-dimensional {dtype.__name__}")
     return numbers
 
 

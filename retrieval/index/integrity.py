@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from retrieval.errors import CollectionError
 from retrieval.index import postings
 from retrieval.index.checksums import FILE, check_blocks, read_checksums
-from retrieval.index.segment import Segment
+from retrieval.index.segment import TOKENS, Segment
+from retrieval.index.token_rows import row_bytes
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,8 @@ def _check_sizes(segment: Segment) -> None:
     _check_equal("passages.npy", segment.texts.offsets.shape, (n + 1,))
     _check_equal("terms.npy", segment.term_records.offsets.shape, (n + 1,))
     _check_equal(postings.FILE, segment.files.sizes[postings.FILE], segment.postings.size)
-    _check_equal("index.faiss", rows.shape, (n, width))
     _check_equal("pooled.npy", _pooled(segment)[0], (n, width))
-    _check_equal("tokens.i8", segment.files.sizes["tokens.i8"], spec.tokens * spec.token_dimension)
+    _check_equal(TOKENS, segment.files.sizes[TOKENS], spec.tokens * row_bytes(spec.token_dimension))
 
 
 def _check_equal(file: str, actual: object, expected: object) -> None:
@@ -108,13 +108,11 @@ def _check_offsets(segment: Segment) -> None:
 
 
 def _check_states(segment: Segment, sample_positions: NDArray[np.int64]) -> None:
-    """Check that the sampled (m,) passages can be read, and that the largest entry of each token row is ±127."""
+    """Check that the sampled (m,) passages can be read; what their token rows hold, only checksums tell."""
     segment.passages(sample_positions)
     if missing := segment.postings.missing(sample_positions, segment.terms(sample_positions)):
         raise CollectionError(f"{postings.FILE} lacks {missing} terms of the sampled passages")
-    tokens = segment.states(sample_positions).tokens
-    if not np.all(np.abs(tokens.astype(np.int16)).max(axis=1) == 127):
-        raise CollectionError("tokens.i8 holds invalid rows")
+    segment.states(sample_positions)
 
 
 def _check_index(segment: Segment, sample_positions: NDArray[np.int64]) -> float:
@@ -123,13 +121,13 @@ def _check_index(segment: Segment, sample_positions: NDArray[np.int64]) -> float
     best_scores = _exact_scores(segment, queries)
     ids, scores = segment.index.search(queries, _NEAREST)
     if np.any(np.abs(scores[:, 0] - 1) > _ROUNDING):
-        raise CollectionError("index.faiss does not find passages with their own vectors")
+        raise CollectionError("the index does not find passages with their own vectors")
     true_scores = np.einsum("mkp,mp->mk", segment.index.rows[ids], queries)  # expected scores of the hits
     # Equal scores may come in any order, so scores are compared and not ids.
     correct = (np.abs(true_scores - scores) <= _ROUNDING) & (true_scores >= best_scores[:, -1:] - _ROUNDING)
     recall = float(correct.mean())
     if recall < _LEAST_RECALL:
-        raise CollectionError(f"index.faiss has a recall of {recall:.3f}, and should have 1")
+        raise CollectionError(f"the index has a recall of {recall:.3f}, and should have 1")
     return recall
 
 
@@ -144,7 +142,7 @@ def _exact_scores(segment: Segment, queries: NDArray[np.float32]) -> NDArray[np.
         if not np.all(np.abs(squared_norms - 1) <= 2 * _ROUNDING):  # fails for NaN, too
             raise CollectionError("pooled.npy holds vectors that are not of length 1")
         if not np.array_equal(block, rows[begin:end]):
-            raise CollectionError("pooled.npy and index.faiss hold different vectors")
+            raise CollectionError("pooled.npy holds other vectors than were opened")
         best = np.concatenate([best, queries @ block.T], axis=1)
         k = min(_NEAREST, best.shape[1])
         best = np.sort(np.partition(best, -k, axis=1)[:, -k:], axis=1)[:, ::-1]

@@ -1,7 +1,7 @@
-"""A segment on disk: passages, their states, a FAISS index and an inverted index in one folder that never changes.
+"""A segment on disk: passages, their states and an inverted index in one folder that never changes.
 
-The index holds the pooled vectors in memory. Tokens, texts and postings are read from files on demand. The files are
-not memory mapped: reading a mapped file that was truncated kills the process (SIGBUS), a short read is only an error.
+FAISS holds the pooled vectors in memory. Tokens, texts and postings are read from files on demand. The files are not
+memory mapped: reading a mapped file that was truncated kills the process (SIGBUS), a short read is only an error.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from retrieval.errors import CollectionError, SegmentUnreadable
 from retrieval.index import checksums, postings
 from retrieval.index.checksums import check_blocks, read_checksums, write_checksums
 from retrieval.index.faiss import FaissIndex
-from retrieval.index.held_files import HeldFiles, Lines, load_integers
+from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_vectors
 from retrieval.index.passage_index import Model
 from retrieval.index.postings import Postings, search, write_postings
+from retrieval.index.token_rows import pack, row_bytes, unpack
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 
 SPEC = "spec.json"  # the metadata of the collection
-FORMAT = "v6"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
-_TOKENS = "tokens.i8"
-_FILES = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", "index.faiss", postings.FILE, checksums.FILE)
-_BY_POSITION = ("passages.jsonl", "terms.bin", _TOKENS, "pooled.npy", postings.FILE)  # not read when it is opened
+FORMAT = "v7"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
+TOKENS = "tokens.bin"
+_BY_POSITION = ("passages.jsonl", "terms.bin", TOKENS, "pooled.npy", postings.FILE)  # not checked when it is opened
+_FILES = (*_BY_POSITION, checksums.FILE)
 _PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM}  # the files may be as they were
 BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
 
@@ -80,11 +81,11 @@ class Segment:
             _check_size(self.files, self.spec)
             lengths = Terms.count(np.diff(self.term_records.offsets))
             self.postings = Postings(folder, self.files, lengths, self.spec.languages)
+            self.index = FaissIndex.build(load_vectors(folder / "pooled.npy"))
         except (OSError, ValueError, EOFError, CollectionError) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:
                 raise SegmentUnreadable(f"segment {folder.name} cannot be read: {error.strerror}") from error
             raise CollectionError(f"segment {folder.name} is damaged: {error}") from error
-        self.index = FaissIndex.load(folder / "index.faiss")
 
     def __len__(self) -> int:
         return self.spec.passages
@@ -112,15 +113,16 @@ class Segment:
         return search([self.postings], [None], query, k)[0]
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
-        """Return the stored states of the passages at (m,) positions; CollectionError if tokens.i8 is too short."""
-        width, starts = self.spec.token_dimension, self.offsets[positions]
+        """Return the stored states of the passages at (m,) positions; CollectionError if tokens.bin is too short."""
+        width, starts = row_bytes(self.spec.token_dimension), self.offsets[positions]
         counts = self.offsets[positions + 1] - starts
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        tokens = np.empty((offsets[-1], width), dtype=np.int8)
-        buffer = tokens.reshape(-1).data
+        packed = np.empty((offsets[-1], width), dtype=np.uint8)
+        buffer = packed.reshape(-1).data
         slices = pairwise((offsets * width).tolist())
         for (begin, end), start in zip(slices, (starts * width).tolist(), strict=True):
-            self.files.fill(_TOKENS, buffer[begin:end], start)
+            self.files.fill(TOKENS, buffer[begin:end], start)
+        tokens = unpack(packed, self.spec.token_dimension)
         return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions], self.unknown[positions])
 
     def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -211,21 +213,19 @@ def write(
         begins = [at > 0 and passage.id != passages[at - 1].id for at, passage in enumerate(passages)]
         np.save(partial / "documents.npy", np.cumsum(begins, dtype=np.int64))
         pooled, counts, lengths, unknown = [], [], [], []
-        with (partial / _TOKENS).open("wb") as file:
+        with (partial / TOKENS).open("wb") as file:
             for states in blocks:
-                states.tokens.tofile(file)
+                pack(states.tokens).tofile(file)
                 pooled.append(states.pooled)
                 counts.append(np.diff(states.offsets))
                 lengths.append(states.lengths)
                 unknown.append(states.unknown)
                 dimension = states.tokens.shape[1]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-        vectors = np.concatenate(pooled)
-        np.save(partial / "pooled.npy", vectors)
+        np.save(partial / "pooled.npy", np.concatenate(pooled))
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "lengths.npy", np.concatenate(lengths))
         np.save(partial / "unknown.npy", np.concatenate(unknown))
-        FaissIndex.build(vectors).save(partial / "index.faiss")
         spec = SegmentSpec(FORMAT, len(passages), int(offsets[-1]), dimension, model, language, languages)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
         write_checksums(partial)
@@ -260,6 +260,6 @@ def _read_spec(folder: Path) -> SegmentSpec:
 
 
 def _check_size(files: HeldFiles, spec: SegmentSpec) -> None:
-    size, expected = files.sizes[_TOKENS], spec.tokens * spec.token_dimension
+    size, expected = files.sizes[TOKENS], spec.tokens * row_bytes(spec.token_dimension)
     if size < expected:  # the integrity check reports a file that is too long
-        raise ValueError(f"{_TOKENS} has {size} bytes, and should have {expected}")
+        raise ValueError(f"{TOKENS} has {size} bytes, and should have {expected}")

@@ -21,12 +21,12 @@ def test_stats_show_the_integrity_of_a_collection(tmp_path, monkeypatch, capsys)
     build(folder, [Passage("p", "", "an owl"), Passage("q", "", "a lamp")], HashEncoder(), lambda *_: None)
     cli_index.stats("birds")
     assert "holds" in capsys.readouterr().out
-    with (folder / "segments" / "1" / "tokens.i8").open("ab") as file:
+    with (folder / "segments" / "1" / "tokens.bin").open("ab") as file:
         file.write(b"x")
     with pytest.raises(typer.Exit) as ended:
         cli_index.stats("birds")
     assert ended.value.exit_code == 1
-    assert "should hold 256" in capsys.readouterr().out
+    assert "should hold 64" in capsys.readouterr().out
 
 
 def test_a_collection_keeps_its_language(tmp_path, qrerank):
@@ -98,10 +98,10 @@ def test_collections_are_listed_and_deleted_and_what_is_none_is_named(tmp_path, 
 
 
 def test_a_damaged_collection_is_mended_from_its_documents(tmp_path, birds):
-    (tmp_path / "data" / "collections" / "birds" / "segments" / "1" / "tokens.i8").write_bytes(b"")
+    (tmp_path / "data" / "collections" / "birds" / "segments" / "1" / "tokens.bin").write_bytes(b"")
     status, printed, _ = birds("verify", "birds")
     assert status == 1
-    assert "tokens.i8" in printed
+    assert "tokens.bin" in printed
     assert "--repair` mends it" in printed
     assert birds("stats", "birds")[0] == 1
     status, printed, errors = birds("verify", "birds", "--repair")

@@ -39,7 +39,7 @@ def search(client, name):
 
 
 def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_whole(tmp_path):
-    file = make(tmp_path, "birds") / "segments" / "1" / "tokens.i8"
+    file = make(tmp_path, "birds") / "segments" / "1" / "tokens.bin"
     with serving(settings_of(tmp_path, default_collection="birds")) as client:
         assert client.get("/health/ready").status_code == 200
         well = component(client, "index")
@@ -63,7 +63,7 @@ def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_who
         assert (mended["status"], mended["last_error"]) == ("ok", lost["last_error"])
 
 
-@pytest.mark.parametrize("name", ["tokens.i8", "passages.jsonl", "terms.bin"])
+@pytest.mark.parametrize("name", ["tokens.bin", "passages.jsonl", "terms.bin"])
 def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone(tmp_path, monkeypatch, name, caplog):
     file = make(tmp_path, "birds") / "segments" / "1" / name
     with serving(settings_of(tmp_path)) as client:

@@ -205,7 +205,8 @@ def test_search_ranks_what_the_collection_holds(tmp_path, real_reranker, method)
     assert positions[ranking.order[0]] == 1
     direct = real_reranker.rerank(QUERY, [BIRDS[i] for i in positions], method=method)
     np.testing.assert_array_equal(ranking.order, direct.order)
-    np.testing.assert_allclose(ranking.scores, direct.scores, atol=1e-6)
+    rounding = {"classical": 1e-6, "hybrid": 0.05, "quantum": 0.15}[method]  # stored token rows have two bits an entry
+    np.testing.assert_allclose(ranking.scores, direct.scores, atol=rounding)
 
 
 def test_a_passage_that_is_left_out_makes_place_for_the_next(tmp_path, reranker):

@@ -48,7 +48,7 @@ def test_a_collection_that_is_not_there_is_not_counted(collections):
     assert collections.counts() == {}
 
 
-@pytest.mark.parametrize("name", ["tokens.i8", "index.faiss"])
+@pytest.mark.parametrize("name", ["tokens.bin", "pooled.npy"])
 def test_one_that_is_cut_short_is_refused_at_once_and_mends(collections, tmp_path, name, caplog):
     collections.get("birds")
     file = tmp_path / "birds" / SEGMENT / name
@@ -93,8 +93,7 @@ def test_one_that_rots_is_found_by_the_next_check_and_mends_when_it_is_built_aga
         ("offsets.npy", b"PK\x03\x04"),  # the magic number of a ZIP archive, which numpy would open
         ("lengths.npy", b"\x93NUMPY\x01\x00"),
         ("pooled.npy", b"\x93NUMPY\x09\x00" + bytes(200)),
-        ("index.faiss", b"IxFI" + b"\xff" * 40),
-        ("index.faiss", b""),
+        ("pooled.npy", b""),
     ],
 )
 def test_whatever_its_files_hold_it_is_damaged_and_the_others_are_checked(collections, tmp_path, name, written):
@@ -133,7 +132,7 @@ def test_one_that_was_damaged_before_it_was_opened_is_known(collections, tmp_pat
 
 def test_one_that_was_removed_is_gone_once_it_is_lost(collections, tmp_path):
     collections.get("birds")
-    os.truncate(tmp_path / "birds" / SEGMENT / "tokens.i8", 0)
+    os.truncate(tmp_path / "birds" / SEGMENT / "tokens.bin", 0)
     (tmp_path / "birds").rename(tmp_path / "elsewhere")
     with pytest.raises(UnknownCollection):
         collections.get("birds")
@@ -190,15 +189,15 @@ def test_one_without_its_description_is_damaged(collections, tmp_path):
 
 
 def test_what_is_wrong_is_what_is_wrong_now(collections, tmp_path):
-    tokens, index = tmp_path / "birds" / SEGMENT / "tokens.i8", tmp_path / "birds" / SEGMENT / "index.faiss"
+    tokens, vectors = tmp_path / "birds" / SEGMENT / "tokens.bin", tmp_path / "birds" / SEGMENT / "pooled.npy"
     whole = tokens.read_bytes()
     os.truncate(tokens, 40)
-    with pytest.raises(DamagedCollection, match=r"tokens\.i8 has 40 bytes"):
+    with pytest.raises(DamagedCollection, match=r"tokens\.bin has 40 bytes"):
         collections.get("birds")
     since = collections.counts()["birds"].fault.at
     tokens.write_bytes(whole)
-    os.truncate(index, 40)
-    with pytest.raises(DamagedCollection, match=r"index\.faiss"):
+    os.truncate(vectors, 40)
+    with pytest.raises(DamagedCollection, match=r"pooled\.npy"):
         collections.get("birds")
     assert collections.counts()["birds"].fault.at == since
 

@@ -55,7 +55,7 @@ def test_collections_are_told_of_from_when_they_are_asked_for_until_they_are_gon
         assert found["index_passages collection=birds"] == 20
         assert found["index_bytes collection=birds"] > 1000
         assert found["index_certified collection=birds"] == 1
-        os.truncate(folder / "segments" / "1" / "tokens.i8", 0)
+        os.truncate(folder / "segments" / "1" / "tokens.bin", 0)
         assert client.post("/rerank", json=body).status_code == 503
         assert values(client)["index_certified collection=birds"] == 0
         folder.rename(tmp_path / "elsewhere")

@@ -1,17 +1,13 @@
 """Contract tests for both indexes; FAISS against the exact reference."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from retrieval.errors import CollectionError
 from retrieval.index.exact import ExactIndex, Index
 from retrieval.index.faiss import FaissIndex
 
@@ -115,37 +111,3 @@ def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
     swapped = actual[0] != expected[0]
     assert swapped.mean() < 0.01
     assert np.abs(actual[1] - expected[1])[swapped].max(initial=0) < 1e-6
-
-
-def test_saved_and_loaded_it_answers_the_same(tmp_path: Path) -> None:
-    index = FaissIndex.build(random_rows(50))
-    index.save(tmp_path / "index.faiss")
-    again = FaissIndex.load(tmp_path / "index.faiss")
-    for one, other in zip(index.search(random_rows(4, 1), 9), again.search(random_rows(4, 1), 9), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_refuses_files_that_are_not_such_an_index(tmp_path: Path) -> None:
-    path = tmp_path / "index.faiss"
-    FaissIndex.build(random_rows(50)).save(path)
-    whole = path.read_bytes()
-    for content in (b"", b"not an index" * 20, whole[: len(whole) // 2], whole[:-1]):
-        path.write_bytes(content)
-        with pytest.raises(CollectionError, match=r"index\.faiss is missing or damaged"):
-            FaissIndex.load(path)
-    faiss.write_index(faiss.IndexFlatL2(24), str(path))
-    with pytest.raises(CollectionError, match="not a flat inner product index"):
-        FaissIndex.load(path)
-    with pytest.raises(CollectionError, match="missing"):
-        FaissIndex.load(tmp_path / "none")
-    with pytest.raises(CollectionError, match="cannot be written"):
-        FaissIndex.build(random_rows(1)).save(tmp_path / "none" / "index.faiss")
-
-
-def test_paths_that_faiss_cannot_open_are_named(tmp_path: Path) -> None:
-    index = FaissIndex.build(random_rows(3))
-    index.save(tmp_path / "caf\u00e9.faiss")
-    assert len(FaissIndex.load(tmp_path / "caf\u00e9.faiss").rows) == 3
-    for use in (index.save, FaissIndex.load):
-        with pytest.raises(CollectionError, match="FAISS opens only paths in UTF-8"):
-            use(tmp_path / os.fsdecode(b"caf\xe9.faiss"))

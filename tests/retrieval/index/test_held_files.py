@@ -134,11 +134,10 @@ print("alive")
 @pytest.mark.parametrize(
     ("reader", "read", "name"),
     [
-        ("states", "read", "tokens.i8"),
+        ("states", "read", "tokens.bin"),
         ("passages", "read", "passages.jsonl"),
         ("terms", "read", "terms.bin"),
         ("states", "not read", "pooled.npy"),
-        ("states", "not read", "index.faiss"),
     ],
 )
 def test_a_file_that_is_cut_short_under_searches_ends_no_process(tmp_path, reader, read, name):

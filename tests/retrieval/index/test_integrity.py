@@ -12,7 +12,6 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
 from retrieval.index.checksums import write_checksums
 from retrieval.index.exact import ExactIndex
-from retrieval.index.faiss import FaissIndex
 from retrieval.index.integrity import verify
 from retrieval.index.segment import Segment, build
 from retrieval.text.passages import Passage
@@ -58,7 +57,7 @@ def test_a_folder_that_was_replaced_does_no_harm(folder):
     assert verify(Segment(folder)).holds
 
 
-@pytest.mark.parametrize("name", ["tokens.i8", "pooled.npy", "passages.jsonl", "terms.bin", "index.faiss"])
+@pytest.mark.parametrize("name", ["tokens.bin", "pooled.npy", "passages.jsonl", "terms.bin", "postings.bin"])
 @pytest.mark.parametrize("by", [-1, 1])
 def test_a_file_cut_short_or_added_to_while_it_is_open_is_named(folder, name, by):
     collection = Segment(folder)
@@ -80,7 +79,7 @@ def overwrite(file: Path, offset: int, written: bytes) -> None:
         ("pooled.npy", -256, bytes(256), "not of length 1"),
         ("pooled.npy", -256, b"\xff" * 256, "not of length 1"),  # NaN
         ("passages.jsonl", 0, bytes(100_000), "cannot be read"),
-        ("tokens.i8", 0, bytes(1_000_000), "invalid rows"),
+        ("tokens.bin", 0, bytes(1_000_000), "tokens.bin holds other bytes than were written"),
     ],
 )
 def test_damage_that_leaves_the_size_is_found_while_it_is_open(folder, name, offset, written, fault):
@@ -103,7 +102,6 @@ def saved(folder: Path, name: str, change) -> None:
         ("lengths.npy", lambda rows: rows[:-1], "lengths.npy holds"),
         ("passages.npy", lambda rows: rows + 1, "passages.npy does not rise from 0"),
         ("terms.npy", lambda rows: rows * 0, "terms.npy does not rise"),
-        ("pooled.npy", lambda rows: rows[::-1], "hold different vectors"),
     ],
 )
 def test_files_that_do_not_belong_together_are_found(folder, name, change, fault):
@@ -112,17 +110,24 @@ def test_files_that_do_not_belong_together_are_found(folder, name, change, fault
     assert fault in verify(Segment(folder)).fault
 
 
-def test_an_index_of_another_collection_is_found(folder):
-    FaissIndex.build(HashEncoder().encode(["an owl"]).pooled).save(folder / "index.faiss")
+def test_vectors_of_another_collection_are_found(folder):
+    np.save(folder / "pooled.npy", HashEncoder().encode(["an owl"]).pooled)
     write_checksums(folder)
-    assert "index.faiss holds" in verify(Segment(folder)).fault
+    assert "pooled.npy holds" in verify(Segment(folder)).fault
+
+
+def test_vectors_that_are_exchanged_while_they_are_in_use_are_found(folder):
+    collection = Segment(folder)
+    header = (folder / "pooled.npy").stat().st_size - collection.index.rows.nbytes
+    overwrite(folder / "pooled.npy", header, collection.index.rows[::-1].tobytes())
+    assert verify(collection).fault == "pooled.npy holds other vectors than were opened"
 
 
 def test_a_spec_of_another_collection_is_found(folder):
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps(spec | {"tokens": spec["tokens"] - 1}))
     write_checksums(folder)
-    assert "tokens.i8 holds" in verify(Segment(folder)).fault
+    assert "tokens.bin holds" in verify(Segment(folder)).fault
 
 
 class Astray(ExactIndex):

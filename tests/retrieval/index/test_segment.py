@@ -9,6 +9,7 @@ from retrieval.errors import CollectionError
 from retrieval.index.exact import ExactIndex
 from retrieval.index.passage_index import check_encoder
 from retrieval.index.segment import Segment, build
+from retrieval.index.token_rows import pack, unpack
 from retrieval.text.passages import Passage
 
 WORDS = ["owl", "dusk", "river", "stone", "song", "market", "cloud", "lamp"]
@@ -38,12 +39,13 @@ def test_passages_come_back_as_they_were(folder):
     assert collection.name == "birds"
 
 
-def test_stored_states_are_those_of_fresh_encoding(folder):
+def test_stored_states_are_those_of_fresh_encoding_with_two_bits_an_entry(folder):
     positions = np.array([5, 250, 3])
     stored = Segment(folder).states(positions)
     fresh = HashEncoder().encode([PASSAGES[i].content for i in positions])
-    for field in ("pooled", "tokens", "offsets", "lengths"):
+    for field in ("pooled", "offsets", "lengths", "unknown"):
         np.testing.assert_array_equal(getattr(stored, field), getattr(fresh, field))
+    np.testing.assert_array_equal(stored.tokens, unpack(pack(fresh.tokens), fresh.tokens.shape[1]))
 
 
 def test_search_finds_what_an_exact_search_finds(folder):
@@ -98,15 +100,15 @@ def test_a_missing_segment_is_named(tmp_path):
     [
         ("spec.json", "{"),
         ("spec.json", '{"format": "v1"}'),
-        ("tokens.i8", ""),
+        ("tokens.bin", ""),
         ("offsets.npy", "junk"),
-        ("index.faiss", "junk"),
+        ("pooled.npy", "junk"),
     ],
 )
 def test_damage_is_an_error_that_says_what_to_do(tmp_path, file, content):
     build(tmp_path / "c", PASSAGES[:3], HashEncoder(), quiet)
     (tmp_path / "c" / file).write_text(content)
-    with pytest.raises(CollectionError, match=r"segment c is damaged|segment c has format|index\.faiss"):
+    with pytest.raises(CollectionError, match=r"segment c is damaged|segment c has format"):
         Segment(tmp_path / "c")
 
 

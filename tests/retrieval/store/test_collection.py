@@ -234,7 +234,7 @@ def test_a_damaged_segment_is_derived_again(collection, damage):
     if damage == "removed":
         shutil.rmtree(folder)
     elif damage == "cut":
-        os.truncate(folder / "tokens.i8", 3)
+        os.truncate(folder / "tokens.bin", 3)
     else:
         (folder / "pooled.npy").write_bytes((folder / "pooled.npy").read_bytes()[:-100] + bytes(100))
     assert list(damaged(collection)) == [1]
