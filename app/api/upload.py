@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ class Upload:
     """The state of an upload. What a batch stored stays, however the stream ends."""
 
     request: Request
-    name: str  # of the collection
+    name: str  # of the collection, as the request calls it
+    collection: str  # its own name
     key: str = field(default_factory=new_key)  # of its job
     is_begun: bool = False  # whether a batch was stored
     lines: int = 0  # that are done
@@ -36,6 +37,11 @@ class Upload:
     changed: int = 0
     rejected: int = 0
     failed: list[dict[str, Any]] = field(default_factory=list)  # the first ones that were rejected
+
+    @property
+    def job(self) -> str:
+        """The id of its job."""
+        return job_id(self.name, self.key)
 
     async def run(self) -> None:
         """Store the stream.
@@ -79,7 +85,7 @@ class Upload:
 
     async def _write(self, documents: Sequence[Document], job: Writing) -> None:
         put = dependencies(self.request).ingestion.put
-        changed = await asyncio.to_thread(put, self.name, documents, job)
+        changed = await asyncio.to_thread(put, self.collection, documents, job)
         self.stored += len({each.id for each in documents})
         self.changed += len(set(changed))
 
@@ -87,10 +93,11 @@ class Upload:
         """Have the job and the error say how far it came."""
         kept = f"the first {self.lines} lines are done, and {self.stored} documents of them are kept"
         reason = str(error) if isinstance(error, ServiceError) else "the client left"
-        await self._write([], Writing(self.key, error=f"{reason}; {kept}"))
+        with suppress(ServiceError):  # a collection that is deleted, or takes no writes, has no job to tell
+            await self._write([], Writing(self.key, error=f"{reason}; {kept}"))
         if isinstance(error, ServiceError):
             error.args = (f"{reason}; {kept}: send the later ones again, or all",)
-            error.members = {"stored": self.stored, "lines": self.lines, "job": job_id(self.name, self.key)}
+            error.members = {"stored": self.stored, "lines": self.lines, "job": self.job}
 
 
 def _memory(lines: Sequence[bytes | None]) -> int:

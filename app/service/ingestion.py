@@ -160,9 +160,12 @@ class Ingestion:
             raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error}") from error
         return True
 
-    def check(self, name: str) -> None:
-        """UnknownCollection if there is no such collection, DamagedCollection if it cannot be opened."""
-        self.collections.store(name)
+    def find(self, name: str) -> str:
+        """The own name of a collection, for what takes a while: an alias may lead to another one meanwhile.
+
+        UnknownCollection if there is none, DamagedCollection if it cannot be opened.
+        """
+        return self.collections.store(name).name
 
     def describe(self, name: str, aliases: Mapping[str, str] | None = None) -> Description:
         """The description of a collection. aliases: all of them, if they are known."""
@@ -382,4 +385,5 @@ def _compact(collection: Collection) -> None:
     except CollectionError as error:
         collection.jobs.complete(COMPACT, str(error).replace(str(collection.folder), collection.name))
         raise
-    collection.jobs.complete(COMPACT)
+    if len(collection.segments.all()) <= 1:  # else a damaged one was forgotten: its documents come first
+        collection.jobs.complete(COMPACT)

@@ -58,12 +58,13 @@ async def put_documents(request: Request) -> Response:
     documents, failed, wait = await counted(request, lambda: parsed(request, documents_of))
     await pay(request, Cost(len(documents), len(documents), "embedding"))
     name, key = name_of(request), new_key()
-    changed = await in_thread(request, Ingestion.put, name, documents, Writing(key, len(failed)))
+    found = await in_thread(request, Ingestion.find, name)
+    changed = await in_thread(request, Ingestion.put, found, documents, Writing(key, len(failed)))
     return as_json(
         {
             "stored": len({document.id for document in documents}),
             "changed": len(set(changed)),
-            "searchable": await _searchable(request, name, key, wait),
+            "searchable": await _searchable(request, found, key, wait),
             "rejected": len(failed),
             "failed": failed[:SHOWN],
             "job": job_id(name, key),
@@ -72,24 +73,23 @@ async def put_documents(request: Request) -> Response:
 
 
 async def _put_stream(request: Request) -> Response:
-    async def begin() -> tuple[str, Wait]:
+    async def begin() -> tuple[Upload, Wait]:
         wait = checked_wait(request.query_params.get("wait", "stored"))
         check_plain(request)
         name = name_of(request)
-        await in_thread(request, Ingestion.check, name)  # before the client sends a gigabyte
-        return name, wait
+        found = await in_thread(request, Ingestion.find, name)  # before the client sends a gigabyte
+        return Upload(request, name, found), wait
 
-    name, wait = await counted(request, begin)
-    upload = Upload(request, name)
+    upload, wait = await counted(request, begin)
     await upload.run()
     return as_json(
         {
             "stored": upload.stored,
             "changed": upload.changed,
-            "searchable": await _searchable(request, name, upload.key, wait),
+            "searchable": await _searchable(request, upload.collection, upload.key, wait),
             "rejected": upload.rejected,
             "failed": upload.failed,
-            "job": job_id(name, upload.key),
+            "job": upload.job,
         }
     )
 
@@ -104,8 +104,7 @@ async def list_documents(request: Request) -> Response:
     """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
     after = _number(request, "after", 0, 2**62)
     if request.headers.get("accept", "").partition(";")[0].strip().lower() in _NDJSON:
-        name = name_of(request)
-        await in_thread(request, Ingestion.check, name)
+        name = await in_thread(request, Ingestion.find, name_of(request))
         return StreamingResponse(_export(request, name, after), media_type="application/x-ndjson")
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit)

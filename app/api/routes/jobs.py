@@ -61,9 +61,10 @@ async def get_job(request: Request) -> Response:
 async def _followed(request: Request) -> AsyncIterator[AsyncIterator[bytes]]:
     """The events of a job, until its response is sent or its client disconnects."""
     name, key = _parts(request)
-    job = await in_thread(request, Ingestion.job, name, key)
+    collection = await in_thread(request, Ingestion.find, name)
+    job = await in_thread(request, Ingestion.job, collection, key)
     with _place(request):
-        yield _events(request, name, job)
+        yield _events(request, name, collection, job)
 
 
 async def follow(events: Annotated[AsyncIterator[bytes], Depends(_followed)]) -> Response:
@@ -83,8 +84,11 @@ def _place(request: Request) -> Iterator[None]:
         followers.give(who, 1)
 
 
-async def _events(request: Request, name: str, job: Job) -> AsyncIterator[bytes]:
-    """The states of a job, one event each; the service's end is an end, too: the client asks again."""
+async def _events(request: Request, name: str, collection: str, job: Job) -> AsyncIterator[bytes]:
+    """The states of a job, one event each; the service's end is an end, too: the client asks again.
+
+    name: of the collection, as the request calls it. collection: its own name.
+    """
     engine, shown, told_at = dependencies(request).engine, None, time.monotonic()
     while True:
         fields = describe_job(name, job)
@@ -99,7 +103,7 @@ async def _events(request: Request, name: str, job: Job) -> AsyncIterator[bytes]
             return
         await asyncio.sleep(_LOOK_EVERY_S)
         try:
-            job = await in_thread(request, Ingestion.job, name, job.key)
+            job = await in_thread(request, Ingestion.job, collection, job.key)
         except ServiceError as error:  # the collection was deleted, or cannot be read
             fault = orjson.dumps(problem(error, record_of(request))).decode()
             yield format_sse_event(event="error", data_str=fault)

@@ -146,6 +146,24 @@ def begun(port: int, content: bytes) -> socket.socket:
     return connection
 
 
+def test_a_stream_goes_where_it_began_to_though_its_alias_leads_elsewhere_meanwhile(tmp_path, monkeypatch):
+    with live(Settings(data_dir=tmp_path), monkeypatch) as server:
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
+        for name in ("old", "new"):
+            client.put(f"/v1/collections/{name}")
+        client.put("/v1/aliases/birds", json={"collection": "old"})
+
+        def parts():
+            yield lines(range(1000))
+            eventually(lambda: client.get("/v1/collections/old").json()["documents"] == 1000)
+            client.put("/v1/aliases/birds", json={"collection": "new"})
+            yield lines(range(1000, 1100))
+
+        assert httpx.post(str(client.base_url) + PATH, content=parts(), headers=NDJSON).json()["stored"] == 1100
+        assert client.get("/v1/collections/old").json()["documents"] == 1100
+        assert client.get("/v1/collections/birds").json()["documents"] == 0
+
+
 def test_what_was_stored_before_the_client_left_stays_and_may_be_sent_again(tmp_path, monkeypatch):
     with live(Settings(data_dir=tmp_path, limits={"body_seconds": 1, "upload_bytes": 10**6}), monkeypatch) as server:
         client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
