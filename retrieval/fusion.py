@@ -48,6 +48,11 @@ def fuse(scores: Mapping[str, NDArray[Any]], weights: Mapping[str, float]) -> ND
     return fused
 
 
+def first_of_each(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions (g,), rising, at which each of the g groups of (n,) items comes first."""
+    return np.sort(np.unique(groups, return_index=True)[1])
+
+
 def reciprocal_rank(
     rankings: Sequence[NDArray[np.int64]], weights: Sequence[float], constant: float = 60.0
 ) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from app.cli import tables
 from app.cli.errors import naming
 from app.cli.evaluation import Evaluation, SearchOptions, Stage, judged_queries, open_dataset, own_documents
 from app.cli.evaluation import evaluate as run
-from app.cli.options import readable, writable
+from app.cli.options import ChunkOverlap, Chunks, ChunkSize, chunking_of, possible, readable, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out
 from app.engine.loader import open_reranker
@@ -22,6 +22,7 @@ from app.ranking.methods import METHODS, Method
 from app.settings import Settings
 from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions
 from retrieval.index.first_stage import BY_NAME, FirstStage
+from retrieval.text.splitters import Chunking
 
 
 def _methods(text: str) -> list[Method]:
@@ -42,6 +43,9 @@ def evaluate(
     encode_limit: Annotated[
         int | None, typer.Option(min=1, help="Encode only this many candidates, the best by BM25.")
     ] = None,
+    chunks: Chunks = None,
+    chunk_size: ChunkSize = None,
+    overlap: ChunkOverlap = None,
     split: Annotated[str, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv.")] = "test",
     keep_identical_ids: Annotated[
         bool, typer.Option("--keep-identical-ids", help="Keep the document that has the query's id.")
@@ -66,7 +70,7 @@ def evaluate(
     search = SearchOptions(candidates, encode_limit, stage, first_stage, keep_identical_ids=keep_identical_ids)
     sets = [load(folder, split) for folder in folders]
     queries = [judged_queries(each, load_exclusions(exclude_file) if exclude_file else ()) for each in sets]
-    results = _run(settings, sets, queries, chosen, search)
+    results = _run(settings, sets, queries, chosen, search, chunking_of(settings, chunks, chunk_size, overlap))
     for dataset, asked in zip(sets, queries, strict=True):
         for line in _notes(dataset, asked, keep_identical_ids=keep_identical_ids):
             note(line)
@@ -84,13 +88,15 @@ def _run(
     queries: Sequence[Sequence[Query]],
     methods: Sequence[Method],
     search: SearchOptions,
+    chunking: Chunking,
 ) -> list[Evaluation]:
     with bar("preparing") as report:
         reranker = open_reranker(settings, report)
+        chunking = possible(reranker.encoder, chunking)
         cache = user_cache_path("quantum-rerank") / "evaluated"
         results = []
         for dataset, asked in zip(sets, queries, strict=True):
-            collection = open_dataset(dataset, reranker.encoder, cache, report)
+            collection = open_dataset(dataset, reranker.encoder, cache, report, chunking, settings.language)
             results.append(run(reranker, dataset, collection, asked, methods, report, search))
     return results
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.ranking.methods import Method
 from app.ranking.reranker import Ranking, Reranker
+from retrieval.encoder.chunks import splitter
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError, DataError
@@ -25,7 +26,8 @@ from retrieval.evaluation.significance import Paired, paired_test
 from retrieval.fusion import ranking as best_first
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.segment import FORMAT, Segment, build
-from retrieval.text.passages import Passage
+from retrieval.text.languages import AUTO
+from retrieval.text.splitters import WHOLE, Chunking
 
 SearchResult = tuple[NDArray[np.int64], Ranking]  # (k,) positions in the collection, and their ranking
 
@@ -94,20 +96,32 @@ class Evaluation:
         }
 
 
-def open_dataset(dataset: BeirDataset, encoder: Encoder, cache: Path, progress: Progress) -> Segment:
-    """Open the dataset's documents as a collection, built once per content, model and arithmetic.
+def open_dataset(
+    dataset: BeirDataset,
+    encoder: Encoder,
+    cache: Path,
+    progress: Progress,
+    chunking: Chunking = WHOLE,
+    language: str = AUTO,
+) -> Segment:
+    """Open the dataset's documents as a collection, built once per content, model, arithmetic and chunking.
 
     Args:
-        dataset: Its documents are indexed.
+        dataset: Its documents are indexed; the number of each is its place.
         encoder: Encodes the documents.
         cache: The folder of such collections.
         progress: Called during the build.
+        chunking: How long documents are split.
+        language: Of the documents, for that.
     """
+    split = splitter(encoder, chunking, language)
+    chunking = split.chunking
     content = hashlib.sha256(repr((dataset.document_ids, dataset.documents)).encode()).hexdigest()
     name = _NOT_PLAIN.sub("-", dataset.name)[:_NAME_CHARACTERS]
-    folder = cache / f"{name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}"
+    chunks = "" if chunking == WHOLE else f"-{chunking.by}-{chunking.size}-{chunking.overlap}-{language}"
+    folder = cache / f"{name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}{chunks}"
     if not folder.exists():
-        passages = [Passage(i, "", text) for i, text in zip(dataset.document_ids, dataset.documents, strict=True)]
+        passages = [passage for some in split.passages(dataset.passages) for passage in some]
         build(folder, passages, encoder, lambda done, total: progress(f"encoding {dataset.name}", done, total))
     try:
         return Segment(folder)
@@ -159,6 +173,7 @@ def evaluate(
             method=method,
             encode_limit=options.encode_limit,
             first_stage=options.first_stage,
+            grouped=True,
         )
         for done, query in enumerate(queries):
             progress(f"{dataset.name}: {method}", done, len(queries))
@@ -191,11 +206,11 @@ class _Runs:
         self.prescore_ms += ranking.timings_ms["prescore"]
         ids = [passage.id for passage in collection.passages(positions)]
         self.method[query.id] = [ids[i] for i in ranking.order]
-        self.bm25[query.id] = [ids[i] for i in best_first(ranking.rankers["lexical"])]
+        self.bm25[query.id] = list(dict.fromkeys(ids[i] for i in best_first(ranking.rankers["lexical"])))
 
 
 def own_documents(dataset: BeirDataset) -> dict[str, int]:
-    """By query id: the position of the document with the same id.
+    """By query id: the number of the document with the same id.
 
     A document that is judged relevant to the query is another text whose id happens to be equal, and is not included.
     """

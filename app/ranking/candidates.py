@@ -54,6 +54,10 @@ class Candidates(Protocol):
     def planned(self) -> NDArray[np.int64]:
         """(n,) chunks that each document was split into so far."""
 
+    @property
+    def owners(self) -> NDArray[np.int64] | None:
+        """(n,) numbers of documents, of which only the best passage is ranked; None: each by itself."""
+
     def terms(self) -> Sequence[Terms]:
         """Their terms, (n,)."""
 
@@ -92,6 +96,8 @@ class Chunk:
 
 class SentDocuments:
     """Documents that were sent with a request; those that are not cached must be encoded."""
+
+    owners = None
 
     def __init__(
         self,
@@ -233,9 +239,10 @@ class FoundPassages:
     late = False
     truncated = 0
 
-    def __init__(self, positions: NDArray[np.int64], collection: PassageIndex) -> None:
-        """Read n passages by their positions in the collection."""
+    def __init__(self, positions: NDArray[np.int64], collection: PassageIndex, *, grouped: bool = False) -> None:
+        """Read n passages by their positions in the collection. grouped: rank only each document's best."""
         self._positions, self._collection = positions, collection
+        self.owners = collection.owners(positions) if grouped else None
         self.texts = [passage.content for passage in collection.passages(positions)]
         self.characters = np.array([len(text) for text in self.texts], dtype=np.int64)
         self.cut = collection.is_cut(positions)

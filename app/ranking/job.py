@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from app.ranking.candidates import Candidates
 from app.ranking.methods import METHODS, Method
 from retrieval.deadline import Deadline
-from retrieval.fusion import ranking
+from retrieval.fusion import first_of_each, ranking
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.languages import AUTO
 from retrieval.text.limits import most_code_points
@@ -86,7 +86,7 @@ class Scores:
 class Ranking:
     """n documents ranked."""
 
-    order: NDArray[np.int64]  # (n,) positions, best first
+    order: NDArray[np.int64]  # (n,) positions, best first; of grouped passages each document's best alone
     scores: NDArray[np.float64]  # (n,) in input order: probabilities that they are relevant
     rankers: Mapping[str, NDArray[np.float64]]  # (n,) each, in input order; NaN for a document that was not encoded
     log_odds: NDArray[np.float64]  # (n,) of being relevant, by each document's own evidence
@@ -140,8 +140,11 @@ class Job:
     def ranking(self, scores: Scores, candidates: Candidates) -> Ranking:
         """The ranking of candidates by these scores. It copies the laps so far: the job goes on."""
         read = np.zeros(len(scores.relevance), dtype=np.int64) + scores.tokens_read
+        order = ranking(scores.relevance)
+        if candidates.owners is not None:
+            order = order[first_of_each(candidates.owners[order])]
         return Ranking(
-            ranking(scores.relevance),
+            order,
             scores.relevance,
             scores.rankers,
             scores.log_odds,

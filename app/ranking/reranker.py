@@ -137,6 +137,7 @@ class Reranker:
         report: Callable[[Ranking], None] | None = None,
         first_stage: FirstStage = BOTH,
         leave_out: int | None = None,
+        grouped: bool = False,
     ) -> tuple[NDArray[np.int64], Ranking]:
         """Retrieve a collection's best candidates and rank them; returns their (n,) positions and the ranking.
 
@@ -151,14 +152,17 @@ class Reranker:
             language: Of the query: a code, `NONE`, or `AUTO` for the collection's, which may be to detect it.
             report: Called in this thread with each partial ranking.
             first_stage: How candidates are found.
-            leave_out: The position of a passage that must not be among them; the next best takes its place.
+            leave_out: The number of a document that must not be among them; the next best takes its place.
+            grouped: Retrieve passages of so many documents, up to two of each, and order each document's best only.
         """
         language = collection.language if language == AUTO else language
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
         query_states = self._encode_for(job, collection)
         with self._searching(job, collection), job.watch("retrieve"):
-            positions = first_stage.search(collection, query_states.pooled[0], job.terms, candidates, leave_out)
-        return positions, self._rank_passages(job, query_states, collection, positions)
+            positions = first_stage.search(
+                collection, query_states.pooled[0], job.terms, candidates, leave_out, grouped=grouped
+            )
+        return positions, self._rank_passages(job, query_states, collection, positions, grouped=grouped)
 
     def rank_passages(self, query: str, collection: PassageIndex, positions: NDArray[np.int64]) -> Ranking:
         """Rank the passages at (n,) positions of a collection, n ≥ 1, for a query by `hybrid`."""
@@ -178,10 +182,16 @@ class Reranker:
         return query_states
 
     def _rank_passages(
-        self, job: Job, query_states: Encoded, collection: PassageIndex, positions: NDArray[np.int64]
+        self,
+        job: Job,
+        query_states: Encoded,
+        collection: PassageIndex,
+        positions: NDArray[np.int64],
+        *,
+        grouped: bool = False,
     ) -> Ranking:
         with self._searching(job, collection), job.watch("retrieve"):
-            found = FoundPassages(positions, collection)
+            found = FoundPassages(positions, collection, grouped=grouped)
         with self._processor(job), job.watch("prescore"):
             matches = bm25(job.terms, found.terms())
         if job.report:

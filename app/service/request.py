@@ -50,6 +50,7 @@ class RerankRequest:
     max_tokens: int | None = None  # read of a document
     max_chunks: int | None = None
     spans: SpanOptions | None = None  # None: not wanted
+    grouped: bool = False  # of a collection, each document's best passage alone
     min_score: float | None = None  # nothing below it is returned; None: the setting's
     language: str | None = None  # None: the setting's
     model: Any = None  # in any form

@@ -82,6 +82,7 @@ def _search(
             language=request.language,
             report=report,
             first_stage=request.first_stage,
+            grouped=asked.grouped,
         )
         passages = collection.passages(positions[_shown(request, ranking)])
     except CollectionError as error:  # damaged since it was looked at, or another model's

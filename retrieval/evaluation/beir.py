@@ -29,6 +29,12 @@ class BeirDataset:
     queries: list[str]
     qrels: Qrels
     notes: tuple[str, ...] = ()  # caveats for its metrics
+    corpus: Sequence[Passage] = ()  # the documents with their titles apart; empty if they are not known
+
+    @property
+    def passages(self) -> Sequence[Passage]:
+        """The documents, with their titles apart if they are known."""
+        return self.corpus or [Passage(i, "", text) for i, text in zip(self.document_ids, self.documents, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def load(path: Path, split: str = "test") -> BeirDataset:
         [queries[query] for query in qrels],
         qrels,
         tuple(_check(file, judged, qrels, document_ids)),
+        corpus,
     )
 
 

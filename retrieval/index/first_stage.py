@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.fusion import reciprocal_rank
+from retrieval.fusion import first_of_each, reciprocal_rank
 from retrieval.index.passage_index import PassageIndex
 from retrieval.text.bm25 import QueryTerms
+
+_DEEPER = 4  # times as many passages are looked up if they are of too few documents
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class FirstStage:
         query: QueryTerms,
         k: int,
         leave_out: int | None = None,
+        *,
+        grouped: bool = False,
     ) -> NDArray[np.int64]:
         """Return the positions of up to k ≥ 1 passages, best first: the best of both rankings of k by reciprocal rank.
 
@@ -39,15 +45,52 @@ class FirstStage:
             vector: (P,) the pooled vector of the query.
             query: Its terms.
             k: How many passages.
-            leave_out: The position of a passage that must not be among them; the next best takes its place.
+            leave_out: The number of a document that must not be among them; the next best takes its place.
+            grouped: Return passages of k documents instead: of each its best one by meaning and its best one by words.
         """
-        count = k + (leave_out is not None)
-        nothing = np.empty(0, dtype=np.int64)
-        nearest = collection.nearest(vector, count) if self.dense else nothing
+        weights = [self.dense, self.lexical]
         offered = collection.finds_words or not self.dense  # else the collection says that it offers no such search
-        matching = collection.matching(query, count) if self.lexical and offered else nothing
-        rankings = [positions[positions != leave_out][:k] for positions in (nearest, matching)]
-        return reciprocal_rank(rankings, [self.dense, self.lexical])[:k]
+        finders = [
+            partial(collection.nearest, vector) if self.dense else _nothing,
+            partial(collection.matching, query) if self.lexical and offered else _nothing,
+        ]
+        rankings = [_best(find, collection, k, leave_out, grouped=grouped) for find in finders]
+        if not grouped:
+            return reciprocal_rank(rankings, weights)[:k]
+        owners = [collection.owners(positions) for positions in rankings]
+        place_of = {owner: place for place, owner in enumerate(reciprocal_rank(owners, weights)[:k].tolist())}
+        found = [
+            (place_of[owner], position)
+            for positions, numbers in zip(rankings, owners, strict=True)
+            for position, owner in zip(positions.tolist(), numbers.tolist(), strict=True)
+            if owner in place_of
+        ]
+        return np.array([position for _, position in sorted(set(found))], dtype=np.int64)
+
+
+def _nothing(_: int) -> NDArray[np.int64]:
+    return np.empty(0, dtype=np.int64)
+
+
+def _best(
+    find: Callable[[int], NDArray[np.int64]],
+    collection: PassageIndex,
+    k: int,
+    leave_out: int | None,
+    *,
+    grouped: bool,
+) -> NDArray[np.int64]:
+    """The positions of the best k passages, of one document each if they are grouped."""
+    count = k + (leave_out is not None)
+    while True:
+        positions = kept = find(count)
+        if grouped or leave_out is not None:
+            owners = collection.owners(positions)
+            first = first_of_each(owners) if grouped else np.arange(len(owners))
+            kept = positions[first[owners[first] != leave_out]]
+        if len(kept) >= k or len(positions) < count:
+            return kept[:k]
+        count *= _DEEPER
 
 
 BOTH = FirstStage()

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from semantic_text_splitter import TextSplitter
 
 from retrieval.text.languages import AUTO, NONE, detect, terms
-from retrieval.text.limits import most_code_points
+from retrieval.text.limits import most_code_points, runs
 from retrieval.text.passages import Passage
 from retrieval.text.sentences import VISIBLE
 from retrieval.text.words import words_of
@@ -97,8 +97,8 @@ class Splitter:
         if self.chunking.by == "none":
             yield from ([document] for document in documents)
             return
-        longest = most_code_points(self._window)
-        counts = self._counts([document.content[: longest + 1] for document in documents])
+        contents = [document.content[: most_code_points(self._window) + 1] for document in documents]
+        counts = [count for run in runs([*map(len, contents)]) for count in self._counts(contents[run])]
         for document, count in zip(documents, counts, strict=True):
             if count <= min(self._window, self._tokens) and len(document.text) <= self._characters:
                 yield [document]

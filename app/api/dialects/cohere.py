@@ -98,6 +98,9 @@ class StandardBody(Body):
         "0: the longest deadline allowed.",
     )
     explain: bool | None = Field(None, description="Return each result's score by ranker.")
+    group_by: Literal["passage", "document"] | None = Field(
+        None, description="Results of a collection. document: each document's best passage. Absent: passage."
+    )
     min_score: MinScore = None
     language: Language = None
     model: Model
@@ -137,6 +140,7 @@ class StandardBody(Body):
             max_tokens=self.max_tokens_per_doc,
             max_chunks=self.max_chunks_per_doc,
             spans=self.relevant_spans.options if self.relevant_spans else None,
+            grouped=self.group_by == "document",
             min_score=self.min_score,
             language=self.language,
             model=self.model,

@@ -11,6 +11,8 @@ from app.ranking.reranker import Reranker
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import ndcg
+from retrieval.text.passages import Passage
+from retrieval.text.splitters import Chunking
 
 DOCUMENTS = {"a": "owl at dusk", "b": "market prices", "c": "owl song by the river", "d": "river stone", "e": ""}
 QUERIES = {"q1": "owl song", "q2": "stone river", "q3": "nothing relevant here"}
@@ -138,6 +140,31 @@ def test_a_document_of_a_querys_id_that_is_judged_relevant_is_another_one(argume
     assert own_documents(arguments) == {"a": 0, "c": 2}
     arguments.qrels["c"]["c"] = 1
     assert own_documents(arguments) == {"a": 0}
+
+
+def test_long_documents_count_as_their_best_chunks(real_reranker, tmp_path):
+    """Only what is beyond the 256 tokens that the model reads at once tells the documents apart."""
+    filler = "The report is about the accounts of the year and the plans for the next one. " * 30
+    ends = {
+        "owl": "Owls hunt mice at night.",
+        "tea": "Green tea is grown on the hills of Uji.",
+        "ship": "The ferry to the island leaves at noon.",
+        "star": "A comet was seen by telescope in June.",
+    }
+    queries = {"q1": "which bird hunts in the dark", "q2": "when does the boat go"}
+    qrels = {"q1": {"owl": 1}, "q2": {"ship": 1}}
+    corpus = [Passage(name, "Report", filler + text) for name, text in ends.items()]
+    texts = [passage.content for passage in corpus]
+    reports = BeirDataset("long", list(ends), texts, list(queries), list(queries.values()), qrels, (), corpus)
+    mrr = {}
+    for by in ("none", "sentence"):
+        collection = open_dataset(reports, real_reranker.encoder, tmp_path, quiet, Chunking(by))
+        assert collection.owners(np.arange(len(collection))).max() == 3
+        judged = judged_queries(reports)
+        result = evaluate(real_reranker, reports, collection, judged, METHODS, quiet, SearchOptions(3))
+        mrr[by] = [result.methods[method].mrr for method in METHODS]
+    assert mrr["sentence"] == [1.0, 1.0, 1.0]
+    assert max(mrr["none"]) < 1
 
 
 @pytest.mark.parametrize("name", ["x" * 250, os.fsdecode(b"caf\xe9"), "\x1b[31m[/x]", "..", "日本"])

@@ -92,6 +92,24 @@ def test_long_documents_are_found_by_their_chunks(client):
     assert client.get("/v1/collections/birds").json()["passages"] == 2
 
 
+def test_grouped_results_are_documents_by_their_best_chunks(client):
+    client.put("/v1/collections/birds", json={"chunking": {"by": "sentence", "size": 40}})
+    texts = {f"d{at}": "".join(f"Bird {at} sings {n}. " for n in range(60)) for at in range(4)}
+    put(client, [{"id": name, "text": text} for name, text in texts.items()])
+    query = {"query": "Bird 2 sings", "group_by": "document"}
+    results = client.post("/v1/collections/birds/search", json=query).json()["results"]
+    assert sorted(row["document"]["id"] for row in results) == sorted(texts)
+    assert results[0]["document"]["id"] == "d2"
+    assert results[0]["document"]["text"] in texts["d2"]
+    assert [row["relevance_score"] for row in results] == sorted((r["relevance_score"] for r in results), reverse=True)
+    assert len(found(client, "Bird 2 sings", group_by="document", top_n=3)) == 3
+    assert len(found(client, "Bird 2 sings")) > 4
+    assert found(client, "Bird 2 sings", group_by="passage") == found(client, "Bird 2 sings")
+    answer = client.post("/rerank", json={"collection": "birds", "top_n": 2, **query}).json()
+    assert answer["results"] == results[:2]
+    problem(client.post("/v1/collections/birds/search", json={"query": "x", "group_by": "page"}), 422, "group_by")
+
+
 @pytest.mark.parametrize(
     ("chunking", "reason"),
     [
