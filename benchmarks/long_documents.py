@@ -43,7 +43,7 @@ def write(source: Path, target: Path, parts: int = PARTS) -> None:
     with (target / "qrels" / "test.tsv").open("w", encoding="utf-8") as file:
         file.write("query-id\tcorpus-id\tscore\n")
         for query, grades in dataset.qrels.items():
-            best: dict[str, int] = {}
+            best: dict[str, float] = {}
             for document, grade in grades.items():
                 if document in place:
                     best[place[document]] = max(grade, best.get(place[document], 0))
