@@ -23,7 +23,7 @@ from app.cli import keys as cli_keys
 from app.cli import tables
 from app.cli import threshold as cli_threshold
 from app.cli.errors import STATUSES, naming, run
-from app.cli.options import Exclude, MethodOption, Query, TopN, readable, writable
+from app.cli.options import Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
 from app.engine.loader import circuit_of, log_progress, open_encoder, open_reranker, processors_of
@@ -151,10 +151,11 @@ def search(
     method: MethodOption = "hybrid",
     top_n: TopN = 5,
     exclude: Exclude = None,
+    wanted: FilterOption = None,
 ) -> None:
     """Search a collection: retrieve passages by meaning and words, and rerank them."""
     settings = Settings()
-    opened = cli_index.searchable(settings, collection)
+    opened = cli_index.searchable(settings, collection, wanted)
     with bar("preparing") as report:
         reranker = open_reranker(settings, report)
     positions, ranking = reranker.search(

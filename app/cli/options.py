@@ -16,6 +16,7 @@ from app.ranking.methods import Method
 from app.settings import Settings
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
+from retrieval.store.filters import Filter, FilterError, loads
 from retrieval.text.languages import NONE, check_language
 from retrieval.text.splitters import By, Chunking
 
@@ -73,6 +74,14 @@ def known_language(language: str | None) -> str | None:
         raise typer.BadParameter(f"it {error}") from None
 
 
+def as_filter(text: str) -> Filter:
+    """Parse a filter; a usage error if it is not valid."""
+    try:
+        return loads(text)
+    except FilterError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 @contextmanager
 def _usage(path: Path) -> Iterator[None]:
     try:
@@ -100,6 +109,15 @@ ChunkSize = Annotated[
 ]
 ChunkOverlap = Annotated[
     int | None, typer.Option("--overlap", min=0, help="The most tokens (characters) that the next chunk repeats.")
+]
+FilterOption = Annotated[
+    Filter | None,
+    typer.Option(
+        "--filter",
+        parser=as_filter,
+        metavar="JSON",
+        help='Only documents whose metadata matches, such as {"eq": {"lang": "de"}}; see docs/collections.md.',
+    ),
 ]
 
 

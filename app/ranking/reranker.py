@@ -164,10 +164,23 @@ class Reranker:
             )
         return positions, self._rank_passages(job, query_states, collection, positions, grouped=grouped)
 
-    def rank_passages(self, query: str, collection: PassageIndex, positions: NDArray[np.int64]) -> Ranking:
-        """Rank the passages at (n,) positions of a collection, n ≥ 1, for a query by `hybrid`."""
-        job = Job(query, "hybrid", language=collection.language)
-        return self._rank_passages(job, self._encode_for(job, collection), collection, positions)
+    def rank_passages(
+        self,
+        query: str,
+        collection: PassageIndex,
+        positions: NDArray[np.int64],
+        *,
+        method: Method = "hybrid",
+        exclude: Sequence[str] = (),
+        deadline: Deadline | None = None,
+        language: str = AUTO,
+        report: Callable[[Ranking], None] | None = None,
+        grouped: bool = False,
+    ) -> Ranking:
+        """Rank the passages at (n,) positions of a collection for a query; see `search`."""
+        language = collection.language if language == AUTO else language
+        job = Job(query, method, exclude, None, deadline or Deadline(), report, language)
+        return self._rank_passages(job, self._encode_for(job, collection), collection, positions, grouped=grouped)
 
     def _searching(self, job: Job, collection: PassageIndex) -> AbstractContextManager[object]:
         """A processor, unless another machine searches: whoever waits for it leaves this one's to others."""

@@ -5,13 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
 
-from app.errors import DamagedCollection, IndexUnavailable, ServiceError, UnknownCollection
+from app.errors import (
+    DamagedCollection,
+    IndexUnavailable,
+    InvalidRequest,
+    Overloaded,
+    ServiceError,
+    UnknownCollection,
+)
 from app.identity import Identity
 from retrieval import errors
 from retrieval.errors import CollectionError, Fault, WrongModel
@@ -22,10 +29,12 @@ from retrieval.index.passage_index import PassageIndex
 from retrieval.store.aliases import aliases, target
 from retrieval.store.collection import Collection
 from retrieval.store.connection import FILE
+from retrieval.store.filters import Filter
 from retrieval.store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
+_TRIES = 10
 _REPAIRING = "a segment was damaged, and its documents are being indexed again"
 FolderIdentity = tuple[int, int]
 
@@ -133,6 +142,36 @@ class OpenCollections:
         if found is None:
             raise _unknown(asked)
         return found
+
+    def select(self, name: str, wanted: Filter | Sequence[str]) -> Snapshot:
+        """What can be searched of the documents that a filter leaves, or that have some ids, as if alone.
+
+        Raises:
+            UnknownCollection: There is none.
+            DamagedCollection: It failed verification.
+            InvalidRequest: Its passages are in Milvus.
+            Overloaded: Segments are merged faster than they can be looked at.
+        """
+        for _ in range(_TRIES):
+            if not isinstance(self.get(name), Snapshot):
+                raise InvalidRequest(
+                    f"the passages of the collection {name!r} are in Milvus, where neither `filter` nor `ids` is taken"
+                )
+            store = self.store(name)
+            try:
+                rows = store.rows(wanted)
+            except CollectionError as error:
+                raise self.failed(name, error) from error
+            snapshot = self.get(name)
+            is_of_store = self.store(name) is store  # else it was replaced meanwhile, and its segments are others
+            selected = snapshot.only(rows) if is_of_store and isinstance(snapshot, Snapshot) else None
+            if selected is not None:
+                return selected
+        raise Overloaded(f"the collection {name!r} changes faster than it can be filtered; try again")
+
+    def kept(self, name: str) -> Collection | None:
+        """The documents of a collection that was found; None if another machine keeps them."""
+        return self.store(name) if _identity(self._folder / self.resolve(name)) else None
 
     def folder(self, name: str) -> Path:
         """The folder of a collection, whether there is one or not."""

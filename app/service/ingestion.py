@@ -40,6 +40,7 @@ from retrieval.errors import CollectionError, CollectionTaken, CollectionUnwrita
 from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
+from retrieval.store.filters import Filter
 from retrieval.store.indexer import index_waiting, indexing, merge, repair, sweep
 from retrieval.store.jobs import COMPACT, KEPT, Job, Writing
 from retrieval.store.placement import create
@@ -241,15 +242,25 @@ class Ingestion:
         self._wake.set()
         return count
 
+    def delete_where(self, name: str, wanted: Filter) -> int:
+        """Delete the documents that a filter leaves; how many there were. The next search does not find them."""
+        with self._store(name) as collection:
+            count = collection.delete_where(wanted)
+        self._thinned.add(name)
+        self._wake.set()
+        return count
+
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
         """The documents with these ids, in their order; those that are not there are left out."""
         with self._store(name) as collection:
             return collection.get(ids)
 
-    def page(self, name: str, after: int, limit: int, most_characters: int = sys.maxsize) -> list[tuple[int, Document]]:
-        """Up to `limit` documents with numbers above `after`, with their numbers. See `Documents.page`."""
+    def page(
+        self, name: str, after: int, limit: int, wanted: Filter | None = None, most_characters: int = sys.maxsize
+    ) -> list[tuple[int, Document]]:
+        """Up to `limit` documents with numbers above `after`, with their numbers. See `Collection.page`."""
         with self._store(name) as collection:
-            return collection.page(after, limit, most_characters=most_characters)
+            return collection.page(after, limit, wanted, most_characters)
 
     def job(self, name: str, key: str) -> Job:
         """A job, and how far it is; UnknownJob if there is none."""

@@ -17,6 +17,7 @@ from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
 from retrieval.index.first_stage import FirstStage
+from retrieval.store.filters import Filter
 
 Asked = TypeVar("Asked")
 Document = str | dict[str, Any]  # as it was sent
@@ -40,6 +41,8 @@ class RerankRequest:
     documents: Sequence[Document] | None  # as sent; None: searched in `collection`
     texts: Sequence[str] = ()  # what is ranked of each document
     collection: str | None = None
+    filter: Filter | None = None  # of the documents of a collection; None: all
+    ids: tuple[str, ...] | None = None  # of the documents of a collection that are ranked; None: those found
     top_n: int | None = None  # None: all
     return_documents: bool | None = None  # None: only those from a collection
     method: Method | None = None
@@ -75,7 +78,7 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
 
     identity: Identity  # whose request it is
     collection: str  # searched where no documents were sent
-    candidates: int  # of a search
+    candidates: int  # of a search; of documents that are named by ids, the most passages that are ranked
     min_score: float  # 0 to 1
     language: str  # a code, "none" or "auto"
     first_stage: FirstStage  # of a search
@@ -106,6 +109,7 @@ def resolve(
     """
     limits = settings.limits
     _check_limits(asked, limits)
+    _check_selection(asked, limits)
     collection = asked.collection or settings.default_collection or ""
     if not asked.collection and not identity.may_see(collection):
         collection = ""
@@ -116,7 +120,12 @@ def resolve(
     choice = models.choose(asked.model)
     method = asked.method or choice.method or DEFAULT_METHOD
     reading = Reading(asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document))
-    units = _units(asked, reading.max_chunks, settings.candidates, partial_rankings=partial_rankings)
+    units = _units(
+        asked,
+        reading.max_chunks,
+        settings.candidates if asked.ids is None else len(asked.ids),
+        partial_rankings=partial_rankings,
+    )
     return ResolvedRerank(
         asked,
         choice,
@@ -127,7 +136,7 @@ def resolve(
         checked(Cost(len(asked.documents or ()), units, method), limits),
         identity,
         collection,
-        settings.candidates,
+        settings.candidates if asked.ids is None else limits.documents,
         settings.min_score if asked.min_score is None else asked.min_score,
         asked.language or settings.language,
         FirstStage(settings.first_stage.dense, settings.first_stage.lexical),
@@ -169,6 +178,17 @@ def _units(asked: RerankRequest, most: int, candidates: int, *, partial_rankings
     if partial_rankings:
         units += max(0, sent - _UNREPORTED)  # each partial ranking fuses what was scored so far once more
     return units + units_of_queries([asked.query], asked.exclude)
+
+
+def _check_selection(asked: RerankRequest, limits: LimitSettings) -> None:
+    """InvalidRequest for a filter or ids where there is nothing to select from, TooLarge for too many ids."""
+    for name, value in (("filter", asked.filter), ("ids", asked.ids)):
+        if value is not None and asked.documents is not None:
+            raise InvalidRequest(f"{name}: selects documents of a collection; leave out `documents`", (name,))
+    if asked.filter is not None and asked.ids is not None:
+        raise InvalidRequest("ids: send either `ids` or `filter`, not both", ("ids",))
+    if asked.ids is not None and len(asked.ids) > limits.documents:
+        raise TooLarge(f"{len(asked.ids)} ids were sent and at most {limits.documents} are taken; send them in parts")
 
 
 def _check_limits(asked: RerankRequest, limits: LimitSettings) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.errors import TooLarge
 from app.ranking.job import Ranking
 from app.service.collections import OpenCollections, check_visible
 from app.service.request import Document, ResolvedRerank
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError
+from retrieval.index.passage_index import PassageIndex
+from retrieval.store.snapshot import Snapshot
 from retrieval.text.passages import Passage
 
 ANSWERABLE = 0.5  # that the best document must reach where no other least score is set
@@ -70,33 +74,82 @@ def _search(
 ) -> RerankResult:
     """The result of a request whose candidates are a collection's."""
     check_visible(request.identity, request.collection)
-    asked, collection = request.asked, collections.get(request.collection)
+    asked, name = request.asked, request.collection
+    wanted = asked.filter if asked.ids is None else asked.ids
+    selected = None if wanted is None else collections.select(name, wanted)
+    collection = collections.get(name) if selected is None else selected
+    store = collections.kept(name)  # now, since the collection may be deleted before the end
     try:
-        positions, ranking = request.choice.reranker.search(
+        of_ids, unknown_ids = None, None
+        if selected is not None and asked.ids is not None:
+            of_ids, unknown_ids = _named(asked.ids, selected, request.candidates)
+        positions, ranking = _rank(request, collection, of_ids, report)
+        passages = collection.passages(positions[_shown(request, ranking)])
+        documents = None
+        if asked.return_documents is not False:
+            metadata = store.metadata([passage.id for passage in passages]) if store else {}
+            documents = [_document(passage, metadata.get(passage.id)) for passage in passages]
+    except CollectionError as error:  # damaged since it was looked at, or another model's
+        raise collections.failed(name, error) from error
+    result = _result(request, ranking, request_id, documents, [passage.text for passage in passages])
+    lacks = {"damage": not collection.is_whole, "words": request.first_stage.lexical and not collection.finds_words}
+    degraded = [*result.degraded, *(what for what, does in lacks.items() if does)]
+    return replace(result, degraded=degraded, unknown_ids=unknown_ids)
+
+
+def _rank(
+    request: ResolvedRerank,
+    collection: PassageIndex,
+    positions: NDArray[np.int64] | None,
+    report: Callable[[Ranking], None] | None,
+) -> tuple[NDArray[np.int64], Ranking]:
+    """The (n,) positions of the candidates, and their ranking. positions: theirs, where they need not be searched."""
+    asked, reranker = request.asked, request.choice.reranker
+    if positions is not None:
+        return positions, reranker.rank_passages(
             asked.query,
             collection,
-            candidates=request.candidates,
+            positions,
             method=request.method,
             exclude=asked.exclude,
             deadline=request.deadline,
             language=request.language,
             report=report,
-            first_stage=request.first_stage,
             grouped=asked.grouped,
         )
-        passages = collection.passages(positions[_shown(request, ranking)])
-    except CollectionError as error:  # damaged since it was looked at, or another model's
-        raise collections.failed(request.collection, error) from error
-    documents = [_document(passage) for passage in passages] if asked.return_documents is not False else None
-    texts = [passage.text for passage in passages]
-    result = _result(request, ranking, request_id, documents, texts)
-    lacks = {"damage": not collection.is_whole, "words": request.first_stage.lexical and not collection.finds_words}
-    return replace(result, degraded=[*result.degraded, *(what for what, does in lacks.items() if does)])
+    return reranker.search(
+        asked.query,
+        collection,
+        candidates=request.candidates,
+        method=request.method,
+        exclude=asked.exclude,
+        deadline=request.deadline,
+        language=request.language,
+        report=report,
+        first_stage=request.first_stage,
+        grouped=asked.grouped,
+    )
 
 
-def _document(passage: Passage) -> Document:
+def _named(ids: Sequence[str], collection: Snapshot, most: int) -> tuple[NDArray[np.int64], list[str]]:
+    """The positions of all passages in the order of the ids of their documents, and the ids without passages.
+
+    TooLarge for more than `most` passages.
+    """
+    positions = np.flatnonzero(collection.live)
+    if len(positions) > most:
+        raise TooLarge(
+            f"the documents with these ids have {len(positions)} passages and at most {most} are ranked; send fewer ids"
+        )
+    places = {i: place for place, i in enumerate(ids)}
+    owners = [passage.id for passage in collection.passages(positions)]
+    unknown = places.keys() - set(owners)
+    return positions[np.argsort([places[i] for i in owners], kind="stable")], [i for i in ids if i in unknown]
+
+
+def _document(passage: Passage, metadata: Mapping[str, Any] | None) -> Document:
     """A passage as the client sees it; of one that is a part of its document, which part."""
-    whole = {"id": passage.id, "title": passage.title, "text": passage.text}
+    whole = {"id": passage.id, "title": passage.title, "text": passage.text, "metadata": metadata}
     return whole | {"chunk": dict(zip(("start", "end"), passage.chunk, strict=True))} if passage.chunk else whole
 
 

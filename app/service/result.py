@@ -53,3 +53,4 @@ class RerankResult:
     answerable: bool  # whether the best one is good enough
     calibrated: bool  # whether the scores' parameters were fitted with this model
     done: WorkDone
+    unknown_ids: Sequence[str] | None = None  # of the ids that were asked for, those without passages; None: none were

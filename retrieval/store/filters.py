@@ -21,6 +21,7 @@ import orjson
 MOST_LEVELS = 16
 MOST_CONDITIONS = 256
 MOST_VALUES = 1000  # in all lists of one filter together
+LONGEST_FIELD = 1000  # characters of a path
 
 Field = tuple[str, ...]  # names of objects within objects
 Scalar = str | int | float | bool | None
@@ -283,6 +284,8 @@ def _field(name: object, place: Place) -> Field:
     """The names in a path: dots lead into objects, and a backslash makes a dot or a backslash part of a name."""
     if not isinstance(name, str):
         raise FilterError(place, "must be the name of a field, as text")
+    if len(name) > LONGEST_FIELD:
+        raise FilterError(place, f"has a field of more than {LONGEST_FIELD} characters")
     names, is_escaped = [""], False
     for character in name:
         if is_escaped or character not in ".\\":

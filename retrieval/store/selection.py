@@ -17,6 +17,7 @@ from retrieval.store.segment_table import SegmentTable
 Rows = Mapping[int, NDArray[np.int64]]  # of passages, by segment
 
 _MOST_BYTES = 2**25
+_OVERHEAD_BYTES = 500  # of a condition without rows
 
 
 class Selections:
@@ -74,11 +75,12 @@ class Selections:
     def _remember(self, where: Where, rows: Rows) -> None:
         with self._lock:
             self._known[where] = rows
-            self._bytes += _bytes(rows)
+            self._bytes += size_of(where, rows)
             while self._bytes > self._most_bytes:
-                _, forgotten = self._known.popitem(last=False)
-                self._bytes -= _bytes(forgotten)
+                self._bytes -= size_of(*self._known.popitem(last=False))
 
 
-def _bytes(rows: Rows) -> int:
-    return sum(of.nbytes for of in rows.values())
+def size_of(where: Where, rows: Rows) -> int:
+    """Return about how many bytes a condition and its rows take."""
+    values = sum(len(value) for value in where.values if isinstance(value, str))
+    return _OVERHEAD_BYTES + len(where.sql) + values + sum(of.nbytes for of in rows.values())

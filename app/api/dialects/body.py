@@ -6,11 +6,21 @@ import re
 from typing import Annotated, Any, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    ValidationError,
+)
 
 from app.api.dialects.broken_text import broken_text
 from app.errors import InvalidRequest, MalformedBody, TooLarge
 from app.service.request import Document, RerankRequest
+from retrieval.store.filters import Filter, parse
 from retrieval.text.languages import check_language
 from retrieval.text.sentences import VISIBLE
 
@@ -91,6 +101,7 @@ Names = Annotated[list[str], BeforeValidator(_names), Field(max_length=_MAX_NAME
 Phrases = Annotated[list[Text], BeforeValidator(_as_list)]
 Number = BeforeValidator(_number)
 Count = Annotated[int, Field(ge=1), Number]
+Selecting = Annotated[Filter, PlainValidator(parse, json_schema_input_type=dict[str, Any])]
 MinScore = Annotated[
     Annotated[float, Field(ge=0, le=1), Number] | None,
     Field(description="Return nothing with a lower score; an empty list is an answer. Absent: the service's setting."),

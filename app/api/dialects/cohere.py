@@ -7,7 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from app.api.dialects.body import Body, Count, Documents, Language, MinScore, Model, Names, Number, Phrases, Query
+from app.api.dialects.body import (
+    Body,
+    Count,
+    Documents,
+    Language,
+    MinScore,
+    Model,
+    Names,
+    Number,
+    Phrases,
+    Query,
+    Selecting,
+)
 from app.api.dialects.documents import as_object, as_text, text_of
 from app.api.dialects.schema import Exact, Usage, or_absent
 from app.ranking.methods import Method
@@ -73,6 +85,12 @@ class StandardBody(Body):
         None, description="Texts, or objects with a `text`. Absent: the candidates are searched in `collection`."
     )
     collection: CollectionName | None = Field(None, description="Searched if `documents` is absent.")
+    filter: Selecting | None = Field(
+        None, description="Which documents of `collection` are searched: conditions on their metadata."
+    )
+    ids: Annotated[list[str], Field(min_length=1)] | None = Field(
+        None, description="The documents of `collection` that are ranked, without a search."
+    )
     top_n: Count | None = Field(None, description="How many results; absent: all.")
     return_documents: bool | None = Field(
         None, description="Return the documents. Absent: only those from a collection."
@@ -130,6 +148,8 @@ class StandardBody(Body):
                 for index, document in enumerate(self.documents or ())
             ],
             collection=self.collection,
+            filter=self.filter,
+            ids=None if self.ids is None else tuple(dict.fromkeys(self.ids)),
             top_n=self.top_n,
             return_documents=self.return_documents,
             method=self.method,
@@ -167,6 +187,7 @@ def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
             "best": result.best,
             "answerable": result.answerable,
             "calibrated": result.calibrated,
+            **({} if result.unknown_ids is None else {"unknown_ids": list(result.unknown_ids)}),
         },
         "usage": usage(result.ranking.tokens),
     }
@@ -251,6 +272,9 @@ class Meta(Exact):
     answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")
     calibrated: bool = Field(
         description="Whether the scores were calibrated for this model. If not, the order is right, the level a guess."
+    )
+    unknown_ids: list[str] = or_absent(
+        "With `ids`: those that were not ranked, since the collection does not have them, or not searchable yet."
     )
 
 

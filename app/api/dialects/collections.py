@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.api.dialects.body import Language, fields_of
+from app.api.dialects.body import Language, Selecting, fields_of
 from app.api.dialects.keys import moment
 from app.errors import InvalidRequest, MalformedBody
 from app.settings import CollectionName
 from app.telemetry.printable import escaped
+from retrieval.store.filters import Filter, FilterError, loads
 from retrieval.store.jobs import Job, Status
 from retrieval.store.rows import Document
 from retrieval.text.sentences import VISIBLE
@@ -174,7 +175,7 @@ class DocumentBody(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=ID_BYTES)]
     text: Annotated[str, AfterValidator(_visible)]
     title: str = ""
-    metadata: dict[str, Any] = Field({}, description="Kept with the document, not searched.")
+    metadata: dict[str, Any] = Field({}, description="Kept with the document, not searched; a `filter` tests it.")
 
 
 class DocumentsBody(BaseModel):
@@ -212,12 +213,23 @@ class DocumentsResponse(BaseModel):
     job: str = Field(description="Follow it at /v1/jobs/{job}.")
 
 
-class IdsBody(BaseModel):
-    """Ids of documents."""
+class DeletionBody(BaseModel):
+    """Documents to delete: their ids, or conditions on their metadata."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"ids": ["owl"]}]})
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"examples": [{"ids": ["owl"]}, {"filter": {"eq": {"source": "old.pdf"}}}]},
+    )
 
-    ids: list[str] = Field(min_length=1, max_length=100_000)
+    ids: Annotated[list[str], Field(min_length=1, max_length=100_000)] | None = None
+    filter: Selecting | None = None
+
+    @model_validator(mode="after")
+    def _check_one(self) -> DeletionBody:
+        if (self.ids is None) == (self.filter is None):
+            raise ValueError("send either `ids` or `filter`")
+        return self
 
 
 class DeletedResponse(BaseModel):
@@ -317,6 +329,14 @@ def _records(body: bytes) -> tuple[Sequence[Any], Wait]:
     if not isinstance(records, list):
         raise InvalidRequest("documents: must be a list", ("documents",))
     return records, checked_wait(wait)
+
+
+def filter_of(text: str | None) -> Filter | None:
+    """The filter in a query parameter; InvalidRequest."""
+    try:
+        return None if text is None else loads(text)
+    except FilterError as error:
+        raise InvalidRequest(f"filter: {error}", ("filter",)) from error
 
 
 def checked_wait(wait: object) -> Wait:

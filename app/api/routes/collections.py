@@ -174,6 +174,7 @@ PARAMETERS = {
     "job": _parameter("job", "path", "The job's id."),
     "id": _parameter("id", "path", "The document's id."),
     "after": _parameter("after", "query", "`next` of the page before.", "integer"),
+    "filter": _parameter("filter", "query", "Conditions on the documents' metadata, as JSON."),
     "limit": _parameter("limit", "query", "Documents in a page, up to 1000.", "integer"),
 }
 

@@ -17,14 +17,15 @@ from app.api.dialects.body import fields_of, validate
 from app.api.dialects.collections import (
     SHOWN,
     DeletedResponse,
+    DeletionBody,
     DocumentListResponse,
     DocumentResponse,
     DocumentsBody,
     DocumentsResponse,
-    IdsBody,
     Wait,
     checked_wait,
     documents_of,
+    filter_of,
     job_id,
 )
 from app.api.exchange import as_json, check_plain, parsed
@@ -36,6 +37,7 @@ from app.quotas.quotas import Cost
 from app.service.ingestion import Ingestion
 from app.service.request import deadline_of
 from retrieval.deadline import Deadline
+from retrieval.store.filters import Filter
 from retrieval.store.jobs import Writing, new_key
 from retrieval.store.rows import Document
 
@@ -102,20 +104,20 @@ async def _searchable(request: Request, name: str, key: str, wait: Wait) -> bool
 
 async def list_documents(request: Request) -> Response:
     """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
-    after = _number(request, "after", 0, 2**62)
+    after, wanted = _number(request, "after", 0, 2**62), filter_of(request.query_params.get("filter"))
     if request.headers.get("accept", "").partition(";")[0].strip().lower() in _NDJSON:
         name = await in_thread(request, Ingestion.find, name_of(request))
-        return StreamingResponse(_export(request, name, after), media_type="application/x-ndjson")
+        return StreamingResponse(_export(request, name, after, wanted), media_type="application/x-ndjson")
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
-    page = await in_thread(request, Ingestion.page, name_of(request), after, limit)
+    page = await in_thread(request, Ingestion.page, name_of(request), after, limit, wanted)
     following = page[-1][0] if len(page) == limit else None
     return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
 
 
-async def _export(request: Request, name: str, after: int) -> AsyncIterator[bytes]:
-    """All documents, as `put_documents` takes them."""
+async def _export(request: Request, name: str, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:
+    """All documents that a filter leaves, as `put_documents` takes them."""
     page = partial(in_thread, request, Ingestion.page, name)
-    while found := await page(after, _LARGEST_PAGE, _EXPORTED_CHARACTERS):
+    while found := await page(after, _LARGEST_PAGE, wanted, _EXPORTED_CHARACTERS):
         yield await asyncio.to_thread(_lines, [each for _, each in found])
         after = found[-1][0]
 
@@ -140,10 +142,13 @@ async def delete_document(request: Request) -> Response:
 
 
 async def delete_documents(request: Request) -> Response:
-    """Delete documents by id. Ids that the collection does not have are passed over."""
-    body = await counted(request, lambda: parsed(request, lambda raw: validate(IdsBody, fields_of(raw))))
+    """Delete documents by id, or those that a filter leaves. Ids that the collection does not have are passed over."""
+    body = await counted(request, lambda: parsed(request, lambda raw: validate(DeletionBody, fields_of(raw))))
     await pay(request, Cost())
-    return as_json({"deleted": await in_thread(request, Ingestion.delete, name_of(request), body.ids)})
+    name = name_of(request)
+    if body.filter is not None:
+        return as_json({"deleted": await in_thread(request, Ingestion.delete_where, name, body.filter)})
+    return as_json({"deleted": await in_thread(request, Ingestion.delete, name, body.ids)})
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:
@@ -155,17 +160,27 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
 
 MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
     DeletedResponse,
+    DeletionBody,
     DocumentListResponse,
     DocumentResponse,
     DocumentsBody,
     DocumentsResponse,
-    IdsBody,
 )
 
 _ALL = ONE + "/documents"
 _EACH = _ALL + "/{id:path}"
 add_route(writing, "POST", _ALL, put_documents, "Insert or replace documents", DocumentsResponse, DocumentsBody)
-add_route(reading, "GET", _ALL, list_documents, "List documents", DocumentListResponse, None, ("after", "limit"))
-add_route(writing, "POST", _ALL + "/delete", delete_documents, "Delete documents by id", DeletedResponse, IdsBody)
+add_route(
+    reading, "GET", _ALL, list_documents, "List documents", DocumentListResponse, None, ("after", "limit", "filter")
+)
+add_route(
+    writing,
+    "POST",
+    _ALL + "/delete",
+    delete_documents,
+    "Delete documents by id or filter",
+    DeletedResponse,
+    DeletionBody,
+)
 add_route(reading, "GET", _EACH, get_document, "Get a document", DocumentResponse)
 add_route(writing, "DELETE", _EACH, delete_document, "Delete a document", DeletedResponse)

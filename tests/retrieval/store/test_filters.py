@@ -14,7 +14,16 @@ from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection, CollectionSettings
 from retrieval.store.connection import Connection
 from retrieval.store.documents import Documents
-from retrieval.store.filters import MOST_CONDITIONS, MOST_LEVELS, MOST_VALUES, FilterError, instant, loads, parse
+from retrieval.store.filters import (
+    LONGEST_FIELD,
+    MOST_CONDITIONS,
+    MOST_LEVELS,
+    MOST_VALUES,
+    FilterError,
+    instant,
+    loads,
+    parse,
+)
 from retrieval.store.indexer import index_all
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
@@ -171,6 +180,7 @@ def nested(levels):
         ({"not": {"in": {"a": [{}]}}}, "not.in: must compare with"),
         ({"in": {"a": 1}}, "in: must hold a list"),
         ({"exists": 1}, "exists: must be the name of a field"),
+        ({"exists": "a" * (LONGEST_FIELD + 1)}, f"exists: has a field of more than {LONGEST_FIELD} characters"),
         ({"exists": "a\\"}, "exists: has a field that ends with a backslash"),
         ({"range": {"a": {}}}, "range: must hold an object with bounds"),
         ({"range": {"a": {"from": 1}}}, "range: must hold an object with bounds"),
@@ -198,7 +208,7 @@ def test_text_that_is_no_json_is_refused():
 
 def test_the_largest_filters_are_taken(table):
     many = {"or": [{"eq": {str(at): at}} for at in range(MOST_CONDITIONS - 1)]}
-    for wanted in (nested(MOST_LEVELS), many, {"in": {"a": list(range(MOST_VALUES))}}):
+    for wanted in (nested(MOST_LEVELS), many, {"in": {"a": list(range(MOST_VALUES))}}, {"exists": "." * LONGEST_FIELD}):
         assert found(table, parse(wanted)) <= set("01234567")
 
 

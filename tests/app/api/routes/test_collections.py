@@ -138,7 +138,7 @@ def test_documents_come_back_as_they_were_sent(birds):
 def test_what_is_put_is_found_and_what_is_deleted_is_not(birds):
     assert found(birds, "owl")[0] == "owl"
     rows = birds.post("/v1/collections/birds/search", json={"query": "owl", "top_n": 1}).json()["results"]
-    assert rows[0]["document"] == {"id": "owl", "title": "Owls", "text": "An owl hunts at night."}
+    assert rows[0]["document"] == OWL
     reranked = birds.post("/rerank", json={"query": "owl", "collection": "birds", "top_n": 1}).json()["results"]
     assert reranked == rows
     put(birds, [OWL | {"text": "A river and a stone."}])

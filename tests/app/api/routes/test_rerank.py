@@ -220,7 +220,7 @@ def test_candidates_come_from_a_collection(hash_settings):
     build(hash_settings.collections_dir / "birds", passages, HashEncoder(), lambda *_: None)
     with serving(hash_settings) as client:
         rows = client.post("/rerank", json={"query": "owl", "collection": "birds"}).json()["results"]
-        assert rows[0]["document"] == {"id": "a", "title": "Owls", "text": "an owl song"}
+        assert rows[0]["document"] == {"id": "a", "title": "Owls", "text": "an owl song", "metadata": {}}
         bare = client.post("/rerank", json={"query": "owl", "collection": "birds", "return_documents": False})
         assert "document" not in bare.json()["results"][0]
         for name in ("fish", "鳥" * 64, "𠮷" * 64):  # the last ones exceed the length limit of folder names
