@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.options import ChunkOverlap, Chunks, ChunkSize, chunking_of, known_language, possible
+from app.cli.options import ChunkOverlap, Chunks, ChunkSize, FilterOption, chunking_of, known_language, possible
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
 from app.engine.loader import open_encoder
@@ -20,14 +20,14 @@ from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError
-from retrieval.evaluation.beir import read_passages
+from retrieval.evaluation.beir import read_documents
 from retrieval.index.milvus import find
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import PassageIndex, check_encoder
 from retrieval.store import indexer
 from retrieval.store.aliases import aliases, drop, point
 from retrieval.store.collection import Collection, remove
-from retrieval.store.rows import Document
+from retrieval.store.filters import Filter
 from retrieval.text.demo import demo_passages
 
 DEMO = "demo"
@@ -56,8 +56,12 @@ def opened(settings: Settings, name: str) -> Collection:
     return Collection(folder_of(settings, name), milvus_of(settings))
 
 
-def searchable(settings: Settings, name: str) -> PassageIndex:
-    """What can be searched of a collection, wherever its documents are."""
+def searchable(settings: Settings, name: str, wanted: Filter | None = None) -> PassageIndex:
+    """What can be searched of a collection, wherever its documents are; only those that a filter leaves."""
+    if wanted is not None:
+        selected = opened(settings, name).select(wanted)
+        selected.check_whole()
+        return selected
     milvus = milvus_of(settings)
     if milvus and not folder_of(settings, name).exists() and (found := find(milvus, name)):
         return found
@@ -118,7 +122,7 @@ def build_command(
         encoder = open_encoder(settings, report)
         chunking = possible(encoder, chunking_of(settings, chunks, chunk_size, overlap))
         reporting = _reporting(report, name)
-        indexer.build(folder, read_passages(source), encoder, reporting, settings.language, milvus, chunking)
+        indexer.build(folder, read_documents(source), encoder, reporting, settings.language, milvus, chunking)
     stats(name)
 
 
@@ -130,12 +134,12 @@ def add(name: Name, source: Source) -> None:
     """
     settings = Settings()
     collection = opened(settings, name)
-    passages = read_passages(source)
+    documents = read_documents(source)
     with bar("preparing") as report, _alone(collection):
         encoder = open_encoder(settings, report, collection.settings.model.name)
         changed = 0
-        for some in indexer.batches(passages, indexer.PUT_AT_ONCE):
-            changed += len(collection.put(Document(each.id, each.text, each.title) for each in some))
+        for some in indexer.batches(documents, indexer.PUT_AT_ONCE):
+            changed += len(collection.put(some))
         indexer.index_all(collection, encoder, _reporting(report, name))
     out.print(f"{changed} documents are new or changed; {name} holds {collection.counts().documents}")
 
@@ -145,15 +149,18 @@ def delete(
     name: Name,
     ids: Annotated[list[str] | None, typer.Argument(help="Ids of documents; none with --all.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Delete the collection.")] = False,
+    wanted: FilterOption = None,
 ) -> None:
-    """Delete documents by id, or a whole collection."""
+    """Delete documents by id or by a filter, or a whole collection."""
     settings = Settings()
-    if bool(ids) == everything:
-        raise typer.BadParameter("give the ids of documents, or --all for the whole collection")
+    if [bool(ids), everything, wanted is not None].count(True) != 1:
+        raise typer.BadParameter("give either the ids of documents, or --filter, or --all for the whole collection")
     if everything:
         collection = opened(settings, name)  # only a collection is deleted
         remove(collection.folder, collection.remote)
         out.print(f"deleted the collection {name}")
+    elif wanted is not None:
+        out.print(f"deleted {opened(settings, name).delete_where(wanted)} documents")
     else:
         out.print(f"deleted {opened(settings, name).delete(ids or [])} of {len(ids or [])} documents")
 
@@ -210,10 +217,10 @@ def jobs(name: Name) -> None:
 
 
 @index.command()
-def export(name: Name) -> None:
-    """Print all documents, one JSON object per line, as `index add` reads them."""
+def export(name: Name, wanted: FilterOption = None) -> None:
+    """Print documents, one JSON object per line, as `index add` reads them."""
     collection, after = opened(Settings(), name), 0
-    while page := collection.page(after, _PAGE):
+    while page := collection.page(after, _PAGE, wanted):
         after = page[-1][0]
         for _, document in page:
             content = {"_id": document.id, "title": document.title, "text": document.text}

@@ -14,6 +14,7 @@ from retrieval.errors import DataError
 from retrieval.evaluation.metrics import Qrels
 from retrieval.evaluation.qrels import qrels_file, read_qrels
 from retrieval.evaluation.text_files import add_once, id_of, read_records, read_text, text_of
+from retrieval.store.rows import Document
 from retrieval.text.passages import Passage, split_passages
 from retrieval.text.sentences import VISIBLE
 
@@ -130,19 +131,29 @@ def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
     while iterating for a malformed line or a repeated id.
     """
     if path.suffix == ".jsonl":
-        return _jsonl_passages(path, numbered=numbered)
+        return (Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered))
     if path.suffix in {".txt", ".md"}:
         return _text_passages(path)
     raise DataError(f"{path}: passages can be read from .jsonl, .txt and .md files; convert this one")
 
 
-def _jsonl_passages(path: Path, *, numbered: bool) -> Iterator[Passage]:
+def read_documents(path: Path) -> Iterator[Document]:
+    """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file."""
+    if path.suffix == ".jsonl":
+        return _jsonl_documents(path, numbered=True)
+    return (Document(each.id, each.text, each.title) for each in read_passages(path))
+
+
+def _jsonl_documents(path: Path, *, numbered: bool) -> Iterator[Document]:
     ids: dict[str, None] = {}
     for place, record in read_records(path):
         passage_id = place.rpartition(":")[2] if numbered and "_id" not in record else id_of(record, place)
         add_once(ids, passage_id, None, place)
         title = text_of(record, "title", place) if record.get("title") is not None else ""
-        yield Passage(passage_id, title, text_of(record, "text", place))
+        metadata = {} if record.get("metadata") is None else record["metadata"]
+        if not isinstance(metadata, dict):
+            raise DataError(f"{place}: metadata is no object; write one, or leave it out")
+        yield Document(passage_id, text_of(record, "text", place), title, metadata)
 
 
 def _text_passages(path: Path) -> Iterator[Passage]:

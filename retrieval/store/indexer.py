@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,8 @@ from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 from retrieval.text.splitters import WHOLE, Chunking
 
+Item = TypeVar("Item")
+
 Counting = Callable[[int, int], None]  # done, of how many
 
 _LOCK = "indexer.lock"
@@ -55,7 +57,7 @@ _MOST_DEAD = 0.5  # share of a segment's passages; beyond it the segment is writ
 
 def build(
     folder: Path,
-    passages: Iterable[Passage],
+    passages: Iterable[Passage | Document],
     encoder: Encoder,
     progress: Counting,
     language: str = AUTO,
@@ -87,7 +89,9 @@ def build(
         collection = Collection(partial, milvus)
         try:
             for some in batches(passages, PUT_AT_ONCE):
-                collection.put(Document(each.id, each.text, each.title) for each in some)
+                collection.put(
+                    each if isinstance(each, Document) else Document(each.id, each.text, each.title) for each in some
+                )
             if not collection.counts().documents:
                 raise CollectionError("there are no passages to build a collection from")
             index_all(collection, encoder, progress)
@@ -311,7 +315,7 @@ def repair(collection: Collection, numbers: Iterable[int] | None = None) -> dict
     return faults
 
 
-def batches(items: Iterable[Passage], size: int) -> Iterator[list[Passage]]:
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Yield the items in lists of up to `size`."""
     rest = iter(items)
     while some := list(islice(rest, size)):

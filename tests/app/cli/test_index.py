@@ -146,3 +146,24 @@ def test_jobs_are_shown(tmp_path, birds):
     collection.put([Document("c", "a stone")], Writing("0123", rejected=2))
     shown = " ".join(birds("jobs", "birds")[1].replace("│", " ").split())
     assert "birds.0123 documents running 0 of 1 2" in shown
+
+
+def test_documents_are_built_exported_searched_and_deleted_by_a_filter(tmp_path, qrerank):
+    records = [
+        {"_id": str(at), "title": "", "text": f"an owl {at}", "metadata": {"lang": "de" if at % 2 else "en"}}
+        for at in range(4)
+    ]
+    (tmp_path / "owls.jsonl").write_text(lines(*records))
+    assert qrerank("index", "build", "owls", "owls.jsonl")[0] == 0
+    wanted = ("--filter", '{"eq": {"lang": "de"}}')
+    exported = qrerank("index", "export", "owls", *wanted)[1]
+    assert [json.loads(line) for line in exported.splitlines()] == records[1::2]
+    (tmp_path / "german.jsonl").write_text(exported)
+    assert qrerank("index", "add", "owls", "german.jsonl")[0] == 0
+    assert qrerank("index", "export", "owls", *wanted)[1] == exported, "metadata is kept"
+    _, found, _ = qrerank("search", "owl", "--collection", "owls", *wanted)
+    assert [text in found for text in ("owl 0", "owl 1", "owl 2", "owl 3")] == [False, True, False, True]
+    assert "deleted 2 documents" in qrerank("index", "delete", "owls", *wanted)[1]
+    assert [json.loads(line)["_id"] for line in qrerank("index", "export", "owls")[1].splitlines()] == ["0", "2"]
+    for words in (("--filter", "{"), ("--filter", '{"lang": "de"}'), ("0", *wanted), ("--all", *wanted)):
+        assert qrerank("index", "delete", "owls", *words)[0] == 2

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from retrieval.errors import DataError
-from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions, read_passages
+from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions, read_documents, read_passages
+from retrieval.store.rows import Document
 from retrieval.text.passages import Passage
 
 CORPUS = """{"_id": "d1", "title": "Owls", "text": "hunt mice"}
@@ -149,6 +150,13 @@ def test_passages_from_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "birds.jsonl"
     path.write_text('\n{"text": "a"}\n{"_id": "x", "title": "T", "text": "b"}\n')
     assert list(read_passages(path)) == [Passage("2", "", "a"), Passage("x", "T", "b")]
+    path.write_text(
+        '{"text": "a", "metadata": {"b": [1]}}\n{"_id": "x", "title": "T", "text": "b", "metadata": null}\n'
+    )
+    assert list(read_documents(path)) == [Document("1", "a", metadata={"b": [1]}), Document("x", "b", "T")]
+    path.write_text('{"text": "a", "metadata": []}')
+    with pytest.raises(DataError, match=r"birds.jsonl:1: metadata is no object"):
+        list(read_documents(path))
     path.write_text('{"_id": "2", "text": "a"}\n{"text": "b"}')
     with pytest.raises(DataError, match=r"birds.jsonl:2: id '2' occurs twice"):
         list(read_passages(path))
