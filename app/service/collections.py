@@ -209,7 +209,7 @@ class OpenCollections:
             if self.milvus and self._is_elsewhere(name, self.milvus):
                 raise UnknownCollection(
                     f"the documents of the collection {asked!r} are kept by another machine, which shares its Milvus "
-                    "with this one; this one searches them only"
+                    "with this one; this one searches them only, without filters"
                 )
             raise _unknown(asked)
         try:

@@ -105,6 +105,13 @@ class MilvusIndex:
         self._milvus, self._collection, self._about = milvus, collection, about
         self.name, self.model, self.language = about.name, about.model, about.language
         self._found: dict[int, Entity] = {}
+        self._only: list[int] | None = None
+
+    def only(self, rows: Mapping[int, NDArray[np.int64]]) -> MilvusIndex:
+        """Return an index of some passages alone, as if there were no others. rows: their positions, under 0."""
+        selected = MilvusIndex(self._milvus, self._collection, self._about)
+        selected._only = [number for numbers in rows.values() for number in numbers.tolist()]
+        return selected
 
     def __len__(self) -> int:
         return MAX_POSITION
@@ -112,12 +119,16 @@ class MilvusIndex:
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """See `PassageIndex.nearest`."""
         as_rows(query[None], self._about.pooled_dimension)
+        limit = min(at_least_one(k), _MOST_FOUND)
+        if self._only is not None and not self._only:
+            return np.zeros(0, dtype=np.int64)
         with self._present():
             [hits] = self._milvus.read(
                 "search",
                 self._collection,
                 data=[query],
-                limit=min(at_least_one(k), _MOST_FOUND),
+                limit=limit,
+                filter="" if self._only is None else f"number in {self._only}",
                 output_fields=_FIELDS,
                 search_params={"metric_type": "IP"},
                 consistency_level=_AT_ONCE,

@@ -193,13 +193,10 @@ class Collection:
             return SegmentTable(self._reader).rows(with_ids(wanted))
         return self._selections.rows(wanted.where())
 
-    def select(self, wanted: Filter | Sequence[str]) -> Snapshot:
-        """Return what can be searched now of some documents, as if there were no others; see `rows`.
-
-        CollectionError if the passages are in Milvus, where no filter is understood.
-        """
+    def select(self, wanted: Filter | Sequence[str]) -> PassageIndex:
+        """Return what can be searched now of some documents, as if there were no others; see `rows`."""
         if self.remote:
-            raise CollectionError(f"the passages of the collection {self.name} are in Milvus, where none are selected")
+            return self.remote.index().only(self.rows(wanted))
         for _ in range(_TRIES):
             selected = self.snapshot().only(self.rows(wanted))
             if selected is not None:

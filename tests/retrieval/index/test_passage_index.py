@@ -3,6 +3,7 @@
 Each engine holds the same documents. Results are compared with an exact search over freshly encoded states.
 """
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
+from retrieval.index import milvus
 from retrieval.index.exact import ExactIndex
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.milvus_client import Milvus
@@ -24,6 +26,7 @@ from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage
+from tests.conftest import COUNT
 
 ENCODER = HashEncoder()
 MODEL = Model(ENCODER.name, ENCODER.digest, ENCODER.arithmetic, ENCODER.max_tokens)
@@ -63,9 +66,9 @@ def engine(request, tmp_path_factory):
     if request.param == "segments":
         yield Engine(folder, None)
         return
-    milvus = Milvus(request.getfixturevalue("milvus_process").url, timeout_s=10)
-    yield Engine(folder, milvus)
-    milvus.close()
+    client = Milvus(request.getfixturevalue("milvus_process").url, timeout_s=10)
+    yield Engine(folder, client)
+    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,17 @@ def test_passages_states_and_terms_come_back_as_they_were(birds):
         assert index.is_cut(positions).tolist() == [False] * 4
     nothing = np.zeros(0, dtype=np.int64)
     assert (len(index.states(nothing)), index.passages(nothing), index.terms(nothing)) == (0, [], [])
+
+
+@pytest.mark.parametrize("chosen", [range(5), range(0, 300, 2), range(300)])
+def test_some_documents_are_searched_as_if_there_were_no_others(birds, chosen):
+    index = birds.select([PASSAGES[at].id for at in chosen])
+    found = index.nearest(vector("an owl sings"), 20)
+    vectors = ENCODER.encode([PASSAGES[at].content for at in chosen]).pooled
+    scores = np.sort(vectors @ vector("an owl sings"))[::-1][:20]
+    np.testing.assert_allclose(index.states(found).pooled @ vector("an owl sings"), scores, atol=1e-6)
+    assert {int(i[1:]) for i in ids(index, found)} <= set(chosen)
+    assert len(birds.select(["none"]).nearest(vector("owl"), 5)) == 0
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -190,6 +204,33 @@ STEPS = st.lists(
     min_size=3,
     max_size=10,
 )
+
+
+def test_its_figures_are_printed(engine, birds, record_property):
+    """Medians, which `make milvus` prints beside what was tried: docs/collections.md quotes them."""
+
+    def median_ms(work) -> float:
+        times = []
+        for _ in range(30):
+            start = time.perf_counter()
+            work()
+            times.append(1e3 * (time.perf_counter() - start))
+        return float(np.median(times))
+
+    name = "Milvus" if engine.milvus else "segments"
+    query = vector("owl")
+    found = median_ms(lambda: read(birds, query))
+    line = f"{name}: the nearest 100 of {len(PASSAGES)} passages, with their states, in {found:.1f} ms"
+    if engine.milvus:
+        settled = median_ms(lambda: milvus.settle(engine.milvus, birds.remote.collection))
+        line += f"; a read of the level Strong in {settled:.0f} ms"
+    record_property(COUNT, line)
+    assert len(read(birds, query)) == 100
+
+
+def read(collection, query):
+    index = collection.searchable()
+    return index.states(index.nearest(query, 100))
 
 
 class Expected:
