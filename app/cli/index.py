@@ -59,9 +59,9 @@ def opened(settings: Settings, name: str) -> Collection:
 def searchable(settings: Settings, name: str, wanted: Filter | None = None) -> PassageIndex:
     """What can be searched of a collection, wherever its documents are; only those that a filter leaves."""
     if wanted is not None:
-        selected = opened(settings, name).select(wanted)
-        selected.check_whole()
-        return selected
+        collection = opened(settings, name)
+        collection.snapshot().check_whole()
+        return collection.select(wanted)
     milvus = milvus_of(settings)
     if milvus and not folder_of(settings, name).exists() and (found := find(milvus, name)):
         return found
