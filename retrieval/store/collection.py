@@ -27,6 +27,7 @@ from retrieval.store.aliases import check_deletable
 from retrieval.store.connection import Connection
 from retrieval.store.documents import Documents
 from retrieval.store.filters import ALL, Filter, with_ids
+from retrieval.store.generation import Encoding, NextGeneration
 from retrieval.store.jobs import Job, Jobs, Writing
 from retrieval.store.ledger import Ledger
 from retrieval.store.remote import Place, Remote
@@ -70,22 +71,38 @@ class Collection:
         self.documents, self._reading = Documents(self._writer), Documents(self._reader)
         self.segments, self.jobs = SegmentTable(self._writer), Jobs(self._writer)
         self._followed = Jobs(self._reader)
-        try:
-            about = self._reader.about()
-            self.settings = CollectionSettings(
-                Model(**about["model"]),
-                about["language"],
-                Chunking(**about.get("chunking", {})),  # older collections have whole documents
-                Place.of(about.get("remote")),
-            )
-        except (KeyError, TypeError) as error:
-            raise CollectionError(f"collection {folder.name} is damaged: it says {error!r}") from error
+        self.next, self._reading_next = NextGeneration(self._writer), NextGeneration(self._reader)
+        self._settings = self._reader.revision(), self._read_settings()
         self._lock = threading.Lock()  # held while a snapshot is made
         self._suspected: set[int] = set()  # segments that were damaged when they were last looked at
         self._revision: int | None = None
         self._snapshot = Snapshot(self.name, self.settings.model, self.settings.language, [])
         self._selections = Selections(folder, self.revision)
         self.remote = self._remote(milvus)
+
+    @property
+    def settings(self) -> CollectionSettings:
+        """What was decided when it was made. Its model changes where another generation of segments serves."""
+        revision = self._reader.revision()
+        if self._settings[0] != revision:
+            self._settings = revision, self._read_settings()
+        return self._settings[1]
+
+    def _read_settings(self) -> CollectionSettings:
+        try:
+            about = self._reader.about()
+            return CollectionSettings(
+                Model(**about["model"]),
+                about["language"],
+                Chunking(**about.get("chunking", {})),  # older collections have whole documents
+                Place.of(about.get("remote")),
+            )
+        except (KeyError, TypeError) as error:
+            raise CollectionError(f"collection {self.name} is damaged: it says {error!r}") from error
+
+    def encoding(self) -> Encoding | None:
+        """Return how far the encoding with another model is; None if there is none."""
+        return self._reading_next.encoding()
 
     def _remote(self, milvus: Milvus | None) -> Remote | None:
         place = self.settings.remote
@@ -215,6 +232,7 @@ class Collection:
             with self._reader.reading():
                 rows = SegmentTable(self._reader).all()
                 repairing = SegmentTable(self._reader).is_repairing()
+                settings = self._read_settings()
             faults = dict[int, str]()
             for number in (row.number for row in rows if row.number not in known):
                 try:
@@ -225,7 +243,6 @@ class Collection:
             if numbers >= faults.keys():  # else they were merged, and removed before they could be opened
                 break
         parts = [Part(row.number, known[row.number], row.live) for row in rows if row.number not in faults]
-        settings = self.settings
         return Snapshot(self.name, settings.model, settings.language, parts, faults, is_repairing=repairing)
 
     def _segment(self, number: int) -> Segment:

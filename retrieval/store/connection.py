@@ -25,6 +25,19 @@ FILE = "documents.sqlite"
 FORMAT = 3
 _PATIENCE_MS = 5_000  # for another process that writes
 _NEEDED = (3, 51, 3)
+TABLES = """
+-- Their order is that of their documents.
+CREATE TABLE segments (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    first_document INTEGER NOT NULL,
+    rows INTEGER NOT NULL,
+    live BLOB NOT NULL
+) STRICT;
+-- A passage is a row of a segment. It stays searchable until the new content of its document is.
+CREATE TABLE passages (
+    segment INTEGER NOT NULL, row INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (segment, row)
+) STRICT, WITHOUT ROWID;
+"""  # of one generation of segments
 _SCHEMA = f"""
 PRAGMA user_version = {FORMAT};
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -42,18 +55,7 @@ CREATE TABLE documents (
 -- With the column of the condition SQLite counts without reading documents.
 CREATE INDEX waiting ON documents (number, is_indexed) WHERE NOT is_indexed;
 CREATE INDEX faults ON documents (number, fault) WHERE fault IS NOT NULL;
--- Their order is that of their documents.
-CREATE TABLE segments (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    first_document INTEGER NOT NULL,
-    rows INTEGER NOT NULL,
-    live BLOB NOT NULL
-) STRICT;
--- A passage is a row of a segment. It stays searchable until the new content of its document is.
-CREATE TABLE passages (
-    segment INTEGER NOT NULL, row INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (segment, row)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX passages_of ON passages (id);
+{TABLES}CREATE INDEX passages_of ON passages (id);
 -- The documents of a job that wait are those from its first to its last number.
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -111,8 +113,11 @@ class Connection:
 
     @contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
-        """One transaction that writes; it waits for other processes up to five seconds."""
+        """One transaction that writes; it waits for other processes up to five seconds. Within another, a part of it."""
         with self._lock, _translated(self._folder):
+            if self._connection.in_transaction:
+                yield self._connection
+                return
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection

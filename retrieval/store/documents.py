@@ -12,7 +12,7 @@ from retrieval.store.connection import Connection
 from retrieval.store.filters import ALL, Where, with_ids
 from retrieval.store.jobs import Writing, record
 from retrieval.store.rows import Counts, Document, Waiting
-from retrieval.store.segment_table import forget
+from retrieval.store.segment_table import forget, forget_everywhere
 
 _AT_ONCE_BYTES = 2**23  # of texts that are indexed together, so that memory is bounded
 
@@ -64,7 +64,7 @@ class Documents:
         with self._connection.writing() as connection:
             found = connection.execute(f"DELETE FROM documents WHERE {where.sql} RETURNING id", where.values)  # noqa: S608
             ids = [i for (i,) in found]
-            forget(connection, ids)
+            forget_everywhere(connection, ids)
         return len(ids)
 
     def get(self, ids: Sequence[str]) -> list[Document]:

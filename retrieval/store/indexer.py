@@ -28,12 +28,14 @@ from retrieval.errors import (
     EncodingError,
     PassageTooLarge,
     SegmentUnreadable,
+    WrongModel,
 )
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, check_encoder
 from retrieval.index.segment import BLOCK, Segment, write
 from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
+from retrieval.store.generation import Encoding
 from retrieval.store.placement import placed, publish
 from retrieval.store.rows import Document, Waiting
 from retrieval.store.segment_table import NO_SEGMENT
@@ -179,25 +181,83 @@ def index_waiting(
 def _index(
     collection: Collection, encoder: Encodes, waiting: Sequence[Waiting], progress: Callable[[int], None]
 ) -> None:
+    passages, owners, terms, states = _encoded(collection, encoder, waiting, progress)
+    if collection.remote:
+        collection.remote.write(waiting, owners, passages, terms, states)
+        return
+    number = collection.segments.next_number()
+    _write(collection, number, passages, terms, states)
+    collection.segments.add(waiting, owners, number)
+
+
+def _encoded(
+    collection: Collection, encoder: Encodes, waiting: Sequence[Waiting], progress: Callable[[int], None]
+) -> tuple[list[Passage], list[int], list[Terms], Iterator[Encoded]]:
+    """The passages of documents, for each the place of its document, their terms, and their states in blocks."""
     language = collection.settings.language
     split = splitter(encoder, collection.settings.chunking, language)
     passages, owners = list[Passage](), list[int]()
     for owner, chunks in enumerate(split.passages([_passage(each.document) for each in waiting])):
         passages += chunks
         owners += [owner] * len(chunks)
-    terms = [Terms.of(passage.content, language) for passage in passages]
 
     def blocks() -> Iterator[Encoded]:
         for start, end in pairwise([*range(0, len(passages), BLOCK), len(passages)]):
             yield encoder.encode([passage.content for passage in passages[start:end]])
             progress(owners[end - 1] - (owners[start - 1] if start else -1))
 
+    return passages, owners, [Terms.of(passage.content, language) for passage in passages], blocks()
+
+
+def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> None:
+    """Begin to encode all documents with another model, unless that has begun. See `encode_next`.
+
+    Raises:
+        CollectionError: Another encoding is on its way, or the passages are in Milvus.
+        ValueError: This model cannot read the collection's chunks.
+    """
     if collection.remote:
-        collection.remote.write(waiting, owners, passages, terms, blocks())
-        return
-    number = collection.segments.next_number()
-    _write(collection, number, passages, terms, blocks())
-    collection.segments.add(waiting, owners, number)
+        raise CollectionError(f"the passages of the collection {collection.name} are in Milvus; build it again")
+    splitter(encoder, collection.settings.chunking, collection.settings.language)
+    if model.digest != collection.settings.model.digest and not collection.next.begin(model):
+        raise CollectionError(f"the collection {collection.name} is being encoded with another model; cancel that first")
+
+
+def encode_next(
+    collection: Collection, encoder: Encodes, progress: Callable[[int], None], most: int = DOCUMENTS
+) -> bool:
+    """Encode up to `most` documents with the next model; when there are none left, let it serve.
+
+    The old model serves until then. A kill costs the documents of one call. The caller holds the lock.
+
+    progress: called with the number of documents that were encoded since the last call. Returns whether some are left.
+    """
+    encoding = collection.next.encoding()
+    if encoding is None:
+        return False
+    if encoding.model.digest != encoder.digest:
+        raise WrongModel(f"the collection {collection.name} is being encoded with {encoding.model.name!r}")
+    waiting = [Waiting(number, document) for number, document in collection.page(encoding.until, most)]
+    if not waiting:
+        return not _switched(collection, encoding)
+    try:
+        passages, owners, terms, states = _encoded(collection, encoder, waiting, progress)
+        number = collection.segments.next_number()
+        _write(collection, number, passages, terms, states, encoding.model)
+        collection.next.add(encoding, waiting, owners, number)
+    except EncodingError as error:
+        if len(waiting) > 1:  # fewer at once, until the one is found
+            return encode_next(collection, encoder, progress, len(waiting) // 2)
+        collection.next.set_aside(encoding, waiting[0], str(error))
+    return True
+
+
+def _switched(collection: Collection, encoding: Encoding) -> bool:
+    """Let the next generation serve, and give back the space of the old one; whether it does."""
+    if not collection.next.switch(encoding):
+        return collection.next.encoding() is None
+    sweep(collection)
+    return True
 
 
 def _passage(document: Document) -> Passage:
@@ -241,12 +301,16 @@ def _write(
     passages: Sequence[Passage],
     terms: Sequence[Terms],
     states: Iterable[Encoded],
+    model: Model | None = None,
 ) -> None:
-    """Write a segment; CollectionError if the collection was deleted meanwhile: it must not come back."""
+    """Write a segment; CollectionError if the collection was deleted meanwhile: it must not come back.
+
+    model: None: the one that serves.
+    """
     folder, settings = collection.segment_folder(number), collection.settings
     try:
         folder.parent.mkdir(exist_ok=True)  # lost, perhaps; the folder above it must be there
-        write(folder, passages, terms, states, settings.model, settings.language, parents=False)
+        write(folder, passages, terms, states, model or settings.model, settings.language, parents=False)
     except FileNotFoundError as error:
         raise CollectionError(f"the collection {collection.name} was deleted while it was written to") from error
 
@@ -272,6 +336,8 @@ def _due(parts: Sequence[Part]) -> list[Part]:
 def sweep(collection: Collection) -> None:
     """Remove the folders of segments that the database does not know: killed writes, and merged ones."""
     known = {str(row.number) for row in collection.segments.all()}
+    if collection.next.encoding():
+        known |= {str(row.number) for row in collection.next.segments.all()}
     for folder in (collection.folder / SEGMENTS).glob("*"):
         if folder.name not in known and not folder.name.startswith("."):
             shutil.rmtree(folder, ignore_errors=True)

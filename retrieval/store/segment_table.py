@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,19 +15,25 @@ from retrieval.store.connection import Connection
 from retrieval.store.filters import Where
 from retrieval.store.rows import SegmentRow, Waiting
 
+_TABLES = re.compile(r"\b(segments|passages)\b")
 NO_SEGMENT = 0  # of passages that are not in a segment but in Milvus, see `retrieval.store.ledger`
 
 
 class SegmentTable:
     """The segments of a collection. Thread-safe."""
 
-    def __init__(self, connection: Connection) -> None:
-        """Read and write through this connection."""
-        self._connection = connection
+    def __init__(self, connection: Connection, *, is_next: bool = False) -> None:
+        """Read and write through this connection. is_next: the segments of the next generation, see `generation`."""
+        self._connection, self._is_next = connection, is_next
+
+    def _sql(self, statement: str) -> str:
+        """A statement about the serving tables, as one about those of this generation."""
+        return in_next(statement) if self._is_next else statement
 
     def all(self) -> list[SegmentRow]:
         """Return all segments, in the order of their documents."""
-        rows = self._connection.read("SELECT number, rows, live FROM segments ORDER BY first_document, number")
+        statement = self._sql("SELECT number, rows, live FROM segments ORDER BY first_document, number")
+        rows = self._connection.read(statement)
         return [_segment(row) for row in rows]
 
     def rows(self, where: Where) -> dict[int, NDArray[np.int64]]:
@@ -62,14 +69,15 @@ class SegmentTable:
             current = [each.number in numbers for each in indexed]
             live = np.array([current[owner] for owner in owners], dtype=bool)
             ids = [each.document.id for each, is_current in zip(indexed, current, strict=True) if is_current]
-            forget(connection, ids)
+            forget(connection, ids, is_next=self._is_next)
             segment = (number, indexed[0].number, len(owners), _packed(live))
-            connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", segment)
+            connection.execute(self._sql("INSERT INTO segments VALUES (?, ?, ?, ?)"), segment)
             connection.executemany(
-                "INSERT INTO passages VALUES (?, ?, ?)",
+                self._sql("INSERT INTO passages VALUES (?, ?, ?)"),
                 [(number, row, indexed[owner].document.id) for row, owner in enumerate(owners) if live[row]],
             )
-            connection.executemany("UPDATE documents SET is_indexed = 1 WHERE number = ?", [(n,) for n in numbers])
+            if not self._is_next:
+                connection.executemany("UPDATE documents SET is_indexed = 1 WHERE number = ?", [(n,) for n in numbers])
         return int(live.sum())
 
     def replace(self, merged: Mapping[int, NDArray[np.int64]], number: int) -> int:
@@ -120,16 +128,32 @@ class SegmentTable:
     def next_number(self) -> int:
         """Return a number that no segment has had."""
         ((last,),) = self._connection.read(
-            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'segments'), 0)"
+            "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name IN ('segments', 'next_segments')"
         )
         return int(last) + 1
 
 
-def forget(connection: apsw.Connection, ids: Sequence[str]) -> None:
-    """Take the passages of documents out of the collection."""
+def in_next(statement: str) -> str:
+    """Return a statement about the tables of the next generation in place of the serving ones."""
+    return _TABLES.sub(r"next_\1", statement)
+
+
+def forget_everywhere(connection: apsw.Connection, ids: Sequence[str]) -> None:
+    """Take the passages of documents out of the collection, and out of its next generation."""
+    forget(connection, ids)
+    if connection.execute("SELECT 1 FROM about WHERE name = 'next'").get:
+        forget(connection, ids, is_next=True)
+
+
+def forget(connection: apsw.Connection, ids: Sequence[str], *, is_next: bool = False) -> None:
+    """Take the passages of documents out of one generation of the collection."""
+
+    def sql(statement: str) -> str:
+        return in_next(statement) if is_next else statement
+
     rows = list(
         connection.execute(
-            "SELECT segment, row FROM passages WHERE id IN (SELECT value FROM json_each(?)) ORDER BY segment",
+            sql("SELECT segment, row FROM passages WHERE id IN (SELECT value FROM json_each(?)) ORDER BY segment"),
             (json.dumps(ids),),
         )
     )
@@ -139,11 +163,11 @@ def forget(connection: apsw.Connection, ids: Sequence[str]) -> None:
     if NO_SEGMENT in by_segment:
         connection.executemany("INSERT INTO removed VALUES (?)", [(row,) for row in by_segment.pop(NO_SEGMENT)])
     for segment, dead in by_segment.items():
-        stored = connection.execute("SELECT number, rows, live FROM segments WHERE number = ?", (segment,)).get
+        stored = connection.execute(sql("SELECT number, rows, live FROM segments WHERE number = ?"), (segment,)).get
         live = _segment(stored).live
         live[dead] = False
-        connection.execute("UPDATE segments SET live = ? WHERE number = ?", (_packed(live), segment))
-    connection.executemany("DELETE FROM passages WHERE segment = ? AND row = ?", rows)
+        connection.execute(sql("UPDATE segments SET live = ? WHERE number = ?"), (_packed(live), segment))
+    connection.executemany(sql("DELETE FROM passages WHERE segment = ? AND row = ?"), rows)
 
 
 def _packed(live: NDArray[np.bool_]) -> bytes:
