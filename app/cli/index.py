@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from retrieval.errors import CollectionError
 from retrieval.evaluation.beir import read_documents
 from retrieval.index.milvus import find
 from retrieval.index.milvus_client import Milvus
-from retrieval.index.passage_index import PassageIndex, check_encoder
+from retrieval.index.passage_index import Model, PassageIndex, check_encoder
 from retrieval.store import indexer
 from retrieval.store.aliases import aliases, drop, point
 from retrieval.store.collection import Collection, remove
@@ -31,6 +32,7 @@ from retrieval.store.filters import Filter
 from retrieval.text.demo import demo_passages
 
 DEMO = "demo"
+_LET_OTHERS_S = 0.01  # between two parts of an encoding others may index
 _PAGE = 1000  # documents that are exported at once
 _JOBS = 100  # that are shown
 index = typer.Typer(help="Build, change and inspect collections.", no_args_is_help=True)
@@ -239,6 +241,8 @@ def stats(name: Name) -> None:
     )
     table.add_row("passages", f"{counts.passages:,}")
     table.add_row("model", f"{model.name} ({model.arithmetic})")
+    if encoding := collection.encoding():
+        table.add_row("next model", f"{encoding.model.name}: {encoding.done:,} of {encoding.total:,} documents")
     table.add_row("language", collection.settings.language)
     table.add_row("chunks", str(collection.settings.chunking))
     table.add_row("on disk", f"{collection.bytes() / 2**20:.1f} MiB")
@@ -277,6 +281,42 @@ def compact(name: Name) -> None:
     with _alone(collection):
         indexer.merge(collection, all_of_it=True)
     out.print(f"{before / 2**20:.1f} MiB before, {collection.bytes() / 2**20:.1f} MiB now")
+
+
+@index.command()
+def encode(
+    name: Name,
+    model: Annotated[str | None, typer.Option(help="Another model, for all documents.")] = None,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Forget an encoding that is on its way.")] = False,
+) -> None:
+    """Encode all documents with another model. The old one serves until that is done.
+
+    If it is interrupted, run it again: what is done stays done. A running service that serves both models helps.
+    """
+    if cancel == bool(model):
+        raise typer.BadParameter("give --model, or --cancel")
+    settings = Settings()
+    collection = opened(settings, name)
+    if model is None:
+        out.print("cancelled" if collection.next.cancel() else "there is nothing to cancel")
+        return
+    with bar("preparing") as report:
+        encoder = open_encoder(settings, report, model)
+        try:
+            begun = indexer.begin_encoding(
+                collection, encoder, Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+            )
+        except ValueError as error:
+            raise CollectionError(str(error)) from error
+        if not begun:
+            raise CollectionError(f"{name} is being encoded with another model; `--cancel` forgets that")
+        while encoding := collection.encoding():
+            report(f"encoding {name}", encoding.done, encoding.total)
+            with indexer.indexing(collection) as alone:
+                if alone:
+                    indexer.encode_next(collection, encoder, lambda _: None)
+            time.sleep(_LET_OTHERS_S)
+    out.print(f"{name} is searched with {collection.settings.model.name}")
 
 
 @contextmanager

@@ -157,7 +157,7 @@ def search(
     settings = Settings()
     opened = cli_index.searchable(settings, collection, wanted)
     with bar("preparing") as report:
-        reranker = open_reranker(settings, report)
+        reranker = open_reranker(settings.model_copy(update={"model": opened.model.name}), report)
     positions, ranking = reranker.search(
         query,
         opened,

@@ -36,6 +36,7 @@ class Choice:
     name: str  # to be echoed: as the client called it, or ours where it did not
     reranker: Reranker
     method: Method | None  # that the name asks for, as in "all-MiniLM-L6-v2:quantum"
+    is_chosen: bool = True  # whether the name is a served model's: else it is the default
 
 
 class ModelRegistry:
@@ -52,10 +53,23 @@ class ModelRegistry:
         """The reranker and method that a request's `model` means: any JSON value, None among them."""
         if not isinstance(asked, str):
             name = self.default.encoder.name if asked is None else orjson.dumps(asked).decode()
-            return Choice(name, self.default, None)
+            return Choice(name, self.default, None, is_chosen=False)
         base, method = split_method(self.aliases.get(asked, asked))
-        reranker = self._by_name.get(base) or self._by_name.get(base.rsplit("/", 1)[-1]) or self.default
-        return Choice(asked or reranker.encoder.name, reranker, method)
+        reranker = self._by_name.get(base) or self._by_name.get(base.rsplit("/", 1)[-1])
+        name = asked or (reranker or self.default).encoder.name
+        return Choice(name, reranker or self.default, method, is_chosen=reranker is not None)
+
+    def by_digest(self, digest: str) -> Reranker | None:
+        """The reranker with these weights, if it is served."""
+        return next((each for each in self.served.values() if each.encoder.digest == digest), None)
+
+    def choose_for(self, choice: Choice, digest: str) -> Choice:
+        """A choice for a collection of the model with these weights: its own, unless the client chose a model."""
+        own = self.by_digest(digest)
+        if choice.is_chosen or own is None or own is choice.reranker:
+            return choice
+        name = own.encoder.name if choice.name == choice.reranker.encoder.name else choice.name
+        return Choice(name, own, choice.method, is_chosen=False)
 
     def names(self) -> list[str]:
         """Every name that chooses one: the models', then the aliases."""

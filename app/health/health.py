@@ -186,11 +186,13 @@ class Health:
             self._probe_ms[name] = 1e3 * (monotonic() - start)
 
     def _open_default(self) -> None:
-        """Open the default collection if needed, and check that the default model built it."""
+        """Open the default collection if needed, and check that a served model built it."""
         name, models = self._default, self._engine.models
         if name and models:
             with suppress(IndexUnavailable):  # requests with documents need no Milvus
-                check_encoder(self._collections.get(name), models.default.encoder)
+                collection = self._collections.get(name)
+                own = models.choose_for(models.choose(None), collection.model.digest)
+                check_encoder(collection, own.reranker.encoder)
 
     def _check_replicas(self) -> None:
         for replicas in self._engine.replicas():

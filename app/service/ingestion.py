@@ -41,7 +41,8 @@ from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.filters import Filter
-from retrieval.store.indexer import index_waiting, indexing, merge, repair, sweep
+from retrieval.store.generation import Encoding
+from retrieval.store.indexer import begin_encoding, encode_next, index_waiting, indexing, merge, repair, sweep
 from retrieval.store.jobs import COMPACT, KEPT, Job, Writing
 from retrieval.store.placement import create
 from retrieval.store.rows import Document
@@ -58,6 +59,15 @@ _EVERY_S = 1.0  # looks for documents that another process took, or left
 
 
 @dataclass(frozen=True)
+class EncodingProgress:
+    """How far the encoding with another model is."""
+
+    model: str
+    done: int  # documents
+    total: int
+
+
+@dataclass(frozen=True)
 class Description:
     """A collection as its clients see it."""
 
@@ -70,6 +80,7 @@ class Description:
     language: str
     chunking: Chunking
     aliases: Sequence[str]  # other names that lead to it
+    encoding: EncodingProgress | None  # with another model, which will serve when all documents are encoded
 
 
 class _InBackground:
@@ -115,12 +126,7 @@ class Ingestion:
 
         Conflict if one of this name has another model, language or chunking.
         """
-        models = self.engine.ready_models()
-        if model is not None and model not in models.names():
-            raise InvalidRequest(
-                f"model: none of this name is served; there are {', '.join(models.names())}", ("model",)
-            )
-        encoder = models.choose(model).reranker.encoder
+        encoder = self._served(model).encoder
         if self.collections.resolve(name) != name:
             raise Conflict(f"{name!r} is an alias; delete it first, or choose another name")
         try:
@@ -171,7 +177,7 @@ class Ingestion:
     def describe(self, name: str, aliases: Mapping[str, str] | None = None) -> Description:
         """The description of a collection. aliases: all of them, if they are known."""
         with self._store(name) as collection:
-            counts, settings = collection.counts(), collection.settings
+            counts, settings, encoding = collection.counts(), collection.settings, collection.encoding()
         aliases = self.collections.aliases() if aliases is None else aliases
         return Description(
             name,
@@ -183,7 +189,41 @@ class Ingestion:
             settings.language,
             settings.chunking,
             [alias for alias, to in aliases.items() if to == collection.name],
+            EncodingProgress(encoding.model.name, encoding.done, encoding.total) if encoding else None,
         )
+
+    def encode(self, name: str, model: str) -> Description:
+        """Begin to encode a collection with another served model, which serves it when all documents are encoded."""
+        encoder = self._served(model).encoder
+        with self._store(name) as collection:
+            try:
+                begun = begin_encoding(
+                    collection, encoder, Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+                )
+            except ValueError as error:
+                raise InvalidRequest(f"model: {error}", ("model",)) from error
+        if not begun:
+            raise Conflict(f"the collection {name!r} is being encoded with another model; cancel that first")
+        self._wake.set()
+        return self.describe(name)
+
+    def cancel_encoding(self, name: str) -> Description:
+        """Forget the encoding with another model; the one that serves goes on."""
+        with self._store(name) as collection:
+            if collection.next.cancel():
+                self._thinned.add(collection.name)  # there are folders to remove
+                self._swept.discard(collection.name)
+        self._wake.set()
+        return self.describe(name)
+
+    def _served(self, model: str | None) -> Reranker:
+        """The served model of a name; None: the default one."""
+        models = self.engine.ready_models()
+        if model is not None and model not in models.names():
+            raise InvalidRequest(
+                f"model: none of this name is served; there are {', '.join(models.names())}", ("model",)
+            )
+        return models.choose(model).reranker
 
     def describe_all(self, caller: Identity) -> list[Description]:
         """The descriptions of all collections that the caller may see and that can be opened, by name."""
@@ -350,9 +390,10 @@ class Ingestion:
             self._published.add(name)
         suspects = self.collections.damaged(name) if time.monotonic() >= self._repair_at.get(name, 0.0) else frozenset()
         is_asked = name in self._thinned or collection.is_requested(COMPACT)
-        if not (suspects or is_asked or collection.has_work()):
+        encoding = collection.encoding()
+        if not (suspects or is_asked or encoding or collection.has_work()):
             return False
-        encoder = _InBackground(self._reranker(collection), self._stopped)
+        encoder = _InBackground(self._reranker(collection.settings.model), self._stopped)
         with indexing(collection) as alone:
             if not alone:
                 return False
@@ -361,12 +402,22 @@ class Ingestion:
                 self._swept.add(name)
             if suspects:
                 self._repair(name, collection, suspects)
-            done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE)
+            done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE) > 0
             self._thinned.discard(name)
             if collection.is_requested(COMPACT):
                 _compact(collection)
             merge(collection)
-        return done > 0
+            if encoding and not done:  # what waits to be found comes first
+                done = self._encode_some(name, collection, encoding)
+        return done
+
+    def _encode_some(self, name: str, collection: Collection, encoding: Encoding) -> bool:
+        """Encode some documents with the next model; whether some are left."""
+        encoder = _InBackground(self._reranker(encoding.model), self._stopped)
+        are_left = encode_next(collection, encoder, lambda _: None, _AT_ONCE)
+        if not are_left and collection.settings.model == encoding.model:
+            log.info("the collection %s is searched with the model %s now", name, encoding.model.name)
+        return are_left
 
     def _repair(self, name: str, collection: Collection, suspects: frozenset[int]) -> None:
         """Look at segments that may be damaged. The documents of those that are wait again."""
@@ -380,13 +431,12 @@ class Ingestion:
         before, self._faults[name] = self._faults.get(name), str(error)
         return before != str(error)
 
-    def _reranker(self, collection: Collection) -> Reranker:
-        """The served model that the collection was made with."""
-        model = collection.settings.model
-        for reranker in self.engine.ready_models().served.values():
-            if reranker.encoder.digest == model.digest:
-                return reranker
-        raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
+    def _reranker(self, model: Model) -> Reranker:
+        """The served model that is meant."""
+        reranker = self.engine.ready_models().by_digest(model.digest)
+        if reranker is None:
+            raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
+        return reranker
 
 
 def _compact(collection: Collection) -> None:

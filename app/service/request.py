@@ -77,6 +77,7 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
     """A request to rank."""
 
     identity: Identity  # whose request it is
+    models: ModelRegistry  # of which a collection's own is taken, where the client chose none
     collection: str  # searched where no documents were sent
     candidates: int  # of a search; of documents that are named by ids, the most passages that are ranked
     min_score: float  # 0 to 1
@@ -135,6 +136,7 @@ def resolve(
         deadline_of(asked.deadline_ms, settings, caller),
         checked(Cost(len(asked.documents or ()), units, method), limits),
         identity,
+        models,
         collection,
         settings.candidates if asked.ids is None else limits.documents,
         settings.min_score if asked.min_score is None else asked.min_score,

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import TooLarge
+from app.errors import InvalidRequest, TooLarge
 from app.ranking.job import Ranking
 from app.service.collections import OpenCollections, check_visible
 from app.service.request import Document, ResolvedRerank
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
-from retrieval.errors import CollectionError
+from retrieval.errors import CollectionError, WrongModel
 from retrieval.index.passage_index import PassageIndex
 from retrieval.store.snapshot import Snapshot
 from retrieval.text.passages import Passage
@@ -79,6 +79,7 @@ def _search(
     selected = None if wanted is None else collections.select(name, wanted)
     collection = collections.get(name) if selected is None else selected
     store = collections.kept(name)  # now, since the collection may be deleted before the end
+    request = replace(request, choice=request.models.choose_for(request.choice, collection.model.digest))
     try:
         of_ids, unknown_ids = None, None
         if selected is not None and asked.ids is not None:
@@ -90,6 +91,9 @@ def _search(
             metadata = store.metadata([passage.id for passage in passages]) if store else {}
             documents = [_document(passage, metadata.get(passage.id)) for passage in passages]
     except CollectionError as error:  # damaged since it was looked at, or another model's
+        if isinstance(error, WrongModel) and request.choice.is_chosen:
+            message = f"model: the collection {name!r} is of {collection.model.name!r}; send that, or none"
+            raise InvalidRequest(message, ("model",)) from error
         raise collections.failed(name, error) from error
     result = _result(request, ranking, request_id, documents, [passage.text for passage in passages])
     lacks = {"damage": not collection.is_whole, "words": request.first_stage.lexical and not collection.finds_words}

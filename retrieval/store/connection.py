@@ -113,19 +113,27 @@ class Connection:
 
     @contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
-        """One transaction that writes; it waits for other processes up to five seconds. Within another, a part of it."""
+        """One transaction that writes; it waits for other processes up to five seconds.
+
+        Within another one it is a part of that.
+        """
         with self._lock, _translated(self._folder):
             if self._connection.in_transaction:
                 yield self._connection
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+            else:
+                with self._transaction():
+                    yield self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -8,10 +8,12 @@ it has reached the last document, one transaction renames the tables.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import apsw
+import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.index.passage_index import Model
 from retrieval.store.connection import TABLES, Connection
@@ -77,6 +79,12 @@ class NextGeneration:
             self.segments.add(indexed, owners, number)
             _note(connection, encoding.model, indexed[-1].number)
         return True
+
+    def replace(self, encoding: Encoding, merged: Mapping[int, NDArray[np.int64]], number: int) -> None:
+        """Put one segment in the place of several, unless the encoding was cancelled. See `SegmentTable.replace`."""
+        with self._connection.writing() as connection:
+            if _is_on(connection, encoding):
+                self.segments.replace(merged, number)
 
     def set_aside(self, encoding: Encoding, document: Waiting, fault: str) -> None:
         """Pass over a document that the next model cannot encode."""

@@ -37,7 +37,7 @@ from retrieval.index.segment import BLOCK, Segment, write
 from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
 from retrieval.store.generation import Encoding
 from retrieval.store.placement import placed, publish
-from retrieval.store.rows import Document, Waiting
+from retrieval.store.rows import Document, SegmentRow, Waiting
 from retrieval.store.segment_table import NO_SEGMENT
 from retrieval.store.snapshot import Part
 from retrieval.text.bm25 import Terms
@@ -54,6 +54,7 @@ PUT_AT_ONCE = 1000  # documents in one transaction
 DOCUMENTS = 2048  # that become one segment; a few hundred would make too many files, more would be found later
 _FANOUT = 8  # neighbours of about one size that are merged
 _LARGEST = 100_000  # passages in a merged segment
+_Live = TypeVar("_Live", Part, SegmentRow)
 _MOST_DEAD = 0.5  # share of a segment's passages; beyond it the segment is written anew
 
 
@@ -209,18 +210,15 @@ def _encoded(
     return passages, owners, [Terms.of(passage.content, language) for passage in passages], blocks()
 
 
-def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> None:
-    """Begin to encode all documents with another model, unless that has begun. See `encode_next`.
+def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> bool:
+    """Begin to encode all documents with another model; `encode_next` goes on with it.
 
-    Raises:
-        CollectionError: Another encoding is on its way, or the passages are in Milvus.
-        ValueError: This model cannot read the collection's chunks.
+    Returns False if an encoding with a third model is on its way. ValueError if it is not possible with this model.
     """
     if collection.remote:
-        raise CollectionError(f"the passages of the collection {collection.name} are in Milvus; build it again")
+        raise ValueError(f"the passages of the collection {collection.name} are in Milvus; build it again")
     splitter(encoder, collection.settings.chunking, collection.settings.language)
-    if model.digest != collection.settings.model.digest and not collection.next.begin(model):
-        raise CollectionError(f"the collection {collection.name} is being encoded with another model; cancel that first")
+    return model.digest == collection.settings.model.digest or collection.next.begin(model)
 
 
 def encode_next(
@@ -244,7 +242,8 @@ def encode_next(
         passages, owners, terms, states = _encoded(collection, encoder, waiting, progress)
         number = collection.segments.next_number()
         _write(collection, number, passages, terms, states, encoding.model)
-        collection.next.add(encoding, waiting, owners, number)
+        if collection.next.add(encoding, waiting, owners, number):
+            _merge_next(collection, encoding)
     except EncodingError as error:
         if len(waiting) > 1:  # fewer at once, until the one is found
             return encode_next(collection, encoder, progress, len(waiting) // 2)
@@ -282,17 +281,35 @@ def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
     if faults:  # what is damaged must not be copied
         collection.reopen(faults)
         return bool(repair(collection, faults))
-    rows = {part.number: np.flatnonzero(part.live) for part in chosen}
-    kept = [part for part in chosen if len(rows[part.number])]
+    collection.segments.replace(*_copied(collection, chosen, snapshot.model))
+    sweep(collection)
+    return True
+
+
+def _merge_next(collection: Collection, encoding: Encoding) -> None:
+    """Merge small segments of the next generation, if there are such. What is damaged waits for the switch."""
+    while rows := _due(collection.next.segments.all()):
+        try:
+            parts = [Part(row.number, Segment(collection.segment_folder(row.number)), row.live) for row in rows]
+        except CollectionError:
+            return
+        if any(verify(part.segment, whole=True).fault for part in parts):
+            return
+        collection.next.replace(encoding, *_copied(collection, parts, encoding.model))
+        sweep(collection)
+
+
+def _copied(collection: Collection, parts: Sequence[Part], model: Model) -> tuple[dict[int, NDArray[np.int64]], int]:
+    """Write the passages of segments into a new one; by segment the rows that it has, and its number."""
+    rows = {part.number: np.flatnonzero(part.live) for part in parts}
+    kept = [part for part in parts if len(rows[part.number])]
     number = collection.segments.next_number()
     if kept:
         passages = [each for part in kept for each in part.segment.passages(rows[part.number])]
         terms = [each for part in kept for each in part.segment.terms(rows[part.number])]
         states = (block for part in kept for block in _states(part.segment, rows[part.number]))
-        _write(collection, number, passages, terms, states)
-    collection.segments.replace(rows, number)
-    sweep(collection)
-    return True
+        _write(collection, number, passages, terms, states, model)
+    return rows, number
 
 
 def _write(
@@ -320,7 +337,7 @@ def _states(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Encoded]:
         yield segment.states(rows[start : start + BLOCK])
 
 
-def _due(parts: Sequence[Part]) -> list[Part]:
+def _due(parts: Sequence[_Live]) -> list[_Live]:
     """Neighbours to merge: one that is mostly dead, or several of about one size."""
     for part in parts:
         if part.live.mean() < 1 - _MOST_DEAD:

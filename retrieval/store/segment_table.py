@@ -88,17 +88,23 @@ class SegmentTable:
         with self._connection.writing() as connection:
             live, first = list[bool](), list[int]()
             for old, rows in merged.items():
-                kept = {row for (row,) in connection.execute("SELECT row FROM passages WHERE segment = ?", (old,))}
+                kept = {
+                    row
+                    for (row,) in connection.execute(self._sql("SELECT row FROM passages WHERE segment = ?"), (old,))
+                }
                 live += [row in kept for row in rows.tolist()]
-                first.append(connection.execute("SELECT first_document FROM segments WHERE number = ?", (old,)).get)
+                first.append(
+                    connection.execute(self._sql("SELECT first_document FROM segments WHERE number = ?"), (old,)).get
+                )
             if live:
                 segment = (number, min(first), len(live), _packed(np.array(live)))
-                connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", segment)
+                connection.execute(self._sql("INSERT INTO segments VALUES (?, ?, ?, ?)"), segment)
             at = 0
             for old, rows in merged.items():
                 moved = [(number, at + place, old, row) for place, row in enumerate(rows.tolist())]
-                connection.executemany("UPDATE passages SET segment = ?, row = ? WHERE segment = ? AND row = ?", moved)
-                connection.execute("DELETE FROM segments WHERE number = ?", (old,))
+                move = self._sql("UPDATE passages SET segment = ?, row = ? WHERE segment = ? AND row = ?")
+                connection.executemany(move, moved)
+                connection.execute(self._sql("DELETE FROM segments WHERE number = ?"), (old,))
                 at += len(rows)
         return sum(live)
 

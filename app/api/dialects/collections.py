@@ -65,6 +65,24 @@ class ChunkingResponse(BaseModel):
     overlap: int
 
 
+class EncodeBody(BaseModel):
+    """A model to encode a collection with."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", json_schema_extra={"examples": [{"model": "multilingual-e5-small"}]}
+    )
+
+    model: str = Field(description="A served model.")
+
+
+class EncodingResponse(BaseModel):
+    """How far the encoding of a collection with another model is."""
+
+    model: str
+    done: int = Field(description="Documents that are encoded.")
+    total: int
+
+
 class CollectionResponse(BaseModel):
     """A collection."""
 
@@ -77,6 +95,9 @@ class CollectionResponse(BaseModel):
     language: str
     chunking: ChunkingResponse
     aliases: list[str] = Field(description="Other names that lead to it.")
+    encoding: EncodingResponse | None = Field(
+        description="With another model, which serves when all documents are encoded; null if there is none."
+    )
 
 
 class CollectionListResponse(BaseModel):

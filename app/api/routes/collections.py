@@ -20,6 +20,7 @@ from app.api.dialects.collections import (
     CollectionBody,
     CollectionListResponse,
     CollectionResponse,
+    EncodeBody,
 )
 from app.api.dialects.detect import STANDARD
 from app.api.exchange import answer, as_json, parsed
@@ -78,6 +79,21 @@ async def delete_collection(request: Request) -> Response:
     """Delete a collection with all its documents. Searches that have begun end as they would have."""
     await in_thread(request, Ingestion.delete_collection, name_of(request))
     return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+async def encode(request: Request) -> Response:
+    """Encode all documents with another served model in the background. The old one serves until that is done.
+
+    409 if an encoding with a third model is on its way. To send it again changes nothing.
+    """
+    body = await counted(request, lambda: parsed(request, lambda raw: validate(EncodeBody, fields_of(raw))))
+    await pay(request, Cost())
+    return as_json(asdict(await in_thread(request, Ingestion.encode, name_of(request), body.model)))
+
+
+async def cancel_encoding(request: Request) -> Response:
+    """Forget the encoding with another model, if there is one. The model that serves goes on."""
+    return as_json(asdict(await in_thread(request, Ingestion.cancel_encoding, name_of(request))))
 
 
 async def search(request: Request) -> Response:
@@ -155,6 +171,7 @@ MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
     CollectionBody,
     CollectionListResponse,
     CollectionResponse,
+    EncodeBody,
 )
 
 
@@ -235,4 +252,15 @@ add_route(reading, "GET", _ALL, list_collections, "List the collections", Collec
 add_route(writing, "PUT", ONE, create, "Make a collection", CollectionResponse, CollectionBody, conflicts=True)
 add_route(reading, "GET", ONE, describe, "Describe a collection", CollectionResponse)
 add_route(writing, "DELETE", ONE, delete_collection, "Delete a collection", None, conflicts=True)
+add_route(
+    writing,
+    "POST",
+    ONE + "/encode",
+    encode,
+    "Encode with another model",
+    CollectionResponse,
+    EncodeBody,
+    conflicts=True,
+)
+add_route(writing, "DELETE", ONE + "/encode", cancel_encoding, "Cancel an encoding", CollectionResponse)
 add_route(searching, "POST", ONE + "/search", search, "Search a collection", RerankResponse, StandardBody)

@@ -167,3 +167,19 @@ def test_documents_are_built_exported_searched_and_deleted_by_a_filter(tmp_path,
     assert [json.loads(line)["_id"] for line in qrerank("index", "export", "owls")[1].splitlines()] == ["0", "2"]
     for words in (("--filter", "{"), ("--filter", '{"lang": "de"}'), ("0", *wanted), ("--all", *wanted)):
         assert qrerank("index", "delete", "owls", *words)[0] == 2
+
+
+def test_a_collection_is_encoded_with_another_model(tmp_path, birds, monkeypatch):
+    class New(HashEncoder):
+        name, digest = "new", "new"
+
+    monkeypatch.setattr(
+        "app.engine.loader.load_encoder", lambda name, *_, **__: New() if name == "new" else HashEncoder()
+    )
+    assert birds("encode", "birds")[0] == 2
+    assert "nothing to cancel" in birds("encode", "birds", "--cancel")[1]
+    status, printed, errors = birds("encode", "birds", "--model", "new")
+    assert (status, printed.strip()) == (0, "birds is searched with new"), errors
+    assert found(tmp_path, "owl") == ["a"]
+    assert "new" in birds("stats", "birds")[1]
+    assert Collection(tmp_path / "data" / "collections" / "birds").snapshot().model.digest == "new"

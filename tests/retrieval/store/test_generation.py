@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.errors import CollectionError, EncodingError, WrongModel
+from retrieval.errors import EncodingError, WrongModel
 from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection, CollectionSettings
@@ -87,7 +87,7 @@ def test_the_old_model_serves_until_the_new_one_has_all_documents(collection):
 
 @settings(max_examples=12)
 @given(STEPS)
-def test_whatever_is_written_meanwhile_both_generations_find_what_is_there(tmp_path_factory, steps):
+def test_whatever_is_written_meanwhile_both_generations_find_what_is_there(tmp_path_factory, steps):  # noqa: C901
     folder = tmp_path_factory.mktemp("generation") / "c"
     Collection.create(folder, CollectionSettings(model(OLD)))
     collection = Collection(folder)
@@ -146,14 +146,13 @@ def test_it_goes_on_after_a_kill_and_ends_when_it_is_cancelled(collection):
 
 
 def test_one_at_a_time_and_only_by_its_model(collection):
-    begin_encoding(collection, NEW, model(NEW))
-    begin_encoding(collection, NEW, model(NEW))
+    assert begin_encoding(collection, NEW, model(NEW))
+    assert begin_encoding(collection, NEW, model(NEW))
 
     class Third(HashEncoder):
         name, digest = "third", "third"
 
-    with pytest.raises(CollectionError, match="cancel that first"):
-        begin_encoding(collection, Third(), model(Third()))
+    assert not begin_encoding(collection, Third(), model(Third()))
     with pytest.raises(WrongModel, match="'new'"):
         encode_next(collection, Third(), quiet)
     begin_encoding(collection, OLD, model(OLD))
@@ -178,8 +177,16 @@ def test_a_segment_that_was_damaged_before_the_switch_is_derived_again_after_it(
     begin_encoding(collection, NEW, model(NEW))
     while encode_next(collection, NEW, quiet, 5):
         pass
-    (number, _) = [part.number for part in collection.snapshot().parts]
+    number, _ = [part.number for part in collection.snapshot().parts]
     (collection.segment_folder(number) / "tokens.i8").write_bytes(b"")
     assert list(repair(collection)) == [number]
     index_all(collection, NEW, quiet)
     assert found(collection, NEW) == [str(at) for at in range(10)]
+
+
+def test_small_segments_of_the_next_generation_are_merged_on_the_way(collection):
+    begin_encoding(collection, NEW, model(NEW))
+    while encode_next(collection, NEW, quiet, 1):
+        collection.delete(["3"])
+    assert len(collection.snapshot().parts) <= 3
+    assert found(collection, NEW) == [str(at) for at in range(10) if at != 3]

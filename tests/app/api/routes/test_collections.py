@@ -50,6 +50,7 @@ def test_a_collection_is_made_described_listed_and_deleted(client):
         "failed": 0,
         "model": "hash",
         "language": "auto",
+        "encoding": None,
         "chunking": {"by": "sentence", "size": 511, "overlap": 0},
         "aliases": [],
     }

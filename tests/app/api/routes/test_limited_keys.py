@@ -27,6 +27,8 @@ READING = [
 ]
 WRITING = [
     ("POST", ONE + "/compact", None),
+    ("POST", ONE + "/encode", {"model": "hash"}),
+    ("DELETE", ONE + "/encode", None),
     ("POST", ONE + "/documents", DOCUMENTS),
     ("POST", ONE + "/documents/delete", {"ids": ["none"]}),
     ("DELETE", ONE + "/documents/{id}", None),
