@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import AfterValidator, AnyHttpUrl, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
@@ -49,6 +58,56 @@ class Prompts(_Group):
     document: str = Field("", max_length=200, description="Before a document.")
 
 
+class RemoteSettings(_Group):
+    """A model that runs behind a URL: any server with OpenAI's /v1/embeddings."""
+
+    url: AnyHttpUrl | None = Field(
+        None,
+        description="Whole address, https://…/v1/embeddings. Absent: all models run here. Certificates are verified; "
+        "redirects are not followed.",
+    )
+    model: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        description="The model that runs there, as the server calls it. It must be among those that are served. "
+        "Absent: the default model.",
+    )
+    api_key: SecretStr | None = Field(None, description="Sent to that address alone, as a bearer token.")
+    batch: int = Field(
+        32,
+        ge=1,
+        le=512,
+        description="Maximum number of texts in one request, rounded down to a power of two. It is halved when the "
+        "server refuses so many.",
+    )
+    concurrency: int = Field(4, ge=1, le=64, description="Maximum number of requests at the same time.")
+    timeout_s: float = Field(
+        10, ge=0.1, le=600, description="Time in which a request must be answered, its retries included."
+    )
+    max_tokens: int = Field(
+        512,
+        ge=8,
+        le=100_000,
+        description="Tokens of a text that the model reads; longer texts are read in chunks. They are estimated, four "
+        "characters of a word each: the server's own are not known.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _refuse_passwords(cls, url: AnyHttpUrl | None) -> AnyHttpUrl | None:
+        if url and (url.username or url.password):
+            raise ValueError("the URL would be logged with its password: put the key into api_key")
+        return url
+
+    @field_validator("api_key")
+    @classmethod
+    def _refuse_what_no_header_holds(cls, key: SecretStr | None) -> SecretStr | None:
+        if key and not re.fullmatch("[!-~]+", key.get_secret_value()):
+            raise ValueError("the key must be visible ASCII characters without spaces")
+        return key
+
+
 class EncoderSettings(_Group):
     """How the encoder model runs."""
 
@@ -65,6 +124,7 @@ class EncoderSettings(_Group):
         description="Prompts of models whose files state none, or other ones, a JSON object: "
         '{"intfloat/multilingual-e5-small": {"query": "query: ", "document": "passage: "}}.',
     )
+    remote: RemoteSettings = RemoteSettings()
 
 
 class FirstStageSettings(_Group):
@@ -373,7 +433,7 @@ class Settings(BaseSettings):
     model: str = Field(
         "all-MiniLM-L6-v2",
         min_length=1,
-        description="Default model: the name or folder of a sentence-transformers model, or hash.",
+        description="Default model: the name or folder of a sentence-transformers model, hash, or one behind a URL.",
     )
     models: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description='Further models, a JSON list: ["…"]. A request selects one by its field `model`.'
@@ -446,6 +506,10 @@ class Settings(BaseSettings):
         served = (self.model, *self.models)
         if len(set(served)) < len(served):
             raise ValueError(f"a model appears twice in {', '.join(served)}")
+        if self.encoder.remote.url and (name := self.remote_model) not in served:
+            raise ValueError(
+                f"encoder.remote.model is {name!r}, which is not served; the models are {', '.join(served)}"
+            )
         for name in self.encoder.prompts:
             if name not in served:
                 raise ValueError(
@@ -458,6 +522,12 @@ class Settings(BaseSettings):
                     f"the alias {alias!r} stands for {name!r}, which is not served; the models are {', '.join(served)}"
                 )
         return self
+
+    @property
+    def remote_model(self) -> str | None:
+        """The model that runs behind a URL; None if all run here."""
+        remote = self.encoder.remote
+        return (remote.model or self.model) if remote.url else None
 
     @cached_property
     def collections_dir(self) -> Path:

@@ -8,7 +8,13 @@ from app.settings import EngineSettings
 from monitoring.dashboard import Panel
 from monitoring.promql import ROUTE, WORK, gauge, increase, quantile, rate, share
 
-BREAKERS = ["QrerankKeysLost", "QrerankIssuerLost", "QrerankCacheRedisLost", "QrerankQuotaRedisLost"]
+BREAKERS = [
+    "QrerankKeysLost",
+    "QrerankIssuerLost",
+    "QrerankCacheRedisLost",
+    "QrerankQuotaRedisLost",
+    "QrerankEncoderLost",
+]
 
 _BAD_SHARE = 0.01  # of the requests: the error budget
 _BAD = {"5xx": share(rate("requests_total", where=f'{WORK}, status=~"5.."'), rate("requests_total", where=WORK))}
@@ -302,7 +308,8 @@ ROWS = {
     "Dependencies and collections": [
         Panel(
             "Breakers open",
-            "1 while a dependency is lost. keys, issuer: new callers are refused; Redis: it costs speed or exactness.",
+            "1 while a dependency is lost. keys, issuer: new callers are refused; Redis: it costs speed or exactness; "
+            "encoder: new texts are scored by their words.",
             "short",
             {"{{dependency}} {{instance}}": gauge("max", "breaker_open", "dependency, instance")},
             limit=1,

@@ -4,6 +4,7 @@ RetrievalError
 ├── ModelError        a model is missing, invalid, or cannot run here
 ├── EncodingError     the model returned no usable vector for a text
 ├── PassageTooLarge   a passage is longer than what keeps it can hold
+├── EncoderUnavailable  an encoder on another machine does not answer, or answers wrongly
 ├── CollectionError   a collection is missing, damaged, or of another model
 │   ├── CollectionUnwritable  it can be read and not written
 │   ├── CollectionTaken       another machine has a collection of this name
@@ -15,6 +16,7 @@ RetrievalError
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -33,6 +35,15 @@ class EncodingError(RetrievalError):
 
 class PassageTooLarge(RetrievalError):
     """A passage is longer than what keeps it can hold."""
+
+
+class EncoderUnavailable(RetrievalError):
+    """An encoder on another machine does not answer, or answers wrongly. What is cached can be used meanwhile."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        """retry_after_s: seconds until another try makes sense."""
+        super().__init__(message)
+        self.retry_after_s = max(1, math.ceil(retry_after_s))
 
 
 class CollectionError(RetrievalError):

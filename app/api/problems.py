@@ -36,6 +36,7 @@ from app.errors import (
     UnknownKey,
 )
 from quantum.errors import InvalidVector
+from retrieval.errors import EncoderUnavailable, EncodingError
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
+    EncodingError: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
     DamagedCollection: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -61,6 +63,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     IndexUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
+    EncoderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
 }
 # For exceptions without a `retry_after_s` of their own.

@@ -16,9 +16,11 @@ from app.engine.self_test import check_order
 from app.errors import NotReady
 from app.quotas.quotas import Cost
 from app.ranking.job import Stopwatch
+from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import EncoderCounts
 from retrieval.encoder.chunks import USUAL
+from retrieval.errors import EncoderUnavailable
 from retrieval.states.cache import CacheCounts
 
 if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
@@ -79,6 +81,7 @@ class ModelRegistry:
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
+_AGAIN_S = 2.0  # between two looks for the server of a remote model
 _INLINE_CHARACTERS = 2**16  # to look up more would hold up the event loop
 
 
@@ -100,6 +103,7 @@ class EngineCounts:
     encoders: Mapping[str, EncoderCounts]  # by model
     cache: CacheCounts  # which all models share
     replicas: Mapping[str, ReplicaCounts]  # by model; empty without Redis
+    encoder_lost: bool | None  # whether the breaker of a remote encoder is open; None without one
 
 
 class Request(Protocol):
@@ -134,9 +138,13 @@ class Engine:
         self.state = State("loading", "the model is being loaded")
 
     async def start(self) -> None:
-        """Load the models and rerank a probe with each; on failure the engine says why and serves nothing."""
+        """Load the models and rerank a probe with each; on failure the engine says why and serves nothing.
+
+        The server of a remote model is waited for.
+        """
         try:
-            models = await self._compute(self._load_and_probe)
+            while (models := await self._compute(self._load_and_probe)) is None:  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(_AGAIN_S)
         except Exception as error:  # whatever it was, the readiness probe must say so
             self.state = State("failed", f"{type(error).__name__}: {error}")
             log.exception("the model could not be loaded")
@@ -145,11 +153,19 @@ class Engine:
         if self.state.phase == "loading":
             self.state = State("ready", "the model is loaded and reranked a probe")
 
-    def _load_and_probe(self) -> ModelRegistry:
-        models = self._load()
-        for reranker in models.served.values():
-            reranker.warm_up()
-            check_order(reranker.isolated_copy(), 0)  # of the model, not of what caches or Redis hold
+    def _load_and_probe(self) -> ModelRegistry | None:
+        """The models, each of which reranked a probe; None if a remote one's server does not answer yet."""
+        try:
+            models = self._load()
+            for reranker in models.served.values():
+                reranker.warm_up()
+                check_order(reranker.isolated_copy(), 0)  # of the model, not of what caches or Redis hold
+        except EncoderUnavailable as error:
+            if self.state.reason != str(error):
+                log.warning("%s; it is asked again every %g s", error, _AGAIN_S)
+            if self.state.phase == "loading":
+                self.state = State("loading", str(error))
+            return None
         return models
 
     async def run(self, work: Callable[[], T], request: Request, watch: Stopwatch | None = None) -> T:
@@ -210,7 +226,13 @@ class Engine:
             {name: source.shared_encoder.counts() for name, source in sources.items()},
             self.models.default.source.cache.counts(),
             {name: source.replicas.counts() for name, source in sources.items() if source.replicas},
+            not all(breaker.available for breaker in breakers) if (breakers := self.breakers()) else None,
         )
+
+    def breakers(self) -> list[CircuitBreaker]:
+        """The circuit breakers of remote encoders."""
+        served = self.models.served.values() if self.models else ()
+        return [reranker.encoder.breaker for reranker in served if reranker.encoder.breaker]
 
     def replicas(self) -> list[RedisStates]:
         """The models' shared Redis caches; none without Redis."""
@@ -228,9 +250,11 @@ class Engine:
 
     def close(self) -> None:
         """Finish what runs, reject what waits, and take no more."""
-        replicas, self.models = self.replicas(), None
+        replicas, breakers, self.models = self.replicas(), self.breakers(), None
         self.state = State("closed", "the service is shutting down")
         self._admission.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
-        for each in replicas:
-            each.close()
+        for cache in replicas:
+            cache.close()
+        for breaker in breakers:
+            breaker.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from app.engine.engine import ModelRegistry
 from app.ranking.calibration import Calibration, CalibrationError
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.reranker import Reranker
-from app.settings import Settings
+from app.settings import RemoteSettings, Settings
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.encoder.prepare import Progress, load_encoder
 from retrieval.encoder.protocol import Encoder
@@ -43,10 +44,15 @@ def circuit_of(settings: Settings) -> FeatureMap:
 
 
 def open_encoder(settings: Settings, progress: Progress, model: str | None = None) -> Encoder:
-    """Load a model, which is downloaded and converted on first use. model: its name; None for the default model."""
+    """Load a model, which is downloaded and converted on first use, or connect to it where it runs behind a URL.
+
+    model: its name; None for the default model.
+    """
     processors, model = processors_of(settings), model or settings.model
     limit_threads(processors)
     prompts = settings.encoder.prompts.get(model)
+    if model == settings.remote_model:
+        return _connect(settings.encoder.remote, model, prompts.model_dump() if prompts else {}, settings.data_dir)
     return load_encoder(
         model,
         settings.model_dir,
@@ -56,6 +62,15 @@ def open_encoder(settings: Settings, progress: Progress, model: str | None = Non
         streams=processors,
         prompts=prompts.model_dump() if prompts else None,
     )
+
+
+def _connect(remote: RemoteSettings, model: str, prompts: Mapping[str, str], data_dir: Path) -> Encoder:
+    from retrieval.encoder.embeddings_client import Endpoint  # imported on use: most services have no remote model
+    from retrieval.encoder.remote import Reach, connect
+
+    key = remote.api_key.get_secret_value() if remote.api_key else None
+    endpoint = Endpoint(str(remote.url), model, key, remote.concurrency, remote.timeout_s)
+    return connect(endpoint, Reach(remote.batch, remote.max_tokens, prompts), data_dir / "remote")
 
 
 def open_models(
@@ -71,16 +86,19 @@ def open_models(
     Raises:
         CircuitTooLarge: The configured circuit exceeds the limits.
         ModelError: A model cannot be loaded.
+        EncoderUnavailable: The server of a remote model does not answer; it may do so later.
         CalibrationError: The parameters of the scores cannot be used, or belong to no model that is served.
     """
     circuit = circuit_of(settings)
     calibration = Calibration.read(settings.calibration) if settings.calibration else None
     cache, slots = StateCache(settings.cache.max_bytes), CpuSlots(processors_of(settings))
+    names = (settings.model, *settings.models)
+    remote_first = sorted(names, key=lambda name: name != settings.remote_model)  # it may fail, and is tried again
+    opened = {name: encoders.get(name) or open_encoder(settings, progress, name) for name in remote_first}
     served = {}
-    for model in (settings.model, *settings.models):
-        encoder = encoders.get(model) or open_encoder(settings, progress, model)
-        source = StateSource(encoder, cache, _replicas(settings, encoder))
-        served[model] = Reranker(source, circuit, slots=slots, calibration=calibration)
+    for name in names:
+        source = StateSource(opened[name], cache, _replicas(settings, opened[name]))
+        served[name] = Reranker(source, circuit, slots=slots, calibration=calibration)
     if calibration and not any(reranker.is_calibrated for reranker in served.values()):
         raise CalibrationError(
             f"{settings.calibration} was fitted with {calibration.model!r}, which is not served, or is another version "

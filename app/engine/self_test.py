@@ -15,10 +15,13 @@ def check_order(reranker: Reranker, number: int) -> None:
 
     Raises:
         NotReady: The relevant document was not ranked first, or not all documents were encoded.
+        EncoderUnavailable: The server of a remote model fails.
     """
     query = f"which bird sings at night, asks {number}"
     # The relevant document comes last; equal scores would leave it there.
     documents = [f"stock prices fell sharply, says {number}", f"the nightingale sings after dusk, says {number}"]
     ranking = reranker.rerank(query, documents)
+    if ranking.unavailable:
+        raise ranking.unavailable
     if ranking.encoded < len(documents) or ranking.order[0] != 1:
         raise NotReady("the model ranked the probe's relevant document last; its files may be damaged")

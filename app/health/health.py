@@ -153,6 +153,12 @@ class Health:
             default_error = self._index.known() if default else None
             last = parts.latest([self._index.last_fault, opened.last_fault])
             components["index"] = parts.index(opened.counts(), default, default_error, last)
+        if breakers := self._engine.breakers():
+            components["encoder"] = parts.leaning(
+                lost=not all(breaker.available for breaker in breakers),
+                fault=parts.latest(breaker.last_fault for breaker in breakers),
+                errors=sum(breaker.errors for breaker in breakers),
+            )
         if milvus := opened.milvus:
             lost = not milvus.breaker.available
             components["milvus"] = parts.leaning(lost=lost, fault=milvus.breaker.last_fault)
@@ -176,9 +182,14 @@ class Health:
         return components
 
     def _rerank(self) -> None:
-        """Rerank new texts, which no cache holds, with every model. Runs in the probe's own thread."""
+        """Rerank new texts, which no cache holds, with every model that runs here. Runs in the probe's own thread.
+
+        A remote model's server costs money, and without it this service still has its cache: it is a component.
+        """
         models = self._engine.models
         for name, reranker in models.served.items() if models else ():
+            if reranker.encoder.breaker:
+                continue
             if name not in self._isolated:
                 self._isolated[name] = reranker.isolated_copy()
             start = monotonic()

@@ -15,6 +15,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Tokens
 from retrieval.encoder.states import Encoded, join
+from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import ranking
 from retrieval.index.passage_index import PassageIndex
 from retrieval.states.record import TextState
@@ -57,6 +58,10 @@ class Candidates(Protocol):
     @property
     def owners(self) -> NDArray[np.int64] | None:
         """(n,) numbers of documents, of which only the best passage is ranked; None: each by itself."""
+
+    @property
+    def unavailable(self) -> EncoderUnavailable | None:
+        """The failure of an encoder on another machine, which left documents unread; None if there was none."""
 
     def terms(self) -> Sequence[Terms]:
         """Their terms, (n,)."""
@@ -126,6 +131,7 @@ class SentDocuments:
         self.late = None in self._terms
         self.ready = np.array([state is not None and source.is_whole(state) for state in self._cached], dtype=bool)
         self.chunks: list[Chunk] = []  # of the last split
+        self.unavailable: EncoderUnavailable | None = None
         self._fresh: dict[int, TextState] = {}  # of the last encoded only, so that memory does not grow with n
 
     @property
@@ -163,12 +169,15 @@ class SentDocuments:
         wanted = {at: self.chunks[at] for at in chunks.tolist() if self.chunks[at].state is None}
         self._fresh = {at: self._fresh[at] for at in wanted if at in self._fresh}
         missing = {at: chunk for at, chunk in wanted.items() if at not in self._fresh and chunk.terms is not None}
-        if missing and time.monotonic() < until:
+        if missing and not self.unavailable and time.monotonic() < until:
             of = missing.values()
             texts, read = [each.text for each in of], [each.read for each in of]
             # Cached with the state are the terms in the language that the text shows, whatever this request says.
             terms = [each.terms if self._language == AUTO and each.terms else Terms.of(each.text) for each in of]
-            found = self._source.encode(texts, terms, until, deadline, read=read)
+            try:
+                found = self._source.encode(texts, terms, until, deadline, read=read)
+            except EncoderUnavailable as error:
+                self.unavailable, found = error, self._source.cached(texts)  # with what it had encoded
             self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
         return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
 
@@ -238,6 +247,7 @@ class FoundPassages:
 
     late = False
     truncated = 0
+    unavailable = None
 
     def __init__(self, positions: NDArray[np.int64], collection: PassageIndex, *, grouped: bool = False) -> None:
         """Read n passages by their positions in the collection. grouped: rank only each document's best."""

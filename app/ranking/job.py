@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.ranking.candidates import Candidates
 from app.ranking.methods import METHODS, Method
 from retrieval.deadline import Deadline
+from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.languages import AUTO
@@ -94,7 +95,7 @@ class Ranking:
     # words, weighted by rarity, in [0, 1]; `log_fidelity`, the mean over the query's tokens, at most 0
     readable: bool  # whether the model knows most tokens of the query and the documents; else words alone decide
     encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
-    incomplete: bool  # whether the deadline left documents, or chunks of them, unread
+    incomplete: bool  # whether documents, or chunks of them, were left unread, for lack of time or of the encoder
     tokens: int  # that the encoder read, now or once, for these states, the query's among them
     tokens_read: NDArray[np.int64]  # (n,) of each document, without special tokens
     tokens_of: NDArray[np.int64]  # (n,) that each document has; estimated where it was not read to its end
@@ -102,6 +103,7 @@ class Ranking:
     cut: int = 0  # documents that are longer than what may be read of them
     query_cut: bool = False  # whether the query is
     cached: int = 0  # documents whose states were cached when the job began
+    unavailable: EncoderUnavailable | None = None  # why so, if it was not for lack of time
     laps: Sequence[Lap] = ()
 
     @property
@@ -126,6 +128,7 @@ class Job:
     query_cut: bool = False  # whether the query is longer than what is read of it
     cached: int = 0  # documents whose states were cached when the job began
     incomplete: bool = False
+    unavailable: EncoderUnavailable | None = None  # the failure of an encoder on another machine
 
     def __post_init__(self) -> None:
         """ValueError for what cannot be ranked by."""
@@ -159,6 +162,7 @@ class Job:
             int(np.count_nonzero(candidates.cut)),
             self.query_cut,
             self.cached,
+            self.unavailable or candidates.unavailable,
             tuple(self.watch.laps),
         )
 

@@ -29,6 +29,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
+from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import ranking
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.passage_index import PassageIndex, check_encoder
@@ -111,6 +112,9 @@ class Reranker:
         Raises:
             ValueError: An empty query, no documents, or an unknown method.
             Cancelled: The deadline was cancelled.
+
+        Where an encoder on another machine fails, documents without cached states are scored by their words, and the
+        ranking says so.
         """
         if not documents:
             raise ValueError("there are no documents to rank")
@@ -121,7 +125,11 @@ class Reranker:
         job.incomplete = candidates.late
         if job.report:
             job.report(job.ranking(unread(self.calibration, job.terms, matches), candidates))
-        return self._rank(job, self._encode_query(job, job.deadline.at), candidates, matches)
+        try:
+            query_states = self._encode_query(job, job.deadline.at)
+        except EncoderUnavailable as error:
+            job.unavailable, query_states = error, None  # the words can be compared
+        return self._rank(job, query_states, candidates, matches)
 
     def search(
         self,
@@ -235,9 +243,11 @@ class Reranker:
             deadline: When the answer is due.
 
         Raises:
-            ValueError: An empty query, or a threshold or number out of range.
+            ValueError: An empty query, a threshold or number out of range, or a model without vectors of tokens.
             Cancelled: The deadline was cancelled.
         """
+        if self.encoder.granularity != "token":
+            raise ValueError(f"{self.encoder.name} gives one vector for a whole text: no sentence can be told apart")
         if not 0 <= threshold <= 1 or (most is not None and most < 1):
             raise ValueError(f"a threshold lies in [0, 1], and at least 1 span is given; got {threshold} and {most}")
         job = Job(query, "quantum", deadline=deadline or Deadline())
@@ -307,6 +317,7 @@ class Reranker:
             query_states,
             job.watch,
             self._slots.map,
+            per_token=self.encoder.granularity == "token",
         )
         promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):

@@ -68,6 +68,7 @@ class _Part:
     owners: NDArray[np.int64]  # (c,) the documents that the chunks belong to
     pooled: NDArray[np.float32]  # (c, P)
     found: Mapping[str, NDArray[np.float64]]  # (c,) each: cosine, fidelity, log_fidelity, as far as the method needs
+    rows: NDArray[np.int64]  # (c,) token rows
     content: NDArray[np.int64]  # (c,) tokens, without special ones
     unknown: NDArray[np.int64]  # (c,) of them, those that the model does not know
     tokens: int
@@ -105,6 +106,7 @@ class Scorer:
     states: Encoded  # of the query, at 0, and of the excluded texts
     watch: Stopwatch
     map: Map = map  # or one that uses idle processors
+    per_token: bool = True  # whether each token has a row; else one row stands for a whole text
     parts: dict[int, _Part] = field(default_factory=dict)
 
     def put(self, part: int, owners: NDArray[np.int64], states: Encoded) -> None:
@@ -125,8 +127,9 @@ class Scorer:
                 best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.offsets, self.map)
                 found["fidelity"] = mean_fidelities(best)
                 found["log_fidelity"] = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
-        content, tokens = np.diff(states.offsets), int(states.lengths.sum())
-        self.parts[part] = _Part(owners, states.pooled, found, content, states.unknown, tokens)
+        rows = np.diff(states.offsets)
+        content, tokens = rows if self.per_token else states.lengths, int(states.lengths.sum())
+        self.parts[part] = _Part(owners, states.pooled, found, rows, content, states.unknown, tokens)
 
     def scores(self, matches: Matches, texts: Sequence[str]) -> Scores:
         """The scores of n documents by what was read of them so far.
@@ -180,8 +183,8 @@ class Scorer:
         order = np.lexsort((-found["fidelity" if "fidelity" in found else "cosine"], owners))
         chosen, first = np.unique(owners[order], return_index=True)
         pooled = np.concatenate([part.pooled for part in parts])[order[first]]
-        unknown, content = (np.concatenate([getattr(part, name) for part in parts]) for name in ("unknown", "content"))
-        most_unknown = max(self.states.unknown[0] / self.states.offsets[1], (unknown / content).mean())
+        unknown, rows = (np.concatenate([getattr(part, name) for part in parts]) for name in ("unknown", "rows"))
+        most_unknown = max(self.states.unknown[0] / self.states.offsets[1], (unknown / rows).mean())
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
         return chosen, pooled, best, bool(most_unknown <= _MOST_UNKNOWN)
 

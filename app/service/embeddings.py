@@ -80,7 +80,7 @@ def embed(
 
     A text longer than the model reads is cut, an empty one stood for by the tokens that stand around every text.
     EncodingError for a text without a usable vector; TooLate where the deadline leaves no time for all; Cancelled when
-    it is cancelled.
+    it is cancelled; EncoderUnavailable where an encoder on another machine fails.
     """
     parts = [
         _part(reranker.source, texts[at : at + _PART], role, deadline or Deadline())

@@ -36,7 +36,7 @@ from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded, join
-from retrieval.errors import CollectionError, CollectionTaken, CollectionUnwritable
+from retrieval.errors import CollectionError, CollectionTaken, CollectionUnwritable, EncoderUnavailable
 from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
@@ -376,6 +376,10 @@ class Ingestion:
         try:
             done = self._index_some(name, self.collections.store(name))
         except (NotReady, UnknownCollection, Cancelled, errors.IndexUnavailable):  # the last one is logged by others
+            return False
+        except EncoderUnavailable as error:  # the documents wait
+            if self._is_new(name, error):
+                log.warning("the documents of the collection %s cannot be indexed yet: %s", name, error)
             return False
         except Exception as error:  # one collection's fault must not keep the others waiting
             if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile

@@ -106,7 +106,7 @@ def resolve(
 
     Raises:
         TooLarge: It is over a limit; the message names both numbers.
-        InvalidRequest: It has neither documents nor a collection.
+        InvalidRequest: It has neither documents nor a collection, or wants spans of a model that has none.
     """
     limits = settings.limits
     _check_limits(asked, limits)
@@ -119,6 +119,13 @@ def resolve(
             "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
         )
     choice = models.choose(asked.model)
+    encoder = choice.reranker.encoder
+    if asked.spans and encoder.granularity != "token":
+        raise InvalidRequest(
+            f"relevant_spans: {encoder.name} gives one vector for a whole text, so no sentence can be told apart; "
+            "leave it out, or choose another model",
+            ("relevant_spans",),
+        )
     method = asked.method or choice.method or DEFAULT_METHOD
     reading = Reading(asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document))
     units = _units(

@@ -42,6 +42,7 @@ def rerank(
     Raises:
         UnknownCollection, DamagedCollection: It cannot be searched.
         Cancelled: Its deadline was cancelled.
+        EncoderUnavailable: The query of a search cannot be encoded, without which nothing is found.
     """
 
     def on_the_way(ranking: Ranking) -> None:
@@ -207,13 +208,16 @@ def _result(
         best,
         best >= (request.min_score or ANSWERABLE),
         request.choice.reranker.is_calibrated,
+        request.choice.reranker.encoder.granularity,
         _done(request, ranking),
     )
 
 
 def _degraded(ranking: Ranking) -> Iterator[str]:
     """Why the answer is less than it could be."""
-    if ranking.incomplete:
+    if ranking.unavailable:
+        yield "encoder"
+    elif ranking.incomplete:
         yield "deadline"
     if ranking.truncated:
         yield "truncated"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.ranking.job import Lap, Ranking
 from app.ranking.methods import Method
 from app.service.request import Document
+from retrieval.encoder.protocol import Granularity
 
 
 @dataclass(frozen=True)
@@ -52,5 +53,6 @@ class RerankResult:
     best: float  # score of all documents, whether they are shown or not
     answerable: bool  # whether the best one is good enough
     calibrated: bool  # whether the scores' parameters were fitted with this model
+    granularity: Granularity  # of the model's vectors
     done: WorkDone
     unknown_ids: Sequence[str] | None = None  # of the ids that were asked for, those without passages; None: none were

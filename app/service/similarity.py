@@ -156,7 +156,8 @@ def compare(
     """Score n ≥ 1 non-empty queries with m ≥ 1 documents.
 
     method: only its rankers are computed; hybrid has both. reading: of each document.
-    TooLate where the deadline does not leave time to read all and begin to score all; Cancelled when it is cancelled.
+    TooLate where the deadline does not leave time to read all and begin to score all; Cancelled when it is cancelled;
+    EncoderUnavailable where an encoder on another machine fails.
     """
     deadline, reading, watch = deadline or Deadline(), reading or Reading(), Stopwatch()
     with watch("encode_query"):
@@ -175,7 +176,7 @@ def compare(
             raise _too_late()
         ranked = reranker.rerank(query, distinct[part], method=method, deadline=deadline, reading=reading)
         if ranked.incomplete:
-            raise _too_late()
+            raise ranked.unavailable or _too_late()
         for name, of in {**ranked.rankers, **ranked.evidence, "log_odds": ranked.log_odds}.items():
             if name in values:
                 values[name][row, part] = of

@@ -84,6 +84,8 @@ class Gauges:
         if counts is None:
             return
         self._publish_threads_and_cache(counts)
+        if counts.encoder_lost is not None:
+            self._metrics.breaker_open.labels("encoder").set(counts.encoder_lost)
         for model, encoder in counts.encoders.items():
             self._publish_encoder(model, encoder)
         for model, replicas in counts.replicas.items():

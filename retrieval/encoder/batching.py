@@ -17,6 +17,7 @@ from itertools import islice
 from retrieval.deadline import Deadline
 from retrieval.encoder.protocol import PASS_TOKENS, Encoder, Tokens, pass_shapes, pass_size
 from retrieval.encoder.states import Encoded
+from retrieval.errors import EncoderUnavailable
 
 
 @dataclass(eq=False)
@@ -58,6 +59,7 @@ class Job:
     started: bool = False  # whether one of its texts was picked
     pending: int = 0  # tickets neither finished nor dropped
     error: BaseException | None = None
+    left: bool = False  # whether its thread went on without what is not encoded yet
     done: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -68,7 +70,7 @@ class Job:
     @property
     def abandoned(self) -> bool:
         """Whether its thread no longer waits for results."""
-        return self.deadline.cancelled or self.error is not None
+        return self.deadline.cancelled or self.error is not None or self.left
 
     def close(self, tickets: int) -> None:
         """Count this many tickets as finished or dropped."""
@@ -77,8 +79,20 @@ class Job:
             self.done.set()
 
 
-_LOOKAHEAD = 32  # queued texts of each job that are searched for the padded length of a batch
+_LOOKAHEAD = 32  # queued texts of each job that are searched for the padded length of a batch, at least
 _LEARNING_RATE = 0.1  # weight of the newest pass in the moving average of the cost
+
+
+_MOST_LATE = 1024  # states of another machine's encoder that are kept for whoever asks again
+
+
+class Interrupted(EncoderUnavailable):
+    """The encoder became unavailable after some of the texts were encoded."""
+
+    def __init__(self, error: EncoderUnavailable, encoded: Sequence[Encoded | None]) -> None:
+        """encoded: the states of the texts, None for each without."""
+        super().__init__(str(error), error.retry_after_s)
+        self.encoded = encoded
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,7 @@ class SharedEncoder:
         self._lock = threading.Lock()
         self._jobs: list[Job] = []
         self._tickets: dict[bytes, Ticket] = {}
+        self._late: dict[bytes, Encoded] = {}  # by key, the oldest first; came after their requests had left
         self._callers: dict[str, Caller] = {}  # callers with queued jobs
         # Padded tokens that a caller with an equal share would have got since the start. New callers start there: they
         # do not wait for older callers, and cannot starve them, however many arrive.
@@ -137,20 +152,30 @@ class SharedEncoder:
 
         Raises:
             Cancelled: The deadline was cancelled while waiting.
+            Interrupted: The encoder is on another machine and became unavailable; the error has what was encoded.
             Exception: The encoder's error for one of these texts.
         """
         with self._lock:
             caller = self._callers.get(deadline.caller) or Caller(self._fair_share)
             job = Job(until, deadline, caller, caller.served_per_job)
             tickets = self._admit(keys, texts, job, counted)
-        job.done.wait()
+        if not job.done.wait(self._patience(until)):
+            self._leave(job)
         deadline.check()
+        encoded = [ticket.encoded for ticket in tickets]
+        if isinstance(job.error, EncoderUnavailable):
+            raise Interrupted(job.error, encoded)
         if job.error is not None:
             raise job.error
-        return [ticket.encoded for ticket in tickets]
+        return encoded
 
     def warm_up(self) -> None:
-        """Run each batch shape on each stream so that kernels are compiled; measure the cost with full batches."""
+        """Run each batch shape on each stream so that kernels are compiled; measure the cost with full batches.
+
+        Another machine's encoder has no kernels here, and its passes may cost money.
+        """
+        if self.encoder.breaker:
+            return
         shapes = list(pass_shapes(self.encoder.max_tokens))
         full = {length: (size, length) for size, length in reversed(shapes)}
         for warm_up_shapes in (shapes, list(full.values())[::4]):
@@ -168,14 +193,9 @@ class SharedEncoder:
     def _admit(self, keys: Sequence[bytes], texts: Sequence[Tokens], job: Job, counted: bool) -> list[Ticket]:
         tickets = []
         for key, tokens in zip(keys, texts, strict=True):
-            ticket = self._tickets.get(key)
-            if ticket is None:
-                ticket = self._tickets[key] = Ticket(key, tokens)
-            if counted and not ticket.counted:
-                ticket.counted = True
-                self.wanted_s += tokens.padded * self._cost / self.encoder.streams
+            ticket = self._ticket(key, tokens, counted)
             tickets.append(ticket)
-            if job not in ticket.jobs:
+            if ticket.encoded is None and job not in ticket.jobs:
                 ticket.jobs.append(job)
                 job.pending += 1
                 if not ticket.running:
@@ -190,6 +210,16 @@ class SharedEncoder:
                 self._workers += 1
                 self._pool.submit(self._work)
         return tickets
+
+    def _ticket(self, key: bytes, tokens: Tokens, counted: bool) -> Ticket:
+        """The ticket of a text: with its state if that came too late for others, else the one in the queue."""
+        if key in self._late:
+            return Ticket(key, tokens, encoded=self._late.pop(key))
+        ticket = self._tickets.setdefault(key, Ticket(key, tokens))
+        if counted and not ticket.counted:
+            ticket.counted = True
+            self.wanted_s += tokens.padded * self._cost / self.encoder.streams
+        return ticket
 
     def _work(self) -> None:
         """Run batches until the queue is empty (a worker)."""
@@ -243,7 +273,7 @@ class SharedEncoder:
         picked: list[tuple[Job, Ticket]] = []
         picked_keys: set[bytes] = set()
         for job in sorted(self._jobs, key=lambda other: other.rank):
-            for ticket in islice(job.queue, _LOOKAHEAD):
+            for ticket in islice(job.queue, max(_LOOKAHEAD, max_size)):
                 if len(picked) == max_size or job.abandoned or not self._fits(job, (len(picked) + 1) * padded):
                     break
                 if ticket.tokens.padded == padded and not ticket.running and ticket.key not in picked_keys:
@@ -263,13 +293,16 @@ class SharedEncoder:
         return time.monotonic() + expected <= job.until
 
     def _run(self, batch: list[Ticket]) -> None:
-        """Run one batch; if it fails, retry each text alone so that only the jobs of the failing text get the error."""
+        """Run one batch; if it fails, retry each text alone so that only the jobs of the failing text get the error.
+
+        Where the encoder does not answer, no text is to blame, and another try would take as long.
+        """
         try:
             forward = self._forward if any(ticket.counted for ticket in batch) else self.encoder.forward
             encoded = forward([ticket.tokens for ticket in batch])
         except Exception as error:  # noqa: BLE001 - worker boundary: the jobs of the text get the error
             for ticket in batch:
-                if len(batch) == 1:
+                if len(batch) == 1 or isinstance(error, EncoderUnavailable):
                     self._finish(ticket, None, error)
                 else:
                     self._run([ticket])
@@ -294,9 +327,33 @@ class SharedEncoder:
             ticket.encoded = encoded
             if self._tickets.get(ticket.key) is ticket:  # False after another worker died
                 del self._tickets[ticket.key]
+            if encoded is not None and self.encoder.breaker and all(job.abandoned for job in ticket.jobs):
+                self._keep(ticket.key, encoded)
             for job in ticket.jobs:
                 job.error = job.error or error
                 job.close(1)
+
+    def _keep(self, key: bytes, encoded: Encoded) -> None:
+        """Keep a state that came too late: else requests with short deadlines would never get one."""
+        self._late[key] = encoded
+        if len(self._late) > _MOST_LATE:
+            del self._late[next(iter(self._late))]
+
+    def _patience(self, until: float) -> float | None:
+        """Seconds to wait for a job's texts; None for as long as its last pass takes.
+
+        No pass of this process starts that would end late. How long another machine takes, nobody knows.
+        """
+        if self.encoder.breaker is None:
+            return None
+        return min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
+
+    def _leave(self, job: Job) -> None:
+        """Take a job out whose thread waits no longer. Its running texts go on."""
+        with self._lock:
+            job.left = True
+            if job in self._jobs:
+                self._drop(job)
 
     def _drop(self, job: Job) -> None:
         """Remove a job and its texts that have not started; other jobs still get texts that they share with it."""

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.protocol import Role, Tokens
+from retrieval.encoder.protocol import Granularity, Role, Tokens
 from retrieval.encoder.states import Encoded, quantise, unit_rows
 from retrieval.text.limits import most_code_points
 
@@ -38,6 +38,8 @@ class HashEncoder:
     pooled_dimension = token_dimension = DIMENSION
     max_tokens = 512
     streams = 1
+    granularity: Granularity = "token"
+    breaker = None
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both roles are equal
         """Return the words of n texts as tokens; a text without words gets one token, the empty word."""

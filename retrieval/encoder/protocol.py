@@ -10,9 +10,11 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.encoder.states import Encoded
 
 Role = Literal["query", "document"]
+Granularity = Literal["token", "document"]
 
 # Padded tokens of one forward pass. A pass of one long text is nearly as efficient as a large batch, so passes stay
 # small: they delay other requests little, and deadlines are met to about 20 ms.
@@ -62,6 +64,17 @@ class Encoder(Protocol):
     @property
     def streams(self) -> int:
         """The number of forward passes that may run concurrently."""
+
+    @property
+    def granularity(self) -> Granularity:
+        """What has a vector of its own: each token, or only the text, whose one token row is its pooled vector."""
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """The circuit breaker of an encoder on another machine, for which no request waits beyond its deadline.
+
+        None for an encoder of this process.
+        """
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Tokenise n ≥ 0 texts, of each at most `most_code_points(max_tokens)` code points."""

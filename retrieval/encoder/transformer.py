@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from retrieval.encoder.protocol import PAD_TOKENS, Role, Tokens, passes
+from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, passes
 from retrieval.encoder.states import Encoded, join, quantise, unit_rows
 from retrieval.errors import EncodingError
 from retrieval.text.limits import most_code_points
@@ -42,6 +42,9 @@ class ModelSpec:
 
 class TextEncoder:
     """A model with its tokenizer, for any runtime."""
+
+    granularity: Granularity = "token"
+    breaker = None
 
     def __init__(
         self, spec: ModelSpec, tokenizer: Tokenizer, forward: Forward, arithmetic: str, streams: int = 1

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
-from retrieval.encoder.batching import SharedEncoder
+from retrieval.encoder.batching import Interrupted, SharedEncoder
 from retrieval.encoder.chunks import USUAL, Chunker, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.encoder.states import Encoded, join, merge
@@ -130,6 +130,7 @@ class StateSource:
         Raises:
             Cancelled: The deadline was cancelled.
             EncodingError: A text has no usable vector.
+            EncoderUnavailable: The encoder is on another machine and fails; what it had encoded is cached.
         """
         keys = [self._keys(role, text) for text in texts]
         tokens = {at: text_tokens for at, text_tokens in enumerate(read) if text_tokens is not None}
@@ -139,9 +140,11 @@ class StateSource:
         if missing:
             tokens |= self._tokenize({at: texts[at] for at in untokenized}, until, role)
             missing = [at for at in missing if at in tokens]
-            encoded = self.shared_encoder.encode(
-                [keys[at] for at in missing], [tokens[at] for at in missing], until, deadline, counted=self._counted
-            )
+            failure, wanted = None, ([keys[at] for at in missing], [tokens[at] for at in missing])
+            try:
+                encoded = self.shared_encoder.encode(*wanted, until, deadline, counted=self._counted)
+            except Interrupted as error:
+                failure, encoded = error, list(error.encoded)
             new_states = {
                 keys[at]: TextState(text_encoded, terms[at])
                 for at, text_encoded in zip(missing, encoded, strict=True)
@@ -150,6 +153,8 @@ class StateSource:
             if self.replicas:
                 self.replicas.put(new_states)
             self.cache.put(new_states)
+            if failure:
+                raise failure
             states |= new_states
         return [states.get(key) for key in keys]
 
@@ -198,6 +203,9 @@ class StateSource:
             texts: The query, then the texts that it excludes.
             until: Time limit, in `time.monotonic()` seconds.
             deadline: The deadline of the request.
+
+        Raises:
+            EncoderUnavailable: The encoder is on another machine and fails.
         """
         chunks = [self._query_chunks(text) for text in texts]
         pieces = [piece for text in chunks for piece in text]

@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from app.cli.index import DEMO, build_demo
@@ -5,6 +7,7 @@ from app.settings import Settings
 from monitoring.check import SETTINGS, exercise
 from retrieval.encoder.hash_encoder import HashEncoder
 from tests.conftest import quiet, serving
+from tests.embeddings_peer import as_second_model, serving_peer
 from tests.monitoring.asked import Sample, samples
 
 
@@ -13,9 +16,13 @@ def fail():
 
 
 @pytest.fixture(scope="session")
-def exercised(tmp_path_factory) -> list[Sample]:
+def exercised(tmp_path_factory) -> Iterator[list[Sample]]:
     """/metrics of a real service after requests of every kind and one fault."""
-    settings = Settings(**SETTINGS, data_dir=tmp_path_factory.mktemp("data"))
+    with serving_peer(tmp_path_factory.mktemp("peer"), {"hash": HashEncoder()}) as peer:
+        yield _exercised(Settings(**SETTINGS, **as_second_model(peer), data_dir=tmp_path_factory.mktemp("data")))
+
+
+def _exercised(settings: Settings) -> list[Sample]:
     build_demo(settings, HashEncoder(), quiet)
     with serving(settings) as client:
         client.app.add_api_route("/fault", fail)

@@ -26,6 +26,7 @@ from app.ranking.methods import Method
 from app.service.request import Document, RerankRequest, SpanOptions
 from app.service.result import RerankResult, Row
 from app.settings import CollectionName
+from retrieval.encoder.protocol import Granularity
 
 Show = Callable[[Document, str], object]
 
@@ -187,6 +188,7 @@ def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
             "best": result.best,
             "answerable": result.answerable,
             "calibrated": result.calibrated,
+            "granularity": result.granularity,
             **({} if result.unknown_ids is None else {"unknown_ids": list(result.unknown_ids)}),
         },
         "usage": usage(result.ranking.tokens),
@@ -263,10 +265,11 @@ class Meta(Exact):
     encoded: int = Field(description="Number of documents scored with their encoded states.")
     degraded: list[str] = Field(
         description="Why the response is incomplete; empty if it is complete. deadline: not all documents were encoded "
-        "in time; truncated: the beginning of a document had too few words, and its end was not used; chunks: a "
-        "document was longer than its chunks; query: the query was longer than what is read; language: the model does "
-        "not know most tokens, and words alone decided; damage: a part of the collection was damaged, and is not "
-        "searched until it is indexed again."
+        "in time; encoder: the model's server does not answer, and words alone scored what was not cached; truncated: "
+        "the beginning of a document had too few words, and its end was not used; chunks: a document was longer than "
+        "its chunks; query: the query was longer than what is read; language: the model does not know most tokens, and "
+        "words alone decided; damage: a part of the collection was damaged, and is not searched until it is "
+        "indexed again."
     )
     best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned. 0: nothing was found.")
     answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")
@@ -275,6 +278,10 @@ class Meta(Exact):
     )
     unknown_ids: list[str] = or_absent(
         "With `ids`: those that were not ranked, since the collection does not have them, or not searchable yet."
+    )
+    granularity: Granularity = Field(
+        description="token: each token has a vector; document: only the whole text, as of a model behind a URL, and "
+        "`quantum` compares whole texts."
     )
 
 

@@ -12,6 +12,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.conftest import serving
+from tests.embeddings_peer import as_second_model, serving_peer
 from tests.paths import ROOT
 from tests.redis_server import RedisServer
 
@@ -29,9 +30,10 @@ def client(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     build(folder / "collections" / "demo", [Passage("p", "", "an owl")], HashEncoder(), lambda *_: None)
     (folder / "keys.json").write_text('{"keys": []}')
-    with RedisServer() as redis:
+    with RedisServer() as redis, serving_peer(tmp_path_factory.mktemp("peer"), {"hash": HashEncoder()}) as peer:
         settings = Settings(
             model="hash",
+            **as_second_model(peer),
             data_dir=folder,
             default_collection="demo",
             cache={"redis_url": redis.url},
