@@ -280,6 +280,7 @@ def compact(name: Name) -> None:
     before = collection.bytes()
     with _alone(collection):
         indexer.merge(collection, all_of_it=True)
+        collection.shrink()
     out.print(f"{before / 2**20:.1f} MiB before, {collection.bytes() / 2**20:.1f} MiB now")
 
 

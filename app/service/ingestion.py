@@ -447,6 +447,7 @@ def _compact(collection: Collection) -> None:
     """Do the jobs that ask for one segment; those that came meanwhile are done, too."""
     try:
         merge(collection, all_of_it=True)
+        collection.shrink()
     except CollectionError as error:
         collection.jobs.complete(COMPACT, str(error).replace(str(collection.folder), collection.name))
         raise

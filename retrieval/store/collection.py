@@ -262,6 +262,10 @@ class Collection:
         """Return the folder of a segment."""
         return self.folder / SEGMENTS / str(number)
 
+    def shrink(self) -> None:
+        """Give the space of deleted documents in the database back to the disk."""
+        self._writer.shrink()
+
     def bytes(self) -> int:
         """Return the size on disk."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())

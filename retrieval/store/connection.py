@@ -174,6 +174,12 @@ class Connection:
             rows = [(name, json.dumps(value)) for name, value in values.items()]
             connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", rows)
 
+    def shrink(self) -> None:
+        """Give the space of deleted rows back to the disk. It needs as much again as the database meanwhile."""
+        with self._lock, _translated(self._folder):
+            self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def revision(self) -> int:
         """Return a number that changes when another connection has written. It takes microseconds."""
         with self._lock, _translated(self._folder):

@@ -1,6 +1,7 @@
 """A collection of many segments searches as one segment of the same documents would, whatever came before."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -167,6 +168,29 @@ def test_space_is_given_back(collection):
     assert merge(collection)
     assert len(collection.snapshot()) == 0
     assert list((collection.folder / "segments").iterdir()) == []
+
+
+def test_churn_leaves_what_is_alive_and_compacting_gives_the_space_back(collection, tmp_path):
+    """Half is deleted and a third written anew, ten times."""
+    chance, texts = random.Random(3), dict[str, str]()  # noqa: S311 - the same in every run
+    for round_ in range(10):
+        gone = chance.sample(sorted(texts), len(texts) // 2)
+        collection.delete(gone)
+        new = {str(chance.randrange(200)): f"owl {at} of round {round_} " * 20 for at in range(70)}
+        collection.put(Document(i, text) for i, text in new.items())
+        texts = {i: text for i, text in texts.items() if i not in gone} | new
+        index_all(collection, ENCODER, quiet)
+        snapshot = collection.snapshot()
+        passages = snapshot.passages(np.flatnonzero(snapshot.live))
+        assert {passage.id: passage.text for passage in passages} == texts
+        assert len(passages) == len(texts)
+    merge(collection, all_of_it=True)
+    collection.shrink()
+    build(tmp_path / "fresh", [Passage(i, "", text) for i, text in texts.items()], ENCODER, quiet)
+    fresh = Collection(tmp_path / "fresh")
+    fresh.shrink()
+    assert collection.bytes() < 1.2 * fresh.bytes()
+    assert damaged(collection) == {}
 
 
 def test_a_snapshot_goes_on_when_its_segments_are_merged_and_removed(collection):
