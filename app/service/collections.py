@@ -25,7 +25,7 @@ from retrieval.errors import CollectionError, Fault, WrongModel
 from retrieval.index import milvus as remote
 from retrieval.index.integrity import IntegrityReport, verify
 from retrieval.index.milvus_client import Milvus
-from retrieval.index.passage_index import PassageIndex
+from retrieval.index.passage_index import PassageIndex, Selection
 from retrieval.store.aliases import aliases, target
 from retrieval.store.collection import Collection
 from retrieval.store.connection import FILE
@@ -143,28 +143,30 @@ class OpenCollections:
             raise _unknown(asked)
         return found
 
-    def select(self, name: str, wanted: Filter | Sequence[str]) -> Snapshot:
+    def select(self, name: str, wanted: Filter | Sequence[str]) -> Selection:
         """What can be searched of the documents that a filter leaves, or that have some ids, as if alone.
 
         Raises:
             UnknownCollection: There is none.
             DamagedCollection: It failed verification.
-            InvalidRequest: Its passages are in Milvus.
+            InvalidRequest: Another machine keeps its documents.
             Overloaded: Segments are merged faster than they can be looked at.
         """
         for _ in range(_TRIES):
-            if not isinstance(self.get(name), Snapshot):
+            self.get(name)
+            store = self.kept(name)
+            if store is None:
                 raise InvalidRequest(
-                    f"the passages of the collection {name!r} are in Milvus, where neither `filter` nor `ids` is taken"
+                    f"the documents of the collection {name!r} are kept by another machine; only that one takes "
+                    "`filter` and `ids`"
                 )
-            store = self.store(name)
             try:
                 rows = store.rows(wanted)
             except CollectionError as error:
                 raise self.failed(name, error) from error
-            snapshot = self.get(name)
+            found = self.get(name)
             is_of_store = self.store(name) is store  # else it was replaced meanwhile, and its segments are others
-            selected = snapshot.only(rows) if is_of_store and isinstance(snapshot, Snapshot) else None
+            selected = found.only(rows) if is_of_store and isinstance(found, Snapshot | remote.MilvusIndex) else None
             if selected is not None:
                 return selected
         raise Overloaded(f"the collection {name!r} changes faster than it can be filtered; try again")

@@ -17,8 +17,7 @@ from app.service.request import Document, ResolvedRerank
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError, WrongModel
-from retrieval.index.passage_index import PassageIndex
-from retrieval.store.snapshot import Snapshot
+from retrieval.index.passage_index import PassageIndex, Selection
 from retrieval.text.passages import Passage
 
 ANSWERABLE = 0.5  # that the best document must reach where no other least score is set
@@ -136,12 +135,12 @@ def _rank(
     )
 
 
-def _named(ids: Sequence[str], collection: Snapshot, most: int) -> tuple[NDArray[np.int64], list[str]]:
+def _named(ids: Sequence[str], collection: Selection, most: int) -> tuple[NDArray[np.int64], list[str]]:
     """The positions of all passages in the order of the ids of their documents, and the ids without passages.
 
     TooLarge for more than `most` passages.
     """
-    positions = np.flatnonzero(collection.live)
+    positions = collection.positions()
     if len(positions) > most:
         raise TooLarge(
             f"the documents with these ids have {len(positions)} passages and at most {most} are ranked; send fewer ids"

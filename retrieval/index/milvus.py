@@ -116,6 +116,11 @@ class MilvusIndex:
     def __len__(self) -> int:
         return MAX_POSITION
 
+    def positions(self) -> NDArray[np.int64]:
+        """Return the positions of all passages of a selection, rising. They stay at hand."""
+        self._fetch(self._only or [])
+        return np.array(sorted(_newest(iter(self._found.values()))), dtype=np.int64)
+
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """See `PassageIndex.nearest`."""
         as_rows(query[None], self._about.pooled_dimension)
@@ -170,17 +175,21 @@ class MilvusIndex:
 
     def _entities(self, positions: NDArray[np.int64]) -> list[Entity]:
         numbers: list[int] = positions.tolist()
-        if missing := [number for number in numbers if number not in self._found]:
-            with self._present():
-                rows = self._milvus.read(
-                    "query", self._collection, ids=missing, output_fields=_FIELDS, consistency_level=_AT_ONCE
-                )
-            for row in rows:
-                self._parsed(row)
+        self._fetch([number for number in numbers if number not in self._found])
         try:
             return [self._found[number] for number in numbers]
         except KeyError:
             raise CollectionError(f"passages of the collection {self.name} were deleted meanwhile") from None
+
+    def _fetch(self, numbers: list[int]) -> None:
+        if not numbers:
+            return
+        with self._present():
+            rows = self._milvus.read(
+                "query", self._collection, ids=numbers, output_fields=_FIELDS, consistency_level=_AT_ONCE
+            )
+        for row in rows:
+            self._parsed(row)
 
     def _parsed(self, row: Mapping[str, Any]) -> Entity:
         about, number = self._about, int(row["number"])

@@ -79,6 +79,13 @@ class PassageIndex(Protocol):
         """Return whether each is, or may be, longer than the model reads."""
 
 
+class Selection(PassageIndex, Protocol):
+    """Some of the passages of a collection, as if there were no others."""
+
+    def positions(self) -> NDArray[np.int64]:
+        """Return the positions of all its passages, rising."""
+
+
 class Named(Protocol):
     """A model, by name and weights."""
 

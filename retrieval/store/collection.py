@@ -21,7 +21,7 @@ from retrieval.atomic_dir import whole_folder
 from retrieval.errors import CollectionError
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
-from retrieval.index.passage_index import Model, PassageIndex
+from retrieval.index.passage_index import Model, PassageIndex, Selection
 from retrieval.index.segment import Segment
 from retrieval.store.aliases import check_deletable
 from retrieval.store.connection import Connection
@@ -210,7 +210,7 @@ class Collection:
             return SegmentTable(self._reader).rows(with_ids(wanted))
         return self._selections.rows(wanted.where())
 
-    def select(self, wanted: Filter | Sequence[str]) -> PassageIndex:
+    def select(self, wanted: Filter | Sequence[str]) -> Selection:
         """Return what can be searched now of some documents, as if there were no others; see `rows`."""
         if self.remote:
             return self.remote.index().only(self.rows(wanted))

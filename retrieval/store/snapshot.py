@@ -106,6 +106,10 @@ class Snapshot:
         """(n,) which positions hold a passage that can be found."""
         return np.concatenate([np.zeros(0, dtype=bool), *(part.live for part in self.parts)])
 
+    def positions(self) -> NDArray[np.int64]:
+        """Return the positions of all passages that can be found, rising."""
+        return np.flatnonzero(self.live)
+
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """See `PassageIndex.nearest`."""
         positions, scores = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]

@@ -65,6 +65,9 @@ def test_every_machine_finds_what_one_writes(machines):
     assert texts == {"An owl sleeps by day.", LAMP["text"]}
     assert writer.delete("/v1/collections/birds/documents/lamp").status_code == 200
     assert found(reader) == found(writer) == ["owl"]
+    chosen = writer.post("/v1/collections/birds/search", json=ASKED | {"ids": ["owl"]})
+    assert [row["document"]["id"] for row in chosen.json()["results"]] == ["owl"]
+    problem(reader.post("/v1/collections/birds/search", json=ASKED | {"ids": ["owl"]}), 422, "another machine")
     problem(reader.get("/v1/collections/birds/documents"), 404, "kept by another machine")
     problem(reader.put("/v1/collections/birds"), 409, "another machine")
     problem(reader.post("/v1/collections/none/search", json=ASKED), 404, "there is no collection 'none'")

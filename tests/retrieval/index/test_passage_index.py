@@ -132,6 +132,7 @@ def test_some_documents_are_searched_as_if_there_were_no_others(birds, chosen):
     scores = np.sort(vectors @ vector("an owl sings"))[::-1][:20]
     np.testing.assert_allclose(index.states(found).pooled @ vector("an owl sings"), scores, atol=1e-6)
     assert {int(i[1:]) for i in ids(index, found)} <= set(chosen)
+    assert sorted(ids(index, index.positions())) == sorted(PASSAGES[at].id for at in chosen)
     assert len(birds.select(["none"]).nearest(vector("owl"), 5)) == 0
 
 
