@@ -41,6 +41,7 @@ def test_loads_what_is_judged_in_the_order_of_the_queries(folder: Path) -> None:
         ["who sings", "who hunts"],
         {"q2": {"d2": 1, "3": 0}, "q1": {"d1": 2, "gone": 1}},
         ("1 of 3 relevant documents are not in corpus.jsonl, and count as not found",),
+        [Passage("d1", "Owls", "hunt mice"), Passage("d2", "", "finches\u2028sing"), Passage("3", "", "")],
     )
     assert list(data.qrels) == data.query_ids
 
