@@ -69,6 +69,7 @@ def test_the_time_to_end_counts_what_the_server_takes_for_what_is_in_flight():
 def test_the_secret_settings_are_known():
     assert {row.variable for row in ROWS if row.secret} == {
         "QRERANK_ENCODER__REMOTE__API_KEY",
+        "QRERANK_INDEX__URL",
         "QRERANK_CACHE__REDIS_URL",
         "QRERANK_QUOTAS__REDIS_URL",
         "QRERANK_AUTH__KEYS",
