@@ -44,8 +44,17 @@ class FaissIndex:
         """Index (n, D) finite rows (unit rows for cosines); ValueError for anything else."""
         return cls(as_rows(vectors))
 
-    def search(self, queries: NDArray[Any], k: int, allowed: NDArray[np.bool_] | None = None) -> Hits:
-        """See retrieval.index.exact.Index.search. allowed: (n,) which rows may be found; None for all."""
+    def search(
+        self, queries: NDArray[Any], k: int, allowed: NDArray[np.bool_] | None = None, least: float = -np.inf
+    ) -> Hits:
+        """See retrieval.index.exact.Index.search.
+
+        Args:
+            queries: (m, D).
+            k: How many hits.
+            allowed: (n,) which rows may be found; None for all.
+            least: Hits below this score do not matter: their scores may be minus infinity.
+        """
         rows = as_rows(queries, self.rows.shape[1])
         there = len(self.rows) if allowed is None else int(np.count_nonzero(allowed))
         hit_count = min(at_least_one(k), there)
@@ -54,10 +63,12 @@ class FaissIndex:
         if hit_count:
             selected = None if allowed is None else _selector(allowed)
             for at in range(len(rows)):
-                ids[at], scores[at] = self._search_one(rows[at], hit_count, there, selected)
+                ids[at], scores[at] = self._search_one(rows[at], hit_count, there, selected, least)
         return ids, scores
 
-    def _search_one(self, query: NDArray[np.float32], k: int, n: int, selected: faiss.SearchParameters | None) -> Hits:
+    def _search_one(
+        self, query: NDArray[np.float32], k: int, n: int, selected: faiss.SearchParameters | None, least: float
+    ) -> Hits:
         """Return the best k ≤ n hits for a (D,) query among the n rows that may be found."""
         scale = _LARGEST / (float(np.abs(query).max()) or 1.0)
         rounded = np.rint(query * scale)  # FAISS takes signed bytes of the query, too
@@ -66,9 +77,12 @@ class FaissIndex:
         margin, count = length * self._lost + lost * self._longest + sums, min(_DEPTH * k, n)
         while True:
             (near,), (ids,) = self._rounded.search(rounded[None, :], count, params=selected)
-            exact = np.vecdot(self.rows[ids].astype(np.float64), query).astype(np.float32)
+            most = near / (scale * self._scale) + margin  # that the exact scores can be
+            exact = np.full(count, -np.inf, dtype=np.float32)
+            matter = most >= least
+            exact[matter] = np.vecdot(self.rows[ids[matter]].astype(np.float64), query)
             hits, scores = best(ids[None, :], exact[None, :], k)
-            if count == n or near[-1] / (scale * self._scale) + margin < scores[0, -1]:
+            if count == n or most[-1] < max(scores[0, -1], least):
                 return hits[0], scores[0]
             count = min(2 * count, n)
 

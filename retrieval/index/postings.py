@@ -7,7 +7,7 @@ Zobel & Moffat 2006, "Inverted files for text search engines", DOI 10.1145/11329
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,23 +83,22 @@ class Postings:
         """Return how many different terms of the passages at (m,) positions are not in the index."""
         lacking = 0
         for position, passage in zip(positions.tolist(), passages, strict=True):
-            for key in _keys(passage.language, np.unique(passage.numbers)):
-                owners = self._list(key)["passage"]
-                at = np.searchsorted(owners, position)
-                lacking += bool(at == len(owners) or owners[at] != position)
+            keys = _keys(passage.language, np.unique(passage.numbers))
+            lacking += len(keys)
+            for _, held in self.lists(keys):
+                at = np.searchsorted(held["passage"], position)
+                lacking -= bool(at < len(held) and held["passage"][at] == position)
         return lacking
 
-    def of(self, query: QueryTerms) -> list[list[NDArray[np.void]]]:
-        """Return the postings of each word of a query in each language: passages and how often they hold it."""
-        by_language = [_keys(language, terms(query.words, language)) for language in sorted(self.languages)]
-        return [[self._list(key) for key in keys] for keys in zip(*by_language, strict=True)]
+    def lists(self, keys: NDArray[np.uint64]) -> Iterator[tuple[int, NDArray[np.void]]]:
+        """Yield the postings of those of the (m,) terms that a passage holds, each with its place among the terms."""
+        places = np.searchsorted(self.keys, keys)
+        for at, place in enumerate(places.tolist()):
+            if place < len(self.keys) and self.keys[place] == keys[at]:
+                yield at, self._read(place)
 
-    def _list(self, key: np.uint64) -> NDArray[np.void]:
-        """The postings of a term, none of one that no passage holds."""
-        at = int(np.searchsorted(self.keys, key))
-        if at == len(self.keys) or self.keys[at] != key:
-            return np.empty(0, dtype=_POSTING)
-        start, end = self.starts[at : at + 2].tolist()
+    def _read(self, place: int) -> NDArray[np.void]:
+        start, end = self.starts[place : place + 2].tolist()
         content = self._files.read(FILE, start * _POSTING.itemsize, (end - start) * _POSTING.itemsize)
         found = np.frombuffer(content, dtype=_POSTING)
         if found["passage"][0] < 0 or found["passage"][-1] >= len(self.lengths):
@@ -107,57 +106,72 @@ class Postings:
         return found
 
 
-def search(
-    indexes: Sequence[Postings], allowed: Sequence[NDArray[np.bool_] | None], query: QueryTerms, k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Search n passages in several indexes as if they were in one.
+class WordSearch:
+    """n passages in several indexes, searched as if they were in one. Thread-safe; it never changes."""
 
-    Args:
-        indexes: One after the other; positions count through all of them.
-        allowed: For each one (n_i,) which passages are there; None for all. Only those are counted by the statistics.
-        query: What is searched.
-        k: How many passages.
+    def __init__(self, indexes: Sequence[Postings], allowed: Sequence[NDArray[np.bool_] | None]) -> None:
+        """Take what does not depend on the query.
 
-    Returns:
-        The positions (k',) of the passages with the highest BM25 scores above 0, best first, ties by position, and the
-        scores; k' ≤ k.
+        Args:
+            indexes: One after the other; positions count through all of them.
+            allowed: For each one (n_i,) which passages are there; None for all. Only those are counted by the
+                statistics.
+        """
+        self._indexes = indexes
+        self._starts = np.cumsum([0, *(len(index.lengths) for index in indexes)]).tolist()
+        lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(index.lengths for index in indexes)])
+        self._there: NDArray[np.bool_] | None = None
+        if any(part is not None and not part.all() for part in allowed):
+            parts = zip(indexes, allowed, strict=True)
+            self._there = np.concatenate([np.ones(len(i.lengths), dtype=bool) if p is None else p for i, p in parts])
+        counted = lengths if self._there is None else lengths[self._there]
+        self._count = len(counted)
+        self._damping = damping(lengths, mean=float(counted.mean()) if len(counted) else 0.0)
+        self._languages = Counter[str]()
+        for index in indexes:
+            self._languages.update(index.languages)
 
-    Raises:
-        CollectionError: An index cannot be read.
-    """
-    lengths = np.concatenate([index.lengths for index in indexes])
-    there = np.concatenate(
-        [
-            np.ones(len(index.lengths), dtype=bool) if part is None else part
-            for index, part in zip(indexes, allowed, strict=True)
-        ]
-    )
-    starts = np.cumsum([0, *(len(index.lengths) for index in indexes)]).tolist()
-    found: list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]] = [[] for _ in query.words]  # by word
-    for start, index in zip(starts, indexes, strict=False):
-        for word, lists in enumerate(index.of(query)):
-            for held in lists:
-                passages = held["passage"] + start
-                kept = there[passages]
-                found[word].append((passages[kept], held["count"][kept]))
-    df = np.array([sum(len(passages) for passages, _ in lists) for lists in found], dtype=np.float64)
-    languages = Counter[str]()
-    for index in indexes:
-        languages.update(index.languages)
-    of_words = weights(query, main_language(query, languages), int(there.sum()), df)
-    damped, scores = damping(lengths, mean=lengths[there].mean() if there.any() else 0.0), np.zeros(len(lengths))
-    for occurrences, weight in zip(found, of_words.tolist(), strict=True):
-        for passages, tf in occurrences:
-            scores[passages] += gains(tf, damped[passages]) * weight
-    return _best(scores, k)
+    def search(self, query: QueryTerms, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the positions (k',) of the passages with the highest BM25 scores above 0, and the scores; k' ≤ k.
+
+        Best first, ties by position. CollectionError if an index cannot be read.
+        """
+        found = [self._of_word(lists) for lists in self._lists(query)]
+        df = np.array([len(passages) for passages, _ in found], dtype=np.float64)
+        of_words = weights(query, main_language(query, self._languages), self._count, df)
+        scores = np.zeros(len(self._damping))
+        for (passages, counts), weight in zip(found, of_words.tolist(), strict=True):
+            scores[passages] += gains(counts, self._damping[passages]) * weight
+        return _best(scores, k)
+
+    def _lists(self, query: QueryTerms) -> list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]]:
+        """For each word of the query, by index and language, the positions that hold it, and how often they do."""
+        keys = {language: _keys(language, terms(query.words, language)) for language in self._languages}
+        found: list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]] = [[] for _ in query.words]
+        for start, index in zip(self._starts, self._indexes, strict=False):
+            for language in index.languages:
+                for word, held in index.lists(keys[language]):
+                    found[word].append((held["passage"] + np.int64(start), held["count"]))
+        return found
+
+    def _of_word(
+        self, lists: Sequence[tuple[NDArray[np.int64], NDArray[np.uint16]]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+        """The lists of a word in one, without passages that are not there."""
+        if not lists:
+            return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint16)
+        passages, counts = (np.concatenate(each) for each in zip(*lists, strict=True))
+        if self._there is None:
+            return passages, counts
+        kept = self._there[passages]
+        return passages[kept], counts[kept]
 
 
 def _best(scores: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The positions of the k highest scores above 0, and the scores."""
-    k = min(k, int(np.count_nonzero(scores)))
-    if k == 0:
-        return np.empty(0, dtype=np.int64), np.empty(0)
-    least = np.partition(scores, len(scores) - k)[len(scores) - k]
-    candidates = np.flatnonzero(scores >= least)
-    order = candidates[ranking(scores[candidates])[:k]]
+    matched = np.flatnonzero(scores)
+    if len(matched) > k:
+        values = scores[matched]
+        matched = matched[values >= np.partition(values, len(values) - k)[len(values) - k]]
+    order = matched[ranking(scores[matched])[:k]]
     return order, scores[order]

@@ -10,6 +10,7 @@ import errno
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from retrieval.index.checksums import check_blocks, read_checksums, write_checks
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_vectors
 from retrieval.index.passage_index import Model
-from retrieval.index.postings import Postings, search, write_postings
+from retrieval.index.postings import Postings, WordSearch, write_postings
 from retrieval.index.token_rows import pack, row_bytes, unpack
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
@@ -110,7 +111,11 @@ class Segment:
 
     def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
         """Return the positions (k',) of the passages with the highest BM25 scores above 0, best first."""
-        return search([self.postings], [None], query, k)[0]
+        return self._words.search(query, k)[0]
+
+    @cached_property
+    def _words(self) -> WordSearch:
+        return WordSearch([self.postings], [None])
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """Return the stored states of the passages at (m,) positions; CollectionError if tokens.bin is too short."""

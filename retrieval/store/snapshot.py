@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError
-from retrieval.fusion import ranking
-from retrieval.index import postings
+from retrieval.index.exact import at_least_one
 from retrieval.index.passage_index import Model
+from retrieval.index.postings import WordSearch
 from retrieval.index.segment import Segment
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
@@ -112,19 +112,23 @@ class Snapshot:
 
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """See `PassageIndex.nearest`."""
-        positions, scores = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.float32)]
-        for start, part in zip(self._starts.tolist(), self.parts, strict=False):
-            ids, found = part.segment.index.search(query[None, :], k, None if part.live.all() else part.live)
-            positions.append(ids[0] + start)
-            scores.append(found[0])
-        return np.concatenate(positions)[ranking(np.concatenate(scores))[:k]]
+        positions, scores = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        parts = zip(self._starts.tolist(), self.parts, strict=False)
+        for start, part in sorted(parts, key=lambda each: len(each[1].live), reverse=True):  # then few others matter
+            least = scores[-1] if len(scores) == at_least_one(k) else -np.inf
+            ids, found = part.segment.index.search(query[None, :], k, None if part.live.all() else part.live, least)
+            positions, scores = np.append(positions, ids[0] + start), np.append(scores, found[0])
+            order = np.lexsort((positions, -scores))[:k]
+            positions, scores = positions[order], scores[order]
+        return positions
 
     def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
         """See `PassageIndex.matching`."""
-        if not self.parts:
-            return np.zeros(0, dtype=np.int64)
-        indexes = [part.segment.postings for part in self.parts]
-        return postings.search(indexes, [part.live for part in self.parts], query, k)[0]
+        return self._words.search(query, k)[0]
+
+    @cached_property
+    def _words(self) -> WordSearch:
+        return WordSearch([part.segment.postings for part in self.parts], [part.live for part in self.parts])
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """See `PassageIndex.states`."""

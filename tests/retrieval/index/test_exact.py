@@ -111,3 +111,20 @@ def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
     swapped = actual[0] != expected[0]
     assert swapped.mean() < 0.01
     assert np.abs(actual[1] - expected[1])[swapped].max(initial=0) < 1e-6
+
+
+@pytest.mark.parametrize("least", [-1.0, 0.05, 0.15, 2.0])
+def test_hits_above_the_least_score_are_all_found(least: float) -> None:
+    rows, queries = random_rows(5000, dimension=384), random_rows(5, seed=1, dimension=384)
+    expected, actual = ExactIndex(rows).search(queries, 50), FaissIndex.build(rows).search(queries, 50, least=least)
+    for ids, scores, found in zip(*expected, actual[0], strict=True):
+        assert set(ids[scores >= least]) <= set(found)
+
+
+def test_rows_of_very_different_lengths_are_found() -> None:
+    """The entries of short rows are rounded to nothing; the bound makes up for it."""
+    rows = random_rows(2000, dimension=32) * np.geomspace(1, 1e5, 2000, dtype=np.float32)[:, None]
+    allowed = np.arange(2000) < 900
+    expected = ExactIndex(rows[:900]).search(random_rows(3, seed=1, dimension=32), 20)
+    actual = FaissIndex.build(rows).search(random_rows(3, seed=1, dimension=32), 20, allowed)
+    np.testing.assert_array_equal(actual[0], expected[0])

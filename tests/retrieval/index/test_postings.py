@@ -14,7 +14,7 @@ from retrieval.fusion import ranking
 from retrieval.index.checksums import write_checksums
 from retrieval.index.first_stage import BY_NAME, FirstStage
 from retrieval.index.integrity import verify
-from retrieval.index.postings import search
+from retrieval.index.postings import WordSearch
 from retrieval.index.segment import Segment, build
 from retrieval.text.bm25 import QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage
@@ -24,7 +24,7 @@ TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" 
 
 
 def search_in(segment: Segment, query: QueryTerms, k: int):
-    return search([segment.postings], [None], query, k)
+    return WordSearch([segment.postings], [None]).search(query, k)
 
 
 def opened(folder, texts, language="auto"):
