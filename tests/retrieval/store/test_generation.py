@@ -9,6 +9,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import EncodingError, WrongModel
 from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
+from retrieval.index.token_rows import pack
 from retrieval.store.collection import Collection, CollectionSettings
 from retrieval.store.indexer import begin_encoding, damaged, encode_next, index_all, index_waiting, merge, repair
 from retrieval.store.rows import Document
@@ -122,7 +123,7 @@ def test_whatever_is_written_meanwhile_both_generations_find_what_is_there(tmp_p
     assert (snapshot.model, snapshot.is_whole) == (model(NEW), True)
     fresh = NEW.encode([passage.content for passage in passages]).tokens if passages else np.zeros(0)
     if passages:
-        np.testing.assert_array_equal(snapshot.states(np.flatnonzero(snapshot.live)).tokens, fresh)
+        np.testing.assert_array_equal(pack(snapshot.states(np.flatnonzero(snapshot.live)).tokens), pack(fresh))
     assert collection.counts().waiting == 0
 
 
@@ -178,7 +179,7 @@ def test_a_segment_that_was_damaged_before_the_switch_is_derived_again_after_it(
     while encode_next(collection, NEW, quiet, 5):
         pass
     number, _ = [part.number for part in collection.snapshot().parts]
-    (collection.segment_folder(number) / "tokens.i8").write_bytes(b"")
+    (collection.segment_folder(number) / "tokens.bin").write_bytes(b"")
     assert list(repair(collection)) == [number]
     index_all(collection, NEW, quiet)
     assert found(collection, NEW) == [str(at) for at in range(10)]
