@@ -309,7 +309,7 @@ def encode(
             )
         except ValueError as error:
             raise CollectionError(str(error)) from error
-        if not begun:
+        if begun is None:
             raise CollectionError(f"{name} is being encoded with another model; `--cancel` forgets that")
         while encoding := collection.encoding():
             report(f"encoding {name}", encoding.done, encoding.total)

@@ -192,20 +192,20 @@ class Ingestion:
             EncodingProgress(encoding.model.name, encoding.done, encoding.total) if encoding else None,
         )
 
-    def encode(self, name: str, model: str) -> Description:
-        """Begin to encode a collection with another served model, which serves it when all documents are encoded."""
+    def encode(self, name: str, model: str) -> Job:
+        """Begin to encode a collection with another served model, which serves it when all is encoded; the job."""
         encoder = self._served(model).encoder
         with self._store(name) as collection:
             try:
-                begun = begin_encoding(
+                key = begin_encoding(
                     collection, encoder, Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
                 )
             except ValueError as error:
                 raise InvalidRequest(f"model: {error}", ("model",)) from error
-        if not begun:
+        if key is None:
             raise Conflict(f"the collection {name!r} is being encoded with another model; cancel that first")
         self._wake.set()
-        return self.describe(name)
+        return self.job(name, key)
 
     def cancel_encoding(self, name: str) -> Description:
         """Forget the encoding with another model; the one that serves goes on."""
@@ -286,7 +286,7 @@ class Ingestion:
         """Delete the documents that a filter leaves; how many there were. The next search does not find them."""
         with self._store(name) as collection:
             count = collection.delete_where(wanted)
-        self._thinned.add(name)
+        self._thinned.add(collection.name)
         self._wake.set()
         return count
 

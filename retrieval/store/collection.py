@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from retrieval.store.connection import Connection
 from retrieval.store.documents import Documents
 from retrieval.store.filters import ALL, Filter, with_ids
 from retrieval.store.generation import Encoding, NextGeneration
-from retrieval.store.jobs import Job, Jobs, Writing
+from retrieval.store.jobs import ENCODE, Job, Jobs, Writing
 from retrieval.store.ledger import Ledger
 from retrieval.store.remote import Place, Remote
 from retrieval.store.rows import Counts, Document
@@ -164,11 +164,14 @@ class Collection:
 
     def job(self, key: str) -> Job | None:
         """Return a job, and how far it is; None if there is none."""
-        return self._followed.get(key)
+        encoding = self.encoding()  # first: a job that is running after it was running then
+        found = self._followed.get(key)
+        return found and _at(found, encoding)
 
     def newest_jobs(self, limit: int) -> list[Job]:
         """Return the newest jobs, the newest first."""
-        return self._followed.newest(limit)
+        encoding = self.encoding()
+        return [_at(job, encoding) for job in self._followed.newest(limit)]
 
     def is_requested(self, kind: str) -> bool:
         """Return whether the indexer has a job of this kind to do."""
@@ -308,3 +311,10 @@ def remove(folder: Path, remote: Remote | None = None) -> None:
             f"there is no collection at {folder}, or it cannot be deleted: {error.strerror}"
         ) from error
     shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _at(job: Job, encoding: Encoding | None) -> Job:
+    """A job with how far the encoding is, if that is what it is about."""
+    if encoding is None or job.kind != ENCODE or job.is_complete:
+        return job
+    return replace(job, stored=encoding.total, waiting=encoding.total - encoding.done)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.index.passage_index import Model
+from retrieval.store import jobs
 from retrieval.store.connection import TABLES, Connection
 from retrieval.store.rows import Waiting
 from retrieval.store.segment_table import SegmentTable, in_next
@@ -50,8 +51,11 @@ class NextGeneration:
             return Encoding(Model(**state["model"]), state["until"], done, total)
         return None
 
-    def begin(self, model: Model) -> bool:
-        """Begin to encode with a model, unless that has begun; False if another encoding is on its way."""
+    def begin(self, model: Model) -> str | None:
+        """Begin to encode with a model, unless that has begun; the key of the job.
+
+        Returns None if an encoding with another model is on its way.
+        """
         with self._connection.writing() as connection:
             known = connection.execute("SELECT value ->> '$.model.digest' FROM about WHERE name = 'next'").get
             if known is None:
@@ -60,7 +64,7 @@ class NextGeneration:
                 ((version,),) = connection.execute("PRAGMA schema_version")  # a name that no index has
                 connection.execute(f"CREATE INDEX passages_of_{version} ON next_passages (id)")
                 _note(connection, model, 0)
-        return known in (None, model.digest)
+            return jobs.begin(connection, jobs.ENCODE) if known in (None, model.digest) else None
 
     def cancel(self) -> bool:
         """Forget the encoding; return whether there was one. The folders of its segments are swept."""
@@ -69,6 +73,7 @@ class NextGeneration:
             found = connection.changes() > 0
             if found:
                 connection.execute("DROP TABLE next_segments; DROP TABLE next_passages; DROP TABLE next_faults")
+                jobs.end(connection, jobs.ENCODE, "it was cancelled")
         return found
 
     def add(self, encoding: Encoding, indexed: Sequence[Waiting], owners: Sequence[int], number: int) -> bool:
@@ -112,6 +117,7 @@ class NextGeneration:
             connection.execute("INSERT INTO sqlite_sequence VALUES ('segments', ?)", (last,))  # no number comes twice
             model = json.dumps(asdict(encoding.model))
             connection.execute("INSERT OR REPLACE INTO about VALUES ('model', ?)", (model,))
+            jobs.end(connection, jobs.ENCODE, stored=connection.execute("SELECT count(*) FROM documents").get)
         return True
 
 

@@ -36,6 +36,7 @@ from retrieval.index.passage_index import Model, check_encoder
 from retrieval.index.segment import BLOCK, Segment, write
 from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
 from retrieval.store.generation import Encoding
+from retrieval.store.jobs import ENCODE
 from retrieval.store.placement import placed, publish
 from retrieval.store.rows import Document, SegmentRow, Waiting
 from retrieval.store.segment_table import NO_SEGMENT
@@ -210,15 +211,18 @@ def _encoded(
     return passages, owners, [Terms.of(passage.content, language) for passage in passages], blocks()
 
 
-def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> bool:
+def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> str | None:
     """Begin to encode all documents with another model; `encode_next` goes on with it.
 
-    Returns False if an encoding with a third model is on its way. ValueError if it is not possible with this model.
+    Returns the key of the job; None if an encoding with a third model is on its way. ValueError if it is not possible
+    with this model.
     """
     if collection.remote:
         raise ValueError(f"the passages of the collection {collection.name} are in Milvus; build it again")
     splitter(encoder, collection.settings.chunking, collection.settings.language)
-    return model.digest == collection.settings.model.digest or collection.next.begin(model)
+    if model.digest == collection.settings.model.digest:
+        return collection.jobs.skip(ENCODE)
+    return collection.next.begin(model)
 
 
 def encode_next(

@@ -20,7 +20,7 @@ KEPT = 10_000  # older jobs are forgotten
 LOST_AFTER_S = 60.0  # a write that says nothing for so long was killed
 Status = Literal["running", "done", "failed"]
 
-WRITE, COMPACT = "documents", "compact"
+WRITE, COMPACT, ENCODE = "documents", "compact", "encode"
 _COLUMNS = """
 SELECT key, kind, created_at, updated_at, stored, changed, rejected, is_complete, error,
     (SELECT count(*) FROM documents WHERE NOT is_indexed AND number BETWEEN first AND last),
@@ -34,7 +34,7 @@ class Job:
     """Some work, and how far it is."""
 
     key: str  # names it within its collection
-    kind: str  # WRITE or COMPACT
+    kind: str  # WRITE, COMPACT or ENCODE
     created_at: float  # seconds since the epoch
     updated_at: float  # when it last wrote
     stored: int  # documents that are on the disk, the unchanged ones among them
@@ -42,7 +42,7 @@ class Job:
     rejected: int  # documents that were not taken
     is_complete: bool  # whether nothing more will be written
     error: str | None
-    waiting: int  # documents that are not searchable yet
+    waiting: int  # documents that are not searchable yet; of ENCODE: not encoded yet
     failed: int  # documents that the model cannot encode
 
     @property
@@ -60,13 +60,13 @@ class Job:
 
     @property
     def done(self) -> int:
-        """How many steps are done: documents that are searchable."""
+        """How many steps are done: documents that are searchable, or encoded."""
         return int(self.is_complete) if self.kind == COMPACT else max(0, self.stored - self.waiting)
 
     @property
     def seconds_left(self) -> float | None:
         """An estimate by the speed so far; None if it is not known yet, or if nothing is left to wait for."""
-        indexed = self.changed - self.waiting
+        indexed = (self.stored if self.kind == ENCODE else self.changed) - self.waiting
         if self.status != "running" or indexed <= 0:
             return None
         return self.waiting * max(0.0, time.time() - self.created_at) / indexed
@@ -101,14 +101,12 @@ class Jobs:
     def request(self, kind: str) -> str:
         """Make a job for the indexer; the key of one that is not done yet is returned instead."""
         with self._connection.writing() as connection:
-            known = connection.execute("SELECT key FROM jobs WHERE kind = ? AND NOT is_complete", (kind,)).get
-            if known is not None:
-                return str(known)
-            key, now = new_key(), time.time()
-            connection.execute(
-                "INSERT INTO jobs (key, kind, created_at, updated_at) VALUES (?, ?, ?, ?)", (key, kind, now, now)
-            )
-        return key
+            return begin(connection, kind)
+
+    def skip(self, kind: str) -> str:
+        """Make a job that is done: there is nothing to do."""
+        with self._connection.writing() as connection:
+            return _insert(connection, kind, is_complete=True)
 
     def is_requested(self, kind: str) -> bool:
         """Return whether the indexer has such a job to do."""
@@ -117,15 +115,37 @@ class Jobs:
     def complete(self, kind: str, error: str | None = None) -> None:
         """End the jobs of this kind."""
         with self._connection.writing() as connection:
-            connection.execute(
-                "UPDATE jobs SET is_complete = 1, updated_at = ?, error = ? WHERE kind = ? AND NOT is_complete",
-                (time.time(), error, kind),
-            )
+            end(connection, kind, error)
 
 
 def new_key() -> str:
     """Return a key for a job. A collection that takes the place of another one has none of the other's keys."""
     return secrets.token_hex(8)
+
+
+def begin(connection: apsw.Connection, kind: str) -> str:
+    """Make a job within a transaction; the key of one of this kind that is not done yet is returned instead."""
+    known = connection.execute("SELECT key FROM jobs WHERE kind = ? AND NOT is_complete", (kind,)).get
+    if known is not None:
+        return str(known)
+    return _insert(connection, kind, is_complete=False)
+
+
+def _insert(connection: apsw.Connection, kind: str, *, is_complete: bool) -> str:
+    key, now = new_key(), time.time()
+    connection.execute(
+        "INSERT INTO jobs (key, kind, created_at, updated_at, is_complete) VALUES (?, ?, ?, ?, ?)",
+        (key, kind, now, now, int(is_complete)),
+    )
+    return key
+
+
+def end(connection: apsw.Connection, kind: str, error: str | None = None, stored: int = 0) -> None:
+    """End the jobs of a kind within a transaction. stored: the documents that it was about."""
+    connection.execute(
+        "UPDATE jobs SET is_complete = 1, updated_at = ?, error = ?, stored = ? WHERE kind = ? AND NOT is_complete",
+        (time.time(), error, stored, kind),
+    )
 
 
 def record(connection: apsw.Connection, writing: Writing, stored: int, changed: int, numbers: Collection[int]) -> None:

@@ -136,10 +136,13 @@ class JobResponse(BaseModel):
     object: Literal["job"]
     id: str
     collection: str
-    kind: str = Field(description="documents: they are stored and indexed; compact: segments are merged into one.")
+    kind: str = Field(
+        description="documents: they are stored and indexed; compact: segments are merged into one; "
+        "encode: documents are encoded with another model."
+    )
     status: Status = Field(description="done: all its documents are searchable. failed: it ended early; see `error`.")
     total: int = Field(description="Steps: the documents that are stored so far.")
-    done: int = Field(description="Steps that are done: the documents that are searchable.")
+    done: int = Field(description="Steps that are done: the documents that are searchable, or encoded.")
     stored: int = Field(description="Documents that are on the disk, the unchanged ones among them.")
     changed: int = Field(description="Documents whose content is new or changed.")
     rejected: int = Field(description="Documents that were not taken.")

@@ -21,6 +21,8 @@ from app.api.dialects.collections import (
     CollectionListResponse,
     CollectionResponse,
     EncodeBody,
+    JobResponse,
+    describe_job,
 )
 from app.api.dialects.detect import STANDARD
 from app.api.exchange import answer, as_json, parsed
@@ -82,13 +84,14 @@ async def delete_collection(request: Request) -> Response:
 
 
 async def encode(request: Request) -> Response:
-    """Encode all documents with another served model in the background. The old one serves until that is done.
+    """Encode all documents with another served model in the background: a job. The old one serves until it is done.
 
     409 if an encoding with a third model is on its way. To send it again changes nothing.
     """
     body = await counted(request, lambda: parsed(request, lambda raw: validate(EncodeBody, fields_of(raw))))
     await pay(request, Cost())
-    return as_json(asdict(await in_thread(request, Ingestion.encode, name_of(request), body.model)))
+    name = name_of(request)
+    return as_json(describe_job(name, await in_thread(request, Ingestion.encode, name, body.model)))
 
 
 async def cancel_encoding(request: Request) -> Response:
@@ -258,7 +261,7 @@ add_route(
     ONE + "/encode",
     encode,
     "Encode with another model",
-    CollectionResponse,
+    JobResponse,
     EncodeBody,
     conflicts=True,
 )

@@ -46,7 +46,9 @@ def test_the_old_model_serves_until_all_documents_are_encoded_and_then_the_new_o
     with monkeypatch.context() as patch:
         patch.setattr(Ingestion, "_encode_some", lambda *_: False)
         begun = client.post(f"{PATH}/encode", json={"model": "new"})
-        assert begun.json()["encoding"] == {"model": "new", "done": 0, "total": 10}
+        assert client.get(PATH).json()["encoding"] == {"model": "new", "done": 0, "total": 10}
+        job = begun.json()
+        assert (job["kind"], job["status"], job["done"], job["total"]) == ("encode", "running", 0, 10)
         put(client, "owl 10")
         assert client.get(PATH).json()["encoding"]["total"] == 11
         assert search(client).json()["model"] == "hash"
@@ -55,6 +57,9 @@ def test_the_old_model_serves_until_all_documents_are_encoded_and_then_the_new_o
     answers = []
     eventually(lambda: answers.append(search(client)) or client.get(PATH).json()["encoding"] is None)
     assert {(answer.status_code, len(answer.json()["results"])) for answer in answers} == {(200, 11)}
+    job = client.get(f"/v1/jobs/{job['id']}").json()
+    assert (job["status"], job["done"], job["total"], job["error"]) == ("done", 11, 11, None)
+    assert client.get(f"{PATH}/jobs").json()["data"].count(job) == 1
     described = client.get(PATH).json()
     assert (described["model"], described["documents"], described["passages"]) == ("new", 11, 11)
     for model in (None, "new", "rerank-english-v3.0"):
@@ -68,8 +73,13 @@ def test_the_old_model_serves_until_all_documents_are_encoded_and_then_the_new_o
 def test_an_encoding_can_be_cancelled(client, monkeypatch):
     monkeypatch.setattr(Ingestion, "_encode_some", lambda *_: False)
     for _ in range(2):
-        assert client.post(f"{PATH}/encode", json={"model": "new"}).json()["encoding"]["model"] == "new"
+        job = client.post(f"{PATH}/encode", json={"model": "new"}).json()
+        assert client.get(PATH).json()["encoding"]["model"] == "new"
+    served = client.post(f"{PATH}/encode", json={"model": "hash"}).json()
+    assert (served["status"], served["total"]) == ("done", 0), "it serves already"
+    assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "running"
     for _ in range(2):
         assert client.delete(f"{PATH}/encode").json()["encoding"] is None
+    job = client.get(f"/v1/jobs/{job['id']}").json()
+    assert (job["status"], job["error"]) == ("failed", "it was cancelled")
     assert search(client).json()["model"] == "hash"
-    assert client.post(f"{PATH}/encode", json={"model": "hash"}).json()["encoding"] is None, "it serves already"

@@ -69,15 +69,19 @@ def found(collection: Collection, encoder=OLD) -> list[str]:
 
 def test_the_old_model_serves_until_the_new_one_has_all_documents(collection):
     other, ids = Collection(collection.folder), [str(at) for at in range(10)]
-    begin_encoding(collection, NEW, model(NEW))
+    key = begin_encoding(collection, NEW, model(NEW))
     for done in (4, 8, 10):
         assert encode_next(collection, NEW, quiet, 4)
+        job = other.job(key)
+        assert (job.status, job.done, job.total) == ("running", done, 10)
         assert (collection.encoding().done, other.encoding().total, other.encoding().model.name) == (done, 10, "new")
         assert found(collection) == found(other) == ids
     before = other.snapshot()
     assert not encode_next(collection, NEW, quiet, 4)
     assert found(collection, NEW) == found(other, NEW) == ids
     assert collection.encoding() is None
+    job = other.job(key)
+    assert (job.status, job.done, job.total) == ("done", 10, 10)
     assert other.settings.model == model(NEW)
     assert len(before.passages(np.arange(10))) == 10, "a search that began goes on"
     assert {int(path.name) for path in (collection.folder / "segments").iterdir()} == {
