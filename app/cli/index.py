@@ -247,6 +247,7 @@ def stats(name: Name) -> None:
     table.add_row("chunks", str(collection.settings.chunking))
     table.add_row("on disk", f"{collection.bytes() / 2**20:.1f} MiB")
     table.add_row("folder", str(collection.folder))
+    table.add_row("journal", collection.journal())
     table.add_row("integrity", _described(faults))
     out.print(table)
     if faults:

@@ -411,6 +411,8 @@ class Ingestion:
             if collection.is_requested(COMPACT):
                 _compact(collection)
             merge(collection)
+            if collection.trim():  # there may be more
+                self._thinned.add(name)
             if encoding and not done:  # what waits to be found comes first
                 done = self._encode_some(name, collection, encoding)
         return done

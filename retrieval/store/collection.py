@@ -6,6 +6,7 @@ damaged is derived from them again. Readers search a snapshot, so they wait for 
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -38,6 +39,8 @@ from retrieval.store.snapshot import Part, Snapshot
 from retrieval.text.languages import AUTO
 from retrieval.text.splitters import WHOLE, Chunking
 
+log = logging.getLogger(__name__)
+
 SEGMENTS = "segments"
 _TRIES = 10
 
@@ -68,6 +71,8 @@ class Collection:
         """
         self.folder, self.name = folder, folder.name
         self._writer, self._reader = Connection(folder), Connection(folder)  # so that reads wait for no write
+        if self._writer.network:
+            log.info("collection %s is on a network file system (%s)", self.name, self._writer.network)
         self.documents, self._reading = Documents(self._writer), Documents(self._reader)
         self.segments, self.jobs = SegmentTable(self._writer), Jobs(self._writer)
         self._followed = Jobs(self._reader)
@@ -268,6 +273,15 @@ class Collection:
     def shrink(self) -> None:
         """Give the space of deleted documents in the database back to the disk."""
         self._writer.shrink()
+
+    def trim(self) -> bool:
+        """Give some space of deleted documents back to the disk, if there is much; whether there was."""
+        return self._writer.trim()
+
+    def journal(self) -> str:
+        """Return what makes its transactions atomic, and where."""
+        name = "write-ahead log" if self._reader.journal() == "wal" else "rollback journal"
+        return f"{name}, on a network file system ({self._reader.network})" if self._reader.network else name
 
     def bytes(self) -> int:
         """Return the size on disk."""

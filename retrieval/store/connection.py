@@ -3,10 +3,15 @@
 A write is on the disk when the call returns (`synchronous=FULL`). Several processes may write: SQLite lets one at a
 time. APSW brings a SQLite of its own: before 3.51.3 a checkpoint could lose what another process had written to the
 write-ahead log.
+
+On a local disk only writers wait for each other, thanks to the write-ahead log. It needs memory that all processes
+share, which those of several machines cannot: on a network file system there is a rollback journal instead, and readers
+and writers wait for each other.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -19,11 +24,16 @@ from urllib.parse import quote
 import apsw
 
 from retrieval.errors import CollectionError, CollectionUnwritable
+from retrieval.store.file_systems import network_file_system
 from retrieval.store.filters import instant
 
 FILE = "documents.sqlite"
 FORMAT = 3
 _PATIENCE_MS = 5_000  # for another process that writes
+_ROLLBACK_PATIENCE_MS = 30_000  # for another process that reads or writes: a filter may read all documents
+_MOST_EMPTY = 4  # one page in so many may be empty: the next writes use it
+_PAGES_KEPT = 64  # 256 kB are not worth the writing
+_PAGES = 2_000  # 8 MB are given back at a time
 _NEEDED = (3, 51, 3)
 TABLES = """
 -- Their order is that of their documents.
@@ -87,6 +97,7 @@ class Connection:
 
         Raises:
             CollectionError: There is none, or it is damaged or of another version.
+            CollectionUnwritable: It was moved to a network file system, and is open elsewhere.
             OSError: It cannot be read.
         """
         if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _NEEDED:
@@ -94,18 +105,24 @@ class Connection:
         self._lock = threading.RLock()  # `reading` reads several times
         if not create:
             _check_readable(folder)
+        self._folder, self.network = folder, network_file_system(folder)  # such as "nfs4"; None: it is on a local disk
         with _translated(folder):
-            self._connection = _opened(folder, create=create)
+            self._connection = _opened(folder, self.network, create=create)
             self._connection.set_busy_timeout(_PATIENCE_MS)
+            if self.network:
+                _share_no_memory(self._connection, folder, self.network)
             if create:
-                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                if not self.network:
+                    self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.create_scalar_function("instant", instant, 1, deterministic=True)  # type: ignore[arg-type]
             version = self._connection.pragma("user_version")
+            if self.journal() != "wal":
+                self._connection.set_busy_timeout(_ROLLBACK_PATIENCE_MS)
         if version != FORMAT:
             raise CollectionError(f"collection {folder.name} has format {version}, not {FORMAT}; build it again")
-        self._folder = folder
 
     def close(self) -> None:
         """Close the connection."""
@@ -113,7 +130,7 @@ class Connection:
 
     @contextmanager
     def writing(self) -> Iterator[apsw.Connection]:
-        """One transaction that writes; it waits for other processes up to five seconds.
+        """One transaction that writes; it waits for other processes, up to five seconds with a write-ahead log.
 
         Within another one it is a part of that.
         """
@@ -175,27 +192,78 @@ class Connection:
             connection.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", rows)
 
     def shrink(self) -> None:
-        """Give the space of deleted rows back to the disk. It needs as much again as the database meanwhile."""
+        """Give the space of deleted rows back to the disk. It needs as much again as the database meanwhile.
+
+        A database that came from a network file system gets a write-ahead log again: not before, since a process on
+        another machine that has it open would not notice.
+        """
         with self._lock, _translated(self._folder):
             self._connection.execute("VACUUM")
+            if not self.network:
+                self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
+    def trim(self) -> bool:
+        """Give some space back to the disk if more than a fourth of the database is empty; whether it was.
+
+        It takes a fraction of a second, so that other writers need not wait long.
+        """
+        with self._lock, _translated(self._folder):
+            pragma = self._connection.pragma
+            free = pragma("freelist_count")
+            if pragma("auto_vacuum") == 0 or free < _PAGES_KEPT or free * _MOST_EMPTY <= pragma("page_count"):
+                return False
+            list(self._connection.execute(f"PRAGMA incremental_vacuum({_PAGES})"))
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # which shortens the file
+            return True
+
+    def journal(self) -> str:
+        """Return what makes transactions atomic: "wal" is a write-ahead log, all else a rollback journal."""
+        with self._lock, _translated(self._folder):
+            return str(self._connection.pragma("journal_mode"))
+
     def revision(self) -> int:
-        """Return a number that changes when another connection has written. It takes microseconds."""
+        """Return a number that changes when another connection has written. It takes microseconds.
+
+        On a network file system it asks the server for a lock.
+        """
         with self._lock, _translated(self._folder):
             return int(self._connection.pragma("data_version"))
 
 
-def _opened(folder: Path, *, create: bool) -> apsw.Connection:
+def _opened(folder: Path, network: str | None, *, create: bool) -> apsw.Connection:
     file, flags = str(folder / FILE), apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     if not create and os.statvfs(folder).f_flag & os.ST_RDONLY:
-        log = folder / f"{FILE}-wal"
-        if log.exists() and log.stat().st_size:  # SQLite would need to write to read it
-            raise CollectionError(
-                f"collection {folder.name} was not closed, and is on a read-only disk; open it once on another one"
-            )
-        file, flags = f"file:{quote(file)}?immutable=1", apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        for journal in (folder / f"{FILE}-wal", folder / f"{FILE}-journal"):
+            if journal.exists() and journal.stat().st_size:  # SQLite would need to write to read it
+                raise CollectionError(
+                    f"collection {folder.name} was not closed, and is on a read-only disk; open it once on another one"
+                )
+        flags = apsw.SQLITE_OPEN_READONLY
+        if not network:  # there, another machine may write
+            file, flags = f"file:{quote(file)}?immutable=1", flags | apsw.SQLITE_OPEN_URI
     return apsw.Connection(file, flags=flags)
+
+
+def _share_no_memory(connection: apsw.Connection, folder: Path, network: str) -> None:
+    """Use a rollback journal. The write-ahead log of a database that was moved here ends, if nobody else uses it."""
+    place = f"collection {folder.name} is on a network file system ({network})"
+    try:
+        connection.pragma("locking_mode", "EXCLUSIVE")  # so that SQLite reads the log without shared memory
+        connection.pragma("journal_mode", "TRUNCATE")
+        connection.pragma("locking_mode", "NORMAL")
+        connection.pragma("user_version")  # which frees the lock
+    except apsw.BusyError as error:
+        if not (folder / f"{FILE}-wal").exists():
+            raise
+        raise CollectionUnwritable(
+            f"{place}, and another process has it open with a write-ahead log, which it cannot have there; "
+            "stop that process first"
+        ) from error
+    except apsw.Error as error:
+        if not connection.readonly("main"):
+            raise
+        raise CollectionError(f"{place} that is read-only, with a write-ahead log; open it once for writing") from error
 
 
 @contextmanager
@@ -212,8 +280,15 @@ def _translated(folder: Path) -> Iterator[None]:
 
 
 def _check_readable(folder: Path) -> None:
-    """OSError, which says more than SQLite would; CollectionError if there is no collection."""
+    """OSError, which says more than SQLite would; CollectionError if there is no collection.
+
+    The file itself is not opened: closing it would free the locks that other connections of this process hold on it.
+    """
+    file = folder / FILE
     try:
-        (folder / FILE).open("rb").close()
-    except FileNotFoundError as error:
+        os.close(os.open(folder, os.O_RDONLY))
+        file.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from error
+    if not os.access(file, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))

@@ -105,7 +105,9 @@ def build(
 
 
 def index_all(collection: Collection, encoder: Encodes, progress: Counting) -> None:
-    """Make all waiting documents searchable, and merge small segments. The caller holds the lock, or is alone.
+    """Make all waiting documents searchable, merge small segments, and give much empty space back to the disk.
+
+    The caller holds the lock, or is alone.
 
     progress: called with the number of documents that are indexed and of all that waited.
     """
@@ -120,6 +122,8 @@ def index_all(collection: Collection, encoder: Encodes, progress: Counting) -> N
     while index_waiting(collection, encoder, count):
         while merge(collection):
             pass
+    while collection.trim():
+        pass
 
 
 @contextmanager
@@ -130,14 +134,19 @@ def indexing(collection: Collection) -> Iterator[bool]:
     except OSError as error:
         raise CollectionUnwritable(f"collection {collection.name} cannot be written: {error.strerror}") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        yield _locked(collection, handle)
     finally:
         os.close(handle)
+
+
+def _locked(collection: Collection, handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # a network file system without locks
+        raise CollectionUnwritable(f"collection {collection.name} cannot be locked: {error.strerror}") from error
+    return True
 
 
 class Encodes(Reads, Protocol):

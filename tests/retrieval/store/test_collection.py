@@ -1,11 +1,13 @@
 """A collection of many segments searches as one segment of the same documents would, whatever came before."""
 
+import errno
 import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.errors import CollectionError, EncodingError
+from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError
 from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
@@ -177,16 +179,23 @@ def test_churn_leaves_what_is_alive_and_compacting_gives_the_space_back(collecti
         gone = chance.sample(sorted(texts), len(texts) // 2)
         collection.delete(gone)
         new = {str(chance.randrange(200)): f"owl {at} of round {round_} " * 20 for at in range(70)}
-        collection.put(Document(i, text) for i, text in new.items())
+        collection.put(Document(i, text, "", {"source": "x" * 4000}) for i, text in new.items())
         texts = {i: text for i, text in texts.items() if i not in gone} | new
         index_all(collection, ENCODER, quiet)
         snapshot = collection.snapshot()
         passages = snapshot.passages(np.flatnonzero(snapshot.live))
         assert {passage.id: passage.text for passage in passages} == texts
         assert len(passages) == len(texts)
+    database = collection.folder / "documents.sqlite"
+    full, few = database.stat().st_size, dict(sorted(texts.items())[:10])
+    collection.delete(texts.keys() - few.keys())
+    index_all(collection, ENCODER, quiet)
+    assert database.stat().st_size < full / 2, "also without being compacted"
+    texts = few
     merge(collection, all_of_it=True)
     collection.shrink()
-    build(tmp_path / "fresh", [Passage(i, "", text) for i, text in texts.items()], ENCODER, quiet)
+    fresh = [Document(i, text, "", {"source": "x" * 4000}) for i, text in texts.items()]
+    build(tmp_path / "fresh", fresh, ENCODER, quiet)
     fresh = Collection(tmp_path / "fresh")
     fresh.shrink()
     assert collection.bytes() < 1.2 * fresh.bytes()
@@ -204,7 +213,7 @@ def test_a_snapshot_goes_on_when_its_segments_are_merged_and_removed(collection)
     assert found(collection.snapshot(), "owl") == ["0", "2"]
 
 
-def test_another_process_sees_what_was_written(collection):
+def test_another_process_sees_what_was_written(disk, collection):
     other = Collection(collection.folder)
     assert other.snapshot() is other.snapshot()
     collection.put([Document("a", "owl")])
@@ -212,6 +221,34 @@ def test_another_process_sees_what_was_written(collection):
     assert found(other.snapshot(), "owl") == ["a"]
     collection.delete(["a"])
     assert found(other.snapshot(), "owl") == []
+
+
+def test_readers_see_whole_writes_while_others_write(disk, collection):
+    with ThreadPoolExecutor(1) as pool:
+
+        def write() -> None:
+            for at in range(12):
+                collection.put(Document(f"{at}-{part}", f"owl {at}") for part in range(2))
+                index_waiting(collection, ENCODER, quiet)
+                merge(collection)
+
+        reader, written, seen = Collection(collection.folder), pool.submit(write), [0]
+        while not written.done():
+            seen.append(len(found(reader.snapshot(), "owl", 99)))
+            assert reader.counts().documents % 2 == 0
+        written.result()
+    assert seen == sorted(seen)
+    assert all(count % 2 == 0 for count in seen)
+    assert len(found(reader.snapshot(), "owl", 99)) == 24
+
+
+def test_a_disk_without_locks_is_said(collection, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    with pytest.raises(CollectionUnwritable, match="birds cannot be locked: No locks available"), indexing(collection):
+        pass
 
 
 def test_one_at_a_time_indexes(collection):
@@ -327,12 +364,15 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path):
 
 PROGRAM = """
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.store import connection
 from retrieval.store.collection import Collection
 from retrieval.store.rows import Document
 from retrieval.store.indexer import index_waiting, indexing, merge
 
+connection.network_file_system = lambda _: sys.argv[2] or None
 collection = Collection(Path(sys.argv[1]))
 with indexing(collection) as alone:
     assert alone
@@ -345,9 +385,13 @@ with indexing(collection) as alone:
 """
 
 
-@pytest.mark.parametrize("lines", [1, 7, 20, 33, 58])
-def test_what_was_acknowledged_survives_a_kill_and_is_found_once(collection, lines):
-    command = [sys.executable, "-c", PROGRAM, str(collection.folder)]
+@pytest.mark.parametrize(
+    ("lines", "disk"),
+    [(1, None), (7, None), (20, None), (33, None), (58, None), (7, "nfs4"), (33, "nfs4")],
+    indirect=["disk"],
+)
+def test_what_was_acknowledged_survives_a_kill_and_is_found_once(disk, collection, lines):
+    command = [sys.executable, "-c", PROGRAM, str(collection.folder), disk or ""]
     root = Path(indexer.__file__).parents[2]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as child:  # noqa: S603 - our own
         acknowledged = [child.stdout.readline().strip() for _ in range(lines)]
