@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test steady soak load rehearse rollout clients milvus check format docs bench monitoring chart chart-package image image-push wheel publish lock clean
+.PHONY: help setup run test steady soak load rehearse rollout clients milvus check format docs bench large monitoring chart chart-package image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -90,6 +90,16 @@ bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.access
+
+PASSAGES ?= 100000
+
+large: $(STAMP) .venv-peers/.setup ## print what a collection of 100 000 passages takes, beside ChromaDB and a cross-encoder; 15 minutes
+	$(BIN)/python -m benchmarks.large_collection --passages $(PASSAGES)
+
+.venv-peers/.setup:
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet chromadb==1.5.9
+	@touch $@
 
 SHAPE ?= normal
 

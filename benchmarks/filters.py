@@ -1,38 +1,31 @@
 """What a filter costs: `python -m benchmarks.filters` prints the figures of docs/collections.md.
 
-The documents have metadata of five fields and texts of 300 words; the vectors are random.
+The documents have metadata of five fields and texts of 300 words.
 """
 
 from __future__ import annotations
 
 import random
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.report import table
-from retrieval.index.faiss import FaissIndex
+from benchmarks.report import percentile, table, timed
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection, CollectionSettings
 from retrieval.store.filters import parse
 from retrieval.store.rows import Document, Waiting
 
-N, DIMENSION = 100_000, 384
+N = 100_000
 _PUT_AT_ONCE = 10_000
 FILTERS = {
     "eq, text": {"eq": {"lang": "de"}},
-    "eq, a field in a field": {"eq": {"source.name": "b"}},
     "in, entries of a list": {"in": {"tags": ["a", "b"]}},
     "range, numbers": {"range": {"year": {"gte": 2000, "lt": 2004}}},
     "range, dates": {"range": {"published": {"gte": "2020-01-01"}}},
     "and of three": {"and": [{"eq": {"lang": "de"}}, {"range": {"year": {"gte": 2000}}}, {"not": {"exists": "none"}}]},
-    "all documents": {"exists": "lang"},
 }
-SHARES = (0.0001, 0.01, 0.1, 0.5, 1.0)
 
 
 def documents(n: int) -> Iterator[Document]:
@@ -69,35 +62,14 @@ def filled(folder: Path, n: int) -> Collection:
     return collection
 
 
-def milliseconds(work: Callable[[], object], times: int = 5) -> float:
-    """The median of several runs."""
-    taken = []
-    for _ in range(times):
-        begun = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - begun)
-    return sorted(taken)[times // 2] * 1e3
-
-
 def of_filters(collection: Collection) -> Iterator[tuple[str, str, str, str]]:
     """For each filter how many documents it leaves, and the milliseconds for the first time and again."""
     for label, written in FILTERS.items():
         wanted = parse(written)
         count = sum(map(len, collection.rows(wanted).values()))
-        first = milliseconds(partial(collection.segments.rows, wanted.where()))
-        again = milliseconds(partial(collection.rows, wanted))
+        first = percentile(timed(partial(collection.segments.rows, wanted.where()), 5)[0], 0.5)
+        again = percentile(timed(partial(collection.rows, wanted), 5)[0], 0.5)
         yield label, f"{count:,}", f"{first:.0f}", f"{again:.3f}"
-
-
-def of_faiss() -> Iterator[tuple[str, str, str]]:
-    """For each share of passages that a filter leaves how many these are, and the milliseconds of a search for 100."""
-    rows = np.random.default_rng(1).standard_normal((N, DIMENSION)).astype(np.float32)
-    index, query = FaissIndex.build(rows), rows[:1]
-    drawn = np.random.default_rng(2).random(N)
-    for share in SHARES:
-        mask = drawn < share
-        yield f"{share:.2%}", f"{int(mask.sum()):,}", f"{milliseconds(partial(index.search, query, 100, mask)):.1f}"
-    yield "no filter", f"{N:,}", f"{milliseconds(partial(index.search, query, 100)):.1f}"
 
 
 def main() -> None:
@@ -106,7 +78,6 @@ def main() -> None:
         collection = filled(Path(name) / "c", N)
         print(table((f"filter, {N:,} documents", "leaves", "ms", "ms, remembered"), list(of_filters(collection))))
         collection.close()
-    print(f"\n{table(('FAISS, share that a filter leaves', 'passages', 'ms'), list(of_faiss()))}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,156 @@
+"""A collection of 100 000 passages beside the stack that people assemble: `make large` prints the table of the docs.
+
+The passages are runs of 126 tokens from the development collections and Python's documentation, no passage twice; the
+queries are the collections' own. The peer is ChromaDB for 100 candidates, whose vectors and query vectors it is given,
+and the cross-encoder that FlashRank serves for their order. The collection is kept in the user's cache folder: a second
+run does not build it again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import orjson
+import typer
+from platformdirs import user_cache_path
+from tokenizers import Tokenizer
+
+from app.engine.loader import open_encoder
+from app.settings import Settings
+from benchmarks.corpus import Passages
+from benchmarks.cross_encoder import CrossEncoder, fetch
+from benchmarks.quality import COLLECTIONS
+from benchmarks.report import number, on_this_machine, spread, table
+from benchmarks.server import ours
+from benchmarks.wire import drive, in_turn, post
+from retrieval.encoder import weights
+from retrieval.encoder.protocol import Encoder
+from retrieval.evaluation.beir import load
+from retrieval.store.collection import Collection
+from retrieval.text.demo import demo_passages
+
+NAMES = ("cacm", "cisi", "cosqa", "cranfield", "hotpotqa", "noveleval", "scifact")
+TOKENS, SAMPLE, BLOCK = 126, 5120, 256
+SECONDS, CLIENTS = 20.0, (1, 16)
+PEERS_QUERIES = 20
+PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
+
+
+def write_corpus(file: Path, count: int) -> None:
+    """Write so many passages as JSON lines."""
+    texts = [text for name in NAMES for text in load(COLLECTIONS / name).documents]
+    texts += [passage.content for passage in demo_passages()]
+    source = weights.find(weights.DEFAULT_MODEL)
+    assert source, "the default model is not installed"
+    cut = Passages("\n\n".join(texts), Tokenizer.from_file(str(source / "tokenizer.json")))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = (orjson.dumps({"_id": str(at), "text": text}) for at, text in enumerate(cut.take(count, TOKENS)))
+    file.write_bytes(b"\n".join(lines))
+
+
+def queries() -> list[str]:
+    """The queries of all collections, in turn."""
+    of_each = [load(COLLECTIONS / name).queries for name in NAMES]
+    return [of[at] for at in range(200) for of in of_each if at < len(of)]
+
+
+def build(folder: Path, count: int) -> float:
+    """Build the collection by the command line, unless it is there; passages a second when it was built."""
+    stamp = folder / "seconds"
+    if not stamp.is_file():
+        corpus = folder / "corpus.jsonl"
+        write_corpus(corpus, count)
+        command = [str(Path(sys.executable).parent / "qrerank"), "index", "build", "large", str(corpus), "--force"]
+        begun = time.perf_counter()
+        subprocess.run(command, env=os.environ | {"QRERANK_DATA_DIR": str(folder)}, check=True)  # noqa: S603 - ours
+        stamp.write_text(str(time.perf_counter() - begun), encoding="ascii")
+    return count / float(stamp.read_text(encoding="ascii"))
+
+
+def limit(encoder: Encoder, texts: Sequence[str]) -> float:
+    """Passages a second that the encoder reads where nothing else is done."""
+    begun = time.perf_counter()
+    for start in range(0, len(texts), BLOCK):
+        encoder.encode(texts[start : start + BLOCK])
+    return len(texts) / (time.perf_counter() - begun)
+
+
+def searches(texts: Sequence[str]) -> Iterator[bytes]:
+    """Requests without end."""
+    for text in cycle(texts):
+        yield post("/v1/collections/large/search", orjson.dumps({"query": text, "top_n": 10}))
+
+
+def of_ours(folder: Path, asked: Sequence[str]) -> list[tuple[str, str]]:
+    """The rows of our server: for one client, for several, and its memory."""
+    rows = []
+    with ours(data_dir=folder) as server:
+        supply = searches(asked)
+        in_turn(server.port, [next(supply) for _ in range(20)])
+        for clients in CLIENTS:
+            load = drive(server.port, supply, clients, SECONDS)
+            figures = f"{number(load.per_second)}; {spread(load.ms)}; {load.errors}"
+            rows.append((f"search and rerank, {clients} clients: a second; p50 / p95 ms; errors", figures))
+        rows.append(("memory of the server, MiB", number(server.resident_mb())))
+    return rows
+
+
+def of_peer(folder: Path, encoder: Encoder, asked: Sequence[str]) -> list[tuple[str, str]]:
+    """The rows of ChromaDB with the cross-encoder."""
+    snapshot = Collection(folder / "collections" / "large").snapshot()
+    np.save(folder / "vectors.npy", np.concatenate([part.segment.index.rows for part in snapshot.parts]))
+    np.save(folder / "queries.npy", encoder.encode(asked, "query").pooled)
+    command = [str(PEER), str(Path(__file__).with_name("chroma_peer.py")), str(folder)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - ours
+    peer: dict[str, Any] = json.loads(done.stdout)
+    fetch()
+    model, ms = CrossEncoder(), []
+    for query, found, search_ms in zip(asked, peer["found"], peer["ms"], strict=True):
+        texts = [passage.content for passage in snapshot.passages(np.array(found))]
+        begun = time.perf_counter()
+        model.scores(query, texts)
+        ms.append(search_ms + 1e3 * (time.perf_counter() - begun))
+    return [
+        ("ChromaDB: indexes given vectors, passages a second", number(len(snapshot) / peer["seconds"])),
+        ("ChromaDB: search alone, p50 / p95 ms", spread(peer["ms"])),
+        ("ChromaDB and cross-encoder, 1 client, p50 / p95 ms", spread(ms)),
+        ("ChromaDB: kB of disk a passage, vectors alone", number(peer["bytes"] / len(snapshot) / 1e3)),
+        ("ChromaDB: memory, MiB, without the cross-encoder", number(peer["memory"] / 2**20)),
+    ]
+
+
+def main(
+    passages: Annotated[int, typer.Option(min=SAMPLE, help="How many.")] = 100_000,
+) -> None:
+    """Build, measure and print."""
+    folder, machine = user_cache_path("quantum-rerank") / f"large-{passages}", on_this_machine()
+    built = build(folder, passages)
+    encoder = open_encoder(Settings(), lambda *_: None)
+    with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
+        sample = [json.loads(line)["text"] for line, _ in zip(lines, range(SAMPLE), strict=False)]
+    alone, collection = limit(encoder, sample), Collection(folder / "collections" / "large")
+    rows = [
+        ("passages; tokens of each", f"{passages:,}; {TOKENS}"),
+        ("built by `qrerank index build`, passages a second", number(built)),
+        ("the encoder alone", number(alone)),
+        ("share of the encoder's limit", f"{built / alone:.0%}"),
+        ("kB of disk a passage, texts and all", number(collection.bytes() / passages / 1e3)),
+    ]
+    collection.close()
+    asked = queries()
+    rows += of_ours(folder, asked)
+    rows += of_peer(folder, encoder, asked[:PEERS_QUERIES]) if PEER.is_file() else []
+    print(f"{machine()}\n\n{table(('what', 'figure'), rows)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
