@@ -37,6 +37,7 @@ COLLECTION_NAME = r"\w[\w.-]{0,63}"  # one plain folder name
 _NAME_BYTES = 255  # the maximum length of a folder name on common file systems
 CollectionName = Annotated[str, Field(pattern=f"^{COLLECTION_NAME}$")]
 _COLLECTION_NAME = re.compile(COLLECTION_NAME)
+_HEADER_VALUE = re.compile("[!-~]+")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Language = Annotated[str, AfterValidator(check_language)]
@@ -103,7 +104,7 @@ class RemoteSettings(_Group):
     @field_validator("api_key")
     @classmethod
     def _refuse_what_no_header_holds(cls, key: SecretStr | None) -> SecretStr | None:
-        if key and not re.fullmatch("[!-~]+", key.get_secret_value()):
+        if key and not _HEADER_VALUE.fullmatch(key.get_secret_value()):
             raise ValueError("the key must be visible ASCII characters without spaces")
         return key
 

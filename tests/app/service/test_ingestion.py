@@ -12,6 +12,7 @@ import pytest
 from app.service.ingestion import Ingestion
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.store.connection import Connection
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.app.problems import problem
@@ -73,6 +74,17 @@ def test_segments_that_are_all_lost_are_indexed_again(birds, segments):
     assert put(birds, "a stone").status_code == 200
     eventually(lambda: search(birds).status_code == 200 and len(ids(birds)) == 3)
     assert search(birds).json()["meta"]["degraded"] == []
+
+
+def test_space_of_deleted_documents_is_given_back_by_itself(birds, hash_settings):
+    database = hash_settings.collections_dir / "birds" / "documents.sqlite"
+    documents = [{"id": str(at), "text": "an owl", "metadata": {"source": "x" * 10_000}} for at in range(80)]
+    birds.post(f"{PATH}/documents", json={"documents": documents, "wait": "searchable"})
+    Connection(database.parent).read("PRAGMA wal_checkpoint")
+    assert database.stat().st_size > 600_000
+    birds.post(f"{PATH}/documents/delete", json={"ids": [str(at) for at in range(80)]})
+    eventually(lambda: database.stat().st_size < 200_000)
+    assert ids(birds) == ["a lamp", "an owl"]
 
 
 def test_a_collection_that_is_replaced_or_deleted_under_it_is_the_new_one_within_a_second(birds, hash_settings):

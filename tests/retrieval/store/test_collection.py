@@ -215,6 +215,8 @@ def test_a_snapshot_goes_on_when_its_segments_are_merged_and_removed(collection)
 
 def test_another_process_sees_what_was_written(disk, collection):
     other = Collection(collection.folder)
+    named = "rollback journal, on a network file system (nfs4)" if disk else "write-ahead log"
+    assert other.journal() == named
     assert other.snapshot() is other.snapshot()
     collection.put([Document("a", "owl")])
     index_waiting(collection, ENCODER, quiet)
