@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +29,10 @@ from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import Passage
 from retrieval.text.splitters import Chunking
+from tests.conftest import COUNT
 
 ENCODER = HashEncoder()
+SOURCE = {"source": "x" * 4000}
 MODEL = Model(ENCODER.name, ENCODER.digest, ENCODER.arithmetic, ENCODER.max_tokens)
 WORDS = ["owl", "dusk", "river", "stone", "song", "market"]
 QUERIES = ("owl song", "river", "stone market dusk", "absent")
@@ -172,34 +175,41 @@ def test_space_is_given_back(collection):
     assert list((collection.folder / "segments").iterdir()) == []
 
 
-def test_churn_leaves_what_is_alive_and_compacting_gives_the_space_back(collection, tmp_path):
+@pytest.mark.parametrize("size", [200, pytest.param(20_000, marks=pytest.mark.soak)])
+def test_churn_leaves_what_is_alive_and_compacting_gives_the_space_back(collection, tmp_path, size, record_property):
     """Half is deleted and a third written anew, ten times."""
-    chance, texts = random.Random(3), dict[str, str]()  # noqa: S311 - the same in every run
+    chance, since = random.Random(3), time.perf_counter()  # noqa: S311 - the same in every run
+    texts = {f"{at}": f"owl {at} " * 20 for at in range(size)}
+    collection.put(Document(i, text, "", SOURCE) for i, text in texts.items())
     for round_ in range(10):
         gone = chance.sample(sorted(texts), len(texts) // 2)
         collection.delete(gone)
-        new = {str(chance.randrange(200)): f"owl {at} of round {round_} " * 20 for at in range(70)}
-        collection.put(Document(i, text, "", {"source": "x" * 4000}) for i, text in new.items())
+        new = {str(chance.randrange(size)): f"owl {at} of round {round_} " * 20 for at in range(size // 3)}
+        collection.put(Document(i, text, "", SOURCE) for i, text in new.items())
         texts = {i: text for i, text in texts.items() if i not in gone} | new
         index_all(collection, ENCODER, quiet)
         snapshot = collection.snapshot()
         passages = snapshot.passages(np.flatnonzero(snapshot.live))
         assert {passage.id: passage.text for passage in passages} == texts
         assert len(passages) == len(texts)
-    database = collection.folder / "documents.sqlite"
-    full, few = database.stat().st_size, dict(sorted(texts.items())[:10])
-    collection.delete(texts.keys() - few.keys())
-    index_all(collection, ENCODER, quiet)
-    assert database.stat().st_size < full / 2, "also without being compacted"
-    texts = few
+    churned, before = time.perf_counter() - since, collection.bytes()
     merge(collection, all_of_it=True)
     collection.shrink()
-    fresh = [Document(i, text, "", {"source": "x" * 4000}) for i, text in texts.items()]
+    fresh = [Document(i, text, "", SOURCE) for i, text in texts.items()]
     build(tmp_path / "fresh", fresh, ENCODER, quiet)
     fresh = Collection(tmp_path / "fresh")
     fresh.shrink()
-    assert collection.bytes() < 1.2 * fresh.bytes()
+    after = collection.bytes()
+    assert after < 1.2 * fresh.bytes()
     assert damaged(collection) == {}
+    sizes = f"{before / 2**20:.1f} MiB, compacted {after / 2**20:.1f}, built anew {fresh.bytes() / 2**20:.1f}"
+    told = f"{len(texts)} are left, {len(passages)} found; {sizes}; {churned:.0f} s for ten rounds"
+    record_property(COUNT, f"churn of {size} documents: {told}")
+    database = collection.folder / "documents.sqlite"
+    full = database.stat().st_size
+    collection.delete(sorted(texts)[size // 20 :])
+    index_all(collection, ENCODER, quiet)
+    assert database.stat().st_size < full / 2, "also without being compacted"
 
 
 def test_a_snapshot_goes_on_when_its_segments_are_merged_and_removed(collection):
