@@ -54,6 +54,10 @@ class CollectionUnwritable(CollectionError):
     """A collection can be read and not written: a full or read-only disk, or another process that writes."""
 
 
+class CollectionDeleted(CollectionError):
+    """A collection was deleted while it was open; another one may be in its place."""
+
+
 class CollectionTaken(CollectionError):
     """Another machine has a collection of this name in Milvus."""
 

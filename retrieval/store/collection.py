@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.atomic_dir import whole_folder
-from retrieval.errors import CollectionError
+from retrieval.errors import CollectionDeleted, CollectionError
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex, Selection
 from retrieval.index.segment import Segment
 from retrieval.store.aliases import check_deletable
-from retrieval.store.connection import Connection
+from retrieval.store.connection import Connection, identity_of
 from retrieval.store.documents import Documents
 from retrieval.store.filters import ALL, Filter, with_ids
 from retrieval.store.generation import Encoding, NextGeneration
@@ -70,6 +70,7 @@ class Collection:
                 given.
         """
         self.folder, self.name = folder, folder.name
+        self._identity = identity_of(folder)
         self._writer, self._reader = Connection(folder), Connection(folder)  # so that reads wait for no write
         if self._writer.network:
             log.info("collection %s is on a network file system (%s)", self.name, self._writer.network)
@@ -84,6 +85,11 @@ class Collection:
         self._snapshot = Snapshot(self.name, self.settings.model, self.settings.language, [])
         self._selections = Selections(folder, self.revision)
         self.remote = self._remote(milvus)
+
+    def check_there(self) -> None:
+        """Raise CollectionDeleted if its folder is gone, or another collection is in its place."""
+        if identity_of(self.folder) != self._identity:
+            raise CollectionDeleted(f"the collection {self.name} was deleted")
 
     @property
     def settings(self) -> CollectionSettings:

@@ -23,6 +23,7 @@ from retrieval.encoder.chunks import Reads, splitter
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import (
+    CollectionDeleted,
     CollectionError,
     CollectionUnwritable,
     EncodingError,
@@ -134,6 +135,7 @@ def indexing(collection: Collection) -> Iterator[bool]:
     except OSError as error:
         raise CollectionUnwritable(f"collection {collection.name} cannot be written: {error.strerror}") from error
     try:
+        collection.check_there()  # else the lock may be that of another one in its place
         yield _locked(collection, handle)
     finally:
         os.close(handle)
@@ -333,16 +335,17 @@ def _write(
     states: Iterable[Encoded],
     model: Model | None = None,
 ) -> None:
-    """Write a segment; CollectionError if the collection was deleted meanwhile: it must not come back.
+    """Write a segment; CollectionDeleted if the collection was: it must not come back, nor be mixed with another one.
 
     model: None: the one that serves.
     """
     folder, settings = collection.segment_folder(number), collection.settings
+    collection.check_there()
     try:
         folder.parent.mkdir(exist_ok=True)  # lost, perhaps; the folder above it must be there
         write(folder, passages, terms, states, model or settings.model, settings.language, parents=False)
     except FileNotFoundError as error:
-        raise CollectionError(f"the collection {collection.name} was deleted while it was written to") from error
+        raise CollectionDeleted(f"the collection {collection.name} was deleted while it was written to") from error
 
 
 def _states(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Encoded]:
@@ -365,6 +368,7 @@ def _due(parts: Sequence[_Live]) -> list[_Live]:
 
 def sweep(collection: Collection) -> None:
     """Remove the folders of segments that the database does not know: killed writes, and merged ones."""
+    collection.check_there()
     known = {str(row.number) for row in collection.segments.all()}
     if collection.next.encoding():
         known |= {str(row.number) for row in collection.next.segments.all()}

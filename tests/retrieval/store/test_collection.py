@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError
+from retrieval.errors import CollectionDeleted, CollectionError, CollectionUnwritable, EncodingError
 from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
@@ -337,6 +337,25 @@ def test_a_collection_that_is_deleted_under_a_write_does_not_come_back(collectio
     with pytest.raises(CollectionError):
         index_waiting(collection, Deleting(), quiet)
     assert list(collection.folder.parent.iterdir()) == []
+
+
+def test_what_is_in_the_place_of_a_deleted_collection_is_left_alone(collection):
+    collection.put([Document("old", "an owl")])
+    remove(collection.folder)
+    Collection.create(collection.folder, collection.settings)
+    new = Collection(collection.folder)
+    new.put([Document("new", "an owl")])
+    index_all(new, HashEncoder(), quiet)
+    before = sorted(new.folder.rglob("*"))
+    for work in (
+        lambda: index_waiting(collection, HashEncoder(), quiet),
+        lambda: sweep(collection),
+        lambda: indexing(collection).__enter__(),
+    ):
+        with pytest.raises(CollectionDeleted):
+            work()
+    assert {*new.folder.rglob("*")} <= {*before, new.folder / "indexer.lock"}
+    assert found(new.snapshot(), "owl") == ["new"]
 
 
 def test_what_a_killed_write_left_is_swept(collection):
