@@ -18,6 +18,7 @@ from app.api.ndjson import Batch, batches
 from app.api.rate_limit import counted, pay
 from app.errors import NotReady, ServiceError
 from app.quotas.quotas import Cost
+from retrieval.store.collection import Collection
 from retrieval.store.jobs import Writing, new_key
 from retrieval.store.rows import Document
 
@@ -28,7 +29,7 @@ class Upload:
 
     request: Request
     name: str  # of the collection, as the request calls it
-    collection: str  # its own name
+    collection: Collection
     key: str = field(default_factory=new_key)  # of its job
     is_begun: bool = False  # whether a batch was stored
     lines: int = 0  # that are done

@@ -10,7 +10,7 @@ from app.auth.usage import Usage
 from app.engine.engine import EngineCounts, State
 from app.health.probe import Probe
 from app.health.targets import MEMORY_BYTES, Buckets, quantile
-from app.service.collections import CollectionCounts
+from app.service.collection_check import CollectionCounts
 from retrieval.errors import Fault
 from retrieval.states.cache import CacheCounts
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from stat import S_ISREG
+from typing import Generic, TypeVar
 
 from app.errors import (
     DamagedCollection,
@@ -20,52 +20,40 @@ from app.errors import (
     UnknownCollection,
 )
 from app.identity import Identity
+from app.service.collection_check import (
+    CollectionCounts,
+    Entry,
+    FolderIdentity,
+    checked,
+    counts_of,
+    files_of,
+    with_remedy,
+)
 from retrieval import errors
 from retrieval.errors import CollectionError, Fault, WrongModel
 from retrieval.index import milvus as remote
-from retrieval.index.integrity import IntegrityReport, verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import PassageIndex, Selection
 from retrieval.store.aliases import aliases, target
 from retrieval.store.collection import Collection
-from retrieval.store.connection import FILE
+from retrieval.store.connection import identity_of
 from retrieval.store.filters import Filter
 from retrieval.store.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
 _TRIES = 10
-_REPAIRING = "a segment was damaged, and its documents are being indexed again"
-FolderIdentity = tuple[int, int]
+T = TypeVar("T")
+Index = TypeVar("Index", bound=PassageIndex)
 
 
 @dataclass(frozen=True)
-class CollectionCounts:
-    """The state of an opened collection."""
+class Opened(Generic[Index]):
+    """A collection that a request uses to its end, whatever is deleted and wherever its alias leads meanwhile."""
 
-    passages: int  # that are searched; 0 if it cannot be opened
-    bytes: int  # on disk, at the last check
-    fault: Fault | None  # why and since when it cannot be searched, or not all of it
-    integrity: IntegrityReport | None  # the last one; None if it cannot be opened
-
-    @property
-    def certified(self) -> bool:
-        """Whether all of it can be searched."""
-        return self.fault is None
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """A requested collection at the time of its last check."""
-
-    identity: FolderIdentity | None  # of its folder; None: nobody could tell
-    collection: Collection | None = None
-    revision: int = -1  # of its database
-    snapshot: Snapshot | None = None  # that was checked
-    passages: int = 0  # that can be found
-    integrity: IntegrityReport | None = None
-    fault: Fault | None = None
-    files: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # sizes and times of its files
+    name: str  # its own
+    index: Index  # what is searched
+    documents: Collection | None  # None: another machine keeps them
 
 
 def check_visible(caller: Identity, name: str) -> None:
@@ -101,7 +89,7 @@ class OpenCollections:
             milvus: Where the passages of some collections are, and of all new ones.
         """
         self._folder, self.milvus = folder, milvus
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._stores: dict[str, tuple[FolderIdentity | None, Collection]] = {}
         self._lock = threading.Lock()  # held while verifying, not by `get` of an unchanged collection
         self._opening = threading.Lock()
@@ -118,8 +106,20 @@ class OpenCollections:
             DamagedCollection: It failed verification, and nothing of it can be searched.
             IndexUnavailable: Milvus does not say whether there is one.
         """
-        asked, name = name, self.resolve(name)
-        if self.milvus and _identity(self._folder / name) is None:
+        return self._led(name, partial(self._get, name))
+
+    def _led(self, asked: str, use: Callable[[str], T]) -> T:
+        """Use the collection that a name leads to; if it is deleted while its alias is led to another one, that."""
+        name = self.resolve(asked)
+        try:
+            return use(name)
+        except UnknownCollection:
+            if self.resolve(asked) == name:
+                raise
+        return use(self.resolve(asked))
+
+    def _get(self, asked: str, name: str) -> PassageIndex:
+        if self.milvus and identity_of(self._folder / name) is None:
             return self._elsewhere(asked, name, self.milvus)
         entry = self._entries.get(name)
         if entry is None or not self._is_current(name, entry):
@@ -143,7 +143,11 @@ class OpenCollections:
             raise _unknown(asked)
         return found
 
-    def select(self, name: str, wanted: Filter | Sequence[str]) -> Selection:
+    def open(self, name: str) -> Opened[PassageIndex]:
+        """All of a collection that can be searched. Raises what `get` raises."""
+        return self._led(name, lambda own: Opened(own, self._get(name, own), self._kept(name, own)))
+
+    def select(self, name: str, wanted: Filter | Sequence[str]) -> Opened[Selection]:
         """What can be searched of the documents that a filter leaves, or that have some ids, as if alone.
 
         Raises:
@@ -152,28 +156,31 @@ class OpenCollections:
             InvalidRequest: Another machine keeps its documents.
             Overloaded: Segments are merged faster than they can be looked at.
         """
+        return self._led(name, partial(self._select, name, wanted))
+
+    def _select(self, asked: str, wanted: Filter | Sequence[str], name: str) -> Opened[Selection]:
         for _ in range(_TRIES):
-            self.get(name)
-            store = self.kept(name)
+            self._get(asked, name)
+            store = self._kept(asked, name)
             if store is None:
                 raise InvalidRequest(
-                    f"the documents of the collection {name!r} are kept by another machine; only that one takes "
+                    f"the documents of the collection {asked!r} are kept by another machine; only that one takes "
                     "`filter` and `ids`"
                 )
             try:
                 rows = store.rows(wanted)
             except CollectionError as error:
-                raise self.failed(name, error) from error
-            found = self.get(name)
-            is_of_store = self.store(name) is store  # else it was replaced meanwhile, and its segments are others
+                raise self.failed(asked, error, name) from error
+            found = self._get(asked, name)
+            is_of_store = self._kept(asked, name) is store  # else it was replaced, and its segments are others
             selected = found.only(rows) if is_of_store and isinstance(found, Snapshot | remote.MilvusIndex) else None
             if selected is not None:
-                return selected
-        raise Overloaded(f"the collection {name!r} changes faster than it can be filtered; try again")
+                return Opened(name, selected, store)
+        raise Overloaded(f"the collection {asked!r} changes faster than it can be filtered; try again")
 
-    def kept(self, name: str) -> Collection | None:
+    def _kept(self, asked: str, name: str) -> Collection | None:
         """The documents of a collection that was found; None if another machine keeps them."""
-        return self.store(name) if _identity(self._folder / self.resolve(name)) else None
+        return self._store(asked, name) if identity_of(self._folder / name) or not self.milvus else None
 
     def folder(self, name: str) -> Path:
         """The folder of a collection, whether there is one or not."""
@@ -204,9 +211,11 @@ class OpenCollections:
             UnknownCollection: There is none.
             DamagedCollection: Its documents cannot be read.
         """
-        asked, name = name, self.resolve(name)
+        return self._led(name, partial(self._store, name))
+
+    def _store(self, asked: str, name: str) -> Collection:
         folder = self._folder / name
-        identity = _identity(folder)
+        identity = identity_of(folder)
         if identity is None:
             if self.milvus and self._is_elsewhere(name, self.milvus):
                 raise UnknownCollection(
@@ -233,8 +242,14 @@ class OpenCollections:
             return remote.find(milvus, name) is not None
         return False
 
-    def failed(self, name: str, error: CollectionError) -> ServiceError:
-        """Record and log a failed search of an open collection; the error for its client."""
+    def failed(self, name: str, error: CollectionError, own: str | None = None) -> ServiceError:
+        """Record and log a failed search of an open collection; the error for its client.
+
+        Args:
+            name: The collection, as the client named it.
+            error: Why.
+            own: The collection's own name, if it may be another.
+        """
         if isinstance(error, errors.IndexUnavailable):  # the circuit breaker has logged it
             return IndexUnavailable(
                 f"the collection {name!r} cannot be searched at the moment, because Milvus does not answer; try again"
@@ -244,8 +259,8 @@ class OpenCollections:
             log.error("the collection %s could not be searched: %s", name, error)
         self.last_fault = Fault.now(text)
         if not isinstance(error, WrongModel):
-            self._suspected.add(name)
-        return DamagedCollection(f"the collection {name!r} cannot be searched: {_with_remedy(str(error))}")
+            self._suspected.add(own or name)
+        return DamagedCollection(f"the collection {name!r} cannot be searched: {with_remedy(str(error))}")
 
     def damaged(self, name: str) -> frozenset[int]:
         """The segments that are, or may be, damaged; all of them once a search has failed. It touches no file."""
@@ -269,11 +284,11 @@ class OpenCollections:
 
     def counts(self) -> Mapping[str, CollectionCounts]:
         """The state of each requested collection. Takes a few file system calls and no lock."""
-        return {name: _counts(entry) for name, entry in list(self._entries.items())}
+        return {name: counts_of(entry) for name, entry in list(self._entries.items())}
 
-    def _is_current(self, name: str, entry: _Entry) -> bool:
+    def _is_current(self, name: str, entry: Entry) -> bool:
         """Whether nothing has changed since the last check, neither the folder nor what is in it."""
-        if entry.identity != _identity(self._folder / name):
+        if entry.identity != identity_of(self._folder / name):
             return False
         try:
             if entry.collection and entry.collection.revision() != entry.revision:
@@ -281,13 +296,13 @@ class OpenCollections:
         except CollectionError:
             return False
         if entry.fault and not (entry.snapshot and not entry.snapshot.faults):
-            return entry.files == _files(self._folder / name)
+            return entry.files == files_of(self._folder / name)
         return entry.snapshot is not None and not entry.snapshot.changed()
 
-    def _refresh(self, name: str, *, again: bool = False) -> _Entry:
+    def _refresh(self, name: str, *, again: bool = False) -> Entry:
         """Open a collection as far as it has changed, and verify what is new. again: verify all of it."""
         folder = self._folder / name
-        identity = _identity(folder)  # read before the files, so that the next call sees later changes
+        identity = identity_of(folder)  # read before the files, so that the next call sees later changes
         entry = self._entries.get(name)
         if entry and entry.identity != identity:
             entry = None
@@ -298,7 +313,7 @@ class OpenCollections:
         try:
             collection = self._opened(name, identity)
             before = entry.snapshot if entry and not again else None
-            return self._put(name, _checked(identity, collection, before))
+            return self._put(name, checked(identity, collection, before))
         except CollectionError as error:
             text = str(error).replace(str(folder), folder.name)  # clients do not see the path
         except OSError as error:
@@ -306,9 +321,9 @@ class OpenCollections:
         except Exception as error:  # a damaged file must not affect other collections
             log.exception("the collection %s cannot be opened", name)
             text = f"it cannot be opened ({type(error).__name__})"
-        return self._put(name, _Entry(identity, fault=Fault.now(_with_remedy(text)), files=_files(folder)))
+        return self._put(name, Entry(identity, fault=Fault.now(with_remedy(text)), files=files_of(folder)))
 
-    def _put(self, name: str, entry: _Entry) -> _Entry:
+    def _put(self, name: str, entry: Entry) -> Entry:
         before = self._entries.get(name)
         if entry.fault and not (before and before.fault):
             self.last_fault = Fault(f"{name}: {entry.fault.text}", entry.fault.at)
@@ -321,35 +336,6 @@ class OpenCollections:
         return entry
 
 
-def _checked(identity: FolderIdentity | None, collection: Collection, before: Snapshot | None) -> _Entry:
-    """An entry of what the collection holds now; what is not in the snapshot from before is verified."""
-    revision = collection.revision()
-    snapshot = collection.snapshot()
-    known = {part.segment for part in before.parts} if before else set()
-    new = [part for part in snapshot.parts if part.segment not in known or part.segment.files.changed()]
-    reports = [verify(part.segment) for part in new]
-    if broken := {part.number: report.fault for part, report in zip(new, reports, strict=True) if report.fault}:
-        collection.reopen(broken)
-        snapshot = snapshot.without(broken)
-    integrity = IntegrityReport(
-        min((report.at for report in reports), default=time.time()),
-        sum(report.seconds for report in reports),
-        sum(report.sampled for report in reports),
-        min((report.recall for report in reports), default=1.0),
-        next(iter(snapshot.faults.values()), None),
-    )
-    text = integrity.fault or (_REPAIRING if snapshot.is_repairing else None)
-    fault = Fault(_with_remedy(text), integrity.at) if text else None
-    passages = collection.counts().passages if collection.remote else int(snapshot.live.sum())
-    return _Entry(identity, collection, revision, snapshot, passages, integrity, fault, _files(collection.folder))
-
-
-def _with_remedy(text: str) -> str:
-    return (
-        text if "mends it" in text or "build it again" in text else f"{text}; `qrerank index verify --repair` mends it"
-    )
-
-
 def _is_folder(folder: Path) -> bool:
     try:
         return folder.is_dir()
@@ -359,32 +345,4 @@ def _is_folder(folder: Path) -> bool:
 
 def _is_own(folder: Path) -> bool:
     """Whether a folder is a collection and no alias of one."""
-    return not folder.is_symlink() and _identity(folder) is not None
-
-
-def _identity(folder: Path) -> FolderIdentity | None:
-    """Identifies a folder, so that a replacement is noticed; two system calls, and no file is opened."""
-    try:
-        return folder.stat().st_ino, (folder / FILE).stat().st_ino
-    except OSError:
-        return None
-
-
-def _files(folder: Path) -> Mapping[str, tuple[int, int]]:
-    """The sizes and times of all files, which tell whether a damaged collection was mended."""
-    found = {}
-    with suppress(OSError):  # the folder is being removed, or no more files can be opened
-        for path in folder.rglob("*"):
-            stat = path.stat()
-            found[str(path)] = (stat.st_size if S_ISREG(stat.st_mode) else 0, stat.st_mtime_ns)
-    return found
-
-
-def _counts(entry: _Entry) -> CollectionCounts:
-    size = sum(size for size, _ in entry.files.values())
-    if entry.snapshot is None:
-        return CollectionCounts(0, size, entry.fault, None)
-    fault = entry.fault
-    if fault is None and (changed := entry.snapshot.changed()):
-        fault = Fault.now(changed)
-    return CollectionCounts(entry.passages, size, fault, entry.integrity)
+    return not folder.is_symlink() and identity_of(folder) is not None

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import logging
 import math
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +35,13 @@ from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded, join
-from retrieval.errors import CollectionError, CollectionTaken, CollectionUnwritable, EncoderUnavailable
+from retrieval.errors import (
+    CollectionDeleted,
+    CollectionError,
+    CollectionTaken,
+    CollectionUnwritable,
+    EncoderUnavailable,
+)
 from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
@@ -167,17 +172,20 @@ class Ingestion:
             raise CollectionReadOnly(f"the collection {name!r} cannot be made: {error}") from error
         return True
 
-    def find(self, name: str) -> str:
-        """The own name of a collection, for what takes a while: an alias may lead to another one meanwhile.
+    def find(self, name: str) -> Collection:
+        """A collection, for what takes a while: its alias may lead to another one meanwhile, or one take its place.
 
         UnknownCollection if there is none, DamagedCollection if it cannot be opened.
         """
-        return self.collections.store(name).name
+        return self.collections.store(name)
 
     def describe(self, name: str, aliases: Mapping[str, str] | None = None) -> Description:
         """The description of a collection. aliases: all of them, if they are known."""
         with self._store(name) as collection:
-            counts, settings, encoding = collection.counts(), collection.settings, collection.encoding()
+            return self._described(name, collection, aliases)
+
+    def _described(self, name: str, collection: Collection, aliases: Mapping[str, str] | None = None) -> Description:
+        counts, settings, encoding = collection.counts(), collection.settings, collection.encoding()
         aliases = self.collections.aliases() if aliases is None else aliases
         return Description(
             name,
@@ -202,10 +210,10 @@ class Ingestion:
                 )
             except ValueError as error:
                 raise InvalidRequest(f"model: {error}", ("model",)) from error
-        if key is None:
-            raise Conflict(f"the collection {name!r} is being encoded with another model; cancel that first")
-        self._wake.set()
-        return self.job(name, key)
+            if key is None:
+                raise Conflict(f"the collection {name!r} is being encoded with another model; cancel that first")
+            self._wake.set()
+            return self._job(collection, key)
 
     def cancel_encoding(self, name: str) -> Description:
         """Forget the encoding with another model; the one that serves goes on."""
@@ -213,8 +221,8 @@ class Ingestion:
             if collection.next.cancel():
                 self._thinned.add(collection.name)  # there are folders to remove
                 self._swept.discard(collection.name)
-        self._wake.set()
-        return self.describe(name)
+            self._wake.set()
+            return self._described(name, collection)
 
     def _served(self, model: str | None) -> Reranker:
         """The served model of a name; None: the default one."""
@@ -267,9 +275,9 @@ class Ingestion:
         except OSError as error:
             raise CollectionReadOnly(f"the alias {alias!r} cannot be deleted: {error.strerror}") from error
 
-    def put(self, name: str, documents: Sequence[Document], job: Writing) -> list[str]:
+    def put(self, of: str | Collection, documents: Sequence[Document], job: Writing) -> list[str]:
         """Write documents to the disk, as a part of a job; the ids of those whose content is new or changed."""
-        with self._store(name) as collection:
+        with self._store(of) as collection:
             changed = collection.put(documents, job)
         self._wake.set()
         return changed
@@ -295,17 +303,18 @@ class Ingestion:
         with self._store(name) as collection:
             return collection.get(ids)
 
-    def page(
-        self, name: str, after: int, limit: int, wanted: Filter | None = None, most_characters: int = sys.maxsize
-    ) -> list[tuple[int, Document]]:
+    def page(self, name: str, after: int, limit: int, wanted: Filter | None = None) -> list[tuple[int, Document]]:
         """Up to `limit` documents with numbers above `after`, with their numbers. See `Collection.page`."""
         with self._store(name) as collection:
-            return collection.page(after, limit, wanted, most_characters)
+            return collection.page(after, limit, wanted)
 
-    def job(self, name: str, key: str) -> Job:
+    def job(self, of: str | Collection, key: str) -> Job:
         """A job, and how far it is; UnknownJob if there is none."""
-        with self._store(name) as collection:
-            found = collection.job(key)
+        with self._store(of) as collection:
+            return self._job(collection, key)
+
+    def _job(self, collection: Collection, key: str) -> Job:
+        found = collection.job(key)
         if found is None:
             raise UnknownJob(
                 f"the collection has no job of this id, or it was one of more than {KEPT} and is forgotten"
@@ -321,33 +330,39 @@ class Ingestion:
         """Have all segments merged into one by whoever indexes; the job."""
         with self._store(name) as collection:
             key = collection.jobs.request(COMPACT)
-        self._wake.set()
-        return self.job(name, key)
+            self._wake.set()
+            return self._job(collection, key)
 
-    async def searchable(self, name: str, key: str, until: Deadline) -> bool:
+    async def searchable(self, collection: Collection, key: str, until: Deadline) -> bool:
         """Wait until the documents of a job are searchable; False if the deadline came first."""
-        while (await asyncio.to_thread(self.job, name, key)).waiting:
+        while (await asyncio.to_thread(self.job, collection, key)).waiting:
             if time.monotonic() >= until.at:
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)
         return True
 
     @contextmanager
-    def _store(self, name: str) -> Iterator[Collection]:
+    def _store(self, of: str | Collection) -> Iterator[Collection]:
         """A collection to read or change; what fails within the block is said to the client.
 
+        of: its name, or what `find` gave, which must still be there.
+
         Raises:
-            UnknownCollection: There is none.
+            UnknownCollection: There is none, or another one has taken its place.
             CollectionReadOnly: It takes no writes.
             DamagedCollection: Its documents cannot be read.
         """
-        collection = self.collections.store(name)
+        name = of if isinstance(of, str) else of.name
+        collection = self.collections.store(of) if isinstance(of, str) else of
         try:
+            collection.check_there()
             yield collection
+        except CollectionDeleted as error:
+            raise UnknownCollection(f"there is no collection {name!r} any more: it was deleted meanwhile") from error
         except CollectionUnwritable as error:
             raise CollectionReadOnly(f"the collection {name!r} takes no writes: {error}") from error
         except CollectionError as error:
-            raise self.collections.failed(name, error) from error
+            raise self.collections.failed(name, error, collection.name) from error
 
     def start(self) -> None:
         """Start the thread that makes waiting documents searchable."""
@@ -375,7 +390,7 @@ class Ingestion:
         """Make some waiting documents of a collection searchable; whether there were some."""
         try:
             done = self._index_some(name, self.collections.store(name))
-        except (NotReady, UnknownCollection, Cancelled, errors.IndexUnavailable):  # the last one is logged by others
+        except (NotReady, UnknownCollection, Cancelled, CollectionDeleted, errors.IndexUnavailable):  # others log that
             return False
         except EncoderUnavailable as error:  # the documents wait
             if self._is_new(name, error):

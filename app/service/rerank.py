@@ -77,13 +77,13 @@ def _search(
     asked, name = request.asked, request.collection
     wanted = asked.filter if asked.ids is None else asked.ids
     selected = None if wanted is None else collections.select(name, wanted)
-    collection = collections.get(name) if selected is None else selected
-    store = collections.kept(name)  # now, since the collection may be deleted before the end
+    opened = collections.open(name) if selected is None else selected
+    collection, store = opened.index, opened.documents
     request = replace(request, choice=request.models.choose_for(request.choice, collection.model.digest))
     try:
         of_ids, unknown_ids = None, None
         if selected is not None and asked.ids is not None:
-            of_ids, unknown_ids = _named(asked.ids, selected, request.candidates)
+            of_ids, unknown_ids = _named(asked.ids, selected.index, request.candidates)
         positions, ranking = _rank(request, collection, of_ids, report)
         passages = collection.passages(positions[_shown(request, ranking)])
         documents = None
@@ -94,7 +94,7 @@ def _search(
         if isinstance(error, WrongModel) and request.choice.is_chosen:
             message = f"model: the collection {name!r} is of {collection.model.name!r}; send that, or none"
             raise InvalidRequest(message, ("model",)) from error
-        raise collections.failed(name, error) from error
+        raise collections.failed(name, error, opened.name) from error
     result = _result(request, ranking, request_id, documents, [passage.text for passage in passages])
     lacks = {"damage": not collection.is_whole, "words": request.first_stage.lexical and not collection.finds_words}
     degraded = [*result.degraded, *(what for what, does in lacks.items() if does)]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.auth.usage import UsageCounts
     from app.engine.engine import Engine, EngineCounts
     from app.quotas.quotas import QuotaCounts
-    from app.service.collections import CollectionCounts
+    from app.service.collection_check import CollectionCounts
     from retrieval.encoder.batching import EncoderCounts
     from retrieval.states.redis import ReplicaCounts
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import asdict
-from functools import partial
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -37,6 +36,7 @@ from app.quotas.quotas import Cost
 from app.service.ingestion import Ingestion
 from app.service.request import deadline_of
 from retrieval.deadline import Deadline
+from retrieval.store.collection import Collection
 from retrieval.store.filters import Filter
 from retrieval.store.jobs import Writing, new_key
 from retrieval.store.rows import Document
@@ -96,28 +96,27 @@ async def _put_stream(request: Request) -> Response:
     )
 
 
-async def _searchable(request: Request, name: str, key: str, wait: Wait) -> bool:
+async def _searchable(request: Request, collection: Collection, key: str, wait: Wait) -> bool:
     deps = dependencies(request)
     until = deadline_of(0, deps.settings, caller(request)) if wait == "searchable" else Deadline.after(0)
-    return await deps.ingestion.searchable(name, key, until)
+    return await deps.ingestion.searchable(collection, key, until)
 
 
 async def list_documents(request: Request) -> Response:
     """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
     after, wanted = _number(request, "after", 0, 2**62), filter_of(request.query_params.get("filter"))
     if request.headers.get("accept", "").partition(";")[0].strip().lower() in _NDJSON:
-        name = await in_thread(request, Ingestion.find, name_of(request))
-        return StreamingResponse(_export(request, name, after, wanted), media_type="application/x-ndjson")
+        collection = await in_thread(request, Ingestion.find, name_of(request))
+        return StreamingResponse(_export(collection, after, wanted), media_type="application/x-ndjson")
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit, wanted)
     following = page[-1][0] if len(page) == limit else None
     return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
 
 
-async def _export(request: Request, name: str, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:
-    """All documents that a filter leaves, as `put_documents` takes them."""
-    page = partial(in_thread, request, Ingestion.page, name)
-    while found := await page(after, _LARGEST_PAGE, wanted, _EXPORTED_CHARACTERS):
+async def _export(collection: Collection, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:
+    """All documents that a filter leaves, as `put_documents` takes them; also of one that is deleted meanwhile."""
+    while found := await asyncio.to_thread(collection.page, after, _LARGEST_PAGE, wanted, _EXPORTED_CHARACTERS):
         yield await asyncio.to_thread(_lines, [each for _, each in found])
         after = found[-1][0]
 

@@ -26,6 +26,7 @@ from app.errors import Overloaded, ServiceError, UnknownJob
 from app.service.collections import check_visible
 from app.service.ingestion import Ingestion
 from app.settings import is_collection_name
+from retrieval.store.collection import Collection
 from retrieval.store.jobs import Job
 
 _LISTED = 100
@@ -84,10 +85,10 @@ def _place(request: Request) -> Iterator[None]:
         followers.give(who, 1)
 
 
-async def _events(request: Request, name: str, collection: str, job: Job) -> AsyncIterator[bytes]:
+async def _events(request: Request, name: str, collection: Collection, job: Job) -> AsyncIterator[bytes]:
     """The states of a job, one event each; the service's end is an end, too: the client asks again.
 
-    name: of the collection, as the request calls it. collection: its own name.
+    name: of the collection, as the request calls it.
     """
     engine, shown, told_at = dependencies(request).engine, None, time.monotonic()
     while True:

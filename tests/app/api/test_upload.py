@@ -8,9 +8,11 @@ from collections.abc import Iterable
 import httpx
 import pytest
 
+from app.api.routes import documents
 from app.settings import Settings
-from retrieval.store.collection import Collection
+from retrieval.store.collection import Collection, remove
 from retrieval.store.indexer import indexing
+from retrieval.store.rows import Document
 from tests.app.live import live
 from tests.app.problems import problem
 from tests.conftest import serving
@@ -162,6 +164,35 @@ def test_a_stream_goes_where_it_began_to_though_its_alias_leads_elsewhere_meanwh
         assert httpx.post(str(client.base_url) + PATH, content=parts(), headers=NDJSON).json()["stored"] == 1100
         assert client.get("/v1/collections/old").json()["documents"] == 1100
         assert client.get("/v1/collections/birds").json()["documents"] == 0
+
+
+def replacing(monkeypatch, method: str) -> None:
+    """Have another collection take the place of the one that is used, after the first call of its method."""
+    original = getattr(Collection, method)
+
+    def replaced(self, *arguments):
+        answer = original(self, *arguments)
+        monkeypatch.setattr(Collection, method, original)
+        remove(self.folder)
+        Collection.create(self.folder, self.settings)
+        Collection(self.folder).put([Document("new", "a lamp")])
+        return answer
+
+    monkeypatch.setattr(Collection, method, replaced)
+
+
+def test_a_stream_ends_when_another_collection_takes_the_place_of_its_own(birds, monkeypatch):
+    replacing(monkeypatch, "put")
+    problem(upload(birds, lines(range(1100))), 404, "there is no collection 'birds' any more")
+    assert ids(birds) == {"new"}
+
+
+def test_an_export_ends_as_it_began_though_another_collection_takes_its_place(birds, monkeypatch):
+    upload(birds, lines(range(3)))
+    monkeypatch.setattr(documents, "_LARGEST_PAGE", 1)
+    replacing(monkeypatch, "page")
+    assert ids(birds) == {"0", "1", "2"}
+    assert ids(birds) == {"new"}
 
 
 def test_what_was_stored_before_the_client_left_stays_and_may_be_sent_again(tmp_path, monkeypatch):

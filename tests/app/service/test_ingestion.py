@@ -69,6 +69,7 @@ def test_what_is_damaged_without_another_size_is_found_when_it_is_read(birds, se
 
 
 def test_segments_that_are_all_lost_are_indexed_again(birds, segments):
+    assert ids(birds) == ["a lamp", "an owl"]
     shutil.rmtree(segments[0].parent)
     assert ids(birds) == ["a lamp", "an owl"], "what is open stays readable"
     assert put(birds, "a stone").status_code == 200

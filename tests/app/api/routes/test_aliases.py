@@ -2,9 +2,14 @@
 
 import pytest
 
+from app.service.collections import OpenCollections
 from app.settings import Settings
+from retrieval.store.aliases import point
+from retrieval.store.collection import remove
+from retrieval.store.jobs import Jobs
 from tests.app.problems import problem
 from tests.conftest import serving
+from tests.waiting import eventually
 
 DOCUMENTS = "/v1/collections/{}/documents"
 
@@ -53,6 +58,53 @@ def test_an_alias_is_swapped_at_once_and_its_jobs_are_not_mixed_up(books):
     assert found(books, "books") == ["b.2026"]
     problem(books.get(f"/v1/jobs/{job}"), 404, "no job of this id")
     assert books.get(f"/v1/jobs/{job.replace('books', 'b.2025')}").status_code == 200
+
+
+def swapping(books, method):
+    """A method that leads the alias to the other collection when it is done."""
+    folder = books.app.state.dependencies.settings.collections_dir
+
+    def swapped(*arguments):
+        result = method(*arguments)
+        point(folder, "books", "b.2026")
+        return result
+
+    return swapped
+
+
+@pytest.mark.parametrize("fields", [{}, {"filter": {"exists": "year"}}, {"ids": ["same"]}])
+def test_a_request_stays_with_one_collection_while_its_alias_is_swapped(books, monkeypatch, fields):
+    for year in (2025, 2026):
+        documents = [{"id": "same", "text": "an owl", "metadata": {"year": year}}]
+        books.post(DOCUMENTS.format(f"b.{year}"), json={"documents": documents, "wait": "searchable"})
+    monkeypatch.setattr(OpenCollections, "_get", swapping(books, OpenCollections._get))
+    rows = books.post("/v1/collections/books/search", json={"query": "owl", **fields}).json()["results"]
+    assert {row["document"]["id"]: row["document"]["metadata"].get("year") for row in rows}["same"] == 2025
+
+
+def test_a_job_is_described_though_its_alias_is_swapped(books, monkeypatch):
+    monkeypatch.setattr(Jobs, "request", swapping(books, Jobs.request))
+    assert books.post("/v1/collections/books/compact").status_code == 200
+
+
+def test_what_an_alias_led_to_may_be_deleted_at_once(books, monkeypatch):
+    def deleted(self, asked, name, get=OpenCollections._get):
+        if name == "b.2025":  # another request leads the alias elsewhere, and deletes what it led to
+            point(self.folder(name).parent, "books", "b.2026")
+            remove(self.folder(name))
+        return get(self, asked, name)
+
+    monkeypatch.setattr(OpenCollections, "_get", deleted)
+    assert found(books, "books") == ["b.2026"]
+
+
+def test_space_is_given_back_of_what_was_deleted_by_a_filter_through_an_alias(books):
+    segments = books.app.state.dependencies.settings.collections_dir / "b.2025" / "segments"
+    before = {path.name for path in segments.iterdir()}
+    assert books.post(DOCUMENTS.format("books") + "/delete", json={"filter": {"not": {"exists": "x"}}}).json() == {
+        "deleted": 1
+    }
+    eventually(lambda: before.isdisjoint(path.name for path in segments.iterdir()))
 
 
 def test_aliases_are_listed_beside_collections_and_not_as_such(books):
