@@ -374,6 +374,10 @@ def checked_wait(wait: object) -> Wait:
 def _document(body: DocumentBody) -> Document:
     if escaped(body.id) != body.id:
         raise ValueError("id: has control characters")
+    if not {".", ".."}.isdisjoint(
+        body.id.split("/")
+    ):  # DELETE …/documents/.. would be sent as DELETE of the collection
+        raise ValueError("id: must not be `.` or `..`, nor have one of them between slashes: clients resolve addresses")
     if len(body.id.encode()) > ID_BYTES:
         raise ValueError(f"id: has more than {ID_BYTES} bytes")
     if len(orjson.dumps(body.metadata)) > _METADATA_BYTES:

@@ -182,6 +182,8 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "鳥" * 200, "text": "a"}, "id: has more than 512 bytes"),
         ({"id": 7, "text": "a"}, "id: "),
         ({"id": "a\nb", "text": "a"}, "id: has control characters"),
+        ({"id": "..", "text": "a"}, "id: must not be `.` or `..`"),
+        ({"id": "a/../../b", "text": "a"}, "id: must not be `.` or `..`"),
         ({"id": "x", "text": "a", "metadata": {"m": "x" * 2**16}}, "metadata: takes more than 65536 bytes"),
         ({"id": "x", "text": "a", "metadata": [1]}, "metadata: "),
         ({"id": "x", "text": "a", "txt": "b"}, "txt: "),
