@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise, takewhile
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -54,7 +54,7 @@ Counting = Callable[[int, int], None]  # done, of how many
 _LOCK = "indexer.lock"
 PUT_AT_ONCE = 1000  # documents in one transaction
 DOCUMENTS = 2048  # that become one segment; a few hundred would make too many files, more would be found later
-_FANOUT = 8  # neighbours of about one size that are merged
+_FANOUT = 8  # neighbours that are merged at least
 _LARGEST = 100_000  # passages in a merged segment
 _Live = TypeVar("_Live", Part, SegmentRow)
 _MOST_DEAD = 0.5  # share of a segment's passages; beyond it the segment is written anew
@@ -354,16 +354,25 @@ def _states(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Encoded]:
 
 
 def _due(parts: Sequence[_Live]) -> list[_Live]:
-    """Neighbours to merge: one that is mostly dead, or several of about one size."""
+    """Neighbours to merge: one that is mostly dead, or several of which none is more than half of all.
+
+    So a passage is copied seldom, each time to a segment of twice the size, and few are left, whatever their sizes are.
+    """
     for part in parts:
         if part.live.mean() < 1 - _MOST_DEAD:
             return [part]
+    sizes = [int(part.live.sum()) for part in parts]
     for first in range(len(parts) - _FANOUT + 1):
-        run = parts[first : first + _FANOUT]
-        sizes = [int(part.live.sum()) for part in run]
-        if max(sizes) < _FANOUT * max(1, min(sizes)) and sum(sizes) <= _LARGEST:
-            return list(run)
+        if count := _mergeable(sizes[first:]):
+            return list(parts[first : first + count])
     return []
+
+
+def _mergeable(sizes: Sequence[int]) -> int:
+    """How many of these segments to merge, from the first one on; 0 for none."""
+    sums = takewhile(lambda total: total <= _LARGEST, accumulate(sizes))
+    runs = enumerate(zip(sums, accumulate(sizes, max), strict=False), start=1)
+    return max((count for count, (total, most) in runs if count >= _FANOUT and total >= 2 * most), default=0)
 
 
 def sweep(collection: Collection) -> None:

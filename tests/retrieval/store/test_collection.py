@@ -161,6 +161,15 @@ def test_small_segments_are_merged_and_their_folders_removed(collection):
     assert {path.name for path in (collection.folder / "segments").iterdir()} == known
 
 
+def test_few_segments_are_left_whatever_their_sizes_are(collection):
+    for size in [1, 20] * 12:
+        collection.put(Document(f"{size} {at} {collection.counts().documents}", "an owl") for at in range(size))
+        index_waiting(collection, HashEncoder(), quiet)
+        merge(collection)
+    assert len(collection.snapshot().parts) < 10
+    assert collection.counts().passages == 252
+
+
 def test_space_is_given_back(collection):
     collection.put(Document(str(at), f"owl {at} " * 50) for at in range(300))
     index_all(collection, ENCODER, quiet)
