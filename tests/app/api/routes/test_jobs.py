@@ -88,6 +88,7 @@ def test_a_follower_has_a_place_until_its_job_ends_or_it_leaves(tmp_path, monkey
 
 
 def test_the_events_end_when_the_collection_is_deleted(birds, hash_settings, monkeypatch):
+    monkeypatch.setattr(Documents, "waiting", lambda *_: [])
     job = put(birds)
     jobs = Collection.job
 
@@ -98,7 +99,6 @@ def test_the_events_end_when_the_collection_is_deleted(birds, hash_settings, mon
         return found
 
     monkeypatch.setattr(Collection, "job", deleted)
-    monkeypatch.setattr(Documents, "waiting", lambda *_: [])
     text = birds.get(f"/v1/jobs/{job}/events").text
     assert text.rstrip().split("\n\n")[-1].startswith("event: error\ndata: {")
     assert "unknown-collection" in text
