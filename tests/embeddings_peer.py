@@ -154,7 +154,7 @@ def serving_peer(folder: Path, encoders: Mapping[str, Encoder]) -> Iterator[Prox
     """The application with these models on a socket, and the proxy before it."""
     first, *others = encoders
     app = create_app(Settings(model=first, models=tuple(others), data_dir=folder), encoders)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     eventually(lambda: server.started and app.state.dependencies.engine.state.phase == "ready")

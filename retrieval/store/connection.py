@@ -295,8 +295,10 @@ def _check_readable(folder: Path) -> None:
     file = folder / FILE
     try:
         os.close(os.open(folder, os.O_RDONLY))
-        file.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from error
+        is_there = file.exists()
+    except FileNotFoundError:
+        is_there = False
+    if not is_there:
+        raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`")
     if not os.access(file, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
