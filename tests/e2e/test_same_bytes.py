@@ -88,7 +88,8 @@ def answers(client: httpx.Client, name: str) -> list[bytes]:
     return found
 
 
-@pytest.mark.parametrize("model", ["hash", pytest.param("all-MiniLM-L6-v2", marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("model", ["hash", "all-MiniLM-L6-v2"])
 def test_a_built_a_sent_and_a_resumed_collection_answer_the_same_bytes(tmp_path, model):
     documents = corpus()
     build(tmp_path, model, documents)

@@ -90,7 +90,7 @@ def test_evaluate_prints_a_table_and_writes_json(qrerank, beir, tmp_path):
         assert json.loads((tmp_path / "out.json").read_text())["methods"]["hybrid"]["ndcg@10"] == 1.0
 
 
-@pytest.mark.parametrize("name", ["angle", "entangled"])
+@pytest.mark.parametrize("name", [pytest.param("angle", marks=pytest.mark.soak), "entangled"])
 def test_circuit_draws(qrerank, tmp_path, name):
     text = qrerank("circuit", "--map", name, "--qubits", "3")
     assert "q_0" in text.stdout

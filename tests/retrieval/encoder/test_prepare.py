@@ -256,7 +256,10 @@ def multilingual(tmp_path_factory) -> Path:
 PROMPTS = {"query": "query: ", "document": "passage: "}
 
 
-@pytest.mark.parametrize("stated", [True, False], ids=["in its files", "in the settings"])
+@pytest.mark.parametrize(
+    "stated",
+    [pytest.param(True, id="in its files"), pytest.param(False, id="in the settings", marks=pytest.mark.soak)],
+)
 def test_a_multilingual_model_reads_its_prompts(multilingual, tmp_path, stated):
     from sentence_transformers import SentenceTransformer
 
