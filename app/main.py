@@ -40,6 +40,7 @@ from app.health.health import Health
 from app.quotas.quotas import Quotas
 from app.quotas.shares import Shares
 from app.service.collections import OpenCollections
+from app.service.indexing import Indexing
 from app.service.ingestion import Ingestion
 from app.settings import Settings
 from app.telemetry.gauges import EVERY_S as COLLECT_EVERY_S
@@ -120,7 +121,7 @@ def _create_components(settings: Settings, encoders: Mapping[str, Encoder], trac
         settings,
         engine,
         collections,
-        Ingestion(collections, engine),
+        Ingestion(collections, engine, Indexing(collections, engine)),
         auth,
         quotas,
         Shares(settings.limits.all_bodies_bytes),
@@ -159,7 +160,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
     deps: Dependencies = app.state.dependencies
     # The service answers liveness probes while the model loads.
     loading = asyncio.create_task(deps.engine.start())
-    deps.ingestion.start()
+    deps.ingestion.indexing.start()
     tasks = [
         loading,
         asyncio.create_task(deps.health.run(loading)),
@@ -181,7 +182,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         shutdown.callback(deps.engine.close)
         if deps.collections.milvus:
             shutdown.callback(deps.collections.milvus.close)
-        shutdown.callback(deps.ingestion.stop)
+        shutdown.callback(deps.ingestion.indexing.stop)
         shutdown.callback(deps.quotas.close)
         shutdown.callback(deps.gauges.publish)  # a last time, so that other workers can report the values
         shutdown.push_async_callback(_cancel, tasks)

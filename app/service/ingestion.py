@@ -1,16 +1,9 @@
-"""Collections that clients change: waiting documents become searchable in the background.
-
-Every process may take documents; one at a time indexes a collection. A document is acknowledged once it is on the disk,
-so a process that ends costs nothing: the next one goes on.
-"""
+"""Collections that clients change: a document is acknowledged once it is on the disk; `indexing` lets it be found."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-import math
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,31 +16,28 @@ from app.errors import (
     Conflict,
     DamagedCollection,
     InvalidRequest,
-    NotReady,
     UnknownCollection,
     UnknownJob,
 )
 from app.identity import Identity
 from app.ranking import Reranker
 from app.service.collections import OpenCollections
+from app.service.indexing import Indexing
 from retrieval import errors
-from retrieval.deadline import Cancelled, Deadline
+from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
-from retrieval.encoder.states import Encoded, join
 from retrieval.errors import (
     CollectionDeleted,
     CollectionError,
     CollectionTaken,
     CollectionUnwritable,
-    EncoderUnavailable,
 )
 from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.filters import Filter
-from retrieval.store.generation import Encoding
-from retrieval.store.indexer import begin_encoding, encode_next, index_waiting, indexing, merge, repair, sweep
+from retrieval.store.indexer import begin_encoding
 from retrieval.store.jobs import COMPACT, KEPT, Job, Writing
 from retrieval.store.placement import create
 from retrieval.store.rows import Document
@@ -55,12 +45,8 @@ from retrieval.text.splitters import Chunking
 
 log = logging.getLogger(__name__)
 
-_CALLER = "indexing"  # gets one caller's share of the encoder
 _UPLOADING = 2  # batches of uploads that are parsed and stored at a time
-_AT_ONCE = 256  # documents that become searchable together
 _LOOK_EVERY_S = 0.02
-_REPAIR_EVERY_S = 60.0  # looks again at segments that could not be repaired: it reads all of them
-_EVERY_S = 1.0  # looks for documents that another process took, or left
 
 
 @dataclass(frozen=True)
@@ -88,43 +74,14 @@ class Description:
     encoding: EncodingProgress | None  # with another model, which will serve when all documents are encoded
 
 
-class _InBackground:
-    """An encoder that takes its share of the passes beside the requests."""
-
-    def __init__(self, reranker: Reranker, stopped: Deadline) -> None:
-        self._source, self._stopped = reranker.source, stopped
-        encoder = reranker.encoder
-        self.name, self.digest, self.max_tokens = encoder.name, encoder.digest, encoder.max_tokens
-        self.tokenize, self.token_spans = encoder.tokenize, encoder.token_spans
-
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        tokens, keys = self.tokenize(texts), [_key(text) for text in texts]
-        states = self._source.shared_encoder.encode(keys, tokens, math.inf, self._stopped, counted=False)
-        encoded = [state for state in states if state is not None]
-        if len(encoded) < len(texts):  # with all the time there is, none is left out
-            raise RuntimeError("a state is missing")
-        return join(encoded)
-
-
-def _key(text: str) -> bytes:
-    """Equal for equal texts; no key of a request's text is equal."""
-    return b"indexing" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 @dataclass
 class Ingestion:
     """Changes collections. Its methods block; call them in a thread."""
 
     collections: OpenCollections
     engine: Engine
+    indexing: Indexing
     uploading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _UPLOADING))
-    _wake: threading.Event = field(default_factory=threading.Event)
-    _stopped: Deadline = field(default_factory=partial(Deadline, caller=_CALLER))
-    _thinned: set[str] = field(default_factory=set)  # collections in which documents were deleted: there may be space
-    _swept: set[str] = field(default_factory=set)  # collections in which nothing of a killed process is left
-    _published: set[str] = field(default_factory=set)  # collections that other machines find under their names
-    _repair_at: dict[str, float] = field(default_factory=dict)  # by collection when damage is looked at again
-    _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
 
     def create(self, name: str, model: str | None, language: str, chunking: Chunking) -> tuple[Description, bool]:
         """Make a collection, unless there is one like it; its description, and whether it is new.
@@ -212,16 +169,14 @@ class Ingestion:
                 raise InvalidRequest(f"model: {error}", ("model",)) from error
             if key is None:
                 raise Conflict(f"the collection {name!r} is being encoded with another model; cancel that first")
-            self._wake.set()
+            self.indexing.wake()
             return self._job(collection, key)
 
     def cancel_encoding(self, name: str) -> Description:
         """Forget the encoding with another model; the one that serves goes on."""
         with self._store(name) as collection:
             if collection.next.cancel():
-                self._thinned.add(collection.name)  # there are folders to remove
-                self._swept.discard(collection.name)
-            self._wake.set()
+                self.indexing.sweep(collection.name)
             return self._described(name, collection)
 
     def _served(self, model: str | None) -> Reranker:
@@ -279,23 +234,21 @@ class Ingestion:
         """Write documents to the disk, as a part of a job; the ids of those whose content is new or changed."""
         with self._store(of) as collection:
             changed = collection.put(documents, job)
-        self._wake.set()
+        self.indexing.wake()
         return changed
 
     def delete(self, name: str, ids: Sequence[str]) -> int:
         """Delete documents; how many there were. The next search does not find them."""
         with self._store(name) as collection:
             count = collection.delete(ids)
-        self._thinned.add(collection.name)
-        self._wake.set()
+        self.indexing.wake(collection.name)
         return count
 
     def delete_where(self, name: str, wanted: Filter) -> int:
         """Delete the documents that a filter leaves; how many there were. The next search does not find them."""
         with self._store(name) as collection:
             count = collection.delete_where(wanted)
-        self._thinned.add(collection.name)
-        self._wake.set()
+        self.indexing.wake(collection.name)
         return count
 
     def get(self, name: str, ids: Sequence[str]) -> list[Document]:
@@ -330,7 +283,7 @@ class Ingestion:
         """Have all segments merged into one by whoever indexes; the job."""
         with self._store(name) as collection:
             key = collection.jobs.request(COMPACT)
-            self._wake.set()
+            self.indexing.wake()
             return self._job(collection, key)
 
     async def searchable(self, collection: Collection, key: str, until: Deadline) -> bool:
@@ -363,110 +316,3 @@ class Ingestion:
             raise CollectionReadOnly(f"the collection {name!r} takes no writes: {error}") from error
         except CollectionError as error:
             raise self.collections.failed(name, error, collection.name) from error
-
-    def start(self) -> None:
-        """Start the thread that makes waiting documents searchable."""
-        threading.Thread(target=self._run, name=_CALLER, daemon=True).start()
-
-    def stop(self) -> None:
-        """End the thread. What it was doing is done again by whoever is next."""
-        self._stopped.cancel()
-        self._wake.set()
-
-    def _run(self) -> None:
-        while not self._stopped.cancelled:
-            try:
-                names = self.collections.names()
-            except OSError as error:  # too many open files, or a disk that is away for a while
-                names = []
-                if self._is_new("", error):
-                    log.error("the collections cannot be listed: %s", error.strerror)  # noqa: TRY400 - it says all
-            found = [self._index(name) for name in names]
-            if not any(found):
-                self._wake.wait(_EVERY_S)
-                self._wake.clear()
-
-    def _index(self, name: str) -> bool:
-        """Make some waiting documents of a collection searchable; whether there were some."""
-        try:
-            done = self._index_some(name, self.collections.store(name))
-        except (NotReady, UnknownCollection, Cancelled, CollectionDeleted, errors.IndexUnavailable):  # others log that
-            return False
-        except EncoderUnavailable as error:  # the documents wait
-            if self._is_new(name, error):
-                log.warning("the documents of the collection %s cannot be indexed yet: %s", name, error)
-            return False
-        except Exception as error:  # one collection's fault must not keep the others waiting
-            if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
-                log.exception("the documents of the collection %s cannot be indexed", name)
-            return False
-        self._faults.pop(name, None)
-        return done
-
-    def _index_some(self, name: str, collection: Collection) -> bool:
-        if collection.remote and name not in self._published:  # a killed process may not have come to it
-            collection.remote.publish()
-            self._published.add(name)
-        suspects = self.collections.damaged(name) if time.monotonic() >= self._repair_at.get(name, 0.0) else frozenset()
-        is_asked = name in self._thinned or collection.is_requested(COMPACT)
-        encoding = collection.encoding()
-        if not (suspects or is_asked or encoding or collection.has_work()):
-            return False
-        encoder = _InBackground(self._reranker(collection.settings.model), self._stopped)
-        with indexing(collection) as alone:
-            if not alone:
-                return False
-            if name not in self._swept:
-                sweep(collection)
-                self._swept.add(name)
-            if suspects:
-                self._repair(name, collection, suspects)
-            done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE) > 0
-            self._thinned.discard(name)
-            if collection.is_requested(COMPACT):
-                _compact(collection)
-            merge(collection)
-            if collection.trim():  # there may be more
-                self._thinned.add(name)
-            if encoding and not done:  # what waits to be found comes first
-                done = self._encode_some(name, collection, encoding)
-        return done
-
-    def _encode_some(self, name: str, collection: Collection, encoding: Encoding) -> bool:
-        """Encode some documents with the next model; whether some are left."""
-        encoder = _InBackground(self._reranker(encoding.model), self._stopped)
-        are_left = encode_next(collection, encoder, lambda _: None, _AT_ONCE)
-        if not are_left and collection.settings.model == encoding.model:
-            log.info("the collection %s is searched with the model %s now", name, encoding.model.name)
-        return are_left
-
-    def _repair(self, name: str, collection: Collection, suspects: frozenset[int]) -> None:
-        """Look at segments that may be damaged. The documents of those that are wait again."""
-        self._repair_at[name] = time.monotonic() + _REPAIR_EVERY_S
-        for number, fault in repair(collection, suspects).items():
-            log.warning("the documents of segment %d of the collection %s are indexed again: %s", number, name, fault)
-        self.collections.checked(name)
-
-    def _is_new(self, name: str, error: Exception) -> bool:
-        """Whether a fault is another one than the last; it is logged once, until it is over."""
-        before, self._faults[name] = self._faults.get(name), str(error)
-        return before != str(error)
-
-    def _reranker(self, model: Model) -> Reranker:
-        """The served model that is meant."""
-        reranker = self.engine.ready_models().by_digest(model.digest)
-        if reranker is None:
-            raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
-        return reranker
-
-
-def _compact(collection: Collection) -> None:
-    """Do the jobs that ask for one segment; those that came meanwhile are done, too."""
-    try:
-        merge(collection, all_of_it=True)
-        collection.shrink()
-    except CollectionError as error:
-        collection.jobs.complete(COMPACT, str(error).replace(str(collection.folder), collection.name))
-        raise
-    if len(collection.segments.all()) <= 1:  # else a damaged one was forgotten: its documents come first
-        collection.jobs.complete(COMPACT)

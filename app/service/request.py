@@ -16,6 +16,7 @@ from app.ranking.methods import DEFAULT_METHOD, Method
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
+from retrieval.encoder.protocol import Encoder
 from retrieval.index.first_stage import FirstStage
 from retrieval.store.filters import Filter
 
@@ -111,21 +112,9 @@ def resolve(
     limits = settings.limits
     _check_limits(asked, limits)
     _check_selection(asked, limits)
-    collection = asked.collection or settings.default_collection or ""
-    if not asked.collection and not identity.may_see(collection):
-        collection = ""
-    if asked.documents is None and not collection:
-        raise InvalidRequest(
-            "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
-        )
-    choice = models.choose(asked.model)
-    encoder = choice.reranker.encoder
-    if asked.spans and encoder.granularity != "token":
-        raise InvalidRequest(
-            f"relevant_spans: {encoder.name} gives one vector for a whole text, so no sentence can be told apart; "
-            "leave it out, or choose another model",
-            ("relevant_spans",),
-        )
+    collection, choice = _collection(asked, settings, identity), models.choose(asked.model)
+    if asked.spans:
+        _check_spans(choice.reranker.encoder)
     method = asked.method or choice.method or DEFAULT_METHOD
     reading = Reading(asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document))
     units = _units(
@@ -150,6 +139,26 @@ def resolve(
         asked.language or settings.language,
         FirstStage(settings.first_stage.dense, settings.first_stage.lexical),
     )
+
+
+def _collection(asked: RerankRequest, settings: Settings, identity: Identity) -> str:
+    """What is searched where no documents were sent; a default that the caller may not see is none."""
+    default = settings.default_collection or ""
+    collection = asked.collection or (default if identity.may_see(default) else "")
+    if asked.documents is None and not collection:
+        raise InvalidRequest(
+            "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
+        )
+    return collection
+
+
+def _check_spans(encoder: Encoder) -> None:
+    if encoder.granularity != "token":
+        raise InvalidRequest(
+            f"relevant_spans: {encoder.name} gives one vector for a whole text, so no sentence can be told apart; "
+            "leave it out, or choose another model",
+            ("relevant_spans",),
+        )
 
 
 def deadline_of(deadline_ms: float | None, settings: Settings, caller: str) -> Deadline:

@@ -31,7 +31,7 @@ def proxy(peer, monkeypatch):
     monkeypatch.setattr("retrieval.encoder.embeddings_client._BACKOFF", lambda _: 0.0)
     monkeypatch.setitem(connect.__kwdefaults__, "retry_s", 0.01)
     monkeypatch.setattr("app.engine.engine._AGAIN_S", 0.01)
-    monkeypatch.setattr("app.service.ingestion._EVERY_S", 0.01)
+    monkeypatch.setattr("app.service.indexing._EVERY_S", 0.01)
     peer.reset()
     yield peer
     peer.reset()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.service.ingestion import Ingestion
+from app.service.indexing import Indexing
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from tests.app.problems import problem
@@ -44,7 +44,7 @@ def test_the_old_model_serves_until_all_documents_are_encoded_and_then_the_new_o
     one = search(client).json()
     assert (one["model"], len(one["results"])) == ("hash", 10)
     with monkeypatch.context() as patch:
-        patch.setattr(Ingestion, "_encode_some", lambda *_: False)
+        patch.setattr(Indexing, "_encode_some", lambda *_: False)
         begun = client.post(f"{PATH}/encode", json={"model": "new"})
         assert client.get(PATH).json()["encoding"] == {"model": "new", "done": 0, "total": 10}
         job = begun.json()
@@ -71,7 +71,7 @@ def test_the_old_model_serves_until_all_documents_are_encoded_and_then_the_new_o
 
 
 def test_an_encoding_can_be_cancelled(client, monkeypatch):
-    monkeypatch.setattr(Ingestion, "_encode_some", lambda *_: False)
+    monkeypatch.setattr(Indexing, "_encode_some", lambda *_: False)
     for _ in range(2):
         job = client.post(f"{PATH}/encode", json={"model": "new"}).json()
         assert client.get(PATH).json()["encoding"]["model"] == "new"

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.service.ingestion import Ingestion
+from app.service.indexing import Indexing
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.connection import Connection
@@ -51,7 +51,7 @@ def segments(birds, hash_settings) -> list[Path]:
 
 def test_a_damaged_segment_is_indexed_again_while_the_rest_is_searched(birds, segments, monkeypatch, caplog):
     with monkeypatch.context() as patch:
-        patch.setattr(Ingestion, "_repair", lambda *_: None)
+        patch.setattr(Indexing, "_repair", lambda *_: None)
         os.truncate(segments[0] / "passages.jsonl", 3)
         assert (ids(birds), search(birds).json()["meta"]["degraded"]) == (["a lamp"], ["damage"])
     eventually(lambda: not search(birds).json()["meta"]["degraded"])

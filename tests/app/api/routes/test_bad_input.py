@@ -26,7 +26,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def client(data):
     with pytest.MonkeyPatch.context() as patch, serving(Settings(model="hash", data_dir=data)) as client:
-        patch.setattr("app.service.ingestion._EVERY_S", 0.05)
+        patch.setattr("app.service.indexing._EVERY_S", 0.05)
         yield client
 
 

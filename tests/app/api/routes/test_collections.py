@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 from app.service.collections import OpenCollections
-from app.service.ingestion import Ingestion
+from app.service.indexing import Indexing
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.store.collection import Collection
 from retrieval.store.documents import Documents
@@ -316,7 +316,7 @@ def test_a_collection_that_is_deleted_while_it_is_indexed_does_not_come_back(bir
 
 
 def test_a_model_that_is_not_served_leaves_documents_waiting(birds, hash_settings, monkeypatch, caplog):
-    monkeypatch.setattr(Ingestion, "_reranker", lambda *_: (_ for _ in ()).throw(ValueError("not served")))
+    monkeypatch.setattr(Indexing, "_reranker", lambda *_: (_ for _ in ()).throw(ValueError("not served")))
     put(birds, [{"id": "new", "text": "a stone"}], "stored")
     eventually(lambda: "cannot be indexed" in caplog.text)
     assert birds.get("/v1/collections/birds").json()["waiting"] == 1

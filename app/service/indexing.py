@@ -1,0 +1,193 @@
+"""Waiting documents become searchable in the background, by one thread of each process.
+
+Every process may take documents; one at a time indexes a collection. A process that ends costs nothing: the next one
+goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from app.engine.engine import Engine
+from app.errors import NotReady, UnknownCollection
+from app.ranking import Reranker
+from app.service.collections import OpenCollections
+from retrieval import errors
+from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.states import Encoded, join
+from retrieval.errors import CollectionDeleted, CollectionError, EncoderUnavailable
+from retrieval.index.passage_index import Model
+from retrieval.store.collection import Collection
+from retrieval.store.generation import Encoding
+from retrieval.store.indexer import encode_next, index_waiting, indexing, merge, repair, sweep
+from retrieval.store.jobs import COMPACT
+
+log = logging.getLogger(__name__)
+
+_CALLER = "indexing"  # gets one caller's share of the encoder
+_AT_ONCE = 256  # documents that become searchable together
+_REPAIR_EVERY_S = 60.0  # looks again at segments that could not be repaired: it reads all of them
+_EVERY_S = 1.0  # looks for documents that another process took, or left
+
+
+class _InBackground:
+    """An encoder that takes its share of the passes beside the requests."""
+
+    def __init__(self, reranker: Reranker, stopped: Deadline) -> None:
+        self._source, self._stopped = reranker.source, stopped
+        encoder = reranker.encoder
+        self.name, self.digest, self.max_tokens = encoder.name, encoder.digest, encoder.max_tokens
+        self.tokenize, self.token_spans = encoder.tokenize, encoder.token_spans
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        tokens, keys = self.tokenize(texts), [_key(text) for text in texts]
+        states = self._source.shared_encoder.encode(keys, tokens, math.inf, self._stopped, counted=False)
+        encoded = [state for state in states if state is not None]
+        if len(encoded) < len(texts):  # with all the time there is, none is left out
+            raise RuntimeError("a state is missing")
+        return join(encoded)
+
+
+def _key(text: str) -> bytes:
+    """Equal for equal texts; no key of a request's text is equal."""
+    return b"indexing" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+@dataclass
+class Indexing:
+    """The thread that makes waiting documents searchable, repairs segments, merges them, and encodes anew."""
+
+    collections: OpenCollections
+    engine: Engine
+    _wake: threading.Event = field(default_factory=threading.Event)
+    _stopped: Deadline = field(default_factory=partial(Deadline, caller=_CALLER))
+    _thinned: set[str] = field(default_factory=set)  # collections in which documents were deleted: there may be space
+    _swept: set[str] = field(default_factory=set)  # collections in which nothing of a killed process is left
+    _published: set[str] = field(default_factory=set)  # collections that other machines find under their names
+    _repair_at: dict[str, float] = field(default_factory=dict)  # by collection when damage is looked at again
+    _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
+
+    def wake(self, thinned: str | None = None) -> None:
+        """Look for work now. thinned: a collection in which documents were deleted."""
+        if thinned is not None:
+            self._thinned.add(thinned)
+        self._wake.set()
+
+    def sweep(self, name: str) -> None:
+        """Remove the folders that a collection does not need any more."""
+        self._swept.discard(name)
+        self.wake(name)
+
+    def start(self) -> None:
+        """Start the thread that makes waiting documents searchable."""
+        threading.Thread(target=self._run, name=_CALLER, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the thread. What it was doing is done again by whoever is next."""
+        self._stopped.cancel()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stopped.cancelled:
+            try:
+                names = self.collections.names()
+            except OSError as error:  # too many open files, or a disk that is away for a while
+                names = []
+                if self._is_new("", error):
+                    log.error("the collections cannot be listed: %s", error.strerror)  # noqa: TRY400 - it says all
+            found = [self._index(name) for name in names]
+            if not any(found):
+                self._wake.wait(_EVERY_S)
+                self._wake.clear()
+
+    def _index(self, name: str) -> bool:
+        """Make some waiting documents of a collection searchable; whether there were some."""
+        try:
+            done = self._index_some(name, self.collections.store(name))
+        except (NotReady, UnknownCollection, Cancelled, CollectionDeleted, errors.IndexUnavailable):  # others log that
+            return False
+        except EncoderUnavailable as error:  # the documents wait
+            if self._is_new(name, error):
+                log.warning("the documents of the collection %s cannot be indexed yet: %s", name, error)
+            return False
+        except Exception as error:  # one collection's fault must not keep the others waiting
+            if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
+                log.exception("the documents of the collection %s cannot be indexed", name)
+            return False
+        self._faults.pop(name, None)
+        return done
+
+    def _index_some(self, name: str, collection: Collection) -> bool:
+        if collection.remote and name not in self._published:  # a killed process may not have come to it
+            collection.remote.publish()
+            self._published.add(name)
+        suspects = self.collections.damaged(name) if time.monotonic() >= self._repair_at.get(name, 0.0) else frozenset()
+        is_asked = name in self._thinned or collection.is_requested(COMPACT)
+        encoding = collection.encoding()
+        if not (suspects or is_asked or encoding or collection.has_work()):
+            return False
+        encoder = _InBackground(self._reranker(collection.settings.model), self._stopped)
+        with indexing(collection) as alone:
+            if not alone:
+                return False
+            if name not in self._swept:
+                sweep(collection)
+                self._swept.add(name)
+            if suspects:
+                self._repair(name, collection, suspects)
+            done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE) > 0
+            self._thinned.discard(name)
+            if collection.is_requested(COMPACT):
+                _compact(collection)
+            merge(collection)
+            if collection.trim():  # there may be more
+                self._thinned.add(name)
+            if encoding and not done:  # what waits to be found comes first
+                done = self._encode_some(name, collection, encoding)
+        return done
+
+    def _encode_some(self, name: str, collection: Collection, encoding: Encoding) -> bool:
+        """Encode some documents with the next model; whether some are left."""
+        encoder = _InBackground(self._reranker(encoding.model), self._stopped)
+        are_left = encode_next(collection, encoder, lambda _: None, _AT_ONCE)
+        if not are_left and collection.settings.model == encoding.model:
+            log.info("the collection %s is searched with the model %s now", name, encoding.model.name)
+        return are_left
+
+    def _repair(self, name: str, collection: Collection, suspects: frozenset[int]) -> None:
+        """Look at segments that may be damaged. The documents of those that are wait again."""
+        self._repair_at[name] = time.monotonic() + _REPAIR_EVERY_S
+        for number, fault in repair(collection, suspects).items():
+            log.warning("the documents of segment %d of the collection %s are indexed again: %s", number, name, fault)
+        self.collections.checked(name)
+
+    def _is_new(self, name: str, error: Exception) -> bool:
+        """Whether a fault is another one than the last; it is logged once, until it is over."""
+        before, self._faults[name] = self._faults.get(name), str(error)
+        return before != str(error)
+
+    def _reranker(self, model: Model) -> Reranker:
+        """The served model that is meant."""
+        reranker = self.engine.ready_models().by_digest(model.digest)
+        if reranker is None:
+            raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
+        return reranker
+
+
+def _compact(collection: Collection) -> None:
+    """Do the jobs that ask for one segment; those that came meanwhile are done, too."""
+    try:
+        merge(collection, all_of_it=True)
+        collection.shrink()
+    except CollectionError as error:
+        collection.jobs.complete(COMPACT, str(error).replace(str(collection.folder), collection.name))
+        raise
+    if len(collection.segments.all()) <= 1:  # else a damaged one was forgotten: its documents come first
+        collection.jobs.complete(COMPACT)
