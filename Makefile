@@ -93,7 +93,7 @@ bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-
 
 PASSAGES ?= 100000
 
-large: $(STAMP) .venv-peers/.setup ## print what a collection of 100 000 passages takes, beside ChromaDB and a cross-encoder; 15 minutes
+large: $(STAMP) .venv-peers/.setup ## print what a collection of 100 000 passages takes, beside ChromaDB and a cross-encoder; 10 to 25 minutes
 	$(BIN)/python -m benchmarks.large_collection --passages $(PASSAGES)
 
 .venv-peers/.setup:

@@ -1,9 +1,9 @@
-"""A collection of 100 000 passages beside the stack that people assemble: `make large` prints the table of the docs.
+"""A collection of 100 000 passages beside the stack that people assemble: `make large` prints the table.
 
 The passages are runs of 126 tokens from the development collections and Python's documentation, no passage twice; the
 queries are the collections' own. The peer is ChromaDB for 100 candidates, whose vectors and query vectors it is given,
-and the cross-encoder that FlashRank serves for their order. The collection is kept in the user's cache folder: a second
-run does not build it again.
+and the cross-encoder that FlashRank serves for their order. The collection is kept in the user's cache folder: once
+built, it is not built again.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ the passage itself are one record in text fields.
 from __future__ import annotations
 
 import base64
+import hashlib
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -87,8 +88,6 @@ def alias_of(name: str) -> str:
     """
     text = "".join(chr(c) if chr(c).isascii() and chr(c).isalnum() else f"_{c:02x}" for c in name.encode())
     if len(_PREFIX + text) > _LONGEST_NAME:
-        import hashlib
-
         text = "_h" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
     return _PREFIX + text
 
