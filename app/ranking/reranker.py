@@ -136,6 +136,7 @@ class Reranker:
         query: str,
         collection: PassageIndex,
         *,
+        positions: NDArray[np.int64] | None = None,
         candidates: int = 100,
         method: Method = "hybrid",
         exclude: Sequence[str] = (),
@@ -152,6 +153,7 @@ class Reranker:
         Args:
             query: What is asked.
             collection: Where to search.
+            positions: (n,) those of the candidates; None: they are searched for.
             candidates: How many passages to retrieve.
             method: Which rankers score them.
             exclude: What the answer must not be about.
@@ -167,28 +169,19 @@ class Reranker:
         job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
         query_states = self._encode_for(job, collection)
         with self._searching(job, collection), job.watch("retrieve"):
-            positions = first_stage.search(
-                collection, query_states.pooled[0], job.terms, candidates, leave_out, grouped=grouped
-            )
-        return positions, self._rank_passages(job, query_states, collection, positions, grouped=grouped)
+            if positions is None:
+                vector = query_states.pooled[0]
+                positions = first_stage.search(collection, vector, job.terms, candidates, leave_out, grouped=grouped)
+            found = FoundPassages(positions, collection, grouped=grouped)
+        with self._processor(job), job.watch("prescore"):
+            matches = bm25(job.terms, found.terms())
+        if job.report:
+            job.report(job.ranking(unread(self.calibration, job.terms, matches), found))
+        return positions, self._rank(job, query_states, found, matches)
 
-    def rank_passages(
-        self,
-        query: str,
-        collection: PassageIndex,
-        positions: NDArray[np.int64],
-        *,
-        method: Method = "hybrid",
-        exclude: Sequence[str] = (),
-        deadline: Deadline | None = None,
-        language: str = AUTO,
-        report: Callable[[Ranking], None] | None = None,
-        grouped: bool = False,
-    ) -> Ranking:
+    def rank_passages(self, query: str, collection: PassageIndex, positions: NDArray[np.int64]) -> Ranking:
         """Rank the passages at (n,) positions of a collection for a query; see `search`."""
-        language = collection.language if language == AUTO else language
-        job = Job(query, method, exclude, None, deadline or Deadline(), report, language)
-        return self._rank_passages(job, self._encode_for(job, collection), collection, positions, grouped=grouped)
+        return self.search(query, collection, positions=positions)[1]
 
     def _searching(self, job: Job, collection: PassageIndex) -> AbstractContextManager[object]:
         """A processor, unless another machine searches: whoever waits for it leaves this one's to others."""
@@ -201,23 +194,6 @@ class Reranker:
         if query_states is None:  # with all the time there is, it is there
             raise RuntimeError("the query's state is missing")
         return query_states
-
-    def _rank_passages(
-        self,
-        job: Job,
-        query_states: Encoded,
-        collection: PassageIndex,
-        positions: NDArray[np.int64],
-        *,
-        grouped: bool = False,
-    ) -> Ranking:
-        with self._searching(job, collection), job.watch("retrieve"):
-            found = FoundPassages(positions, collection, grouped=grouped)
-        with self._processor(job), job.watch("prescore"):
-            matches = bm25(job.terms, found.terms())
-        if job.report:
-            job.report(job.ranking(unread(self.calibration, job.terms, matches), found))
-        return self._rank(job, query_states, found, matches)
 
     def relevant_spans(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from app.engine.admission import PIECE, pieces
@@ -24,6 +25,7 @@ Asked = TypeVar("Asked")
 Document = str | dict[str, Any]  # as it was sent
 
 _UNREPORTED = 100  # documents whose partial rankings cost next to nothing
+_reading = lru_cache(64)(Reading)  # most requests read alike
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,23 @@ class ResolvedRequest(Generic[Asked]):
 
 
 @dataclass(frozen=True)
+class Search:
+    """Where a request without documents gets its candidates."""
+
+    collection: str
+    candidates: int  # how many are found; of documents that are named by ids, the most passages that are ranked
+    first_stage: FirstStage
+    identity: Identity  # whose request it is
+    models: ModelRegistry  # of which the collection's own is taken, where the client chose none
+
+
+@dataclass(frozen=True)
 class ResolvedRerank(ResolvedRequest[RerankRequest]):
     """A request to rank."""
 
-    identity: Identity  # whose request it is
-    models: ModelRegistry  # of which a collection's own is taken, where the client chose none
-    collection: str  # searched where no documents were sent
-    candidates: int  # of a search; of documents that are named by ids, the most passages that are ranked
+    search: Search | None  # None: the candidates are the documents that were sent
     min_score: float  # 0 to 1
     language: str  # a code, "none" or "auto"
-    first_stage: FirstStage  # of a search
 
 
 def resolve(
@@ -109,20 +118,18 @@ def resolve(
         TooLarge: It is over a limit; the message names both numbers.
         InvalidRequest: It has neither documents nor a collection, or wants spans of a model that has none.
     """
-    limits = settings.limits
+    limits, choice = settings.limits, models.choose(asked.model)
     _check_limits(asked, limits)
-    _check_selection(asked, limits)
-    collection, choice = _collection(asked, settings, identity), models.choose(asked.model)
+    if asked.filter is not None or asked.ids is not None:
+        _check_selection(asked)
+    search = _search(asked, models, settings, identity) if asked.documents is None else None
     if asked.spans:
         _check_spans(choice.reranker.encoder)
     method = asked.method or choice.method or DEFAULT_METHOD
-    reading = Reading(asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document))
-    units = _units(
-        asked,
-        reading.max_chunks,
-        settings.candidates if asked.ids is None else len(asked.ids),
-        partial_rankings=partial_rankings,
+    reading = _reading(
+        asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
     )
+    units = _units(asked, reading.max_chunks, settings.candidates, partial_rankings=partial_rankings)
     return ResolvedRerank(
         asked,
         choice,
@@ -131,25 +138,27 @@ def resolve(
         reading,
         deadline_of(asked.deadline_ms, settings, caller),
         checked(Cost(len(asked.documents or ()), units, method), limits),
-        identity,
-        models,
-        collection,
-        settings.candidates if asked.ids is None else limits.documents,
+        search,
         settings.min_score if asked.min_score is None else asked.min_score,
         asked.language or settings.language,
-        FirstStage(settings.first_stage.dense, settings.first_stage.lexical),
     )
 
 
-def _collection(asked: RerankRequest, settings: Settings, identity: Identity) -> str:
+def _search(asked: RerankRequest, models: ModelRegistry, settings: Settings, identity: Identity) -> Search:
     """What is searched where no documents were sent; a default that the caller may not see is none."""
     default = settings.default_collection or ""
     collection = asked.collection or (default if identity.may_see(default) else "")
-    if asked.documents is None and not collection:
+    if not collection:
         raise InvalidRequest(
             "there is nothing to rank: send `documents` (or `texts`), or name a `collection` to search"
         )
-    return collection
+    return Search(
+        collection,
+        settings.candidates if asked.ids is None else settings.limits.documents,
+        FirstStage(settings.first_stage.dense, settings.first_stage.lexical),
+        identity,
+        models,
+    )
 
 
 def _check_spans(encoder: Encoder) -> None:
@@ -187,10 +196,11 @@ def units_of_queries(queries: Iterable[str], excluded: Iterable[str] = ()) -> in
 
 
 def _units(asked: RerankRequest, most: int, candidates: int, *, partial_rankings: bool) -> int:
-    """Its units. most: pieces that are read of a text. candidates: of a search, which holds no documents."""
-    searched = asked.documents is None
-    sent = candidates if searched else len(asked.texts)
-    units = candidates if searched else sum(pieces(text, most) for text in asked.texts)
+    """Its units. most: pieces that are read of a text. candidates: that a search finds."""
+    if asked.documents is not None:
+        sent, units = len(asked.texts), sum(pieces(text, most) for text in asked.texts)
+    else:
+        sent = units = candidates if asked.ids is None else len(asked.ids)
     if asked.spans:  # which are looked for in what is shown
         units += -(-units * min(asked.top_n or sent, sent) // sent)
     if partial_rankings:
@@ -198,27 +208,28 @@ def _units(asked: RerankRequest, most: int, candidates: int, *, partial_rankings
     return units + units_of_queries([asked.query], asked.exclude)
 
 
-def _check_selection(asked: RerankRequest, limits: LimitSettings) -> None:
-    """InvalidRequest for a filter or ids where there is nothing to select from, TooLarge for too many ids."""
+def _check_selection(asked: RerankRequest) -> None:
+    """InvalidRequest for a filter or ids where there is nothing to select from, or for both."""
     for name, value in (("filter", asked.filter), ("ids", asked.ids)):
         if value is not None and asked.documents is not None:
             raise InvalidRequest(f"{name}: selects documents of a collection; leave out `documents`", (name,))
     if asked.filter is not None and asked.ids is not None:
         raise InvalidRequest("ids: send either `ids` or `filter`, not both", ("ids",))
-    if asked.ids is not None and len(asked.ids) > limits.documents:
-        raise TooLarge(f"{len(asked.ids)} ids were sent and at most {limits.documents} are taken; send them in parts")
 
 
 def _check_limits(asked: RerankRequest, limits: LimitSettings) -> None:
-    count, excluded = len(asked.documents or ()), len(asked.exclude)
-    if count > limits.documents:
-        raise TooLarge(f"{count} documents were sent and at most {limits.documents} are taken; send them in parts")
-    if len(asked.query) > limits.query_characters:
-        raise TooLarge(f"the query has {len(asked.query)} characters and at most {limits.query_characters} are taken")
-    if excluded > limits.excluded_texts:
-        raise TooLarge(f"{excluded} texts are excluded and at most {limits.excluded_texts} are taken")
+    """TooLarge for more than is taken; the message names both numbers."""
     longest = max(map(len, asked.exclude), default=0)
-    if longest > limits.query_characters:
-        raise TooLarge(
-            f"an excluded text has {longest} characters and at most {limits.query_characters} are taken; exclude less"
-        )
+    for count, most, message in (
+        (
+            len(asked.documents or ()),
+            limits.documents,
+            "{} documents were sent and at most {} are taken; send them in parts",
+        ),
+        (len(asked.ids or ()), limits.documents, "{} ids were sent and at most {} are taken; send them in parts"),
+        (len(asked.query), limits.query_characters, "the query has {} characters and at most {} are taken"),
+        (len(asked.exclude), limits.excluded_texts, "{} texts are excluded and at most {} are taken"),
+        (longest, limits.query_characters, "an excluded text has {} characters and at most {} are taken; exclude less"),
+    ):
+        if count > most:
+            raise TooLarge(message.format(count, most))

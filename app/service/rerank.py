@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from app.errors import InvalidRequest, TooLarge
 from app.ranking.job import Ranking
 from app.service.collections import OpenCollections, check_visible
-from app.service.request import Document, ResolvedRerank
+from app.service.request import Document, ResolvedRerank, Search
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError, WrongModel
-from retrieval.index.passage_index import PassageIndex, Selection
+from retrieval.index.passage_index import Selection
 from retrieval.text.passages import Passage
 
 ANSWERABLE = 0.5  # that the best document must reach where no other least score is set
@@ -44,13 +44,13 @@ def rerank(
         EncoderUnavailable: The query of a search cannot be encoded, without which nothing is found.
     """
 
-    def on_the_way(ranking: Ranking) -> None:
+    def report_ranking(ranking: Ranking) -> None:
         if report:
             report(_result(request, ranking, request_id))
 
-    asked, reporting = request.asked, on_the_way if report else None
-    if asked.documents is None:
-        return _search(request, collections, request_id, reporting)
+    asked, reporting = request.asked, report_ranking if report else None
+    if request.search is not None:
+        return _search(request, request.search, collections, request_id, reporting)
     ranking = request.choice.reranker.rerank(
         asked.query,
         asked.texts,
@@ -62,29 +62,42 @@ def rerank(
         report=reporting,
     )
     shown = _shown(request, ranking)
-    documents = [asked.documents[at] for at in shown] if asked.return_documents else None
+    documents = [asked.documents[at] for at in shown] if asked.return_documents and asked.documents else None
     return _result(request, ranking, request_id, documents, [asked.texts[at] for at in shown])
 
 
 def _search(
     request: ResolvedRerank,
+    search: Search,
     collections: OpenCollections,
     request_id: str,
     report: Callable[[Ranking], None] | None,
 ) -> RerankResult:
     """The result of a request whose candidates are a collection's."""
-    check_visible(request.identity, request.collection)
-    asked, name = request.asked, request.collection
+    check_visible(search.identity, search.collection)
+    asked, name = request.asked, search.collection
     wanted = asked.filter if asked.ids is None else asked.ids
     selected = None if wanted is None else collections.select(name, wanted)
     opened = collections.open(name) if selected is None else selected
     collection, store = opened.index, opened.documents
-    request = replace(request, choice=request.models.choose_for(request.choice, collection.model.digest))
+    request = replace(request, choice=search.models.choose_for(request.choice, collection.model.digest))
     try:
         of_ids, unknown_ids = None, None
         if selected is not None and asked.ids is not None:
-            of_ids, unknown_ids = _named(asked.ids, selected.index, request.candidates)
-        positions, ranking = _rank(request, collection, of_ids, report)
+            of_ids, unknown_ids = _named(asked.ids, selected.index, search.candidates)
+        positions, ranking = request.choice.reranker.search(
+            asked.query,
+            collection,
+            positions=of_ids,
+            candidates=search.candidates,
+            method=request.method,
+            exclude=asked.exclude,
+            deadline=request.deadline,
+            language=request.language,
+            report=report,
+            first_stage=search.first_stage,
+            grouped=asked.grouped,
+        )
         passages = collection.passages(positions[_shown(request, ranking)])
         documents = None
         if asked.return_documents is not False:
@@ -96,43 +109,9 @@ def _search(
             raise InvalidRequest(message, ("model",)) from error
         raise collections.failed(name, error, opened.name) from error
     result = _result(request, ranking, request_id, documents, [passage.text for passage in passages])
-    lacks = {"damage": not collection.is_whole, "words": request.first_stage.lexical and not collection.finds_words}
+    lacks = {"damage": not collection.is_whole, "words": search.first_stage.lexical and not collection.finds_words}
     degraded = [*result.degraded, *(what for what, does in lacks.items() if does)]
     return replace(result, degraded=degraded, unknown_ids=unknown_ids)
-
-
-def _rank(
-    request: ResolvedRerank,
-    collection: PassageIndex,
-    positions: NDArray[np.int64] | None,
-    report: Callable[[Ranking], None] | None,
-) -> tuple[NDArray[np.int64], Ranking]:
-    """The (n,) positions of the candidates, and their ranking. positions: theirs, where they need not be searched."""
-    asked, reranker = request.asked, request.choice.reranker
-    if positions is not None:
-        return positions, reranker.rank_passages(
-            asked.query,
-            collection,
-            positions,
-            method=request.method,
-            exclude=asked.exclude,
-            deadline=request.deadline,
-            language=request.language,
-            report=report,
-            grouped=asked.grouped,
-        )
-    return reranker.search(
-        asked.query,
-        collection,
-        candidates=request.candidates,
-        method=request.method,
-        exclude=asked.exclude,
-        deadline=request.deadline,
-        language=request.language,
-        report=report,
-        first_stage=request.first_stage,
-        grouped=asked.grouped,
-    )
 
 
 def _named(ids: Sequence[str], collection: Selection, most: int) -> tuple[NDArray[np.int64], list[str]]:
@@ -203,7 +182,7 @@ def _result(
         request.method,
         rows,
         ranking,
-        list(_degraded(ranking)),
+        _degraded(ranking),
         best,
         best >= (request.min_score or ANSWERABLE),
         request.choice.reranker.is_calibrated,
@@ -212,20 +191,17 @@ def _result(
     )
 
 
-def _degraded(ranking: Ranking) -> Iterator[str]:
+def _degraded(ranking: Ranking) -> list[str]:
     """Why the answer is less than it could be."""
-    if ranking.unavailable:
-        yield "encoder"
-    elif ranking.incomplete:
-        yield "deadline"
-    if ranking.truncated:
-        yield "truncated"
-    if ranking.cut > ranking.truncated:
-        yield "chunks"
-    if ranking.query_cut:
-        yield "query"
-    if not ranking.readable:
-        yield "language"
+    reasons = {
+        "encoder": ranking.unavailable,
+        "deadline": ranking.incomplete and not ranking.unavailable,
+        "truncated": ranking.truncated,
+        "chunks": ranking.cut > ranking.truncated,
+        "query": ranking.query_cut,
+        "language": not ranking.readable,
+    }
+    return [reason for reason, is_so in reasons.items() if is_so]
 
 
 def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import compress
 from typing import Any
 
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.text.languages import AUTO, NONE, STEMMERS, detect, frequencies, terms
-from retrieval.text.limits import runs
 from retrieval.text.words import words_of
 
 K1, B = 1.2, 0.75  # term frequency saturation, length normalisation
@@ -27,6 +26,8 @@ _IMAGINED_WORDS = 150  # of each
 _COMMON = 10**-2.8  # of a language's words: a more frequent one ("the", "what") is left out of a query that has others
 _FALLBACK = "en"  # where neither the documents nor the query tell their language
 _CODE_BYTES = 4
+_SHORT_QUERY = 300  # code points; the terms of longer queries are not cached
+_QUERIES = 256  # cached: at most 30 MB, if each is compared with documents of all languages
 _TERMS_AT_ONCE = 2**16  # of documents
 _CELLS = 2**20  # cells of a (documents, words) block that is scored at once
 
@@ -68,6 +69,15 @@ NO_TERMS = Terms(NONE, np.zeros(0, dtype=np.uint32))
 
 
 @dataclass(frozen=True)
+class WordsInLanguage:
+    """The m words of a query in one language."""
+
+    terms: NDArray[np.uint32]  # (m,) as the documents of the language have them
+    shares: NDArray[np.float64]  # (m,) of the language's passages that hold each word, in (0, 1)
+    rarity: NDArray[np.float64]  # (m,) weights of the words in a document's coverage, ≥ 0, of sum 1
+
+
+@dataclass(frozen=True)
 class QueryTerms:
     """The different words of a query, without common ones. They are stemmed as each document is."""
 
@@ -75,35 +85,39 @@ class QueryTerms:
     repeats: NDArray[np.float64]  # (m,) how often each one occurs
     language: str  # a code or `NONE`
     length: int  # words in the query, common ones among them; at least 1
+    _in: dict[str, WordsInLanguage] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def of(text: str, language: str = AUTO) -> QueryTerms:
-        """Return the terms of a query. language: a code, `NONE`, or `AUTO` to detect it."""
-        words = words_of(text, query=True)
-        plain = terms(words, NONE)
-        language = detect(plain) if language == AUTO else language
-        is_rare = frequencies(plain, _known(language)) < _COMMON
-        stem_of = dict(zip(words, terms(words, language).tolist(), strict=True))
-        counts = Counter(stem_of[word] for word in compress(words, is_rare)) or Counter(stem_of.values())
-        word_of = {stem: word for word, stem in reversed(stem_of.items())}
-        return QueryTerms(
-            [word_of[stem] for stem in counts], np.array([*counts.values()], dtype=float), language, max(1, len(words))
-        )
+        """Return the terms of a query, cached if it is short. language: a code, `NONE`, or `AUTO` to detect it."""
+        return (_cached_query if len(text) <= _SHORT_QUERY else _read_query)(text, language)
 
-    def shares(self, language: str) -> NDArray[np.float64]:
-        """Return which share of a language's passages holds each word: (m,) in (0, 1)."""
-        return -np.expm1(-_IMAGINED_WORDS * frequencies(self._plain, language))
+    def within(self, language: str) -> WordsInLanguage:
+        """Return the words in a language, computed once. language: a code, or `NONE` for documents that show none."""
+        return self._in.get(language) or self._in.setdefault(language, self._stemmed(language))
 
-    def rarity(self, language: str) -> NDArray[np.float64]:
-        """Return the weight of each word in a document's coverage: (m,) ≥ 0, of sum 1."""
-        shares = self.shares(_known(language, self.language))
-        weights: NDArray[np.float64] = np.log1p((1 - shares) / shares) * self.repeats
-        weights /= weights.sum()
-        return weights
+    def _stemmed(self, language: str) -> WordsInLanguage:
+        frequency = frequencies(terms(self.words, NONE), _known(language, self.language))
+        shares = -np.expm1(-_IMAGINED_WORDS * frequency)
+        rarity = np.log1p((1 - shares) / shares) * self.repeats
+        rarity /= rarity.sum()
+        return WordsInLanguage(terms(self.words, language), shares, rarity)
 
-    @cached_property
-    def _plain(self) -> NDArray[np.uint32]:
-        return terms(self.words, NONE)
+
+def _read_query(text: str, language: str) -> QueryTerms:
+    words = words_of(text, query=True)
+    plain = terms(words, NONE)
+    language = detect(plain) if language == AUTO else language
+    is_rare = frequencies(plain, _known(language)) < _COMMON
+    stem_of = dict(zip(words, terms(words, language).tolist(), strict=True))
+    counts = Counter(stem_of[word] for word in compress(words, is_rare)) or Counter(stem_of.values())
+    word_of = {stem: word for word, stem in reversed(stem_of.items())}
+    return QueryTerms(
+        [word_of[stem] for stem in counts], np.array([*counts.values()], dtype=float), language, max(1, len(words))
+    )
+
+
+_cached_query = lru_cache(_QUERIES)(_read_query)
 
 
 @dataclass(frozen=True)
@@ -114,42 +128,29 @@ class Matches:
     coverage: NDArray[np.float64]  # (n,) in [0, 1]: the share of the query's words, weighted by their rarity
 
 
-def bm25(query: QueryTerms, documents: Sequence[Terms], k1: float = K1, b: float = B) -> Matches:
-    """Score n documents for a query.
+def bm25(query: QueryTerms, documents: Sequence[Terms]) -> Matches:
+    """Score n documents for a query; zeros for a query without words.
 
     score(d) = Σ_t idf(t) · tf·(k1 + 1) / (tf + k1·(1 − b + b·|d|/avg|d|)), idf(t) = log(1 + (n − df + ½)/(df + ½)),
     summed over the words of the query, with repetitions; n and df count the documents and the imagined passages.
-
-    Args:
-        query: The words of the query.
-        documents: The terms of each document.
-        k1: Term frequency saturation, above 0.
-        b: Length normalisation, in [0, 1].
-
-    Returns:
-        Scores and coverage; zeros for a query without words.
-
-    Raises:
-        ValueError: k1 or b is out of range.
     """
-    if not (k1 > 0 and 0 <= b <= 1):
-        raise ValueError(f"BM25 needs k1 > 0 and 0 <= b <= 1, got k1={k1}, b={b}")
     n, m = len(documents), len(query.words)
-    languages, of = np.unique([document.language for document in documents], return_inverse=True)
-    cells, counts = _occurrences(query, documents, languages, of)
     scores, coverage = np.zeros(n), np.zeros(n)
+    languages, of = np.unique([document.language for document in documents], return_inverse=True)
+    members = {language: np.flatnonzero(of == at) for at, language in enumerate(languages.tolist())}
+    lengths = np.array([len(document.numbers) for document in documents], dtype=np.int64)
+    cells, counts = _occurrences(query, documents, lengths, members)
     if not cells.size:
         return Matches(scores, coverage)
-    main = main_language(query, dict(zip(languages.tolist(), np.bincount(of).tolist(), strict=True)))
-    of_words = weights(query, main, n, np.bincount(cells % m, minlength=m))
-    lengths = damping(np.array([len(document.numbers) for document in documents]), k1, b)
-    rarity = np.array([query.rarity(language) for language in languages])  # (l, m)
+    main = main_language(query, {language: len(rows) for language, rows in members.items()})
+    of_words, damped = weights(query, main, n, np.bincount(cells % m, minlength=m)), damping(lengths)
+    rarity = np.array([query.within(language).rarity for language in members])  # (l, m)
     step = max(_CELLS // m, 16)  # rows of one block; usually all rows
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
         block = slice(*np.searchsorted(cells, [start * m, rows.stop * m]))
         tf = np.bincount(cells[block] - start * m, counts[block], (rows.stop - start) * m).reshape(-1, m)
-        scores[rows] = gains(tf, lengths[rows, None], k1) @ of_words
+        scores[rows] = gains(tf, damped[rows, None]) @ of_words
         coverage[rows] = ((tf > 0) * rarity[of[rows]]).sum(axis=1)
     return Matches(scores, coverage)
 
@@ -163,23 +164,21 @@ def weights(query: QueryTerms, language: str, n: int, df: NDArray[Any]) -> NDArr
         n: The number of documents.
         df: (m,) in how many of them each word is.
     """
-    counted = df + _IMAGINED * query.shares(language)
+    counted = df + _IMAGINED * query.within(language).shares
     found: NDArray[np.float64] = np.log1p((n + _IMAGINED - counted + 0.5) / (counted + 0.5)) * query.repeats
     return found
 
 
-def damping(lengths: NDArray[Any], k1: float = K1, b: float = B, mean: float | None = None) -> NDArray[np.float64]:
+def damping(lengths: NDArray[Any], mean: float | None = None) -> NDArray[np.float64]:
     """Return k1·(1 − b + b·|d|/avg|d|) of documents of (n,) lengths in terms: (n,) > 0. mean: avg|d|, if not theirs."""
     mean = float(lengths.mean()) if mean is None else mean
-    found: NDArray[np.float64] = k1 * (1 - b + b * lengths / (mean or 1.0))
-    # With b = 1 the damping of an empty document is 0, and its score 0/0; any positive damping gives 0.
-    found[lengths == 0] = k1
+    found: NDArray[np.float64] = K1 * (1 - B + B * lengths / (mean or 1.0))
     return found
 
 
-def gains(tf: NDArray[Any], damping: NDArray[np.float64], k1: float = K1) -> NDArray[np.float64]:
+def gains(tf: NDArray[Any], damped: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return tf·(k1 + 1) / (tf + damping): what a word adds to a document's score, before its weight."""
-    found: NDArray[np.float64] = tf * (k1 + 1) / (tf + damping)
+    found: NDArray[np.float64] = tf * (K1 + 1) / (tf + damped)
     return found
 
 
@@ -195,23 +194,23 @@ def _known(*languages: str) -> str:
 
 
 def _occurrences(
-    query: QueryTerms, documents: Sequence[Terms], languages: NDArray[np.str_], of: NDArray[np.intp]
+    query: QueryTerms, documents: Sequence[Terms], lengths: NDArray[np.int64], members: Mapping[str, NDArray[np.int64]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the m words of a query in n documents.
+    """Count the m words of a query in n documents of these lengths in terms. members: the documents by language.
 
     Returns the sparse (n, m) matrix of counts: (c,) rising indices of the flat matrix, and the (c,) counts there.
     """
-    counted = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))]
-    lengths = [len(document.numbers) for document in documents]
-    for at, language in enumerate(languages.tolist()):
-        members, wanted = np.flatnonzero(of == at), terms(query.words, language)
+    counted, m = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))], len(query.words)
+    for language, of_language in members.items() if m else ():
+        wanted = query.within(language).terms
         order = np.argsort(wanted)
-        for run in runs([lengths[member] for member in members], _TERMS_AT_ONCE) if len(wanted) else ():
-            joined = np.concatenate([documents[member].numbers for member in members[run].tolist()])
-            owners = np.repeat(members[run], [lengths[member] for member in members[run].tolist()])
-            place = order[np.searchsorted(wanted, joined, sorter=order).clip(max=len(wanted) - 1)]
+        ends = np.cumsum(lengths[of_language])
+        for rows in np.split(of_language, np.flatnonzero(np.diff(ends // _TERMS_AT_ONCE)) + 1):
+            joined = np.concatenate([documents[row].numbers for row in rows.tolist()])
+            place = order[np.searchsorted(wanted, joined, sorter=order).clip(max=m - 1)]
             hit = wanted[place] == joined
-            counted.append(np.unique(owners[hit] * len(wanted) + place[hit], return_counts=True))
-    cells, counts = (np.concatenate(each) for each in zip(*counted, strict=True))
-    rising = np.argsort(cells)  # documents of different languages are counted apart
-    return cells[rising], counts[rising]
+            cells = np.repeat(rows, lengths[rows])[hit] * m + place[hit]
+            counted.append(np.unique(cells, return_counts=True))
+    found, counts = (np.concatenate(each) for each in zip(*counted, strict=True))
+    rising = np.argsort(found)  # documents of different languages are counted apart
+    return found[rising], counts[rising]

@@ -113,16 +113,14 @@ def test_a_default_collection_that_the_caller_may_not_see_is_none():
     with pytest.raises(InvalidRequest, match="nothing to rank"):
         resolve(RerankRequest("owl", None), MODELS, SETTINGS, "ada", limited)
     named = resolve(RerankRequest("owl", None, collection="birds"), MODELS, SETTINGS, "ada", limited)
-    assert named.collection == "birds"  # a search says that there is none
+    assert named.search.collection == "birds"  # a search says that there is none
 
 
 def test_the_request_decides_before_the_alias_and_that_before_the_default():
     for asked, method in ((("words", None), "classical"), (("words", "quantum"), "quantum"), ((None, None), "hybrid")):
         model, wanted = asked
-        found = resolve(
-            RerankRequest("owl", SHORT, SHORT, method=wanted, model=model), MODELS, SETTINGS, "ada", ANONYMOUS
-        )
-        assert (found.method, found.collection, found.candidates) == (method, "birds", 100)
+        found = resolve(RerankRequest("owl", None, method=wanted, model=model), MODELS, SETTINGS, "ada", ANONYMOUS)
+        assert (found.method, found.search.collection, found.search.candidates) == (method, "birds", 100)
 
 
 @pytest.mark.parametrize(
