@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Protocol
@@ -116,14 +116,13 @@ class SentDocuments:
         deadline = deadline or Deadline()
         self._source, self._reading, self._language = source, reading, language
         limit, end = source.bounds(reading)
-        long = [at for at, text in enumerate(texts) if len(text) > limit]  # those that may be longer than what is read
-        self._cuts = self._ends(texts, long, deadline.share(_FOR_CUTTING)) if long else {}
+        self.texts = list(texts)
         self.characters = np.array([len(text) for text in texts], dtype=np.int64)
-        self.cut = np.zeros(len(texts), dtype=bool)
-        self.cut[[at for at, cuts in self._cuts.items() if cuts[-1] < len(texts[at])]] = True
-        self.planned = np.zeros(len(texts), dtype=np.int64)
-        self._truncated = {at for at, cuts in self._cuts.items() if cuts[-1] == end < len(texts[at])}
-        self.texts = [text[: self._cuts[at][-1] if at in self._cuts else end] for at, text in enumerate(texts)]
+        self.cut, self.planned = np.zeros(len(texts), dtype=bool), np.zeros(len(texts), dtype=np.int64)
+        self._cuts: dict[int, Cuts] = {}
+        self._truncated: set[int] = set()
+        if long := np.flatnonzero(self.characters > limit).tolist():  # that may be longer than what is read
+            self._cut_long(long, end, deadline.share(_FOR_CUTTING))
         self._cached = source.cached(self.texts)
         self._terms = [self._cached_terms(state) for state in self._cached]
         if None in self._terms:
@@ -166,29 +165,40 @@ class SentDocuments:
 
     def encode(self, chunks: NDArray[np.int64], until: float, deadline: Deadline) -> NDArray[np.int64]:
         """Encode the chunks that are not cached."""
-        wanted = {at: self.chunks[at] for at in chunks.tolist() if self.chunks[at].state is None}
+        wanted = {at: chunk for at in chunks.tolist() if (chunk := self.chunks[at]).state is None}
+        if wanted:
+            self._encode(wanted, until, deadline)
+        return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
+
+    def _encode(self, wanted: Mapping[int, Chunk], until: float, deadline: Deadline) -> None:
         self._fresh = {at: self._fresh[at] for at in wanted if at in self._fresh}
         missing = {at: chunk for at, chunk in wanted.items() if at not in self._fresh and chunk.terms is not None}
-        if missing and not self.unavailable and time.monotonic() < until:
-            of = missing.values()
-            texts, read = [each.text for each in of], [each.read for each in of]
-            # Cached with the state are the terms in the language that the text shows, whatever this request says.
-            terms = [each.terms if self._language == AUTO and each.terms else Terms.of(each.text) for each in of]
-            try:
-                found = self._source.encode(texts, terms, until, deadline, read=read)
-            except EncoderUnavailable as error:
-                self.unavailable, found = error, self._source.cached(texts)  # with what it had encoded
-            self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
-        return np.array([at for at in chunks.tolist() if at not in wanted or at in self._fresh], dtype=np.int64)
+        if not missing or self.unavailable or time.monotonic() >= until:
+            return
+        of = missing.values()
+        texts, read = [each.text for each in of], [each.read for each in of]
+        # Cached with the state are the terms in the language that the text shows, whatever this request says.
+        terms = [each.terms if self._language == AUTO and each.terms else Terms.of(each.text) for each in of]
+        try:
+            found = self._source.encode(texts, terms, until, deadline, read=read)
+        except EncoderUnavailable as error:
+            self.unavailable, found = error, self._source.cached(texts)  # with what it had encoded
+        self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
 
     def states(self, chunks: NDArray[np.int64]) -> Encoded:
         """Cached and fresh states, in one piece."""
         return join([(self.chunks[at].state or self._fresh[at]).encoded for at in chunks.tolist()])
 
-    def _ends(self, texts: Sequence[str], long: Sequence[int], until: float) -> dict[int, Cuts]:
-        """The cuts of the long ones among the texts."""
-        cuts = self._source.chunker.cuts([texts[at] for at in long], self._reading, until)
-        return {at: of for at, of in zip(long, cuts, strict=True) if of}
+    def _cut_long(self, long: Sequence[int], end: int, until: float) -> None:
+        """See where reading ends in the long ones among the texts, and keep no more of them; `end` at the latest."""
+        cuts = self._source.chunker.cuts([self.texts[at] for at in long], self._reading, until)
+        for at, of in zip(long, cuts, strict=True):
+            text = self.texts[at]
+            self.texts[at] = text[: of[-1] if of else end]
+            if of:
+                self._cuts[at], self.cut[at] = of, of[-1] < len(text)
+                if of[-1] == end < len(text):
+                    self._truncated.add(at)
 
     def _cut_into_terms(self, until: float) -> None:
         """Find the terms of documents that are not cached, as far as there is time."""

@@ -19,9 +19,8 @@ from app.ranking.calibration import Calibration, fallback
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
 from app.ranking.cpu_slots import CpuSlots
-from app.ranking.job import Job, Ranking
+from app.ranking.job import Job, Pace, Ranking, parts
 from app.ranking.methods import Method
-from app.ranking.schedule import Pace, parts
 from app.ranking.scoring import Fusion, Scorer, unread
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
@@ -284,17 +283,8 @@ class Reranker:
             job.incomplete = True
             return job.ranking(unread(self.calibration, job.terms, matches), candidates)
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
-        scorer = Scorer(
-            self.feature_map,
-            self.fusion,
-            self.calibration,
-            job.method,
-            job.terms,
-            query_states,
-            job.watch,
-            self._slots.map,
-            per_token=self.encoder.granularity == "token",
-        )
+        per_token = self.encoder.granularity == "token"
+        scorer = Scorer(self.feature_map, self.fusion, self.calibration, job, query_states, self._slots.map, per_token)
         promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):
             job.incomplete = part.incomplete

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.calibration import Calibration, Evidence, probability, project
-from app.ranking.job import Scores, Stopwatch
-from app.ranking.methods import Method
+from app.ranking.job import Job, Scores
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
@@ -21,6 +20,7 @@ from retrieval.encoder.states import Encoded
 from retrieval.fusion import fuse, smooth, zscore
 from retrieval.text.bm25 import Matches, QueryTerms
 
+Arrays = Mapping[str, NDArray[np.float64]]  # by name, one value a document or chunk
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # the built-in `map`, or one like it
 
 _LEAST_LOG_FIDELITY = -20.0  # of a token; one that nothing is like must not decide a whole mean
@@ -74,22 +74,17 @@ class _Part:
     tokens: int
 
 
-def evidence_log_odds(
-    calibration: Calibration,
-    evidence: Evidence,
-    query: QueryTerms,
-    matches: Matches,
-    found: Mapping[str, NDArray[np.float64]],
+def _log_odds(
+    calibration: Calibration, evidence: Evidence, query: QueryTerms, matches: Matches, found: Arrays
 ) -> NDArray[np.float64]:
     """The log-odds of n documents by evidence that does not depend on the other ones. found: of the states."""
-    features: dict[str, NDArray[np.float64] | float] = {**found, "coverage": matches.coverage}
-    features["query_length"] = math.log(query.length)
+    features = {**found, "coverage": matches.coverage, "query_length": np.array(math.log(query.length))}
     return calibration.log_odds(evidence, features)
 
 
 def unread(calibration: Calibration, query: QueryTerms, matches: Matches) -> Scores:
     """The scores of n documents none of which was read: by their words alone."""
-    log_odds = evidence_log_odds(calibration, "lexical", query, matches, {})
+    log_odds = _log_odds(calibration, "lexical", query, matches, {})
     relevance = probability(project(log_odds, prescores(matches.scores)))
     return Scores(relevance, {"lexical": matches.scores}, log_odds, {"coverage": matches.coverage})
 
@@ -101,10 +96,8 @@ class Scorer:
     feature_map: FeatureMap
     fusion: Fusion
     calibration: Calibration
-    method: Method
-    query: QueryTerms
+    job: Job
     states: Encoded  # of the query, at 0, and of the excluded texts
-    watch: Stopwatch
     map: Map = map  # or one that uses idle processors
     per_token: bool = True  # whether each token has a row; else one row stands for a whole text
     parts: dict[int, _Part] = field(default_factory=dict)
@@ -117,12 +110,12 @@ class Scorer:
         that it would have got at once.
         """
         query, found = self.states, {}
-        if self.method != "quantum":
-            with self.watch("classical"):
+        if self.job.method != "quantum":
+            with self.job.watch("classical"):
                 # Rounding leaves a unit vector's product with itself a little over 1.
                 found["cosine"] = np.clip((states.pooled @ query.pooled[0]).astype(np.float64), -1, 1)
-        if self.method != "classical":
-            with self.watch("quantum"):
+        if self.job.method != "classical":
+            with self.job.watch("quantum"):
                 query_tokens = query.tokens[: query.offsets[1]]
                 best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.offsets, self.map)
                 found["fidelity"] = mean_fidelities(best)
@@ -137,15 +130,16 @@ class Scorer:
         A document without a state is scored by its words alone, and stands below the others.
         """
         if not self.parts:
-            return unread(self.calibration, self.query, matches)
-        log_odds = self._log_odds("lexical", matches)
-        with self.watch("fuse"):
+            return unread(self.calibration, self.job.terms, matches)
+        log_odds = _log_odds(self.calibration, "lexical", self.job.terms, matches, {})
+        with self.job.watch("fuse"):
             chosen, pooled, best, readable = self._best()
             rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
             known = Matches(matches.scores[chosen], matches.coverage[chosen])
             excluded = self._excluded(pooled)
             if readable:
-                log_odds[chosen] = self._log_odds(self.method, known, best) - _EXCLUDED_LOG_ODDS * excluded
+                own = _log_odds(self.calibration, self.job.method, self.job.terms, known, best)
+                log_odds[chosen] = own - _EXCLUDED_LOG_ODDS * excluded
                 fused = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
             else:
                 fused = zscore(known.scores)
@@ -154,9 +148,7 @@ class Scorer:
             # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
             first: dict[str, int] = {}
             projected = projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
-        owners, content = (
-            np.concatenate([getattr(part, of) for part in self.parts.values()]) for of in ("owners", "content")
-        )
+        owners, content = self._all("owners"), self._all("content")
         spread = {name: _spread(values, chosen, len(texts)) for name, values in (rankers | best).items()}
         return Scores(
             probability(projected),
@@ -177,29 +169,26 @@ class Scorer:
         By position, so that no sum depends on the order in which documents were read. Last, whether the model knows
         most tokens of the query and of the documents.
         """
-        parts = list(self.parts.values())
-        owners = np.concatenate([part.owners for part in parts])
-        found = {name: np.concatenate([part.found[name] for part in parts]) for name in parts[0].found}
+        owners, names = self._all("owners"), next(iter(self.parts.values())).found
+        found = {name: np.concatenate([part.found[name] for part in self.parts.values()]) for name in names}
         order = np.lexsort((-found["fidelity" if "fidelity" in found else "cosine"], owners))
         chosen, first = np.unique(owners[order], return_index=True)
-        pooled = np.concatenate([part.pooled for part in parts])[order[first]]
-        unknown, rows = (np.concatenate([getattr(part, name) for part in parts]) for name in ("unknown", "rows"))
-        most_unknown = max(self.states.unknown[0] / self.states.offsets[1], (unknown / rows).mean())
+        most_unknown = max(
+            self.states.unknown[0] / self.states.offsets[1], (self._all("unknown") / self._all("rows")).mean()
+        )
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
-        return chosen, pooled, best, bool(most_unknown <= _MOST_UNKNOWN)
+        return chosen, self._all("pooled")[order[first]], best, bool(most_unknown <= _MOST_UNKNOWN)
 
-    def _log_odds(
-        self, evidence: Evidence, matches: Matches, found: Mapping[str, NDArray[np.float64]] | None = None
-    ) -> NDArray[np.float64]:
-        """The log-odds of m documents by evidence that does not depend on the other ones."""
-        return evidence_log_odds(self.calibration, evidence, self.query, matches, found or {})
+    def _all(self, name: str) -> NDArray[Any]:
+        """One array of `_Part` for all chunks."""
+        return np.concatenate([getattr(part, name) for part in self.parts.values()])
 
     def _fused(
         self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], texts: Sequence[str]
     ) -> NDArray[np.float64]:
         """The (m,) scores that order the documents: a method's own z-score, or the weighted mean of all of them."""
-        if self.method != "hybrid":
-            return zscore(rankers[self.method])
+        if self.job.method != "hybrid":
+            return zscore(rankers[self.job.method])
         weights = self.fusion.text.towards(self.fusion.code, code_share(texts))
         of = {"classical": weights.classical, "quantum": weights.quantum, "lexical": weights.lexical}
         fused = fuse(rankers, of) / sum(of.values())

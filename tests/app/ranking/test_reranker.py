@@ -379,7 +379,7 @@ def test_whatever_is_reported_on_the_way_the_last_ranking_is_the_same(states, do
     reranker, seen = Reranker(Short(), states), []
     quiet = reranker.rerank(QUERY, documents, method=method, exclude=exclude)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.ranking.schedule._FIRST_STOPS", stops)
+        patch.setattr("app.ranking.job._FIRST_STOPS", stops)
         told = reranker.rerank(QUERY, documents, method=method, exclude=exclude, report=seen.append)
     same(told, quiet)
     assert (told.encoded, told.tokens, told.incomplete) == (quiet.encoded, quiet.tokens, quiet.incomplete)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking.calibration import fallback, probability
-from app.ranking.job import Stopwatch
+from app.ranking.job import Job
 from app.ranking.methods import METHODS
 from app.ranking.scoring import Fusion, Scorer, Weights, code_share, unread
 from quantum.feature_maps import feature_map
@@ -24,7 +24,7 @@ def first(count: int) -> Matches:
 
 def scorer(method="hybrid", exclude=()) -> Scorer:
     states = HashEncoder().encode(["owl song", *exclude], "query")
-    return Scorer(feature_map(), Fusion(), fallback(), method, QUERY, states, Stopwatch())
+    return Scorer(feature_map(), Fusion(), fallback(), Job("owl song", method), states)
 
 
 def test_weights_lie_between_those_of_text_and_of_code():
