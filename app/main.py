@@ -27,7 +27,6 @@ from app.api.middleware.request_record import TIMES, RequestRecordMiddleware
 from app.api.middleware.security_headers import SecurityHeadersMiddleware
 from app.api.openapi import describe
 from app.api.problems import HEADER, KINDS, STATUS
-from app.api.rate_limit import QuotaHeadersMiddleware
 from app.api.routes import MODELS, router
 from app.api.routes.docs_page import router as docs_page
 from app.api.routes.metrics import metrics_router
@@ -146,8 +145,6 @@ def _add_middleware(app: FastAPI, deps: Dependencies) -> None:
             expose_headers=[*_READABLE],
         )
     app.add_middleware(SecurityHeadersMiddleware, settings, deps.engine)
-    if settings.auth.enabled:  # without authentication there are no quotas
-        app.add_middleware(QuotaHeadersMiddleware)
     app.add_middleware(RequestRecordMiddleware, deps.watchers, settings.cors.origins)
     app.add_middleware(BodyLimitsMiddleware, settings.limits, deps.bodies)
     if deps.tracing:

@@ -44,15 +44,23 @@ def directions(x: NDArray[Any], dtype: DTypeLike, first: int = 0) -> Real:
     limits = np.finfo(unit.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.vecdot(unit, unit)  # (m,)
-    # The squared norm underflows or overflows: the row is zero, not finite, or of an extreme scale.
     extreme = np.flatnonzero(~((squares > limits.tiny / limits.eps) & (squares <= limits.max)))
     if extreme.size:
-        peak = np.abs(unit[extreme]).max(axis=1)
-        _raise_invalid(first + extreme[~(np.isfinite(peak) & (peak > 0))])
-        unit[extreme] /= peak[:, np.newaxis]
-        squares[extreme] = np.vecdot(unit[extreme], unit[extreme])
+        squares[extreme] = _scaled_squares(unit, extreme, first)
     unit *= (1 / np.sqrt(squares))[:, np.newaxis]
     return unit
+
+
+def _scaled_squares(unit: Real, extreme: NDArray[np.integer[Any]], first: int) -> Real:
+    """Scale rows whose squared norm under- or overflows to a largest entry of 1, in place; return their squared norms.
+
+    InvalidVector for those that are zero or not finite.
+    """
+    peak = np.abs(unit[extreme]).max(axis=1)
+    _raise_invalid(first + extreme[~(np.isfinite(peak) & (peak > 0))])
+    unit[extreme] /= peak[:, np.newaxis]
+    squares: Real = np.vecdot(unit[extreme], unit[extreme])
+    return squares
 
 
 def _raise_invalid(invalid: NDArray[np.integer[Any]]) -> None:

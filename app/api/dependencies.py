@@ -55,6 +55,8 @@ def dependencies(connection: HTTPConnection) -> Dependencies:
     return cast("Dependencies", connection.app.state.dependencies)
 
 
+_CHANGES = "this changes a collection, and your key or token may only read: ask the operator for one that may write"
+
 Check = Callable[[HTTPConnection], Awaitable[Identity]]
 
 
@@ -77,10 +79,7 @@ def allow(role: Role, *, to_write: bool = False) -> Check:
             _audit_refusal(connection, role, identity.name, "forbidden")
             raise Forbidden(_forbidden_message(identity, role))
         if to_write and not identity.can_write:
-            raise Forbidden(
-                "this changes a collection, and your key or token may only read: ask the operator for one that may "
-                "write"
-            )
+            raise Forbidden(_CHANGES)
         return identity
 
     return check

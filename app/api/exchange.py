@@ -52,17 +52,15 @@ async def aside(body: bytes, parse: Callable[[bytes], T]) -> T:
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    declared = request.headers.get("content-length", "")
-    too_large = declared.isdecimal() and int(declared) > limit
-    if not too_large:
+    body, declared = bytearray(), request.headers.get("content-length", "")
+    if not (declared.isdecimal() and int(declared) > limit):
         async for chunk in request.stream():
             body += chunk
-            if too_large := len(body) > limit:
+            if len(body) > limit:
                 break
-    if too_large:
-        raise TooLarge(f"the body is larger than the {limit} bytes that are taken; send fewer or shorter documents")
-    return bytes(body)
+        else:
+            return bytes(body)
+    raise TooLarge(f"the body is larger than the {limit} bytes that are taken; send fewer or shorter documents")
 
 
 def as_json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:

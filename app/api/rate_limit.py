@@ -1,13 +1,11 @@
-"""Rate limiting: the one seam where requests are charged to their callers' quotas, and the headers that say so."""
+"""Rate limiting: the one seam where requests are charged to their callers' quotas."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, HTTPConnection
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.dependencies import dependencies
 from app.errors import NotReady, ServiceError, TooManyRequests
@@ -71,11 +69,11 @@ def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
 
 
 def _settle(connection: HTTPConnection, verdict: Verdict) -> None:
-    """Keep what the response tells: of the quota that refused, or of that of which the smallest part is left."""
+    """Keep the headers that tell of the quota that refused, or of that of which the smallest part is left."""
     standing = min(verdict.standings, key=lambda standing: standing.left / standing.limit, default=None)
     if standing is None:
         return
-    connection.state.standing = standing
+    connection.state.quota_headers = standing.headers()
     if not verdict.taken:
         raise TooManyRequests(_message(standing), standing.retry_after_s)
 
@@ -84,25 +82,3 @@ def _message(standing: Standing) -> str:
     quota = f"this caller's {standing.limit} {standing.quota} per {standing.window}"
     left = f"{standing.left} of {quota} are left, too few for this request" if standing.left else f"{quota} are used up"
     return f"{left}; there are {standing.limit} again in {standing.retry_after_s} s"
-
-
-class QuotaHeadersMiddleware:
-    """Puts the headers onto every response to a request that was counted."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap an ASGI application."""
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        state = scope.setdefault("state", {})
-
-        async def send_with_standing(message: Message) -> None:
-            if message["type"] == "http.response.start" and (standing := state.get("standing")):
-                MutableHeaders(scope=message).update(standing.headers())
-            await send(message)
-
-        await self._app(scope, receive, send_with_standing)

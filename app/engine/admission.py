@@ -89,7 +89,10 @@ class Admission:
         """Wait for a thread; Overloaded if the place went to a caller that has fewer of them."""
         if self._has_thread_for(place.deadline.caller):
             self._run(place)
-            return
+        else:
+            await self._turn(place)
+
+    async def _turn(self, place: Place) -> None:
         place.turn = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(place.deadline.caller, deque()).append(place)
         await place.turn

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,12 +112,23 @@ class Ranking:
         return milliseconds(self.laps)
 
 
+class Options(TypedDict, total=False):
+    """How a query is ranked; what is left out is as in `Job`."""
+
+    method: Method  # which rankers score the documents
+    exclude: Sequence[str]  # what the answer must not be about
+    encode_limit: int | None  # score only so many documents by their states, the most promising; rank the rest below
+    deadline: Deadline  # score as many by their states as there is time for
+    report: Callable[[Ranking], None] | None  # called with each partial ranking; what it raises ends the job
+    language: str  # of the query and the documents: a code, `NONE`, or `AUTO` to detect each one's
+
+
 @dataclass
 class Job:
     """One request, and how far it has come."""
 
     query: str
-    method: Method
+    method: Method = "hybrid"
     exclude: Sequence[str] = ()
     encode_limit: int | None = None
     deadline: Deadline = field(default_factory=Deadline)

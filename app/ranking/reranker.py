@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,7 @@ from app.ranking.calibration import Calibration, fallback
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
 from app.ranking.cpu_slots import CpuSlots
-from app.ranking.job import Job, Pace, Ranking, parts
-from app.ranking.methods import Method
+from app.ranking.job import Job, Options, Pace, Ranking, parts
 from app.ranking.scoring import Fusion, Scorer, unread
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
@@ -83,43 +83,28 @@ class Reranker:
         return self.source.encoder
 
     def rerank(
-        self,
-        query: str,
-        documents: Sequence[str],
-        *,
-        method: Method = "hybrid",
-        exclude: Sequence[str] = (),
-        encode_limit: int | None = None,
-        deadline: Deadline | None = None,
-        reading: Reading = USUAL,
-        language: str = AUTO,
-        report: Callable[[Ranking], None] | None = None,
+        self, query: str, documents: Sequence[str], *, reading: Reading = USUAL, **options: Unpack[Options]
     ) -> Ranking:
         """Rank n ≥ 1 documents for a query. A document that is too long for the encoder scores as its best chunk.
+
+        Where an encoder on another machine fails, documents without cached states are scored by their words, and the
+        ranking says so.
 
         Args:
             query: What is asked.
             documents: The texts to rank.
-            method: Which rankers score them.
-            exclude: What the answer must not be about.
-            encode_limit: Score only so many documents by their states, the most promising by BM25; rank the rest below.
-            deadline: The same, as many as there is time for.
             reading: What is read of each document.
-            language: Of the query and the documents: a code, `NONE`, or `AUTO` to detect each one's.
-            report: Called in this thread with each partial ranking; what it raises ends the job.
+            options: See `Options`.
 
         Raises:
             ValueError: An empty query, no documents, or an unknown method.
             Cancelled: The deadline was cancelled.
-
-        Where an encoder on another machine fails, documents without cached states are scored by their words, and the
-        ranking says so.
         """
         if not documents:
             raise ValueError("there are no documents to rank")
-        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
+        job = Job(query, **options)
         with self._processor(job), job.watch("prescore"):
-            candidates = SentDocuments(documents, self.source, reading, job.deadline, language)
+            candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
             matches = bm25(job.terms, candidates.terms())
         job.incomplete = candidates.late
         if job.report:
@@ -137,15 +122,10 @@ class Reranker:
         *,
         positions: NDArray[np.int64] | None = None,
         candidates: int = 100,
-        method: Method = "hybrid",
-        exclude: Sequence[str] = (),
-        encode_limit: int | None = None,
-        deadline: Deadline | None = None,
-        language: str = AUTO,
-        report: Callable[[Ranking], None] | None = None,
         first_stage: FirstStage = BOTH,
         leave_out: int | None = None,
         grouped: bool = False,
+        **options: Unpack[Options],
     ) -> tuple[NDArray[np.int64], Ranking]:
         """Retrieve a collection's best candidates and rank them; returns their (n,) positions and the ranking.
 
@@ -154,18 +134,14 @@ class Reranker:
             collection: Where to search.
             positions: (n,) those of the candidates; None: they are searched for.
             candidates: How many passages to retrieve.
-            method: Which rankers score them.
-            exclude: What the answer must not be about.
-            encode_limit: Score only so many passages by their states.
-            deadline: When the answer is due.
-            language: Of the query: a code, `NONE`, or `AUTO` for the collection's, which may be to detect it.
-            report: Called in this thread with each partial ranking.
             first_stage: How candidates are found.
             leave_out: The number of a document that must not be among them; the next best takes its place.
             grouped: Retrieve passages of so many documents, up to two of each, and order each document's best only.
+            options: See `Options`; where they name no language, the collection's is taken, which may be to detect it.
         """
-        language = collection.language if language == AUTO else language
-        job = Job(query, method, exclude, encode_limit, deadline or Deadline(), report, language)
+        if options.get("language", AUTO) == AUTO:
+            options["language"] = collection.language
+        job = Job(query, **options)
         query_states = self._encode_for(job, collection)
         with self._searching(job, collection), job.watch("retrieve"):
             if positions is None:

@@ -136,7 +136,7 @@ class Scorer:
             chosen, pooled, best, readable = self._best()
             rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
             known = Matches(matches.scores[chosen], matches.coverage[chosen])
-            excluded = self._excluded(pooled)
+            excluded = self._excluded(pooled) if len(self.states.pooled) > 1 else np.zeros(len(chosen))
             if readable:
                 own = _log_odds(self.calibration, self.job.method, self.job.terms, known, best)
                 log_odds[chosen] = own - _EXCLUDED_LOG_ODDS * excluded
@@ -144,7 +144,9 @@ class Scorer:
             else:
                 fused = zscore(known.scores)
             fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
-            projected = _below(project(log_odds[chosen], fused), chosen, log_odds, prescores(matches.scores))
+            projected = project(log_odds[chosen], fused)
+            if len(chosen) < len(texts):
+                projected = _below(projected, chosen, log_odds, prescores(matches.scores))
             # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
             first: dict[str, int] = {}
             projected = projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
@@ -199,8 +201,6 @@ class Scorer:
 
     def _excluded(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
         """The (m,) shares of documents that lie in what is excluded, 0 to 1."""
-        if len(self.states.pooled) == 1:
-            return np.zeros(len(pooled))
         return excluded_shares(self.states.pooled[0], self.states.pooled[1:], pooled)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import InvalidRequest, TooLarge
-from app.ranking.job import Ranking
+from app.ranking.job import Options, Ranking
 from app.service.collections import OpenCollections, check_visible
 from app.service.request import Document, ResolvedRerank, Search
 from app.service.result import RerankResult, Row, WorkDone
@@ -48,19 +48,10 @@ def rerank(
         if report:
             report(_result(request, ranking, request_id))
 
-    asked, reporting = request.asked, report_ranking if report else None
+    asked, options = request.asked, _options(request, report_ranking if report else None)
     if request.search is not None:
-        return _search(request, request.search, collections, request_id, reporting)
-    ranking = request.choice.reranker.rerank(
-        asked.query,
-        asked.texts,
-        method=request.method,
-        exclude=asked.exclude,
-        deadline=request.deadline,
-        reading=request.reading,
-        language=request.language,
-        report=reporting,
-    )
+        return _search(request, request.search, collections, request_id, options)
+    ranking = request.choice.reranker.rerank(asked.query, asked.texts, reading=request.reading, **options)
     shown = _shown(request, ranking)
     documents = [asked.documents[at] for at in shown] if asked.return_documents and asked.documents else None
     return _result(request, ranking, request_id, documents, [asked.texts[at] for at in shown])
@@ -71,7 +62,7 @@ def _search(
     search: Search,
     collections: OpenCollections,
     request_id: str,
-    report: Callable[[Ranking], None] | None,
+    options: Options,
 ) -> RerankResult:
     """The result of a request whose candidates are a collection's."""
     check_visible(search.identity, search.collection)
@@ -90,13 +81,9 @@ def _search(
             collection,
             positions=of_ids,
             candidates=search.candidates,
-            method=request.method,
-            exclude=asked.exclude,
-            deadline=request.deadline,
-            language=request.language,
-            report=report,
             first_stage=search.first_stage,
             grouped=asked.grouped,
+            **options,
         )
         passages = collection.passages(positions[_shown(request, ranking)])
         documents = None
@@ -112,6 +99,16 @@ def _search(
     lacks = {"damage": not collection.is_whole, "words": search.first_stage.lexical and not collection.finds_words}
     degraded = [*result.degraded, *(what for what, does in lacks.items() if does)]
     return replace(result, degraded=degraded, unknown_ids=unknown_ids)
+
+
+def _options(request: ResolvedRerank, report: Callable[[Ranking], None] | None) -> Options:
+    return {
+        "method": request.method,
+        "exclude": request.asked.exclude,
+        "deadline": request.deadline,
+        "language": request.language,
+        "report": report,
+    }
 
 
 def _named(ids: Sequence[str], collection: Selection, most: int) -> tuple[NDArray[np.int64], list[str]]:

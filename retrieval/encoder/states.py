@@ -74,9 +74,7 @@ def join(parts: Sequence[Encoded]) -> Encoded:
 
 
 def merge(parts: Sequence[Encoded]) -> Encoded:
-    """Return one text's state from those of its n ≥ 1 chunks: all tokens, and the pooled vectors' mean by tokens."""
-    if len(parts) == 1:
-        return parts[0]
+    """Return one text's state from those of its chunks: all tokens, and the pooled vectors' mean by tokens."""
     joined = join(parts)
     mean = (joined.pooled * np.diff(joined.offsets)[:, None]).sum(axis=0, keepdims=True)
     ends = joined.offsets[[0, -1]]

@@ -210,15 +210,14 @@ class StateSource:
         chunks = [self._query_chunks(text) for text in texts]
         pieces = [piece for text in chunks for piece in text]
         states = self.cached(pieces, "query")
-        missing = [at for at, state in enumerate(states) if state is None]
-        uncached = [pieces[at] for at in missing]
-        encoded = self.encode(uncached, [NO_TERMS] * len(missing), until, deadline, "query") if missing else []
-        for at, state in zip(missing, encoded, strict=True):
-            states[at] = state
+        if None in states:
+            missing = [piece for piece, state in zip(pieces, states, strict=True) if state is None]
+            encoded = iter(self.encode(missing, [NO_TERMS] * len(missing), until, deadline, "query"))
+            states = [state or next(encoded) for state in states]
         found = iter([state.encoded for state in states if state is not None])
         if None in states:
             return None
-        return join([merge([next(found) for _ in text]) for text in chunks])
+        return join([merge([next(found) for _ in text]) if len(text) > 1 else next(found) for text in chunks])
 
     def is_cut(self, query: str) -> bool:
         """Whether a query is longer than what is read of it."""

@@ -207,20 +207,11 @@ def respond_in_text(result: RerankResult) -> dict[str, Any]:
 
 def _result(row: Row, show: Show) -> dict[str, Any]:
     read, total = row.tokens
-    result: dict[str, Any] = {
-        "index": row.index,
-        "relevance_score": row.score,
-        "tokens": {"read": read, "of": total},
-    }
+    result = {"index": row.index, "relevance_score": row.score, "tokens": {"read": read, "of": total}}
     if row.document is not None:
         result["document"] = show(row.document, row.text)
-    if row.rankers is not None:
-        result["scores"] = row.rankers
-    if row.evidence is not None:
-        result["evidence"] = row.evidence
-    if row.spans is not None:
-        result["relevant_spans"] = row.spans
-    return result
+    wanted = {"scores": row.rankers, "evidence": row.evidence, "relevant_spans": row.spans}
+    return result | {name: value for name, value in wanted.items() if value is not None}
 
 
 class RelevantSpan(Exact):

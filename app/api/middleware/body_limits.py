@@ -38,27 +38,25 @@ class BodyLimitsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(Headers(scope=scope), receive)
-        memory = HeldMemory(self._bodies, scope)
-        scope.setdefault("state", {}).update(hold=memory.take, release=memory.give)
-
-        async def receive_and_hold() -> Message:
-            message = await body.receive()
-            memory.take(len(message.get("body", b"")))
-            return message
+        body = _Body(self._bodies, scope, receive)
+        scope.setdefault("state", {}).update(hold=body.take, release=body.give)
 
         async def send_after_body(message: Message) -> None:
             if message["type"] == "http.response.start" and body.is_incomplete:
-                if message["status"] != HTTPStatus.REQUEST_TIMEOUT:
-                    await body.drain(max(self._limits.body_bytes, body.size) + _MARGIN_BYTES, self._limits.body_seconds)
-                if body.is_incomplete:
-                    MutableHeaders(scope=message)["Connection"] = "close"
+                await self._drain(body, message)
             await send(message)
 
         try:
-            await self._app(scope, receive_and_hold, send_after_body)
+            await self._app(scope, body.receive, send_after_body)
         finally:
-            memory.give()
+            body.give()
+
+    async def _drain(self, body: _Body, message: Message) -> None:
+        """Drain the body before this response starts; if it does not end, the connection is closed."""
+        if message["status"] != HTTPStatus.REQUEST_TIMEOUT:
+            await body.drain(max(self._limits.body_bytes, body.received) + _MARGIN_BYTES, self._limits.body_seconds)
+        if body.is_incomplete:
+            MutableHeaders(scope=message)["Connection"] = "close"
 
 
 @dataclass
@@ -91,18 +89,25 @@ class HeldMemory:
             self.size = keep
 
 
-class _Body:
-    """Tracks how much of a request's body was received."""
+class _Body(HeldMemory):
+    """Tracks how much of a request's body was received, and holds the memory of what was read."""
 
-    def __init__(self, headers: Headers, receive: Receive) -> None:
+    def __init__(self, bodies: Shares, scope: Scope, receive: Receive) -> None:
+        super().__init__(bodies, scope)
+        headers = Headers(scope=scope)
         self.is_incomplete = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-        self.size = 0
+        self.received = 0  # bytes
         self._awaits_continue = "expect" in headers  # the client sends the body only after 100 Continue
         self._receive = receive
 
     async def receive(self) -> Message:
+        message = await self._next()
+        self.take(len(message.get("body", b"")))
+        return message
+
+    async def _next(self) -> Message:
         message = await self._receive()
-        self.size += len(message.get("body", b""))
+        self.received += len(message.get("body", b""))
         self._awaits_continue = False
         if not message.get("more_body", False):  # the last part, or a disconnect
             self.is_incomplete = False
@@ -112,5 +117,5 @@ class _Body:
         """Read and drop the rest, until `max_bytes` in all were received or the time is over."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.is_incomplete and not self._awaits_continue and self.size <= max_bytes:
-                    await self.receive()
+                while self.is_incomplete and not self._awaits_continue and self.received <= max_bytes:
+                    await self._next()

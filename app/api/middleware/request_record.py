@@ -74,7 +74,7 @@ class RequestRecordMiddleware:
             if message["type"] in _RESPONSE_STARTS:
                 record.status = message.get("status", record.status)
                 _record_route(record, inner)
-                MutableHeaders(scope=message)[HEADER] = request_id
+                MutableHeaders(scope=message).update({HEADER: request_id} | state.get("quota_headers", {}))
                 if method == "POST":
                     message["headers"] = [*message["headers"], *times(record, message["status"]), *timing_origin]
             elif method == "HEAD":

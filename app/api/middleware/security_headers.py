@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -26,6 +27,7 @@ _LOCAL = {
 }  # top-level labels that cannot be registered: RFC 6761, 6762, 8375; ICANN
 
 
+@lru_cache(128)  # few names are used for one service
 def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
     """Whether requests with this Host header are served.
 
