@@ -17,7 +17,9 @@ from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
 from quantum.negation import excluded_shares
 from retrieval.encoder.states import Encoded
-from retrieval.fusion import fuse, smooth, zscore
+from retrieval.fusion.algorithms import weighted_mean
+from retrieval.fusion.normalization import finite, zscore
+from retrieval.fusion.stages import smooth
 from retrieval.text.bm25 import Matches, QueryTerms
 
 Arrays = Mapping[str, NDArray[np.float64]]  # by name, one value a document or chunk
@@ -193,7 +195,7 @@ class Scorer:
             return zscore(rankers[self.job.method])
         weights = self.fusion.text.towards(self.fusion.code, code_share(texts))
         of = {"classical": weights.classical, "quantum": weights.quantum, "lexical": weights.lexical}
-        fused = fuse(rankers, of) / sum(of.values())
+        fused = weighted_mean(finite(np.stack([rankers[name] for name in of])), np.array(list(of.values())))
         if weights.smoothed:
             smoothed = smooth(gram(self.feature_map, pooled), fused, self.fusion.ridge)
             fused = weights.smoothed * smoothed + (1 - weights.smoothed) * fused

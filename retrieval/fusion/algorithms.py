@@ -1,0 +1,197 @@
+"""Algorithms that fuse the scores of r rankers for n documents into one score a document.
+
+Scores are (r, n) arrays, higher is better, NaN where a ranker gave a document no score: a row of NaN is a ranker that
+failed, and counts for nothing. A document without a score gets nothing from that ranker. Equal scores count as equal,
+whatever the order of input. Every algorithm gives (n,) finite scores; their scale is its own.
+
+Weights are (r,), at least 0, and None for equal ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.fusion.normalization import Normalization, by_ranker, min_max, ranking, ranks, zscore
+
+Algorithm = Literal["weighted", "min_max", "reciprocal_rank", "borda", "condorcet", "bayesian", "stacking", "ensemble"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+DEFAULT: Algorithm = "weighted"
+
+_RRF = 60.0  # as in the paper; a larger one makes the first ranks count less
+_MOST_LOG_ODDS = 12.0  # beyond ±12 a probability says no more
+_ROUNDING = 1e-12  # of a sum of votes
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Parameters of the algorithms that learn from judged queries, a number for each ranker; `qrerank fit` finds them.
+
+    slopes, intercepts: for each ranker, of the log-odds that a document is relevant over the ranker's own score.
+    coefficients: of the log-odds over the z-scores of all rankers together.
+    """
+
+    slopes: tuple[float, ...]
+    intercepts: tuple[float, ...]
+    coefficients: tuple[float, ...]
+
+
+def fuse(algorithm: Algorithm, scores: NDArray[Any], weights: NDArray[Any] | None, fitted: Fitted) -> Vector:
+    """Fuse (r, n) scores by an algorithm of this name. fitted: what `bayesian` and `stacking` need.
+
+    ValueError: an unknown name, infinite scores, or weights that are not (r,) finite numbers, at least 0 and not all 0.
+    """
+    if algorithm == "ensemble":
+        members = [fuse(each, scores, weights, fitted) for each in ALGORITHMS if each != "ensemble"]
+        return weighted_mean(np.stack(members))
+    if algorithm == "bayesian":
+        return bayesian(scores, fitted.slopes, fitted.intercepts, weights)
+    if algorithm == "stacking":
+        return stacking(scores, fitted.coefficients)
+    if algorithm not in _UNFITTED:
+        raise ValueError(f"unknown fusion {algorithm!r}; choose one of {', '.join(ALGORITHMS)}")
+    return _UNFITTED[algorithm](scores, weights)
+
+
+def weighted_mean(
+    scores: NDArray[Any], weights: NDArray[Any] | None = None, normalize: Normalization = zscore
+) -> Vector:
+    """Return the weighted mean of normalized scores.
+
+    Fox & Shaw 1994, "Combination of multiple searches" (CombSUM); Vogt & Cottrell 1999, DOI 10.1023/A:1009980820262.
+    """
+    scores, weights = _checked(scores, weights)
+    return _mean(by_ranker(normalize, scores), weights)
+
+
+def reciprocal_ranks(scores: NDArray[Any], weights: NDArray[Any] | None = None, constant: float = _RRF) -> Vector:
+    """Return the weighted mean of 1 / (constant + rank), rank from 1.
+
+    Cormack, Clarke & Büttcher 2009, DOI 10.1145/1571941.1572114.
+    """
+    scores, weights = _checked(scores, weights)
+    return _mean(by_ranker(lambda x: 1 / (constant + ranks(x)), scores), weights)
+
+
+def borda(scores: NDArray[Any], weights: NDArray[Any] | None = None) -> Vector:
+    """Return the weighted mean of Borda counts: n for a ranker's first of n documents, 1 for its last.
+
+    Documents without its score share the points that are left. Aslam & Montague 2001, DOI 10.1145/383952.384007.
+    """
+    scores, weights = _checked(scores, weights)
+    points = scores.shape[1] + 1 - by_ranker(ranks, _last(scores))
+    return _mean(points, weights)
+
+
+def condorcet(scores: NDArray[Any], weights: NDArray[Any] | None = None) -> Vector:
+    """Return Copeland scores: how many others a document beats by the majority of weights, less those it loses to.
+
+    Documents without a ranker's score lose to those with one. A document that beats all others is first, as in the
+    Condorcet fusion of Montague & Aslam 2002, DOI 10.1145/584792.584881; majorities that go round in a circle tie.
+    """
+    scores, weights = _checked(scores, weights)
+    n = scores.shape[1]
+    majority = np.zeros((n, n))
+    for row, weight in zip(by_ranker(ranks, _last(scores)), weights, strict=True):
+        majority -= weight * np.sign(row[:, np.newaxis] - row)
+    majority[np.abs(majority) <= _ROUNDING * weights.sum()] = 0
+    copeland: Vector = np.sign(majority).sum(axis=1)
+    return copeland
+
+
+def bayesian(
+    scores: NDArray[Any],
+    slopes: Sequence[float],
+    intercepts: Sequence[float],
+    weights: NDArray[Any] | None = None,
+) -> Vector:
+    """Return the weighted sum of the log-odds that each ranker alone gives that a document is relevant.
+
+    This is Bayes' rule for rankers that err independently, up to a constant for all documents (Aslam & Montague 2001,
+    DOI 10.1145/383952.384007). Log-odds are linear in a ranker's own score (Platt 1999, "Probabilistic outputs for
+    support vector machines"), within ±12.
+
+    Args:
+        scores: (r, n); a missing score says nothing.
+        slopes: (r,).
+        intercepts: (r,).
+        weights: (r,).
+    """
+    scores, weights = _checked(scores, weights)
+    with np.errstate(over="ignore"):
+        log_odds = _column(slopes, scores) * scores + _column(intercepts, scores)
+    total: Vector = weights @ np.nan_to_num(np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))
+    return total
+
+
+def stacking(scores: NDArray[Any], coefficients: Sequence[float]) -> Vector:
+    """Return log-odds of relevance by a logistic regression over the rankers' z-scores, up to a constant.
+
+    Wolpert 1992, "Stacked generalization", DOI 10.1016/S0893-6080(05)80023-1. coefficients: (r,), of any sign.
+    """
+    scores, _ = _checked(scores, None)
+    log_odds: Vector = (_column(coefficients, scores) * by_ranker(zscore, scores)).sum(axis=0)
+    return log_odds
+
+
+def reciprocal_rank(
+    rankings: Sequence[NDArray[np.int64]], weights: Sequence[float], constant: float = _RRF
+) -> NDArray[np.int64]:
+    """Fuse rankings by Σ weight / (constant + rank), rank from 1: the (m,) distinct items, best first, ties by item.
+
+    As `reciprocal_ranks`, of lists that need not hold the same items. rankings: (r,) distinct items each, best first;
+    what one does not hold gets nothing from it. weights: one each, ≥ 0; a ranking of weight 0 adds no items.
+    """
+    kept = [(items, weight) for items, weight in zip(rankings, weights, strict=True) if weight > 0 and len(items)]
+    if not kept:
+        return np.empty(0, dtype=np.int64)
+    different, of = np.unique(np.concatenate([items for items, _ in kept]), return_inverse=True)
+    parts = [weight / (constant + 1 + np.arange(len(items))) for items, weight in kept]
+    scores = np.bincount(of, np.concatenate(parts))
+    return different[ranking(scores)]
+
+
+_UNFITTED: Mapping[str, Callable[[NDArray[Any], NDArray[Any] | None], Vector]] = {
+    "weighted": weighted_mean,
+    "min_max": partial(weighted_mean, normalize=min_max),
+    "reciprocal_rank": reciprocal_ranks,
+    "borda": borda,
+    "condorcet": condorcet,
+}
+
+
+def _checked(scores: NDArray[Any], weights: NDArray[Any] | None) -> tuple[Vector, Vector]:
+    """The (r, n) scores and (r,) weights, that of a ranker without any score being 0."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 2 or np.isinf(values).any():
+        raise ValueError(f"fusion needs a row of finite scores, or NaN, for each ranker; got {values.shape}")
+    given = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if given.shape != (len(values),) or not (np.isfinite(given).all() and given.min(initial=0) >= 0 < given.sum()):
+        raise ValueError(f"{len(values)} rankers need as many finite weights, at least 0 and not all 0; got {given}")
+    return values, given * ~np.isnan(values).all(axis=1)
+
+
+def _mean(points: Vector, weights: Vector) -> Vector:
+    """The weighted mean over r rankers of (r, n) points; 0 if no ranker that has a weight has scores."""
+    total = weights.sum()
+    mean: Vector = (weights[:, np.newaxis] * points).sum(axis=0) / (total or 1.0)
+    return mean
+
+
+def _last(scores: Vector) -> Vector:
+    """The scores, missing ones below all others."""
+    return np.where(np.isnan(scores), -np.inf, scores)
+
+
+def _column(parameters: Sequence[float], scores: Vector) -> Vector:
+    """The parameters as (r, 1); ValueError unless there is one for each ranker."""
+    if len(parameters) != len(scores):
+        raise ValueError(f"{len(scores)} rankers need as many parameters, got {len(parameters)}")
+    return np.asarray(parameters, dtype=np.float64)[:, np.newaxis]
