@@ -1,11 +1,12 @@
-"""Evaluation of ranking quality: rerank a test collection and compare the methods with cosine, query by query."""
+"""Ranks the queries of test collections by every method and configuration, for `qrerank evaluate`."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cli.configurations import Configuration
+from app.cli.options import ChunkingChoice, possible
+from app.cli.results import AT, Evaluation, Ranked, scored
+from app.engine.loader import open_encoder, open_models
 from app.ranking.methods import Method
 from app.ranking.reranker import Ranking, Reranker
 from retrieval.encoder.chunks import splitter
@@ -21,10 +26,9 @@ from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError, DataError
 from retrieval.evaluation.beir import BeirDataset, Query
-from retrieval.evaluation.metrics import Qrels, Run, mean, mrr, ndcg, recall
-from retrieval.evaluation.significance import Paired, paired_test
+from retrieval.evaluation.trec_runs import read_run
 from retrieval.fusion import ranking as best_first
-from retrieval.index.first_stage import BOTH, FirstStage
+from retrieval.index.first_stage import BY_NAME, FirstStage
 from retrieval.index.segment import FORMAT, Segment, build
 from retrieval.text.languages import AUTO
 from retrieval.text.splitters import WHOLE, Chunking
@@ -34,66 +38,103 @@ SearchResult = tuple[NDArray[np.int64], Ranking]  # (k,) positions in the collec
 Stage = Literal["dense", "lexical", "both"]
 BASELINE: Method = "classical"
 BM25 = "bm25"  # an additional row in every table: BM25 over the same candidates
-_DEPTH = 10
+_BEFORE = ("wait", "encode_query", "retrieve")  # stages of a search before its candidates are reranked
 _NOT_PLAIN = re.compile(r"[^\w.-]++", re.ASCII)  # characters that a folder name must not have
 _NAME_CHARACTERS = 40  # of the dataset's name in the folder name
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The metrics of one method: means over the queries, and nDCG@10 per query for the paired test."""
-
-    ndcg: float
-    mrr: float
-    recall: float
-    ms_per_query: float
-    by_query: NDArray[np.float64]  # (q,) nDCG@10
 
 
 @dataclass(frozen=True)
 class SearchOptions:
     """How the queries of an evaluation are searched."""
 
-    candidates: int = 100  # that are retrieved and reranked for each query
+    candidates: int | None = None  # retrieved and reranked for each query; None: as many as the settings say
     encode_limit: int | None = None  # that are encoded, the best by BM25; None for all
-    first_stage: FirstStage = BOTH
-    stage: Stage = "both"  # what it is called
+    stage: Stage = "both"  # candidates by meaning, by words, or both as the settings fuse them
     # Whether the results may contain the document with the query's id. By default they do not, as in BEIR: in ArguAna
     # that document is the query itself.
     keep_identical_ids: bool = False
+    chunking: ChunkingChoice = field(default_factory=ChunkingChoice)
+
+    def first_stage(self, weights: Mapping[str, float]) -> FirstStage:
+        """What retrieves the candidates. weights: of the settings."""
+        return FirstStage(**weights) if self.stage == "both" else BY_NAME[self.stage]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """One collection's results."""
+class Case:
+    """A test collection, the queries to rank, and how others ranked them."""
 
-    dataset: str
-    encoder: str  # runtime and precision of the encoder
-    queries: int
-    candidates: int
-    first_stage: Stage
-    methods: Mapping[str, Scores]
-    paired: Mapping[str, Paired]  # "hybrid vs classical"
+    dataset: BeirDataset
+    queries: Sequence[Query]
+    judgements: str  # what they are
+    runs: Mapping[str, Ranked] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, object]:
-        """The form that `qrerank evaluate --json` writes."""
-        methods = {
-            name: {
-                "ndcg@10": scores.ndcg,
-                "mrr@10": scores.mrr,
-                f"recall@{self.candidates}": scores.recall,
-                "ms_per_query": scores.ms_per_query,
-            }
-            for name, scores in self.methods.items()
-        }
-        paired = {name: {"delta": test.delta, "p": test.p} for name, test in self.paired.items()}
-        return {
-            "dataset": self.dataset,
-            "queries": self.queries,
-            "candidates": self.candidates,
-            "methods": methods,
-            "paired": paired,
-        }
+
+def evaluate(
+    configurations: Sequence[Configuration],
+    cases: Sequence[Case],
+    methods: Sequence[Method],
+    baseline: str,
+    options: SearchOptions,
+    cache: Path,
+    progress: Progress,
+) -> list[Evaluation]:
+    """Rank the queries of all cases by every method with each configuration, and compute the metrics.
+
+    Args:
+        configurations: The first is what the others are compared with.
+        cases: The collections.
+        methods: The methods to compare.
+        baseline: The name of the ranking that all are compared with.
+        options: How the queries are searched.
+        cache: The folder of encoded collections.
+        progress: Called before and after every query.
+    """
+    rows: list[dict[str, Ranked]] = [{} for _ in cases]
+    encoders = []
+    for configuration, reranker in _rerankers(configurations, progress):
+        settings, suffix = configuration.settings, configuration.name and AT + configuration.name
+        encoders.append(reranker.encoder)
+        search = partial(
+            reranker.search,
+            candidates=options.candidates or settings.candidates,
+            encode_limit=options.encode_limit,
+            first_stage=options.first_stage(settings.first_stage.model_dump()),
+            grouped=True,
+        )
+        chunking = possible(reranker.encoder, options.chunking.of(settings))
+        for case, found in zip(cases, rows, strict=True):
+            place = open_dataset(case.dataset, reranker.encoder, cache, progress, chunking, settings.language)
+            ranked = rank(search, case, place, methods, progress, keep_identical_ids=options.keep_identical_ids)
+            if suffix:
+                ranked.pop(BM25)
+            found.update({name + suffix: each for name, each in ranked.items()})
+    k = options.candidates or configurations[0].settings.candidates
+    return [
+        Evaluation(
+            case.dataset.name,
+            case.judgements,
+            encoders[0].name,
+            encoders[0].arithmetic,
+            options.stage,
+            k,
+            {query.id: query.text for query in case.queries},
+            scored({**found, **case.runs}, {query.id: case.dataset.qrels[query.id] for query in case.queries}, k),
+            baseline,
+        )
+        for case, found in zip(cases, rows, strict=True)
+    ]
+
+
+def _rerankers(configurations: Sequence[Configuration], progress: Progress) -> Iterator[tuple[Configuration, Reranker]]:
+    """Open the reranker of each configuration; neighbours with the same encoder share it."""
+    last, encoder = None, None
+    for configuration in configurations:
+        settings = configuration.settings.model_copy(update={"models": (), "aliases": {}})
+        of_encoder = (settings.model, settings.model_dir, settings.encoder, settings.engine)
+        if encoder is None or of_encoder != last:
+            last, encoder = of_encoder, open_encoder(settings, progress)
+        yield configuration, open_models(settings, progress, {settings.model: encoder}).default
 
 
 def open_dataset(
@@ -141,72 +182,75 @@ def judged_queries(dataset: BeirDataset, exclusions: Sequence[Query] = ()) -> li
     return judged
 
 
-def evaluate(
-    reranker: Reranker,
-    dataset: BeirDataset,
+def rank(
+    search: Callable[..., SearchResult],
+    case: Case,
     collection: Segment,
-    queries: Sequence[Query],
     methods: Sequence[Method],
     progress: Progress,
-    options: SearchOptions = SearchOptions(),
-) -> Evaluation:
-    """Rerank the candidates of every query by each method, and compare it with `classical` by a paired test.
+    *,
+    keep_identical_ids: bool = False,
+) -> dict[str, Ranked]:
+    """Rank the candidates of every query by each method, and by BM25.
 
     Args:
-        reranker: Retrieves and reranks.
-        dataset: Its judgements are used.
-        collection: The dataset's documents, from `open_dataset`.
-        queries: From `judged_queries`.
-        methods: The methods to compare.
-        progress: Called after each query.
-        options: How they are searched.
+        search: A reranker's, with all options but the query's.
+        case: The queries.
+        collection: The case's documents, from `open_dataset`.
+        methods: The methods.
+        progress: Called before and after every query.
+        keep_identical_ids: Whether a query may find the document of its own id.
     """
-    qrels = {query.id: dataset.qrels[query.id] for query in queries}
-    own_positions = {} if options.keep_identical_ids else own_documents(dataset)
-    candidates = options.candidates
-    results: dict[str, Scores] = {}
+    own = {} if keep_identical_ids else own_documents(case.dataset)
+    first, total = case.queries[0], len(case.queries)
+    search(first.text, collection, method=methods[-1])  # the first of a process takes longer: it is not counted
+    result: dict[str, Ranked] = {}
     for method in methods:
-        runs = _Runs()
-        search = partial(
-            reranker.search,
-            candidates=candidates,
-            method=method,
-            encode_limit=options.encode_limit,
-            first_stage=options.first_stage,
-            grouped=True,
-        )
-        for done, query in enumerate(queries):
-            progress(f"{dataset.name}: {method}", done, len(queries))
-            runs.add(query, collection, partial(search, leave_out=own_positions.get(query.id)))
-        progress(f"{dataset.name}: {method}", len(queries), len(queries))
-        results[method] = _score(runs.method, qrels, candidates, runs.ms / len(queries))
-        results.setdefault(BM25, _score(runs.bm25, qrels, candidates, runs.prescore_ms / len(queries)))
-    paired = {
-        f"{name} vs {BASELINE}": paired_test(scores.by_query, results[BASELINE].by_query)
-        for name, scores in results.items()
-        if BASELINE in results and name != BASELINE
-    }
-    arithmetic = reranker.encoder.arithmetic
-    return Evaluation(dataset.name, arithmetic, len(queries), candidates, options.stage, results, paired)
+        recorder = _Recorder()
+        for done, query in enumerate(case.queries):
+            progress(f"{case.dataset.name}: {method}", done, total)
+            recorder.add(query, collection, partial(search, method=method, leave_out=own.get(query.id)))
+        progress(f"{case.dataset.name}: {method}", total, total)
+        result[method] = recorder.method
+        result.setdefault(BM25, recorder.bm25)
+    return result
 
 
 @dataclass
-class _Runs:
-    """The rankings of one method, and of BM25 over the same candidates, by query; times are totals."""
+class _Recorder:
+    """The rankings of one method, and of BM25 over the same candidates."""
 
-    method: Run = field(default_factory=dict)
-    bm25: Run = field(default_factory=dict)
-    ms: float = 0.0
-    prescore_ms: float = 0.0
+    run: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    words: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
+    ms: list[float] = field(default_factory=list)
+    rerank_ms: list[float] = field(default_factory=list)
+    words_ms: list[float] = field(default_factory=list)
+
+    @property
+    def method(self) -> Ranked:
+        """Of the method."""
+        return Ranked(self.run, self.ms, self.rerank_ms)
+
+    @property
+    def bm25(self) -> Ranked:
+        """Of BM25."""
+        return Ranked(self.words, self.words_ms, self.words_ms)
 
     def add(self, query: Query, collection: Segment, search: Callable[..., SearchResult]) -> None:
+        """Search for one query."""
         start = time.perf_counter()
         positions, ranking = search(query.text, collection, exclude=query.exclude)
-        self.ms += (time.perf_counter() - start) * 1e3
-        self.prescore_ms += ranking.timings_ms["prescore"]
+        ms, stages = (time.perf_counter() - start) * 1e3, ranking.timings_ms
         ids = [passage.id for passage in collection.passages(positions)]
-        self.method[query.id] = [ids[i] for i in ranking.order]
-        self.bm25[query.id] = list(dict.fromkeys(ids[i] for i in best_first(ranking.rankers["lexical"])))
+        self.run[query.id] = [(ids[at], float(ranking.scores[at])) for at in ranking.order.tolist()]
+        self.ms.append(ms)
+        self.rerank_ms.append(ms - sum(stages.get(stage, 0.0) for stage in _BEFORE))
+        words = ranking.rankers["lexical"]
+        best: dict[str, float] = {}
+        for at in best_first(words).tolist():
+            best.setdefault(ids[at], float(words[at]))
+        self.words[query.id] = list(best.items())
+        self.words_ms.append(stages["prescore"])
 
 
 def own_documents(dataset: BeirDataset) -> dict[str, int]:
@@ -222,12 +266,16 @@ def own_documents(dataset: BeirDataset) -> dict[str, int]:
     }
 
 
-def _score(run: Run, qrels: Qrels, candidates: int, ms_per_query: float) -> Scores:
-    by_query = ndcg(run, qrels, _DEPTH)
-    return Scores(
-        ndcg=mean(by_query),
-        mrr=mean(mrr(run, qrels, _DEPTH)),
-        recall=mean(recall(run, qrels, candidates)),
-        ms_per_query=ms_per_query,
-        by_query=np.array(list(by_query.values())),
-    )
+def run_of(path: Path, dataset: BeirDataset, queries: Sequence[Query], keep_identical_ids: bool) -> Ranked:
+    """Read how somebody else ranked the queries, from a TREC run file; DataError for one that is of other documents."""
+    run = read_run(path, {query.id for query in queries}, set(dataset.document_ids))
+    own = set() if keep_identical_ids else own_documents(dataset).keys()
+    return Ranked({query: [each for each in run[query] if query not in own or each[0] != query] for query in run})
+
+
+def sampled(queries: Sequence[Query], count: int | None, seed: int) -> Sequence[Query]:
+    """Up to `count` queries at random, always the same for a seed, in their order; all for None."""
+    if count is None or count >= len(queries):
+        return queries
+    chosen = sorted(random.Random(seed).sample(range(len(queries)), count))  # noqa: S311
+    return [queries[at] for at in chosen]

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.cli.options import ChunkOverlap, Chunks, ChunkSize, FilterOption, chunking_of, known_language, possible
+from app.cli.options import ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, FilterOption, known_language, possible
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
 from app.engine.loader import open_encoder
@@ -122,7 +122,7 @@ def build_command(
         raise typer.BadParameter(f"Milvus holds a collection {name} of another machine; --force takes its place")
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
-        chunking = possible(encoder, chunking_of(settings, chunks, chunk_size, overlap))
+        chunking = possible(encoder, ChunkingChoice(chunks, chunk_size, overlap).of(settings))
         reporting = _reporting(report, name)
         indexer.build(folder, read_documents(source), encoder, reporting, settings.language, milvus, chunking)
     stats(name)

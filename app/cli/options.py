@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -121,14 +121,22 @@ FilterOption = Annotated[
 ]
 
 
-def chunking_of(settings: Settings, by: By | None, size: int | None, overlap: int | None) -> Chunking:
-    """The chunking that the options ask for; without `by`, that of the settings with the sizes that are given."""
-    chosen = settings.chunking.to_chunking() if by is None else Chunking(by)
-    return replace(
-        chosen,
-        size=chosen.size if size is None else size,
-        overlap=chosen.overlap if overlap is None else overlap,
-    )
+@dataclass(frozen=True)
+class ChunkingChoice:
+    """What the options say of chunks."""
+
+    by: By | None = None
+    size: int | None = None
+    overlap: int | None = None
+
+    def of(self, settings: Settings) -> Chunking:
+        """The chunking that they ask for; without `by`, that of the settings with the sizes that are given."""
+        chosen = settings.chunking.to_chunking() if self.by is None else Chunking(self.by)
+        return replace(
+            chosen,
+            size=chosen.size if self.size is None else self.size,
+            overlap=chosen.overlap if self.overlap is None else self.overlap,
+        )
 
 
 def possible(encoder: Encoder, chunking: Chunking) -> Chunking:

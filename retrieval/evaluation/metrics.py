@@ -1,4 +1,4 @@
-"""Ranking metrics from relevance judgements: nDCG, MRR and recall, as in trec_eval and ranx.
+"""Ranking metrics from relevance judgements: nDCG, MRR, MAP and recall, as in trec_eval and ranx.
 
 A document is relevant if its grade is above 0; documents without a grade are not relevant. Queries without a relevant
 document are skipped. Queries missing from the run score 0.
@@ -46,6 +46,41 @@ def recall(run: Run, qrels: Qrels, k: int = 100) -> dict[str, float]:
     Returns a value in [0, 1] by query id, in the order of qrels. ValueError as for `ndcg`.
     """
     return {query: len(relevant.keys() & top) / len(relevant) for query, top, relevant in _judged(run, qrels, k)}
+
+
+def average_precision(run: Run, qrels: Qrels, k: int = 100) -> dict[str, float]:
+    """Compute average precision within k; its mean over queries is MAP.
+
+    The sum of the precisions at the ranks of the relevant documents, divided by the number of all relevant documents,
+    retrieved or not. Returns a value in [0, 1] by query id, in the order of qrels. ValueError as for `ndcg`.
+    """
+    values = {}
+    for query, top, relevant in _judged(run, qrels, k):
+        ranks = [rank for rank, document in enumerate(top, 1) if document in relevant]
+        values[query] = sum(found / rank for found, rank in enumerate(ranks, 1)) / len(relevant)
+    return values
+
+
+def unjudged(run: Run, qrels: Qrels, k: int = 10) -> dict[str, float]:
+    """Compute the share of documents within k that nobody judged: the metrics take them as not relevant.
+
+    Returns a value in [0, 1] by query id, in the order of qrels; 0 where nothing was ranked. ValueError as for `ndcg`.
+    """
+    return {
+        query: sum(document not in qrels[query] for document in top) / max(1, len(top))
+        for query, top, _ in _judged(run, qrels, k)
+    }
+
+
+def oracle(run: Run, qrels: Qrels) -> Run:
+    """Return the run with each query's documents in the best order: by falling grade, equal grades as they were.
+
+    Its nDCG is the most that reranking the same documents can reach.
+    """
+    return {
+        query: sorted(ranked, key=lambda document: -max(0.0, qrels.get(query, {}).get(document, 0.0)))
+        for query, ranked in run.items()
+    }
 
 
 def mean(values: Mapping[str, float]) -> float:

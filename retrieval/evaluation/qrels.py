@@ -6,16 +6,13 @@ A document with a grade above 0 is relevant; with TREC's negative grades it is n
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Container
 from pathlib import Path
 
 from retrieval.errors import DataError
 from retrieval.evaluation.metrics import Qrels
-from retrieval.evaluation.text_files import read_lines
+from retrieval.evaluation.text_files import finite, read_lines
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _GRADE_NAMES = {"score", "relevance", "rel", "grade", "label", "judgement", "judgment"}
 _ITERATIONS = {"0", "Q0"}  # values of TREC's second column, which is ignored
 
@@ -28,7 +25,8 @@ def qrels_file(folder: Path, split: str) -> Path:
         remedy = (
             f"the splits that it has are {', '.join(splits)}"
             if splits
-            else "a folder in BEIR layout holds corpus.jsonl, queries.jsonl and qrels/test.tsv"
+            else "a folder in BEIR layout holds corpus.jsonl, queries.jsonl and qrels/test.tsv; for one without "
+            "judgements, `qrerank evaluate --known-item title` makes queries"
         )
         raise DataError(f"{path}: there is no such file; {remedy}")
     return path
@@ -57,9 +55,10 @@ def _judgement(line: str) -> tuple[str, str, float] | None:
     columns = line.split()
     trec = [columns[0], *columns[2:]] if len(columns) == 4 and columns[1] in _ITERATIONS else []
     for fields in (line.split("\t"), trec):
-        if len(fields) == 3 and fields[0].strip() and fields[1].strip() and _NUMBER.fullmatch(fields[2].strip()):
-            grade = float(fields[2])
-            return (fields[0], fields[1], grade) if math.isfinite(grade) else None
+        if len(fields) == 3 and fields[0].strip() and fields[1].strip():
+            grade = finite(fields[2].strip())
+            if grade is not None:
+                return fields[0], fields[1], grade
     return None
 
 

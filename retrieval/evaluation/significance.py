@@ -1,7 +1,8 @@
-"""A paired randomisation test for the difference between two rankings."""
+"""A paired randomisation test for the difference between two rankings, and the correction for many such tests."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,3 +56,18 @@ def paired_test(a: NDArray[Any], b: NDArray[Any], permutations: int = 10_000, se
         flips = rng.integers(0, 2, size=shape, dtype=np.int8).astype(np.float64)  # (block, n), 1 where the sign flips
         extreme += int(np.count_nonzero(np.abs(total - 2 * (flips @ difference)) >= threshold))
     return Paired(float(total / difference.size), (extreme + 1) / (permutations + 1))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Correct the p-values of m tests so that the chance of any false discovery stays below the level (Holm 1979).
+
+    The i-th smallest is multiplied by m − i + 1, is at least as large as those before it, and at most 1.
+    Returns them in the order that was given. ValueError for a p outside of [0, 1].
+    """
+    if not all(0 <= value <= 1 for value in p):
+        raise ValueError(f"a p-value lies in [0, 1]; got {[value for value in p if not 0 <= value <= 1]}")
+    rising = np.argsort(np.asarray(p, dtype=np.float64), kind="stable")
+    factors = np.arange(len(p), 0, -1)
+    corrected = np.empty(len(p))
+    corrected[rising] = np.minimum(1.0, np.maximum.accumulate(factors * np.asarray(p, dtype=np.float64)[rising]))
+    return [float(value) for value in corrected]

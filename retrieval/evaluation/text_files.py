@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ V = TypeVar("V")
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors write it at the start of a file
 _STANDARD_INPUT = Path("-")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
 def read_text(path: Path) -> str:
@@ -64,6 +67,12 @@ def text_of(record: dict[str, Any], key: str, place: str, *, blank: bool = True)
     if not isinstance(text, str) or (not VISIBLE.search(text) and not blank):
         raise DataError(f'{place}: "{key}" must be a {"" if blank else "non-blank "}string')
     return text
+
+
+def finite(text: str) -> float | None:
+    """Return the finite decimal number that a text is; None if it is none."""
+    value = float(text) if _NUMBER.fullmatch(text) else math.inf
+    return value if math.isfinite(value) else None
 
 
 def add_once(items: dict[str, V], name: str, value: V, place: str) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +34,7 @@ def evaluate(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("QRERANK_MODEL", "hash")
     monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))  # else it lists all fonts anew
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
 
@@ -66,10 +69,25 @@ def figures(evaluate, *words):
         (["--exclude-file", "birds/corpus.jsonl"], 1, '"exclude" must be a list'),
         (["--split", "dev"], 1, "birds/qrels/dev.tsv: there is no such file; the splits that it has are test"),
         (["--methods", "[/x]"], 2, "unknown: [/x]"),
+        (["--baseline", "[/x]"], 2, "there is no row '[/x]'; choose from classical,"),
+        (["--config", "f32"], 2, "'f32' is not NAME:key=value"),
+        (["--config", "a b:candidates=3"], 2, "is not NAME:key=value"),
+        (["--config", "x:candidates"], 2, "x: 'candidates' is not key=value"),
+        (["--config", "x:candidates=0"], 2, "x: candidates: Input should be greater than or equal to 1"),
+        (["--config", "x:first_stage.words=1"], 2, "x: first_stage.words: Extra inputs are not permitted"),
+        (["--config", "x:candidates=3", "--config", "x:candidates=4"], 2, "'x' is given twice"),
+        (["--run-in", "none.run"], 2, "'--run-in': none.run: No such file or directory"),
+        (["--run-in", "unknown.run"], 1, "unknown.run:1: document 'z' is not in corpus.jsonl"),
+        (["--run-in", "nan.run"], 1, "nan.run:1: the score 'nan' is not a finite number"),
+        (["--run-in", "hybrid.run"], 2, "'hybrid' is the name of another row; rename hybrid.run"),
+        (["--known-item", "title"], 1, "no document has a title of its own"),
+        (["--known-item", "title", "--exclude-file", "unjudged.jsonl"], 2, "give one of them"),
     ],
 )
 def test_invalid_arguments_are_rejected_before_any_work(evaluate, beir, words, status, message):
     write_lines(beir.parent / "unjudged.jsonl", [{"_id": "b", "text": "prices", "exclude": ["river"]}])
+    for name, score, document in (("unknown", "1", "z"), ("nan", "nan", "a"), ("hybrid", "1", "a")):
+        (beir.parent / f"{name}.run").write_text(f"1 Q0 {document} 1 {score} x")
     ended, printed, said = evaluate("birds", *words, **NOWHERE)
     assert (ended, printed) == (status, "")
     assert message in said
@@ -111,7 +129,7 @@ def test_skipped_judgements_are_noted(evaluate, beir):
     results, stderr = figures(evaluate, "birds", "--split", "dev")
     assert (results["queries"], results["dataset"]) == (1, "birds")
     assert results["methods"]["hybrid"]["recall@100"] == 0.5
-    assert stderr.splitlines()[-2:] == [
+    assert stderr.splitlines()[-3:-1] == [
         "1 of 2 judged queries are not in queries.jsonl, and are left out",
         "1 of 2 relevant documents are not in corpus.jsonl, and count as not found",
     ]
@@ -189,3 +207,88 @@ def test_a_damaged_cache_says_what_to_do(evaluate, beir):
     assert status == 1
     assert f"{folder} cannot be used" in said
     assert "delete it, and it is made again" in said
+
+
+@pytest.fixture
+def judged(beir):
+    """The birds with two judged queries."""
+    (beir / "qrels" / "test.tsv").write_text("1\ta\t1\nb\tb\t1\nb\tc\t0\n")
+    return beir
+
+
+def test_a_configuration_is_a_row_beside_the_settings(evaluate, judged):
+    results, _ = figures(
+        evaluate, "birds", "--config", "one:candidates=1,CIRCUIT__QUBITS=2", "--config", "x:language=en"
+    )
+    rows = [f"{method}{name}" for name in ("", "@one", "@x") for method in ("classical", "quantum", "hybrid")]
+    assert sorted(results["methods"]) == sorted([*rows, "bm25"])
+    assert results["methods"]["hybrid@x"]["ndcg@10"] == results["methods"]["hybrid"]["ndcg@10"]
+    assert {"hybrid@one vs hybrid", "hybrid@one vs classical", "hybrid@x vs hybrid"} <= set(results["paired"])
+    _, printed, _ = evaluate("birds", "--config", "one:candidates=1", "--baseline", "hybrid@one")
+    assert "birds: configurations" in printed
+    assert "vs hybrid@one" in printed
+
+
+def test_runs_go_out_and_come_in(evaluate, judged):
+    ours, _ = figures(evaluate, "birds", "--run-out", "runs")
+    assert sorted(path.name for path in (judged.parent / "runs").iterdir()) == [
+        f"birds.{name}.run" for name in ("bm25", "classical", "hybrid", "quantum")
+    ]
+    back, _ = figures(evaluate, "birds", "--run-in", "runs/birds.hybrid.run", "--baseline", "birds.hybrid")
+    theirs = back["methods"]["birds.hybrid"]
+    assert theirs == {name: ours["methods"]["hybrid"][name] for name in theirs}
+    assert back["paired"]["hybrid vs birds.hybrid"]["p"] == 1.0
+    (judged.parent / "part.run").write_text("1 Q0 a 1 1 x\n")
+    part, said = figures(evaluate, "birds", "--run-in", "part.run")
+    assert part["methods"]["part"]["ndcg@10"] == 0.5
+    assert "part ranks nothing for 1 of 2 queries, which score 0" in said
+
+
+def test_a_folder_without_judgements_is_evaluated_by_known_items(evaluate, beir):
+    shutil.rmtree(beir / "qrels")
+    (beir / "queries.jsonl").unlink()
+    texts = {"a": "An owl sings at dusk. Its barn is old.", "b": "The prices have risen. Apples cost most.", "c": "x"}
+    write_lines(beir / "corpus.jsonl", [{"_id": i, "text": text} for i, text in texts.items()])
+    status, _, said = evaluate("birds", **NOWHERE)
+    assert status == 1
+    assert "--known-item title" in said
+    results, said = figures(evaluate, "birds", "--known-item", "sentence")
+    assert (results["queries"], results["judgements"]) == (2, "known items: sentence")
+    assert "each query is the first sentence of a document" in said
+    one, said = figures(evaluate, "birds", "--known-item", "sentence", "--queries", "1", "--seed", "3")
+    assert one["queries"] == 1
+    assert one["paired"]["hybrid vs classical"]["p"] is None
+    assert "birds has one query: nothing can be said of chance, so there is no p" in said
+
+
+def test_results_and_report_are_the_same_bytes_each_time_and_fetch_nothing(evaluate, judged):
+    texts = {"1": "<script>the owl", "b": "$x^2$"}  # by cosine the nearest text is the one of a common word
+    write_lines(judged / "queries.jsonl", [{"_id": i, "text": text} for i, text in texts.items()])
+    corpus = {"a": "an owl in a big old barn at dusk", "b": "the the the", "c": "script"}
+    write_lines(judged / "corpus.jsonl", [{"_id": i, "text": text} for i, text in corpus.items()])
+    name = "café & <b>$"
+    judged.rename(judged.parent / name)
+    written = []
+    for more in (["--plots", "plots"], []):
+        words = ("--no-times", "--json", "a.json", "--report", "a.html", "--cache", "kept", *more)
+        status, _, said = evaluate(name, *words)
+        assert status == 0, said
+        written.append([(judged.parent / file).read_bytes() for file in ("a.json", "a.html")])
+    assert written[0] == written[1]
+    assert len(list((judged.parent / "kept").iterdir())) == 1
+    assert not (judged.parent / "cache" / "quantum-rerank" / "evaluated").exists()
+    page = written[0][1].decode()
+    outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!#)([^"')\s]+)""", page)
+    assert [place for place in outside if not place.startswith("#")] == []
+    assert "<script" not in page
+    assert "&lt;script&gt;the owl" in page
+    assert page.count("<svg") == 2
+    assert "café &amp; &lt;b&gt;$" in page
+    assert {path.name for path in (judged.parent / "plots").iterdir()} == {"overview.png", f"{name}.differences.png"}
+
+
+def test_a_report_needs_matplotlib(evaluate, beir, monkeypatch):
+    monkeypatch.setattr("app.cli.evaluate.find_spec", lambda _: None)
+    status, _, said = evaluate("birds", "--report", "a.html", **NOWHERE)
+    assert status == 2
+    assert "pip install 'quantum-rerank[draw]'" in said

@@ -1,16 +1,20 @@
 import os
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
-from app.cli.evaluation import BM25, SearchOptions, evaluate, judged_queries, open_dataset, own_documents
+from app.cli.evaluation import BM25, Case, judged_queries, open_dataset, own_documents, rank, run_of, sampled
+from app.cli.results import Evaluation, compared, scored
 from app.cli.tables import evaluated
 from app.ranking.methods import METHODS
 from app.ranking.reranker import Reranker
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import ndcg
+from retrieval.evaluation.significance import holm
+from retrieval.evaluation.trec_runs import write_run
 from retrieval.text.passages import Passage
 from retrieval.text.splitters import Chunking
 
@@ -33,6 +37,17 @@ def collection(dataset, reranker, tmp_path):
     return open_dataset(dataset, reranker.encoder, tmp_path, quiet)
 
 
+def evaluate(reranker, dataset, collection, queries, methods, k=100, *, keep_identical_ids=False, runs=None, **options):
+    """The evaluation of one case by one reranker."""
+    search = partial(reranker.search, candidates=k, grouped=True, **options)
+    case = Case(dataset, queries, "by hand")
+    ranked = rank(search, case, collection, methods, quiet, keep_identical_ids=keep_identical_ids)
+    rows = scored(ranked | (runs or {}), {query.id: dataset.qrels[query.id] for query in queries}, k)
+    texts = {query.id: query.text for query in queries}
+    (result,) = compared([Evaluation(dataset.name, "by hand", "m", "f32", "both", k, texts, rows, "classical")])
+    return result
+
+
 def test_the_dataset_is_encoded_once_for_its_content(dataset, reranker, tmp_path):
     reports = []
     for _ in range(2):
@@ -44,60 +59,98 @@ def test_the_dataset_is_encoded_once_for_its_content(dataset, reranker, tmp_path
 
 
 def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: Reranker):
-    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, quiet, SearchOptions(4))
-    assert (result.dataset, result.encoder, result.queries, result.candidates) == ("birds", "numpy-f32", 2, 4)
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, 4)
     assert set(result.methods) == {*METHODS, BM25}
     for method in METHODS:
         run = {}
         for query_id in ("q1", "q2"):
             positions, ranking = reranker.search(QUERIES[query_id], collection, candidates=4, method=method)
             run[query_id] = [list(DOCUMENTS)[positions[i]] for i in ranking.order]
-        np.testing.assert_allclose(result.methods[method].by_query, list(ndcg(run, QRELS).values()))
-    assert set(result.paired) == {"bm25 vs classical", "quantum vs classical", "hybrid vs classical"}
-    assert 0 < result.paired["hybrid vs classical"].p <= 1
+        np.testing.assert_allclose(result.methods[method].by_query["ndcg@10"], list(ndcg(run, QRELS).values()))
+        assert result.methods[method].ceiling == 1.0
+    assert [(each.one, each.other) for each in result.paired] == [
+        ("bm25", "classical"),
+        ("quantum", "classical"),
+        ("hybrid", "classical"),
+    ]
+    hybrid = result.versus("hybrid")
+    assert 0 < hybrid.p <= hybrid.p_holm <= 1
+    assert hybrid.better + hybrid.worse <= 2
 
 
 def test_json_has_the_promised_keys(dataset, collection, reranker):
-    written = evaluate(
-        reranker, dataset, collection, judged_queries(dataset), ["classical", "hybrid"], quiet, SearchOptions(3)
-    ).as_json()
-    assert set(written) == {"dataset", "queries", "candidates", "methods", "paired"}
-    assert set(written["methods"]["hybrid"]) == {"ndcg@10", "mrr@10", "recall@3", "ms_per_query"}
-    assert set(written["paired"]["hybrid vs classical"]) == {"delta", "p"}
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), ["classical", "hybrid"], 3)
+    written = result.as_json()
+    assert {"dataset", "queries", "candidates", "methods", "paired", "ndcg@10_by_query"} <= set(written)
+    assert (written["dataset"], written["queries"], written["candidates"]) == ("birds", 2, 3)
+    metrics = {"ndcg@10", "mrr@10", "recall@3", "map@3", "unjudged@10", "ceiling_ndcg@10"}
+    times = {"ms_per_query", "rerank_ms_p50", "rerank_ms_p95"}
+    assert set(written["methods"]["hybrid"]) == metrics | times
+    assert set(result.as_json(times=False)["methods"]["hybrid"]) == metrics
+    assert set(written["paired"]["hybrid vs classical"]) == {"delta", "p", "p_holm", "better", "worse"}
+    by_query = written["ndcg@10_by_query"]
+    assert list(by_query) == ["q1", "q2"]
+    mean = np.mean([each["hybrid"] for each in by_query.values()])
+    assert written["methods"]["hybrid"]["ndcg@10"] == pytest.approx(mean)
 
 
 def test_without_the_baseline_nothing_is_compared(dataset, collection, reranker):
-    assert evaluate(reranker, dataset, collection, judged_queries(dataset), ["quantum"], quiet).paired == {}
+    assert evaluate(reranker, dataset, collection, judged_queries(dataset), ["quantum"]).paired == []
+
+
+def test_one_query_gives_no_p(dataset, collection, reranker):
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset)[:1], METHODS)
+    assert {(each.p, each.p_holm) for each in result.paired} == {(None, None)}
+    evaluated(result)
+
+
+def test_p_values_are_corrected_over_all_collections(dataset, collection, reranker):
+    one = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS)
+    both = compared([one, one])
+    expected = holm([each.p for each in one.paired] * 2)
+    assert [each.p_holm for result in both for each in result.paired] == expected
+
+
+def test_a_configuration_is_compared_with_the_same_method(dataset, collection, reranker):
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), ["classical", "hybrid"])
+    rows = {**result.methods, "hybrid@words": result.methods["classical"]}
+    (again,) = compared([replace(result, methods=rows)])
+    assert again.versus("hybrid@words", "hybrid").delta == pytest.approx(-again.versus("hybrid").delta)
+    assert again.versus("hybrid@words").delta == 0.0
+
+
+def test_a_run_made_elsewhere_is_scored_beside_ours(dataset, collection, reranker, tmp_path):
+    """What we wrote scores as it did, and a document of the query's id is left out of it too."""
+    queries = judged_queries(dataset)
+    ours = evaluate(reranker, dataset, collection, queries, METHODS)
+    file = tmp_path / "elsewhere.run"
+    write_run(file, ours.methods["hybrid"].ranked.run, "x")
+    again = evaluate(reranker, dataset, collection, queries, METHODS, runs={"x": run_of(file, dataset, queries, False)})
+    for metric, values in ours.methods["hybrid"].by_query.items():
+        np.testing.assert_array_equal(again.methods["x"].by_query[metric], values)
+    assert again.versus("x").delta == again.versus("hybrid").delta
+    named = BeirDataset("x", ["q1", "c"], ["owl", "song"], ["q1"], ["owl song"], {"q1": {"c": 1}})
+    file.write_text("q1 Q0 q1 1 2 x\nq1 Q0 c 2 1 x\n")
+    assert run_of(file, named, queries[:1], False).run == {"q1": [("c", 1.0)]}
+    assert len(run_of(file, named, queries[:1], True).run["q1"]) == 2
+
+
+def test_a_sample_is_the_same_for_a_seed_and_in_order():
+    queries = [Query(str(at), "text", ()) for at in range(30)]
+    some = sampled(queries, 10, 0)
+    assert some == sampled(queries, 10, 0) != sampled(queries, 10, 1)
+    assert some == sorted(some, key=lambda query: int(query.id))
+    assert sampled(queries, None, 0) == sampled(queries, 30, 0) == queries
 
 
 def test_exclusions_replace_the_queries(dataset, collection, reranker):
     exclusions = [Query("q1", "owl", ("dusk",))]
-    result = evaluate(reranker, dataset, collection, judged_queries(dataset, exclusions), ["classical"], quiet)
-    assert result.queries == 1
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset, exclusions), ["classical"])
+    assert list(result.queries) == ["q1"]
     positions, ranking = reranker.search("owl", collection, method="classical", exclude=("dusk",))
     run = {"q1": [list(DOCUMENTS)[positions[i]] for i in ranking.order]}
-    np.testing.assert_allclose(result.methods["classical"].by_query, [ndcg(run, {"q1": QRELS["q1"]})["q1"]])
-
-
-def test_an_encode_limit_reaches_the_reranker(dataset, collection, reranker):
-    encoded = []
-
-    class Recording(Reranker):
-        def search(self, *args, **kwargs):
-            positions, ranking = super().search(*args, **kwargs)
-            encoded.append(ranking.encoded)
-            return positions, ranking
-
-    evaluate(
-        Recording(reranker.encoder),
-        dataset,
-        collection,
-        judged_queries(dataset),
-        ["classical"],
-        quiet,
-        SearchOptions(encode_limit=2),
-    )
-    assert encoded == [2, 2]
+    expected = [ndcg(run, {"q1": QRELS["q1"]})["q1"]]
+    np.testing.assert_allclose(result.methods["classical"].by_query["ndcg@10"], expected)
 
 
 def test_no_judged_query_is_an_error(dataset):
@@ -126,14 +179,13 @@ def arguments():
 def test_a_query_does_not_find_itself_and_another_takes_its_place(arguments, reranker, tmp_path, candidates):
     collection = open_dataset(arguments, reranker.encoder, tmp_path, quiet)
     queries = judged_queries(arguments)
-    left_out = evaluate(reranker, arguments, collection, queries, METHODS, quiet, SearchOptions(candidates))
-    assert {name: (scores.ndcg, scores.recall) for name, scores in left_out.methods.items()} == dict.fromkeys(
+    left_out = evaluate(reranker, arguments, collection, queries, METHODS, candidates)
+    recall = f"recall@{candidates}"
+    assert {name: (scores.ndcg, scores.mean(recall)) for name, scores in left_out.methods.items()} == dict.fromkeys(
         [*METHODS, BM25], (1.0, 1.0)
     )
-    kept = evaluate(
-        reranker, arguments, collection, queries, METHODS, quiet, SearchOptions(candidates, keep_identical_ids=True)
-    )
-    assert kept.methods["classical"].mrr == (0.0 if candidates == 1 else 0.5)
+    kept = evaluate(reranker, arguments, collection, queries, METHODS, candidates, keep_identical_ids=True)
+    assert kept.methods["classical"].mean("mrr@10") == (0.0 if candidates == 1 else 0.5)
 
 
 def test_a_document_of_a_querys_id_that_is_judged_relevant_is_another_one(arguments):
@@ -161,8 +213,8 @@ def test_long_documents_count_as_their_best_chunks(real_reranker, tmp_path):
         collection = open_dataset(reports, real_reranker.encoder, tmp_path, quiet, Chunking(by))
         assert collection.owners(np.arange(len(collection))).max() == 3
         judged = judged_queries(reports)
-        result = evaluate(real_reranker, reports, collection, judged, METHODS, quiet, SearchOptions(3))
-        mrr[by] = [result.methods[method].mrr for method in METHODS]
+        result = evaluate(real_reranker, reports, collection, judged, METHODS, 3)
+        mrr[by] = [result.methods[method].mean("mrr@10") for method in METHODS]
     assert mrr["sentence"] == [1.0, 1.0, 1.0]
     assert max(mrr["none"]) < 1
 
@@ -175,5 +227,5 @@ def test_a_dataset_may_be_called_anything(dataset, reranker, tmp_path, name):
 
 
 def test_the_table_has_a_row_a_method(dataset, collection, reranker):
-    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, quiet)
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS)
     assert evaluated(result).row_count == 4

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from retrieval.evaluation.significance import Paired, paired_test
+from retrieval.evaluation.significance import Paired, holm, paired_test
 
 RNG = np.random.default_rng(3)
 A = RNG.random(60)
@@ -65,3 +65,25 @@ def test_many_queries_go_block_by_block() -> None:
 def test_refuses(a: list[float], b: list[float], permutations: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         paired_test(np.array(a), np.array(b), permutations)
+
+
+def test_holm_agrees_with_its_definition() -> None:
+    """Reject, from the smallest p on, as long as p ≤ level/(m − i): a corrected p is the least level that rejects."""
+    for seed in range(5):
+        p = np.random.default_rng(seed).random(7) ** 4
+        corrected = np.array(holm(p.tolist()))
+        for level in (0.01, 0.05, 0.2, 0.7):
+            rising = np.argsort(p)
+            passes = p[rising] <= level / np.arange(len(p), 0, -1)
+            rejected = rising[: len(p) if passes.all() else int(np.argmin(passes))]
+            assert set(np.flatnonzero(corrected <= level)) == set(rejected)
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+    for wrong in (float("nan"), -0.1, 1.1):
+        with pytest.raises(ValueError, match="in \\[0, 1\\]"):
+            holm([0.5, wrong])

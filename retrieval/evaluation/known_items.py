@@ -1,0 +1,87 @@
+"""Queries without judgements: a document's own title or first sentence, with which that document must be found again.
+
+The text that becomes a query is taken away from the documents, from all of them, or each method would find it word by
+word.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from retrieval.errors import DataError
+from retrieval.evaluation.beir import BeirDataset, read_passages
+from retrieval.text.passages import Passage
+from retrieval.text.sentences import VISIBLE, sentences
+from retrieval.text.words import words_of
+
+KnownItem = Literal["title", "sentence"]
+
+LEAST_WORDS = 3  # of a query: with fewer many documents are meant
+_NAMES = {"title": "title", "sentence": "first sentence"}
+
+
+def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> BeirDataset:
+    """Make a test collection of a folder that holds corpus.jsonl alone.
+
+    Each query is the title or the first sentence of a document, of at least three words and unlike those of all others.
+    That document, without it, is the relevant one, and its id is the query's. Others may be as good an answer: what
+    counts is the difference between methods.
+
+    Args:
+        path: The folder.
+        by: What becomes a query.
+        count: At most so many queries, chosen at random, in the order of the corpus.
+        seed: Of the choice; the same seed chooses the same ones.
+
+    Raises:
+        DataError: The corpus cannot be read, or no document can be asked for.
+    """
+    corpus = list(read_passages(path / "corpus.jsonl", numbered=False))
+    parts = [_parted(passage, by) for passage in corpus]
+    times = Counter(_normal(query) for query, _ in parts)
+    usable = [
+        at
+        for at, (query, rest) in enumerate(parts)
+        if times[_normal(query)] == 1 and len(words_of(query)) >= LEAST_WORDS and VISIBLE.search(rest.text)
+    ]
+    if not usable:
+        other = next(name for name in _NAMES if name != by)
+        raise DataError(
+            f"{path / 'corpus.jsonl'}: no document has a {_NAMES[by]} of its own with at least {LEAST_WORDS} words and "
+            f"more text besides; try --known-item {other}"
+        )
+    chosen = sorted(random.Random(seed).sample(usable, min(count, len(usable))))  # noqa: S311 - the same in every run
+    return _dataset(path, by, [rest for _, rest in parts], {corpus[at].id: parts[at][0] for at in chosen}, seed)
+
+
+def _dataset(path: Path, by: KnownItem, rests: Sequence[Passage], queries: dict[str, str], seed: int) -> BeirDataset:
+    note = f"known items: each query is the {_NAMES[by]} of a document, and only that document counts (seed {seed})"
+    return BeirDataset(
+        path.resolve().name,
+        [passage.id for passage in rests],
+        [passage.content for passage in rests],
+        list(queries),
+        list(queries.values()),
+        {name: {name: 1.0} for name in queries},
+        (note,),
+        rests,
+    )
+
+
+def _parted(passage: Passage, by: KnownItem) -> tuple[str, Passage]:
+    """What may become a query, and the document without it."""
+    if by == "title":
+        return passage.title.strip(), Passage(passage.id, "", passage.text)
+    found = sentences(passage.text)
+    if len(found) < 2:
+        return "", passage
+    (start, end), (rest, _) = found[:2]
+    return passage.text[start:end], Passage(passage.id, passage.title, passage.text[rest:])
+
+
+def _normal(text: str) -> str:
+    return " ".join(text.casefold().split())
