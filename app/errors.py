@@ -8,6 +8,7 @@ ServiceError
 ├── UnknownDocument     404
 ├── UnknownJob          404
 ├── UnknownKey          404
+├── UnknownRequest      404
 ├── TooSlow             408
 ├── Conflict            409
 ├── TooLarge            413
@@ -18,6 +19,7 @@ ServiceError
 ├── CollectionReadOnly  503
 ├── IndexUnavailable    503
 ├── KeysUnavailable     503
+├── FeedbackUnavailable 503
 ├── Overloaded          503
 └── TooLate             504
 """
@@ -60,6 +62,10 @@ class UnknownJob(ServiceError):
 
 class UnknownKey(ServiceError):
     """No key has this id."""
+
+
+class UnknownRequest(ServiceError):
+    """No ranking has this request id, or none that can be judged."""
 
 
 class TooSlow(ServiceError):
@@ -127,6 +133,15 @@ class KeysReadOnly(KeysUnavailable):
 
 class KeysMisconfigured(KeysUnavailable):
     """Keys cannot be checked until the settings are changed."""
+
+
+class FeedbackUnavailable(ServiceError):
+    """Feedback cannot be read or written at the moment. Requests are served as before."""
+
+    def __init__(self, reason: str) -> None:
+        """reason: for the operator's log; the client does not get it."""
+        super().__init__("feedback is not taken at the moment, because its store does not answer; try again")
+        self.reason = reason
 
 
 class Overloaded(ServiceError):

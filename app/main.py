@@ -52,6 +52,7 @@ from retrieval.encoder.protocol import Encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
+    from app.feedback.feedback import Feedback
     from app.telemetry.tracing import Tracing
 
 log = logging.getLogger(__name__)
@@ -108,6 +109,7 @@ def _create_components(settings: Settings, encoders: Mapping[str, Encoder], trac
     """Create the components of the application."""
     engine, collections, metrics = _engine(settings, encoders), _collections(settings), Metrics()
     auth = _open_auth(settings)
+    feedback = _open_feedback(settings, auth)
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
     quotas = Quotas(settings.quotas, redis_url.get_secret_value() if redis_url else None)
     health = Health(settings, engine, collections, quotas, auth, metrics.histograms, PATHS)
@@ -122,6 +124,7 @@ def _create_components(settings: Settings, encoders: Mapping[str, Encoder], trac
         collections,
         Ingestion(collections, engine, Indexing(collections, engine)),
         auth,
+        feedback,
         quotas,
         Shares(settings.limits.all_bodies_bytes),
         Shares(settings.limits.job_followers),
@@ -171,11 +174,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         log.warning(
             "QRERANK_AUTH__ENABLED is false: requests need no API key, and everybody who reaches the service can use it"
         )
+    if deps.feedback:
+        tasks.append(asyncio.create_task(deps.feedback.run()))
     async with AsyncExitStack() as shutdown:  # called in reverse order, even if some fail
         if deps.tracing:
             shutdown.push_async_callback(asyncio.to_thread, deps.tracing.close)
         if deps.auth:
             shutdown.push_async_callback(deps.auth.close)
+        if deps.feedback:
+            shutdown.push_async_callback(deps.feedback.close)
         shutdown.callback(deps.engine.close)
         if deps.collections.milvus:
             shutdown.callback(deps.collections.milvus.close)
@@ -214,6 +221,22 @@ def _open_auth(settings: Settings) -> Auth | None:
     from app.auth.auth import Auth  # imported late: SQLAlchemy takes memory
 
     return Auth(settings.auth, settings.data_dir)
+
+
+def _open_feedback(settings: Settings, auth: Auth | None) -> Feedback | None:
+    if not settings.feedback.enabled:
+        return None
+    from app.auth.stores import open_records  # imported late: SQLAlchemy takes memory
+    from app.feedback.feedback import Feedback
+
+    database = auth.database if auth else open_records(settings.auth, settings.data_dir).database
+    options = settings.feedback
+    return Feedback(
+        database,
+        keep_days=options.keep_days,
+        rankings=options.rankings,
+        caller_judgements=options.caller_judgements,
+    )
 
 
 def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:

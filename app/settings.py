@@ -369,6 +369,23 @@ class LogSettings(_Group):
     )
 
 
+class FeedbackSettings(_Group):
+    """Learning the rankers' weights from what users say of results."""
+
+    enabled: bool = Field(
+        False,
+        description="Whether `hybrid` learns from POST /v1/feedback. Then rankings change with what users say.",
+    )
+    keep_days: float = Field(7, gt=0, le=366, description="How long a ranking can be judged.")
+    rankings: int = Field(10_000, ge=1, le=10**6, description="Maximum number of rankings that are kept for that.")
+    caller_judgements: int = Field(
+        200,
+        ge=1,
+        le=10**6,
+        description="Judgements up to which those of one caller count; more of them count by their mean.",
+    )
+
+
 # Packages of the extra `tracing`, parents first: find_spec fails for a package whose parent is missing.
 _EXTRA = (
     "opentelemetry",
@@ -476,6 +493,7 @@ class Settings(BaseSettings):
     quotas: QuotaSettings = QuotaSettings()
     health: HealthSettings = HealthSettings()
     logs: LogSettings = LogSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     tracing: TracingSettings = TracingSettings()
     operations: OperationsSettings = OperationsSettings()
 

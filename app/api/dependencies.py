@@ -21,6 +21,7 @@ from app.telemetry.request_record import Watcher
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth  # imported for types only: SQLAlchemy takes memory
+    from app.feedback.feedback import Feedback
     from app.telemetry.tracing import Tracing
 from collections.abc import Awaitable, Callable
 
@@ -40,6 +41,7 @@ class Dependencies:
     collections: OpenCollections
     ingestion: Ingestion
     auth: Auth | None  # None: authentication is disabled
+    feedback: Feedback | None  # None: it is off
     quotas: Quotas  # without authentication they limit nobody
     bodies: Shares  # of the memory for all requests' bodies, in bytes
     job_followers: Shares  # of the places for clients that follow jobs

@@ -17,6 +17,7 @@ from app.errors import (
     CollectionReadOnly,
     Conflict,
     DamagedCollection,
+    FeedbackUnavailable,
     Forbidden,
     IndexUnavailable,
     InvalidRequest,
@@ -34,6 +35,7 @@ from app.errors import (
     UnknownDocument,
     UnknownJob,
     UnknownKey,
+    UnknownRequest,
 )
 from quantum.errors import InvalidVector
 from retrieval.errors import EncoderUnavailable, EncodingError
@@ -50,6 +52,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     UnknownDocument: HTTPStatus.NOT_FOUND,
     UnknownJob: HTTPStatus.NOT_FOUND,
     UnknownKey: HTTPStatus.NOT_FOUND,
+    UnknownRequest: HTTPStatus.NOT_FOUND,
     TooSlow: HTTPStatus.REQUEST_TIMEOUT,
     Conflict: HTTPStatus.CONFLICT,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -62,6 +65,7 @@ STATUS: dict[type[Exception], HTTPStatus] = {
     CollectionReadOnly: HTTPStatus.SERVICE_UNAVAILABLE,
     IndexUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    FeedbackUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
     EncoderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     TooLate: HTTPStatus.GATEWAY_TIMEOUT,
@@ -73,6 +77,7 @@ RETRY_AFTER_S: dict[type[Exception], int] = {
     CollectionReadOnly: 5,
     IndexUnavailable: 1,  # a probe is sent every second
     KeysUnavailable: 1,
+    FeedbackUnavailable: 1,
 }
 
 

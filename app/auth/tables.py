@@ -49,3 +49,28 @@ usage = Table(
 pepper = Table(
     "qrerank_pepper", metadata, Column("proof", LargeBinary(32), primary_key=True)
 )  # a hash that identifies the pepper of the stored keys
+
+ranked = Table(  # requests that can be judged
+    "qrerank_ranked",
+    metadata,
+    Column("who", String(192), primary_key=True),  # whose it was, as in the table of usage
+    Column("request_id", String(128), primary_key=True),
+    Column("collection", String(64), nullable=False),  # "": the documents came with the request
+    Column("key_group", String(32), nullable=False),
+    Column("created", Double, nullable=False, index=True),
+    Column("scores", LargeBinary, nullable=False),  # float16, rankers × documents
+    Column("defaults", JSON, nullable=False),  # the rankers' weights
+    Column("positions", LargeBinary, nullable=False),  # int16, one for each document
+    Column("documents", JSON(none_as_null=True)),  # hashes of their ids
+    Column("judged", JSON, nullable=False),  # labels by document
+)
+
+evidence = Table(  # what each caller's judgements say
+    "qrerank_evidence",
+    metadata,
+    Column("collection", String(64), primary_key=True),
+    Column("key_group", String(32), primary_key=True),
+    Column("who", String(192), primary_key=True),
+    Column("judged", Double, nullable=False),
+    Column("losses", JSON, nullable=False),
+)

@@ -13,6 +13,7 @@ from app.api.routes import (
     collections,
     documents,
     embeddings,
+    feedback,
     health,
     jobs,
     models,
@@ -33,6 +34,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     *documents.MODELS,
     *jobs.MODELS,
     *aliases.MODELS,
+    *feedback.MODELS,
     *usage.MODELS,
     *admin.MODELS,
     *health.MODELS,
@@ -43,11 +45,12 @@ router: APIRouter = APIRouter()
 for part in (health.router, models.open_router):
     router.include_router(part)
 ranking = (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router)
-for part in (*ranking, collections.searching):
+for part in (*ranking, collections.searching, feedback.router):
     router.include_router(part, dependencies=[Depends(allow("user"))])
 for part in (collections.writing, documents.writing, jobs.writing, aliases.writing):
     router.include_router(part, dependencies=[Depends(allow("user", to_write=True))])
 collection_parts = (collections.reading, documents.reading, jobs.reading, aliases.reading)
 for part in (models.router, usage.router, *collection_parts):
     router.include_router(part, dependencies=[Depends(allow("read-only"))])
-router.include_router(admin.router, dependencies=[Depends(allow("admin"))])
+for part in (admin.router, feedback.admin_router):
+    router.include_router(part, dependencies=[Depends(allow("admin"))])

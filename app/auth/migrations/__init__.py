@@ -13,7 +13,7 @@ from sqlalchemy import Connection, column, inspect, select, table
 from app.auth.tables import VERSION_TABLE
 from app.errors import KeysMisconfigured
 
-HEAD = "0002"
+HEAD = "0003"
 _LOCK = 0x71724B657973  # "qrKeys": the id of the advisory lock
 
 

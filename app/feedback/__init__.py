@@ -1,0 +1,1 @@
+"""What users say of results, and the weights of the rankers that are learned from it."""
