@@ -60,7 +60,7 @@ def create(
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=option) from None
     expires = None if expires_days is None else time.time() + expires_days * DAY_S
-    key, plain = _records().keys.create(body.name, role, tier, expires, body.collections, can_write=not read_only)
+    key, plain = records().keys.create(body.name, role, tier, expires, body.collections, can_write=not read_only)
     details = body.model_dump(include={"role", "tier", "collections", "read_only"}) | {"expires": moment(expires)}
     _record("key.created", key, details)
     _show_new(key, plain, as_json=as_json)
@@ -69,7 +69,7 @@ def create(
 @keys.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """List all keys, including revoked and expired ones, oldest first. The keys in plain text are not stored."""
-    descriptions = [describe(key) for key in _records().keys.all()]
+    descriptions = [describe(key) for key in records().keys.all()]
     if as_json:
         print_json({"object": "list", "data": descriptions})
         return
@@ -95,7 +95,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Replace a key by a new one with the same id, limits and usage, and print it. It is not shown again."""
-    key, plain = _records().keys.rotate(key_id, overlap_hours * HOUR_S)
+    key, plain = records().keys.rotate(key_id, overlap_hours * HOUR_S)
     _record("key.rotated", key, {"overlap_hours": overlap_hours})
     _show_new(key, plain, as_json=as_json)
 
@@ -103,7 +103,7 @@ def rotate(
 @keys.command()
 def revoke(key_id: KeyId, as_json: AsJson = False) -> None:
     """Revoke a key for good. Within seconds all replicas reject it."""
-    key = _records().keys.revoke(key_id)
+    key = records().keys.revoke(key_id)
     _record("key.revoked", key)
     if as_json:
         print_json(describe(key))
@@ -120,7 +120,7 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Show the usage of keys per day in UTC."""
-    usage_by_day = _records().usage.read(days, key_id)
+    usage_by_day = records().usage.read(days, key_id)
     if as_json:
         print_json({"object": "list", "data": [vars(day) for day in usage_by_day]})
         return
@@ -132,7 +132,8 @@ def usage(
     out.print(table)
 
 
-def _records() -> Records:
+def records() -> Records:
+    """The stores of keys, usage and feedback, as the settings name them."""
     from app.auth.stores import open_records  # imported late: SQLAlchemy takes memory that serving may not need
 
     settings = Settings()

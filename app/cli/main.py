@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli import evaluate as cli_evaluate
+from app.cli import feedback as cli_feedback
 from app.cli import fit as cli_fit
 from app.cli import index as cli_index
 from app.cli import keys as cli_keys
@@ -48,6 +49,7 @@ cli = typer.Typer(
 )
 cli.add_typer(cli_index.index, name="index")
 cli.add_typer(cli_keys.keys, name="keys")
+cli.add_typer(cli_feedback.feedback, name="feedback")
 cli.command()(cli_evaluate.evaluate)
 cli.command("fit")(cli_fit.fit_calibration)
 cli.command()(cli_threshold.threshold)
