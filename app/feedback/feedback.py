@@ -56,13 +56,10 @@ class Feedback:
         self._learned: Mapping[Scope, NDArray[np.float64]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="feedback")
 
-    def weights(self, scope: Scope, defaults: NDArray[np.float64]) -> NDArray[np.float64] | None:
-        """The (3,) weights of `RANKERS` in a scope, with the sum 1; None where nothing was judged.
-
-        defaults: (3,) the weights without feedback.
-        """
+    def weights(self, scope: Scope, defaults: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The (3,) weights of `RANKERS` in a scope, with the sum 1. defaults: (3,) those without feedback."""
         learned = self._learned.get(scope)
-        return None if learned is None else weights(learned, defaults)
+        return defaults / defaults.sum() if learned is None else weights(learned, defaults)
 
     def remember(self, ranking: Ranked) -> None:
         """Keep a ranking, so that it can be judged. Does not block."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking.job import Contributions
+
 Label = Literal["relevant", "clicked", "not"]
+_UNREAD = -1000.0  # z-score of a document that was not read: below all others, whatever the weights
 LABELS: tuple[Label, ...] = get_args(Label)
 
 
@@ -52,6 +56,49 @@ class Standing:
     judged: float  # judgements, each by its weight
     callers: int
     probabilities: NDArray[np.float64]  # of the experts
+
+
+class Learning(Protocol):
+    """What ranks by learned weights, and can be taught."""
+
+    def weights(self, scope: Scope, defaults: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The (3,) weights of the rankers in a scope, with the sum 1. defaults: (3,) those without feedback."""
+        ...
+
+    def remember(self, ranking: Ranked) -> None:
+        """Keep a ranking, so that it can be judged. Does not block."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Feedback of one request: its weights, and its ranking for those who judge it."""
+
+    learning: Learning
+    scope: Scope
+    who: str  # whose request it is
+
+    def weigh(self, defaults: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The (3,) weights of the rankers. defaults: (3,) those without feedback."""
+        return self.learning.weights(self.scope, defaults)
+
+    def remember(
+        self, request_id: str, made_of: Contributions, shown: Sequence[int], ids: Sequence[str] | None
+    ) -> None:
+        """Keep the ranking of n documents.
+
+        Args:
+            request_id: What it is called.
+            made_of: What its order was made of.
+            shown: The positions of the documents that were shown, best first.
+            ids: (n,) of a collection's documents.
+        """
+        places = np.zeros(made_of.scores.shape[1], dtype=np.int16)
+        places[list(shown)] = np.arange(1, len(shown) + 1)
+        scores = np.nan_to_num(made_of.scores, nan=_UNREAD).astype(np.float32)
+        documents = None if ids is None else [digest(name) for name in ids]
+        ranked = Ranked(self.who, request_id, self.scope, time.time(), scores, made_of.defaults, places, documents)
+        self.learning.remember(ranked)
 
 
 def digest(document_id: str) -> str:

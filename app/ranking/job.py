@@ -67,6 +67,24 @@ _CHARACTERS = 4.0  # code points of a token, where nothing tells
 _QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are looked for: more than any model reads
 
 
+Weigh = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # other weights of the rankers in place of these, (3,)
+
+
+class Contributions(NamedTuple):
+    """What the order of n documents was made of."""
+
+    scores: NDArray[
+        np.float64
+    ]  # (3, n), what cosine, fidelity and BM25 add to the fused score at weight 1; NaN: unread
+    defaults: NDArray[np.float64]  # (3,) the weights that the request has by default
+
+    def of_all(self, chosen: NDArray[np.int64], count: int) -> Contributions:
+        """These of the chosen ones among `count` documents."""
+        scores = np.full((len(self.scores), count), np.nan)
+        scores[:, chosen] = self.scores
+        return Contributions(scores, self.defaults)
+
+
 @dataclass(frozen=True)
 class Scores:
     """The scores of n documents by what was read of them so far."""
@@ -81,6 +99,7 @@ class Scores:
     chunks: int = 0  # that were scored
     chunks_read: NDArray[np.int64] | int = 0  # (n,) of each document
     tokens_read: NDArray[np.int64] | int = 0  # (n,) of each document, without special tokens
+    contributions: Contributions | None = None  # where the weights are the caller's
 
 
 @dataclass(frozen=True)
@@ -105,6 +124,7 @@ class Ranking:
     cached: int = 0  # documents whose states were cached when the job began
     unavailable: EncoderUnavailable | None = None  # why so, if it was not for lack of time
     laps: Sequence[Lap] = ()
+    contributions: Contributions | None = None
 
     @property
     def timings_ms(self) -> dict[str, float]:
@@ -121,6 +141,7 @@ class Options(TypedDict, total=False):
     deadline: Deadline  # score as many by their states as there is time for
     report: Callable[[Ranking], None] | None  # called with each partial ranking; what it raises ends the job
     language: str  # of the query and the documents: a code, `NONE`, or `AUTO` to detect each one's
+    weigh: Weigh | None  # gives other weights of the rankers, with the sum 1, in place of those that `hybrid` has
 
 
 @dataclass
@@ -134,6 +155,7 @@ class Job:
     deadline: Deadline = field(default_factory=Deadline)
     report: Callable[[Ranking], None] | None = None  # gets partial rankings
     language: str = AUTO
+    weigh: Weigh | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
     query_tokens: int = 0  # of the query and of what it excludes
     query_cut: bool = False  # whether the query is longer than what is read of it
@@ -175,6 +197,7 @@ class Job:
             self.cached,
             self.unavailable or candidates.unavailable,
             tuple(self.watch.laps),
+            scores.contributions,
         )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.calibration import Calibration, Evidence, probability, project
-from app.ranking.job import Job, Scores
+from app.ranking.job import Contributions, Job, Scores
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
@@ -142,9 +142,9 @@ class Scorer:
             if readable:
                 own = _log_odds(self.calibration, self.job.method, self.job.terms, known, best)
                 log_odds[chosen] = own - _EXCLUDED_LOG_ODDS * excluded
-                fused = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
+                fused, contributions = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
             else:
-                fused = zscore(known.scores)
+                fused, contributions = zscore(known.scores), None
             fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
             projected = project(log_odds[chosen], fused)
             if len(chosen) < len(texts):
@@ -165,6 +165,7 @@ class Scorer:
             chunks=len(owners),
             chunks_read=np.bincount(owners, minlength=len(texts)),
             tokens_read=np.bincount(owners, content, len(texts)).astype(np.int64),
+            contributions=contributions and contributions.of_all(chosen, len(texts)),
         )
 
     def _best(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, NDArray[np.float64]], bool]:
@@ -189,17 +190,26 @@ class Scorer:
 
     def _fused(
         self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], texts: Sequence[str]
-    ) -> NDArray[np.float64]:
+    ) -> tuple[NDArray[np.float64], Contributions | None]:
         """The (m,) scores that order the documents: a method's own z-score, or the weighted mean of all of them."""
         if self.job.method != "hybrid":
-            return zscore(rankers[self.job.method])
+            return zscore(rankers[self.job.method]), None
         weights = self.fusion.text.towards(self.fusion.code, code_share(texts))
         of = {"classical": weights.classical, "quantum": weights.quantum, "lexical": weights.lexical}
-        fused = weighted_mean(finite(np.stack([rankers[name] for name in of])), np.array(list(of.values())))
-        if weights.smoothed:
-            smoothed = smooth(gram(self.feature_map, pooled), fused, self.fusion.ridge)
-            fused = weights.smoothed * smoothed + (1 - weights.smoothed) * fused
-        return fused
+        kernel = gram(self.feature_map, pooled) if weights.smoothed else None
+        scores = finite(np.stack([rankers[name] for name in of]))
+        defaults = np.array(list(of.values()))
+        if self.job.weigh is None:
+            return self._smoothed(weighted_mean(scores, defaults), weights.smoothed, kernel), None
+        # Smoothing is linear: smoothed scores can be weighted once more, with other weights.
+        parts = np.array([self._smoothed(zscore(each), weights.smoothed, kernel) for each in scores])
+        return self.job.weigh(defaults) @ parts, Contributions(parts, defaults)
+
+    def _smoothed(
+        self, scores: NDArray[np.float64], share: float, kernel: NDArray[np.float64] | None
+    ) -> NDArray[np.float64]:
+        """The (m,) scores, a share of them smoothed over similar documents."""
+        return scores if kernel is None else share * smooth(kernel, scores, self.fusion.ridge) + (1 - share) * scores
 
     def _excluded(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
         """The (m,) shares of documents that lie in what is excluded, 0 to 1."""

@@ -10,7 +10,9 @@ from typing import Any, Generic, TypeVar
 
 from app.engine.admission import PIECE, pieces
 from app.engine.engine import Choice, ModelRegistry
+from app.auth.usage import who
 from app.errors import InvalidRequest, TooLarge
+from app.feedback.judgements import Learning, Lesson, Scope
 from app.identity import Identity
 from app.quotas.quotas import Cost
 from app.ranking.methods import DEFAULT_METHOD, Method
@@ -93,6 +95,7 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
     search: Search | None  # None: the candidates are the documents that were sent
     min_score: float  # 0 to 1
     language: str  # a code, "none" or "auto"
+    lesson: Lesson | None  # feedback of it; None: it is off
 
 
 def resolve(
@@ -103,6 +106,7 @@ def resolve(
     identity: Identity,
     *,
     partial_rankings: bool = False,
+    feedback: Learning | None = None,
 ) -> ResolvedRerank:
     """Decide everything about a request to rank. Its deadline begins now.
 
@@ -113,6 +117,7 @@ def resolve(
         caller: Whose request it is, for fair shares.
         identity: Whose request it is. A default collection that it may not see is none.
         partial_rankings: Whether partial rankings are reported.
+        feedback: What gives the weights of the rankers; None: it is off.
 
     Raises:
         TooLarge: It is over a limit; the message names both numbers.
@@ -141,6 +146,9 @@ def resolve(
         search,
         settings.min_score if asked.min_score is None else asked.min_score,
         asked.language or settings.language,
+        Lesson(feedback, Scope(search.collection if search else "", identity.tier), who(identity))
+        if feedback
+        else None,
     )
 
 

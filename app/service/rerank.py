@@ -53,6 +53,8 @@ def rerank(
         return _search(request, request.search, collections, request_id, options)
     ranking = request.choice.reranker.rerank(asked.query, asked.texts, reading=request.reading, **options)
     shown = _shown(request, ranking)
+    if request.lesson and ranking.contributions:
+        request.lesson.remember(request_id, ranking.contributions, shown, None)
     documents = [asked.documents[at] for at in shown] if asked.return_documents and asked.documents else None
     return _result(request, ranking, request_id, documents, [asked.texts[at] for at in shown])
 
@@ -85,7 +87,11 @@ def _search(
             grouped=asked.grouped,
             **options,
         )
-        passages = collection.passages(positions[_shown(request, ranking)])
+        shown = _shown(request, ranking)
+        passages = collection.passages(positions[shown])
+        if request.lesson and ranking.contributions:
+            ids = [passage.id for passage in collection.passages(positions)]
+            request.lesson.remember(request_id, ranking.contributions, shown, ids)
         documents = None
         if asked.return_documents is not False:
             metadata = store.metadata([passage.id for passage in passages]) if store else {}
@@ -108,6 +114,7 @@ def _options(request: ResolvedRerank, report: Callable[[Ranking], None] | None) 
         "deadline": request.deadline,
         "language": request.language,
         "report": report,
+        "weigh": request.lesson.weigh if request.lesson else None,
     }
 
 

@@ -126,7 +126,8 @@ async def _read_search(request: Request) -> ResolvedRerank:
         return STANDARD.request({**fields, "collection": name})
 
     search_request, models = await parsed(request, parse), deps.engine.ready_models()
-    resolved = resolve(search_request, models, deps.settings, caller(request), request.state.identity)
+    identity = request.state.identity
+    resolved = resolve(search_request, models, deps.settings, caller(request), identity, feedback=deps.feedback)
     record_of(request).units = resolved.cost.units
     return resolved
 

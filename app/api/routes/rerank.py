@@ -70,6 +70,7 @@ async def read(request: Request, *, partial_rankings: bool = False) -> ResolvedR
         caller(request),
         request.state.identity,
         partial_rankings=partial_rankings,
+        feedback=deps.feedback,
     )
     record.units = resolved.cost.units
     return resolved

@@ -169,7 +169,15 @@ class _Session:
         rerank_request = await aside(body, translate)
         models, settings = self._deps.engine.ready_models(), self._deps.settings
         identity = self._websocket.state.identity
-        resolved = resolve(rerank_request, models, settings, caller(self._websocket), identity, partial_rankings=True)
+        resolved = resolve(
+            rerank_request,
+            models,
+            settings,
+            caller(self._websocket),
+            identity,
+            partial_rankings=True,
+            feedback=self._deps.feedback,
+        )
         record.units = resolved.cost.units
         return resolved
 
