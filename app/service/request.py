@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
+from app.auth.usage import who
 from app.engine.admission import PIECE, pieces
 from app.engine.engine import Choice, ModelRegistry
-from app.auth.usage import who
 from app.errors import InvalidRequest, TooLarge
 from app.feedback.judgements import Learning, Lesson, Scope
 from app.identity import Identity
