@@ -451,7 +451,8 @@ class Settings(BaseSettings):
     model: str = Field(
         "all-MiniLM-L6-v2",
         min_length=1,
-        description="Default model: the name or folder of a sentence-transformers model, hash, or one behind a URL.",
+        description="Default model: the name or folder of a sentence-transformers or ColBERT model, hash, or one "
+        "behind a URL.",
     )
     models: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
         (), description='Further models, a JSON list: ["…"]. A request selects one by its field `model`.'

@@ -2,22 +2,27 @@
 
 import gc
 import os
+import string
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
 import pytest
 from starlette.testclient import TestClient
 from structlog.contextvars import clear_contextvars
+from tokenizers import Tokenizer
 
 from app.main import create_app
 from app.ranking.reranker import Reranker
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.late_interaction import LateInteraction
 from retrieval.encoder.prepare import load_encoder
 from retrieval.encoder.protocol import Encoder
+from retrieval.encoder.transformer import TextEncoder
 from retrieval.states.redis import RedisStates
 from tests.milvus_server import MilvusProcess
 from tests.waiting import PATIENT_S, Clock, eventually
@@ -132,6 +137,17 @@ def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def real_encoder() -> Encoder:
     return load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet)
+
+
+@pytest.fixture(scope="session")
+def late_encoder(real_encoder: TextEncoder) -> Encoder:
+    """The default model, read as ColBERT models are: its markers are [unused0] and [unused1]."""
+    words = Tokenizer.from_str(real_encoder._tokenizer.to_str())
+    punctuation = [words.token_to_id(character) for character in string.punctuation]
+    markers, mask = {"query": 1, "document": 2}, words.token_to_id("[MASK]")
+    late = LateInteraction(32, 32, mask, False, markers, {"document": punctuation})
+    spec = replace(real_encoder._spec, digest="late", max_tokens=180, late_interaction=late)
+    return TextEncoder(spec, words, real_encoder._forward, "test")
 
 
 @pytest.fixture(scope="session")

@@ -84,9 +84,7 @@ class SentenceScores:
         texts = [chunk.text[:end] for chunk in chunks]  # as the encoder did
         for run in runs([len(text) for text in texts]):
             in_time = [self._time_left.covers(text) for text in texts[run]]
-            spans = iter(
-                self._encoder.token_spans([text for text, yes in zip(texts[run], in_time, strict=True) if yes])
-            )
+            spans = iter(self._encoder.row_spans([text for text, yes in zip(texts[run], in_time, strict=True) if yes]))
             yield from (next(spans) if yes else np.zeros((0, 2), dtype=np.int64) for yes in in_time)
 
     def spans(self, threshold: float, most: int | None) -> list[list[Span]]:

@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.protocol import Encoder, Tokens
+from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.text.limits import most_code_points, runs
 from retrieval.text.splitters import Chunking, Splitter
 
@@ -57,7 +57,7 @@ class Reads(Protocol):
     def max_tokens(self) -> int:
         """See `Encoder`."""
 
-    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+    def tokenize(self, texts: Sequence[str], role: Role = ...) -> list[Tokens]:
         """See `Encoder`."""
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
@@ -67,16 +67,22 @@ class Reads(Protocol):
 class Chunker:
     """Splits texts into chunks for one encoder, and caches the cuts. Thread-safe."""
 
-    def __init__(self, encoder: Encoder, key: Callable[[str], bytes]) -> None:
-        """key: returns the cache key of a text."""
-        self._encoder, self._key = encoder, key
+    def __init__(self, encoder: Encoder, key: Callable[[str], bytes], role: Role = "document") -> None:
+        """Create a chunker.
+
+        Args:
+            encoder: The encoder.
+            key: Returns the cache key of a text.
+            role: What the texts are; a model may read less of a query.
+        """
+        self._encoder, self._key, self._role = encoder, key, role
         self._lock = threading.Lock()
         self._cached_cuts: OrderedDict[tuple[bytes, Reading], Cuts] = OrderedDict()  # least recently used first
 
     @cached_property
     def size(self) -> int:
         """The most tokens in a chunk."""
-        return content_tokens(self._encoder)
+        return content_tokens(self._encoder, self._role)
 
     def limit(self, reading: Reading) -> int:
         """The most tokens that are read of a text. A text with no more code points than this is read completely."""
@@ -132,11 +138,11 @@ class Chunker:
         return cuts
 
 
-def content_tokens(encoder: Reads) -> int:
-    """Return how many tokens of a text an encoder reads: `max_tokens` without special and prompt tokens."""
-    word = "a"
-    tokens, spans = encoder.tokenize([word])[0], _without_prompt(encoder.token_spans([word])[0])
-    return max(1, encoder.max_tokens - (len(tokens.ids) - len(spans)))
+def content_tokens(encoder: Reads, role: Role = "document") -> int:
+    """Return how many tokens of a text an encoder reads at most, without special, prompt and filling tokens."""
+    word, long = encoder.tokenize(["a", "a " * encoder.max_tokens], role)
+    spans = _without_prompt(encoder.token_spans(["a"])[0])
+    return max(1, len(long.ids) - long.filled - (len(word.ids) - word.filled - len(spans)))
 
 
 def splitter(encoder: Reads, chunking: Chunking, language: str) -> Splitter:

@@ -9,23 +9,26 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import nncf
 import numpy as np
 import openvino
+from tokenizers import Tokenizer
 
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder import torch_model
 from retrieval.encoder.openvino_runtime import FULL, QUANTISED
+from retrieval.encoder.transformer import TextEncoder
 from retrieval.errors import ModelError
 from retrieval.text.demo import demo_passages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
+
+    from retrieval.encoder.protocol import Tokens
 
 _PASSAGES, _TITLES = 150, 50  # calibration texts
 # How far outliers move from activations to weights before quantisation (SmoothQuant alpha, arXiv:2211.10438). For the
@@ -52,7 +55,8 @@ def convert(model: str, source: Path, digest: str, folder: Path) -> None:
     """
     _send([f"preparing {model}: reading weights", 1, _STEPS])
     loaded = torch_model.load(source)
-    spec, tokenizer = torch_model.spec(loaded, model, digest), torch_model.tokenizer(loaded)
+    spec, tokenizer = torch_model.spec(loaded, source, model, digest), torch_model.tokenizer(loaded)
+    reader = TextEncoder(spec, Tokenizer.from_str(tokenizer.to_str()), torch_model.forward(loaded), "torch-f32")
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_tokens)
     _send([f"preparing {model}: converting", 2, _STEPS])
@@ -62,13 +66,13 @@ def convert(model: str, source: Path, digest: str, folder: Path) -> None:
         tokenizer.save(str(partial / "tokenizer.json"))
         (partial / "spec.json").write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
         _send([f"preparing {model}: quantising to int8", 3, _STEPS])
-        quantised = quantise_model(full, tokenizer, spec.prompts.get("document", ""))
+        quantised = quantise_model(full, reader)
         _send([f"preparing {model}: writing", 4, _STEPS])
         openvino.save_model(quantised, partial / QUANTISED, compress_to_fp16=False)
     _send([f"preparing {model}: done", _STEPS, _STEPS])
 
 
-def quantise_model(model: openvino.Model, tokenizer: Tokenizer, prompt: str) -> openvino.Model:
+def quantise_model(model: openvino.Model, reader: TextEncoder) -> openvino.Model:
     """Quantise the model's weights and activations to int8, calibrated with the demo collection.
 
     Calibration includes titles and the empty text: with passages alone, short texts have a cosine of 0.87 to the f32
@@ -76,21 +80,23 @@ def quantise_model(model: openvino.Model, tokenizer: Tokenizer, prompt: str) -> 
 
     Args:
         model: The f32 model.
-        tokenizer: Its tokenizer.
-        prompt: The prompt for documents; may be empty.
+        reader: Tokenises texts for it.
     """
     passages = demo_passages()
     texts = [passage.content for passage in passages[:: len(passages) // _PASSAGES]]
     texts += ["", *(passage.title for passage in passages[:: len(passages) // _TITLES])]
 
-    def to_inputs(text: str) -> dict[int, NDArray[np.int64]]:
-        ids = np.array([tokenizer.encode(prompt + text).ids], dtype=np.int64)
-        return {0: ids, 1: np.ones_like(ids)}
+    batch = reader.tokenize(texts)
+    if reader.late_interaction:  # whose queries are read in another way
+        batch += reader.tokenize(texts[-_TITLES:], "query")
+
+    def to_inputs(tokens: Tokens) -> dict[int, NDArray[np.int64]]:
+        return dict(enumerate(reader.inputs([replace(tokens, padded=tokens.ids.size)])))
 
     return nncf.quantize(
         model,
-        nncf.Dataset(texts, to_inputs),
-        subset_size=len(texts),
+        nncf.Dataset(batch, to_inputs),
+        subset_size=len(batch),
         model_type=nncf.ModelType.TRANSFORMER,
         ignored_scope=nncf.IgnoredScope(names=_after_activations(model)),
         advanced_parameters=nncf.AdvancedQuantizationParameters(

@@ -39,6 +39,7 @@ class HashEncoder:
     max_tokens = 512
     streams = 1
     granularity: Granularity = "token"
+    late_interaction = False
     breaker = None
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both roles are equal
@@ -52,6 +53,13 @@ class HashEncoder:
         """Return the code points [start, end) of the words of n texts, (t, 2) int64 each."""
         spans = [[match.span() for match in _WORD.finditer(text)] for text in texts]
         return [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in spans]
+
+    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the code points [start, end) of the words that are read of n texts, (r, 2) int64 each."""
+        nothing = np.zeros((1, 2), dtype=np.int64)
+        end = most_code_points(self.max_tokens)
+        spans = self.token_spans([text[:end] for text in texts])
+        return [rows[: self.max_tokens] if len(rows) else nothing for rows in spans]
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
         """Return the states of b ≥ 0 texts."""

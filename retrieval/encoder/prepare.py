@@ -171,6 +171,6 @@ def _torch_encoder(model: str, prompts: Mapping[str, str] | None) -> Encoder:
     if source is None:
         raise ModelError(f"model {model!r} is neither a folder nor installed; give its folder")
     loaded = torch_model.load(source)
-    spec = torch_model.spec(loaded, model, weights.digest(model, source))
+    spec = torch_model.spec(loaded, source, model, weights.digest(model, source))
     spec = _prompted(spec, prompts)
     return TextEncoder(spec, torch_model.tokenizer(loaded), torch_model.forward(loaded), "torch-f32")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -32,6 +32,8 @@ class Tokens:
     ids: NDArray[np.int64]  # (t,) token ids, including special tokens
     content: NDArray[np.bool_]  # (t,) True for tokens that are scored
     padded: int  # padded length; equal for all texts of one pass
+    filled: int = field(default=0, kw_only=True)  # of them, at the end, those that fill up a query
+    added: int = field(default=0, kw_only=True)  # those that are scored and not of the text, such as the former
 
 
 class Encoder(Protocol):
@@ -70,6 +72,10 @@ class Encoder(Protocol):
         """What has a vector of its own: each token, or only the text, whose one token row is its pooled vector."""
 
     @property
+    def late_interaction(self) -> bool:
+        """Whether only tokens have vectors of their own: then a text's pooled vector is the mean of its tokens'."""
+
+    @property
     def breaker(self) -> CircuitBreaker | None:
         """The circuit breaker of an encoder on another machine, for which no request waits beyond its deadline.
 
@@ -80,10 +86,17 @@ class Encoder(Protocol):
         """Tokenise n ≥ 0 texts, of each at most `most_code_points(max_tokens)` code points."""
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the spans of the content tokens of n ≥ 0 documents, without truncation.
+        """Return the spans of the tokens of n ≥ 0 documents, without special tokens and without truncation.
 
         (t, 2) int64 each: the code points [start, end) of each token, in order; the first are those of `tokenize`.
         Prompt tokens have the span [0, 0). A text without tokens of its own has no other rows.
+        """
+
+    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return where the rows of the states of n ≥ 0 documents come from.
+
+        (r, 2) int64 each: the code points [start, end) of the token of each row, [0, 0) for one that is not of the
+        text, as of a special token or a prompt.
         """
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:

@@ -58,6 +58,7 @@ class RemoteEncoder:
     """A model behind a URL. Thread-safe."""
 
     granularity: Granularity = "document"
+    late_interaction = False
     arithmetic = "remote"
 
     def __init__(
@@ -112,6 +113,10 @@ class RemoteEncoder:
         """Return the code points [start, end) of the estimated tokens of n texts, (t, 2) int64 each."""
         spans = [[match.span() for match in _TOKEN.finditer(text)] for text in texts]
         return [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in spans]
+
+    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return (1, 2) zeros for each text: its one row is of no token."""
+        return [np.zeros((1, 2), dtype=np.int64) for _ in texts]
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
         """Return the states of b ≥ 1 texts of `tokenize`.

@@ -1,6 +1,7 @@
-"""The only module that imports torch: load a sentence-transformers model, run it, or convert it to OpenVINO.
+"""Load a sentence-transformers model, run it with torch, or convert it to OpenVINO.
 
-Import it lazily: the serving process must not load torch once a model is prepared.
+Only this module and `multi_vector` import torch. Import them lazily: the serving process must not load torch once a
+model is prepared.
 """
 
 from __future__ import annotations
@@ -9,39 +10,55 @@ import logging
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
+from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
 
+from retrieval.encoder import multi_vector
 from retrieval.encoder.transformer import Forward, ModelSpec
 from retrieval.errors import ModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import openvino
 
 
-def load(folder: Path) -> SentenceTransformer:
-    """Load a sentence-transformers model from a folder onto the CPU, offline. ModelError if there is none."""
+Model: TypeAlias = SentenceTransformer | MultiVectorEncoder
+
+
+def load(folder: Path) -> Model:
+    """Load a sentence-transformers or late-interaction model from a folder onto the CPU, offline.
+
+    ModelError if there is none, or one that is not supported.
+    """
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder} holds no sentence-transformers model: {error}") from error
-    return model.eval()
+        multi_vector.dense_settings(folder)  # checks them
+        if multi_vector.is_multi_vector(folder):
+            return multi_vector.load(folder).eval()
+        return SentenceTransformer(str(folder), device="cpu", local_files_only=True).eval()
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(
+            f"{folder} holds no sentence-transformers model: {error}. A model's own code is not run: its modules must "
+            "be those of sentence-transformers"
+        ) from error
 
 
 class TokenAndPooled(torch.nn.Module):
-    """Runs all modules of a sentence-transformers model: returns unit rows, (b, t, D) of tokens and (b, P) pooled."""
+    """Runs all modules of a model: returns unit rows, (b, t, D) of tokens and (b, P) pooled.
 
-    def __init__(self, model: SentenceTransformer) -> None:
+    A late-interaction model has no pooled vector: it is the mean of its tokens' unit vectors (P = D).
+    """
+
+    def __init__(self, model: Model) -> None:
         """Wrap a loaded model."""
         super().__init__()
         self.model = model
@@ -50,21 +67,29 @@ class TokenAndPooled(torch.nn.Module):
         """Compute token and pooled vectors from token ids and the attention mask, both (b, t) int64."""
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         for module in self.model:
-            features = module(features)
-        return normalize(features["token_embeddings"], dim=-1), normalize(features["sentence_embedding"], dim=-1)
+            if not isinstance(module, MultiVectorMask):  # the encoder selects rows
+                features = module(features)
+        tokens = normalize(features["token_embeddings"], dim=-1)
+        if isinstance(self.model, MultiVectorEncoder):
+            return tokens, normalize((tokens * attention_mask[..., None]).sum(dim=1), dim=-1)
+        return tokens, normalize(features["sentence_embedding"], dim=-1)
 
 
-def spec(model: SentenceTransformer, name: str, digest: str) -> ModelSpec:
-    """Return the spec of the model, with dimensions measured in a pass."""
+def spec(model: Model, source: Path, name: str, digest: str) -> ModelSpec:
+    """Return the spec of a model that was loaded from a folder, with dimensions measured in a pass."""
     with torch.inference_mode():
         tokens, pooled = TokenAndPooled(model)(*_example())
-    return ModelSpec(name, digest, _max_tokens(model), pooled.shape[-1], tokens.shape[-1], _prompts(model))
+    dimensions = pooled.shape[-1], tokens.shape[-1]
+    if not isinstance(model, MultiVectorEncoder):
+        return ModelSpec(name, digest, _max_tokens(model), *dimensions, _prompts(model.prompts))
+    longest, prompts, late = multi_vector.reading(model, source)
+    return ModelSpec(name, digest, longest, *dimensions, _prompts(prompts), late)
 
 
-def _prompts(model: SentenceTransformer) -> dict[str, str]:
+def _prompts(stated: Mapping[str, str | None]) -> dict[str, str]:
     """The prompts by role, under the names that sentence-transformers looks for."""
     names = {"query": ("query",), "document": ("document", "passage", "corpus")}
-    found = {role: next(filter(None, map(model.prompts.get, of)), "") for role, of in names.items()}
+    found = {role: next(filter(None, map(stated.get, of)), "") for role, of in names.items()}
     return {role: prompt for role, prompt in found.items() if prompt}
 
 
@@ -74,7 +99,7 @@ def _max_tokens(model: SentenceTransformer) -> int:
     return int(model.max_seq_length)
 
 
-def tokenizer(model: SentenceTransformer) -> Tokenizer:
+def tokenizer(model: Model) -> Tokenizer:
     """Return the model's fast tokenizer, independent of transformers; ModelError if it has none."""
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
@@ -82,7 +107,7 @@ def tokenizer(model: SentenceTransformer) -> Tokenizer:
     return backend
 
 
-def forward(model: SentenceTransformer) -> Forward:
+def forward(model: Model) -> Forward:
     """Return the model's forward pass with torch in float32."""
     module = TokenAndPooled(model).eval()
 
@@ -94,7 +119,7 @@ def forward(model: SentenceTransformer) -> Forward:
     return run
 
 
-def to_openvino(model: SentenceTransformer) -> openvino.Model:
+def to_openvino(model: Model) -> openvino.Model:
     """Convert the model to OpenVINO with dynamic batch size and length."""
     import openvino  # the torch runtime does not need it
 

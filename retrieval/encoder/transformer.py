@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
+from retrieval.encoder.late_interaction import LateInteraction
 from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, passes
 from retrieval.encoder.states import Encoded, join, quantise, unit_rows
 from retrieval.errors import EncodingError
@@ -32,12 +33,14 @@ class ModelSpec:
     pooled_dimension: int
     token_dimension: int
     prompts: Mapping[str, str]  # by role, the text before each input ("query: ")
+    late_interaction: LateInteraction | None = None  # None: the model has a vector of its own for a whole text
 
     @staticmethod
     def read(path: Path) -> ModelSpec:
         """Read a spec.json; ValueError or TypeError if it is malformed."""
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return ModelSpec(**fields)
+        late = fields.pop("late_interaction", None)
+        return ModelSpec(**fields, late_interaction=None if late is None else LateInteraction(**late))
 
 
 class TextEncoder:
@@ -90,16 +93,17 @@ class TextEncoder:
         """The most tokens of a text, including special tokens."""
         return self._spec.max_tokens
 
+    @property
+    def late_interaction(self) -> bool:
+        """Whether only tokens have vectors of their own; see `Encoder`."""
+        return self._spec.late_interaction is not None
+
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
-        """Tokenise n texts, truncated to `max_tokens`.
+        """Tokenise n texts, truncated to `max_tokens`, queries of a late-interaction model to its own number.
 
         A text with special tokens only (an empty text) is represented by them, so that it can be scored.
         """
-        prompt, end = self._spec.prompts.get(role, ""), most_code_points(self.max_tokens)
-        return [
-            self._tokens(np.array(e.ids, dtype=np.int64), np.array(e.special_tokens_mask, dtype=bool))
-            for e in self._tokenizer.encode_batch([prompt + text[:end] for text in texts])
-        ]
+        return [self._read(encoding, role)[0] for encoding in self._encodings(texts, role)]
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the spans of the content tokens of n documents, (t, 2) each; see `Encoder`."""
@@ -109,28 +113,71 @@ class TextEncoder:
             for e in self._tokenizer.encode_batch([prompt + text for text in texts])
         ]
 
-    def _tokens(self, ids: NDArray[np.int64], special: NDArray[np.bool_]) -> Tokens:
+    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        """Return the spans of the rows of n documents, (r, 2) each; see `Encoder`."""
+        prompt, found = len(self._spec.prompts.get("document", "")), []
+        for encoding in self._encodings(texts, "document"):
+            tokens, at = self._read(encoding, "document")
+            spans = np.maximum(_pairs(encoding.offsets)[at] - prompt, 0)
+            found.append(np.where(at[:, None] >= 0, spans, 0)[tokens.content])
+        return found
+
+    def _encodings(self, texts: Sequence[str], role: Role) -> list[Encoding]:
+        prompt, end = self._spec.prompts.get(role, ""), most_code_points(self.max_tokens)
+        found: list[Encoding] = self._tokenizer.encode_batch([prompt + text[:end] for text in texts])
+        return found
+
+    def _read(self, encoding: Encoding, role: Role) -> tuple[Tokens, NDArray[np.int64]]:
+        """The tokens of a text, and for each its position in the encoding, -1 for one that is not of the text."""
+        ids, late = np.array(encoding.ids, dtype=np.int64), self._spec.late_interaction
         if ids.size == 0:
             raise EncodingError("the tokenizer returned no tokens for a text; this model cannot encode it")
-        if ids.size > self.max_tokens:  # the special tokens are kept, and the first of the others
-            kept = special | (np.cumsum(~special) <= self.max_tokens - np.count_nonzero(special))
-            ids, special = ids[kept], special[kept]
-        padded = min(-(-ids.size // PAD_TOKENS) * PAD_TOKENS, self.max_tokens)
-        return Tokens(ids, np.ones_like(special) if special.all() else ~special, padded)
+        special = np.array(encoding.special_tokens_mask, dtype=bool)
+        ids, at = late.mark(ids, role) if late else (ids, np.arange(ids.size))
+        at = np.where(special[at] | (at < 0), -1, at)
+        most = late.query_tokens if late and role == "query" else self.max_tokens
+        if ids.size > most:  # the special tokens are kept, and the first of the others
+            kept = (at < 0) | (np.cumsum(at >= 0) <= most - np.count_nonzero(at < 0))
+            ids, at = ids[kept], at[kept]
+        if not late:
+            return Tokens(ids, np.ones(ids.size, dtype=bool) if (at < 0).all() else at >= 0, self._padded(ids)), at
+        filler, rows = late.fill(ids, role), late.have_rows(ids, role)
+        rows = np.concatenate([rows, np.ones(filler.size, dtype=bool)])
+        at = np.concatenate([at, np.full(filler.size, -1)])
+        ids = np.concatenate([ids, filler])
+        added = np.count_nonzero(at < 0)
+        return Tokens(ids, rows, self._padded(ids), filled=filler.size, added=int(added)), at
+
+    def _padded(self, ids: NDArray[np.int64]) -> int:
+        return max(ids.size, min(-(-ids.size // PAD_TOKENS) * PAD_TOKENS, self.max_tokens))
+
+    def inputs(self, batch: Sequence[Tokens]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return what the model reads of b ≥ 1 texts of t padded tokens: (b, t) ids, and where it attends, 0 or 1."""
+        lengths = np.array([len(text.ids) for text in batch], dtype=np.int64)[:, None]
+        place = np.arange(batch[0].padded)
+        ids = np.zeros((len(batch), place.size), dtype=np.int64)
+        ids[place < lengths] = np.concatenate([text.ids for text in batch])  # real tokens first, padding after
+        late = self._spec.late_interaction
+        if late and not late.attends_filler:
+            lengths = lengths - np.array([text.filled for text in batch])[:, None]
+        return ids, (place < lengths).astype(np.int64)
 
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
         """Return the states of b ≥ 1 texts of one padded length from one pass of the model."""
+        tokens, pooled = self._forward(*self.inputs(batch))
+        content = np.zeros(tokens.shape[:2], dtype=bool)
+        for row, text in zip(content, batch, strict=True):
+            row[: text.content.size] = text.content
         lengths = np.array([len(text.ids) for text in batch], dtype=np.int64)
-        # (b, t): real tokens first, padding after
-        mask = np.arange(batch[0].padded) < lengths[:, None]
-        ids = np.zeros(mask.shape, dtype=np.int64)
-        ids[mask] = np.concatenate([text.ids for text in batch])
-        tokens, pooled = self._forward(ids, mask.astype(np.int64))
-        content = np.zeros(mask.shape, dtype=bool)
-        content[mask] = np.concatenate([text.content for text in batch])
         offsets = np.concatenate([[0], np.cumsum(content.sum(axis=1))])
-        unknown = np.array([np.count_nonzero(text.ids == self._unknown) for text in batch], dtype=np.int64)
+        unknown = np.array([self._unknown_rows(text) for text in batch], dtype=np.int64)
         return Encoded(unit_rows(pooled), quantise(tokens[content]), offsets, lengths, unknown)
+
+    def _unknown_rows(self, text: Tokens) -> int:
+        """How many rows are of what is not in the vocabulary; those that are not of the text count in proportion."""
+        unknown = int(np.count_nonzero(text.ids == self._unknown))
+        own = text.ids.size - text.added
+        return unknown * int(np.count_nonzero(text.content)) // max(1, own) if text.added else unknown
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts, with up to `streams` concurrent passes."""

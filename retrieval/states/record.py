@@ -19,8 +19,7 @@ _OBJECT_BYTES = 1350  # Python objects of one `TextState` and its entry in a `St
 # Pooled dimension P, token dimension D, tokens T, length, unknown tokens, bytes of the terms.
 _FIELDS = struct.Struct("<IIIqqI")
 _TAG_BYTES = 16
-_MOST_SPECIAL = 64  # special and prompt tokens that a model adds to a text
-_MOST_OF_ONE_ROW = 2**20  # tokens of a text whose one row stands for all of them, as of a remote encoder
+_MOST_TOKENS = 2**20  # of a text; it may have fewer rows, or only one, as of a remote encoder
 _UNIT = 1e-4  # tolerance of the squared norm of a unit vector
 
 
@@ -126,8 +125,7 @@ def from_bytes(
     tokens_at = head_bytes + 4 * pooled
     terms_at = tokens_at + count * dimension
     # A valid seal does not prove that the sizes in the record are right.
-    longest = count + _MOST_SPECIAL if count > 1 else _MOST_OF_ONE_ROW
-    sizes_match = 1 <= count <= length <= longest and len(data) == terms_at + terms_bytes
+    sizes_match = 1 <= count <= length <= _MOST_TOKENS and len(data) == terms_at + terms_bytes
     body = memoryview(data)[seal.nbytes :]
     if not sizes_match or not hmac.compare_digest(seal.sign(key, body), data[: seal.nbytes]):
         raise CorruptState("the text state record is damaged; encode the text again")

