@@ -102,7 +102,9 @@ def _widest_difference(q: Real, d: Real, enough: float) -> float:
     return bound
 
 
+Rows = NDArray[Any]  # of any real dtype
 Offsets = NDArray[np.integer[Any]]
+Over = Callable[[Callable[[slice], Real], Iterable[slice]], Iterable[Real]]  # `map`, or one like it
 
 # Tokens scored at once: their unit rows and cosines fit into the CPU cache.
 _TOKENS_PER_BLOCK = 2048
@@ -126,22 +128,14 @@ def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
 
 
 def score_documents(
-    feature_map: FeatureMap,
-    query_tokens: NDArray[Any],
-    document_tokens: NDArray[Any],
-    offsets: Offsets,
-    over: Callable[[Callable[[slice], Real], Iterable[slice]], Iterable[Real]] = map,
+    feature_map: FeatureMap, query_tokens: Rows, document_tokens: Rows, offsets: Offsets, over: Over = map
 ) -> NDArray[np.float64]:
     """Return the late-interaction score of each document: (n,) float64 in [0, 1]; see `best_fidelities`."""
     return mean_fidelities(best_fidelities(feature_map, query_tokens, document_tokens, offsets, over))
 
 
 def best_fidelities(
-    feature_map: FeatureMap,
-    query_tokens: NDArray[Any],
-    document_tokens: NDArray[Any],
-    offsets: Offsets,
-    over: Callable[[Callable[[slice], Real], Iterable[slice]], Iterable[Real]] = map,
+    feature_map: FeatureMap, query_tokens: Rows, document_tokens: Rows, offsets: Offsets, over: Over = map
 ) -> Real:
     """Compute the log of the largest fidelity of each query token with each document, in blocks of whole documents.
 

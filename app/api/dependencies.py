@@ -104,11 +104,9 @@ def origin_of(connection: HTTPConnection) -> str:
 
 
 async def _identify(connection: HTTPConnection) -> Identity:
-    auth = dependencies(connection).auth
-    if auth is None:
+    if (auth := dependencies(connection).auth) is None:
         return ANONYMOUS
-    identity: Identity = await auth.authenticator.identify(presented(connection.headers), origin_of(connection))
-    return identity
+    return await auth.authenticator.identify(presented(connection.headers), origin_of(connection))
 
 
 def _audit_refusal(connection: HTTPConnection, role: Role, by: str, result: str) -> None:

@@ -25,18 +25,20 @@ async def charged(connection: HTTPConnection, read: Callable[[], Awaitable[R]]) 
     caller whose requests are used up nothing is read. A request that fails later was charged all the same.
     """
     quotas, identity = _counting(connection)
-    if quotas is None:
-        return await read()
-    if refusal := quotas.spent(identity):
+    return await read() if quotas is None else await _charged(connection, read, quotas, identity)
+
+
+async def _charged(connection: HTTPConnection, read: Callable[[], Awaitable[R]], quotas: Quotas, by: Identity) -> R:
+    if refusal := quotas.spent(by):
         _settle(connection, refusal)
 
     async def within() -> R:
         resolved = await read()
-        quotas.check(identity, resolved.cost)
+        quotas.check(by, resolved.cost)
         return resolved
 
     resolved = await counted(connection, within)
-    _settle(connection, await quotas.take(identity, resolved.cost))
+    _settle(connection, await quotas.take(by, resolved.cost))
     return resolved
 
 

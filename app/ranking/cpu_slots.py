@@ -37,18 +37,20 @@ class CpuSlots:
     def slot(self, caller: str = "") -> Iterator[None]:
         """Wait for a processor, and hold it within the block."""
         with self._lock:
-            mine = None
-            if self._free:
-                self._free -= 1
-            else:
-                mine = threading.Event()
-                self._waiting.setdefault(caller, deque()).append(mine)
-        if mine:
-            mine.wait()
+            turn = None if self._free else self._enqueue(caller)
+            self._free -= turn is None
+        if turn:
+            turn.wait()
         try:
             yield
         finally:
             self._release()
+
+    def _enqueue(self, caller: str) -> threading.Event:
+        """What is set when it is the turn of this thread."""
+        turn = threading.Event()
+        self._waiting.setdefault(caller, deque()).append(turn)
+        return turn
 
     def map(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         """Like the built-in `map`, within a slot: computed on this processor and on those that are idle now."""
@@ -81,13 +83,16 @@ class CpuSlots:
             return borrowed
 
     def _release(self) -> None:
-        """Hand a processor to the next caller's next thread."""
         with self._lock:
-            if not self._waiting:
+            if self._waiting:
+                self._hand_over()
+            else:
                 self._free += 1
-                return
-            caller = next(iter(self._waiting))
-            threads = self._waiting.pop(caller)
-            threads.popleft().set()
-            if threads:
-                self._waiting[caller] = threads  # behind the other callers
+
+    def _hand_over(self) -> None:
+        """Give a processor to the next caller's next thread."""
+        caller = next(iter(self._waiting))
+        threads = self._waiting.pop(caller)
+        threads.popleft().set()
+        if threads:
+            self._waiting[caller] = threads  # behind the other callers

@@ -63,6 +63,7 @@ class Stopwatch:
         return milliseconds(self.laps)
 
 
+Counts = NDArray[np.int64]
 _CHARACTERS = 4.0  # code points of a token, where nothing tells
 _QUERY_CODE_POINTS = most_code_points(4096)  # of a query in which words are looked for: more than any model reads
 
@@ -201,9 +202,7 @@ class Job:
         )
 
 
-def _tokens_of(
-    candidates: Candidates, chunks_read: NDArray[np.int64] | int, read: NDArray[np.int64]
-) -> NDArray[np.int64]:
+def _tokens_of(candidates: Candidates, chunks_read: Counts | int, read: Counts) -> Counts:
     """The (n,) tokens of all documents; of one that was not read to its end by its length and the others' tokens."""
     whole = ~candidates.cut & (candidates.planned > 0) & (candidates.planned == chunks_read)
     characters = candidates.characters[whole].sum() / max(1, read[whole].sum()) or _CHARACTERS

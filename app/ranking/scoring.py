@@ -138,14 +138,15 @@ class Scorer:
             chosen, pooled, best, readable = self._best()
             rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
             known = Matches(matches.scores[chosen], matches.coverage[chosen])
-            excluded = self._excluded(pooled) if len(self.states.pooled) > 1 else np.zeros(len(chosen))
             if readable:
-                own = _log_odds(self.calibration, self.job.method, self.job.terms, known, best)
-                log_odds[chosen] = own - _EXCLUDED_LOG_ODDS * excluded
+                log_odds[chosen] = _log_odds(self.calibration, self.job.method, self.job.terms, known, best)
                 fused, contributions = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
             else:
                 fused, contributions = zscore(known.scores), None
-            fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
+            if len(self.states.pooled) > 1:
+                excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], pooled)
+                log_odds[chosen] -= _EXCLUDED_LOG_ODDS * excluded * readable
+                fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
             projected = project(log_odds[chosen], fused)
             if len(chosen) < len(texts):
                 projected = _below(projected, chosen, log_odds, prescores(matches.scores))
@@ -210,10 +211,6 @@ class Scorer:
     ) -> NDArray[np.float64]:
         """The (m,) scores, a share of them smoothed over similar documents."""
         return scores if kernel is None else share * smooth(kernel, scores, self.fusion.ridge) + (1 - share) * scores
-
-    def _excluded(self, pooled: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The (m,) shares of documents that lie in what is excluded, 0 to 1."""
-        return excluded_shares(self.states.pooled[0], self.states.pooled[1:], pooled)
 
 
 def _below(

@@ -27,6 +27,10 @@ Asked = TypeVar("Asked")
 Document = str | dict[str, Any]  # as it was sent
 
 _UNREPORTED = 100  # documents whose partial rankings cost next to nothing
+_TOO_MANY_UNITS = (
+    "the request takes {} units of work (a query compared with up to {} characters is one) and at most {} are taken; "
+    "send fewer or shorter texts at once"
+)
 _reading = lru_cache(64)(Reading)  # most requests read alike
 
 
@@ -191,10 +195,7 @@ def checked(cost: Cost, limits: LimitSettings) -> Cost:
     once. This one number is what limits, quotas, admission and metrics go by.
     """
     if cost.units > limits.units:
-        raise TooLarge(
-            f"the request takes {cost.units} units of work (a query compared with up to {PIECE} characters is one) and "
-            f"at most {limits.units} are taken; send fewer or shorter texts at once"
-        )
+        raise TooLarge(_TOO_MANY_UNITS.format(cost.units, PIECE, limits.units))
     return cost
 
 

@@ -43,12 +43,14 @@ def rerank(
         Cancelled: Its deadline was cancelled.
         EncoderUnavailable: The query of a search cannot be encoded, without which nothing is found.
     """
-
-    def report_ranking(ranking: Ranking) -> None:
-        if report:
-            report(_result(request, ranking, request_id))
-
-    asked, options = request.asked, _options(request, report_ranking if report else None)
+    asked = request.asked
+    options = Options(
+        method=request.method, exclude=asked.exclude, deadline=request.deadline, language=request.language
+    )
+    if request.lesson is not None:
+        options["weigh"] = request.lesson.weigh
+    if report is not None:
+        options["report"] = lambda ranking: report(_result(request, ranking, request_id))
     if request.search is not None:
         return _search(request, request.search, collections, request_id, options)
     ranking = request.choice.reranker.rerank(asked.query, asked.texts, reading=request.reading, **options)
@@ -105,17 +107,6 @@ def _search(
     lacks = {"damage": not collection.is_whole, "words": search.first_stage.lexical and not collection.finds_words}
     degraded = [*result.degraded, *(what for what, does in lacks.items() if does)]
     return replace(result, degraded=degraded, unknown_ids=unknown_ids)
-
-
-def _options(request: ResolvedRerank, report: Callable[[Ranking], None] | None) -> Options:
-    return {
-        "method": request.method,
-        "exclude": request.asked.exclude,
-        "deadline": request.deadline,
-        "language": request.language,
-        "report": report,
-        "weigh": request.lesson.weigh if request.lesson else None,
-    }
 
 
 def _named(ids: Sequence[str], collection: Selection, most: int) -> tuple[NDArray[np.int64], list[str]]:

@@ -87,6 +87,7 @@ _FRAMEWORK_REASONS = {status.phrase.lower().replace(" ", "-") for status in HTTP
 def count_requests(metrics: Metrics, kinds: Set[str]) -> Watcher:
     """A watcher that updates the metrics with every finished request. kinds: the error kinds of the API."""
     reasons = kinds | _FRAMEWORK_REASONS
+    sizes = (metrics.request_documents, metrics.request_units, metrics.request_tokens)
 
     def count(record: RequestRecord) -> None:
         done = record.done
@@ -98,12 +99,7 @@ def count_requests(metrics: Metrics, kinds: Set[str]) -> Watcher:
         metrics.request_seconds.labels(record.route, method, size_of(done.documents), outcome).observe(record.seconds)
         for stage, ms in milliseconds(record.watch.laps).items():
             metrics.stage_seconds.labels(stage).observe(ms / 1e3)
-        sizes = (
-            (metrics.request_documents, done.documents),
-            (metrics.request_units, record.units),
-            (metrics.request_tokens, done.tokens),
-        )
-        for histogram, size in sizes:
+        for histogram, size in zip(sizes, (done.documents, record.units, done.tokens), strict=True):
             if size is not None:
                 histogram.labels(record.route).observe(size)
         for read, documents in (("encoded", done.encoded), ("cached", done.cached), ("unread", done.skipped)):

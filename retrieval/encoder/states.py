@@ -64,13 +64,10 @@ class Encoded:
 def join(parts: Sequence[Encoded]) -> Encoded:
     """Concatenate one or more lists of states."""
     counts = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Encoded(
-        np.concatenate([part.pooled for part in parts]),
-        np.concatenate([part.tokens for part in parts]),
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.concatenate([part.lengths for part in parts]),
-        np.concatenate([part.unknown for part in parts]),
+    pooled, tokens, lengths, unknown = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("pooled", "tokens", "lengths", "unknown")
     )
+    return Encoded(pooled, tokens, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), lengths, unknown)
 
 
 def merge(parts: Sequence[Encoded]) -> Encoded:

@@ -79,10 +79,9 @@ class StateSource:
         _, end = self.bounds(USUAL)
         texts = [text[:end] for text in texts]
         is_cached = self.cache.has([self._keys("document", text) for text in texts])
-        misses = [text for text, hit in zip(texts, is_cached, strict=True) if not hit]
-        return misses and [
-            text for text, cuts in zip(misses, self.chunker.cached(misses, USUAL), strict=True) if cuts is None
-        ]
+        missing = [text for text, hit in zip(texts, is_cached, strict=True) if not hit]
+        cuts = self.chunker.cached(missing, USUAL) if missing else ()
+        return [text for text, of in zip(missing, cuts, strict=True) if of is None]
 
     def is_whole(self, state: TextState) -> bool:
         """Whether the text was certainly not truncated: a state of `max_tokens` tokens may be of a longer text."""
@@ -212,13 +211,19 @@ class StateSource:
         pieces = [piece for text in chunks for piece in text]
         states = self.cached(pieces, "query")
         if None in states:
-            missing = [piece for piece, state in zip(pieces, states, strict=True) if state is None]
-            encoded = iter(self.encode(missing, [NO_TERMS] * len(missing), until, deadline, "query"))
-            states = [state or next(encoded) for state in states]
+            states = self._encode_missing(pieces, states, until, deadline)
         found = iter([state.encoded for state in states if state is not None])
         if None in states:
             return None
         return join([merge([next(found) for _ in text]) if len(text) > 1 else next(found) for text in chunks])
+
+    def _encode_missing(
+        self, pieces: Sequence[str], states: Sequence[TextState | None], until: float, deadline: Deadline
+    ) -> list[TextState | None]:
+        """The states of a query's pieces; None of those that are not ready by `until`."""
+        missing = [piece for piece, state in zip(pieces, states, strict=True) if state is None]
+        encoded = iter(self.encode(missing, [NO_TERMS] * len(missing), until, deadline, "query"))
+        return [state or next(encoded) for state in states]
 
     def is_cut(self, query: str) -> bool:
         """Whether a query is longer than what is read of it."""

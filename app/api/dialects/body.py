@@ -64,9 +64,9 @@ def _check_documents(value: object) -> object:
 
 def _stripped(value: object) -> object:
     """Strip white space; a text without a visible character becomes empty. Pydantic would keep U+001C and U+200B."""
-    if not isinstance(value, str):
-        return value
-    return "" if not VISIBLE.search(value) else value.strip()
+    if isinstance(value, str):
+        return value.strip() if VISIBLE.search(value) else ""
+    return value
 
 
 def _number(value: object) -> object:
@@ -157,8 +157,10 @@ def memory_of(body: bytes) -> int:
 
     A few bytes can become an object of some hundred bytes: 16 MB of `{"a":1}` become a gigabyte.
     """
-    if len(body) < _SMALL_BYTES:
-        return 0
+    return 0 if len(body) < _SMALL_BYTES else _parsed_bytes(body)
+
+
+def _parsed_bytes(body: bytes) -> int:
     char_bytes = 1 if body.isascii() else 2  # CPython uses the width of the widest code point in a str
     if _ASTRAL.search(body):
         char_bytes = 4

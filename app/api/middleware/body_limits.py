@@ -18,6 +18,10 @@ from app.errors import Overloaded, TooLarge
 from app.quotas.shares import Shares, address_of, caller_of
 from app.settings import LimitSettings
 
+_TOO_LARGE = (
+    "the body needs more than the {} bytes of memory that one caller may use; send fewer or shorter documents, and "
+    "fewer fields"
+)
 _MARGIN_BYTES = 2**26  # a client that exceeds the body limit by more than this is disconnected
 
 
@@ -74,10 +78,7 @@ class HeldMemory:
             identity = self.scope["state"].get("identity")
             self.caller = caller_of(identity, address_of(self.scope.get("client")))
         if self.size + size > self.bodies.of_one:
-            raise TooLarge(
-                f"the body needs more than the {self.bodies.of_one} bytes of memory that one caller may use; send "
-                "fewer or shorter documents, and fewer fields"
-            )
+            raise TooLarge(_TOO_LARGE.format(self.bodies.of_one))
         if not self.bodies.take(self.caller, size):
             raise Overloaded("the requests in progress are too large together; try again shortly")
         self.size += size

@@ -70,6 +70,8 @@ ALWAYS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }  # unless the route sets another
+_HOST = "this host name is not served here; the operator can allow it: QRERANK_HOSTS"
+_CROSS_SITE = "cross-site requests are not allowed; the operator can allow the origin: QRERANK_CORS__ORIGINS"
 _READ_ONLY = {"GET", "HEAD", "OPTIONS"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # they can bypass a proxy's rules, and can end a route's pattern
 
@@ -115,11 +117,9 @@ class SecurityHeadersMiddleware:
         if _CONTROL.search(scope["path"]):
             return Problem(HTTPStatus.BAD_REQUEST, "malformed-request", "the path has control characters", request_id)
         if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys):
-            message = "this host name is not served here; the operator can allow it: QRERANK_HOSTS"
-            return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
+            return Problem(HTTPStatus.FORBIDDEN, "forbidden", _HOST, request_id)
         # Cross-site request: a page of another site makes the browser change something here, or use up capacity.
         cross_site = headers.get("sec-fetch-site") == "cross-site" and scope.get("method", "GET") not in _READ_ONLY
         if cross_site and {"*", headers.get("origin", "")}.isdisjoint(self._origins):
-            message = "cross-site requests are not allowed; the operator can allow the origin: QRERANK_CORS__ORIGINS"
-            return Problem(HTTPStatus.FORBIDDEN, "forbidden", message, request_id)
+            return Problem(HTTPStatus.FORBIDDEN, "forbidden", _CROSS_SITE, request_id)
         return None

@@ -62,13 +62,13 @@ async def read(request: Request, *, partial_rankings: bool = False) -> ResolvedR
         request.state.dialect, record.dialect = dialect, dialect.name  # later errors need it, too
         return dialect.request(fields)
 
-    rerank_request = await parsed(request, parse)
+    asked, models, identity = await parsed(request, parse), deps.engine.ready_models(), request.state.identity
     resolved = resolve(
-        rerank_request,
-        deps.engine.ready_models(),
+        asked,
+        models,
         deps.settings,
         caller(request),
-        request.state.identity,
+        identity,
         partial_rankings=partial_rankings,
         feedback=deps.feedback,
     )
