@@ -1,25 +1,33 @@
-"""One HTTP exchange: the body is read within limits, and a worker's result is sent for as long as the client waits."""
+"""One HTTP exchange: the body is read within limits, the caller's quotas are charged, and a worker's result is sent.
+
+Here alone requests meet quotas. Work stops when the client leaves.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from app.api.dependencies import dependencies
 from app.api.dialects.body import memory_of
 from app.api.middleware.request_record import record_of
-from app.errors import MalformedBody, TooLarge, TooSlow
+from app.errors import MalformedBody, NotReady, ServiceError, TooLarge, TooManyRequests, TooSlow
+from app.identity import Identity
+from app.quotas.quotas import Cost, Quotas
+from app.quotas.windows import Standing, Verdict
 from app.service.request import ResolvedRequest
 from app.telemetry.request_record import CLIENT_GONE
 from retrieval.deadline import Cancelled, Deadline
 
 T = TypeVar("T")
+R = TypeVar("R", bound=ResolvedRequest[Any])
 
 _INLINE_BYTES = 2**16  # a larger body is parsed in a thread, since parsing holds up the loop for a millisecond or more
 
@@ -63,6 +71,74 @@ async def _read(request: Request, limit: int) -> bytes:
     raise TooLarge(f"the body is larger than the {limit} bytes that are taken; send fewer or shorter documents")
 
 
+async def charged(connection: HTTPConnection, read: Callable[[], Awaitable[R]]) -> R:
+    """The request that is read, once its caller's quotas paid for it.
+
+    TooManyRequests if they cannot, and nothing is taken of either; TooLarge for what is too much at any time. Of a
+    caller whose requests are used up nothing is read. A request that fails later was charged all the same.
+    """
+    quotas, identity = _counting(connection)
+    return await read() if quotas is None else await _charged(connection, read, quotas, identity)
+
+
+async def _charged(connection: HTTPConnection, read: Callable[[], Awaitable[R]], quotas: Quotas, by: Identity) -> R:
+    if refusal := quotas.spent(by):
+        _settle(connection, refusal)
+
+    async def within() -> R:
+        resolved = await read()
+        quotas.check(by, resolved.cost)
+        return resolved
+
+    resolved = await counted(connection, within)
+    _settle(connection, await quotas.take(by, resolved.cost))
+    return resolved
+
+
+async def counted(connection: HTTPConnection, read: Callable[[], Awaitable[T]]) -> T:
+    """What was read of a request, which is counted if it could not be read, or its client left before its end."""
+    quotas, identity = _counting(connection)
+    if quotas is None:
+        return await read()
+    try:
+        return await read()
+    except NotReady:  # nothing is done, nothing taken
+        raise
+    except (ServiceError, ClientDisconnect):
+        _settle(connection, await quotas.take(identity, Cost()))
+        raise
+
+
+async def pay(connection: HTTPConnection, cost: Cost) -> None:
+    """Charge a caller for what is no ranking; TooManyRequests or TooLarge if its quotas do not allow it."""
+    quotas, identity = _counting(connection)
+    if quotas is not None:
+        quotas.check(identity, cost)
+        _settle(connection, await quotas.take(identity, cost))
+
+
+def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:
+    """What counts this caller's requests; None without authentication and for an unlimited tier."""
+    deps, identity = dependencies(connection), connection.state.identity
+    return deps.quotas if deps.auth and deps.quotas.bind(identity) else None, identity
+
+
+def _settle(connection: HTTPConnection, verdict: Verdict) -> None:
+    """Keep the headers that tell of the quota that refused, or of that of which the smallest part is left."""
+    standing = min(verdict.standings, key=lambda standing: standing.left / standing.limit, default=None)
+    if standing is None:
+        return
+    connection.state.quota_headers = standing.headers()
+    if not verdict.taken:
+        raise TooManyRequests(_message(standing), standing.retry_after_s)
+
+
+def _message(standing: Standing) -> str:
+    quota = f"this caller's {standing.limit} {standing.quota} per {standing.window}"
+    left = f"{standing.left} of {quota} are left, too few for this request" if standing.left else f"{quota} are used up"
+    return f"{left}; there are {standing.limit} again in {standing.retry_after_s} s"
+
+
 def as_json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
     """A response of this JSON object."""
     return Response(orjson.dumps(body), status, media_type="application/json")
@@ -81,14 +157,14 @@ async def answer(request: Request, resolved: ResolvedRequest[Any], work: Callabl
 @asynccontextmanager
 async def cancelled_with(request: Request, deadline: Deadline) -> AsyncIterator[None]:
     """Within the block, cancel the deadline as soon as the client of a request whose body was read disconnects."""
-
-    async def watch() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        deadline.cancel()
-
-    watching = asyncio.create_task(watch())
+    watching = asyncio.create_task(_cancel_at_disconnect(request, deadline))
     try:
         yield
     finally:
         watching.cancel()
+
+
+async def _cancel_at_disconnect(request: Request, deadline: Deadline) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    deadline.cancel()

@@ -14,8 +14,8 @@ from starlette.requests import ClientDisconnect
 from app.api.dependencies import dependencies
 from app.api.dialects.body import memory_of
 from app.api.dialects.collections import SHOWN, documents_of_lines, job_id, no_documents, no_valid_document
+from app.api.exchange import counted, pay
 from app.api.ndjson import Batch, batches
-from app.api.rate_limit import counted, pay
 from app.errors import NotReady, ServiceError
 from app.quotas.quotas import Cost
 from retrieval.store.collection import Collection

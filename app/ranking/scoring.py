@@ -170,10 +170,9 @@ class Scorer:
         )
 
     def _best(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, NDArray[np.float64]], bool]:
-        """The (m,) documents, (m, P) pooled vectors of each one's best chunk, and the (m,) best of each thing found.
+        """The (m,) documents, by position, the (m, P) pooled vectors of their best chunks, and the (m,) best found.
 
-        By position, so that no sum depends on the order in which documents were read. Last, whether the model knows
-        most tokens of the query and of the documents.
+        Last, whether the model knows most tokens of the query and of the documents.
         """
         owners, names = self._all("owners"), next(iter(self.parts.values())).found
         found = {name: np.concatenate([part.found[name] for part in self.parts.values()]) for name in names}

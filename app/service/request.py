@@ -123,9 +123,7 @@ def resolve(
         partial_rankings: Whether partial rankings are reported.
         feedback: What gives the weights of the rankers; None: it is off.
 
-    Raises:
-        TooLarge: It is over a limit; the message names both numbers.
-        InvalidRequest: It has neither documents nor a collection, or wants spans of a model that has none.
+    TooLarge over a limit; InvalidRequest without documents or collection, or for spans of a model that has none.
     """
     limits, choice = settings.limits, models.choose(asked.model)
     _check_limits(asked, limits)

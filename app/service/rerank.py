@@ -30,18 +30,10 @@ Spans = Sequence[Sequence[Mapping[str, float]] | None]
 def rerank(
     request: ResolvedRerank, collections: OpenCollections, request_id: str, report: Report | None = None
 ) -> RerankResult:
-    """The result of a request.
+    """The result of a request. report: gets partial results, without documents, each time the ranking is known better.
 
-    Args:
-        request: What was asked for.
-        collections: Where it is searched for, without documents.
-        request_id: What the result is called.
-        report: Gets partial results, without documents, each time the ranking is known better.
-
-    Raises:
-        UnknownCollection, DamagedCollection: It cannot be searched.
-        Cancelled: Its deadline was cancelled.
-        EncoderUnavailable: The query of a search cannot be encoded, without which nothing is found.
+    UnknownCollection or DamagedCollection if it cannot be searched, Cancelled if its deadline was cancelled,
+    EncoderUnavailable if the query of a search cannot be encoded.
     """
     asked = request.asked
     options = Options(
@@ -145,15 +137,7 @@ def _result(
     documents: Sequence[Document] | None = None,
     texts: Sequence[str] | None = None,
 ) -> RerankResult:
-    """The result of a ranking.
-
-    Args:
-        request: What was asked for.
-        ranking: The ranking.
-        request_id: What the result is called.
-        documents: Those shown, if they are.
-        texts: What was ranked of them, at the end.
-    """
+    """The result of a ranking. documents: those shown, if they are. texts: what was ranked of them, at the end."""
     asked, shown = request.asked, _shown(request, ranking)
     scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
     spans = _spans(request, ranking, texts) if asked.spans and texts is not None else [None] * len(shown)
@@ -170,7 +154,7 @@ def _result(
         )
         for place, index in enumerate(shown)
     ]
-    best = float(ranking.scores.max(initial=0.0))
+    best, cached = float(ranking.scores.max(initial=0.0)), min(ranking.cached, ranking.encoded)
     return RerankResult(
         request_id,
         request.choice.name,
@@ -182,7 +166,17 @@ def _result(
         best >= (request.min_score or ANSWERABLE),
         request.choice.reranker.is_calibrated,
         request.choice.reranker.encoder.granularity,
-        _done(request, ranking),
+        WorkDone(
+            len(ranking.scores),
+            ranking.tokens,
+            request.choice.reranker.encoder.name,
+            request.method,
+            cached,
+            ranking.encoded - cached,
+            len(ranking.scores) - ranking.encoded,
+            ranking.incomplete,
+            ranking.laps,
+        ),
     )
 
 
@@ -197,21 +191,6 @@ def _degraded(ranking: Ranking) -> list[str]:
         "language": not ranking.readable,
     }
     return [reason for reason, is_so in reasons.items() if is_so]
-
-
-def _done(request: ResolvedRerank, ranking: Ranking) -> WorkDone:
-    documents, cached = len(ranking.scores), min(ranking.cached, ranking.encoded)
-    return WorkDone(
-        documents,
-        ranking.tokens,
-        request.choice.reranker.encoder.name,
-        request.method,
-        cached,
-        ranking.encoded - cached,
-        documents - ranking.encoded,
-        ranking.incomplete,
-        ranking.laps,
-    )
 
 
 def _finite(of: Mapping[str, NDArray[np.float64]], index: int) -> dict[str, float | None]:

@@ -128,16 +128,10 @@ class Body(BaseModel):
 B = TypeVar("B", bound=BaseModel)
 
 
-def fields_of(body: bytes, most: int | None = None) -> Any:
-    """Parse a body's JSON; a byte order mark before it is skipped.
+def fields_of(body: bytes) -> Any:
+    """Parse a body's JSON, in UTF-8; a byte order mark before it is skipped.
 
-    Args:
-        body: The bytes, in UTF-8.
-        most: The most entries that a list may have; None: any number.
-
-    Raises:
-        MalformedBody: The body is not JSON, or nested too deep to be returned in a response.
-        TooLarge: A list is longer than `most`.
+    MalformedBody if it is not JSON, or nested too deep to be returned in a response.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
     try:
@@ -147,8 +141,6 @@ def fields_of(body: bytes, most: int | None = None) -> Any:
         raise MalformedBody(f"the body is not JSON in UTF-8: {reason}") from error
     if body.count(b"[") + body.count(b"{") > _MAX_DEPTH:  # a cheap upper bound of the depth
         _check_depth(fields)
-    if most is not None:
-        check_lists(fields, most)
     return fields
 
 
@@ -167,8 +159,8 @@ def _parsed_bytes(body: bytes) -> int:
     return char_bytes * len(body) + sum(size * body.count(mark) for mark, size in _SIZES.items())
 
 
-def check_lists(fields: object, most: int) -> None:
-    """TooLarge if a list in the body, or in an object of it, has more than `most` entries.
+def check_lists(fields: Any, most: int) -> Any:
+    """The body's fields; TooLarge if a list in the body, or in an object of it, has more than `most` entries.
 
     Called before validation: validating a million entries takes seconds.
     """
@@ -178,6 +170,7 @@ def check_lists(fields: object, most: int) -> None:
             raise TooLarge(f"{len(value)} {noun} were sent and at most {most} are taken; send them in parts")
         if isinstance(value, dict):
             check_lists(value, most)
+    return fields
 
 
 def _check_depth(fields: object) -> None:

@@ -56,18 +56,10 @@ _NEVER_IN_VOYAGE = {"top_n", "candidates", "collection", "method", "exclude", "d
 
 
 def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:
-    """Detect the dialect of a body.
+    """Detect the dialect of a body; InvalidRequest if it is of two, or its texts are in a field that no dialect has.
 
     Voyage is detected by its field names, whatever their values, unless a field is present that Voyage clients never
-    send.
-
-    Args:
-        fields: The body.
-        path: The request's path; decides the form of standard responses.
-        headers: The request's headers, with lower-case names.
-
-    Raises:
-        InvalidRequest: The fields are of two dialects, or texts are in a field that no dialect has.
+    send. path: decides the form of standard responses. headers: with lower-case names.
     """
     if fields.get("texts") is not None:
         if fields.get("documents") is not None:

@@ -101,15 +101,10 @@ class SecurityHeadersMiddleware:
                     headers["Connection"] = "close"
             await send(message)
 
-        refusal = self._refusal(scope)
-        if refusal is None:
-            await self._app(scope, receive, send_with_headers)
-            return
-        scope["state"]["record"].failed(refusal.status, refusal.kind)
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close"})  # closed before it is accepted: the client gets 403
+        if refusal := self._refusal(scope):
+            await _refuse(refusal, scope, receive, send_with_headers)
         else:
-            await refusal.response()(scope, receive, send_with_headers)
+            await self._app(scope, receive, send_with_headers)
 
     def _refusal(self, scope: Scope) -> Problem | None:
         """The error of a request that no route may serve; None if it is allowed."""
@@ -123,3 +118,11 @@ class SecurityHeadersMiddleware:
         if cross_site and {"*", headers.get("origin", "")}.isdisjoint(self._origins):
             return Problem(HTTPStatus.FORBIDDEN, "forbidden", _CROSS_SITE, request_id)
         return None
+
+
+async def _refuse(refusal: Problem, scope: Scope, receive: Receive, send: Send) -> None:
+    scope["state"]["record"].failed(refusal.status, refusal.kind)
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})  # closed before it is accepted: the client gets 403
+    else:
+        await refusal.response()(scope, receive, send)

@@ -7,8 +7,7 @@ from pydantic import BaseModel
 
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.collections import AliasBody, AliasListResponse, AliasResponse
-from app.api.exchange import as_json, parsed
-from app.api.rate_limit import counted, pay
+from app.api.exchange import as_json, counted, parsed, pay
 from app.api.routes.collections import add_route, check_may_name, in_thread, name_in_path
 from app.errors import UnknownCollection
 from app.quotas.quotas import Cost

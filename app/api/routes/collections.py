@@ -25,11 +25,10 @@ from app.api.dialects.collections import (
     describe_job,
 )
 from app.api.dialects.detect import STANDARD
-from app.api.exchange import answer, as_json, parsed
+from app.api.exchange import answer, as_json, charged, counted, parsed, pay
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.rate_limit import charged, counted, pay
 from app.errors import Forbidden, InvalidRequest
 from app.identity import Identity
 from app.quotas.quotas import Cost

@@ -27,8 +27,7 @@ from app.api.dialects.collections import (
     filter_of,
     job_id,
 )
-from app.api.exchange import as_json, check_plain, parsed
-from app.api.rate_limit import counted, pay
+from app.api.exchange import as_json, check_plain, counted, parsed, pay
 from app.api.routes.collections import ONE, add_route, in_thread, name_of
 from app.api.upload import Upload
 from app.errors import InvalidRequest, UnknownDocument

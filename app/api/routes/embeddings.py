@@ -9,13 +9,12 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.dependencies import caller, dependencies
-from app.api.dialects.body import fields_of, validate
+from app.api.dialects.body import check_lists, fields_of, validate
 from app.api.dialects.openai_embeddings import EmbeddingsBody, EmbeddingsResponse, respond
-from app.api.exchange import answer, parsed
+from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.rate_limit import charged
 from app.service.embeddings import embed, resolve
 from app.service.request import ResolvedRequest
 from app.service.result import WorkDone
@@ -34,8 +33,8 @@ async def embeddings(request: Request) -> Response:
 
     async def read() -> ResolvedRequest[EmbeddingsBody]:
         deps = dependencies(request)
-        max_documents = deps.settings.limits.documents
-        body = await parsed(request, lambda raw: validate(EmbeddingsBody, fields_of(raw, max_documents)))
+        most = deps.settings.limits.documents
+        body = await parsed(request, lambda raw: validate(EmbeddingsBody, check_lists(fields_of(raw), most)))
         resolved = resolve(body, deps.engine.ready_models(), deps.settings, caller(request))
         record_of(request).units = resolved.cost.units
         return resolved

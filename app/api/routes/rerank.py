@@ -19,11 +19,10 @@ from app.api.dialects.nim import NimBody, NimResponse
 from app.api.dialects.pinecone import PineconeBody, PineconeResponse
 from app.api.dialects.tei import TeiBody, TeiRank
 from app.api.dialects.voyage import VoyageBody, VoyageResponse
-from app.api.exchange import answer, parsed
+from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, one_of, reference
 from app.api.problems import PROBLEMS, ProblemResponse
-from app.api.rate_limit import charged
 from app.errors import InvalidRequest
 from app.service.request import RerankRequest, ResolvedRerank, resolve
 from app.service.rerank import rerank as rank

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.dependencies import caller, dependencies
-from app.api.dialects.body import fields_of, validate
+from app.api.dialects.body import check_lists, fields_of, validate
 from app.api.dialects.similarity import (
     BatchSimilarityBody,
     BatchSimilarityResponse,
@@ -19,11 +19,10 @@ from app.api.dialects.similarity import (
     respond,
     respond_to_batch,
 )
-from app.api.exchange import answer, parsed
+from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.rate_limit import charged
 from app.service.result import WorkDone
 from app.service.similarity import Body, ResolvedPairs, Similarities, circuit_of, compare, resolve
 from app.telemetry.request_record import RequestRecord
@@ -42,8 +41,8 @@ async def similarity(request: Request) -> Response:
     """
 
     async def read() -> ResolvedPairs[SimilarityBody]:
-        max_documents = dependencies(request).settings.limits.documents
-        body = await parsed(request, lambda raw: validate(SimilarityBody, fields_of(raw, max_documents)))
+        most = dependencies(request).settings.limits.documents
+        body = await parsed(request, lambda raw: validate(SimilarityBody, check_lists(fields_of(raw), most)))
         return _resolve(request, body, [body.text1], [body.text2], explain=True)  # the response has all methods
 
     record = record_of(request)
@@ -67,8 +66,8 @@ async def batch_similarity(request: Request) -> Response:
     """
 
     async def read() -> ResolvedPairs[BatchSimilarityBody]:
-        max_documents = dependencies(request).settings.limits.documents
-        body = await parsed(request, lambda raw: validate(BatchSimilarityBody, fields_of(raw, max_documents)))
+        most = dependencies(request).settings.limits.documents
+        body = await parsed(request, lambda raw: validate(BatchSimilarityBody, check_lists(fields_of(raw), most)))
         return _resolve(request, body, body.queries, body.texts(), explain=bool(body.explain))
 
     record = record_of(request)

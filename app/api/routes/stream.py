@@ -17,11 +17,10 @@ from starlette.responses import StreamingResponse
 from app.api.dependencies import dependencies
 from app.api.dialects.cohere import RerankResponse, respond
 from app.api.dialects.events import Order, order
-from app.api.exchange import cancelled_with
+from app.api.exchange import cancelled_with, charged
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import one_of
 from app.api.problems import ProblemResponse, problem_of, unforeseen
-from app.api.rate_limit import charged
 from app.api.routes.rerank import ANY_BODY, DIALECT_PROBLEMS, read
 from app.service.collections import OpenCollections
 from app.service.request import ResolvedRerank

@@ -19,10 +19,9 @@ from app.api.dependencies import allow, caller, dependencies, origin_of
 from app.api.dialects.body import check_lists, fields_of, memory_of
 from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
-from app.api.exchange import aside
+from app.api.exchange import aside, charged, counted
 from app.api.middleware.body_limits import HeldMemory
 from app.api.middleware.request_record import bind, finish
-from app.api.rate_limit import charged, counted
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.service.request import RerankRequest, ResolvedRerank, resolve
