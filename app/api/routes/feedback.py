@@ -18,10 +18,9 @@ from app.api.dialects.feedback import (
     StandingsResponse,
     respond_standings,
 )
-from app.api.exchange import as_json, parsed
+from app.api.exchange import as_json, counted, parsed, pay
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.api.rate_limit import counted, pay
 from app.auth.usage import who
 from app.errors import UnknownRequest
 from app.quotas.quotas import Cost
