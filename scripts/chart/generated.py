@@ -15,11 +15,11 @@ from monitoring.__main__ import files as monitoring_files
 from scripts.chart.settings_table import MOUNTED, Schema, Setting, settings
 from scripts.chart.values import Name, Values
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "quantum-rerank"
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"  # supported by Helm 3 and Helm 4
+_TABLE, _END = "<!-- values -->", "<!-- end -->"  # around the table in the README
 _COMMENT = re.compile(r"^ *# -- (?P<text>.*)$")
 _KEY = re.compile(r"^(?P<indent> *)(?P<name>[\w-]+):")
 
@@ -31,7 +31,7 @@ def files() -> Mapping[str, str]:
     entries = [{"path": row.path, "variable": row.variable, "secret": row.secret} for row in _configurable(rows)]
     return {
         "values.schema.json": json.dumps(schema(rows), indent=2, ensure_ascii=False) + "\n",
-        "README.md": readme((HERE / "README.md.in").read_text(encoding="utf-8"), values, rows),
+        "README.md": readme((CHART / "README.md").read_text(encoding="utf-8"), values),
         "files/settings.json": "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n",  # one setting per line
         "files/dashboard.json": monitoring_files()["dashboard.json"],
     }
@@ -101,11 +101,11 @@ def _trimmed(schema: Any) -> Any:
     }
 
 
-def readme(template: str, values: str, rows: Iterable[Setting]) -> str:
-    """Fill the two tables into the template. ValueError if a value lacks a description."""
-    return template.replace("<!-- values -->", _values_table(values)).replace(
-        "<!-- settings -->", _settings_table(rows)
-    )
+def readme(text: str, values: str) -> str:
+    """The README with the table of values between its two marks. ValueError if a value lacks a description."""
+    before, _, rest = text.partition(_TABLE)
+    _, _, after = rest.partition(_END)
+    return f"{before}{_TABLE}\n\n{_values_table(values)}\n\n{_END}{after}"
 
 
 def documented(values: str) -> dict[str, str]:
@@ -143,18 +143,6 @@ def _leaves(values: dict[str, Any], prefix: str, descriptions: dict[str, str]) -
             yield from _leaves(value, f"{path}.", descriptions)
         else:
             yield path, value
-
-
-def _settings_table(settings: Iterable[Setting]) -> str:
-    rows = ["| value | variable | type and bounds | default | |", "|---|---|---|---|---|"]
-    for setting in settings:
-        path = ".".join(setting.path)
-        value, default = f"`{'secretConfig' if setting.secret else 'config'}.{path}`", _cell(setting.default)
-        if path in MOUNTED:
-            value, default = "the chart's", f"`{MOUNTED[path]}`"
-        description = _escaped(setting.description)
-        rows.append(f"| {value} | `{setting.variable}` | {setting.kind} | {default} | {description} |")
-    return "\n".join(rows)
 
 
 def _cell(value: object) -> str:

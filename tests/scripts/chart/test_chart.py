@@ -43,7 +43,7 @@ def test_the_chart_has_the_projects_version_and_the_runbooks_that_monitoring_wro
 def test_each_value_is_explained():
     assert documented(VALUES)["image.tag"].startswith("Which one")
     with pytest.raises(ValueError, match=r"does not describe b\.c"):
-        readme("<!-- values -->", "b:\n  c: 1\n", [])
+        readme("<!-- values --><!-- end -->", "b:\n  c: 1\n")
 
 
 @pytest.mark.parametrize("file", [CHART / "values.yaml", *FILES], ids=lambda file: file.name)
