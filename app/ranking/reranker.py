@@ -231,7 +231,8 @@ class Reranker:
         """Compile the kernels and learn the costs, so that the first request is as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
         source = self.source.isolated_copy(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
-        documents = [" ".join(f"word{i} number{j}" for j in range(i + 1)) for i in range(50)]
+        lengths = range(5, 51, 5)  # each text comes five times, and is encoded once
+        documents = [" ".join(f"word{i} number{j}" for j in range(i)) for i in lengths] * 5
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
             job = Job("word number", "hybrid")
