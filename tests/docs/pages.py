@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from tests.paths import ROOT
 
 _PARSER = MarkdownIt("commonmark").enable("table")
-_GLOBS = ("*.md", ".github/*.md", "docs/**/*.md", "examples/*.md", "helm/*/*.md", "loadtests/*.md", "requirements/*.md")
+_GLOBS = ("*.md", ".github/*.md", "docs/**/*.md", "examples/*.md", "helm/*/*.md", "requirements/*.md")
 
 
 @dataclass(frozen=True)
