@@ -228,7 +228,7 @@ class Reranker:
         )
 
     def warm_up(self) -> None:
-        """Compile the kernels and learn the costs, so that the first request is as fast as the hundredth."""
+        """Compile kernels and learn the costs, so that the first requests are about as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
         source = self.source.isolated_copy(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
         lengths = range(5, 51, 5)  # each text comes five times, and is encoded once
