@@ -6,9 +6,9 @@ those of document i are offsets[i] to offsets[i + 1].
 
 Product states need no simulation: one RY layer prepares a product of single qubits, so
 F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2. As cos(x)**2 <= exp(-x**2) for |x| <= pi/2, the cosine gives a bound for
-unit rows: log F <= -h**2 (1 - <q, d>) / 2. One matrix product bounds all pairs, and the closed form is computed only
-for pairs whose bound exceeds the best fidelity so far: 1.1 of about 140 tokens of a passage. A pruned pair cannot be
-the maximum, so the result is exact. docs/quantum.md has the proof.
+unit rows: log F <= -h**2 (1 - <q, d>) / 2. One matrix product, of int8 rows as they are stored, bounds all pairs, and
+the closed form is computed only for pairs whose bound exceeds the best fidelity so far: 1.1 of about 140 tokens of a
+passage. A pruned pair cannot be the maximum, so the result is exact. docs/quantum.md has the proof.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +25,9 @@ from quantum.vectors import directions, real_rows
 # The largest |h (q_i - d_i) / 2|: below pi/2, where the bound ends and the tangent amplifies rounding errors.
 _WIDEST = 1.5
 
+# Rows of d multiplied at once: OpenBLAS has a faster way for small products, and the floats fit into the CPU cache.
+_ROWS_AT_ONCE = 128
+
 # Pairs (i, j) computed at once: their differences, (pairs, D), fit into the CPU cache.
 _PAIRS_AT_ONCE = 256
 
@@ -33,28 +36,31 @@ _PAIRS_PER_TOKEN = 4.0
 _PAIRS_PER_TOKEN_AND_QUERY_TOKEN = 0.2
 
 
-def best_log_fidelity(bandwidth: float, q: Real, d: Real, offsets: NDArray[np.int64]) -> Real | None:
+def best_log_fidelity(bandwidth: float, q: Real, d: NDArray[Any], offsets: NDArray[np.int64]) -> Real | None:
     """Return the log of the largest fidelity of each query token with the tokens of each document, for a product map.
 
     Args:
         bandwidth: h of the feature map.
         q: (a, D) unit rows.
-        d: (t, D) unit rows of the same dtype.
+        d: (t, D) unit rows of the same dtype, or int8 rows of any norm but 0.
         offsets: (n + 1,); the tokens of document i are d[offsets[i]:offsets[i + 1]], at least one.
 
     Returns:
-        (a, n) of that dtype, at most 0. None if the bound does not hold (angles near pi or above) or leaves so many
-        pairs that simulating all is cheaper, as with repeated tokens.
+        (a, n) of that dtype, at most 0. None if a row is 0, if the bound does not hold (angles near pi or above) or if
+        it leaves so many pairs that simulating all is cheaper, as with repeated tokens.
     """
-    if bandwidth / 2 * _widest_difference(q, d, 2 * _WIDEST / bandwidth) > _WIDEST:
-        return None
     tokens, count = d.shape[0], offsets.size - 1
+    bounds, factors = _cosines(q, d)
+    if (
+        not np.isfinite(factors).all()
+        or bandwidth / 2 * _widest_difference(q, d, factors, 2 * _WIDEST / bandwidth) > _WIDEST
+    ):
+        return None
     document = np.repeat(np.arange(count), np.diff(offsets))  # (t,)
-    bounds = q @ d.T  # (a, t)
     bounds -= 1
     bounds *= bandwidth**2 / 2
     budget = tokens * (_PAIRS_PER_TOKEN + _PAIRS_PER_TOKEN_AND_QUERY_TOKEN * q.shape[0])
-    best = np.full((q.shape[0], count), -np.inf, dtype=q.dtype)
+    best = np.full(q.shape[0] * count, -np.inf, dtype=q.dtype)
     # Rounding errors of the cosines in the bounds, and of the log fidelities that they are compared with.
     slack = q.shape[1] * np.finfo(q.dtype).eps * (bandwidth**2 + 2)
     # First the nearest token of each document, then all tokens whose bound exceeds its fidelity.
@@ -65,28 +71,51 @@ def best_log_fidelity(bandwidth: float, q: Real, d: Real, offsets: NDArray[np.in
         if budget < 0:
             return None
         i, j = np.divmod(pairs, tokens)
-        np.maximum.at(best, (i, document[j]), log_fidelity_of_pairs(bandwidth, q, d, i, j))
+        np.maximum.at(best, i * count + document[j], log_fidelity_of_pairs(bandwidth, q, d, i, j, factors))
         np.put(bounds, pairs, -np.inf)
-        threshold = best - slack
-    return best
+        threshold = best.reshape(-1, count) - slack
+    return best.reshape(-1, count)
+
+
+def _cosines(q: Real, d: NDArray[Any]) -> tuple[Real, Real]:
+    """The (a, t) cosines of all pairs, and the (t,) factors that make unit rows of d; as for `best_log_fidelity`."""
+    columns = np.ascontiguousarray(q.T)
+    products, factors = np.empty((len(d), len(q)), dtype=q.dtype), np.ones(len(d), dtype=q.dtype)
+    for start in range(0, len(d), _ROWS_AT_ONCE):
+        block = slice(start, start + _ROWS_AT_ONCE)
+        rows = d[block].astype(q.dtype, copy=False)
+        if d.dtype == np.int8:
+            factors[block] = np.vecdot(rows, rows)
+        np.matmul(rows, columns, out=products[block])  # two to four times as fast as columns.T @ rows.T
+    with np.errstate(divide="ignore", invalid="ignore"):  # by rows of 0
+        factors = 1 / np.sqrt(factors)
+        return np.multiply(products.T, factors, order="C"), factors
 
 
 def log_fidelity_of_pairs(
-    bandwidth: float, q: Real, d: Real, i: NDArray[np.integer[Any]], j: NDArray[np.integer[Any]]
+    bandwidth: float,
+    q: Real,
+    d: NDArray[Any],
+    i: NDArray[np.integer[Any]],
+    j: NDArray[np.integer[Any]],
+    factors: Real | None = None,
 ) -> Real:
-    """Return log prod_f cos(h (q[i, f] - d[j, f]) / 2)**2 for pairs of rows, (p,) of their dtype, at most 0.
+    """Return log prod_f cos(h (q[i, f] - d[j, f]) / 2)**2 for pairs of rows, (p,) of the dtype of q, at most 0.
 
     Args:
         bandwidth: h of the feature map; every |h (q - d)| is below pi.
         q: (a, D).
-        d: (t, D) of the same dtype.
+        d: (t, D) of the same dtype, or int8.
         i: (p,) rows of q.
         j: (p,) rows of d.
+        factors: (t,) by which the rows of d are multiplied; None: by 1.
     """
     out = np.empty(i.size, dtype=q.dtype)
     for start in range(0, i.size, _PAIRS_AT_ONCE):
         block = slice(start, start + _PAIRS_AT_ONCE)
-        x = d[j[block]]  # (pairs, D), a copy
+        x = d[j[block]].astype(q.dtype, copy=False)  # (pairs, D), a copy
+        if factors is not None:
+            x *= factors[j[block], np.newaxis]
         x -= q[i[block]]
         x *= bandwidth / 2
         np.log(np.cos(x, out=x), out=x).sum(axis=1, out=out[block])
@@ -94,10 +123,15 @@ def log_fidelity_of_pairs(
     return out
 
 
-def _widest_difference(q: Real, d: Real, enough: float) -> float:
-    """Bound all |q[i, f] - d[j, f]|: by the largest entries, or per feature if that exceeds `enough`."""
-    bound = sum(max(float(x.max()), -float(x.min())) for x in (q, d))
+def _widest_difference(q: Real, d: NDArray[Any], factors: Real, enough: float) -> float:
+    """Bound all |q[i, f] - d[j, f]|, rows of d being multiplied by (t,) factors.
+
+    By the largest entries, or per feature if that exceeds `enough`.
+    """
+    bound = max(float(q.max()), -float(q.min()))
+    bound += max(float(d.max()), -float(d.min())) * float(factors.max())
     if bound > enough:  # some models have a feature with a large, similar value in every token
+        d = d * factors[:, np.newaxis]
         bound = float(np.maximum(q.max(axis=0) - d.min(axis=0), d.max(axis=0) - q.min(axis=0)).max())
     return bound
 
@@ -167,9 +201,12 @@ def best_fidelities(
 
     def score(block: slice) -> Real:
         first, local = int(bounds[block.start]), bounds[block.start : block.stop + 1] - bounds[block.start]
-        tokens = directions(document_tokens[first : bounds[block.stop]], dtype, first)
+        tokens = document_tokens[first : bounds[block.stop]]
+        if tokens.dtype != np.int8:
+            tokens = directions(tokens, dtype, first)
         best = best_log_fidelity(feature_map.bandwidth, query, tokens, local) if feature_map.is_product else None
         if best is None:
+            tokens = directions(tokens, dtype, first)  # raises for a row without one
             best = np.maximum.reduceat(feature_map.log_fidelity(query, tokens), local[:-1], axis=1)
         return best
 

@@ -130,8 +130,9 @@ def test_a_query_without_tokens_is_refused() -> None:
         score_documents(feature_map(), np.empty((0, 10)), unit_rows(1, 3), np.array([0, 3]))
 
 
-def test_a_token_without_a_state_is_refused() -> None:
-    tokens = unit_rows(1, 3)
+@pytest.mark.parametrize("dtype", [np.float64, np.int8])
+def test_a_token_without_a_state_is_refused(dtype: type) -> None:
+    tokens = (100 * unit_rows(1, 3)).astype(dtype)
     tokens[2] = 0
     with pytest.raises(InvalidVector, match="row 2"):
         score_documents(feature_map(), unit_rows(0, 2), tokens, np.array([0, 3]))

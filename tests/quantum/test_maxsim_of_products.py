@@ -45,9 +45,9 @@ def count_pairs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Records the number of pairs in each call of the closed form."""
     counts: list[int] = []
 
-    def counted(bandwidth: float, q: np.ndarray, d: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    def counted(bandwidth: float, q: np.ndarray, d: np.ndarray, i: np.ndarray, *rest: np.ndarray) -> np.ndarray:
         counts.append(i.size)
-        return log_fidelity_of_pairs(bandwidth, q, d, i, j)
+        return log_fidelity_of_pairs(bandwidth, q, d, i, *rest)
 
     monkeypatch.setattr(module, "log_fidelity_of_pairs", counted)
     return counts
