@@ -2,8 +2,8 @@
 
 The passages are runs of 126 tokens from the development collections and Python's documentation, no passage twice; the
 queries are the collections' own. The peer is ChromaDB for 100 candidates, whose vectors and query vectors it is given,
-and the cross-encoder that FlashRank serves for their order. The collection is kept in the user's cache folder: once
-built, it is not built again.
+and the cross-encoder that FlashRank serves for their order. The collection is kept: what of it is there, whole or not
+since the build was interrupted, is not built again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
+from shutil import rmtree
 from typing import Annotated, Any
 
 import numpy as np
@@ -54,7 +55,9 @@ def write_corpus(file: Path, count: int) -> None:
     cut = Passages("\n\n".join(texts), Tokenizer.from_file(str(source / "tokenizer.json")))
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = (orjson.dumps({"_id": str(at), "text": text}) for at, text in enumerate(cut.take(count, TOKENS)))
-    file.write_bytes(b"\n".join(lines))
+    partial = file.with_suffix(".partial")
+    partial.write_bytes(b"\n".join(lines) + b"\n")
+    partial.rename(file)
 
 
 def queries() -> list[str]:
@@ -63,17 +66,29 @@ def queries() -> list[str]:
     return [of[at] for at in range(200) for of in of_each if at < len(of)]
 
 
-def build(folder: Path, count: int) -> float:
-    """Build the collection by the command line, unless it is there; passages a second when it was built."""
-    stamp = folder / "seconds"
-    if not stamp.is_file():
-        corpus = folder / "corpus.jsonl"
+def build(folder: Path, count: int) -> str:
+    """Build the collection by the command line as far as it is not there; passages a second, as last measured."""
+    stamp, corpus, first = folder / "speed", folder / "corpus.jsonl", folder / "first.jsonl"
+    if not corpus.is_file():
         write_corpus(corpus, count)
-        command = [str(Path(sys.executable).parent / "qrerank"), "index", "build", "large", str(corpus), "--force"]
-        begun = time.perf_counter()
-        subprocess.run(command, env=os.environ | {"QRERANK_DATA_DIR": str(folder)}, check=True)  # noqa: S603 - ours
-        stamp.write_text(str(time.perf_counter() - begun), encoding="ascii")
-    return count / float(stamp.read_text(encoding="ascii"))
+    if not (folder / "collections" / "large").is_dir():
+        with corpus.open("rb") as lines:
+            first.write_bytes(b"".join(islice(lines, BLOCK)))
+        qrerank(folder, "build", first)
+    collection = Collection(folder / "collections" / "large")
+    counts = collection.counts()
+    missing, begun = count - counts.passages, time.perf_counter()
+    collection.close()
+    if missing:  # a killed `index add` goes on where it was
+        qrerank(folder, "add", corpus)
+        stamp.write_text(number(missing / (time.perf_counter() - begun)), encoding="ascii")
+    return stamp.read_text(encoding="ascii")
+
+
+def qrerank(folder: Path, verb: str, file: Path) -> None:
+    """Run `qrerank index VERB large FILE` on the collection below a folder."""
+    command = [str(Path(sys.executable).parent / "qrerank"), "index", verb, "large", str(file)]
+    subprocess.run(command, env=os.environ | {"QRERANK_DATA_DIR": str(folder)}, check=True)  # noqa: S603 - ours
 
 
 def limit(encoder: Encoder, texts: Sequence[str]) -> float:
@@ -107,6 +122,7 @@ def of_ours(folder: Path, asked: Sequence[str]) -> list[tuple[str, str]]:
 def of_peer(folder: Path, encoder: Encoder, asked: Sequence[str]) -> list[tuple[str, str]]:
     """The rows of ChromaDB with the cross-encoder."""
     snapshot = Collection(folder / "collections" / "large").snapshot()
+    rmtree(folder / "chroma", ignore_errors=True)
     np.save(folder / "vectors.npy", np.concatenate([part.segment.index.rows for part in snapshot.parts]))
     np.save(folder / "queries.npy", encoder.encode(asked, "query").pooled)
     command = [str(PEER), str(Path(__file__).with_name("chroma_peer.py")), str(folder)]
@@ -130,25 +146,27 @@ def of_peer(folder: Path, encoder: Encoder, asked: Sequence[str]) -> list[tuple[
 
 def main(
     passages: Annotated[int, typer.Option(min=SAMPLE, help="How many.")] = 100_000,
+    folder: Annotated[Path | None, typer.Option(help="Where they are kept; absent: the user's cache folder.")] = None,
+    peers: Annotated[bool, typer.Option(help="Measure ChromaDB and the cross-encoder, too.")] = True,
 ) -> None:
     """Build, measure and print."""
-    folder, machine = user_cache_path("quantum-rerank") / f"large-{passages}", on_this_machine()
+    folder, machine = folder or user_cache_path("quantum-rerank") / f"large-{passages}", on_this_machine()
     built = build(folder, passages)
     encoder = open_encoder(Settings(), lambda *_: None)
     with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
-        sample = [json.loads(line)["text"] for line, _ in zip(lines, range(SAMPLE), strict=False)]
+        sample = [json.loads(line)["text"] for line in islice(lines, SAMPLE)]
     alone, collection = limit(encoder, sample), Collection(folder / "collections" / "large")
     rows = [
         ("passages; tokens of each", f"{passages:,}; {TOKENS}"),
-        ("built by `qrerank index build`, passages a second", number(built)),
-        ("the encoder alone", number(alone)),
-        ("share of the encoder's limit", f"{built / alone:.0%}"),
+        ("indexed by `qrerank index add`, passages a second, when it was built", built),
+        ("the encoder alone, passages a second; tokens a second", f"{number(alone)}; {number(alone * TOKENS)}"),
         ("kB of disk a passage, texts and all", number(collection.bytes() / passages / 1e3)),
+        ("segments", str(len(collection.snapshot().parts))),
     ]
     collection.close()
     asked = queries()
     rows += of_ours(folder, asked)
-    rows += of_peer(folder, encoder, asked[:PEERS_QUERIES]) if PEER.is_file() else []
+    rows += of_peer(folder, encoder, asked[:PEERS_QUERIES]) if peers and PEER.is_file() else []
     print(f"{machine()}\n\n{table(('what', 'figure'), rows)}")
 
 
