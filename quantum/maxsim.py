@@ -25,8 +25,10 @@ from quantum.vectors import directions, real_rows
 # The largest |h (q_i - d_i) / 2|: below pi/2, where the bound ends and the tangent amplifies rounding errors.
 _WIDEST = 1.5
 
-# Rows of d multiplied at once: OpenBLAS has a faster way for small products, and the floats fit into the CPU cache.
+# Rows of d multiplied at once: as floats they fit into the CPU cache, and for products of at most 100**3 multiplications
+# OpenBLAS has a faster way.
 _ROWS_AT_ONCE = 128
+_FEW_MULTIPLICATIONS = 10**6
 
 # Pairs (i, j) computed at once: their differences, (pairs, D), fit into the CPU cache.
 _PAIRS_AT_ONCE = 256
@@ -81,8 +83,9 @@ def _cosines(q: Real, d: NDArray[Any]) -> tuple[Real, Real]:
     """The (a, t) cosines of all pairs, and the (t,) factors that make unit rows of d; as for `best_log_fidelity`."""
     columns = np.ascontiguousarray(q.T)
     products, factors = np.empty((len(d), len(q)), dtype=q.dtype), np.ones(len(d), dtype=q.dtype)
-    for start in range(0, len(d), _ROWS_AT_ONCE):
-        block = slice(start, start + _ROWS_AT_ONCE)
+    step = min(_ROWS_AT_ONCE, max(16, _FEW_MULTIPLICATIONS // q.size))
+    for start in range(0, len(d), step):
+        block = slice(start, start + step)
         rows = d[block].astype(q.dtype, copy=False)
         if d.dtype == np.int8:
             factors[block] = np.vecdot(rows, rows)
