@@ -55,6 +55,9 @@ class FaissIndex:
             allowed: (n,) which rows may be found; None for all.
             least: Hits below this score do not matter: their scores may be minus infinity.
         """
+        # FAISS would wake a team of threads for each query, which costs several searches where cores are busy. OpenMP's
+        # setting is of the calling thread alone.
+        faiss.omp_set_num_threads(1)
         rows = as_rows(queries, self.rows.shape[1])
         there = len(self.rows) if allowed is None else int(np.count_nonzero(allowed))
         hit_count = min(at_least_one(k), there)

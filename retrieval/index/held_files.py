@@ -37,31 +37,13 @@ class HeldFiles:
                 return f"{name} has {size} bytes, and had {self.sizes[name]} when it was opened"
         return None
 
-    def fill(self, name: str, buffer: memoryview, start: int) -> None:
-        """Fill the buffer from a file.
-
-        Args:
-            name: The file.
-            buffer: The buffer, of bytes.
-            start: The offset in the file, in bytes.
-
-        Raises:
-            CollectionError: The file is too short or cannot be read.
-        """
-        file, size = self._files[name].fileno(), len(buffer)
-        try:
-            done = os.preadv(file, [buffer], start)
-            while done < size and (more := os.preadv(file, [buffer[done:]], start + done)):  # reads may be partial
-                done += more
-        except (OSError, OverflowError) as error:
-            raise _unreadable(name, error) from error
-        if done < size:
-            raise _cut_short(name)
-
     def read(self, name: str, start: int, count: int) -> bytes:
         """Read `count` bytes of a file from offset `start`; CollectionError if it is too short or cannot be read."""
         try:
-            content = os.pread(self._files[name].fileno(), count, start)
+            file = self._files[name].fileno()
+            content = os.pread(file, count, start)
+            while len(content) < count and (more := os.pread(file, count - len(content), start + len(content))):
+                content += more  # reads may be partial
         except (OSError, OverflowError, ValueError) as error:
             raise _unreadable(name, error) from error
         if len(content) < count:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_vectors
 from retrieval.index.passage_index import Model
 from retrieval.index.postings import Postings, WordSearch, write_postings
-from retrieval.index.token_rows import pack, row_bytes, unpack
+from retrieval.index.token_rows import pack, row_bytes, unpack_all
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
@@ -73,6 +72,8 @@ class Segment:
             self.term_records = Lines(self.files, "terms.bin", load_integers(folder / "terms.npy"))
             # (n + 1,) the token rows of passage i are offsets[i]:offsets[i + 1]
             self.offsets = load_integers(folder / "offsets.npy")
+            width = row_bytes(self.spec.token_dimension)
+            self.token_records = Lines(self.files, TOKENS, self.offsets * width)
             # (n,) rising: the passages of one document have one number
             self.documents = load_integers(folder / "documents.npy")
             # (n,) tokens of each passage, including special tokens
@@ -119,15 +120,9 @@ class Segment:
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """Return the stored states of the passages at (m,) positions; CollectionError if tokens.bin is too short."""
-        width, starts = row_bytes(self.spec.token_dimension), self.offsets[positions]
-        counts = self.offsets[positions + 1] - starts
+        tokens = unpack_all(self.token_records.at(positions), self.spec.token_dimension)
+        counts = self.offsets[positions + 1] - self.offsets[positions]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        packed = np.empty((offsets[-1], width), dtype=np.uint8)
-        buffer = packed.reshape(-1).data
-        slices = pairwise((offsets * width).tolist())
-        for (begin, end), start in zip(slices, (starts * width).tolist(), strict=True):
-            self.files.fill(TOKENS, buffer[begin:end], start)
-        tokens = unpack(packed, self.spec.token_dimension)
         return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions], self.unknown[positions])
 
     def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,6 +6,8 @@ holds the signs of eight entries, then their magnitudes, so a table of all words
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +34,11 @@ def unpack(packed: NDArray[np.uint8], dimension: int) -> NDArray[np.int8]:
     """Return (T, D) token rows from (T, `row_bytes(D)`) packed ones."""
     rows: NDArray[np.int8] = _TABLE.take(packed.view("<u2")).view(np.int8)[:, :dimension]
     return rows
+
+
+def unpack_all(records: Sequence[bytes], dimension: int) -> NDArray[np.int8]:
+    """Return the (T, D) token rows of several records of packed ones, in their order."""
+    return unpack(np.frombuffer(b"".join(records), dtype=np.uint8).reshape(-1, row_bytes(dimension)), dimension)
 
 
 def _table() -> NDArray[np.uint64]:

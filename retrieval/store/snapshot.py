@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder.states import Encoded, join
+from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
 from retrieval.index.exact import at_least_one
 from retrieval.index.passage_index import Model
 from retrieval.index.postings import WordSearch
 from retrieval.index.segment import Segment
+from retrieval.index.token_rows import unpack_all
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
 
@@ -132,10 +133,16 @@ class Snapshot:
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """See `PassageIndex.states`."""
-        if not len(positions) and self.parts:
-            return self.parts[0].segment.states(positions)
-        pieces, order = self._by_part(positions, lambda segment, rows: [segment.states(rows)])
-        return join(pieces).take(np.argsort(order, kind="stable"))
+        dimension = self.parts[0].segment.spec.token_dimension if self.parts else 1
+        starts = self._of_each(positions, lambda segment: segment.offsets[:-1])
+        ends = self._of_each(positions, lambda segment: segment.offsets[1:])
+        return Encoded(
+            self._of_each(positions, lambda segment: segment.index.rows),
+            unpack_all(self._in_order(positions, lambda segment, rows: segment.token_records.at(rows)), dimension),
+            np.concatenate([[0], np.cumsum(ends - starts)]),
+            self._of_each(positions, lambda segment: segment.lengths),
+            self._of_each(positions, lambda segment: segment.unknown),
+        )
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """See `PassageIndex.passages`."""
@@ -143,9 +150,8 @@ class Snapshot:
 
     def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """See `PassageIndex.owners`."""
-        of = np.searchsorted(self._starts, positions, side="right") - 1
-        numbers = self._in_order(positions, lambda segment, rows: segment.owners(rows).tolist())
-        owners: NDArray[np.int64] = np.array(numbers, dtype=np.int64) + self._starts[of]
+        starts = self._starts[np.searchsorted(self._starts, positions, side="right") - 1]
+        owners: NDArray[np.int64] = self._of_each(positions, lambda segment: segment.documents) + starts
         return owners
 
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
@@ -154,13 +160,20 @@ class Snapshot:
 
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """See `PassageIndex.is_cut`."""
-        return np.array(self._in_order(positions, lambda segment, rows: segment.is_cut(rows).tolist()), dtype=bool)
+        return self._of_each(positions, lambda segment: segment.lengths) >= self.model.max_tokens
+
+    def _of_each(self, positions: NDArray[np.int64], of: Callable[[Segment], NDArray[Any]]) -> NDArray[Any]:
+        """The rows at (m,) positions of an array that each segment has."""
+        nothing = [of(part.segment)[:0] for part in self.parts[:1]] or [np.zeros(0, dtype=np.int64)]
+        found, order = self._by_part(positions, lambda segment, rows: [of(segment)[rows]])
+        return np.concatenate(nothing + found)[np.argsort(order)]
 
     def _in_order(
         self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], list[_Item]]
     ) -> list[_Item]:
+        """What each segment reads of its passages, in the order of the (m,) positions."""
         items, order = self._by_part(positions, read)
-        return [items[at] for at in np.argsort(order, kind="stable").tolist()]
+        return [items[at] for at in np.argsort(order).tolist()]
 
     def _by_part(
         self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], list[_Item]]
