@@ -79,10 +79,10 @@ def build(folder: Path, count: int) -> str:
     counts = collection.counts()
     missing, begun = count - counts.passages, time.perf_counter()
     collection.close()
-    if missing:  # a killed `index add` goes on where it was
+    if missing > 0:  # a killed `index add` goes on where it was
         qrerank(folder, "add", corpus)
         stamp.write_text(number(missing / (time.perf_counter() - begun)), encoding="ascii")
-    return stamp.read_text(encoding="ascii")
+    return stamp.read_text(encoding="ascii") if stamp.is_file() else "unknown"
 
 
 def qrerank(folder: Path, verb: str, file: Path) -> None:
@@ -156,6 +156,7 @@ def main(
     with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
         sample = [json.loads(line)["text"] for line in islice(lines, SAMPLE)]
     alone, collection = limit(encoder, sample), Collection(folder / "collections" / "large")
+    passages = collection.counts().passages
     rows = [
         ("passages; tokens of each", f"{passages:,}; {TOKENS}"),
         ("indexed by `qrerank index add`, passages a second, when it was built", built),

@@ -25,8 +25,8 @@ from quantum.vectors import directions, real_rows
 # The largest |h (q_i - d_i) / 2|: below pi/2, where the bound ends and the tangent amplifies rounding errors.
 _WIDEST = 1.5
 
-# Rows of d multiplied at once: as floats they fit into the CPU cache, and for products of at most 100**3 multiplications
-# OpenBLAS has a faster way.
+# Rows of d multiplied at once: as floats they fit into the CPU cache, and OpenBLAS has a faster way for products of at
+# most 100**3 multiplications.
 _ROWS_AT_ONCE = 128
 _FEW_MULTIPLICATIONS = 10**6
 

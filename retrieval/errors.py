@@ -5,6 +5,7 @@ RetrievalError
 ├── EncodingError     the model returned no usable vector for a text
 ├── PassageTooLarge   a passage is longer than what keeps it can hold
 ├── EncoderUnavailable  an encoder on another machine does not answer, or answers wrongly
+├── FilterUnfinished  a filter could not be checked on all documents in time
 ├── CollectionError   a collection is missing, damaged, or of another model
 │   ├── CollectionUnwritable  it can be read and not written
 │   ├── CollectionTaken       another machine has a collection of this name
@@ -44,6 +45,10 @@ class EncoderUnavailable(RetrievalError):
         """retry_after_s: seconds until another try makes sense."""
         super().__init__(message)
         self.retry_after_s = max(1, math.ceil(retry_after_s))
+
+
+class FilterUnfinished(RetrievalError):
+    """A filter could not be checked on all documents in the time that there was."""
 
 
 class CollectionError(RetrievalError):

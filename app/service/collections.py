@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from app.errors import (
     InvalidRequest,
     Overloaded,
     ServiceError,
+    TooLate,
     UnknownCollection,
 )
 from app.identity import Identity
@@ -30,7 +32,7 @@ from app.service.collection_check import (
     with_remedy,
 )
 from retrieval import errors
-from retrieval.errors import CollectionError, Fault, WrongModel
+from retrieval.errors import CollectionError, Fault, FilterUnfinished, WrongModel
 from retrieval.index import milvus as remote
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import PassageIndex, Selection
@@ -147,18 +149,24 @@ class OpenCollections:
         """All of a collection that can be searched. Raises what `get` raises."""
         return self._led(name, lambda own: Opened(own, self._get(name, own), self._kept(name, own)))
 
-    def select(self, name: str, wanted: Filter | Sequence[str]) -> Opened[Selection]:
+    def select(self, name: str, wanted: Filter | Sequence[str], until: float = math.inf) -> Opened[Selection]:
         """What can be searched of the documents that a filter leaves, or that have some ids, as if alone.
 
+        Args:
+            name: The collection.
+            wanted: The filter, or the ids.
+            until: How long the filter is waited for, in `time.monotonic()` seconds.
+
         Raises:
+            TooLate: The filter could not be checked on all documents until then.
             UnknownCollection: There is none.
             DamagedCollection: It failed verification.
             InvalidRequest: Another machine keeps its documents.
             Overloaded: Segments are merged faster than they can be looked at.
         """
-        return self._led(name, partial(self._select, name, wanted))
+        return self._led(name, partial(self._select, name, wanted, until))
 
-    def _select(self, asked: str, wanted: Filter | Sequence[str], name: str) -> Opened[Selection]:
+    def _select(self, asked: str, wanted: Filter | Sequence[str], until: float, name: str) -> Opened[Selection]:
         for _ in range(_TRIES):
             self._get(asked, name)
             store = self._kept(asked, name)
@@ -168,7 +176,9 @@ class OpenCollections:
                     "`filter` and `ids`"
                 )
             try:
-                rows = store.rows(wanted)
+                rows = store.rows(wanted, until)
+            except FilterUnfinished as error:
+                raise TooLate(f"filter: {error}, or send a longer deadline") from error
             except CollectionError as error:
                 raise self.failed(asked, error, name) from error
             found = self._get(asked, name)

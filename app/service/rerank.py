@@ -33,7 +33,7 @@ def rerank(
     """The result of a request. report: gets partial results, without documents, each time the ranking is known better.
 
     UnknownCollection or DamagedCollection if it cannot be searched, Cancelled if its deadline was cancelled,
-    EncoderUnavailable if the query of a search cannot be encoded.
+    EncoderUnavailable if the query of a search cannot be encoded, TooLate if the client's deadline ends a filter.
     """
     asked = request.asked
     options = Options(
@@ -64,7 +64,8 @@ def _search(
     check_visible(search.identity, search.collection)
     asked, name = request.asked, search.collection
     wanted = asked.filter if asked.ids is None else asked.ids
-    selected = None if wanted is None else collections.select(name, wanted)
+    until = math.inf if asked.deadline_ms is None else request.deadline.at  # late is better than never, unless told
+    selected = None if wanted is None else collections.select(name, wanted, until)
     opened = collections.open(name) if selected is None else selected
     collection, store = opened.index, opened.documents
     request = replace(request, choice=search.models.choose_for(request.choice, collection.model.digest))

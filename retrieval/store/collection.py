@@ -7,6 +7,7 @@ damaged is derived from them again. Readers search a snapshot, so they wait for 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import sys
@@ -218,11 +219,14 @@ class Collection:
                 self._revision = revision
             return self._snapshot
 
-    def rows(self, wanted: Filter | Sequence[str]) -> Rows:
-        """Return the rows of the passages of the documents that a filter leaves, or that have some ids, by segment."""
+    def rows(self, wanted: Filter | Sequence[str], until: float = math.inf) -> Rows:
+        """Return the rows of the passages of the documents that a filter leaves, or that have some ids, by segment.
+
+        FilterUnfinished if a filter's are not known by `until`, in `time.monotonic()` seconds.
+        """
         if isinstance(wanted, Sequence):
             return SegmentTable(self._reader).rows(with_ids(wanted))
-        return self._selections.rows(wanted.where())
+        return self._selections.rows(wanted.where(), until)
 
     def select(self, wanted: Filter | Sequence[str]) -> Selection:
         """Return what can be searched now of some documents, as if there were no others; see `rows`."""

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,7 @@ from urllib.parse import quote
 
 import apsw
 
-from retrieval.errors import CollectionError, CollectionUnwritable
+from retrieval.errors import CollectionError, CollectionUnwritable, FilterUnfinished
 from retrieval.store.file_systems import network_file_system
 from retrieval.store.filters import instant
 
@@ -34,6 +36,7 @@ _ROLLBACK_PATIENCE_MS = 30_000  # for another process that reads or writes: a fi
 _MOST_EMPTY = 4  # one page in so many may be empty: the next writes use it
 _PAGES_KEPT = 64  # 256 kB are not worth the writing
 _PAGES = 2_000  # 8 MB are given back at a time
+_STEPS = 10_000  # of SQLite, some milliseconds, between two looks at the clock
 _NEEDED = (3, 51, 3)
 TABLES = """
 -- Their order is that of their documents.
@@ -170,10 +173,26 @@ class Connection:
             finally:
                 self._connection.execute("COMMIT")
 
-    def read(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement."""
-        with self._lock, _translated(self._folder):
+    def read(
+        self, statement: str, values: Sequence[Any] | Mapping[str, Any] = (), until: float = math.inf
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement; FilterUnfinished after `until`, in `time.monotonic()` seconds."""
+        with self._lock, _translated(self._folder), self._ending(until):
             return list(self._connection.execute(statement, values))
+
+    def interrupt(self) -> None:
+        """Let what another thread reads fail with FilterUnfinished."""
+        self._connection.interrupt()
+
+    @contextmanager
+    def _ending(self, until: float) -> Iterator[None]:
+        """Interrupt what is read within the block at this time."""
+        if until < math.inf:
+            self._connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
+        try:
+            yield
+        finally:
+            self._connection.set_progress_handler(None)
 
     def read_until(
         self, is_enough: Callable[[tuple[Any, ...]], bool], statement: str, values: Sequence[Any]
@@ -279,6 +298,8 @@ def _translated(folder: Path) -> Iterator[None]:
     """Errors of SQLite as errors of collections; none quotes a document."""
     try:
         yield
+    except apsw.InterruptError as error:
+        raise FilterUnfinished("the filter takes too long on so many documents; send fewer conditions") from error
     except apsw.CantOpenError as error:
         raise CollectionError(f"collection {folder.name} cannot be opened: {error}") from error
     except (apsw.FullError, apsw.ReadOnlyError, apsw.IOError, apsw.PermissionsError, apsw.BusyError) as error:

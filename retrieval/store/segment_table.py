@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -36,12 +37,16 @@ class SegmentTable:
         rows = self._connection.read(statement)
         return [_segment(row) for row in rows]
 
-    def rows(self, where: Where) -> dict[int, NDArray[np.int64]]:
-        """Return by segment the rows of the passages of some documents, all as of one moment."""
+    def rows(self, where: Where, until: float = math.inf) -> dict[int, NDArray[np.int64]]:
+        """Return by segment the rows of the passages of some documents, all as of one moment.
+
+        FilterUnfinished if that takes until this time, in `time.monotonic()` seconds.
+        """
         found = self._connection.read(
             "SELECT segment, json_group_array(row) FROM documents CROSS JOIN passages USING (id) "  # noqa: S608
             f"WHERE {where.sql} GROUP BY segment",
             where.values,
+            until,
         )
         return {segment: np.array(json.loads(rows), dtype=np.int64) for segment, rows in found}
 

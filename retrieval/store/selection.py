@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.errors import FilterUnfinished
 from retrieval.store.connection import Connection
 from retrieval.store.filters import Where
 from retrieval.store.segment_table import SegmentTable
@@ -17,14 +21,15 @@ from retrieval.store.segment_table import SegmentTable
 Rows = Mapping[int, NDArray[np.int64]]  # of passages, by segment
 
 _MOST_BYTES = 2**25
+_LONGEST_S = 60.0  # that a condition is checked: others wait for it
 _OVERHEAD_BYTES = 500  # of a condition without rows
 
 
 class Selections:
     """The passages of conditions, least recently used first. Thread-safe.
 
-    A condition is checked on every document, which takes a second for a million. So it has a connection of its own, and
-    only others of its kind wait for it.
+    A condition is checked on every document, which takes a second for a million. So one thread does it, with a
+    connection of its own, and goes on where a request could not wait any longer: the next one finds what it found.
     """
 
     def __init__(self, folder: Path, revision: Callable[[], int], most_bytes: int = _MOST_BYTES) -> None:
@@ -37,31 +42,50 @@ class Selections:
         """
         self._folder, self._revision, self._most_bytes = folder, revision, most_bytes
         self._connection: Connection | None = None
-        self._checking = threading.Lock()  # held while a condition is checked
+        self._checking = ThreadPoolExecutor(1, thread_name_prefix="filter")
         self._lock = threading.Lock()  # held for moments
+        self._running: dict[tuple[Where, int], Future[Rows]] = {}  # by the revision that they must not be older than
         self._known: OrderedDict[Where, Rows] = OrderedDict()
         self._of = -1  # the revision that they are of
         self._bytes = 0
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; what is being checked fails."""
+        if self._connection:
+            self._connection.interrupt()
+        self._checking.shutdown(cancel_futures=True)
         if self._connection:
             self._connection.close()
 
-    def rows(self, where: Where) -> Rows:
-        """Return the rows of the passages of all documents of which the condition holds, all as of one moment."""
-        rows = self._remembered(where, self._revision())
+    def rows(self, where: Where, until: float = math.inf) -> Rows:
+        """Return the rows of the passages of all documents of which the condition holds, all as of one moment.
+
+        FilterUnfinished if they are not known by `until`, in `time.monotonic()` seconds.
+        """
+        revision = self._revision()
+        rows = self._remembered(where, revision)
         if rows is not None:
             return rows
-        with self._checking:
-            revision = self._revision()
-            rows = self._remembered(where, revision)  # another thread may have asked the same
-            if rows is None:
-                self._connection = self._connection or Connection(self._folder)
-                rows = SegmentTable(self._connection).rows(where)
-                if self._revision() == revision:  # else they may be of either
-                    self._remember(where, rows)
+        with self._lock:
+            key = where, revision
+            if key not in self._running:
+                self._running[key] = self._checking.submit(self._check, where, revision)
+            running = self._running[key]
+        try:
+            return running.result(None if until == math.inf else max(0.0, until - time.monotonic()))
+        except TimeoutError:
+            raise FilterUnfinished("the filter takes longer than there is time; it goes on, so ask again") from None
+
+    def _check(self, where: Where, revision: int) -> Rows:
+        try:
+            self._connection = self._connection or Connection(self._folder)
+            rows = SegmentTable(self._connection).rows(where, time.monotonic() + _LONGEST_S)
+            if self._revision() == revision:  # else they may be of either
+                self._remember(where, rows, revision)
             return rows
+        finally:
+            with self._lock:
+                del self._running[where, revision]
 
     def _remembered(self, where: Where, revision: int) -> Rows | None:
         with self._lock:
@@ -72,8 +96,10 @@ class Selections:
                 self._known.move_to_end(where)
             return self._known.get(where)
 
-    def _remember(self, where: Where, rows: Rows) -> None:
+    def _remember(self, where: Where, rows: Rows, revision: int) -> None:
         with self._lock:
+            if self._of != revision:  # a later one was asked for meanwhile
+                return
             self._known[where] = rows
             self._bytes += size_of(where, rows)
             while self._bytes > self._most_bytes:

@@ -1,13 +1,17 @@
 """What is remembered of filters is what is true now, and no more of it than is allowed."""
 
+import threading
+
 import numpy as np
 import pytest
 
+from retrieval.errors import FilterUnfinished
 from retrieval.store.filters import parse
 from retrieval.store.indexer import merge
 from retrieval.store.rows import Document
 from retrieval.store.selection import Selections, size_of
 from tests.retrieval.store.test_filters import filled
+from tests.waiting import PATIENT_S
 
 OF_A, NOT_OF_A = parse({"eq": {"of": "a"}}), parse({"not": {"eq": {"of": "a"}}})
 
@@ -49,6 +53,30 @@ def test_the_least_recently_used_is_forgotten(collection, spare, kept):
     selections.rows(NOT_OF_A.where())
     assert (selections.rows(OF_A.where()) is rows) is kept
     selections.close()
+
+
+def test_a_filter_that_a_request_cannot_wait_for_goes_on_and_is_found_by_the_next(collection):
+    go_on = threading.Event()
+
+    def revision() -> int:
+        if threading.current_thread() is not threading.main_thread():
+            assert go_on.wait(PATIENT_S)
+        return collection.revision()
+
+    selections = Selections(collection.folder, revision)
+    with pytest.raises(FilterUnfinished, match="ask again"):
+        selections.rows(OF_A.where(), until=0.0)
+    go_on.set()
+    rows = selections.rows(OF_A.where())
+    assert selections.rows(OF_A.where(), until=0.0) is rows
+    selections.close()
+
+
+def test_a_filter_that_takes_too_long_is_ended(collection, monkeypatch):
+    monkeypatch.setattr("retrieval.store.connection._STEPS", 1)
+    with pytest.raises(FilterUnfinished, match="send fewer conditions"):
+        collection.segments.rows(OF_A.where(), until=0.0)
+    assert collection.segments.rows(OF_A.where())
 
 
 def test_rows_of_segments_that_a_snapshot_lacks_are_not_searched_in_others(collection):

@@ -191,3 +191,12 @@ def test_a_filter_may_name_any_field(client):
     ):
         assert ids(client.post(SEARCH, content=orjson.dumps({"query": "odd", "filter": wanted}))) == expected
     client.delete("/v1/collections/birds/documents/odd")
+
+
+def test_a_filter_that_takes_longer_than_it_may_is_504_and_harms_nothing(client, monkeypatch):
+    monkeypatch.setattr("retrieval.store.connection._STEPS", 1)
+    monkeypatch.setattr("retrieval.store.selection._LONGEST_S", -1.0)
+    slow = {"query": "owl", "filter": {"exists": "lang"}}
+    problem(client.post(SEARCH, json=slow), 504, "filter: the filter takes too long")
+    monkeypatch.undo()
+    assert ids(client.post(SEARCH, json=slow)) == list("012345")
