@@ -60,6 +60,8 @@ def differences(result: Evaluation) -> Figure | None:
     for panel, each in zip(panels, compared, strict=False):
         _sorted_bars(panel, result.methods[each.one].by_query[NDCG] - base)
         panel.set_title(f"{escaped(each.one)}: {each.better} better, {each.worse} worse", fontsize="small")
+    for panel in panels[len(compared) - columns : len(compared)]:
+        panel.tick_params(labelbottom=True)  # also where the line below is not full
     for panel in panels[len(compared) :]:
         panel.set_visible(False)
     figure.supxlabel("queries, from the most gained to the most lost", fontsize="small")

@@ -26,9 +26,9 @@ body { color: var(--ink); background: var(--paper); font: 16px/1.5 system-ui, sa
   margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; border-top: 1px solid var(--line);
   padding-top: 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; min-width: 9rem; overflow-wrap: break-word; }
+table { border-collapse: collapse; margin: 1rem 0; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .45rem; text-align: right; border-bottom: 1px solid var(--line); }
+th:first-child, td:first-child { text-align: left; min-width: 8rem; overflow-wrap: break-word; }
 .wide { overflow-x: auto; } .soft { color: var(--soft); } .good { color: var(--good); font-weight: 600; }
 figure { margin: 1rem 0; } figure svg { max-width: 100%; height: auto; color: var(--ink); fill: currentColor; }
 summary { cursor: pointer; margin: .3rem 0; }
@@ -164,5 +164,5 @@ def _figure(picture: str, label: str) -> str:
 
 
 def _text(text: str) -> str:
-    """A text as HTML; what must not be printed is escaped."""
-    return escape(escaped(text))
+    """A text as HTML, on one line; what must not be printed is escaped."""
+    return escape(escaped(" ".join(text.split())))
