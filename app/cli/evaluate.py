@@ -207,7 +207,9 @@ class _Outputs:
             self.run_out.mkdir(parents=True, exist_ok=True)
             for result in results:
                 for name, scores in result.methods.items():
-                    write_run(self.run_out / f"{result.dataset}.{name}.run", scores.ranked.run, name)
+                    path = self.run_out / f"{result.dataset}.{name}.run"
+                    with naming(path):
+                        write_run(path, scores.ranked.run, name)
         if self.report or self.plots:
             from app.cli.evaluation_report import write_plots, write_report  # imported on use: it needs matplotlib
 

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from app.cli.errors import naming
 from app.cli.results import NDCG, Evaluation, Scores
 from app.telemetry.printable import escaped
 
@@ -104,7 +105,8 @@ def drawing(ink: str = _PAPER_INK) -> Iterator[None]:
 
 def png(figure: Figure, path: Path) -> None:
     """Write a figure as PNG."""
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    with naming(path):
+        figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
 def svg(figure: Figure) -> str:
