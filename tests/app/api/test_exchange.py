@@ -65,6 +65,7 @@ def admin(tmp_path_factory):
         data_dir=tmp_path_factory.mktemp("data"),
         auth=AuthSettings(enabled=True),
         quotas=QuotaSettings(public={"requests_per_minute": 1000}),
+        feedback={"enabled": True},
     )
     with serving(settings) as client:
         client.headers["X-API-Key"] = client.app.state.dependencies.auth.keys.create("ada", "admin", "public", None)[1]
