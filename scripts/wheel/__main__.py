@@ -32,7 +32,8 @@ def install(wheel: Path, folder: Path, base: str) -> Path:
 def serve(programs: Path, home: Path, findings: Findings) -> None:
     """Run `qrerank serve` without settings, caches or network: rank, then stop."""
     port = trial.free_port()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
+    ours = ("QRERANK_", "PYTHONPATH")  # with the latter, the sources would be served in the wheel's place
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "XDG_DATA_HOME": str(home / "data")}
     environment |= dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")  # nothing listens there
     since = time.monotonic()
