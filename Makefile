@@ -89,7 +89,6 @@ bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-
 	$(BIN)/python -m benchmarks.rerank
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.overload
-	$(BIN)/python -m benchmarks.access
 
 PASSAGES ?= 100000
 
