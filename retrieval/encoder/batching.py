@@ -13,23 +13,64 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Generic, Protocol, Self, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.deadline import Deadline
-from retrieval.encoder.protocol import PASS_TOKENS, Encoder, Tokens, pass_shapes, pass_size
-from retrieval.encoder.states import Encoded
+from retrieval.encoder.protocol import PASS_TOKENS, Tokens, pass_shapes, pass_size
 from retrieval.errors import EncoderUnavailable
 
 
+class Results(Protocol):
+    """What a model makes of a batch: states of texts, scores of pairs."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(b,) tokens that were read."""
+
+    def take(self, indices: Sequence[int]) -> Self:
+        """Those of some of the batch."""
+
+
+Out = TypeVar("Out", bound=Results)
+Out_co = TypeVar("Out_co", bound=Results, covariant=True)
+
+
+class Model(Protocol[Out_co]):
+    """What runs batches: an encoder, a cross-encoder."""
+
+    @property
+    def streams(self) -> int:
+        """The number of forward passes that may run concurrently."""
+
+    @property
+    def max_tokens(self) -> int:
+        """The most tokens that it reads at once."""
+
+    @property
+    def breaker(self) -> CircuitBreaker | None:
+        """See `Encoder.breaker`."""
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Tokenise texts."""
+
+    def forward(self, batch: Sequence[Tokens]) -> Out_co:
+        """Run one pass over texts of equal padded length."""
+
+
 @dataclass(eq=False)
-class Ticket:
+class Ticket(Generic[Out]):
     """One text in the queue, requested by one or more jobs."""
 
     key: bytes
     tokens: Tokens
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[Job[Out]] = field(default_factory=list)
     counted: bool = False  # whether it changes the counters and the cost estimate
     running: bool = False
-    encoded: Encoded | None = None
+    encoded: Out | None = None
 
 
 @dataclass(eq=False)
@@ -40,7 +81,7 @@ class Caller:
     served_per_job: float = 0.0  # fair share of each of its jobs so far, in padded tokens
     jobs: int = 0  # jobs in the queue
 
-    def serve(self, job: Job, tokens: int) -> None:
+    def serve(self, job: Job[Out], tokens: int) -> None:
         """Count padded tokens that were picked for one of its jobs."""
         job.served += tokens
         self.served += tokens
@@ -48,14 +89,14 @@ class Caller:
 
 
 @dataclass(eq=False)
-class Job:
+class Job(Generic[Out]):
     """The texts that one thread waits for."""
 
     until: float
     deadline: Deadline
     caller: Caller
     served: float = 0.0  # padded tokens picked for it; starts at the caller's `served_per_job`
-    queue: deque[Ticket] = field(default_factory=deque)  # not picked yet, the most urgent first
+    queue: deque[Ticket[Out]] = field(default_factory=deque)  # not picked yet, the most urgent first
     started: bool = False  # whether one of its texts was picked
     pending: int = 0  # tickets neither finished nor dropped
     error: BaseException | None = None
@@ -86,10 +127,10 @@ _LEARNING_RATE = 0.1  # weight of the newest pass in the moving average of the c
 _MOST_LATE = 1024  # states of another machine's encoder that are kept for whoever asks again
 
 
-class Interrupted(EncoderUnavailable):
+class Interrupted(EncoderUnavailable, Generic[Out]):
     """The encoder became unavailable after some of the texts were encoded."""
 
-    def __init__(self, error: EncoderUnavailable, encoded: Sequence[Encoded | None]) -> None:
+    def __init__(self, error: EncoderUnavailable, encoded: Sequence[Out | None]) -> None:
         """encoded: the states of the texts, None for each without."""
         super().__init__(str(error), error.retry_after_s)
         self.encoded = encoded
@@ -106,16 +147,16 @@ class EncoderCounts:
     seconds_per_token: float
 
 
-class SharedEncoder:
-    """Encodes texts for many threads. It does not limit their number: admission control does."""
+class SharedEncoder(Generic[Out]):
+    """Encodes texts, or scores pairs of them, for many threads. How many there are is limited by admission control."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Model[Out]) -> None:
         """Wrap an encoder; up to `streams` workers run while there are texts to encode."""
         self.encoder = encoder
         self._lock = threading.Lock()
-        self._jobs: list[Job] = []
-        self._tickets: dict[bytes, Ticket] = {}
-        self._late: dict[bytes, Encoded] = {}  # by key, the oldest first; came after their requests had left
+        self._jobs: list[Job[Out]] = []
+        self._tickets: dict[bytes, Ticket[Out]] = {}
+        self._late: dict[bytes, Out] = {}  # by key, the oldest first; came after their requests had left
         self._callers: dict[str, Caller] = {}  # callers with queued jobs
         # Padded tokens that a caller with an equal share would have got since the start. New callers start there: they
         # do not wait for older callers, and cannot starve them, however many arrive.
@@ -140,7 +181,7 @@ class SharedEncoder:
         deadline: Deadline,
         *,
         counted: bool = True,
-    ) -> list[Encoded | None]:
+    ) -> list[Out | None]:
         """Encode n texts and wait for their states; None for each that cannot be encoded in time.
 
         Args:
@@ -157,7 +198,7 @@ class SharedEncoder:
         """
         with self._lock:
             caller = self._callers.get(deadline.caller) or Caller(self._fair_share)
-            job = Job(until, deadline, caller, caller.served_per_job)
+            job: Job[Out] = Job(until, deadline, caller, caller.served_per_job)
             tickets = self._admit(keys, texts, job, counted)
         if not job.done.wait(self._patience(until)):
             self._leave(job)
@@ -169,16 +210,18 @@ class SharedEncoder:
             raise job.error
         return encoded
 
-    def warm_up(self) -> None:
+    def warm_up(self, shapes: Iterable[tuple[int, int]] | None = None) -> None:
         """Run the small batch shapes on each stream so that kernels are compiled; measure the cost with full batches.
 
         The first pass of a shape takes about 5 ms more, whatever its size. That doubles the time of a small one; the
         large ones, of 40 ms and more, are left out, since they would take most of the time of a start.
         Another machine's encoder has no kernels here, and its passes may cost money.
+
+        shapes: (batch size, padded length) of each, the longest first; by default of all passes.
         """
         if self.encoder.breaker:
             return
-        shapes = list(pass_shapes(self.encoder.max_tokens))
+        shapes = list(shapes or pass_shapes(self.encoder.max_tokens))
         small = [(size, length) for size, length in shapes if size * length <= PASS_TOKENS // 2]
         full = {length: (size, length) for size, length in reversed(shapes)}
         for warm_up_shapes in (small, list(full.values())[::4]):
@@ -193,7 +236,7 @@ class SharedEncoder:
             text = replace(sample, ids=sample.ids[:length], content=sample.content[:length], padded=length)
             self._forward([text] * size)
 
-    def _admit(self, keys: Sequence[bytes], texts: Sequence[Tokens], job: Job, counted: bool) -> list[Ticket]:
+    def _admit(self, keys: Sequence[bytes], texts: Sequence[Tokens], job: Job[Out], counted: bool) -> list[Ticket[Out]]:
         tickets = []
         for key, tokens in zip(keys, texts, strict=True):
             ticket = self._ticket(key, tokens, counted)
@@ -214,7 +257,7 @@ class SharedEncoder:
                 self._pool.submit(self._work)
         return tickets
 
-    def _ticket(self, key: bytes, tokens: Tokens, counted: bool) -> Ticket:
+    def _ticket(self, key: bytes, tokens: Tokens, counted: bool) -> Ticket[Out]:
         """The ticket of a text: with its state if that came too late for others, else the one in the queue."""
         if key in self._late:
             return Ticket(key, tokens, encoded=self._late.pop(key))
@@ -233,7 +276,7 @@ class SharedEncoder:
             self._fail(error)
             raise
 
-    def _next_batch(self) -> list[Ticket]:
+    def _next_batch(self) -> list[Ticket[Out]]:
         with self._lock:
             batch = self._pick()
             self._workers -= not batch
@@ -254,7 +297,7 @@ class SharedEncoder:
             self._callers.clear()
             self._tickets.clear()
 
-    def _pick(self) -> list[Ticket]:
+    def _pick(self) -> list[Ticket[Out]]:
         """Return the tickets of the next batch; empty if no job has a text to start."""
         while True:
             for job in list(self._jobs):
@@ -270,10 +313,10 @@ class SharedEncoder:
             if batch := self._fill(least_served.queue[0].tokens.padded):  # empty if its time has just run out
                 return batch
 
-    def _fill(self, padded: int) -> list[Ticket]:
+    def _fill(self, padded: int) -> list[Ticket[Out]]:
         """Pick texts of one padded length for a batch, in the order of `Job.rank`."""
         max_size = pass_size(PASS_TOKENS, padded)
-        picked: list[tuple[Job, Ticket]] = []
+        picked: list[tuple[Job[Out], Ticket[Out]]] = []
         picked_keys: set[bytes] = set()
         for job in sorted(self._jobs, key=lambda other: other.rank):
             for ticket in islice(job.queue, max(_LOOKAHEAD, max_size)):
@@ -290,12 +333,12 @@ class SharedEncoder:
             ticket.running = True
         return [ticket for _, ticket in picked]
 
-    def _fits(self, job: Job, tokens: int) -> bool:
+    def _fits(self, job: Job[Out], tokens: int) -> bool:
         """Whether a pass of this many padded tokens ends in time. A job's first always fits, to update the cost."""
         expected = tokens * self._cost if job.started else 0.0
         return time.monotonic() + expected <= job.until
 
-    def _run(self, batch: list[Ticket]) -> None:
+    def _run(self, batch: list[Ticket[Out]]) -> None:
         """Run one batch; if it fails, retry each text alone so that only the jobs of the failing text get the error.
 
         Where the encoder does not answer, no text is to blame, and another try would take as long.
@@ -313,7 +356,7 @@ class SharedEncoder:
             for at, ticket in enumerate(batch):
                 self._finish(ticket, encoded.take([at]), None)
 
-    def _forward(self, batch: list[Tokens]) -> Encoded:
+    def _forward(self, batch: list[Tokens]) -> Out:
         start = time.monotonic()
         encoded = self.encoder.forward(batch)
         padded = len(batch) * batch[0].padded
@@ -325,7 +368,7 @@ class SharedEncoder:
             self._tokens += int(encoded.lengths.sum())
         return encoded
 
-    def _finish(self, ticket: Ticket, encoded: Encoded | None, error: BaseException | None) -> None:
+    def _finish(self, ticket: Ticket[Out], encoded: Out | None, error: BaseException | None) -> None:
         with self._lock:
             ticket.encoded = encoded
             if self._tickets.get(ticket.key) is ticket:  # False after another worker died
@@ -336,7 +379,7 @@ class SharedEncoder:
                 job.error = job.error or error
                 job.close(1)
 
-    def _keep(self, key: bytes, encoded: Encoded) -> None:
+    def _keep(self, key: bytes, encoded: Out) -> None:
         """Keep a state that came too late: else requests with short deadlines would never get one."""
         self._late[key] = encoded
         if len(self._late) > _MOST_LATE:
@@ -351,14 +394,14 @@ class SharedEncoder:
             return None
         return min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
 
-    def _leave(self, job: Job) -> None:
+    def _leave(self, job: Job[Out]) -> None:
         """Take a job out whose thread waits no longer. Its running texts go on."""
         with self._lock:
             job.left = True
             if job in self._jobs:
                 self._drop(job)
 
-    def _drop(self, job: Job) -> None:
+    def _drop(self, job: Job[Out]) -> None:
         """Remove a job and its texts that have not started; other jobs still get texts that they share with it."""
         self._remove(job)
         unstarted = [ticket for ticket in job.queue if not ticket.running]
@@ -369,7 +412,7 @@ class SharedEncoder:
         job.queue.clear()
         job.close(len(unstarted))
 
-    def _remove(self, job: Job) -> None:
+    def _remove(self, job: Job[Out]) -> None:
         self._jobs.remove(job)
         job.caller.jobs -= 1
         if not job.caller.jobs:

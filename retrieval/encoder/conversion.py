@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +40,8 @@ _STEPS = 5
 _PROTOCOL = sys.stdout
 
 
-def _send(message: object) -> None:
+def send(message: object) -> None:
+    """Write a line for the process that waits for this one."""
     _PROTOCOL.write(json.dumps(message) + "\n")
     _PROTOCOL.flush()
 
@@ -53,23 +55,23 @@ def convert(model: str, source: Path, digest: str, folder: Path) -> None:
         digest: SHA-256 of its files, hexadecimal.
         folder: The folder to create.
     """
-    _send([f"preparing {model}: reading weights", 1, _STEPS])
+    send([f"preparing {model}: reading weights", 1, _STEPS])
     loaded = torch_model.load(source)
     spec, tokenizer = torch_model.spec(loaded, source, model, digest), torch_model.tokenizer(loaded)
     reader = TextEncoder(spec, Tokenizer.from_str(tokenizer.to_str()), torch_model.forward(loaded), "torch-f32")
     tokenizer.no_padding()
     tokenizer.enable_truncation(spec.max_tokens)
-    _send([f"preparing {model}: converting", 2, _STEPS])
+    send([f"preparing {model}: converting", 2, _STEPS])
     full = torch_model.to_openvino(loaded)
     with whole_folder(folder) as partial:
         openvino.save_model(full, partial / FULL, compress_to_fp16=False)
         tokenizer.save(str(partial / "tokenizer.json"))
         (partial / "spec.json").write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
-        _send([f"preparing {model}: quantising to int8", 3, _STEPS])
+        send([f"preparing {model}: quantising to int8", 3, _STEPS])
         quantised = quantise_model(full, reader)
-        _send([f"preparing {model}: writing", 4, _STEPS])
+        send([f"preparing {model}: writing", 4, _STEPS])
         openvino.save_model(quantised, partial / QUANTISED, compress_to_fp16=False)
-    _send([f"preparing {model}: done", _STEPS, _STEPS])
+    send([f"preparing {model}: done", _STEPS, _STEPS])
 
 
 def quantise_model(model: openvino.Model, reader: TextEncoder) -> openvino.Model:
@@ -117,15 +119,15 @@ def _after_activations(model: openvino.Model) -> list[str]:
     ]
 
 
-def main() -> int:
-    """Convert the model in the arguments; return 1 if it cannot be converted."""
+def main(convert: Callable[[str, Path, str, Path], None] = convert) -> int:
+    """Convert the model in the arguments by a function like `convert`; return 1 if it cannot be converted."""
     model, source, digest, folder = sys.argv[1:]
     sys.stdout = sys.stderr  # libraries print to stdout; the pipe is only for progress
     logging.disable(logging.INFO)
     try:
         convert(model, Path(source), digest, Path(folder))
     except ModelError as error:
-        _send({"error": str(error)})
+        send({"error": str(error)})
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +18,9 @@ from retrieval.errors import ModelError
 Arithmetic = Literal["f32", "bf16", "int8"]
 Precision = Literal["auto", Arithmetic]
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
+
+# A model's inputs, by place or name, to all its outputs.
+Run = Callable[[Mapping[int | str, NDArray[np.int64]]], tuple[NDArray[np.float32], ...]]
 
 FULL, QUANTISED = "model.xml", "int8.xml"  # the two files of a prepared model
 # CPU flags of int8 instructions; without them int8 is no faster than f32.
@@ -74,25 +78,41 @@ def _best(cpuinfo: Path) -> Arithmetic:
 def forward(folder: Path, arithmetic: Arithmetic, streams: int) -> Forward:
     """Compile a prepared model. `streams` threads may call the result concurrently; each call uses one core."""
     xml = folder / _file(arithmetic)
-    options = {
-        # The floating point part of an int8 model runs in bf16 if the CPU has it.
-        "INFERENCE_PRECISION_HINT": "f32" if arithmetic == "f32" or not has_bf16() else "bf16",
+    # The floating point part of an int8 model runs in bf16 if the CPU has it.
+    hint = "f32" if arithmetic == "f32" or not has_bf16() else "bf16"
+    try:
+        run = compiled(str(xml), streams, {"INFERENCE_PRECISION_HINT": hint})
+    except RuntimeError as error:
+        raise ModelError(f"{xml} cannot be loaded: {error}; delete its folder and it will be prepared again") from error
+
+    def token_and_pooled(
+        ids: NDArray[np.int64], mask: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        tokens, pooled = run({0: ids, 1: mask})
+        return tokens, pooled
+
+    return token_and_pooled
+
+
+def compiled(model: openvino.Model | str, streams: int, options: Mapping[str, str]) -> Run:
+    """Compile a model, or the one in a file. `streams` threads may call the result concurrently, on one core each.
+
+    options: Further properties of OpenVINO's CPU plugin. Raises RuntimeError for a model that it cannot run.
+    """
+    always = {
         # One thread per pass: the same throughput as all threads on each pass, and no pass waits for a slow thread.
         "NUM_STREAMS": streams,
         "INFERENCE_NUM_THREADS": streams,
         "ENABLE_CPU_PINNING": False,  # the cores are shared with the rest of the service
     }
-    try:
-        compiled = openvino.Core().compile_model(str(xml), "CPU", options)
-    except RuntimeError as error:
-        raise ModelError(f"{xml} cannot be loaded: {error}; delete its folder and it will be prepared again") from error
+    ready = openvino.Core().compile_model(model, "CPU", {**options, **always})
     local = threading.local()
 
-    def run(ids: NDArray[np.int64], mask: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(inputs: Mapping[int | str, NDArray[np.int64]]) -> tuple[NDArray[np.float32], ...]:
         # An infer request has its own buffers: one per thread, or concurrent passes would overwrite each other.
         if not hasattr(local, "request"):
-            local.request = compiled.create_infer_request()
-        out = local.request.infer({0: ids, 1: mask})
-        return out[0], out[1]
+            local.request = ready.create_infer_request()
+        outputs: tuple[NDArray[np.float32], ...] = local.request.infer(inputs).to_tuple()
+        return outputs
 
     return run

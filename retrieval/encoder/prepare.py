@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,8 +30,20 @@ from retrieval.errors import ModelError
 Runtime = Literal["openvino", "torch"]
 Progress = Callable[[str, int, int], None]  # current step, steps done, total steps
 
-_FORMAT = "v2"  # of a prepared folder; a new value makes every model be prepared again
 _NOT_PLAIN = re.compile(r"[^\w.-]++")  # characters not allowed in folder names
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model, and how its weights become a prepared folder."""
+
+    format: str  # of the folder; a new value makes every model be prepared again
+    conversion: str  # the module that converts it, in a separate process
+    organisation: str  # whose models the hub's short names mean
+
+
+ENCODER = Kind("v2", "retrieval.encoder.conversion", "sentence-transformers")
+
 _SHIPPED = Path(__file__).with_name("shipped")
 _REQUIRED_MODULES = ("torch", "sentence_transformers", "nncf")  # for preparing, never for serving
 
@@ -85,22 +97,22 @@ def _prompted(spec: ModelSpec, prompts: Mapping[str, str] | None) -> ModelSpec:
     return replace(spec, prompts=prompts, digest=digest)
 
 
-def prepare(model: str, model_dir: Path, progress: Progress) -> Path:
+def prepare(model: str, model_dir: Path, progress: Progress, kind: Kind = ENCODER) -> Path:
     """Return the folder of the prepared model, and prepare it first if needed.
 
     Args:
         model: The name of the model, or its folder.
         model_dir: The folder of prepared models.
         progress: Called with each step, only if the model is prepared now.
+        kind: The kind of model.
     """
-    slug = _slug(model)
-    source = weights.find(model)
+    source = weights.find(model, kind.organisation)
     if source is None:
-        return _find_prepared(model, model_dir)
+        return _find_prepared(model, model_dir, kind)
     digest = weights.digest(model, source)
-    folder = model_dir / f"{slug}-{_FORMAT}-{digest[:16]}"
+    folder = model_dir / f"{_slug(model)}-{kind.format}-{digest[:16]}"
     if not folder.exists():
-        _convert(model, source, digest, folder, progress)
+        _convert(model, source, digest, folder, progress, kind)
     return folder
 
 
@@ -108,11 +120,11 @@ def _slug(model: str) -> str:
     return _NOT_PLAIN.sub("-", model).strip("-")
 
 
-def _find_prepared(model: str, model_dir: Path) -> Path:
+def _find_prepared(model: str, model_dir: Path, kind: Kind) -> Path:
     """Find a prepared model without its weights: serving images and wheels contain only prepared files."""
     shipped_name = weights.DEFAULT_MODEL if weights.is_default(model) else model
     for folder, name in ((model_dir, model), (_SHIPPED, shipped_name)):
-        prepared = sorted(folder.glob(f"{_slug(name)}-{_FORMAT}-*/spec.json"))
+        prepared = sorted(folder.glob(f"{_slug(name)}-{kind.format}-*/spec.json"))
         if len(prepared) == 1:
             return prepared[0].parent
         if prepared:
@@ -123,7 +135,7 @@ def _find_prepared(model: str, model_dir: Path) -> Path:
     )
 
 
-def _convert(model: str, source: Path, digest: str, folder: Path, progress: Progress) -> None:
+def _convert(model: str, source: Path, digest: str, folder: Path, progress: Progress, kind: Kind) -> None:
     """Run the conversion in a separate process, so that this one never loads torch."""
     missing = [name for name in _REQUIRED_MODULES if importlib.util.find_spec(name) is None]
     if missing:
@@ -131,7 +143,7 @@ def _convert(model: str, source: Path, digest: str, folder: Path, progress: Prog
     _check_writable(folder.parent)
     progress(f"preparing {model}: loading torch", 0, 5)
     # -P: do not import a folder called "retrieval" from the working directory.
-    command = [sys.executable, "-P", "-m", "retrieval.encoder.conversion", model, str(source), digest, str(folder)]
+    command = [sys.executable, "-P", "-m", kind.conversion, model, str(source), digest, str(folder)]
     message: object = None
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child:  # noqa: S603 - our own

@@ -34,6 +34,7 @@ class Tokens:
     padded: int  # padded length; equal for all texts of one pass
     filled: int = field(default=0, kw_only=True)  # of them, at the end, those that fill up a query
     added: int = field(default=0, kw_only=True)  # those that are scored and not of the text, such as the former
+    second: int | None = field(default=None, kw_only=True)  # of a pair, where its second text begins
 
 
 class Encoder(Protocol):

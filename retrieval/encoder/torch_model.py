@@ -124,7 +124,7 @@ def to_openvino(model: Model) -> openvino.Model:
     import openvino  # the torch runtime does not need it
 
     try:
-        with _quiet():
+        with quiet():
             return openvino.convert_model(TokenAndPooled(model).eval(), example_input=_example())
     except (RuntimeError, ValueError, TypeError) as error:
         raise ModelError(
@@ -139,7 +139,7 @@ def _example() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress the tracer's warnings about branches on tensors; tests compare the result with torch at other sizes."""
     disabled = logging.root.manager.disable
     logging.disable(logging.WARNING)

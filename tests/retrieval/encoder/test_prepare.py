@@ -60,7 +60,7 @@ def whole():
 def shipped(tmp_path, monkeypatch):
     """The folder of the default model in a wheel that ships it, on a machine without weights."""
     monkeypatch.setattr("retrieval.encoder.prepare._SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr("retrieval.encoder.weights.find", lambda _: None)
+    monkeypatch.setattr("retrieval.encoder.weights.find", lambda *_: None)
     return put("all-MiniLM-L6-v2", tmp_path / "shipped")
 
 
