@@ -128,6 +128,26 @@ class EncoderSettings(_Group):
     remote: RemoteSettings = RemoteSettings()
 
 
+class CrossEncoderSettings(_Group):
+    """A cross-encoder for the method hybrid+cross: it reads the query together with the best documents of hybrid."""
+
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="A folder with an ONNX model and its tokenizer.json, or the name or folder of a CrossEncoder of "
+        "sentence-transformers. It must give each pair one score. Absent: there is no method hybrid+cross.",
+    )
+    top_k: int = Field(
+        10, ge=1, le=1000, description="Maximum number of documents that it reads, as far as the deadline allows."
+    )
+    max_tokens: int = Field(
+        512, ge=16, le=8192, description="Maximum tokens of a query and a document together; the longer one is cut."
+    )
+    cache_mib: int = Field(
+        16, ge=0, le=2**20, description="Memory for its scores, in MiB; 3000 pairs take one. 0: no cache."
+    )
+
+
 class FirstStageSettings(_Group):
     """How a search finds its candidates: two rankings, fused by reciprocal rank."""
 
@@ -478,6 +498,7 @@ class Settings(BaseSettings):
     candidates: int = Field(100, ge=1, le=1000, description="Number of passages that a search retrieves and reranks.")
     encoder: EncoderSettings = EncoderSettings()
     circuit: CircuitSettings = CircuitSettings()
+    cross_encoder: CrossEncoderSettings = CrossEncoderSettings()
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()

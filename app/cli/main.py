@@ -27,7 +27,7 @@ from app.cli.errors import STATUSES, naming, run
 from app.cli.options import Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
-from app.engine.loader import circuit_of, log_progress, open_encoder, open_reranker, processors_of
+from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
 from app.engine.malloc import keep_memory
 from app.ranking.circuit_check import check_circuit
 from app.server.startup_checks import bare, check_start, free_port
@@ -105,6 +105,8 @@ def _prepare_app(settings: Settings, workers: int, demo: bool) -> str | Callable
         if workers == 1:
             background.submit(import_module, "app.main")  # an error here is raised by the later import
         encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
+        if workers > 1:  # else it is opened, and prepared if needed, with the application
+            open_cross_encoder(settings, report)
         if demo:
             cli_index.build_demo(settings, encoders[settings.model], report)
             os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
@@ -118,12 +120,14 @@ def _prepare_app(settings: Settings, workers: int, demo: bool) -> str | Callable
 
 @cli.command()
 def prepare() -> None:
-    """Prepare QRERANK_MODEL and QRERANK_MODELS in QRERANK_MODEL_DIR, as `serve` does, and exit."""
+    """Prepare QRERANK_MODEL, QRERANK_MODELS and QRERANK_CROSS_ENCODER__MODEL in QRERANK_MODEL_DIR, and exit."""
     settings = Settings()
     with bar("preparing") as report:
         for model in (settings.model, *settings.models):
             encoder = open_encoder(settings, report, model)
             out.print(f"{model} is ready in {settings.model_dir}: {encoder.arithmetic}", soft_wrap=True)
+        if cross := open_cross_encoder(settings, report):
+            out.print(f"{cross.encoder.name} is ready: a cross-encoder, openvino-int8", soft_wrap=True)
 
 
 @cli.command()

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from app.ranking.methods import Method
+from app.ranking.methods import RankMethod
 from app.settings import Settings
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
@@ -91,7 +91,12 @@ def _usage(path: Path) -> Iterator[None]:
 
 
 Query = Annotated[str, typer.Argument(parser=not_blank, help="The query.")]
-MethodOption = Annotated[Method, typer.Option(help="classical: cosine; quantum: fidelity; hybrid: both and BM25.")]
+MethodOption = Annotated[
+    RankMethod,
+    typer.Option(
+        help="classical: cosine; quantum: fidelity; hybrid: both and BM25; hybrid+cross: then a cross-encoder."
+    ),
+]
 TopN = Annotated[int, typer.Option(min=1, help="Number of results.")]
 Exclude = Annotated[
     list[str] | None, typer.Option(parser=not_blank, help="Text that results must not be about. May be repeated.")

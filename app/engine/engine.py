@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from app.engine.admission import Admission, size_of
-from app.engine.self_test import check_order
+from app.engine.self_test import check_order, check_pairs
 from app.errors import NotReady
 from app.quotas.quotas import Cost
 from app.ranking.job import Stopwatch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
     from retrieval.states.redis import RedisStates, ReplicaCounts
 import orjson
 
-from app.ranking.methods import Method, split_method
+from app.ranking.methods import CROSS_METHOD, RankMethod, split_method
 from app.ranking.reranker import Reranker
 
 
@@ -37,7 +37,7 @@ class Choice:
 
     name: str  # to be echoed: as the client called it, or ours where it did not
     reranker: Reranker
-    method: Method | None  # that the name asks for, as in "all-MiniLM-L6-v2:quantum"
+    method: RankMethod | None  # that the name asks for, as in "all-MiniLM-L6-v2:quantum"
     is_chosen: bool = True  # whether the name is a served model's: else it is the default
 
 
@@ -74,8 +74,9 @@ class ModelRegistry:
         return Choice(name, own, choice.method, is_chosen=False)
 
     def names(self) -> list[str]:
-        """Every name that chooses one: the models', then the aliases."""
-        return [*self.served, *self.aliases]
+        """Every name that chooses one: the models', with a cross-encoder where there is one, then the aliases."""
+        crossed = [f"{name}:{CROSS_METHOD}" for name, reranker in self.served.items() if reranker.cross]
+        return [*self.served, *crossed, *self.aliases]
 
 
 T = TypeVar("T")
@@ -160,6 +161,9 @@ class Engine:
             for reranker in models.served.values():
                 reranker.warm_up()
                 check_order(reranker.isolated_copy(), 0)  # of the model, not of what caches or Redis hold
+            if cross := models.default.cross:
+                cross.encoder.warm_up()
+                check_pairs(cross.encoder)
         except EncoderUnavailable as error:
             if self.state.reason != str(error):
                 log.warning("%s; it is asked again every %g s", error, _AGAIN_S)
@@ -220,10 +224,12 @@ class Engine:
         if self.models is None:
             return None
         sources = {name: reranker.source for name, reranker in self.models.served.items()}
+        cross = self.models.default.cross
+        crossed = {cross.encoder.name: cross.encoder.counts()[0]} if cross else {}
         return EngineCounts(
             len(self._admission),
             self._admission.running,
-            {name: source.shared_encoder.counts() for name, source in sources.items()},
+            {name: source.shared_encoder.counts() for name, source in sources.items()} | crossed,
             self.models.default.source.cache.counts(),
             {name: source.replicas.counts() for name, source in sources.items() if source.replicas},
             not all(breaker.available for breaker in breakers) if (breakers := self.breakers()) else None,

@@ -13,6 +13,7 @@ from app.engine.cpu_quota import granted_cpus, limit_threads
 from app.engine.engine import ModelRegistry
 from app.ranking.calibration import Calibration, CalibrationError
 from app.ranking.cpu_slots import CpuSlots
+from app.ranking.cross_encoding import CrossEncoding
 from app.ranking.reranker import Reranker
 from app.settings import RemoteSettings, Settings
 from quantum.feature_maps import FeatureMap, feature_map
@@ -64,6 +65,24 @@ def open_encoder(settings: Settings, progress: Progress, model: str | None = Non
     )
 
 
+def open_cross_encoder(settings: Settings, progress: Progress) -> CrossEncoding | None:
+    """Load the cross-encoder, which is converted on first use; None if none is configured."""
+    configured = settings.cross_encoder
+    if configured.model is None:
+        return None
+    from retrieval.cross_encoder.cross_encoder import CrossEncoder  # imported on use: most services have none
+    from retrieval.cross_encoder.prepare import load_cross_encoder
+
+    model = load_cross_encoder(
+        configured.model,
+        settings.model_dir,
+        progress,
+        max_tokens=configured.max_tokens,
+        streams=processors_of(settings),
+    )
+    return CrossEncoding(CrossEncoder(model, configured.cache_mib * 2**20), configured.top_k)
+
+
 def _connect(remote: RemoteSettings, model: str, prompts: Mapping[str, str], data_dir: Path) -> Encoder:
     from retrieval.encoder.embeddings_client import Endpoint  # imported on use: most services have no remote model
     from retrieval.encoder.remote import Reach, connect
@@ -95,10 +114,11 @@ def open_models(
     names = (settings.model, *settings.models)
     remote_first = sorted(names, key=lambda name: name != settings.remote_model)  # it may fail, and is tried again
     opened = {name: encoders.get(name) or open_encoder(settings, progress, name) for name in remote_first}
+    cross = open_cross_encoder(settings, progress)
     served = {}
     for name in names:
         source = StateSource(opened[name], cache, _replicas(settings, opened[name]))
-        served[name] = Reranker(source, circuit, slots=slots, calibration=calibration)
+        served[name] = Reranker(source, circuit, slots=slots, calibration=calibration, cross=cross)
     if calibration and not any(reranker.is_calibrated for reranker in served.values()):
         raise CalibrationError(
             f"{settings.calibration} was fitted with {calibration.model!r}, which is not served, or is another version "

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 from app.errors import NotReady
 from app.ranking.reranker import Reranker
+from retrieval.cross_encoder.cross_encoder import CrossEncoder
+from retrieval.deadline import Deadline
 
 
 def check_order(reranker: Reranker, number: int) -> None:
@@ -25,3 +29,11 @@ def check_order(reranker: Reranker, number: int) -> None:
         raise ranking.unavailable
     if ranking.encoded < len(documents) or ranking.order[0] != 1:
         raise NotReady("the model ranked the probe's relevant document last; its files may be damaged")
+
+
+def check_pairs(cross_encoder: CrossEncoder) -> None:
+    """Have a cross-encoder read two documents, of which one is relevant; NotReady unless it gets the higher score."""
+    documents = ["stock prices fell sharply", "the nightingale sings after dusk"]
+    scores = cross_encoder.scores("which bird sings at night", documents, math.inf, Deadline())
+    if not scores[1] > scores[0]:
+        raise NotReady("the cross-encoder ranked the relevant one of two documents last; its files may be damaged")

@@ -10,6 +10,7 @@ from app.auth.usage import Usage
 from app.engine.engine import EngineCounts, State
 from app.health.probe import Probe
 from app.health.targets import MEMORY_BYTES, Buckets, quantile
+from app.ranking.cross_encoding import CrossEncoding
 from app.service.collection_check import CollectionCounts
 from retrieval.errors import Fault
 from retrieval.states.cache import CacheCounts
@@ -47,6 +48,15 @@ def models(names: Iterable[str], probe: Probe, probe_ms: Mapping[str, float]) ->
     served = [{"name": name, "probe_ms": _rounded(probe_ms.get(name))} for name in names]
     status: Status = "unavailable" if not served or probe.known() else "ok"
     return Component(status, probe.last_fault, {"models": served})
+
+
+def cross_encoder(used: CrossEncoding | None) -> dict[str, Component]:
+    """The cross-encoder, if there is one: pairs that it read, and the cache of their scores."""
+    if used is None:
+        return {}
+    passes, cached = used.encoder.counts()
+    facts = {"name": used.encoder.name, "pairs": passes.texts, "pending": passes.pending}
+    return {"cross_encoder": Component("ok", None, {**facts, **cache(cached).facts})}
 
 
 def index(

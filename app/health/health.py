@@ -147,6 +147,7 @@ class Health:
         components = {
             "engine": parts.engine(self._engine.state, counts),
             "models": parts.models(models.served if models else (), self._probe, self._probe_ms),
+            **parts.cross_encoder(models.default.cross if models else None),
         }
         default, opened = self._default, self._collections
         if default or opened.counts():

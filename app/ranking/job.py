@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.candidates import Candidates
-from app.ranking.methods import METHODS, Method
+from app.ranking.methods import RANK_METHODS, RankMethod
 from retrieval.deadline import Deadline
 from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
@@ -94,6 +94,7 @@ class Scores:
     rankers: Mapping[str, NDArray[np.float64]]  # (n,) each; NaN for a document without states
     log_odds: NDArray[np.float64]  # (n,) of being relevant, by each document's own evidence
     evidence: Mapping[str, NDArray[np.float64]]  # (n,) each, besides the rankers: coverage, log_fidelity
+    fused: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # (n,) before exclusion; NaN without states
     readable: bool = True  # whether the model knows most tokens of the query and the documents
     encoded: int = 0  # documents of which a chunk was scored
     tokens: int = 0  # that the encoder read, now or once, for the chunks
@@ -124,6 +125,7 @@ class Ranking:
     query_cut: bool = False  # whether the query is
     cached: int = 0  # documents whose states were cached when the job began
     unavailable: EncoderUnavailable | None = None  # why so, if it was not for lack of time
+    dropped: Sequence[str] = ()  # rankers that failed or were late, at least for some documents
     laps: Sequence[Lap] = ()
     contributions: Contributions | None = None
 
@@ -136,7 +138,7 @@ class Ranking:
 class Options(TypedDict, total=False):
     """How a query is ranked; what is left out is as in `Job`."""
 
-    method: Method  # which rankers score the documents
+    method: RankMethod  # which rankers score the documents
     exclude: Sequence[str]  # what the answer must not be about
     encode_limit: int | None  # score only so many documents by their states, the most promising; rank the rest below
     deadline: Deadline  # score as many by their states as there is time for
@@ -150,7 +152,7 @@ class Job:
     """One request, and how far it has come."""
 
     query: str
-    method: Method = "hybrid"
+    method: RankMethod = "hybrid"
     exclude: Sequence[str] = ()
     encode_limit: int | None = None
     deadline: Deadline = field(default_factory=Deadline)
@@ -163,11 +165,12 @@ class Job:
     cached: int = 0  # documents whose states were cached when the job began
     incomplete: bool = False
     unavailable: EncoderUnavailable | None = None  # the failure of an encoder on another machine
+    dropped: list[str] = field(default_factory=list)  # rankers that failed or were late
 
     def __post_init__(self) -> None:
         """ValueError for what cannot be ranked by."""
-        if self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(METHODS)}")
+        if self.method not in RANK_METHODS:
+            raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(RANK_METHODS)}")
         if self.encode_limit is not None and self.encode_limit < 1:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
@@ -197,6 +200,7 @@ class Job:
             self.query_cut,
             self.cached,
             self.unavailable or candidates.unavailable,
+            tuple(self.dropped),
             tuple(self.watch.laps),
             scores.contributions,
         )

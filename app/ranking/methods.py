@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
-Method = Literal["classical", "quantum", "hybrid"]
+Method = Literal["classical", "quantum", "hybrid"]  # that compare states
+RankMethod = Literal["classical", "quantum", "hybrid", "hybrid+cross"]  # the last: a cross-encoder reads the best
 METHODS: tuple[Method, ...] = get_args(Method)
+RANK_METHODS: tuple[RankMethod, ...] = get_args(RankMethod)
 DEFAULT_METHOD: Method = "hybrid"
+CROSS_METHOD: RankMethod = "hybrid+cross"
 
 
-def split_method(name: str) -> tuple[str, Method | None]:
+def base_method(method: RankMethod) -> Method:
+    """The method that compares states: of "hybrid+cross", hybrid."""
+    return cast("Method", method.removesuffix("+cross"))
+
+
+def split_method(name: str) -> tuple[str, RankMethod | None]:
     """A model's name without the ":method" at its end, and that method."""
-    for method in METHODS:
+    for method in RANK_METHODS:
         if name.endswith(f":{method}"):
             return name.removesuffix(f":{method}"), method
     return name, None

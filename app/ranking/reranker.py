@@ -20,7 +20,9 @@ from app.ranking.calibration import Calibration, fallback
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
 from app.ranking.cpu_slots import CpuSlots
+from app.ranking.cross_encoding import NAME, CrossEncoding
 from app.ranking.job import Job, Options, Pace, Ranking, parts
+from app.ranking.methods import CROSS_METHOD
 from app.ranking.scoring import Fusion, Scorer, unread
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
@@ -53,6 +55,7 @@ class Reranker:
         processors: int = 1,
         slots: CpuSlots | None = None,
         calibration: Calibration | None = None,
+        cross: CrossEncoding | None = None,
     ) -> None:
         """Make a reranker.
 
@@ -63,11 +66,13 @@ class Reranker:
             processors: How many threads compute at once; the others wait.
             slots: The CPU slots, where several rerankers share the same processors.
             calibration: The parameters of the scores; by default those of the default model.
+            cross: What the method hybrid+cross needs.
         """
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
         self.fusion = fusion or Fusion()
         self.calibration = calibration or fallback()
+        self.cross = cross
         self._slots = slots or CpuSlots(processors)
         self._pace = Pace()
         check_circuit(self.feature_map)
@@ -97,7 +102,7 @@ class Reranker:
             options: See `Options`.
 
         Raises:
-            ValueError: An empty query, no documents, or an unknown method.
+            ValueError: An empty query, no documents, an unknown method, or hybrid+cross without a cross-encoder.
             Cancelled: The deadline was cancelled.
         """
         if not documents:
@@ -219,12 +224,19 @@ class Reranker:
 
     def with_calibration(self, calibration: Calibration) -> Reranker:
         """One with other parameters of the scores, on the same caches and processors."""
-        return Reranker(self.source, self.feature_map, self.fusion, slots=self._slots, calibration=calibration)
+        return Reranker(
+            self.source, self.feature_map, self.fusion, slots=self._slots, calibration=calibration, cross=self.cross
+        )
 
     def isolated_copy(self) -> Reranker:
         """An isolated copy for probes: the same model on the same processors; see `StateSource.isolated_copy`."""
         return Reranker(
-            self.source.isolated_copy(), self.feature_map, self.fusion, slots=self._slots, calibration=self.calibration
+            self.source.isolated_copy(),
+            self.feature_map,
+            self.fusion,
+            slots=self._slots,
+            calibration=self.calibration,
+            cross=self.cross,
         )
 
     def warm_up(self) -> None:
@@ -256,8 +268,11 @@ class Reranker:
 
     def _rank(self, job: Job, query_states: Encoded | None, candidates: Candidates, matches: Matches) -> Ranking:
         job.cached = int(np.count_nonzero(candidates.ready))
+        if job.method == CROSS_METHOD and self.cross is None:
+            raise ValueError("hybrid+cross needs a cross-encoder, and this reranker has none")
         if query_states is None:
             job.incomplete = True
+            job.dropped += [NAME] if job.method == CROSS_METHOD else []
             return job.ranking(unread(self.calibration, job.terms, matches), candidates)
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
@@ -277,6 +292,14 @@ class Reranker:
                 job.report(job.ranking(partial, candidates))
         with self._processor(job):
             scores = scorer.scores(matches, candidates.texts)
+        if job.method == CROSS_METHOD and self.cross:
+            if job.report:
+                job.report(job.ranking(scores, candidates))
+            logits = self.cross.logits(
+                job, scores, candidates.texts, self._pace.encode_until(job.deadline, scores.chunks)
+            )
+            with self._processor(job):
+                scores = scorer.scores(matches, candidates.texts, logits)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, scores.chunks)
         return job.ranking(scores, candidates)

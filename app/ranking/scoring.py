@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.calibration import Calibration, Evidence, probability, project
+from app.ranking.cross_encoding import NAME, reorder
 from app.ranking.job import Contributions, Job, Scores
+from app.ranking.methods import base_method
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
@@ -126,10 +128,11 @@ class Scorer:
         content, tokens = rows if self.per_token else states.lengths, int(states.lengths.sum())
         self.parts[part] = _Part(owners, states.pooled, found, rows, content, states.unknown, tokens)
 
-    def scores(self, matches: Matches, texts: Sequence[str]) -> Scores:
+    def scores(self, matches: Matches, texts: Sequence[str], logits: NDArray[np.float64] | None = None) -> Scores:
         """The scores of n documents by what was read of them so far.
 
-        A document without a state is scored by its words alone, and stands below the others.
+        A document without a state is scored by its words alone, and stands below the others. logits: (n,) a
+        cross-encoder's, NaN for documents that it did not read.
         """
         if not self.parts:
             return unread(self.calibration, self.job.terms, matches)
@@ -139,10 +142,12 @@ class Scorer:
             rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
             known = Matches(matches.scores[chosen], matches.coverage[chosen])
             if readable:
-                log_odds[chosen] = _log_odds(self.calibration, self.job.method, self.job.terms, known, best)
+                method = base_method(self.job.method)
+                log_odds[chosen] = _log_odds(self.calibration, method, self.job.terms, known, best)
                 fused, contributions = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
             else:
                 fused, contributions = zscore(known.scores), None
+            before = fused = fused if logits is None else reorder(fused, logits[chosen])
             if len(self.states.pooled) > 1:
                 excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], pooled)
                 log_odds[chosen] -= _EXCLUDED_LOG_ODDS * excluded * readable
@@ -155,11 +160,13 @@ class Scorer:
             projected = projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
         owners, content = self._all("owners"), self._all("content")
         spread = {name: _spread(values, chosen, len(texts)) for name, values in (rankers | best).items()}
+        read = {} if logits is None else {NAME: logits}
         return Scores(
             probability(projected),
-            {name: spread[name] for name in rankers} | {"lexical": matches.scores},
+            {name: spread[name] for name in rankers} | {"lexical": matches.scores} | read,
             log_odds,
             {name: spread[name] for name in best if name not in _RANKERS} | {"coverage": matches.coverage},
+            _spread(before, chosen, len(texts)),
             readable=readable,
             encoded=len(chosen),
             tokens=sum(part.tokens for part in self.parts.values()),
@@ -192,8 +199,8 @@ class Scorer:
         self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], texts: Sequence[str]
     ) -> tuple[NDArray[np.float64], Contributions | None]:
         """The (m,) scores that order the documents: a method's own z-score, or the weighted mean of all of them."""
-        if self.job.method != "hybrid":
-            return zscore(rankers[self.job.method]), None
+        if (method := base_method(self.job.method)) != "hybrid":
+            return zscore(rankers[method]), None
         weights = self.fusion.text.towards(self.fusion.code, code_share(texts))
         of = {"classical": weights.classical, "quantum": weights.quantum, "lexical": weights.lexical}
         kernel = gram(self.feature_map, pooled) if weights.smoothed else None

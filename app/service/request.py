@@ -15,7 +15,7 @@ from app.errors import InvalidRequest, TooLarge
 from app.feedback.judgements import Learning, Lesson, Scope
 from app.identity import Identity
 from app.quotas.quotas import Cost
-from app.ranking.methods import DEFAULT_METHOD, Method
+from app.ranking.methods import CROSS_METHOD, DEFAULT_METHOD, RankMethod, base_method
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
@@ -54,7 +54,7 @@ class RerankRequest:
     ids: tuple[str, ...] | None = None  # of the documents of a collection that are ranked; None: those found
     top_n: int | None = None  # None: all
     return_documents: bool | None = None  # None: only those from a collection
-    method: Method | None = None
+    method: RankMethod | None = None
     exclude: tuple[str, ...] = ()
     deadline_ms: float | None = None  # 0: none; None: the setting's
     explain: bool = False
@@ -74,7 +74,7 @@ class ResolvedRequest(Generic[Asked]):
 
     asked: Asked
     choice: Choice  # the model
-    method: Method
+    method: RankMethod
     texts: Sequence[str]  # that the model must read, unless their states are cached
     reading: Reading  # of each text
     deadline: Deadline
@@ -133,6 +133,12 @@ def resolve(
     if asked.spans:
         _check_spans(choice.reranker.encoder)
     method = asked.method or choice.method or DEFAULT_METHOD
+    if method == CROSS_METHOD and choice.reranker.cross is None:
+        raise InvalidRequest(
+            "method: hybrid+cross needs a cross-encoder, and this service has none: send hybrid, or have "
+            "QRERANK_CROSS_ENCODER__MODEL set",
+            ("method",),
+        )
     reading = _reading(
         asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
     )
@@ -144,7 +150,7 @@ def resolve(
         asked.texts,
         reading,
         deadline_of(asked.deadline_ms, settings, caller),
-        checked(Cost(len(asked.documents or ()), units, method), limits),
+        checked(Cost(len(asked.documents or ()), units, base_method(method)), limits),
         search,
         settings.min_score if asked.min_score is None else asked.min_score,
         asked.language or settings.language,

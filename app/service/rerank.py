@@ -177,6 +177,7 @@ def _result(
             len(ranking.scores) - ranking.encoded,
             ranking.incomplete,
             ranking.laps,
+            ranking.dropped,
         ),
     )
 
@@ -191,7 +192,7 @@ def _degraded(ranking: Ranking) -> list[str]:
         "query": ranking.query_cut,
         "language": not ranking.readable,
     }
-    return [reason for reason, is_so in reasons.items() if is_so]
+    return [*(reason for reason, is_so in reasons.items() if is_so), *ranking.dropped]
 
 
 def _finite(of: Mapping[str, NDArray[np.float64]], index: int) -> dict[str, float | None]:

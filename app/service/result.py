@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.ranking.job import Lap, Ranking
-from app.ranking.methods import Method
+from app.ranking.methods import RankMethod
 from app.service.request import Document
 from retrieval.encoder.protocol import Granularity
 
@@ -18,12 +18,13 @@ class WorkDone:
     documents: int | None = None  # that were ranked, compared or embedded
     tokens: int | None = None  # that the encoder read for them, now or once
     model: str | None = None  # a served one's name
-    method: Method | None = None
+    method: RankMethod | None = None
     cached: int = 0  # documents whose states were cached
     encoded: int = 0  # documents that were read for this request
     skipped: int = 0  # documents that the deadline left unread
     incomplete: bool = False  # whether it left any, or parts of them
     laps: Sequence[Lap] = ()
+    dropped: Sequence[str] = ()  # rankers that failed or were late
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class RerankResult:
 
     id: str
     model: str  # as the client called it, or ours
-    method: Method
+    method: RankMethod
     rows: Sequence[Row]
     ranking: Ranking
     degraded: Sequence[str]  # why the answer is less than it could be

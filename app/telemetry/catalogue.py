@@ -62,6 +62,7 @@ _REQUESTS = (
     _histogram("request_tokens", "Tokens per request, encoded now or cached.", "route", buckets=_TOKENS),
     _counter("documents", "Documents ranked: encoded, cached, or unread because time ran out.", "read"),
     _counter("requests_cut", "Incomplete responses: the deadline left documents unread.", "route"),
+    _counter("rankers_dropped", "Rankings that a ranker had no part in, or not for all documents.", "ranker"),
     _counter("rejections", "Rejected requests.", "reason"),
 )
 _ENCODER = (

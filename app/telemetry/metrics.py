@@ -30,6 +30,7 @@ class Metrics:
     request_tokens: Histogram
     documents_total: Counter
     requests_cut_total: Counter
+    rankers_dropped_total: Counter
     rejections_total: Counter
     encoder_passes_total: Counter
     encoded_texts_total: Counter

@@ -105,12 +105,18 @@ def count_requests(metrics: Metrics, kinds: Set[str]) -> Watcher:
         for read, documents in (("encoded", done.encoded), ("cached", done.cached), ("unread", done.skipped)):
             if documents:
                 metrics.documents_total.labels(read).inc(documents)
-        if done.incomplete:
-            metrics.requests_cut_total.labels(record.route).inc()
+        _count_incomplete(metrics, record)
         if record.problem and outcome == "refused":
             metrics.rejections_total.labels(record.problem if record.problem in reasons else OTHER).inc()
 
     return count
+
+
+def _count_incomplete(metrics: Metrics, record: RequestRecord) -> None:
+    if record.done.incomplete:
+        metrics.requests_cut_total.labels(record.route).inc()
+    for ranker in record.done.dropped:
+        metrics.rankers_dropped_total.labels(ranker).inc()
 
 
 def size_of(documents: int | None) -> str:

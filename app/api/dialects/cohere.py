@@ -22,7 +22,7 @@ from app.api.dialects.body import (
 )
 from app.api.dialects.documents import as_object, as_text, text_of
 from app.api.dialects.schema import Exact, Usage, or_absent
-from app.ranking.methods import Method
+from app.ranking.methods import RankMethod
 from app.service.request import Document, RerankRequest, SpanOptions
 from app.service.result import RerankResult, Row
 from app.settings import CollectionName
@@ -109,7 +109,11 @@ class StandardBody(Body):
     relevant_spans: Annotated[
         SpansWanted | None, BeforeValidator(_parse_spans, json_schema_input_type=SpansWanted | bool | None)
     ] = Field(None, description="Return each document's matching sentences. true: same as `{}`; false: none.")
-    method: Method | None = Field(None, description="Ranking method. Absent: the model alias's, or hybrid.")
+    method: RankMethod | None = Field(
+        None,
+        description="Ranking method. Absent: the model alias's, or hybrid. hybrid+cross "
+        "needs a cross-encoder that the service loads.",
+    )
     exclude: Phrases | None = Field(None, description="Topics that the results must not be about.")
     deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False), Number] | None = Field(
         None,
@@ -251,7 +255,7 @@ class Result(Exact):
 class Meta(Exact):
     """Method, timings and completeness of the response."""
 
-    method: Method
+    method: RankMethod
     timings_ms: dict[str, float]
     encoded: int = Field(description="Number of documents scored with their encoded states.")
     degraded: list[str] = Field(
@@ -259,8 +263,8 @@ class Meta(Exact):
         "in time; encoder: the model's server does not answer, and words alone scored what was not cached; truncated: "
         "the beginning of a document had too few words, and its end was not used; chunks: a document was longer than "
         "its chunks; query: the query was longer than what is read; language: the model does not know most tokens, and "
-        "words alone decided; damage: a part of the collection was damaged, and is not searched until it is "
-        "indexed again."
+        "words alone decided; cross_encoder: it failed, or had no time for all of the best documents; damage: a part "
+        "of the collection was damaged, and is not searched until it is indexed again."
     )
     best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned. 0: nothing was found.")
     answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")

@@ -25,13 +25,16 @@ def _models(request: Request) -> ModelRegistry:
 async def info(request: Request) -> dict[str, Any]:
     """The model and its limits in the format of Hugging Face's text-embeddings-inference."""
     settings = dependencies(request).settings
-    encoder = _models(request).default.encoder
+    reranker = _models(request).default
+    encoder, cross = reranker.encoder, reranker.cross
     return {
         "model_id": encoder.name,
         "model_sha": encoder.digest,
         "model_dtype": encoder.arithmetic,
         "granularity": encoder.granularity,
         "late_interaction": encoder.late_interaction,
+        "cross_encoder": cross
+        and {"model_id": cross.encoder.name, "model_sha": cross.encoder.digest, "top_k": cross.top_k},
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
         "max_concurrent_requests": settings.engine.requests + settings.engine.queue_requests,
         "max_input_length": encoder.max_tokens * settings.limits.chunks_per_document,

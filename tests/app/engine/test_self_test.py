@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from app.engine.self_test import check_order
+from app.engine.self_test import check_order, check_pairs
 from app.errors import NotReady
 from app.ranking.reranker import Reranker
 from retrieval.encoder.hash_encoder import HashEncoder
@@ -32,3 +33,20 @@ def test_nothing_of_it_is_remembered_or_learned(reranker):
         check_order(apart, number)
     after = reranker.source.shared_encoder.counts(), reranker.source.cache.counts(), reranker._pace.cost
     assert after == before
+
+
+class Constant:
+    """A cross-encoder that prefers one of two documents."""
+
+    def __init__(self, *scores):
+        self._scores = scores
+
+    def scores(self, *_):
+        return np.array(self._scores)
+
+
+def test_a_cross_encoder_must_tell_relevant_from_irrelevant():
+    check_pairs(Constant(-1.0, 2.0))
+    for scores in ((2.0, -1.0), (1.0, 1.0), (1.0, np.nan)):
+        with pytest.raises(NotReady, match="cross-encoder ranked the relevant"):
+            check_pairs(Constant(*scores))

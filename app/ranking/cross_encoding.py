@@ -1,0 +1,72 @@
+"""The stage after fusion: a cross-encoder reads the best documents, and their order changes among themselves."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ranking.job import Job, Scores
+from retrieval.deadline import Cancelled
+from retrieval.fusion.normalization import min_max, zscore
+
+if TYPE_CHECKING:
+    from retrieval.cross_encoder.cross_encoder import CrossEncoder
+
+log = logging.getLogger(__name__)
+
+NAME = "cross_encoder"
+# A little more than the cross-encoder's: two documents on which both disagree equally keep their order.
+_FUSED_WEIGHT = 1.001
+
+
+@dataclass(frozen=True)
+class CrossEncoding:
+    """A cross-encoder, and how many documents it may read."""
+
+    encoder: CrossEncoder
+    top_k: int = 10
+
+    def logits(self, job: Job, scores: Scores, texts: Sequence[str], until: float) -> NDArray[np.float64]:
+        """The (n,) logits of the documents that stand highest by fusion, NaN for the others.
+
+        What is not read in time, or cannot be read, is left out, and the job says so.
+
+        Args:
+            job: The request.
+            scores: Of the n documents.
+            texts: Of the n documents.
+            until: Time limit, in `time.monotonic()` seconds.
+        """
+        logits = np.full(len(texts), np.nan)
+        best = np.argsort(-scores.fused, kind="stable")[: self.top_k]  # NaN comes last
+        best = best[np.isfinite(scores.fused[best])]
+        with job.watch(NAME):
+            try:
+                logits[best] = self.encoder.scores(job.query, [texts[at] for at in best.tolist()], until, job.deadline)
+            except Cancelled:
+                raise
+            except Exception:  # the answer is given without it
+                log.exception("the cross-encoder failed; requests are answered without it")
+        if not len(best) or np.isnan(logits[best]).any():
+            job.dropped.append(NAME)
+        return logits
+
+
+def reorder(fused: NDArray[np.float64], logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add the z-scores of logits and fused scores among the documents that were read, within their range of scores.
+
+    So none of them falls below a document that stood below all of them. fused: (n,). logits: (n,), NaN if not read.
+    """
+    read = np.isfinite(logits)
+    if np.count_nonzero(read) < 2:
+        return fused
+    low, high = fused[read].min(), fused[read].max()
+    both = _FUSED_WEIGHT * zscore(fused[read]) + zscore(logits[read])
+    changed = fused.copy()
+    changed[read] = low + ((high - low) or 1.0) * min_max(both)
+    return changed
