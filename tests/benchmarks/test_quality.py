@@ -5,7 +5,7 @@ import pytest
 
 from app.cli.evaluation import open_dataset
 from app.ranking import Reranker
-from benchmarks.quality import LABELS, NAME, measure, report
+from benchmarks.quality import LABELS, NAME, measure, report, ways_of
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.evaluation.beir import load
 from tests.conftest import quiet
@@ -29,7 +29,7 @@ def ranked(tmp_path):
     (folder / "qrels" / "test.tsv").write_text("".join(f"q{at}\td{5 * at}\t1\n" for at in range(3)))
     dataset, encoder = load(folder), HashEncoder()
     collection = open_dataset(dataset, encoder, tmp_path / "cache", quiet)
-    return lambda other: measure(Reranker(encoder), other, dataset, collection, 2, quiet)
+    return lambda other: measure(ways_of(Reranker(encoder)), other, dataset, collection, 2, quiet)
 
 
 def test_every_method_ranks_the_same_candidates_of_the_same_queries_and_only_ours_have_an_index(ranked):
@@ -49,7 +49,7 @@ def test_every_method_ranks_the_same_candidates_of_the_same_queries_and_only_our
     assert [len(row.indexed_ms) for row in rows.values()] == [2, 2, 2, 0]
     rows[NAME].cold_ms[:] = [7.0, 7.0]
     text = report({"made-up": rows, "again": rows})
-    assert text.startswith("| method | made-up | again | ms, not cached | ms, indexed |")
+    assert text.startswith("| method | made-up | again | to hybrid | ms, not cached | ms, indexed |")
     assert f"**{max(row.ndcg for row in rows.values()):.3f}**" in text  # the best
     assert text.endswith("| 7.00 | 7.00 |")  # the median
 
