@@ -135,7 +135,7 @@ def ways_of(
     ways = {LABELS[method]: Way(reranker, method) for method in METHODS}
     for k in top_k if cross else ():
         crossed = copy(reranker)  # with its caches and processors
-        crossed.cross = cross and CrossEncoding(cross, k)
+        crossed.cross = CrossEncoding(cross, k) if cross else None
         ways[f"`hybrid+cross`, {k} documents"] = Way(crossed, "hybrid+cross", deadline_ms)
     return ways
 

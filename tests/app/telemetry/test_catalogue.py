@@ -6,7 +6,7 @@ import pytest
 
 from app.api.dialects import detect
 from app.identity import TIERS
-from app.ranking.methods import METHODS
+from app.ranking.methods import RANK_METHODS
 from app.telemetry.catalogue import FAMILIES, Family
 from app.telemetry.watchers import outcome_of, size_of
 from tests.paths import ROOT
@@ -33,7 +33,7 @@ def test_the_page_names_every_value_of_what_the_code_knows():
     names = {each.name for each in vars(detect).values() if isinstance(each, detect.Dialect)}
     sizes = {size_of(documents) for documents in (None, 1, 21, 51, 101)}
     outcomes = {outcome_of(status) for status in (200, 400, 500)}
-    for value in (*names, *sizes, *outcomes, *METHODS, *TIERS):
+    for value in (*names, *sizes, *outcomes, *RANK_METHODS, *TIERS):
         assert f"`{value}`" in PAGE, value
 
 
