@@ -13,7 +13,7 @@ import typer
 from platformdirs import user_cache_path
 
 from app.cli import tables
-from app.cli.configurations import configurations
+from app.cli.configurations import Configuration, configurations
 from app.cli.errors import naming
 from app.cli.evaluation import (
     BASELINE,
@@ -31,7 +31,7 @@ from app.cli.options import ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, rea
 from app.cli.progress import bar
 from app.cli.results import AT, Evaluation, Ranked, compared
 from app.cli.terminal import note, out
-from app.ranking.methods import METHODS, Method
+from app.ranking.methods import CROSS_METHOD, RANK_METHODS, RankMethod
 from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions
 from retrieval.evaluation.known_items import KnownItem, known_items
 from retrieval.evaluation.trec_runs import write_run
@@ -81,7 +81,12 @@ NoTimes = Annotated[
 
 def evaluate(
     folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Collections in BEIR layout.")],
-    methods: Annotated[str, typer.Option(help="Methods to compare, separated by commas.")] = ",".join(METHODS),
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Methods to compare, separated by commas, of {','.join(RANK_METHODS)}. Absent: all there are."
+        ),
+    ] = None,
     config: Configs = None,
     baseline: Annotated[str, typer.Option(help="The row that all others are compared with.")] = BASELINE,
     candidates: Annotated[
@@ -134,7 +139,8 @@ def evaluate(
     Collections are encoded once and kept, in the user's cache folder under quantum-rerank/evaluated or in --cache.
     Texts are encoded on this machine; nothing is sent anywhere.
     """
-    chosen, settings = _methods(methods), configurations(config or ())
+    settings = configurations(config or ())
+    chosen = _methods(methods, settings)
     outputs = _Outputs(json_file, run_out, report, plots, times=not no_times)
     _check(folders, exclude_file, run_in or (), known_item, outputs)
     choice = ChunkingChoice(chunks, chunk_size, overlap)
@@ -180,7 +186,7 @@ class _Source:
         runs: dict[str, Ranked] = {}
         for file in self.run_in:
             name = file.stem
-            if name in (*runs, *METHODS, BM25):
+            if name in (*runs, *RANK_METHODS, BM25):
                 raise typer.BadParameter(f"{name!r} is the name of another row; rename {file}", param_hint="'--run-in'")
             runs[name] = run_of(file, dataset, queries, self.keep_identical_ids)
         return runs
@@ -219,12 +225,16 @@ class _Outputs:
                 write_report(results, self.report, times=self.times)
 
 
-def _methods(text: str) -> list[Method]:
-    chosen = [method for method in METHODS if method in text.split(",")]
-    unknown = set(text.split(",")) - set(METHODS)
-    if unknown or not chosen:
-        raise typer.BadParameter(f"choose from {','.join(METHODS)}; unknown: {','.join(sorted(unknown))}")
-    return chosen
+def _methods(text: str | None, settings: Sequence[Configuration]) -> list[RankMethod]:
+    """The methods that are asked for; without a text all that every configuration has."""
+    crossed = all(each.settings.cross_encoder.model for each in settings)
+    offered = [method for method in RANK_METHODS if crossed or method != CROSS_METHOD]
+    wanted = offered if text is None else text.split(",")
+    if unknown := sorted(set(wanted) - set(RANK_METHODS)):
+        raise typer.BadParameter(f"choose from {','.join(RANK_METHODS)}; unknown: {','.join(unknown)}")
+    if not set(wanted) <= set(offered):
+        raise typer.BadParameter(f"{CROSS_METHOD} needs a cross-encoder: set QRERANK_CROSS_ENCODER__MODEL")
+    return [method for method in offered if method in wanted]
 
 
 def _check(
@@ -250,7 +260,7 @@ def _check(
 
 def _check_baseline(baseline: str, rows: Sequence[str], suffixes: Sequence[str]) -> None:
     """Refuse a baseline that is no row; the usual one may be missing, and nothing is compared then."""
-    names = [*rows, *(f"{method}{AT}{name}" for name in suffixes if name for method in rows if method in METHODS)]
+    names = [*rows, *(f"{method}{AT}{name}" for name in suffixes if name for method in rows if method in RANK_METHODS)]
     if baseline not in names and baseline != BASELINE:
         raise typer.BadParameter(
             f"there is no row {baseline!r}; choose from {', '.join(names)}", param_hint="'--baseline'"

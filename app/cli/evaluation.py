@@ -19,7 +19,7 @@ from app.cli.configurations import Configuration
 from app.cli.options import ChunkingChoice, possible
 from app.cli.results import AT, Evaluation, Ranked, scored
 from app.engine.loader import open_encoder, open_models
-from app.ranking.methods import Method
+from app.ranking.methods import RankMethod
 from app.ranking.reranker import Ranking, Reranker
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.prepare import Progress
@@ -36,7 +36,7 @@ from retrieval.text.splitters import WHOLE, Chunking
 SearchResult = tuple[NDArray[np.int64], Ranking]  # (k,) positions in the collection, and their ranking
 
 Stage = Literal["dense", "lexical", "both"]
-BASELINE: Method = "classical"
+BASELINE: RankMethod = "classical"
 BM25 = "bm25"  # an additional row in every table: BM25 over the same candidates
 _BEFORE = ("wait", "encode_query", "retrieve")  # stages of a search before its candidates are reranked
 _NOT_PLAIN = re.compile(r"[^\w.-]++", re.ASCII)  # characters that a folder name must not have
@@ -73,7 +73,7 @@ class Case:
 def evaluate(
     configurations: Sequence[Configuration],
     cases: Sequence[Case],
-    methods: Sequence[Method],
+    methods: Sequence[RankMethod],
     baseline: str,
     options: SearchOptions,
     cache: Path,
@@ -186,7 +186,7 @@ def rank(
     search: Callable[..., SearchResult],
     case: Case,
     collection: Segment,
-    methods: Sequence[Method],
+    methods: Sequence[RankMethod],
     progress: Progress,
     *,
     keep_identical_ids: bool = False,

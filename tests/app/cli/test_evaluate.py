@@ -69,6 +69,11 @@ def figures(evaluate, *words):
         (["--exclude-file", "birds/corpus.jsonl"], 1, '"exclude" must be a list'),
         (["--split", "dev"], 1, "birds/qrels/dev.tsv: there is no such file; the splits that it has are test"),
         (["--methods", "[/x]"], 2, "unknown: [/x]"),
+        (
+            ["--methods", "hybrid,hybrid+cross"],
+            2,
+            "hybrid+cross needs a cross-encoder: set QRERANK_CROSS_ENCODER__MODEL",
+        ),
         (["--baseline", "[/x]"], 2, "there is no row '[/x]'; choose from classical,"),
         (["--config", "f32"], 2, "'f32' is not NAME:key=value"),
         (["--config", "a b:candidates=3"], 2, "is not NAME:key=value"),
