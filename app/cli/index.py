@@ -25,10 +25,11 @@ from retrieval.evaluation.beir import read_documents
 from retrieval.index.milvus import find
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex, check_encoder
-from retrieval.store import indexer
+from retrieval.store import compaction, indexer
 from retrieval.store.aliases import aliases, drop, point
 from retrieval.store.collection import Collection, remove
 from retrieval.store.filters import Filter
+from retrieval.store.pipeline import in_lists
 from retrieval.text.demo import demo_passages
 
 DEMO = "demo"
@@ -140,7 +141,7 @@ def add(name: Name, source: Source) -> None:
     with bar("preparing") as report, _alone(collection):
         encoder = open_encoder(settings, report, collection.settings.model.name)
         changed = 0
-        for some in indexer.batches(documents, indexer.PUT_AT_ONCE):
+        for some in in_lists(documents, indexer.PUT_AT_ONCE):
             changed += len(collection.put(some))
         indexer.index_all(collection, encoder, _reporting(report, name))
     out.print(f"{changed} documents are new or changed; {name} holds {collection.counts().documents}")
@@ -233,7 +234,7 @@ def export(name: Name, wanted: FilterOption = None) -> None:
 def stats(name: Name) -> None:
     """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
     collection = opened(Settings(), name)
-    counts, model, faults = collection.counts(), collection.settings.model, indexer.damaged(collection)
+    counts, model, faults = collection.counts(), collection.settings.model, compaction.damaged(collection)
     table = Table("collection", name, show_edge=False)
     notes = {"not indexed": counts.waiting, "that the model cannot encode": counts.failed}
     table.add_row(
@@ -262,13 +263,13 @@ def verify(
     """Check that what is searched is what the documents say. The exit status is 1 if it is not."""
     settings = Settings()
     collection = opened(settings, name)
-    faults = indexer.damaged(collection)
+    faults = compaction.damaged(collection)
     if faults and repair:
         with bar("preparing") as report, _alone(collection):
             encoder = open_encoder(settings, report, collection.settings.model.name)
-            indexer.repair(collection)
+            compaction.repair(collection)
             indexer.index_all(collection, encoder, _reporting(report, name))
-        faults = indexer.damaged(collection)
+        faults = compaction.damaged(collection)
     out.print(_described(faults), highlight=False)
     if faults:
         raise typer.Exit(1)
@@ -280,7 +281,7 @@ def compact(name: Name) -> None:
     collection = opened(Settings(), name)
     before = collection.bytes()
     with _alone(collection):
-        indexer.merge(collection, all_of_it=True)
+        compaction.merge(collection, all_of_it=True)
         collection.shrink()
     out.print(f"{before / 2**20:.1f} MiB before, {collection.bytes() / 2**20:.1f} MiB now")
 

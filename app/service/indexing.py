@@ -1,4 +1,4 @@
-"""Waiting documents become searchable in the background, by one thread of each process.
+"""Waiting documents become searchable in the background, of two collections at a time in each process.
 
 Every process may take documents; one at a time indexes a collection. A process that ends costs nothing: the next one
 goes on.
@@ -6,14 +6,15 @@ goes on.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from uuid import uuid4
 
 from app.engine.engine import Engine
 from app.errors import NotReady, UnknownCollection
@@ -21,18 +22,22 @@ from app.ranking import Reranker
 from app.service.collections import OpenCollections
 from retrieval import errors
 from retrieval.deadline import Cancelled, Deadline
+from retrieval.encoder.protocol import Tokens
 from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionDeleted, CollectionError, EncoderUnavailable
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection
+from retrieval.store.compaction import merge, repair, sweep
 from retrieval.store.generation import Encoding
-from retrieval.store.indexer import encode_next, index_waiting, indexing, merge, repair, sweep
+from retrieval.store.indexer import encode_next, index_waiting, indexing
 from retrieval.store.jobs import COMPACT
 
 log = logging.getLogger(__name__)
 
 _CALLER = "indexing"  # gets one caller's share of the encoder
+_COLLECTIONS = 2  # that are indexed beside each other: a long document of one does not keep the others waiting
 _AT_ONCE = 256  # documents that become searchable together
+_IN_A_ROW = 8 * _AT_ONCE  # documents of a collection, before it is the turn of another one
 _REPAIR_EVERY_S = 60.0  # looks again at segments that could not be repaired: it reads all of them
 _EVERY_S = 1.0  # looks for documents that another process took, or left
 
@@ -41,28 +46,23 @@ class _InBackground:
     """An encoder that takes its share of the passes beside the requests."""
 
     def __init__(self, reranker: Reranker, stopped: Deadline) -> None:
-        self._source, self._stopped = reranker.source, stopped
+        self._shared, self._stopped = reranker.source.shared_encoder, stopped
         encoder = reranker.encoder
         self.name, self.digest, self.max_tokens = encoder.name, encoder.digest, encoder.max_tokens
         self.tokenize, self.token_spans = encoder.tokenize, encoder.token_spans
 
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        tokens, keys = self.tokenize(texts), [_key(text) for text in texts]
-        states = self._source.shared_encoder.encode(keys, tokens, math.inf, self._stopped, counted=False)
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Encoded:
+        keys = [uuid4().bytes for _ in tokens]  # no text of a request has one of them
+        states = self._shared.encode(keys, tokens, math.inf, self._stopped, counted=False)
         encoded = [state for state in states if state is not None]
-        if len(encoded) < len(texts):  # with all the time there is, none is left out
+        if len(encoded) < len(tokens):  # with all the time there is, none is left out
             raise RuntimeError("a state is missing")
         return join(encoded)
 
 
-def _key(text: str) -> bytes:
-    """Equal for equal texts; no key of a request's text is equal."""
-    return b"indexing" + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
 @dataclass
 class Indexing:
-    """The thread that makes waiting documents searchable, repairs segments, merges them, and encodes anew."""
+    """The threads that make waiting documents searchable, repair segments, merge them, and encode anew."""
 
     collections: OpenCollections
     engine: Engine
@@ -72,6 +72,7 @@ class Indexing:
     _swept: set[str] = field(default_factory=set)  # collections in which nothing of a killed process is left
     _published: set[str] = field(default_factory=set)  # collections that other machines find under their names
     _repair_at: dict[str, float] = field(default_factory=dict)  # by collection when damage is looked at again
+    _again: set[str] = field(default_factory=set)  # collections that were asked for while it was their turn
     _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
 
     def wake(self, thinned: str | None = None) -> None:
@@ -86,28 +87,41 @@ class Indexing:
         self.wake(name)
 
     def start(self) -> None:
-        """Start the thread that makes waiting documents searchable."""
+        """Start to make waiting documents searchable."""
         threading.Thread(target=self._run, name=_CALLER, daemon=True).start()
 
     def stop(self) -> None:
-        """End the thread. What it was doing is done again by whoever is next."""
+        """End it. What it was doing is done again by whoever is next."""
         self._stopped.cancel()
         self._wake.set()
 
     def _run(self) -> None:
-        while not self._stopped.cancelled:
-            try:
-                names = self.collections.names()
-            except OSError as error:  # too many open files, or a disk that is away for a while
-                names = []
-                if self._is_new("", error):
-                    log.error("the collections cannot be listed: %s", error.strerror)  # noqa: TRY400 - it says all
-            found = [self._index(name) for name in names]
-            if not any(found):
+        turns: dict[str, Future[None]] = {}
+        with ThreadPoolExecutor(_COLLECTIONS, thread_name_prefix=_CALLER) as pool:
+            while not self._stopped.cancelled:
+                for name in self._names():
+                    if name not in turns or turns[name].done():
+                        turns[name] = pool.submit(self._index, name)
+                    else:
+                        self._again.add(name)
                 self._wake.wait(_EVERY_S)
                 self._wake.clear()
 
-    def _index(self, name: str) -> bool:
+    def _names(self) -> Sequence[str]:
+        try:
+            return self.collections.names()
+        except OSError as error:  # too many open files, or a disk that is away for a while
+            if self._is_new("", error):
+                log.error("the collections cannot be listed: %s", error.strerror)  # noqa: TRY400 - it says all
+            return []
+
+    def _index(self, name: str) -> None:
+        """Make some waiting documents of a collection searchable, and ask for another turn if there may be more."""
+        self._again.discard(name)
+        if self._index_safely(name) or name in self._again:
+            self._wake.set()
+
+    def _index_safely(self, name: str) -> bool:
         """Make some waiting documents of a collection searchable; whether there were some."""
         try:
             done = self._index_some(name, self.collections.store(name))
@@ -118,6 +132,8 @@ class Indexing:
                 log.warning("the documents of the collection %s cannot be indexed yet: %s", name, error)
             return False
         except Exception as error:  # one collection's fault must not keep the others waiting
+            if self._stopped.cancelled:  # the process ends, and starts no more threads
+                return False
             if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
                 log.exception("the documents of the collection %s cannot be indexed", name)
             return False
@@ -142,7 +158,7 @@ class Indexing:
                 self._swept.add(name)
             if suspects:
                 self._repair(name, collection, suspects)
-            done = index_waiting(collection, encoder, lambda _: None, _AT_ONCE) > 0
+            done = index_waiting(collection, encoder, lambda _: None, _IN_A_ROW, _AT_ONCE) > 0
             self._thinned.discard(name)
             if collection.is_requested(COMPACT):
                 _compact(collection)

@@ -70,6 +70,10 @@ class HashEncoder:
         sums = np.add.reduceat(vectors, offsets[:-1], axis=0) if len(batch) else vectors
         return Encoded(unit_rows(sums), quantise(vectors), offsets, counts, np.zeros_like(counts))
 
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Encoded:
+        """Return the states of n ≥ 1 texts of `tokenize`."""
+        return self.forward(tokens)
+
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts."""
         return self.forward(self.tokenize(texts, role))

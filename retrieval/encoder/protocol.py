@@ -103,6 +103,9 @@ class Encoder(Protocol):
     def forward(self, batch: Sequence[Tokens]) -> Encoded:
         """Return the states of b ≥ 1 texts of equal padded length, from one pass. `streams` threads may call it."""
 
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Encoded:
+        """Return the states of n ≥ 1 texts of `tokenize`, in order, from as many passes as they take."""
+
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Return the states of n ≥ 0 texts, in order."""
 

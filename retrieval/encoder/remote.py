@@ -131,9 +131,12 @@ class RemoteEncoder:
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts, with up to `streams` requests at once."""
-        tokens = self.tokenize(texts, role)
+        return self.encode_tokens(self.tokenize(texts, role)) if texts else self._nothing()
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Encoded:
+        """Return the states of n ≥ 1 texts of `tokenize`, with up to `streams` requests at once."""
         batches = [tokens[at : at + self._batch] for at in range(0, len(tokens), self._batch)]
-        return join([self._nothing(), *self._pool.map(self.forward, batches)])
+        return join([*self._pool.map(self.forward, batches)])
 
     def _nothing(self) -> Encoded:
         none = np.zeros(0, dtype=np.int64)

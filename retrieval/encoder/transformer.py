@@ -103,7 +103,8 @@ class TextEncoder:
 
         A text with special tokens only (an empty text) is represented by them, so that it can be scored.
         """
-        return [self._read(encoding, role)[0] for encoding in self._encodings(texts, role)]
+        without_offsets = self._tokenizer.encode_batch_fast
+        return [self._read(encoding, role)[0] for encoding in self._encodings(texts, role, without_offsets)]
 
     def token_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the spans of the content tokens of n documents, (t, 2) each; see `Encoder`."""
@@ -116,16 +117,17 @@ class TextEncoder:
     def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the spans of the rows of n documents, (r, 2) each; see `Encoder`."""
         prompt, found = len(self._spec.prompts.get("document", "")), []
-        for encoding in self._encodings(texts, "document"):
+        for encoding in self._encodings(texts, "document", self._tokenizer.encode_batch):
             tokens, at = self._read(encoding, "document")
             spans = np.maximum(_pairs(encoding.offsets)[at] - prompt, 0)
             found.append(np.where(at[:, None] >= 0, spans, 0)[tokens.content])
         return found
 
-    def _encodings(self, texts: Sequence[str], role: Role) -> list[Encoding]:
+    def _encodings(
+        self, texts: Sequence[str], role: Role, encode: Callable[[list[str]], list[Encoding]]
+    ) -> list[Encoding]:
         prompt, end = self._spec.prompts.get(role, ""), most_code_points(self.max_tokens)
-        found: list[Encoding] = self._tokenizer.encode_batch([prompt + text[:end] for text in texts])
-        return found
+        return encode([prompt + text[:end] for text in texts])
 
     def _read(self, encoding: Encoding, role: Role) -> tuple[Tokens, NDArray[np.int64]]:
         """The tokens of a text, and for each its position in the encoding, -1 for one that is not of the text."""
@@ -181,9 +183,10 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts, with up to `streams` concurrent passes."""
-        if not texts:
-            return self._empty()
-        tokens = self.tokenize(texts, role)
+        return self.encode_tokens(self.tokenize(texts, role)) if texts else self._empty()
+
+    def encode_tokens(self, tokens: Sequence[Tokens]) -> Encoded:
+        """Return the states of n ≥ 1 texts of `tokenize`, with up to `streams` concurrent passes."""
         batches = list(passes([text.padded for text in tokens]))
         parts = list(self._pool.map(self.forward, [[tokens[at] for at in batch] for batch in batches]))
         return join(parts).take(np.argsort(np.concatenate(batches)))

@@ -7,7 +7,7 @@ Zobel & Moffat 2006, "Inverted files for text search engines", DOI 10.1145/11329
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,24 +25,39 @@ _POSTING = np.dtype([("passage", "<i4"), ("count", "<u2")])
 _MOST = np.iinfo(np.uint16).max  # occurrences of a term in a passage that are counted
 
 
-def write_postings(folder: Path, passages: Iterable[Terms]) -> dict[str, int]:
-    """Write the index of n passages, and return how many of them are in each language."""
-    keys, owners, counts, languages = [], [], [], dict[str, int]()
-    for at, passage in enumerate(passages):
-        found, repeats = np.unique(passage.numbers, return_counts=True)
-        keys.append(_keys(passage.language, found))
-        owners.append(np.full(len(found), at, dtype="<i4"))
-        counts.append(np.minimum(repeats, _MOST).astype("<u2"))
-        languages[passage.language] = languages.get(passage.language, 0) + 1
-    all_keys = np.concatenate(keys)
-    order = np.argsort(all_keys, kind="stable")  # passages of one term keep their order
-    postings = np.empty(len(order), dtype=_POSTING)
-    postings["passage"], postings["count"] = np.concatenate(owners)[order], np.concatenate(counts)[order]
-    different, starts = np.unique(all_keys[order], return_index=True)
-    postings.tofile(folder / FILE)
-    np.save(folder / _KEYS, different)
-    np.save(folder / _STARTS, np.append(starts, len(order)).astype(np.int64))
-    return languages
+class InvertedIndex:
+    """The index of passages that come one after the other; held in memory until it is written."""
+
+    def __init__(self) -> None:
+        """Start without passages."""
+        self._count, self._languages = 0, dict[str, int]()
+        self._keys, self._postings = list[NDArray[np.uint64]](), list[NDArray[np.void]]()
+
+    def add(self, passages: Sequence[Terms]) -> None:
+        """Add n ≥ 1 passages."""
+        owners = np.repeat(np.arange(len(passages)), [len(passage.numbers) for passage in passages])
+        keys = np.concatenate([_keys(passage.language, passage.numbers) for passage in passages])
+        order = np.lexsort((owners, keys))
+        keys, owners = keys[order], owners[order]
+        begins = np.flatnonzero(np.append(True, (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1]))[: len(keys)])
+        postings = np.empty(len(begins), dtype=_POSTING)
+        postings["passage"] = owners[begins] + self._count
+        postings["count"] = np.minimum(np.diff(begins, append=len(keys)), _MOST)
+        self._keys.append(keys[begins])
+        self._postings.append(postings)
+        self._count += len(passages)
+        for passage in passages:
+            self._languages[passage.language] = self._languages.get(passage.language, 0) + 1
+
+    def write(self, folder: Path) -> dict[str, int]:
+        """Write the index, and return how many passages are in each language."""
+        keys = np.concatenate(self._keys)
+        order = np.argsort(keys, kind="stable")  # passages of one term keep their order
+        different, starts = np.unique(keys[order], return_index=True)
+        np.concatenate(self._postings)[order].tofile(folder / FILE)
+        np.save(folder / _KEYS, different)
+        np.save(folder / _STARTS, np.append(starts, len(order)).astype(np.int64))
+        return self._languages
 
 
 def _keys(language: str, numbers: NDArray[np.uint32]) -> NDArray[np.uint64]:
@@ -57,7 +72,7 @@ class Postings:
     def __init__(
         self, folder: Path, files: HeldFiles, lengths: NDArray[np.int64], languages: Mapping[str, int]
     ) -> None:
-        """Open the index that `write_postings` wrote.
+        """Open the index that `InvertedIndex` wrote.
 
         Args:
             folder: Its folder.

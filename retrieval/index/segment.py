@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from retrieval.index.checksums import check_blocks, read_checksums, write_checks
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_vectors
 from retrieval.index.passage_index import Model
-from retrieval.index.postings import Postings, WordSearch, write_postings
+from retrieval.index.postings import InvertedIndex, Postings, WordSearch
 from retrieval.index.token_rows import pack, row_bytes, unpack_all
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
@@ -52,6 +52,15 @@ class SegmentSpec:
     model: Model
     language: str  # a code, "none" or "auto"
     languages: Mapping[str, int]  # passages in each language
+
+
+@dataclass(frozen=True)
+class Block:
+    """n ≥ 1 passages of a segment with what is stored of each, few enough for memory."""
+
+    passages: Sequence[Passage]
+    terms: Sequence[Terms]
+    states: Encoded
 
 
 class Segment:
@@ -170,75 +179,77 @@ def build(
         CollectionError: There are no passages, or the index cannot be written.
     """
 
-    def blocks() -> Iterator[Encoded]:
+    def blocks() -> Iterator[Block]:
         progress(0, len(passages))
         for start in range(0, len(passages), BLOCK):
             block = passages[start : start + BLOCK]
-            yield encoder.encode([passage.content for passage in block])
+            texts = [passage.content for passage in block]
+            yield Block(block, [Terms.of(text, language) for text in texts], encoder.encode(texts))
             progress(start + len(block), len(passages))
 
     if not passages:
         raise CollectionError("there are no passages to build a collection from")
     model = Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
-    terms = [Terms.of(passage.content, language) for passage in passages]
-    return write(folder, passages, terms, blocks(), model, language)
+    return write(folder, blocks(), model, language)
 
 
-def write(
-    folder: Path,
-    passages: Sequence[Passage],
-    terms: Sequence[Terms],
-    blocks: Iterable[Encoded],
-    model: Model,
-    language: str,
-    *,
-    parents: bool = True,
-) -> SegmentSpec:
+def write(folder: Path, blocks: Iterable[Block], model: Model, language: str, *, parents: bool = True) -> SegmentSpec:
     """Write n ≥ 1 passages into a new segment, which atomically replaces an old one.
 
     Args:
         folder: The folder of the segment.
-        passages: The passages; those of one document follow each other.
-        terms: Their terms.
-        blocks: Their states, in the same order, in pieces that memory can hold.
+        blocks: The passages; those of one document follow each other.
         model: What encoded them.
         language: That was asked for.
         parents: Make the folder above it if it is missing.
     """
     with whole_folder(folder, replace=True, parents=parents) as partial:
-        lines = (orjson.dumps(passage) + b"\n" for passage in passages)
-        _write_records(partial, "passages.jsonl", lines)
-        _write_records(partial, "terms.bin", (each.to_bytes() for each in terms))
-        languages = write_postings(partial, terms)
-        begins = [at > 0 and passage.id != passages[at - 1].id for at, passage in enumerate(passages)]
-        np.save(partial / "documents.npy", np.cumsum(begins, dtype=np.int64))
-        pooled, counts, lengths, unknown = [], [], [], []
-        with (partial / TOKENS).open("wb") as file:
-            for states in blocks:
-                pack(states.tokens).tofile(file)
-                pooled.append(states.pooled)
-                counts.append(np.diff(states.offsets))
-                lengths.append(states.lengths)
-                unknown.append(states.unknown)
-                dimension = states.tokens.shape[1]
+        inverted, ids, columns = InvertedIndex(), list[str](), list[Encoded]()
+        with (
+            _Records(partial / "passages.jsonl") as texts,
+            _Records(partial / "terms.bin") as terms,
+            (partial / TOKENS).open("wb") as tokens,
+        ):
+            for block in blocks:
+                texts.write(orjson.dumps(passage) + b"\n" for passage in block.passages)
+                terms.write(each.to_bytes() for each in block.terms)
+                inverted.add(block.terms)
+                pack(block.states.tokens).tofile(tokens)
+                ids += (passage.id for passage in block.passages)
+                columns.append(replace(block.states, tokens=np.empty((0, block.states.tokens.shape[1]), np.int8)))
+        counts = [np.diff(states.offsets) for states in columns]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-        np.save(partial / "pooled.npy", np.concatenate(pooled))
+        begins = [at > 0 and one != ids[at - 1] for at, one in enumerate(ids)]
+        np.save(partial / "documents.npy", np.cumsum(begins, dtype=np.int64))
+        np.save(partial / "pooled.npy", np.concatenate([states.pooled for states in columns]))
         np.save(partial / "offsets.npy", offsets)
-        np.save(partial / "lengths.npy", np.concatenate(lengths))
-        np.save(partial / "unknown.npy", np.concatenate(unknown))
-        spec = SegmentSpec(FORMAT, len(passages), int(offsets[-1]), dimension, model, language, languages)
+        np.save(partial / "lengths.npy", np.concatenate([states.lengths for states in columns]))
+        np.save(partial / "unknown.npy", np.concatenate([states.unknown for states in columns]))
+        dimension, languages = columns[0].tokens.shape[1], inverted.write(partial)
+        spec = SegmentSpec(FORMAT, len(ids), int(offsets[-1]), dimension, model, language, languages)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
         write_checksums(partial)
     return spec
 
 
-def _write_records(folder: Path, name: str, records: Iterable[bytes]) -> None:
-    ends = [0]
-    with (folder / name).open("wb") as file:
+class _Records:
+    """A file of records, and beside it where each ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._ends = path, [0]
+
+    def __enter__(self) -> _Records:
+        self._file = self._path.open("wb")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        np.save(self._path.with_suffix(".npy"), np.array(self._ends, dtype=np.int64))
+
+    def write(self, records: Iterable[bytes]) -> None:
         for record in records:
-            file.write(record)
-            ends.append(file.tell())
-    np.save((folder / name).with_suffix(".npy"), np.array(ends, dtype=np.int64))
+            self._file.write(record)
+            self._ends.append(self._file.tell())
 
 
 def _read_spec(folder: Path) -> SegmentSpec:

@@ -109,16 +109,18 @@ class Documents:
         )
         return [(row[4], _document(row)) for row in rows]
 
-    def waiting(self, limit: int, most_bytes: int = _AT_ONCE_BYTES) -> list[Waiting]:
-        """Return the first documents that are not indexed yet, the last of them the one that reaches `most_bytes`."""
-        sizes = self._connection.read(
-            "SELECT octet_length(text) FROM documents WHERE NOT is_indexed ORDER BY number LIMIT ?", (limit,)
-        )
-        limit = min(limit, 1 + sum(total < most_bytes for total in accumulate(size for (size,) in sizes)))
-        rows = self._connection.read(
-            "SELECT id, text, title, metadata, number FROM documents WHERE NOT is_indexed ORDER BY number LIMIT ?",
-            (limit,),
-        )
+    def waiting(self, limit: int, most_bytes: int = _AT_ONCE_BYTES, after: int = 0) -> list[Waiting]:
+        """Return the first documents that are not indexed yet; none, or at least one.
+
+        Args:
+            limit: The most documents.
+            most_bytes: Of their texts together, if there are several.
+            after: The number of a document; those behind it.
+        """
+        first = "FROM documents WHERE NOT is_indexed AND number > ? ORDER BY number LIMIT ?"
+        sizes = self._connection.read(f"SELECT octet_length(text) {first}", (after, limit))
+        limit = min(limit, max(1, sum(total <= most_bytes for total in accumulate(size for (size,) in sizes))))
+        rows = self._connection.read(f"SELECT id, text, title, metadata, number {first}", (after, limit))
         return [Waiting(row[4], _document(row)) for row in rows]
 
     def are_waiting(self) -> bool:

@@ -1,4 +1,4 @@
-"""Making documents searchable: waiting documents become segments, and small segments become large ones.
+"""Making documents searchable: waiting documents become segments, in the stages of `pipeline`.
 
 One process at a time does it for a collection, whoever takes the lock; the system frees it when a process ends. What a
 killed process left unfinished is not known to the database, and is done again.
@@ -8,56 +8,34 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from itertools import accumulate, islice, pairwise, takewhile
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.atomic_dir import whole_folder
-from retrieval.encoder.chunks import Reads, splitter
+from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
-from retrieval.encoder.states import Encoded
-from retrieval.errors import (
-    CollectionDeleted,
-    CollectionError,
-    CollectionUnwritable,
-    EncodingError,
-    PassageTooLarge,
-    SegmentUnreadable,
-    WrongModel,
-)
-from retrieval.index.integrity import verify
+from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError, PassageTooLarge, WrongModel
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, check_encoder
-from retrieval.index.segment import BLOCK, Segment, write
-from retrieval.store.collection import SEGMENTS, Collection, CollectionSettings, create_in
+from retrieval.index.segment import BLOCK
+from retrieval.store.collection import Collection, CollectionSettings, create_in
+from retrieval.store.compaction import merge, merge_next, sweep, write_segment
 from retrieval.store.generation import Encoding
 from retrieval.store.jobs import ENCODE
+from retrieval.store.pipeline import Encodes, by_batch, in_lists, pipeline
 from retrieval.store.placement import placed, publish
-from retrieval.store.rows import Document, SegmentRow, Waiting
-from retrieval.store.segment_table import NO_SEGMENT
-from retrieval.store.snapshot import Part
-from retrieval.text.bm25 import Terms
+from retrieval.store.rows import Document, Waiting
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
 from retrieval.text.splitters import WHOLE, Chunking
-
-Item = TypeVar("Item")
 
 Counting = Callable[[int, int], None]  # done, of how many
 
 _LOCK = "indexer.lock"
 PUT_AT_ONCE = 1000  # documents in one transaction
 DOCUMENTS = 2048  # that become one segment; a few hundred would make too many files, more would be found later
-_FANOUT = 8  # neighbours that are merged at least
-_LARGEST = 100_000  # passages in a merged segment
-_Live = TypeVar("_Live", Part, SegmentRow)
-_MOST_DEAD = 0.5  # share of a segment's passages; beyond it the segment is written anew
 
 
 def build(
@@ -93,7 +71,7 @@ def build(
         create_in(partial, settings)
         collection = Collection(partial, milvus)
         try:
-            for some in batches(passages, PUT_AT_ONCE):
+            for some in in_lists(passages, PUT_AT_ONCE):
                 collection.put(
                     each if isinstance(each, Document) else Document(each.id, each.text, each.title) for each in some
                 )
@@ -120,9 +98,7 @@ def index_all(collection: Collection, encoder: Encodes, progress: Counting) -> N
         done += documents
         progress(done, max(total, done))
 
-    while index_waiting(collection, encoder, count):
-        while merge(collection):
-            pass
+    index_waiting(collection, encoder, count, most=sys.maxsize)
     while collection.trim():
         pass
 
@@ -151,75 +127,70 @@ def _locked(collection: Collection, handle: int) -> bool:
     return True
 
 
-class Encodes(Reads, Protocol):
-    """What the indexer needs of an encoder."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-
-    @property
-    def digest(self) -> str:
-        """Identifies the weights."""
-
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Return the states of n ≥ 1 documents, in order."""
-
-
 def index_waiting(
-    collection: Collection, encoder: Encodes, progress: Callable[[int], None], most: int = DOCUMENTS
+    collection: Collection,
+    encoder: Encodes,
+    progress: Callable[[int], None],
+    most: int = DOCUMENTS,
+    at_once: int = DOCUMENTS,
 ) -> int:
-    """Make up to `most` waiting documents searchable; returns how many no longer wait. The caller holds the lock.
+    """Make about `most` waiting documents searchable, and merge small segments. The caller holds the lock.
 
     A document that the model cannot encode is set aside: it is kept, and not searchable.
 
-    progress: called with the number of documents that were encoded since the last call.
+    Args:
+        collection: Whose documents.
+        encoder: Encodes them.
+        progress: Called with the number of documents that were encoded since the last call.
+        most: After so many it ends.
+        at_once: So many become searchable together; a kill costs their encoding.
+
+    Returns:
+        How many no longer wait.
     """
     check_encoder(collection, encoder)
     if collection.remote:
         collection.remote.flush()
-        most = min(most, BLOCK)  # they are in memory with their states
-    waiting = collection.documents.waiting(most)
-    if not waiting:
-        return 0
-    try:
-        _index(collection, encoder, waiting, progress)
-    except (EncodingError, PassageTooLarge) as error:
-        if len(waiting) > 1:  # fewer at once, until the one is found
-            return index_waiting(collection, encoder, progress, len(waiting) // 2)
-        collection.documents.set_aside(waiting[0], str(error))
-    return len(waiting)
+        at_once = min(at_once, BLOCK)  # they are in memory with their states
+    done, size = 0, min(at_once, most)
+    while done < most and collection.documents.are_waiting():
+        try:
+            for count in _indexed(collection, encoder, progress, size, most - done):
+                done += count
+                while merge(collection):
+                    pass
+        except (EncodingError, PassageTooLarge) as error:
+            if size > 1:  # fewer at once, until the one is found; those before it were indexed
+                size = -(-size // 2)
+                continue
+            collection.documents.set_aside(collection.documents.waiting(1)[0], str(error))
+            done += 1
+        size = min(at_once, most)
+    return done
 
 
-def _index(
-    collection: Collection, encoder: Encodes, waiting: Sequence[Waiting], progress: Callable[[int], None]
-) -> None:
-    passages, owners, terms, states = _encoded(collection, encoder, waiting, progress)
-    if collection.remote:
-        collection.remote.write(waiting, owners, passages, terms, states)
-        return
-    number = collection.segments.next_number()
-    _write(collection, number, passages, terms, states)
-    collection.segments.add(waiting, owners, number)
+def _indexed(
+    collection: Collection, encoder: Encodes, progress: Callable[[int], None], size: int, most: int
+) -> Iterator[int]:
+    """Index waiting documents, so many at once; the number of each such batch when it is searchable."""
+    settings = collection.settings
+    with closing(pipeline(_waiting(collection, size, most), encoder, settings.chunking, settings.language)) as blocks:
+        for batch in by_batch(blocks, progress):
+            if collection.remote:
+                collection.remote.write(batch.documents, batch.owners, list(batch.blocks()))
+            else:
+                number = collection.segments.next_number()
+                write_segment(collection, number, batch.blocks())
+                collection.segments.add(batch.documents, batch.owners, number)
+            yield len(batch.documents)
 
 
-def _encoded(
-    collection: Collection, encoder: Encodes, waiting: Sequence[Waiting], progress: Callable[[int], None]
-) -> tuple[list[Passage], list[int], list[Terms], Iterator[Encoded]]:
-    """The passages of documents, for each the place of its document, their terms, and their states in blocks."""
-    language = collection.settings.language
-    split = splitter(encoder, collection.settings.chunking, language)
-    passages, owners = list[Passage](), list[int]()
-    for owner, chunks in enumerate(split.passages([_passage(each.document) for each in waiting])):
-        passages += chunks
-        owners += [owner] * len(chunks)
-
-    def blocks() -> Iterator[Encoded]:
-        for start, end in pairwise([*range(0, len(passages), BLOCK), len(passages)]):
-            yield encoder.encode([passage.content for passage in passages[start:end]])
-            progress(owners[end - 1] - (owners[start - 1] if start else -1))
-
-    return passages, owners, [Terms.of(passage.content, language) for passage in passages], blocks()
+def _waiting(collection: Collection, size: int, most: int) -> Iterator[list[Waiting]]:
+    """Batches of the documents that wait, in order; those that come meanwhile are behind them."""
+    after = 0
+    while most > 0 and (batch := collection.documents.waiting(min(size, most), after=after)):
+        yield batch
+        after, most = batch[-1].number, most - len(batch)
 
 
 def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> str | None:
@@ -253,12 +224,14 @@ def encode_next(
     waiting = [Waiting(number, document) for number, document in collection.page(encoding.until, most)]
     if not waiting:
         return not _switched(collection, encoding)
+    settings = collection.settings
     try:
-        passages, owners, terms, states = _encoded(collection, encoder, waiting, progress)
-        number = collection.segments.next_number()
-        _write(collection, number, passages, terms, states, encoding.model)
-        if collection.next.add(encoding, waiting, owners, number):
-            _merge_next(collection, encoding)
+        with closing(pipeline([waiting], encoder, settings.chunking, settings.language)) as blocks:
+            batch = next(by_batch(blocks, progress))
+            number = collection.segments.next_number()
+            write_segment(collection, number, batch.blocks(), encoding.model)
+        if collection.next.add(encoding, waiting, batch.owners, number):
+            merge_next(collection, encoding)
     except EncodingError as error:
         if len(waiting) > 1:  # fewer at once, until the one is found
             return encode_next(collection, encoder, progress, len(waiting) // 2)
@@ -272,160 +245,3 @@ def _switched(collection: Collection, encoding: Encoding) -> bool:
         return collection.next.encoding() is None
     sweep(collection)
     return True
-
-
-def _passage(document: Document) -> Passage:
-    return Passage(document.id, document.title, document.text)
-
-
-def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
-    """Merge segments that are small or mostly dead, if there are such; returns whether. The caller holds the lock.
-
-    A segment that turns out to be damaged is forgotten instead, so that its documents wait again.
-
-    all_of_it: merge everything into one segment.
-    """
-    snapshot = collection.snapshot()
-    if all_of_it:
-        snapshot.check_whole()
-    parts = list(snapshot.parts)
-    chosen = parts if all_of_it else _due(parts)
-    if snapshot.faults or not chosen or (all_of_it and len(parts) == 1 and parts[0].live.all()):
-        return False
-    faults = {part.number: fault for part in chosen if (fault := verify(part.segment, whole=True).fault)}
-    if faults:  # what is damaged must not be copied
-        collection.reopen(faults)
-        return bool(repair(collection, faults))
-    collection.segments.replace(*_copied(collection, chosen, snapshot.model))
-    sweep(collection)
-    return True
-
-
-def _merge_next(collection: Collection, encoding: Encoding) -> None:
-    """Merge small segments of the next generation, if there are such. What is damaged waits for the switch."""
-    while rows := _due(collection.next.segments.all()):
-        try:
-            parts = [Part(row.number, Segment(collection.segment_folder(row.number)), row.live) for row in rows]
-        except CollectionError:
-            return
-        if any(verify(part.segment, whole=True).fault for part in parts):
-            return
-        collection.next.replace(encoding, *_copied(collection, parts, encoding.model))
-        sweep(collection)
-
-
-def _copied(collection: Collection, parts: Sequence[Part], model: Model) -> tuple[dict[int, NDArray[np.int64]], int]:
-    """Write the passages of segments into a new one; by segment the rows that it has, and its number."""
-    rows = {part.number: np.flatnonzero(part.live) for part in parts}
-    kept = [part for part in parts if len(rows[part.number])]
-    number = collection.segments.next_number()
-    if kept:
-        passages = [each for part in kept for each in part.segment.passages(rows[part.number])]
-        terms = [each for part in kept for each in part.segment.terms(rows[part.number])]
-        states = (block for part in kept for block in _states(part.segment, rows[part.number]))
-        _write(collection, number, passages, terms, states, model)
-    return rows, number
-
-
-def _write(
-    collection: Collection,
-    number: int,
-    passages: Sequence[Passage],
-    terms: Sequence[Terms],
-    states: Iterable[Encoded],
-    model: Model | None = None,
-) -> None:
-    """Write a segment; CollectionDeleted if the collection was: it must not come back, nor be mixed with another one.
-
-    model: None: the one that serves.
-    """
-    folder, settings = collection.segment_folder(number), collection.settings
-    collection.check_there()
-    try:
-        folder.parent.mkdir(exist_ok=True)  # lost, perhaps; the folder above it must be there
-        write(folder, passages, terms, states, model or settings.model, settings.language, parents=False)
-    except FileNotFoundError as error:
-        raise CollectionDeleted(f"the collection {collection.name} was deleted while it was written to") from error
-
-
-def _states(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Encoded]:
-    for start in range(0, len(rows), BLOCK):
-        yield segment.states(rows[start : start + BLOCK])
-
-
-def _due(parts: Sequence[_Live]) -> list[_Live]:
-    """Neighbours to merge: one that is mostly dead, or several of which none is more than half of all.
-
-    So a passage is copied seldom, each time to a segment of twice the size, and few are left, whatever their sizes are.
-    """
-    for part in parts:
-        if part.live.mean() < 1 - _MOST_DEAD:
-            return [part]
-    sizes = [int(part.live.sum()) for part in parts]
-    for first in range(len(parts) - _FANOUT + 1):
-        if count := _mergeable(sizes[first:]):
-            return list(parts[first : first + count])
-    return []
-
-
-def _mergeable(sizes: Sequence[int]) -> int:
-    """How many of these segments to merge, from the first one on; 0 for none."""
-    sums = takewhile(lambda total: total <= _LARGEST, accumulate(sizes))
-    runs = enumerate(zip(sums, accumulate(sizes, max), strict=False), start=1)
-    return max((count for count, (total, most) in runs if count >= _FANOUT and total >= 2 * most), default=0)
-
-
-def sweep(collection: Collection) -> None:
-    """Remove the folders of segments that the database does not know: killed writes, and merged ones."""
-    collection.check_there()
-    known = {str(row.number) for row in collection.segments.all()}
-    if collection.next.encoding():
-        known |= {str(row.number) for row in collection.next.segments.all()}
-    for folder in (collection.folder / SEGMENTS).glob("*"):
-        if folder.name not in known and not folder.name.startswith("."):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def damaged(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:
-    """Return the segments that cannot be used, and why. Blocks: every byte of each is read. numbers: None for all.
-
-    One that cannot be opened for want of memory, descriptors or rights is not known to be damaged: SegmentUnreadable.
-
-    Of a collection whose passages are in Milvus, number 0 stands for all of them.
-    """
-    if collection.remote:
-        fault = collection.remote.fault()
-        return {NO_SEGMENT: fault} if fault else {}
-    faults = {}
-    for row in collection.segments.all():
-        if numbers is None or row.number in numbers:
-            try:
-                fault = verify(Segment(collection.segment_folder(row.number)), whole=True).fault
-            except SegmentUnreadable:
-                raise
-            except CollectionError as error:
-                fault = str(error)
-            if fault:
-                faults[row.number] = fault
-    return faults
-
-
-def repair(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:
-    """Forget damaged segments, so that their documents wait again; returns which, and why. The caller holds the lock.
-
-    numbers: those that are looked at; None for all.
-    """
-    faults = damaged(collection, numbers)
-    if faults and collection.remote:
-        collection.remote.renew()
-    elif faults:
-        collection.segments.forget(faults)
-        sweep(collection)
-    return faults
-
-
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield the items in lists of up to `size`."""
-    rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some

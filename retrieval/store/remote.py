@@ -15,18 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionUnwritable, PassageTooLarge
 from retrieval.index import milvus as engine
 from retrieval.index.milvus import About, Entity, MilvusIndex
 from retrieval.index.milvus_client import Milvus, MilvusNotFound
 from retrieval.index.passage_index import Model
+from retrieval.index.segment import Block
 from retrieval.states.record import TextState
 from retrieval.store.connection import Connection
 from retrieval.store.ledger import Ledger
 from retrieval.store.rows import Waiting
-from retrieval.text.bm25 import Terms
-from retrieval.text.passages import Passage
 
 _LOCK = "remote.lock"
 _PAGE = 10_000  # passages that are compared at once
@@ -67,20 +65,16 @@ class Remote:
         self,
         indexed: Sequence[Waiting],
         owners: Sequence[int],
-        passages: Sequence[Passage],
-        terms: Sequence[Terms],
-        states: Iterable[Encoded],
+        blocks: Iterable[Block],
     ) -> None:
         """Make the passages of documents searchable in place of those that the documents had.
 
         Args:
             indexed: The documents.
             owners: For each passage the place of its document in `indexed`; they rise.
-            passages: The passages.
-            terms: Their terms.
-            states: Their states, in the same order, in pieces.
+            blocks: The passages.
         """
-        entities = list(_entities(indexed, owners, passages, terms, states))
+        entities = list(_entities(indexed, owners, blocks))
         with self._alone():
             current = self._ledger.announce([(each.number, each.passage.id) for each in entities])
             kept = [each for each in entities if each.number in current]
@@ -163,17 +157,16 @@ class Remote:
             os.close(handle)
 
 
-def _entities(
-    indexed: Sequence[Waiting],
-    owners: Sequence[int],
-    passages: Sequence[Passage],
-    terms: Sequence[Terms],
-    states: Iterable[Encoded],
-) -> Iterator[Entity]:
-    of_one = (block.take([at]) for block in states for at in range(len(block)))
+def _entities(indexed: Sequence[Waiting], owners: Sequence[int], blocks: Iterable[Block]) -> Iterator[Entity]:
     places: dict[int, int] = {}
-    for owner, passage, words, state in zip(owners, passages, terms, of_one, strict=True):
-        place = places[owner] = places.get(owner, -1) + 1
-        if place == engine.PLACES:
-            raise PassageTooLarge(f"it has more than {engine.PLACES} chunks, the most that Milvus takes of a document")
-        yield Entity(indexed[owner].number * engine.PLACES + place, passage, TextState(state, words))
+    numbers = iter(owners)
+    for block in blocks:
+        for at, (passage, terms) in enumerate(zip(block.passages, block.terms, strict=True)):
+            owner = next(numbers)
+            place = places[owner] = places.get(owner, -1) + 1
+            if place == engine.PLACES:
+                raise PassageTooLarge(
+                    f"it has more than {engine.PLACES} chunks, the most that Milvus takes of a document"
+                )
+            state = TextState(block.states.take([at]), terms)
+            yield Entity(indexed[owner].number * engine.PLACES + place, passage, state)

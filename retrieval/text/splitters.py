@@ -98,19 +98,29 @@ class Splitter:
             yield from ([document] for document in documents)
             return
         contents = [document.content[: most_code_points(self._window) + 1] for document in documents]
-        counts = [count for run in runs([*map(len, contents)]) for count in self._counts(contents[run])]
+        counts = [len(spans) for run in runs([*map(len, contents)]) for spans in self._token_spans(contents[run])]
         for document, count in zip(documents, counts, strict=True):
-            if count <= min(self._window, self._tokens) and len(document.text) <= self._characters:
-                yield [document]
-            else:
-                yield list(self._chunks(document)) or [document]
+            yield [document] if self.fits(document, count) else self.chunks(document)
 
-    def _chunks(self, document: Passage) -> Iterator[Passage]:
+    def fits(self, document: Passage, tokens: int) -> bool:
+        """Return whether a document is one passage. tokens: that the model reads of it, or its first ones if too many.
+
+        Those of a prompt are among them.
+        """
+        if self.chunking.by == "none":
+            return True
+        count = max(tokens - self._prompt, _least_tokens(document.content))
+        return count <= min(self._window, self._tokens) and len(document.text) <= self._characters
+
+    def chunks(self, document: Passage) -> list[Passage]:
+        """Return the chunks of a document, each with the title before it; the document if all of it is blank."""
         title, text = self._short(document.title), document.text
         room = max(1, self._window - (self._counts([title])[0] if title else 0))
-        for start, end in self.split(text, room):
-            if VISIBLE.search(text, start, end):
-                yield Passage(document.id, title, text[start:end], (start, end))
+        return [
+            Passage(document.id, title, text[start:end], (start, end))
+            for start, end in self.split(text, room)
+            if VISIBLE.search(text, start, end)
+        ] or [document]
 
     def _short(self, title: str) -> str:
         """The beginning of a title that leaves at least about half of the tokens for the text."""
@@ -230,8 +240,12 @@ class Splitter:
     def _counts(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text; more for one of which the model would not look at all characters."""
         spans = self._token_spans(texts)
-        by_length = (-(-len(text) // most_code_points(1)) for text in texts)
-        return [max(len(rows) - self._prompt, least) for rows, least in zip(spans, by_length, strict=True)]
+        return [max(len(rows) - self._prompt, _least_tokens(text)) for rows, text in zip(spans, texts, strict=True)]
+
+
+def _least_tokens(text: str) -> int:
+    """The tokens for which the model looks at so many characters."""
+    return -(-len(text) // most_code_points(1))
 
 
 def _sentences(text: str, language: str) -> Cuts:

@@ -1,5 +1,7 @@
 """A collection that a running service encodes with another model."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.service.indexing import Indexing
@@ -15,8 +17,8 @@ PATH = "/v1/collections/birds"
 class New(HashEncoder):
     name, digest = "new", "new"
 
-    def encode(self, texts, *role):
-        return super().encode([f"new {text}" for text in texts], *role)
+    def forward(self, batch):
+        return super().forward([replace(text, ids=text.ids + 1) for text in batch])
 
 
 @pytest.fixture

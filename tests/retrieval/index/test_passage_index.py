@@ -21,7 +21,8 @@ from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex, check_encoder
 from retrieval.index.token_rows import pack
 from retrieval.store.collection import Collection, CollectionSettings
-from retrieval.store.indexer import build, damaged, index_all, index_waiting, merge
+from retrieval.store.compaction import damaged, merge
+from retrieval.store.indexer import build, index_all, index_waiting
 from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms, Terms, bm25

@@ -17,7 +17,8 @@ from retrieval.index.first_stage import BOTH
 from retrieval.index.held_files import HeldFiles
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection, CollectionSettings
-from retrieval.store.indexer import damaged, index_all, index_waiting, merge, repair
+from retrieval.store.compaction import damaged, merge, repair
+from retrieval.store.indexer import index_all, index_waiting
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 

@@ -1,5 +1,7 @@
 """A collection that is encoded with another model while the old one serves."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,8 @@ from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
 from retrieval.index.token_rows import pack
 from retrieval.store.collection import Collection, CollectionSettings
-from retrieval.store.indexer import begin_encoding, damaged, encode_next, index_all, index_waiting, merge, repair
+from retrieval.store.compaction import damaged, merge, repair
+from retrieval.store.indexer import begin_encoding, encode_next, index_all, index_waiting
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 
@@ -23,8 +26,8 @@ class New(HashEncoder):
 
     name, digest = "new", "new"
 
-    def encode(self, texts, *role):
-        return super().encode([f"new {text}" for text in texts], *role)
+    def forward(self, batch):
+        return super().forward([replace(text, ids=text.ids + 1) for text in batch])
 
 
 NEW = New()
@@ -166,10 +169,10 @@ def test_one_at_a_time_and_only_by_its_model(collection):
 
 def test_documents_that_the_next_model_cannot_encode_are_set_aside_at_the_switch(collection):
     class Choosy(New):
-        def encode(self, texts, *role):
+        def tokenize(self, texts, *role):
             if any("number 3" in text for text in texts):
                 raise EncodingError("no tokens for a text")
-            return super().encode(texts, *role)
+            return super().tokenize(texts, *role)
 
     begin_encoding(collection, NEW, model(NEW))
     while encode_next(collection, Choosy(), quiet):

@@ -17,7 +17,8 @@ from retrieval.index.milvus_client import Milvus, MilvusUrlError, parse_url
 from retrieval.index.passage_index import Model
 from retrieval.store import indexer
 from retrieval.store.collection import Collection, CollectionSettings
-from retrieval.store.indexer import build, damaged, index_all, index_waiting, indexing, repair
+from retrieval.store.compaction import damaged, repair
+from retrieval.store.indexer import build, index_all, index_waiting, indexing
 from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.passages import Passage

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from retrieval.errors import FilterUnfinished
+from retrieval.store.compaction import merge
 from retrieval.store.filters import parse
-from retrieval.store.indexer import merge
 from retrieval.store.rows import Document
 from retrieval.store.selection import Selections, size_of
 from tests.retrieval.store.test_filters import filled

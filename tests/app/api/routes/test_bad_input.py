@@ -66,8 +66,8 @@ class Wide(HashEncoder):
 
     name, digest = "wide", "wide"
 
-    def encode(self, texts, *role):
-        states = super().encode(texts, *role)
+    def forward(self, batch):
+        states = super().forward(batch)
         pooled = np.tile(states.pooled, (1, 2)) / np.float32(np.sqrt(2))
         return type(states)(pooled, states.tokens, states.offsets, states.lengths, states.unknown)
 
