@@ -20,7 +20,7 @@ from app.settings import Settings, is_collection_name
 from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
-from retrieval.errors import CollectionError
+from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.evaluation.beir import read_documents
 from retrieval.index.milvus import find
 from retrieval.index.milvus_client import Milvus
@@ -31,6 +31,7 @@ from retrieval.store.collection import Collection, remove
 from retrieval.store.filters import Filter
 from retrieval.store.pipeline import in_lists
 from retrieval.text.demo import demo_passages
+from retrieval.text.splitters import Chunking
 
 DEMO = "demo"
 _LET_OTHERS_S = 0.01  # between two parts of an encoding others may index
@@ -98,6 +99,10 @@ def build_command(
     name: Name,
     source: Source,
     force: Annotated[bool, typer.Option("--force", help="Replace a collection of this name.")] = False,
+    update: Annotated[
+        bool,
+        typer.Option("--update", help="As --force, but what is unchanged is not encoded again."),
+    ] = False,
     language: Annotated[
         str | None,
         typer.Option(
@@ -114,19 +119,42 @@ def build_command(
     folder = folder_of(settings, name)
     if name == DEMO:
         raise typer.BadParameter(f"{DEMO} is the collection of `serve --demo`; choose another name")
-    if folder.exists() and not force:
-        raise typer.BadParameter(f"collection {name} exists; --force replaces it, `qrerank index add` adds to it")
+    if folder.exists() and not (force or update):
+        raise typer.BadParameter(
+            f"collection {name} exists; --force replaces it, --update brings it up to date, and `qrerank index add` "
+            "adds to it"
+        )
     if folder.is_symlink():
         raise typer.BadParameter(f"{name} is an alias; choose another name, and let the alias lead to it")
     milvus = milvus_of(settings)
-    if milvus and not folder.exists() and not force and find(milvus, name):
+    if milvus and not folder.exists() and not (force or update) and find(milvus, name):
         raise typer.BadParameter(f"Milvus holds a collection {name} of another machine; --force takes its place")
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
         chunking = possible(encoder, ChunkingChoice(chunks, chunk_size, overlap).of(settings))
-        reporting = _reporting(report, name)
-        indexer.build(folder, read_documents(source), encoder, reporting, settings.language, milvus, chunking)
+        reporting, documents = _reporting(report, name), read_documents(source)
+        collection = _made_alike(folder, encoder, settings.language, chunking, milvus) if update else None
+        if collection is None:
+            indexer.build(folder, documents, encoder, reporting, settings.language, milvus, chunking)
+        else:
+            with _alone(collection):
+                indexer.update(collection, documents, encoder, reporting)
     stats(name)
+
+
+def _made_alike(
+    folder: Path, encoder: Encoder, language: str, chunking: Chunking, milvus: Milvus | None
+) -> Collection | None:
+    """The collection, if it is there and what a document becomes in it is what a new one would make of it."""
+    try:
+        collection = Collection(folder, milvus)
+    except CollectionUnwritable:
+        raise
+    except CollectionError:  # it is not there, damaged or of another version
+        return None
+    made, wanted = collection.settings, (Model.of(encoder), language, chunking, milvus is not None)
+    is_alike = (made.model, made.language, made.chunking, made.remote is not None) == wanted
+    return collection if is_alike else None
 
 
 @index.command()
@@ -306,9 +334,7 @@ def encode(
     with bar("preparing") as report:
         encoder = open_encoder(settings, report, model)
         try:
-            begun = indexer.begin_encoding(
-                collection, encoder, Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
-            )
+            begun = indexer.begin_encoding(collection, encoder, Model.of(encoder))
         except ValueError as error:
             raise CollectionError(str(error)) from error
         if begun is None:

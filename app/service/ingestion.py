@@ -95,9 +95,7 @@ class Ingestion:
             chunking = splitter(encoder, chunking, language).chunking
         except ValueError as error:
             raise InvalidRequest(f"chunking: {error}", ("chunking",)) from error
-        settings = CollectionSettings(
-            Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens), language, chunking
-        )
+        settings = CollectionSettings(Model.of(encoder), language, chunking)
         is_new = self._make(name, settings, encoder)
         try:
             found = self.collections.store(name).settings  # perhaps of somebody who was faster
@@ -162,9 +160,7 @@ class Ingestion:
         encoder = self._served(model).encoder
         with self._store(name) as collection:
             try:
-                key = begin_encoding(
-                    collection, encoder, Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
-                )
+                key = begin_encoding(collection, encoder, Model.of(encoder))
             except ValueError as error:
                 raise InvalidRequest(f"model: {error}", ("model",)) from error
             if key is None:

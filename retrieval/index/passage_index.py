@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import WrongModel
 from retrieval.text.bm25 import QueryTerms, Terms
@@ -22,6 +23,11 @@ class Model:
     digest: str
     arithmetic: str
     max_tokens: int  # that it reads of a passage, including special tokens
+
+    @staticmethod
+    def of(encoder: Encoder) -> Model:
+        """Return what an encoder is."""
+        return Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
 
 
 class PassageIndex(Protocol):

@@ -189,7 +189,7 @@ def build(
 
     if not passages:
         raise CollectionError("there are no passages to build a collection from")
-    model = Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+    model = Model.of(encoder)
     return write(folder, blocks(), model, language)
 
 

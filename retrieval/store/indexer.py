@@ -21,7 +21,7 @@ from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, check_encoder
 from retrieval.index.segment import BLOCK
 from retrieval.store.collection import Collection, CollectionSettings, create_in
-from retrieval.store.compaction import merge, merge_next, sweep, write_segment
+from retrieval.store.compaction import merge, merge_next, repair, sweep, write_segment
 from retrieval.store.generation import Encoding
 from retrieval.store.jobs import ENCODE
 from retrieval.store.pipeline import Encodes, by_batch, in_lists, pipeline
@@ -35,6 +35,7 @@ Counting = Callable[[int, int], None]  # done, of how many
 
 _LOCK = "indexer.lock"
 PUT_AT_ONCE = 1000  # documents in one transaction
+_EMPTY = "there are no passages to build a collection from"
 DOCUMENTS = 2048  # that become one segment; a few hundred would make too many files, more would be found later
 
 
@@ -62,7 +63,7 @@ def build(
         CollectionError: There are no passages, or the collection cannot be written.
         ValueError: A chunking that is not possible with this encoder.
     """
-    model = Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+    model = Model.of(encoder)
     chunking = splitter(encoder, chunking, language).chunking
     with (
         placed(folder.name, CollectionSettings(model, language, chunking), encoder, milvus) as settings,
@@ -76,11 +77,44 @@ def build(
                     each if isinstance(each, Document) else Document(each.id, each.text, each.title) for each in some
                 )
             if not collection.counts().documents:
-                raise CollectionError("there are no passages to build a collection from")
+                raise CollectionError(_EMPTY)
             index_all(collection, encoder, progress)
         finally:
             collection.close()
     publish(folder, milvus)
+
+
+def update(collection: Collection, documents: Iterable[Document], encoder: Encodes, progress: Counting) -> None:
+    """Let a collection hold these documents and no others; what is unchanged is not encoded again.
+
+    An old document is found until its new content is. A kill leaves some old and some new ones; run it again.
+    The caller holds the lock.
+
+    Args:
+        collection: The collection, of the encoder's model.
+        documents: At least one; the last one of an id counts.
+        encoder: Encodes them.
+        progress: Called with the number of documents that are indexed and of all that are new or changed.
+
+    Raises:
+        CollectionError: There are no documents, or the collection cannot be written.
+    """
+    kept = set[str]()
+    for some in in_lists(documents, PUT_AT_ONCE):
+        collection.put(some)
+        kept.update(document.id for document in some)
+    if not kept:
+        raise CollectionError(_EMPTY)
+    repair(collection)
+    index_all(collection, encoder, progress)
+    after, gone = 0, list[str]()
+    while page := collection.page(after, PUT_AT_ONCE):
+        after = page[-1][0]
+        gone += (document.id for _, document in page if document.id not in kept)
+    if gone:
+        collection.delete(gone)
+        while merge(collection) or collection.trim():
+            pass
 
 
 def index_all(collection: Collection, encoder: Encodes, progress: Counting) -> None:

@@ -74,6 +74,32 @@ def test_documents_are_added_replaced_and_deleted(tmp_path, birds):
     assert sorted(found(tmp_path, "owl river")) == ["b", "c"]
 
 
+def test_a_collection_is_brought_up_to_date_without_encoding_what_is_unchanged(tmp_path, birds, monkeypatch):
+    encoded = []
+
+    class Counting(HashEncoder):
+        def forward(self, batch):
+            encoded.append(len(batch))
+            return super().forward(batch)
+
+    monkeypatch.setattr("app.engine.loader.load_encoder", lambda *_, **__: Counting())
+    file = tmp_path / "birds.jsonl"
+    file.write_text(lines({"_id": "a", "text": "an owl"}, {"_id": "c", "text": "an owl again"}))
+    assert birds("build", "birds", "birds.jsonl")[0] == 2
+    assert birds("build", "birds", "birds.jsonl", "--update")[0] == 0
+    assert (found(tmp_path, "owl"), found(tmp_path, "lamp"), encoded) == (["a", "c"], [], [1])
+    assert birds("build", "birds", "birds.jsonl", "--update")[0] == 0
+    assert encoded == [1]
+    assert birds("build", "birds", "birds.jsonl", "--update", "--chunks", "token")[0] == 0
+    assert encoded == [1, 2], "chunked in another way, it is another collection"
+    file.write_text("")
+    assert birds("build", "birds", "birds.jsonl", "--update", "--chunks", "token")[0] == 1
+    assert found(tmp_path, "owl") == ["a", "c"]
+    assert birds("build", "new", "more.txt", "--update")[0] == 2
+    file.write_text(lines({"_id": "a", "text": "an owl"}))
+    assert birds("build", "new", "birds.jsonl", "--update")[0] == 0
+
+
 def test_an_export_is_what_add_reads(tmp_path, birds):
     status, printed, _ = birds("export", "birds")
     assert status == 0

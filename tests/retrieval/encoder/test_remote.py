@@ -2,16 +2,25 @@
 
 import json
 import logging
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from app.ranking import Reranker
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import Interrupted, SharedEncoder
+from retrieval.encoder.embeddings_client import Endpoint
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.remote import Reach, connect
 from retrieval.errors import EncoderUnavailable, EncodingError, ModelError
 from retrieval.states.record import TextState, from_bytes, to_bytes
 from retrieval.text.bm25 import NO_TERMS
@@ -115,6 +124,14 @@ def test_what_may_pass_is_tried_again_after_growing_pauses(remote, proxy):
     assert same(remote.encode(TEXTS), TEXTS)
     assert len(remote.pauses) == 3
     assert all(least <= pause <= least + 0.1 for least, pause in zip((0.1, 0.2, 0.4), remote.pauses, strict=True))
+
+
+def test_pauses_grow_to_five_seconds_and_no_further(remote, proxy):
+    proxy.always = status(503)
+    with pytest.raises(EncoderUnavailable):
+        remote._client.embed(["owl"], 64, tries=9)
+    least = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5]
+    assert all(at <= pause <= at + 0.1 for at, pause in zip(least, remote.pauses, strict=True))
 
 
 def test_after_four_tries_it_is_given_up(remote, proxy):
@@ -229,6 +246,48 @@ def test_after_five_failures_nobody_waits_until_the_server_is_back(proxy, tmp_pa
     assert same(encoder.encode(TEXTS), TEXTS)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     encoder.breaker.close()
+
+
+def test_an_open_circuit_asks_again_after_a_minute(remote, proxy):
+    proxy.always = status(501)
+    for _ in range(5):
+        with pytest.raises(EncoderUnavailable):
+            remote.encode(["owl"])
+    assert not remote.breaker.available
+    assert 50 < remote.breaker.retry_after_s <= 60
+
+
+@pytest.fixture
+def self_signed(tmp_path):
+    """The address of a server with a certificate that nobody signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    file = tmp_path / "server.pem"
+    plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    pem = serialization.Encoding.PEM
+    file.write_bytes(key.private_bytes(pem, *plain) + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # the client hangs up
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://localhost:{server.server_port}/v1/embeddings"
+        server.shutdown()
+
+
+def test_a_certificate_that_nobody_signed_is_refused_and_nothing_is_sent(self_signed, tmp_path):
+    endpoint = Endpoint(self_signed, "hash", "sk-secret", 1, 10.0)
+    with pytest.raises(ModelError, match=r"localhost:\d+/v1/embeddings cannot be used: its certificate is not valid"):
+        connect(endpoint, Reach(32, 512, {}), tmp_path)
 
 
 def test_a_request_leaves_at_its_deadline_and_what_comes_later_is_for_the_next(remote, proxy, monotonic):

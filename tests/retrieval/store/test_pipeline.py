@@ -61,12 +61,12 @@ def test_no_stage_is_more_than_a_block_ahead_however_long_a_document_is():
             return super().encode_tokens(tokens)
 
     encoder = Counting()
-    pieces = pipeline([waiting([40 * 6 * BLOCK])], encoder, CHUNKING, "en")
+    pieces = pipeline([waiting([40 * 3 * BLOCK])], encoder, CHUNKING, "en")
     first = next(pieces)
     eventually(lambda: encoder.encoded == 2)
     assert (len(first.owners), first.is_last) == (BLOCK, False)
     assert [piece.is_last for piece in pieces][-1]
-    assert encoder.encoded == 7, "overlapping chunks: a few more than six blocks of them"
+    assert encoder.encoded == 4, "overlapping chunks: a few more than three blocks of them"
 
 
 def test_an_error_comes_after_what_was_before_it():
