@@ -74,8 +74,7 @@ def pipeline(
         chunking: How long ones are split.
         language: Of the documents, as for `Terms.of`.
     """
-    split = splitter(encoder, chunking, language)
-    return ahead(_encoded(ahead(_prepared(batches, encoder, split, language)), encoder))
+    return ahead(_encoded(ahead(prepared(batches, encoder, chunking, language)), encoder))
 
 
 def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
@@ -94,16 +93,18 @@ def ahead(items: Generator[Item, None, None]) -> Generator[Item, None, None]:
             pool.shutdown(cancel_futures=True)
 
 
-def _encoded(prepared: Generator[Prepared, None, None], encoder: Encodes) -> Generator[Indexed, None, None]:
-    with closing(prepared):
-        for each in prepared:
+def _encoded(pieces: Generator[Prepared, None, None], encoder: Encodes) -> Generator[Indexed, None, None]:
+    with closing(pieces):
+        for each in pieces:
             block = Block(each.passages, each.terms, encoder.encode_tokens(each.tokens))
             yield Indexed(each.batch, each.owners, block, each.is_last)
 
 
-def _prepared(
-    batches: Iterable[Sequence[Waiting]], encoder: Encodes, split: Splitter, language: str
+def prepared(
+    batches: Iterable[Sequence[Waiting]], encoder: Encodes, chunking: Chunking, language: str
 ) -> Generator[Prepared, None, None]:
+    """Yield the passages of batches of documents, ready to be encoded; see `pipeline`."""
+    split = splitter(encoder, chunking, language)
     for batch in batches:
         documents = [Passage(each.document.id, each.document.title, each.document.text) for each in batch]
         for some, is_last in _with_end(in_lists(_passages(documents, encoder, split), BLOCK)):

@@ -149,8 +149,10 @@ def detect(words: NDArray[np.uint32]) -> str:
     words: (n,) from `terms(…, NONE)`; the first 1000 decide.
     """
     table = _frequencies()
-    entries, _ = table.entries(words[:_DETECTED_BY])
-    scores = np.bincount(table.languages[entries], table.decades[entries] - LEAST_DECADE, len(table.codes))
+    different, repeats = np.unique(words[:_DETECTED_BY], return_counts=True)
+    entries, at = table.entries(different)
+    gains = (table.decades[entries] - LEAST_DECADE) * repeats[at]
+    scores = np.bincount(table.languages[entries], gains, len(table.codes))
     second, best = np.argsort(scores, kind="stable")[-2:]
     return table.codes[best] if scores[best] > scores[second] + _MARGIN else NONE
 

@@ -62,7 +62,9 @@ _CLUSTER = re.compile(f"[^{_MARK}][{_MARK}]*+")  # a character with its combinin
 _FORMAT = re.compile(f"[{_class('Cf')}\U000e0000-\U000e0fff]+")
 # The lookbehind lets a match start only at the beginning of a word, or a long word would take quadratic time.
 _DOTTED = re.compile(r"(?<!\w)\w++(?:[./\\:]++\w++)++")
-_COMPOUND = re.compile(r"_|[a-z\d][A-Z]|[A-Z]{2}[a-z]")
+_BEFORE_WORD = re.compile(r"[./\\:]\w")  # without one, nothing is dotted: ten times faster to see
+# An underscore, `aB`, `1B` or `ABc`. It begins with what is rare, so that most of a text is skipped.
+_COMPOUND = re.compile(r"[_A-Z](?:(?<=_)|(?<=[a-z\d][A-Z])|(?<=[A-Z]{2})[a-z])")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
@@ -82,7 +84,8 @@ def words_of(text: str, *, query: bool = False) -> list[str]:
         pattern, words = _WORD, [word for run in _WORD.findall(text.lower()) for word in _pieces(run, query=query)]
     if _COMPOUND.search(text):
         words += (part.lower() for word in pattern.findall(text) for part in _parts(word))
-    words += (whole.lower() for whole in _DOTTED.findall(text) if len(whole) <= LONG_WORD)
+    if _BEFORE_WORD.search(text):
+        words += (whole.lower() for whole in _DOTTED.findall(text) if len(whole) <= LONG_WORD)
     return words
 
 
