@@ -36,6 +36,11 @@ class Tokens:
     added: int = field(default=0, kw_only=True)  # those that are scored and not of the text, such as the former
     second: int | None = field(default=None, kw_only=True)  # of a pair, where its second text begins
 
+    @property
+    def of_text(self) -> int:
+        """How many are of the text and its prompt: as many as it has spans, scored or not; all, if there are none."""
+        return self.ids.size - self.added if self.added else int(np.count_nonzero(self.content))
+
 
 class Encoder(Protocol):
     """Turns texts into states."""

@@ -122,7 +122,7 @@ def _passages(
     for run in runs([len(document.text) for document in documents], count=BLOCK):
         read = encoder.tokenize([document.content for document in documents[run]])
         for at, tokens in enumerate(read, start=run.start):
-            if split.fits(documents[at], int(tokens.content.sum())):
+            if split.fits(documents[at], tokens.of_text):
                 yield at, documents[at], tokens
             else:
                 yield from ((at, chunk, None) for chunk in split.chunks(documents[at]))

@@ -128,7 +128,7 @@ def test_there_is_a_span_for_each_token_and_row_however_long_the_text(encoder, t
     if len(read.ids) == encoder.max_tokens:
         assert len(spans) > encoder.max_tokens - 10
     (rows,) = encoder.row_spans([text])
-    assert len(rows) == read.content.sum()
+    assert len(rows) == (1 if encoder.granularity == "document" else read.content.sum())
     own = rows[rows[:, 1] > rows[:, 0]]
     assert set(own[:, 0].tolist()) <= set(spans[:, 0].tolist())
     if not encoder.late_interaction:  # else some tokens have no rows
