@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from shutil import rmtree
@@ -30,18 +31,21 @@ from app.settings import Settings
 from benchmarks.corpus import Passages
 from benchmarks.cross_encoder import CrossEncoder, fetch
 from benchmarks.quality import COLLECTIONS
-from benchmarks.report import number, on_this_machine, spread, table
+from benchmarks.report import number, on_this_machine, spread, table, timed
 from benchmarks.server import ours
 from benchmarks.wire import drive, in_turn, post
 from retrieval.encoder import weights
 from retrieval.encoder.protocol import Encoder
 from retrieval.evaluation.beir import load
+from retrieval.index.token_rows import pack, unpack
 from retrieval.store.collection import Collection
+from retrieval.store.snapshot import Snapshot
 from retrieval.text.demo import demo_passages
 
 NAMES = ("cacm", "cisi", "cosqa", "cranfield", "hotpotqa", "noveleval", "scifact")
-TOKENS, SAMPLE, BLOCK = 126, 5120, 256
+TOKENS, SAMPLE, BLOCK = 126, 1024, 256
 SECONDS, CLIENTS = 20.0, (1, 16)
+CANDIDATES, ROUNDS = 100, 200
 PEERS_QUERIES = 20
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 
@@ -97,6 +101,18 @@ def limit(encoder: Encoder, texts: Sequence[str]) -> float:
     for start in range(0, len(texts), BLOCK):
         encoder.encode(texts[start : start + BLOCK])
     return len(texts) / (time.perf_counter() - begun)
+
+
+def of_files(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """The rows of what is read of files: how many are open, and how long the states of candidates take."""
+    some = np.random.default_rng(0).choice(len(snapshot), CANDIDATES, replace=False)
+    packed = pack(snapshot.states(some).tokens)
+    read = spread(timed(partial(snapshot.states, some), ROUNDS)[0])
+    unpacked = spread(timed(partial(unpack, packed, snapshot.parts[0].segment.spec.token_dimension), ROUNDS)[0])
+    return [
+        ("segments; open files", f"{len(snapshot.parts)}; {sum(len(p.segment.files.sizes) for p in snapshot.parts)}"),
+        (f"states of {CANDIDATES} passages, all; unpacking alone, p50 / p95 ms", f"{read}; {unpacked}"),
+    ]
 
 
 def searches(texts: Sequence[str]) -> Iterator[bytes]:
@@ -162,7 +178,7 @@ def main(
         ("indexed by `qrerank index add`, passages a second, when it was built", built),
         ("the encoder alone, passages a second; tokens a second", f"{number(alone)}; {number(alone * TOKENS)}"),
         ("kB of disk a passage, texts and all", number(collection.bytes() / passages / 1e3)),
-        ("segments", str(len(collection.snapshot().parts))),
+        *of_files(collection.snapshot()),
     ]
     collection.close()
     asked = queries()

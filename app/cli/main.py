@@ -30,7 +30,7 @@ from app.cli.terminal import out, print_line
 from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
 from app.engine.malloc import keep_memory
 from app.ranking.circuit_check import check_circuit
-from app.server.startup_checks import bare, check_start, free_port
+from app.server.startup_checks import allow_open_files, bare, check_start, free_port
 from app.settings import Settings
 from app.telemetry.metrics_port import metrics_served, url_of
 from quantum.feature_maps import feature_map
@@ -74,6 +74,7 @@ def serve(
     from app.telemetry.logs import set_up
 
     keep_memory()  # before threads start, because each would create a heap of its own
+    allow_open_files()
     settings = Settings()
     set_up(settings.logs)
     host = bare(host)

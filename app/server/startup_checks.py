@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import resource
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from app.auth import audit
@@ -22,6 +24,16 @@ log = logging.getLogger(__name__)
 
 class Exposed(Exception):
     """The settings leave the service open to everybody, or a page closed to everybody. The message says what to set."""
+
+
+def allow_open_files() -> None:
+    """Let this process, and those that it starts, open as many files as the system allows: segments hold theirs open.
+
+    Many systems begin with 1024, for programs of old that cannot count further.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS says "infinity" and means less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def check_start(settings: Settings, host: str) -> None:

@@ -1,5 +1,6 @@
 """Startup checks: public addresses, API keys, and free ports."""
 
+import resource
 import socket
 import sys
 from functools import partial
@@ -10,12 +11,22 @@ import pytest
 from app.auth.stores import open_records
 from app.cli import main as cli
 from app.errors import KeysMisconfigured
-from app.server.startup_checks import Exposed, bare, check_start, free_port, is_public
+from app.server.startup_checks import Exposed, allow_open_files, bare, check_start, free_port, is_public
 from app.settings import Settings
 from app.telemetry.metrics_port import PortTaken, url_of
 from tests.app.lines import logged
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - never bound
+
+
+def test_as_many_files_may_be_open_as_the_system_allows():
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before[1] - 1, before[1]))
+        allow_open_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (before[1], before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "[::1]", "localhost"])
