@@ -171,6 +171,21 @@ def test_few_segments_are_left_whatever_their_sizes_are(collection):
     assert collection.counts().passages == 252
 
 
+@pytest.mark.parametrize(("passages", "most"), [(100_000, 20), (1_000_000, 23)])
+def test_the_segments_of_a_large_collection_are_as_few_as_is_said(passages, most):
+    """docs/collections.md tells how many files they hold open."""
+    drawn = random.Random(1)  # noqa: S311 - the same in every run
+    for smallest in (1, indexer.DOCUMENTS):
+        sizes = list[int]()
+        while sum(sizes) < passages:
+            sizes.append(int(drawn.uniform(smallest, indexer.DOCUMENTS)))
+            for first in range(len(sizes) - indexer._FANOUT + 1):
+                if count := indexer._mergeable(sizes[first:]):
+                    sizes[first : first + count] = [sum(sizes[first : first + count])]
+                    break
+            assert len(sizes) <= most
+
+
 def test_space_is_given_back(collection):
     collection.put(Document(str(at), f"owl {at} " * 50) for at in range(300))
     index_all(collection, ENCODER, quiet)
