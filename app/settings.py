@@ -25,7 +25,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.auth.settings import AuthSettings
 from app.quotas.settings import QuotaSettings
 from app.quotas.shares import part_of_one
+from app.ranking.fusion import Weighting
 from app.ranking.methods import split_method
+from retrieval.fusion.algorithms import DEFAULT, Algorithm
 from retrieval.index.milvus_client import Milvus, MilvusUrlError, parse_url
 from retrieval.text.languages import check_language
 from retrieval.text.splitters import By, Chunking
@@ -217,6 +219,23 @@ class IndexSettings(_Group):
         if self.url is None:
             return None
         return Milvus(self.url.get_secret_value(), self.timeout_ms / 1e3, max(2, requests // 2))
+
+
+class FusionSettings(_Group):
+    """How `hybrid` fuses its rankers; docs/evaluation.md has what each is worth."""
+
+    algorithm: Algorithm = Field(
+        DEFAULT,
+        description="weighted: weighted mean of z-scores; min_max: of scores from 0 to 1; reciprocal_rank, borda: of "
+        "ranks; condorcet: by majority; bayesian: sum of log-odds; stacking: logistic regression; ensemble: the mean "
+        "of all these.",
+    )
+    weighting: Weighting = Field(
+        "type",
+        description="Weights of the rankers. type: those of text or of programs; fixed: those of text; equal; spread: "
+        "times how far a ranker's best stand out; agreement: times how much it agrees with the others.",
+    )
+    feedback: Share = Field(0.0, description="Share of the similarity to the best three documents in the score.")
 
 
 class CircuitSettings(_Group):
@@ -492,6 +511,12 @@ class Settings(BaseSettings):
     calibration: Path | None = Field(
         None, description="Parameter file of the scores, from `qrerank fit --calibration`. Absent: the default model's."
     )
+    parameters: Path | None = Field(
+        None,
+        description="Parameter file from `qrerank fit`: weights, smoothing, bandwidth and calibration, in place of "
+        "`calibration`.",
+    )
+    fusion: FusionSettings = FusionSettings()
     chunking: ChunkingSettings = ChunkingSettings()
     first_stage: FirstStageSettings = FirstStageSettings()
     index: IndexSettings = IndexSettings()
@@ -540,6 +565,12 @@ class Settings(BaseSettings):
                 "limits.all_bodies_bytes is less than 8/3 of limits.body_bytes: the largest bodies would always be "
                 "rejected"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _refuse_two_calibrations(self) -> Self:
+        if self.parameters and self.calibration:
+            raise ValueError("parameters and calibration are both set, and both calibrate the scores: set one")
         return self
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from app.cli.keys import records
 from app.cli.options import utf8
 from app.cli.terminal import out, print_json
 from app.feedback.learner import RANKERS
-from app.ranking.scoring import Weights
+from app.ranking.fusion import Weights
 from app.settings import Settings
 from app.telemetry.printable import escaped
 

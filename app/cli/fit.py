@@ -1,10 +1,10 @@
-"""`qrerank fit`: fit the parameters of the scores on judged queries."""
+"""`qrerank fit`: fit the parameters of fusion, circuit and scores on judged queries."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ from platformdirs import user_cache_path
 from rich.table import Table
 
 from app.cli.errors import naming
-from app.cli.evaluation import judged_queries, open_dataset
+from app.cli.evaluation import judged_queries, open_dataset, own_documents
 from app.cli.fitting import (
     IRRELEVANT,
     OTHERS,
@@ -31,16 +31,20 @@ from app.cli.fitting import (
     Rates,
     calibration_error,
     cases,
+    chosen,
     example,
     fit,
     rates,
     reliability,
 )
+from app.cli.fusion_fitting import Choice, FittedFusion, fit_fusion
+from app.cli.judged_lists import judged_lists
 from app.cli.options import writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out
 from app.engine.loader import open_reranker
 from app.ranking.calibration import Calibration
+from app.ranking.parameters import Parameters
 from app.ranking.reranker import Reranker
 from app.settings import Settings
 from app.telemetry.printable import escaped
@@ -50,34 +54,40 @@ from retrieval.evaluation.beir import load
 _FEW = 50  # queries; with fewer the parameters depend on which ones they are
 
 
-def fit_calibration(
+def fit_parameters(
     folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Collections in BEIR layout.")],
-    calibration: Annotated[bool, typer.Option("--calibration", help="Fit the calibration of scores.")] = False,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Fit the calibration of scores alone, for QRERANK_CALIBRATION.")
+    ] = False,
     output: Annotated[
-        Path, typer.Option(callback=writable, help="The parameter file; QRERANK_CALIBRATION names it to the service.")
-    ] = Path("calibration.json"),
+        Path | None, typer.Option(callback=writable, help="Absent: parameters.json, or calibration.json.")
+    ] = None,
     queries: Annotated[int, typer.Option(min=1, help="At most so many queries of each collection.")] = 200,
     split: Annotated[str, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv.")] = "test",
     plot: Annotated[Path | None, typer.Option(callback=writable, help="Draw a reliability diagram (PNG).")] = None,
 ) -> None:
-    """Fit the calibration of the configured model, and show how it does on collections that it was not fitted on.
+    """Fit bandwidth, weights, smoothing, stacking and calibration of the configured model, and show what they gain.
 
-    50 queries are enough to try. Encoded collections are cached, as those of `evaluate`.
+    All is judged on queries that it was not fitted on: on each collection by the others, of one collection on each
+    fifth by the rest. 50 queries are enough to try. Collections and scores are cached, as those of `evaluate`.
     """
-    if not calibration:
-        raise typer.BadParameter("say what to fit: --calibration", param_hint="qrerank fit")
     if find_spec("sklearn") is None:
         raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")
     if plot and find_spec("matplotlib") is None:
         raise typer.BadParameter("--plot needs matplotlib: pip install 'quantum-rerank[draw]'")
+    cache = user_cache_path("quantum-rerank")
+    output = output or Path("calibration.json" if calibration else "parameters.json")
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
         judged = []
         for folder in folders:
             dataset = load(folder, split)
-            place = open_dataset(dataset, reranker.encoder, user_cache_path("quantum-rerank") / "evaluated", report)
-            judged.append(Judged(dataset, place, judged_queries(dataset)))
-        found = cases(reranker, judged, queries, report)
+            place = open_dataset(dataset, reranker.encoder, cache / "evaluated", report)
+            judged.append(Judged(dataset, place, chosen(dataset, judged_queries(dataset), queries)))
+        fusion = None if calibration else _fit_fusion(reranker, judged, cache / "judged", report)
+        if fusion:
+            reranker = _with(reranker, fusion.choice)
+        found = cases(reranker, judged, report)
         evidence = []
         for done, case in enumerate(found):
             report("evidence", done, len(found))
@@ -85,13 +95,64 @@ def fit_calibration(
         held_out = left_out(reranker, found, evidence, report)
     if len(found) < _FEW:
         note(f"{len(found)} queries are few: with fewer than {_FEW} the parameters depend on which queries they are")
-    result = _calibration(reranker, evidence, held_out)
+    scores = _calibration(reranker, evidence, held_out, fusion)
     with naming(output):
-        result.write(output)
+        (_parameters(reranker, fusion, scores) if fusion else scores).write(output)
+    if fusion:
+        out.print(_fusion_table(fusion))
+        note(_decision(fusion))
     out.print(_table(held_out))
     if plot:
         draw(held_out, plot)
-    out.print(f"wrote {escaped(str(output))}; serve with QRERANK_CALIBRATION={escaped(str(output))}", highlight=False)
+    use = "qrerank serve --parameters " if fusion else "QRERANK_CALIBRATION="
+    out.print(f"wrote {escaped(str(output))}; serve with {use}{escaped(str(output))}", highlight=False)
+
+
+def _fit_fusion(reranker: Reranker, judged: Sequence[Judged], cache: Path, report: Progress) -> FittedFusion:
+    """What is chosen on the judged lists of all collections."""
+    found = [
+        judged_lists(reranker, each.dataset, each.collection, each.queries, own_documents(each.dataset), cache, report)
+        for each in judged
+    ]
+    return fit_fusion(found, reranker.fusion, report)
+
+
+def _with(reranker: Reranker, choice: Choice) -> Reranker:
+    """The reranker with what was chosen."""
+    feature_map = replace(reranker.feature_map, bandwidth=choice.bandwidth * reranker.feature_map.bandwidth)
+    return reranker.variant(feature_map, replace(reranker.fusion, text=choice.weights, ridge=choice.ridge))
+
+
+def _parameters(reranker: Reranker, fusion: FittedFusion, scores: Calibration) -> Parameters:
+    """All that was fitted. reranker: with what was chosen."""
+    states = reranker.feature_map
+    circuit: dict[str, str | int | float] = {
+        "map": states.name,
+        "qubits": states.n_qubits,
+        "bandwidth": states.bandwidth,
+    }
+    return Parameters(circuit, fusion.choice.weights, fusion.choice.ridge, fusion.fitted, scores)
+
+
+def _decision(fusion: FittedFusion) -> str:
+    """Whether what is fitted takes the place of what is configured, and why."""
+    if fusion.kept:
+        return (
+            f"weights, smoothing and bandwidth are fitted: better on queries left out of the fit (p = {fusion.p:.3g})"
+        )
+    return (
+        "weights, smoothing and bandwidth stay as configured: fitted ones were not significantly better on queries "
+        f"that they were not fitted on (p = {fusion.p:.3g})"
+    )
+
+
+def _fusion_table(fusion: FittedFusion) -> Table:
+    """Mean nDCG@10 of each group by what was fitted on the others."""
+    names = list(next(iter(fusion.held_out.values())))
+    table = Table("queries", *names, title="nDCG@10 of queries by what was fitted on the others")
+    for group, row in fusion.held_out.items():
+        table.add_row(escaped(group), *(f"{row[name].mean():.4f}" for name in names))
+    return table
 
 
 @dataclass(frozen=True)
@@ -121,21 +182,27 @@ def left_out(
         progress("left out", done, len(groups))
         calibration = _calibration(reranker, list(compress(evidence, ~held)))
         result[name] = HeldOut(
-            rates(reranker.with_calibration(calibration), list(compress(found, held))),
+            rates(reranker.variant(calibration=calibration), list(compress(found, held))),
             reliability(calibration, list(compress(evidence, held))),
         )
     return result
 
 
 def _calibration(
-    reranker: Reranker, found: Sequence[Example], held_out: dict[str, HeldOut] | None = None
+    reranker: Reranker,
+    found: Sequence[Example],
+    held_out: dict[str, HeldOut] | None = None,
+    fusion: FittedFusion | None = None,
 ) -> Calibration:
-    provenance = {
+    provenance: dict[str, object] = {
         "made": datetime.now(UTC).date().isoformat(),
         "version": version("quantum-rerank"),
-        "queries": Counter(each.collection for each in found),
+        "queries": dict(Counter(each.collection for each in found)),
         "held_out": {name: {**asdict(each.rates), "error": each.error} for name, each in (held_out or {}).items()},
     }
+    if fusion:
+        table = {group: {name: float(of.mean()) for name, of in row.items()} for group, row in fusion.held_out.items()}
+        provenance["fusion"] = {"p": fusion.p, "ndcg@10": table}
     return Calibration(reranker.encoder.name, reranker.encoder.digest, fit(found), provenance)
 
 

@@ -82,16 +82,20 @@ class Rates:
         return self.relevant, self.same, self.other
 
 
-def cases(reranker: Reranker, judged: Sequence[Judged], most: int, progress: Progress) -> list[Case]:
-    """Up to `most` queries of each collection with their passages, chosen at random but always the same."""
+def chosen(dataset: BeirDataset, queries: Sequence[Query], most: int) -> list[Query]:
+    """Up to `most` of the queries, at random but always the same."""
+    return random.Random(dataset.name).sample(queries, min(most, len(queries)))  # noqa: S311
+
+
+def cases(reranker: Reranker, judged: Sequence[Judged], progress: Progress) -> list[Case]:
+    """Each collection's queries with their passages, chosen at random but always the same."""
     found = []
     for at, own in enumerate(judged):
         other = judged[(at + 1) % len(judged)]
-        queries = random.Random(own.dataset.name).sample(own.queries, min(most, len(own.queries)))  # noqa: S311
-        for done, query in enumerate(queries):
-            progress(f"candidates of {own.dataset.name}", done, len(queries))
+        for done, query in enumerate(own.queries):
+            progress(f"candidates of {own.dataset.name}", done, len(own.queries))
             found.append(_case(reranker, own, other, query))
-        progress(f"candidates of {own.dataset.name}", len(queries), len(queries))
+        progress(f"candidates of {own.dataset.name}", len(own.queries), len(own.queries))
     return found
 
 
@@ -141,7 +145,7 @@ def fit(found: Sequence[Example]) -> dict[Evidence, dict[str, float]]:
     x, y, weights = _table(found)
     columns = {name: at for at, name in enumerate(FEATURES["hybrid"])}
     return {
-        evidence: _logistic(names, x[:, [columns[name] for name in names]], y, weights)
+        evidence: logistic(names, x[:, [columns[name] for name in names]], y, weights)
         for evidence, names in FEATURES.items()
     }
 
@@ -163,9 +167,10 @@ def _table(found: Sequence[Example]) -> tuple[NDArray[np.float64], NDArray[np.bo
     return np.concatenate(rows), np.concatenate(labels), np.concatenate(weights)
 
 
-def _logistic(
+def logistic(
     names: Sequence[str], x: NDArray[np.float64], y: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> dict[str, float]:
+    """The coefficients of a logistic regression of s outcomes on (s, f) features, by name, and the intercept."""
     from sklearn.linear_model import LogisticRegression  # of the extra `fit`
 
     mean = np.average(x, axis=0, weights=weights)

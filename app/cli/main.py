@@ -51,7 +51,7 @@ cli.add_typer(cli_index.index, name="index")
 cli.add_typer(cli_keys.keys, name="keys")
 cli.add_typer(cli_feedback.feedback, name="feedback")
 cli.command()(cli_evaluate.evaluate)
-cli.command("fit")(cli_fit.fit_calibration)
+cli.command("fit")(cli_fit.fit_parameters)
 cli.command()(cli_threshold.threshold)
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,9 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Build the demo collection if it is missing, and search it by default.")
     ] = False,
+    parameters: Annotated[
+        Path | None, typer.Option(callback=readable, help="Parameter file from `qrerank fit`; sets QRERANK_PARAMETERS.")
+    ] = None,
 ) -> None:
     """Start the HTTP service. Settings come from QRERANK_… environment variables; see docs/configuration.md."""
     import uvicorn
@@ -75,6 +78,8 @@ def serve(
 
     keep_memory()  # before threads start, because each would create a heap of its own
     allow_open_files()
+    if parameters:
+        os.environ["QRERANK_PARAMETERS"] = str(parameters)  # for every worker
     settings = Settings()
     set_up(settings.logs)
     host = bare(host)

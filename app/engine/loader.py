@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from app.auth.keys import open_pepper
 from app.engine.cpu_quota import granted_cpus, limit_threads
 from app.engine.engine import ModelRegistry
-from app.ranking.calibration import Calibration, CalibrationError
+from app.ranking.calibration import Calibration
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import CrossEncoding
+from app.ranking.fusion import Fusion
+from app.ranking.parameter_file import ParameterFileError
+from app.ranking.parameters import Parameters
 from app.ranking.reranker import Reranker
 from app.settings import RemoteSettings, Settings
 from quantum.feature_maps import FeatureMap, feature_map
@@ -106,25 +109,46 @@ def open_models(
         CircuitTooLarge: The configured circuit exceeds the limits.
         ModelError: A model cannot be loaded.
         EncoderUnavailable: The server of a remote model does not answer; it may do so later.
-        CalibrationError: The parameters of the scores cannot be used, or belong to no model that is served.
+        ParameterFileError: The file of parameters cannot be used, or belongs to no model that is served.
     """
-    circuit = circuit_of(settings)
-    calibration = Calibration.read(settings.calibration) if settings.calibration else None
+    fitted = _fitted(settings)
     cache, slots = StateCache(settings.cache.max_bytes), CpuSlots(processors_of(settings))
     names = (settings.model, *settings.models)
     remote_first = sorted(names, key=lambda name: name != settings.remote_model)  # it may fail, and is tried again
     opened = {name: encoders.get(name) or open_encoder(settings, progress, name) for name in remote_first}
     cross = open_cross_encoder(settings, progress)
+    if fitted and all(encoder.digest != fitted.digest for encoder in opened.values()):
+        raise ParameterFileError(
+            f"{settings.parameters or settings.calibration} was fitted with {fitted.model!r}, which is not served, or "
+            "is another version of it; fit it again with `qrerank fit`"
+        )
     served = {}
     for name in names:
         source = StateSource(opened[name], cache, _replicas(settings, opened[name]))
-        served[name] = Reranker(source, circuit, slots=slots, calibration=calibration, cross=cross)
-    if calibration and not any(reranker.is_calibrated for reranker in served.values()):
-        raise CalibrationError(
-            f"{settings.calibration} was fitted with {calibration.model!r}, which is not served, or is another version "
-            "of it; fit it again with `qrerank fit --calibration`"
-        )
+        served[name] = _reranker(settings, source, slots, fitted, cross)
     return ModelRegistry(served, settings.aliases)
+
+
+def _fitted(settings: Settings) -> Parameters | Calibration | None:
+    """What the configured file of parameters holds."""
+    if settings.parameters:
+        return Parameters.read(settings.parameters)
+    return Calibration.read(settings.calibration) if settings.calibration else None
+
+
+def _reranker(
+    settings: Settings,
+    source: StateSource,
+    slots: CpuSlots,
+    fitted: Parameters | Calibration | None,
+    cross: CrossEncoding | None,
+) -> Reranker:
+    """The reranker of one model. Weights and bandwidth are those that were fitted with it, else the configured ones."""
+    circuit, fusion = circuit_of(settings), Fusion(**settings.fusion.model_dump())
+    calibration = fitted.calibration if isinstance(fitted, Parameters) else fitted
+    if isinstance(fitted, Parameters) and fitted.digest == source.encoder.digest:
+        circuit, fusion = fitted.of_circuit(circuit), fitted.of_fusion(fusion)
+    return Reranker(source, circuit, fusion, slots=slots, calibration=calibration, cross=cross)
 
 
 def open_reranker(settings: Settings, progress: Progress) -> Reranker:

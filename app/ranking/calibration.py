@@ -7,11 +7,9 @@ evidence is projected onto the order: whoever sorts by score gets the order. doc
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import RetrievalError
+from app.ranking import parameter_file
 
 Feature = Literal["cosine", "log_fidelity", "coverage", "query_length"]
 Evidence = Literal["classical", "quantum", "hybrid", "lexical"]
@@ -45,10 +43,6 @@ _LEAST_SLOPE = 0.1
 _FOCUS = 0.5  # a document's weight grows by this power of e for each unit of the mean z-score
 
 
-class CalibrationError(RetrievalError):
-    """A file does not hold parameters that can be used."""
-
-
 @dataclass(frozen=True)
 class Calibration:
     """The parameters of one model."""
@@ -60,20 +54,14 @@ class Calibration:
 
     @staticmethod
     def read(path: Path) -> Calibration:
-        """Read a file; CalibrationError if it is not one, was changed, or holds numbers that are not finite."""
-        try:
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            checksum, version = content.pop("checksum"), content.pop("format")
-            found = Calibration(**content)
-            found.check()
-        except OSError as error:
-            raise CalibrationError(f"{path} cannot be read: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise CalibrationError(f"{path} is no calibration file: {error!r}; {_FIT}") from error
-        if version != FORMAT:
-            raise CalibrationError(f"{path} has the format {version}, not {FORMAT}; {_FIT}")
-        if checksum != found.checksum():
-            raise CalibrationError(f"the checksum of {path} is wrong: the file was changed or damaged; {_FIT}")
+        """Read a file; ParameterFileError if it is not one, was changed, or holds numbers that are not finite."""
+        return parameter_file.read(path, FORMAT, Calibration.of, "calibration file", _FIT)
+
+    @staticmethod
+    def of(content: Mapping[str, Any]) -> Calibration:
+        """One of what a file holds; ValueError, TypeError or KeyError for what cannot be used."""
+        found = Calibration(**content)
+        found.check()
         return found
 
     def check(self) -> None:
@@ -87,21 +75,7 @@ class Calibration:
 
     def write(self, path: Path) -> None:
         """Write a file that `read` reads."""
-        content = {**self._content(), "checksum": self.checksum()}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-    def checksum(self) -> str:
-        """Return the SHA-256 of the content, hexadecimal."""
-        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
-
-    def _content(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "model": self.model,
-            "digest": self.digest,
-            "coefficients": self.coefficients,
-            "provenance": self.provenance,
-        }
+        parameter_file.write(path, FORMAT, asdict(self))
 
     def log_odds(self, evidence: Evidence, features: Mapping[str, NDArray[np.float64] | float]) -> NDArray[np.float64]:
         """Return the log-odds that each of n documents is relevant: (n,) within ±12.

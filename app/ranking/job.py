@@ -16,6 +16,7 @@ from app.ranking.methods import RANK_METHODS, RankMethod
 from retrieval.deadline import Deadline
 from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
+from retrieval.fusion.algorithms import ALGORITHMS, Algorithm
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.languages import AUTO
 from retrieval.text.limits import most_code_points
@@ -145,6 +146,7 @@ class Options(TypedDict, total=False):
     report: Callable[[Ranking], None] | None  # called with each partial ranking; what it raises ends the job
     language: str  # of the query and the documents: a code, `NONE`, or `AUTO` to detect each one's
     weigh: Weigh | None  # gives other weights of the rankers, with the sum 1, in place of those that `hybrid` has
+    fusion: Algorithm | None  # of `hybrid`; None: the reranker's
 
 
 @dataclass
@@ -159,6 +161,7 @@ class Job:
     report: Callable[[Ranking], None] | None = None  # gets partial rankings
     language: str = AUTO
     weigh: Weigh | None = None
+    fusion: Algorithm | None = None
     watch: Stopwatch = field(default_factory=Stopwatch)
     query_tokens: int = 0  # of the query and of what it excludes
     query_cut: bool = False  # whether the query is longer than what is read of it
@@ -171,6 +174,8 @@ class Job:
         """ValueError for what cannot be ranked by."""
         if self.method not in RANK_METHODS:
             raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(RANK_METHODS)}")
+        if self.fusion not in {None, *ALGORITHMS}:
+            raise ValueError(f"unknown fusion {self.fusion!r}; choose one of {', '.join(ALGORITHMS)}")
         if self.encode_limit is not None and self.encode_limit < 1:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):

@@ -21,9 +21,10 @@ from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_circuit
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import NAME, CrossEncoding
+from app.ranking.fusion import Fusion
 from app.ranking.job import Job, Options, Pace, Ranking, parts
 from app.ranking.methods import CROSS_METHOD
-from app.ranking.scoring import Fusion, Scorer, unread
+from app.ranking.scoring import Scorer, unread
 from app.ranking.spans import SentenceScores, Span
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
@@ -222,10 +223,20 @@ class Reranker:
                     scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
         return scores.spans(threshold, most)
 
-    def with_calibration(self, calibration: Calibration) -> Reranker:
-        """One with other parameters of the scores, on the same caches and processors."""
+    def variant(
+        self,
+        states: FeatureMap | None = None,
+        fusion: Fusion | None = None,
+        calibration: Calibration | None = None,
+    ) -> Reranker:
+        """One with another circuit, fusion or parameters of the scores, on the same caches and processors."""
         return Reranker(
-            self.source, self.feature_map, self.fusion, slots=self._slots, calibration=calibration, cross=self.cross
+            self.source,
+            states or self.feature_map,
+            fusion or self.fusion,
+            slots=self._slots,
+            calibration=calibration or self.calibration,
+            cross=self.cross,
         )
 
     def isolated_copy(self) -> Reranker:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from app.ranking.calibration import Calibration, Evidence, probability, project
 from app.ranking.cross_encoding import NAME, reorder
+from app.ranking.fusion import RANKERS, Fusion, code_share
 from app.ranking.job import Contributions, Job, Scores
 from app.ranking.methods import base_method
 from quantum.feature_maps import FeatureMap
@@ -19,9 +21,7 @@ from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
 from quantum.negation import excluded_shares
 from retrieval.encoder.states import Encoded
-from retrieval.fusion.algorithms import weighted_mean
-from retrieval.fusion.normalization import finite, zscore
-from retrieval.fusion.stages import smooth
+from retrieval.fusion.normalization import zscore
 from retrieval.text.bm25 import Matches, QueryTerms
 
 Arrays = Mapping[str, NDArray[np.float64]]  # by name, one value a document or chunk
@@ -33,36 +33,6 @@ _EXCLUDED = 0.75  # weight of the excluded share's z-score
 _EXCLUDED_LOG_ODDS = 4.0  # that a document loses which is all about what is excluded
 _GAP = 1e-6  # log-odds between the last document with a state and the first one without
 _RANKERS = {"cosine": "classical", "fidelity": "quantum"}
-_SYMBOLS = b"{}()[]=<>_;:.*&|\\/#@$%^~+\"'`"
-_BEGINNING = 1000  # code points
-_TEXT, _CODE = 0.05, 0.09  # shares of symbols
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of the rankers' z-scores, and how much of the fused score is smoothed over similar documents."""
-
-    classical: float = 0.5
-    quantum: float = 1.0
-    lexical: float = 1.0
-    smoothed: float = 0.9
-
-    def towards(self, other: Weights, share: float) -> Weights:
-        """Return the weights between these (share 0) and others (1)."""
-        return Weights(*((1 - share) * a + share * b for a, b in zip(self.values(), other.values(), strict=True)))
-
-    def values(self) -> tuple[float, float, float, float]:
-        """Return all four."""
-        return self.classical, self.quantum, self.lexical, self.smoothed
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """How rankers are fused; see docs/evaluation.md."""
-
-    text: Weights = Weights()
-    code: Weights = Weights(1.0, 0.5, 0.3, 0.0)  # tokens of programs say less one by one
-    ridge: float = 1.0  # how much neighbours lend each other
 
 
 @dataclass(frozen=True)
@@ -198,25 +168,16 @@ class Scorer:
     def _fused(
         self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], texts: Sequence[str]
     ) -> tuple[NDArray[np.float64], Contributions | None]:
-        """The (m,) scores that order the documents: a method's own z-score, or the weighted mean of all of them."""
+        """The (m,) scores that order the documents: a method's own z-score, or the fusion of all of them."""
         if (method := base_method(self.job.method)) != "hybrid":
             return zscore(rankers[method]), None
-        weights = self.fusion.text.towards(self.fusion.code, code_share(texts))
-        of = {"classical": weights.classical, "quantum": weights.quantum, "lexical": weights.lexical}
-        kernel = gram(self.feature_map, pooled) if weights.smoothed else None
-        scores = finite(np.stack([rankers[name] for name in of]))
-        defaults = np.array(list(of.values()))
-        if self.job.weigh is None:
-            return self._smoothed(weighted_mean(scores, defaults), weights.smoothed, kernel), None
-        # Smoothing is linear: smoothed scores can be weighted once more, with other weights.
-        parts = np.array([self._smoothed(zscore(each), weights.smoothed, kernel) for each in scores])
+        fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)
+        rows, code = np.stack([rankers[name] for name in RANKERS]), code_share(texts)
+        kernel = partial(gram, self.feature_map, pooled)
+        if self.job.weigh is None or not fusion.is_linear:
+            return fusion.fuse(rows, code, kernel), None
+        parts, defaults = fusion.parts(rows, code, kernel)
         return self.job.weigh(defaults) @ parts, Contributions(parts, defaults)
-
-    def _smoothed(
-        self, scores: NDArray[np.float64], share: float, kernel: NDArray[np.float64] | None
-    ) -> NDArray[np.float64]:
-        """The (m,) scores, a share of them smoothed over similar documents."""
-        return scores if kernel is None else share * smooth(kernel, scores, self.fusion.ridge) + (1 - share) * scores
 
 
 def _below(
@@ -237,16 +198,6 @@ def _spread(values: NDArray[np.float64], chosen: NDArray[np.int64], count: int) 
     everything = np.full(count, np.nan)
     everything[chosen] = values
     return everything
-
-
-def code_share(texts: Sequence[str]) -> float:
-    """How much n documents look like programs, 0 (text) to 1, by the share of symbols at their beginnings.
-
-    Texts have at most 3 % on average, Python functions 12 % (measured on the development collections).
-    """
-    beginnings = [text[:_BEGINNING].encode("utf-8", "replace") for text in texts]
-    shares = [1 - len(text.translate(None, _SYMBOLS)) / len(text) for text in beginnings if text]
-    return min(1.0, max(0.0, (sum(shares) / max(1, len(shares)) - _TEXT) / (_CODE - _TEXT)))
 
 
 def prescores(lexical: NDArray[np.float64]) -> NDArray[np.float64]:

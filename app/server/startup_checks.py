@@ -14,6 +14,7 @@ from typing import Any
 from app.auth import audit
 from app.errors import KeysMisconfigured, KeysUnavailable
 from app.ranking.calibration import Calibration
+from app.ranking.parameters import Parameters
 from app.settings import Settings
 from app.telemetry.metrics_port import PortTaken, url_of
 
@@ -42,10 +43,12 @@ def check_start(settings: Settings, host: str) -> None:
     Raises:
         Exposed: Authentication is off on a public address, or operations need an admin's key while it is off.
         KeysMisconfigured: No key could ever be checked.
-        CalibrationError: The parameter file of the scores cannot be used.
+        ParameterFileError: A file of parameters cannot be used.
     """
     if settings.calibration:
         Calibration.read(settings.calibration)
+    if settings.parameters:
+        Parameters.read(settings.parameters)
     if settings.operations.access == "admin" and not settings.auth.enabled:
         raise Exposed(
             "QRERANK_OPERATIONS__ACCESS=admin needs API keys, but authentication is disabled: set "

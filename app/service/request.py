@@ -20,6 +20,7 @@ from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
 from retrieval.encoder.protocol import Encoder
+from retrieval.fusion.algorithms import Algorithm
 from retrieval.index.first_stage import FirstStage
 from retrieval.store.filters import Filter
 
@@ -55,6 +56,7 @@ class RerankRequest:
     top_n: int | None = None  # None: all
     return_documents: bool | None = None  # None: only those from a collection
     method: RankMethod | None = None
+    fusion: Algorithm | None = None  # of `hybrid`; None: the setting's
     exclude: tuple[str, ...] = ()
     deadline_ms: float | None = None  # 0: none; None: the setting's
     explain: bool = False
@@ -139,6 +141,8 @@ def resolve(
             "QRERANK_CROSS_ENCODER__MODEL set",
             ("method",),
         )
+    if asked.fusion and base_method(method) != "hybrid":
+        raise InvalidRequest(f"fusion: {method} has one ranker, and nothing to fuse; ask for hybrid", ("fusion",))
     reading = _reading(
         asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
     )

@@ -39,6 +39,8 @@ def rerank(
     options = Options(
         method=request.method, exclude=asked.exclude, deadline=request.deadline, language=request.language
     )
+    if asked.fusion is not None:
+        options["fusion"] = asked.fusion
     if request.lesson is not None:
         options["weigh"] = request.lesson.weigh
     if report is not None:

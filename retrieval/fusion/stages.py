@@ -19,16 +19,16 @@ def smooth(gram: NDArray[Any], scores: NDArray[Any], ridge: float) -> NDArray[np
 
     Args:
         gram: K, (n, n), symmetric and positive semidefinite.
-        scores: s, (n,).
+        scores: s, (n,), or (n, k) for k of them.
         ridge: Above 0; near 0 it leaves s unchanged if K has full rank.
 
     Returns:
-        (n,) float64.
+        float64 of their shape.
 
     Raises:
         ValueError: Shapes differ, ridge ≤ 0, or a number is not finite.
     """
-    kernel, signal = _of_one_size(gram, scores)
+    kernel, signal = _of_one_size(gram, scores, most_axes=2)
     if not (np.isfinite(ridge) and ridge > 0):
         raise ValueError(f"the ridge must be positive and finite, got {ridge}")
     smoothed: NDArray[np.float64] = kernel @ np.linalg.solve(kernel + ridge * np.eye(len(signal)), signal)
@@ -60,8 +60,10 @@ def feedback(gram: NDArray[Any], scores: NDArray[Any], top: int, share: float) -
     return (1 - share) * zscore(signal) + share * zscore(similar[:, best].mean(axis=1) if len(best) else signal)
 
 
-def _of_one_size(gram: NDArray[Any], scores: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _of_one_size(
+    gram: NDArray[Any], scores: NDArray[Any], most_axes: int = 1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     kernel, signal = finite(gram), finite(scores)
-    if signal.ndim != 1 or kernel.shape != (signal.size, signal.size):
+    if not 1 <= signal.ndim <= most_axes or kernel.shape != (len(signal), len(signal)):
         raise ValueError(f"a stage needs an (n, n) Gram matrix and (n,) scores, got {kernel.shape}, {signal.shape}")
     return kernel, signal

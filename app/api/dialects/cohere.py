@@ -27,6 +27,7 @@ from app.service.request import Document, RerankRequest, SpanOptions
 from app.service.result import RerankResult, Row
 from app.settings import CollectionName
 from retrieval.encoder.protocol import Granularity
+from retrieval.fusion.algorithms import Algorithm
 
 Show = Callable[[Document, str], object]
 
@@ -114,6 +115,9 @@ class StandardBody(Body):
         description="Ranking method. Absent: the model alias's, or hybrid. hybrid+cross "
         "needs a cross-encoder that the service loads.",
     )
+    fusion: Algorithm | None = Field(
+        None, description="How `hybrid` fuses its rankers. Absent: as the service is configured."
+    )
     exclude: Phrases | None = Field(None, description="Topics that the results must not be about.")
     deadline_ms: Annotated[float, Field(ge=0, le=600_000, allow_inf_nan=False), Number] | None = Field(
         None,
@@ -158,6 +162,7 @@ class StandardBody(Body):
             top_n=self.top_n,
             return_documents=self.return_documents,
             method=self.method,
+            fusion=self.fusion,
             exclude=tuple(self.exclude or ()),
             deadline_ms=self.deadline_ms,
             explain=bool(self.explain),

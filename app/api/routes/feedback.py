@@ -24,7 +24,7 @@ from app.api.problems import PROBLEMS
 from app.auth.usage import who
 from app.errors import UnknownRequest
 from app.quotas.quotas import Cost
-from app.ranking.scoring import Weights
+from app.ranking.fusion import Weights
 
 if TYPE_CHECKING:
     from app.feedback.feedback import Feedback  # for types only: SQLAlchemy takes memory

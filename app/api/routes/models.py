@@ -35,6 +35,7 @@ async def info(request: Request) -> dict[str, Any]:
         "late_interaction": encoder.late_interaction,
         "cross_encoder": cross
         and {"model_id": cross.encoder.name, "model_sha": cross.encoder.digest, "top_k": cross.top_k},
+        "parameters": settings.parameters.name if settings.parameters else None,
         "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
         "max_concurrent_requests": settings.engine.requests + settings.engine.queue_requests,
         "max_input_length": encoder.max_tokens * settings.limits.chunks_per_document,

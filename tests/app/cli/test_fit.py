@@ -1,14 +1,22 @@
-"""`qrerank fit --calibration`: judged queries in, a parameter file out."""
+"""`qrerank fit`: judged queries in, a parameter file out."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from app.cli.fitting import Case, Example, Judged, calibration_error, fit, rates, reliability
-from app.ranking.calibration import FEATURES, Calibration, probability
+from app.engine.loader import open_reranker
+from app.ranking.calibration import FEATURES, Calibration, fallback, probability
+from app.ranking.fusion import Weights
+from app.ranking.parameter_file import ParameterFileError
+from app.ranking.parameters import Parameters
+from app.settings import Settings
 from retrieval.evaluation.beir import BeirDataset, Query
+from tests.app.ranking.test_parameters import PARAMETERS
+from tests.conftest import serving
 
 TOPICS = ("owl", "market", "river", "lamp", "song")
 
@@ -49,6 +57,33 @@ def test_parameters_are_fitted_and_judged_on_what_was_left_out(tmp_path, run):
     assert Calibration.read(tmp_path / "again.json").coefficients == found.coefficients
 
 
+def test_all_is_fitted_and_served(tmp_path, run):
+    """The scores of the first run are found by the second, which says and writes the same."""
+    status, said, errors = run("fit", "page", "dusk")
+    assert status == 0, errors
+    assert "10 queries are few" in errors
+    assert "weights, smoothing and bandwidth stay as configured" in errors
+    assert "wrote parameters.json; serve with qrerank serve --parameters parameters.json" in said
+    assert all(word in said for word in ("configured", "fitted", "bayesian", "stacking"))
+    found = Parameters.read(tmp_path / "parameters.json")
+    assert found.weights == Weights()
+    assert set(found.calibration.provenance["fusion"]["ndcg@10"]) == {"page", "dusk"}
+    assert len(list((tmp_path / "cache" / "quantum-rerank" / "judged").glob("*.npz"))) == 2
+    assert run("fit", "page", "dusk", "--output", "again.json")[0] == 0
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "parameters.json").read_text()
+    with serving(Settings(data_dir=tmp_path / "data", model="hash", parameters=tmp_path / "parameters.json")) as client:
+        assert client.get("/info").json()["parameters"] == "parameters.json"
+        meta = client.post("/rerank", json={"query": "owl", "documents": ["an owl", "a lamp"]}).json()["meta"]
+        assert meta["calibrated"]
+
+
+def test_parameters_of_another_model_are_refused(tmp_path):
+    other = replace(fallback(), model="other", digest="0" * 64)
+    replace(PARAMETERS, calibration=other).write(tmp_path / "p.json")
+    with pytest.raises(ParameterFileError, match=r"p\.json was fitted with 'other', which is not served"):
+        open_reranker(Settings(model="hash", data_dir=tmp_path, parameters=tmp_path / "p.json"), lambda *_: None)
+
+
 def test_one_collection_is_judged_on_its_other_half(tmp_path, run):
     status, said, errors = run("fit", "page", "--calibration")
     assert status == 0, errors
@@ -59,7 +94,7 @@ def test_one_collection_is_judged_on_its_other_half(tmp_path, run):
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["page"], 2, "say what to fit: --calibration"),
+        (["page", "--output", "none/p.json"], 2, "No such file or directory"),
         (["none", "--calibration"], 2, "none"),
         (["page", "--calibration", "--output", "none/c.json"], 2, "No such file or directory"),
         (["page", "--calibration", "--queries", "0"], 2, "--queries"),

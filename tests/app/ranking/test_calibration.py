@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
 from app.ranking import calibration
-from app.ranking.calibration import FEATURES, Calibration, CalibrationError, fallback, probability, project
+from app.ranking.calibration import FEATURES, Calibration, fallback, probability, project
+from app.ranking.parameter_file import ParameterFileError
 
 ROW = {"cosine": 8.0, "log_fidelity": 0.5, "coverage": 2.0, "query_length": 0.25, "intercept": -4.0}
 
@@ -56,19 +57,19 @@ def test_a_file_that_was_changed_is_refused(tmp_path, change, message):
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
-    with pytest.raises(CalibrationError, match=message):
+    with pytest.raises(ParameterFileError, match=message):
         Calibration.read(path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "{", '{"format": 1}', "\xff"])
 def test_what_is_no_file_of_parameters_is_refused(tmp_path, text):
     (tmp_path / "c.json").write_text(text, encoding="latin-1")
-    with pytest.raises(CalibrationError, match="qrerank fit --calibration"):
+    with pytest.raises(ParameterFileError, match="qrerank fit --calibration"):
         Calibration.read(tmp_path / "c.json")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(CalibrationError, match=r"none\.json cannot be read: No such file"):
+    with pytest.raises(ParameterFileError, match=r"none\.json cannot be read: No such file"):
         Calibration.read(tmp_path / "none.json")
 
 

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking.calibration import fallback, probability
+from app.ranking.fusion import Fusion
 from app.ranking.job import Job
 from app.ranking.methods import METHODS
-from app.ranking.scoring import Fusion, Scorer, Weights, code_share, unread
+from app.ranking.scoring import Scorer, unread
 from quantum.feature_maps import feature_map
 from quantum.negation import excluded_shares
 from retrieval.encoder.hash_encoder import HashEncoder
@@ -25,37 +26,6 @@ def first(count: int) -> Matches:
 def scorer(method="hybrid", exclude=()) -> Scorer:
     states = HashEncoder().encode(["owl song", *exclude], "query")
     return Scorer(feature_map(), Fusion(), fallback(), Job("owl song", method), states)
-
-
-def test_weights_lie_between_those_of_text_and_of_code():
-    text, code = Fusion().text, Fusion().code
-    assert text.towards(code, 0) == text
-    assert text.towards(code, 1) == code
-    assert Weights(1, 2, 3, 0).towards(Weights(3, 2, 1, 1), 0.5) == Weights(2, 2, 2, 0.5)
-
-
-PROGRAM = "def area(radius):\n    # of a circle (2d)\n    return math.pi * radius ** 2\n"
-
-
-@pytest.mark.parametrize(
-    ("texts", "share"),
-    [
-        ([], 0),
-        (["", ""], 0),
-        (["The nightingale sings after dusk (and before dawn), and many have heard it."] * 3, 0),
-        (["夜の鳥、歌う。"], 0),
-        ([PROGRAM] * 3, 1),
-        (["for (int i = 0; i < n; i++) { sum += a[i]; }"], 1),
-    ],
-)
-def test_programs_are_told_from_text(texts, share):
-    assert code_share(texts) == share
-
-
-def test_a_list_of_both_is_in_between():
-    text = "The nightingale sings after dusk, and its song is heard by many birds at night."
-    mixed = [text, text, PROGRAM, PROGRAM]
-    assert 0 < code_share(mixed) < 1
 
 
 @pytest.mark.parametrize("method", METHODS)

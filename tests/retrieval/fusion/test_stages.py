@@ -27,6 +27,7 @@ def test_smoothing_shrinks_each_eigenvector_by_its_eigenvalue(n: int, ridge: flo
     np.testing.assert_allclose(
         smooth(gram, scores.sum(axis=0), ridge), smoothed + smooth(gram, scores[1], ridge), atol=1e-8
     )
+    np.testing.assert_allclose(smooth(gram, scores.T, ridge)[:, 0], smoothed, atol=1e-8)
     assert np.linalg.norm(smoothed) <= np.linalg.norm(scores[0]) + 1e-9
 
 
@@ -52,7 +53,7 @@ def test_smoothing_lifts_the_neighbour_of_a_good_document() -> None:
     ("gram", "scores", "ridge", "message"),
     [
         (np.eye(2), np.ones(3), 1.0, "Gram matrix"),
-        (np.eye(2), np.ones((2, 1)), 1.0, "Gram matrix"),
+        (np.eye(2), np.ones((2, 1, 1)), 1.0, "Gram matrix"),
         (np.ones(2), np.ones(2), 1.0, "Gram matrix"),
         (np.full((2, 2), np.nan), np.ones(2), 1.0, r"non-finite score at \[0, 0\]"),
         (np.eye(2), np.array([1, np.inf]), 1.0, "non-finite"),

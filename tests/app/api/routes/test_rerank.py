@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 from app.api.problems import STATUS
 from app.settings import FirstStageSettings, LimitSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.fusion.algorithms import ALGORITHMS
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.app.problems import problem
@@ -93,6 +94,18 @@ def test_empty_and_repeated_documents_are_ranked(client):
     assert [row["index"] for row in rows] == [1, 2, 0, 3]
 
 
+def test_each_fusion_ranks_all_documents(client):
+    def results(**fields):
+        return client.post("/rerank", json=BODY | fields).json()["results"]
+
+    default = results()
+    assert results(fusion="weighted") == default
+    for fusion in ALGORITHMS:
+        found = results(fusion=fusion)
+        assert sorted(row["index"] for row in found) == sorted(row["index"] for row in default)
+        assert all(0 <= row["relevance_score"] <= 1 for row in found)
+
+
 def test_exclude_takes_a_text_or_a_list(client):
     one = client.post("/rerank", json=BODY | {"exclude": "song"}).json()["results"]
     many = client.post("/rerank", json=BODY | {"exclude": ["song"]}).json()["results"]
@@ -126,6 +139,11 @@ def test_exclude_takes_a_text_or_a_list(client):
         ({"top_n": -1}, "top_n"),
         ({"top_n": 1.5}, "top_n"),
         ({"method": "magic"}, "'classical', 'quantum' or 'hybrid'"),
+        (
+            {"fusion": "magic"},
+            "'weighted', 'min_max', 'reciprocal_rank', 'borda', 'condorcet', 'bayesian', 'stacking' or",
+        ),
+        ({"fusion": "borda", "method": "quantum"}, "fusion: quantum has one ranker, and nothing to fuse"),
         ({"exclude": [""]}, "exclude.0: must not be empty"),
         ({"exclude": ["a", "\xad"]}, "exclude.1: must not be empty"),
         ({"exclude": ["owl song"]}, "parallel to the query"),
