@@ -138,7 +138,7 @@ def test_exclude_takes_a_text_or_a_list(client):
         ({"top_n": 0}, "top_n"),
         ({"top_n": -1}, "top_n"),
         ({"top_n": 1.5}, "top_n"),
-        ({"method": "magic"}, "'classical', 'quantum' or 'hybrid'"),
+        ({"method": "magic"}, "'classical', 'quantum', 'hybrid' or 'hybrid+cross'"),
         (
             {"fusion": "magic"},
             "'weighted', 'min_max', 'reciprocal_rank', 'borda', 'condorcet', 'bayesian', 'stacking' or",
