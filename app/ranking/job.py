@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.candidates import Candidates
-from app.ranking.methods import RANK_METHODS, RankMethod
+from app.ranking.methods import RANK_METHODS, RankMethod, base_method
 from retrieval.deadline import Deadline
 from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
@@ -181,6 +181,12 @@ class Job:
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
         self.terms = QueryTerms.of(self.query[:_QUERY_CODE_POINTS], self.language)
+
+    def drop(self, ranker: str) -> bool:
+        """Leave a ranker out that failed; whether others of the method are left to answer."""
+        needed = {"classical", "quantum", "lexical"} if base_method(self.method) == "hybrid" else {self.method}
+        self.dropped.append(ranker)
+        return not needed <= {*self.dropped}
 
     def ranking(self, scores: Scores, candidates: Candidates) -> Ranking:
         """The ranking of candidates by these scores. It copies the laps so far: the job goes on."""

@@ -7,6 +7,7 @@ array([1, 0])
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -41,6 +42,8 @@ from retrieval.text.bm25 import Matches, bm25
 from retrieval.text.languages import AUTO
 
 __all__ = ["Ranking", "Reranker", "Span"]
+
+log = logging.getLogger(__name__)
 
 _WARM_UP_BYTES = 2**26  # more than the states of its texts
 
@@ -111,7 +114,7 @@ class Reranker:
         job = Job(query, **options)
         with self._processor(job), job.watch("prescore"):
             candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
-            matches = bm25(job.terms, candidates.terms())
+            matches = _matches(job, candidates)
         job.incomplete = candidates.late
         if job.report:
             job.report(job.ranking(unread(self.calibration, job.terms, matches), candidates))
@@ -155,7 +158,7 @@ class Reranker:
                 positions = first_stage.search(collection, vector, job.terms, candidates, leave_out, grouped=grouped)
             found = FoundPassages(positions, collection, grouped=grouped)
         with self._processor(job), job.watch("prescore"):
-            matches = bm25(job.terms, found.terms())
+            matches = _matches(job, found)
         if job.report:
             job.report(job.ranking(unread(self.calibration, job.terms, matches), found))
         return positions, self._rank(job, query_states, found, matches)
@@ -314,3 +317,15 @@ class Reranker:
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, scores.chunks)
         return job.ranking(scores, candidates)
+
+
+def _matches(job: Job, candidates: Candidates) -> Matches:
+    """How n documents match by words; where that fails and others can answer, none does."""
+    try:
+        return bm25(job.terms, candidates.terms())
+    except Exception:
+        if not job.drop("lexical"):
+            raise
+        log.exception("the ranker lexical failed; the others answer")
+        nothing = np.zeros(len(candidates.texts))
+        return Matches(nothing, nothing)

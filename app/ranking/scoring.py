@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from retrieval.encoder.states import Encoded
 from retrieval.fusion.normalization import zscore
 from retrieval.text.bm25 import Matches, QueryTerms
 
+log = logging.getLogger(__name__)
+
 Arrays = Mapping[str, NDArray[np.float64]]  # by name, one value a document or chunk
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # the built-in `map`, or one like it
 
@@ -33,6 +36,13 @@ _EXCLUDED = 0.75  # weight of the excluded share's z-score
 _EXCLUDED_LOG_ODDS = 4.0  # that a document loses which is all about what is excluded
 _GAP = 1e-6  # log-odds between the last document with a state and the first one without
 _RANKERS = {"cosine": "classical", "fidelity": "quantum"}
+# By whether cosine and fidelity are known.
+_EVIDENCE: Mapping[tuple[bool, bool], Evidence] = {
+    (True, True): "hybrid",
+    (True, False): "classical",
+    (False, True): "quantum",
+    (False, False): "lexical",
+}
 
 
 @dataclass(frozen=True)
@@ -83,20 +93,37 @@ class Scorer:
         other rows stand beside it. So a part that comes in pieces is put whole each time: its last scores are those
         that it would have got at once.
         """
-        query, found = self.states, {}
+        found: dict[str, NDArray[np.float64]] = {}
         if self.job.method != "quantum":
-            with self.job.watch("classical"):
-                # Rounding leaves a unit vector's product with itself a little over 1.
-                found["cosine"] = np.clip((states.pooled @ query.pooled[0]).astype(np.float64), -1, 1)
+            found |= self._found("classical", self._cosine, states)
         if self.job.method != "classical":
-            with self.job.watch("quantum"):
-                query_tokens = query.tokens[: query.offsets[1]]
-                best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.offsets, self.map)
-                found["fidelity"] = mean_fidelities(best)
-                found["log_fidelity"] = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
+            found |= self._found("quantum", self._fidelity, states)
         rows = np.diff(states.offsets)
         content, tokens = rows if self.per_token else states.lengths, int(states.lengths.sum())
         self.parts[part] = _Part(owners, states.pooled, found, rows, content, states.unknown, tokens)
+
+    def _found(self, ranker: str, score: Callable[[Encoded], Arrays], states: Encoded) -> Arrays:
+        """What a ranker says of c chunks. One of several that fails is left out of the job, which says so."""
+        if ranker in self.job.dropped:
+            return {}
+        try:
+            with self.job.watch(ranker):
+                return score(states)
+        except Exception:
+            if not self.job.drop(ranker):
+                raise
+            log.exception("the ranker %s failed; the others answer", ranker)
+            return {}
+
+    def _cosine(self, states: Encoded) -> Arrays:
+        # Rounding leaves a unit vector's product with itself a little over 1.
+        return {"cosine": np.clip((states.pooled @ self.states.pooled[0]).astype(np.float64), -1, 1)}
+
+    def _fidelity(self, states: Encoded) -> Arrays:
+        query_tokens = self.states.tokens[: self.states.offsets[1]]
+        best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.offsets, self.map)
+        log_fidelity = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
+        return {"fidelity": mean_fidelities(best), "log_fidelity": log_fidelity}
 
     def scores(self, matches: Matches, texts: Sequence[str], logits: NDArray[np.float64] | None = None) -> Scores:
         """The scores of n documents by what was read of them so far.
@@ -112,8 +139,8 @@ class Scorer:
             rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
             known = Matches(matches.scores[chosen], matches.coverage[chosen])
             if readable:
-                method = base_method(self.job.method)
-                log_odds[chosen] = _log_odds(self.calibration, method, self.job.terms, known, best)
+                evidence = _EVIDENCE["cosine" in best, "fidelity" in best]
+                log_odds[chosen] = _log_odds(self.calibration, evidence, self.job.terms, known, best)
                 fused, contributions = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
             else:
                 fused, contributions = zscore(known.scores), None
@@ -151,9 +178,10 @@ class Scorer:
 
         Last, whether the model knows most tokens of the query and of the documents.
         """
-        owners, names = self._all("owners"), next(iter(self.parts.values())).found
-        found = {name: np.concatenate([part.found[name] for part in self.parts.values()]) for name in names}
-        order = np.lexsort((-found["fidelity" if "fidelity" in found else "cosine"], owners))
+        owners, parts = self._all("owners"), list(self.parts.values())
+        names = [name for name in parts[0].found if all(name in part.found for part in parts)]
+        found = {name: np.concatenate([part.found[name] for part in parts]) for name in names}
+        order = np.lexsort((-found.get("fidelity", found.get("cosine", np.zeros(len(owners)))), owners))
         chosen, first = np.unique(owners[order], return_index=True)
         most_unknown = max(
             self.states.unknown[0] / self.states.offsets[1], (self._all("unknown") / self._all("rows")).mean()
@@ -172,7 +200,8 @@ class Scorer:
         if (method := base_method(self.job.method)) != "hybrid":
             return zscore(rankers[method]), None
         fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)
-        rows, code = np.stack([rankers[name] for name in RANKERS]), code_share(texts)
+        nothing = np.zeros(len(pooled))  # of one that was left out: equal scores order nothing
+        rows, code = np.stack([rankers.get(name, nothing) for name in RANKERS]), code_share(texts)
         kernel = partial(gram, self.feature_map, pooled)
         if self.job.weigh is None or not fusion.is_linear:
             return fusion.fuse(rows, code, kernel), None

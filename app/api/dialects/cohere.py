@@ -268,8 +268,9 @@ class Meta(Exact):
         "in time; encoder: the model's server does not answer, and words alone scored what was not cached; truncated: "
         "the beginning of a document had too few words, and its end was not used; chunks: a document was longer than "
         "its chunks; query: the query was longer than what is read; language: the model does not know most tokens, and "
-        "words alone decided; cross_encoder: it failed, or had no time for all of the best documents; damage: a part "
-        "of the collection was damaged, and is not searched until it is indexed again."
+        "words alone decided; cross_encoder: it failed, or had no time for all of the best documents; "
+        "classical, quantum, lexical: this ranker failed, and others answered; damage: a part of the collection was "
+        "damaged, and is not searched until it is indexed again."
     )
     best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned. 0: nothing was found.")
     answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")

@@ -160,3 +160,35 @@ def test_a_service_without_one_says_what_to_set(tmp_path):
     with serving(Settings(model="hash", data_dir=tmp_path)) as client:
         problem(client.post("/rerank", json=ASK), 422, "QRERANK_CROSS_ENCODER__MODEL")
         assert client.get("/info").json()["cross_encoder"] is None
+
+
+def failing(*of):
+    raise RuntimeError("boom")
+
+
+FAULTS = {"classical": "Scorer._cosine", "quantum": "Scorer._fidelity"}
+
+
+@pytest.mark.parametrize("ranker", ["classical", "quantum", "lexical"])
+def test_a_ranker_that_fails_is_left_out_and_the_others_answer(monkeypatch, ranker):
+    place = f"app.ranking.scoring.{FAULTS[ranker]}" if ranker in FAULTS else "app.ranking.reranker.bm25"
+    monkeypatch.setattr(place, failing)
+    ranking = Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS)
+    assert ranking.dropped == (ranker,)
+    assert len(ranking.order) == ranking.encoded == len(DOCUMENTS)
+    assert np.isfinite(ranking.scores).all()
+    assert set(ranking.rankers) - {"lexical"} == {"classical", "quantum"} - {ranker}
+
+
+def test_where_all_that_a_method_needs_fail_there_is_no_answer(monkeypatch):
+    for place in FAULTS.values():
+        monkeypatch.setattr(f"app.ranking.scoring.{place}", failing)
+    words = Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS)
+    assert words.dropped == ("classical", "quantum")
+    assert set(words.rankers) == {"lexical"}
+    for method in ("classical", "quantum"):
+        with pytest.raises(RuntimeError, match="boom"):
+            Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS, method=method)
+    monkeypatch.setattr("app.ranking.reranker.bm25", failing)
+    with pytest.raises(RuntimeError, match="boom"):
+        Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS)
