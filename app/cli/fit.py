@@ -136,13 +136,12 @@ def _parameters(reranker: Reranker, fusion: FittedFusion, scores: Calibration) -
 
 def _decision(fusion: FittedFusion) -> str:
     """Whether what is fitted takes the place of what is configured, and why."""
+    figures = f"({fusion.gain:+.4f}, p = {fusion.p:.3g})"
     if fusion.kept:
-        return (
-            f"weights, smoothing and bandwidth are fitted: better on queries left out of the fit (p = {fusion.p:.3g})"
-        )
+        return f"weights, smoothing and bandwidth are fitted: better on queries left out of the fit {figures}"
     return (
         "weights, smoothing and bandwidth stay as configured: fitted ones were not significantly better on queries "
-        f"that they were not fitted on (p = {fusion.p:.3g})"
+        f"that they were not fitted on {figures}"
     )
 
 

@@ -136,7 +136,8 @@ class FittedFusion:
     fitted: Fitted
     held_out: Mapping[str, Mapping[str, Vector]]  # by group and fusion: (q,) nDCG@10
     kept: bool  # whether it is what was fitted, or still what is configured
-    p: float  # of the difference between the two on held-out queries
+    gain: float  # mean nDCG@10 of what was fitted, less that of what is configured, on held-out queries
+    p: float  # of that difference
 
 
 CONFIGURED, FITTED = "configured", "fitted"
@@ -168,7 +169,7 @@ def fit_fusion(found: Sequence[JudgedLists], fusion: Fusion, progress: Progress)
     test = paired_test(ours, before)
     better = test.delta > 0 and test.p < _SIGNIFICANT
     choice = choices[best_choice(*_stacked(values)) if better else 0]
-    return FittedFusion(choice, fit_rankers(found), held_out, better, test.p)
+    return FittedFusion(choice, fit_rankers(found), held_out, better, test.delta, test.p)
 
 
 def by_fusion(query: JudgedList, fusion: Fusion) -> Vector:
