@@ -508,6 +508,11 @@ class Settings(BaseSettings):
         "auto", description="Language of queries and documents: a code such as en, none, or auto to detect each text's."
     )
     min_score: Share = Field(0.0, description="Lowest score that is returned if the request does not say. 0: all.")
+    diversity: Share = Field(
+        0.0,
+        description="How much results differ from those before them if the request does not say, from 0, by relevance "
+        "alone, to 1.",
+    )
     calibration: Path | None = Field(
         None, description="Parameter file of the scores, from `qrerank fit --calibration`. Absent: the default model's."
     )

@@ -24,7 +24,7 @@ from app.cli import keys as cli_keys
 from app.cli import tables
 from app.cli import threshold as cli_threshold
 from app.cli.errors import STATUSES, naming, run
-from app.cli.options import Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
+from app.cli.options import Diversity, Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
 from app.cli.progress import bar
 from app.cli.terminal import out, print_line
 from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
@@ -145,6 +145,7 @@ def rerank(
     method: MethodOption = "hybrid",
     top_n: TopN = 10,
     exclude: Exclude = None,
+    diversity: Diversity = 0.0,
 ) -> None:
     """Rerank the lines of a file for a query."""
     documents = [line.strip() for line in read_text(file).replace("\r", "\n").split("\n") if line.strip()]
@@ -152,7 +153,7 @@ def rerank(
         raise typer.BadParameter("the file contains no text; write one document per line")
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
-    ranking = reranker.rerank(query, documents, method=method, exclude=exclude or ())
+    ranking = reranker.rerank(query, documents, method=method, exclude=exclude or (), diversity=diversity)
     out.print(tables.ranked([""] * len(documents), documents, ranking, top_n))
 
 
@@ -163,6 +164,7 @@ def search(
     method: MethodOption = "hybrid",
     top_n: TopN = 5,
     exclude: Exclude = None,
+    diversity: Diversity = 0.0,
     wanted: FilterOption = None,
 ) -> None:
     """Search a collection: retrieve passages by meaning and words, and rerank them."""
@@ -176,6 +178,7 @@ def search(
         candidates=settings.candidates,
         method=method,
         exclude=exclude or (),
+        diversity=diversity,
         language=settings.language,
         first_stage=FirstStage(**settings.first_stage.model_dump()),
     )

@@ -101,6 +101,10 @@ TopN = Annotated[int, typer.Option(min=1, help="Number of results.")]
 Exclude = Annotated[
     list[str] | None, typer.Option(parser=not_blank, help="Text that results must not be about. May be repeated.")
 ]
+Diversity = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="How much results differ from those before them: 0, by relevance alone, to 1."),
+]
 Chunks = Annotated[
     By | None,
     typer.Option(

@@ -40,6 +40,7 @@ _PATIENCE = 5.0  # documents; a list of five gives both half
 _SLOPE = 0.7  # log-odds for each unit of a mean z-score, as much as `_DOCUMENTS` say
 _DOCUMENTS = 10.0
 _LEAST_SLOPE = 0.1
+_PLACE = 1e-6  # log-odds between two documents of equal evidence
 _FOCUS = 0.5  # a document's weight grows by this power of e for each unit of the mean z-score
 
 
@@ -117,6 +118,14 @@ def project(log_odds: NDArray[np.float64], fused: NDArray[np.float64]) -> NDArra
     isotonic[order] = _falling(log_odds[order], fused[order])
     share = 1 / (1 + (_PATIENCE / len(fused)) ** 2)
     return (1 - share) * isotonic + share * _line(log_odds, fused)
+
+
+def along(log_odds: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (n,) log-odds that fall along an order of n ≥ 0 documents: the nearest ones, less a millionth a place."""
+    places = np.arange(len(order), dtype=np.float64)
+    falling = np.empty_like(log_odds)
+    falling[order] = _falling(log_odds[order], -places) - _PLACE * places if len(order) else places
+    return falling
 
 
 def _line(log_odds: NDArray[np.float64], fused: NDArray[np.float64]) -> NDArray[np.float64]:

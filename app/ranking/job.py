@@ -103,6 +103,7 @@ class Scores:
     chunks_read: NDArray[np.int64] | int = 0  # (n,) of each document
     tokens_read: NDArray[np.int64] | int = 0  # (n,) of each document, without special tokens
     contributions: Contributions | None = None  # where the weights are the caller's
+    near_duplicates: float | None = None  # see `Ranking`
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Ranking:
     dropped: Sequence[str] = ()  # rankers that failed or were late, at least for some documents
     laps: Sequence[Lap] = ()
     contributions: Contributions | None = None
+    near_duplicates: float | None = None  # share of documents that are nearly equal to a better one; with diversity
 
     @property
     def timings_ms(self) -> dict[str, float]:
@@ -147,6 +149,7 @@ class Options(TypedDict, total=False):
     language: str  # of the query and the documents: a code, `NONE`, or `AUTO` to detect each one's
     weigh: Weigh | None  # gives other weights of the rankers, with the sum 1, in place of those that `hybrid` has
     fusion: Algorithm | None  # of `hybrid`; None: the reranker's
+    diversity: float  # how much unlike those before it a document should be, 0 (not at all) to 1 (nothing else counts)
 
 
 @dataclass
@@ -162,6 +165,7 @@ class Job:
     language: str = AUTO
     weigh: Weigh | None = None
     fusion: Algorithm | None = None
+    diversity: float = 0.0
     watch: Stopwatch = field(default_factory=Stopwatch)
     query_tokens: int = 0  # of the query and of what it excludes
     query_cut: bool = False  # whether the query is longer than what is read of it
@@ -178,6 +182,8 @@ class Job:
             raise ValueError(f"unknown fusion {self.fusion!r}; choose one of {', '.join(ALGORITHMS)}")
         if self.encode_limit is not None and self.encode_limit < 1:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
+        if not 0 <= self.diversity <= 1:
+            raise ValueError(f"the diversity lies in [0, 1]; got {self.diversity}")
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
         self.terms = QueryTerms.of(self.query[:_QUERY_CODE_POINTS], self.language)
@@ -214,6 +220,7 @@ class Job:
             tuple(self.dropped),
             tuple(self.watch.laps),
             scores.contributions,
+            scores.near_duplicates,
         )
 
 

@@ -6,23 +6,24 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking.calibration import Calibration, Evidence, probability, project
+from app.ranking.calibration import Calibration, Evidence, along, probability, project
 from app.ranking.cross_encoding import NAME, reorder
 from app.ranking.fusion import RANKERS, Fusion, code_share
 from app.ranking.job import Contributions, Job, Scores
 from app.ranking.methods import base_method
+from quantum.diversity import diversify, near_duplicates
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
 from quantum.negation import excluded_shares
 from retrieval.encoder.states import Encoded
-from retrieval.fusion.normalization import zscore
+from retrieval.fusion.normalization import ranking, zscore
 from retrieval.text.bm25 import Matches, QueryTerms
 
 log = logging.getLogger(__name__)
@@ -136,12 +137,13 @@ class Scorer:
         log_odds = _log_odds(self.calibration, "lexical", self.job.terms, matches, {})
         with self.job.watch("fuse"):
             chosen, pooled, best, readable = self._best()
+            kernel = cache(partial(gram, self.feature_map, pooled))
             rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
             known = Matches(matches.scores[chosen], matches.coverage[chosen])
             if readable:
                 evidence = _EVIDENCE["cosine" in best, "fidelity" in best]
                 log_odds[chosen] = _log_odds(self.calibration, evidence, self.job.terms, known, best)
-                fused, contributions = self._fused(rankers | {"lexical": known.scores}, pooled, texts)
+                fused, contributions = self._fused(rankers | {"lexical": known.scores}, kernel, texts)
             else:
                 fused, contributions = zscore(known.scores), None
             before = fused = fused if logits is None else reorder(fused, logits[chosen])
@@ -155,6 +157,9 @@ class Scorer:
             # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
             first: dict[str, int] = {}
             projected = projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
+            near = None
+            if self.job.diversity and readable:
+                projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
         owners, content = self._all("owners"), self._all("content")
         spread = {name: _spread(values, chosen, len(texts)) for name, values in (rankers | best).items()}
         read = {} if logits is None else {NAME: logits}
@@ -171,6 +176,7 @@ class Scorer:
             chunks_read=np.bincount(owners, minlength=len(texts)),
             tokens_read=np.bincount(owners, content, len(texts)).astype(np.int64),
             contributions=contributions and contributions.of_all(chosen, len(texts)),
+            near_duplicates=near,
         )
 
     def _best(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, NDArray[np.float64]], bool]:
@@ -194,15 +200,14 @@ class Scorer:
         return np.concatenate([getattr(part, name) for part in self.parts.values()])
 
     def _fused(
-        self, rankers: Mapping[str, NDArray[np.float64]], pooled: NDArray[np.float32], texts: Sequence[str]
+        self, rankers: Arrays, kernel: Callable[[], NDArray[np.float64]], texts: Sequence[str]
     ) -> tuple[NDArray[np.float64], Contributions | None]:
         """The (m,) scores that order the documents: a method's own z-score, or the fusion of all of them."""
         if (method := base_method(self.job.method)) != "hybrid":
             return zscore(rankers[method]), None
         fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)
-        nothing = np.zeros(len(pooled))  # of one that was left out: equal scores order nothing
+        nothing = np.zeros_like(rankers["lexical"])  # of one that was left out: equal scores order nothing
         rows, code = np.stack([rankers.get(name, nothing) for name in RANKERS]), code_share(texts)
-        kernel = partial(gram, self.feature_map, pooled)
         if self.job.weigh is None or not fusion.is_linear:
             return fusion.fuse(rows, code, kernel), None
         parts, defaults = fusion.parts(rows, code, kernel)
@@ -220,6 +225,20 @@ def _below(
         lower = project(log_odds[rest], order[rest])
         everything[rest] = lower + min(0.0, projected.min() - _GAP - lower.max())
     return everything
+
+
+def _diverse(
+    log_odds: NDArray[np.float64], chosen: NDArray[np.int64], kernel: NDArray[np.float64], diversity: float
+) -> tuple[NDArray[np.float64], float]:
+    """The (n,) log-odds in an order in which the (m,) chosen differ, and the share of near duplicates among these."""
+    own = log_odds[chosen]
+    order = diversify(kernel, -np.logaddexp(0, -own), diversity)
+    moved = log_odds.copy()
+    moved[chosen] = along(own, order)
+    rest = np.setdiff1d(np.arange(len(log_odds)), chosen)
+    if len(rest):  # which stands below
+        moved[rest] += min(0.0, moved[chosen].min() - _GAP - log_odds[rest].max())
+    return moved, near_duplicates(kernel, ranking(own))
 
 
 def _spread(values: NDArray[np.float64], chosen: NDArray[np.int64], count: int) -> NDArray[np.float64]:

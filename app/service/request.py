@@ -67,6 +67,7 @@ class RerankRequest:
     grouped: bool = False  # of a collection, each document's best passage alone
     min_score: float | None = None  # nothing below it is returned; None: the setting's
     language: str | None = None  # None: the setting's
+    diversity: float | None = None  # 0 to 1; None: the setting's
     model: Any = None  # in any form
 
 
@@ -101,6 +102,7 @@ class ResolvedRerank(ResolvedRequest[RerankRequest]):
     search: Search | None  # None: the candidates are the documents that were sent
     min_score: float  # 0 to 1
     language: str  # a code, "none" or "auto"
+    diversity: float  # 0 to 1
     lesson: Lesson | None  # feedback of it; None: it is off
 
 
@@ -158,6 +160,7 @@ def resolve(
         search,
         settings.min_score if asked.min_score is None else asked.min_score,
         asked.language or settings.language,
+        settings.diversity if asked.diversity is None else asked.diversity,
         Lesson(feedback, Scope(search.collection if search else "", identity.tier), who(identity))
         if feedback
         else None,

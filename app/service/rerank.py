@@ -37,7 +37,11 @@ def rerank(
     """
     asked = request.asked
     options = Options(
-        method=request.method, exclude=asked.exclude, deadline=request.deadline, language=request.language
+        method=request.method,
+        exclude=asked.exclude,
+        deadline=request.deadline,
+        language=request.language,
+        diversity=request.diversity,
     )
     if asked.fusion is not None:
         options["fusion"] = asked.fusion

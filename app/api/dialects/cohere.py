@@ -128,6 +128,11 @@ class StandardBody(Body):
     group_by: Literal["passage", "document"] | None = Field(
         None, description="Results of a collection. document: each document's best passage. Absent: passage."
     )
+    diversity: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
+        None,
+        description="How much results should differ from those before them: 0, the order by relevance, to 1, the order "
+        "by differences alone. Scores follow the order. Absent: the service's setting.",
+    )
     min_score: MinScore = None
     language: Language = None
     model: Model
@@ -171,6 +176,7 @@ class StandardBody(Body):
             max_chunks=self.max_chunks_per_doc,
             spans=self.relevant_spans.options if self.relevant_spans else None,
             grouped=self.group_by == "document",
+            diversity=self.diversity,
             min_score=self.min_score,
             language=self.language,
             model=self.model,
@@ -184,6 +190,7 @@ def usage(tokens: int) -> dict[str, int]:
 
 def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
     """The standard envelope."""
+    near = result.ranking.near_duplicates
     return {
         "id": result.id,
         "object": "rerank",
@@ -198,6 +205,7 @@ def respond(result: RerankResult, show: Show = as_object) -> dict[str, Any]:
             "answerable": result.answerable,
             "calibrated": result.calibrated,
             "granularity": result.granularity,
+            **({} if near is None else {"near_duplicates": near}),
             **({} if result.unknown_ids is None else {"unknown_ids": list(result.unknown_ids)}),
         },
         "usage": usage(result.ranking.tokens),
@@ -279,6 +287,9 @@ class Meta(Exact):
     )
     unknown_ids: list[str] = or_absent(
         "With `ids`: those that were not ranked, since the collection does not have them, or not searchable yet."
+    )
+    near_duplicates: float = or_absent(
+        "With `diversity`: the share of documents that are nearly equal (fidelity above 0.9) to a more relevant one."
     )
     granularity: Granularity = Field(
         description="token: each token has a vector; document: only the whole text, as of a model behind a URL, and "

@@ -365,12 +365,16 @@ def test_the_setting_is_the_default_of_min_score(tmp_path):
         ({"min_score": -0.1}, "min_score: "),
         ({"min_score": True}, "min_score: must be a number, not true"),
         ({"min_score": "high"}, "min_score: "),
+        ({"diversity": 2}, "diversity: "),
+        ({"diversity": -0.1}, "diversity: "),
+        ({"diversity": "a"}, "diversity: "),
+        ({"diversity": True}, "diversity: must be a number, not true"),
         ({"language": "xx"}, "language: must be auto, none or the code of a known language: ar, bg"),
         ({"language": "english"}, "language: must be auto"),
         ({"language": 3}, "language: "),
     ],
 )
-def test_a_wrong_threshold_or_language_is_refused(client, change, message):
+def test_a_wrong_threshold_diversity_or_language_is_refused(client, change, message):
     response = client.post("/rerank", json=OWLS | change)
     assert response.status_code == 422
     assert message in response.text
@@ -447,3 +451,45 @@ def test_strange_texts_get_finite_and_stable_scores(client, method, text):
     assert all(0 < row["relevance_score"] < 1 for row in once)
     asked = client.post("/rerank", json={"query": text[:9000] + "x", "documents": ["an owl", text], "method": method})
     assert asked.status_code == 200
+
+
+COPIES = {"query": "owl night", "documents": ["an owl at night"] * 3 + ["owl", "night"], "method": "classical"}
+
+
+@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank/stream"])
+def test_diversity_sets_copies_apart(client, path):
+    def indices(**change):
+        answer = client.post(path, json=COPIES | change)
+        if path == "/rerank":
+            body = answer.json()
+        else:
+            body = json.loads([line for line in answer.text.splitlines() if line.startswith("data: {")][-1][6:])
+        return [result["index"] for result in body["results"]], body["meta"], body["results"]
+
+    plain, meta, _ = indices()
+    assert sorted(plain[:3]) == [0, 1, 2]
+    assert "near_duplicates" not in meta
+    diverse, meta, results = indices(diversity=1)
+    assert sorted(diverse[:3]) == [0, 3, 4]
+    assert meta["near_duplicates"] == 0.4
+    scores = [result["relevance_score"] for result in results]
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) == 5
+
+
+def test_no_diversity_is_the_same_answer(client):
+    def results(**change):
+        return client.post("/rerank", json=COPIES | change).json()["results"]
+
+    assert results() == results(diversity=0) == results(diversity=None)
+
+
+def test_the_setting_is_the_default_of_diversity(tmp_path):
+    with serving(Settings(model="hash", data_dir=tmp_path, diversity=1)) as client:
+        first = [result["index"] for result in client.post("/rerank", json=COPIES).json()["results"]]
+        assert sorted(first[:3]) == [0, 3, 4]
+
+
+def test_a_diversity_that_is_no_number_is_bad_json(client):
+    body = json.dumps(COPIES | {"diversity": float("nan")})
+    assert client.post("/rerank", content=body, headers={"content-type": "application/json"}).status_code == 400
