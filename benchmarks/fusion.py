@@ -26,6 +26,7 @@ from app.ranking.fusion import Fusion, Weights
 from app.settings import Settings
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import table
+from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import load
 from retrieval.evaluation.significance import holm, paired_test
 from retrieval.fusion.algorithms import ALGORITHMS
@@ -96,16 +97,22 @@ def line(label: str, values: Mapping[str, Vector], today: Mapping[str, Vector]) 
     return [label, *cells, f"{english:+.1f} %", f"{sum(gain > 0 for gain in gains.values())}"]
 
 
+def judged(collections: Path, progress: Progress) -> list[JudgedLists]:
+    """The judged lists of the development collections, from the user's cache where they are."""
+    cache, found, reranker = user_cache_path("quantum-rerank"), [], open_reranker(Settings(), progress)
+    for name in NAMES:
+        dataset = load(collections / name)
+        place = open_dataset(dataset, reranker.encoder, cache / "evaluated", progress)
+        queries = judged_queries(dataset)
+        found.append(judged_lists(reranker, dataset, place, queries, {}, cache / "judged", progress))
+    return found
+
+
 def main(collections: Annotated[Path, typer.Option(help="Where they are, in BEIR's layout.")] = COLLECTIONS) -> None:
     """Print the table."""
-    cache, found, lines = user_cache_path("quantum-rerank"), [], []
+    lines = []
     with bar("scores") as progress:
-        reranker = open_reranker(Settings(), progress)
-        for name in NAMES:
-            dataset = load(collections / name)
-            place = open_dataset(dataset, reranker.encoder, cache / "evaluated", progress)
-            queries = judged_queries(dataset)
-            found.append(judged_lists(reranker, dataset, place, queries, {}, cache / "judged", progress))
+        found = judged(collections, progress)
         english = [each for each in found if each.collection not in NOT_ENGLISH]
         today: dict[str, Vector] = {}
         for done, (label, make) in enumerate(all_rows := list(rows().items())):

@@ -1,0 +1,104 @@
+"""How fast weights are learned from feedback: `python -m benchmarks.feedback` prints the table and draws the curves.
+
+Simulated users see the best ten of each query and say which are relevant; the next query is fused by what was learned.
+Twenty times the queries come in another order, at most 100 of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from app.cli.judged_lists import JudgedList, JudgedLists
+from app.cli.progress import bar
+from app.feedback.learner import EXPERTS, Evidence, losses_of, probabilities, weights
+from app.ranking.fusion import Fusion
+from benchmarks.fusion import judged
+from benchmarks.quality import COLLECTIONS
+from benchmarks.report import table
+
+ORDERS, MOST, SHOWN, CALLER_LIMIT = 20, 100, 10, 200
+Vector = NDArray[np.float64]
+
+
+@dataclass
+class Query:
+    """One judged query."""
+
+    of: JudgedList
+    parts: Vector  # (3, n), what each ranker adds at weight 1
+    defaults: Vector  # (3,)
+
+    def ndcg(self, posterior: Vector) -> float:
+        """nDCG@10 by what was learned."""
+        return self.of.ndcg(weights(posterior, self.defaults) @ self.parts)
+
+    def losses(self, posterior: Vector) -> list[Vector]:
+        """What it costs each expert that users find the relevant ones among those shown."""
+        shown = np.argsort(-(weights(posterior, self.defaults) @ self.parts), kind="stable")[:SHOWN]
+        relevant = [int(at) for at in shown if self.of.grades[at] > 0]
+        return [losses_of(self.parts.astype(np.float32), self.defaults, at, relevant=True) for at in relevant]
+
+
+def queries(lists: JudgedLists) -> list[Query]:
+    """All queries of a collection whose words the model knows."""
+    found = [(each, *Fusion().parts(each.rankers, each.code, lambda each=each: each.gram)) for each in lists]
+    return [Query(*each) for each in found]
+
+
+def simulate(of: list[Query], order: NDArray[np.int64]) -> tuple[Vector, Vector]:
+    """nDCG@10 of each query in its turn, and what was learned in the end."""
+    known, got = Evidence(0.0, np.zeros(EXPERTS)), []
+    for at in order:
+        posterior = probabilities([known], CALLER_LIMIT)
+        got.append(of[at].ndcg(posterior))
+        losses = of[at].losses(posterior)
+        known = Evidence(known.judged + len(losses), known.losses + np.sum(losses, axis=0))
+    return np.array(got), probabilities([known], CALLER_LIMIT)
+
+
+def main(
+    collections: Annotated[Path, typer.Option(help="Where they are, in BEIR's layout.")] = COLLECTIONS,
+    plot: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/images/feedback.png"),
+) -> None:
+    """Print the table and draw the curves."""
+    with bar("scores") as progress:
+        found = {lists.collection: queries(lists) for lists in judged(collections, progress)}
+        fixed = {name: np.array([[q.ndcg(e) for e in np.eye(EXPERTS)] for q in of]) for name, of in found.items()}
+        figure, rows = Figure(figsize=(9, 4.5), layout="constrained"), []
+        axes = figure.subplots(2, 4).ravel()
+        for number, (name, of) in enumerate(found.items()):
+            progress("simulations", number, len(found))
+            others = np.mean([values.mean(axis=0) for other, values in fixed.items() if other != name], axis=0)
+            best = fixed[name][:, others.argmax()]
+            generator, curves, after = np.random.default_rng(0), [], []
+            for _ in range(ORDERS):
+                order = generator.permutation(len(of))[:MOST]
+                got, posterior = simulate(of, order)
+                curves.append(np.cumsum(got - best[order]) / np.arange(1, len(order) + 1))
+                after.append(np.mean([query.ndcg(posterior) for query in of]))
+            mean, band = np.mean(curves, axis=0), 2 * np.std(curves, axis=0) / ORDERS**0.5
+            axes[number].plot(mean)
+            axes[number].fill_between(np.arange(len(mean)), mean - band, mean + band, alpha=0.3)
+            axes[number].axhline(0, color="grey", linewidth=0.8)
+            axes[number].set_title(name, fontsize=9)
+            own, learned = fixed[name].mean(axis=0), f"{np.mean(after):.4f} ± {2 * np.std(after) / ORDERS**0.5:.4f}"
+            rows.append([name, f"{own[0]:.4f}", f"{best.mean():.4f}", learned, f"{own.max():.4f}"])
+    figure.supxlabel("judged queries")
+    figure.supylabel("mean nDCG@10 so far, less the best fixed weights'")
+    figure.savefig(plot, dpi=110, metadata={"Software": None})
+    print(
+        table(
+            ["collection", "default", "best fixed of the others", "learned from at most 100", "best in hindsight"], rows
+        )
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
