@@ -7,6 +7,7 @@ Twenty times the queries come in another order, at most 100 of them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -48,8 +49,7 @@ class Query:
 
 def queries(lists: JudgedLists) -> list[Query]:
     """All queries of a collection whose words the model knows."""
-    found = [(each, *Fusion().parts(each.rankers, each.code, lambda each=each: each.gram)) for each in lists]
-    return [Query(*each) for each in found]
+    return [Query(each, *Fusion().parts(each.rankers, each.code, partial(getattr, each, "gram"))) for each in lists]
 
 
 def simulate(of: list[Query], order: NDArray[np.int64]) -> tuple[Vector, Vector]:
