@@ -190,6 +190,12 @@ ROWS = {
             {"cut": share(rate("requests_cut_total", where=ROUTE), rate("request_documents_count", where=ROUTE))},
         ),
         Panel(
+            "Rankers left out of answers",
+            "A cross-encoder that had no time for all documents, or a ranker that failed; the log says why.",
+            "cps",
+            {"{{ranker}}": rate("rankers_dropped_total", "ranker")},
+        ),
+        Panel(
             "Forward passes by texts in one",
             "Under load passes should carry several texts; many of one text are similarities and queries.",
             "cps",

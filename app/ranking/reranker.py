@@ -32,7 +32,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
-from retrieval.errors import EncoderUnavailable
+from retrieval.errors import CollectionError, EncoderUnavailable
 from retrieval.fusion import ranking
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.passage_index import PassageIndex, check_encoder
@@ -323,6 +323,8 @@ def _matches(job: Job, candidates: Candidates) -> Matches:
     """How n documents match by words; where that fails and others can answer, none does."""
     try:
         return bm25(job.terms, candidates.terms())
+    except CollectionError:  # what is damaged is not ranked by its rest
+        raise
     except Exception:
         if not job.drop("lexical"):
             raise

@@ -22,7 +22,7 @@ from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
 from retrieval.index.segment import build as build_segment
-from retrieval.store import indexer
+from retrieval.store import compaction, indexer
 from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.compaction import damaged, merge, repair, sweep
 from retrieval.store.indexer import build, index_all, index_waiting, indexing
@@ -179,8 +179,8 @@ def test_the_segments_of_a_large_collection_are_as_few_as_is_said(passages, most
         sizes = list[int]()
         while sum(sizes) < passages:
             sizes.append(int(drawn.uniform(smallest, indexer.DOCUMENTS)))
-            for first in range(len(sizes) - indexer._FANOUT + 1):
-                if count := indexer._mergeable(sizes[first:]):
+            for first in range(len(sizes) - compaction._FANOUT + 1):
+                if count := compaction._mergeable(sizes[first:]):
                     sizes[first : first + count] = [sum(sizes[first : first + count])]
                     break
             assert len(sizes) <= most
