@@ -184,16 +184,14 @@ ROWS = {
             "stacked",
         ),
         Panel(
-            "Answers cut by the deadline",
-            "Unread documents are ranked by BM25 alone. A high share: more new texts than the CPUs can encode.",
+            "Answers that are less than they could be",
+            "cut: unread documents are ranked by BM25 alone; a high share: more new texts than the CPUs can encode. "
+            "Without a ranker: it had no time for all documents, or failed.",
             "percentunit",
-            {"cut": share(rate("requests_cut_total", where=ROUTE), rate("request_documents_count", where=ROUTE))},
-        ),
-        Panel(
-            "Rankers left out of answers",
-            "A cross-encoder that had no time for all documents, or a ranker that failed; the log says why.",
-            "cps",
-            {"{{ranker}}": rate("rankers_dropped_total", "ranker")},
+            {
+                "cut": share(rate("requests_cut_total", where=ROUTE), rate("request_documents_count", where=ROUTE)),
+                "without {{ranker}}": share(rate("rankers_dropped_total", "ranker"), rate("request_documents_count")),
+            },
         ),
         Panel(
             "Forward passes by texts in one",

@@ -10,6 +10,8 @@ from typing import Any
 from zlib import crc32
 
 from app.auth.usage import Usage
+from app.ranking.cross_encoding import NAME as CROSS_ENCODER
+from app.ranking.fusion import RANKERS
 from app.ranking.job import milliseconds
 from app.telemetry.logs import FACTS
 from app.telemetry.metrics import Metrics
@@ -88,6 +90,8 @@ def count_requests(metrics: Metrics, kinds: Set[str]) -> Watcher:
     """A watcher that updates the metrics with every finished request. kinds: the error kinds of the API."""
     reasons = kinds | _FRAMEWORK_REASONS
     sizes = (metrics.request_documents, metrics.request_units, metrics.request_tokens)
+    for ranker in (*RANKERS, CROSS_ENCODER):  # from 0, so that the first one is a rise
+        metrics.rankers_dropped_total.labels(ranker)
 
     def count(record: RequestRecord) -> None:
         done = record.done

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main as cli
+from app.cli.terminal import out
 
 CORPUS = {"a": "an owl song at dusk", "b": "market prices", "c": "river stone"}
 NOWHERE = {"QRERANK_MODEL": "no-such-model"}  # an error before this one comes before a model is opened
@@ -35,7 +36,7 @@ def evaluate(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))  # else it lists all fonts anew
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(out, "width", 200)
     monkeypatch.chdir(tmp_path)
 
     def run(*words, **variables):

@@ -17,8 +17,9 @@ def test_a_model_that_works_is_right_whatever_the_number(model, request):
 def test_a_model_that_ranks_nonsense_first_is_noticed():
     class Lost(HashEncoder):
         def tokenize(self, texts, role="document"):  # noqa: ARG002
+            read = ["stock" if "prices" in text or "bird" in text else "rain" for text in texts]
             return super().tokenize(
-                ["stock prices" if "prices" in text or "bird" in text else "rain" for text in texts]
+                [" ".join([word] * len(text.split())) for word, text in zip(read, texts, strict=True)]
             )
 
     reranker = Reranker(Lost())
