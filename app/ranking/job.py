@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.candidates import Candidates
-from app.ranking.methods import RANK_METHODS, RankMethod, base_method
+from app.ranking.methods import BASE, RANK_METHODS, RankMethod
 from retrieval.deadline import Deadline
 from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
@@ -190,7 +190,7 @@ class Job:
 
     def drop(self, ranker: str) -> bool:
         """Leave a ranker out that failed; whether others of the method are left to answer."""
-        needed = {"classical", "quantum", "lexical"} if base_method(self.method) == "hybrid" else {self.method}
+        needed = {"classical", "quantum", "lexical"} if BASE[self.method] == "hybrid" else {self.method}
         self.dropped.append(ranker)
         return not needed <= {*self.dropped}
 

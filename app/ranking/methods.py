@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast, get_args
+from collections.abc import Mapping
+from typing import Literal, get_args
 
 Method = Literal["classical", "quantum", "hybrid"]  # that compare states
 RankMethod = Literal["classical", "quantum", "hybrid", "hybrid+cross"]  # the last: a cross-encoder reads the best
@@ -10,11 +11,12 @@ METHODS: tuple[Method, ...] = get_args(Method)
 RANK_METHODS: tuple[RankMethod, ...] = get_args(RankMethod)
 DEFAULT_METHOD: Method = "hybrid"
 CROSS_METHOD: RankMethod = "hybrid+cross"
-
-
-def base_method(method: RankMethod) -> Method:
-    """The method that compares states: of "hybrid+cross", hybrid."""
-    return cast("Method", method.removesuffix("+cross"))
+BASE: Mapping[RankMethod, Method] = {  # which of those that compare states a method begins with
+    "classical": "classical",
+    "quantum": "quantum",
+    "hybrid": "hybrid",
+    "hybrid+cross": "hybrid",
+}
 
 
 def split_method(name: str) -> tuple[str, RankMethod | None]:

@@ -16,7 +16,7 @@ from app.ranking.calibration import Calibration, Evidence, along, probability, p
 from app.ranking.cross_encoding import NAME, reorder
 from app.ranking.fusion import RANKERS, Fusion, code_share
 from app.ranking.job import Contributions, Job, Scores
-from app.ranking.methods import base_method
+from app.ranking.methods import BASE
 from quantum.diversity import diversify, near_duplicates
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
@@ -203,7 +203,7 @@ class Scorer:
         self, rankers: Arrays, kernel: Callable[[], NDArray[np.float64]], texts: Sequence[str]
     ) -> tuple[NDArray[np.float64], Contributions | None]:
         """The (m,) scores that order the documents: a method's own z-score, or the fusion of all of them."""
-        if (method := base_method(self.job.method)) != "hybrid":
+        if (method := BASE[self.job.method]) != "hybrid":
             return zscore(rankers[method]), None
         fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)
         nothing = np.zeros_like(rankers["lexical"])  # of one that was left out: equal scores order nothing

@@ -15,7 +15,7 @@ from app.errors import InvalidRequest, TooLarge
 from app.feedback.judgements import Learning, Lesson, Scope
 from app.identity import Identity
 from app.quotas.quotas import Cost
-from app.ranking.methods import CROSS_METHOD, DEFAULT_METHOD, RankMethod, base_method
+from app.ranking.methods import BASE, CROSS_METHOD, DEFAULT_METHOD, RankMethod
 from app.settings import LimitSettings, Settings
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
@@ -143,7 +143,7 @@ def resolve(
             "QRERANK_CROSS_ENCODER__MODEL set",
             ("method",),
         )
-    if asked.fusion and base_method(method) != "hybrid":
+    if asked.fusion and BASE[method] != "hybrid":
         raise InvalidRequest(f"fusion: {method} has one ranker, and nothing to fuse; ask for hybrid", ("fusion",))
     reading = _reading(
         asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
@@ -156,7 +156,7 @@ def resolve(
         asked.texts,
         reading,
         deadline_of(asked.deadline_ms, settings, caller),
-        checked(Cost(len(asked.documents or ()), units, base_method(method)), limits),
+        checked(Cost(len(asked.documents or ()), units, BASE[method]), limits),
         search,
         settings.min_score if asked.min_score is None else asked.min_score,
         asked.language or settings.language,

@@ -27,7 +27,7 @@ from app.quotas.quotas import Cost
 from app.ranking.calibration import probability
 from app.ranking.circuit_check import check_circuit
 from app.ranking.job import Lap, Stopwatch, milliseconds
-from app.ranking.methods import DEFAULT_METHOD, Method, base_method
+from app.ranking.methods import BASE, DEFAULT_METHOD, Method
 from app.ranking.reranker import Reranker
 from app.service.request import ResolvedRequest, checked, deadline_of, units_of_queries
 from app.settings import LimitSettings, Settings
@@ -117,7 +117,7 @@ def resolve(
     limits = settings.limits
     _check_counts(queries, len(texts), limits)
     choice = models.choose(asked.model)
-    method = asked.method or base_method(choice.method or DEFAULT_METHOD)
+    method = asked.method or BASE[choice.method or DEFAULT_METHOD]
     needed: Method = "hybrid" if explain else method
     units = sum([pieces(text, limits.chunks_per_document) for text in texts])
     cost = Cost(len(texts), len(queries) * units + units_of_queries(queries), needed)

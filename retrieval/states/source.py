@@ -215,7 +215,8 @@ class StateSource:
         found = iter([state.encoded for state in states if state is not None])
         if None in states:
             return None
-        return join([merge([next(found) for _ in text]) if len(text) > 1 else next(found) for text in chunks])
+        whole = [merge([next(found) for _ in text]) if len(text) > 1 else next(found) for text in chunks]
+        return join(whole) if len(whole) != 1 else whole[0]
 
     def _encode_missing(
         self, pieces: Sequence[str], states: Sequence[TextState | None], until: float, deadline: Deadline
