@@ -117,11 +117,15 @@ class Feedback:
     def write(self) -> None:
         """Store the rankings that wait. KeysUnavailable if that is not possible now; they wait on."""
         with self._writing:
-            waiting = list(self._pending)
-            if waiting:
-                self._store.remember(waiting, self._clock() - self._keep_s, self._rankings)
-            for _ in waiting:
-                self._pending.popleft()
+            waiting = []
+            while self._pending:
+                waiting.append(self._pending.popleft())
+            try:
+                if waiting:
+                    self._store.remember(waiting, self._clock() - self._keep_s, self._rankings)
+            except KeysUnavailable:
+                self._pending.extendleft(reversed(waiting))  # of too many the newest are forgotten
+                raise
 
     def _read(self) -> None:
         """Learn what other processes took."""

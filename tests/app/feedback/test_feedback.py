@@ -1,0 +1,67 @@
+"""Feedback of one process, whose database goes away and comes back."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from app.auth.database import Database, url_of
+from app.auth.keys import Pepper
+from app.errors import FeedbackUnavailable, UnknownRequest
+from app.feedback.feedback import Feedback
+from app.feedback.judgements import Judgement, Lesson, Scope
+from app.ranking.job import Contributions
+
+SCORES = np.array([[1.0, 0.0, np.nan], [0.0, 1.0, np.nan], [1.0, 0.0, np.nan]])
+DEFAULTS = np.array([0.5, 1.0, 1.0])
+SCOPE = Scope("", "public")
+
+
+@pytest.fixture
+def feedback(tmp_path):
+    database = Database(url_of(None, tmp_path / "data"), Pepper("a-pepper-of-the-tests"), retry_s=0)
+    made = Feedback(database, keep_days=1, rankings=3, caller_judgements=10)
+    yield made
+    asyncio.run(made.close())
+    database.close()
+
+
+def remember(feedback, name, shown=(0, 1)):
+    Lesson(feedback, SCOPE, "key_a").remember(name, Contributions(SCORES, DEFAULTS), shown, None)
+
+
+def judge(feedback, name, label="relevant", document=1):
+    return asyncio.run(feedback.judge("key_a", name, [Judgement(document, label)]))[0]
+
+
+def test_weights_are_the_defaults_until_something_is_learned(feedback):
+    np.testing.assert_allclose(feedback.weights(SCOPE, DEFAULTS), DEFAULTS / DEFAULTS.sum())
+    remember(feedback, "a")
+    assert judge(feedback, "a") == 1
+    learned = feedback.weights(SCOPE, DEFAULTS)
+    assert learned.sum() == pytest.approx(1)
+    assert learned[1] > 0.4  # the ranker that put it first
+    np.testing.assert_allclose(feedback.weights(Scope("", "premium"), DEFAULTS), DEFAULTS / DEFAULTS.sum())
+
+
+def test_what_waits_for_a_database_is_written_when_it_answers(feedback, tmp_path):
+    (tmp_path / "data").write_text("a file where the folder should be")
+    remember(feedback, "a")
+    with pytest.raises(FeedbackUnavailable):
+        judge(feedback, "a")
+    (tmp_path / "data").unlink()
+    assert judge(feedback, "a") == 1
+
+
+def test_only_the_newest_rankings_can_be_judged(feedback):
+    for name in "abcd":
+        remember(feedback, name)
+    with pytest.raises(UnknownRequest):
+        judge(feedback, "a")
+    assert judge(feedback, "d") == 1
+
+
+def test_a_document_that_was_not_read_is_last_whatever_the_weights(feedback):
+    remember(feedback, "a")
+    judge(feedback, "a", document=2)
+    np.testing.assert_allclose(feedback.weights(SCOPE, DEFAULTS), DEFAULTS / DEFAULTS.sum(), atol=0.2)
