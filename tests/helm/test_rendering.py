@@ -78,7 +78,9 @@ def test_each_path_has_an_ingress_with_its_own_limits(helm):
     values = {"ingress": {"enabled": True, "host": "a.example", "annotations": {"a/b": "c"}}}
     made = of_kind(helm.manifests(values), "Ingress")
     paths = {one["spec"]["rules"][0]["http"]["paths"][0]["path"]: one["metadata"]["annotations"] for one in made}
-    assert set(paths) == {"/", "/v1/rerank/stream", "/v1/ws", "/v1/admin"}
+    assert set(paths) == {"/", "/v1/rerank/stream", "/v1/ws", "/v1/collections", "/v1/admin"}
+    assert paths["/v1/collections"]["nginx.ingress.kubernetes.io/proxy-body-size"] == "2g"
+    assert paths["/v1/collections"]["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
     assert all(notes["a/b"] == "c" for notes in paths.values())
     assert paths["/v1/admin"]["nginx.ingress.kubernetes.io/limit-rpm"] == "30"
     assert "nginx.ingress.kubernetes.io/limit-rpm" not in paths["/"]
@@ -92,7 +94,7 @@ def test_alerts_and_dashboard_are_those_of_monitoring_but_for_the_runbooks(helm)
     assert found(manifests, "Service", f"{NAME}-metrics")["metadata"]["labels"][label] == "quantum-rerank"
     groups = found(manifests, "PrometheusRule")["spec"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
-    assert len(rules) == 17
+    assert len(rules) == 18
     assert {rule["annotations"]["runbook_url"] for rule in rules} == {
         f"https://w.example/r/{rule['alert']}.md" for rule in rules
     }
