@@ -230,13 +230,7 @@ def _open_feedback(settings: Settings, auth: Auth | None) -> Feedback | None:
     from app.feedback.feedback import Feedback
 
     database = auth.database if auth else open_records(settings.auth, settings.data_dir).database
-    options = settings.feedback
-    return Feedback(
-        database,
-        keep_days=options.keep_days,
-        rankings=options.rankings,
-        caller_judgements=options.caller_judgements,
-    )
+    return Feedback(database, settings.feedback)
 
 
 def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:

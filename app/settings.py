@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
+from app.feedback.settings import FeedbackSettings
 from app.quotas.settings import QuotaSettings
 from app.quotas.shares import part_of_one
 from app.ranking.fusion import Weighting
@@ -405,23 +406,6 @@ class LogSettings(_Group):
         "frames",
         description="Tracebacks. frames: without messages; full: with messages, which may contain client data. "
         "Use full only in development.",
-    )
-
-
-class FeedbackSettings(_Group):
-    """Learning the rankers' weights from what users say of results."""
-
-    enabled: bool = Field(
-        False,
-        description="Whether `hybrid` learns from POST /v1/feedback. Then rankings change with what users say.",
-    )
-    keep_days: float = Field(7, gt=0, le=366, description="How long a ranking can be judged.")
-    rankings: int = Field(10_000, ge=1, le=10**6, description="Maximum number of rankings that are kept for that.")
-    caller_judgements: int = Field(
-        200,
-        ge=1,
-        le=10**6,
-        description="Judgements up to which those of one caller count; more of them count by their mean.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +13,8 @@ from app.api.dialects.feedback import respond_standings
 from app.cli.keys import records
 from app.cli.options import utf8
 from app.cli.terminal import out, print_json
-from app.feedback.learner import RANKERS
-from app.ranking.fusion import Weights
+from app.ranking.fusion import RANKERS, Weights
+from app.ranking.parameters import Parameters
 from app.settings import Settings
 from app.telemetry.printable import escaped
 
@@ -28,7 +29,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @feedback.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """Show the learned weights of the rankers, by collection and tier of keys."""
-    answer = respond_standings(asyncio.run(_open().standings()), Weights().values()[:3])
+    answer = respond_standings(asyncio.run(_open().standings()), _defaults())
     if as_json:
         print_json(answer)
         return
@@ -60,10 +61,10 @@ def forget(
 def _open() -> Feedback:
     from app.feedback.feedback import Feedback  # imported late: SQLAlchemy takes memory that serving may not need
 
-    options = Settings().feedback
-    return Feedback(
-        records().database,
-        keep_days=options.keep_days,
-        rankings=options.rankings,
-        caller_judgements=options.caller_judgements,
-    )
+    return Feedback(records().database, Settings().feedback)
+
+
+def _defaults() -> Sequence[float]:
+    """The weights of text without feedback, as the service has them."""
+    parameters = Settings().parameters
+    return (Parameters.read(parameters).weights if parameters else Weights()).values()[: len(RANKERS)]

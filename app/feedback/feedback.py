@@ -18,6 +18,7 @@ from app.auth.database import Database
 from app.errors import FeedbackUnavailable, InvalidRequest, KeysUnavailable
 from app.feedback.judgements import Judgement, Label, Ranked, Scope, Standing, digest
 from app.feedback.learner import EXPERTS, Evidence, click_weight, losses_of, probabilities, weights
+from app.feedback.settings import FeedbackSettings
 from app.feedback.store import FeedbackStore
 
 T = TypeVar("T")
@@ -31,27 +32,12 @@ _THREADS = 2
 class Feedback:
     """Safe to use from any thread. Rankings are written every second: a killed process forgets the last ones."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        keep_days: float,
-        rankings: int,
-        caller_judgements: float,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        """Does not connect yet.
-
-        Args:
-            database: That of the keys.
-            keep_days: How long a ranking can be judged.
-            rankings: How many are kept at most.
-            caller_judgements: Up to which those of one caller count.
-            clock: Seconds since the epoch.
-        """
+    def __init__(self, database: Database, settings: FeedbackSettings, clock: Callable[[], float] = time.time) -> None:
+        """Does not connect yet. database: that of the keys. clock: seconds since the epoch."""
         self._store, self._clock = FeedbackStore(database), clock
-        self._keep_s, self._rankings, self._limit = keep_days * _DAY_S, rankings, caller_judgements
-        self._pending: deque[Ranked] = deque(maxlen=rankings)
+        self._keep_s, self._rankings = settings.keep_days * _DAY_S, settings.rankings
+        self._limit = settings.caller_judgements
+        self._pending: deque[Ranked] = deque(maxlen=settings.rankings)
         self._writing = threading.Lock()
         self._learned: Mapping[Scope, NDArray[np.float64]] = {}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="feedback")
@@ -65,11 +51,10 @@ class Feedback:
         """Keep a ranking, so that it can be judged. Does not block."""
         self._pending.append(ranking)
 
-    async def judge(self, who: str, request_id: str, judgements: Sequence[Judgement]) -> tuple[int, Scope]:
-        """Learn from what was said of a ranking. Each document counts once: what is said of it later is ignored.
+    async def judge(self, who: str, request_id: str, judgements: Sequence[Judgement]) -> int:
+        """Learn from what was said of a ranking, and return how many judgements count.
 
-        Returns:
-            How many judgements count, and the scope that they are about.
+        Each document counts once: what is said of it later is ignored.
 
         Raises:
             UnknownRequest: The caller has no ranking of this id, or it is forgotten.
@@ -83,18 +68,15 @@ class Feedback:
                 at = _find(ranking, judgement)
                 if str(at) not in ranking.judged:
                     new.setdefault(at, judgement.label)
-            counted.append(len(new))
             return {str(at): label for at, label in new.items()}, _evidence(ranking, new)
 
-        def work() -> Scope:
+        def work() -> int:
             self.write()  # the ranking may be waiting here
-            scope = self._store.judge(who, request_id, learn).scope
+            labels = self._store.judge(who, request_id, learn)
             self._read()
-            return scope
+            return len(labels)
 
-        counted: list[int] = []
-        scope = await self._in_thread(work)
-        return counted[-1], scope
+        return await self._in_thread(work)
 
     async def standings(self) -> list[Standing]:
         """What was learned, by scope."""

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from app.ranking.job import Contributions
 
 Label = Literal["relevant", "clicked", "not"]
 _UNREAD = -1000.0  # z-score of a document that was not read: below all others, whatever the weights
-LABELS: tuple[Label, ...] = get_args(Label)
 
 
 class Scope(NamedTuple):

@@ -15,7 +15,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-RANKERS = ("classical", "quantum", "lexical")
+from app.ranking.fusion import RANKERS
+
 _STEPS = 4  # weights of experts are multiples of a quarter, and sum to 1
 _PRIOR = 0.5  # probability of the default weights before anything was judged
 _FULL_POSITION = 10  # from which on a click counts as much as a judgement

@@ -13,7 +13,8 @@ from app.auth import tables
 from app.auth.database import Database
 from app.errors import UnknownRequest
 from app.feedback.judgements import Ranked, Scope
-from app.feedback.learner import EXPERTS, RANKERS, Evidence
+from app.feedback.learner import EXPERTS, Evidence
+from app.ranking.fusion import RANKERS
 
 
 class FeedbackStore:
@@ -36,10 +37,12 @@ class FeedbackStore:
             forgotten = oldest if last is None else max(oldest, last)
             connection.execute(delete(table).where(table.c.created <= forgotten))
 
-    def judge(self, who: str, request_id: str, learn: Callable[[Ranked], tuple[Mapping[str, str], Evidence]]) -> Ranked:
+    def judge(
+        self, who: str, request_id: str, learn: Callable[[Ranked], tuple[Mapping[str, str], Evidence]]
+    ) -> Mapping[str, str]:
         """Add what `learn` makes of a request to its caller's evidence; UnknownRequest if there is none of this id.
 
-        learn: returns the new labels by document, and what they say.
+        learn: returns the new labels by document, and what they say; the labels are returned.
         """
         table = tables.ranked
         mine = and_(table.c.who == who, table.c.request_id == request_id)
@@ -54,7 +57,7 @@ class FeedbackStore:
             labels, evidence = learn(request)
             connection.execute(update(table).where(mine).values(judged={**request.judged, **labels}))
             _add(connection, request.scope, who, evidence)
-        return request
+        return labels
 
     def evidence(self) -> dict[Scope, list[Evidence]]:
         """What each caller's judgements say, by scope."""

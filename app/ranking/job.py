@@ -75,9 +75,7 @@ Weigh = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # other weights of
 class Contributions(NamedTuple):
     """What the order of n documents was made of."""
 
-    scores: NDArray[
-        np.float64
-    ]  # (3, n), what cosine, fidelity and BM25 add to the fused score at weight 1; NaN: unread
+    scores: NDArray[np.float64]  # (3, n), what each ranker adds to the fused score at weight 1; NaN: unread
     defaults: NDArray[np.float64]  # (3,) the weights that the request has by default
 
     def of_all(self, chosen: NDArray[np.int64], count: int) -> Contributions:

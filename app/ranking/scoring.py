@@ -211,7 +211,8 @@ class Scorer:
         if self.job.weigh is None or not fusion.is_linear:
             return fusion.fuse(rows, code, kernel), None
         parts, defaults = fusion.parts(rows, code, kernel)
-        return self.job.weigh(defaults) @ parts, Contributions(parts, defaults)
+        left_out = not {*RANKERS}.isdisjoint(self.job.dropped)  # then nothing can be learned of it
+        return self.job.weigh(defaults) @ parts, None if left_out else Contributions(parts, defaults)
 
 
 def _below(

@@ -24,7 +24,6 @@ from app.api.problems import PROBLEMS
 from app.auth.usage import who
 from app.errors import UnknownRequest
 from app.quotas.quotas import Cost
-from app.ranking.fusion import Weights
 
 if TYPE_CHECKING:
     from app.feedback.feedback import Feedback  # for types only: SQLAlchemy takes memory
@@ -70,7 +69,7 @@ async def judge(request: Request) -> Response:
     )
     await pay(request, Cost())
     judgements = body.all_judgements()
-    accepted, _ = await feedback.judge(who(request.state.identity), body.request_id, judgements)
+    accepted = await feedback.judge(who(request.state.identity), body.request_id, judgements)
     return as_json(
         {
             "object": "feedback",
@@ -84,7 +83,10 @@ async def judge(request: Request) -> Response:
 @admin_router.get(_PATH, summary="What was learned", responses=_responses(StandingsResponse, 401, 403, 404, 503))
 async def standings(request: Request) -> Response:
     """The weights of the rankers that were learned, by collection and tier of keys."""
-    return as_json(respond_standings(await _feedback(request).standings(), Weights().values()[:3]))
+    found = await _feedback(request).standings()
+    return as_json(
+        respond_standings(found, dependencies(request).engine.ready_models().default.fusion.text.values()[:3])
+    )
 
 
 _OF = [

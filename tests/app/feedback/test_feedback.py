@@ -10,6 +10,7 @@ from app.auth.keys import Pepper
 from app.errors import FeedbackUnavailable, UnknownRequest
 from app.feedback.feedback import Feedback
 from app.feedback.judgements import Judgement, Lesson, Scope
+from app.feedback.settings import FeedbackSettings
 from app.ranking.job import Contributions
 
 SCORES = np.array([[1.0, 0.0, np.nan], [0.0, 1.0, np.nan], [1.0, 0.0, np.nan]])
@@ -20,7 +21,7 @@ SCOPE = Scope("", "public")
 @pytest.fixture
 def feedback(tmp_path):
     database = Database(url_of(None, tmp_path / "data"), Pepper("a-pepper-of-the-tests"), retry_s=0)
-    made = Feedback(database, keep_days=1, rankings=3, caller_judgements=10)
+    made = Feedback(database, FeedbackSettings(keep_days=1, rankings=3, caller_judgements=10))
     yield made
     asyncio.run(made.close())
     database.close()
@@ -31,7 +32,7 @@ def remember(feedback, name, shown=(0, 1)):
 
 
 def judge(feedback, name, label="relevant", document=1):
-    return asyncio.run(feedback.judge("key_a", name, [Judgement(document, label)]))[0]
+    return asyncio.run(feedback.judge("key_a", name, [Judgement(document, label)]))
 
 
 def test_weights_are_the_defaults_until_something_is_learned(feedback):
