@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from app.ranking.job import Job, Scores
 from retrieval.deadline import Cancelled
-from retrieval.fusion.normalization import min_max, zscore
+from retrieval.fusion.cascade import reorder
+from retrieval.fusion.normalization import zscore
 
 if TYPE_CHECKING:
     from retrieval.cross_encoder.cross_encoder import CrossEncoder
@@ -55,22 +56,16 @@ class CrossEncoding:
         return logits
 
 
-def reorder(fused: NDArray[np.float64], logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add the z-scores of logits and fused scores among the documents that were read, within their range of scores.
+def add(fused: NDArray[np.float64], logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Reorder the documents that were read, by fused scores and logits together.
 
-    So none of them falls below a document that stood below all of them. Logits count as much as they agree with the
-    fused scores, by correlation: a cross-encoder that does not know the language or the subject changes little.
+    Logits count as much as they agree with the fused scores, by correlation: a cross-encoder that does not know the
+    language or the subject changes little.
 
     Args:
         fused: (n,) scores.
         logits: (n,), NaN if not read.
     """
     read = np.isfinite(logits)
-    if np.count_nonzero(read) < 2:
-        return fused
-    low, high = fused[read].min(), fused[read].max()
-    ours, theirs = zscore(fused[read]), zscore(logits[read])
-    both = ours + max(0.0, float(np.mean(ours * theirs))) * theirs
-    changed = fused.copy()
-    changed[read] = low + ((high - low) or 1.0) * min_max(both)
-    return changed
+    agreement = float(np.mean(zscore(fused[read]) * zscore(logits[read]))) if read.any() else 0.0
+    return reorder(fused, logits, max(0.0, agreement))

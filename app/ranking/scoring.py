@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from app.ranking import cross_encoding
 from app.ranking.calibration import Calibration, Evidence, along, probability, project
-from app.ranking.cross_encoding import NAME, reorder
 from app.ranking.fusion import RANKERS, Fusion, code_share
 from app.ranking.job import Contributions, Job, Scores
 from app.ranking.methods import BASE
@@ -146,7 +146,7 @@ class Scorer:
                 fused, contributions = self._fused(rankers | {"lexical": known.scores}, kernel, texts)
             else:
                 fused, contributions = zscore(known.scores), None
-            before = fused = fused if logits is None else reorder(fused, logits[chosen])
+            before = fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
             if len(self.states.pooled) > 1:
                 excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], pooled)
                 log_odds[chosen] -= _EXCLUDED_LOG_ODDS * excluded * readable
@@ -162,7 +162,7 @@ class Scorer:
                 projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
         owners, content = self._all("owners"), self._all("content")
         spread = {name: _spread(values, chosen, len(texts)) for name, values in (rankers | best).items()}
-        read = {} if logits is None else {NAME: logits}
+        read = {} if logits is None else {cross_encoding.NAME: logits}
         return Scores(
             probability(projected),
             {name: spread[name] for name in rankers} | {"lexical": matches.scores} | read,

@@ -13,28 +13,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.fusion.normalization import finite, ranking, zscore
+from retrieval.fusion.normalization import finite, min_max, ranking, zscore
 
 Vector = NDArray[np.float64]
 DearRanker = Callable[[NDArray[np.int64]], NDArray[Any]]  # (k,) positions, the most promising first: (k,) scores
 
 
-def sequential(scores: NDArray[Any], dear: DearRanker, k: int) -> Vector:
-    """Return (n,) scores in which the best k stand in the order of their summed z-scores by both, above the rest.
+def reorder(scores: NDArray[Any], read: NDArray[Any], weight: float = 1.0) -> Vector:
+    """Add z-scores of the dear ranker to those of the cheap ones among what it read, within the range of their scores.
 
-    scores: (n,) by the cheap rankers. A missing score of the dear one, NaN, leaves its document where the cheap ones
-    put it among those k: a reader that ran out of time gives as many as it has.
+    So none of what was read falls below what stood below all of it, and the rest stays where it was.
+
+    Args:
+        scores: (n,) by the cheap rankers.
+        read: (n,) by the dear one, NaN where it did not read.
+        weight: Of the dear one's z-scores.
+    """
+    changed, known = finite(scores).copy(), np.isfinite(read)
+    if np.count_nonzero(known) > 1:
+        low, high = changed[known].min(), changed[known].max()
+        both = min_max(zscore(changed[known]) + weight * zscore(read[known]))
+        changed[known] = low + ((high - low) or 1.0) * both
+    return changed
+
+
+def sequential(scores: NDArray[Any], dear: DearRanker, k: int) -> Vector:
+    """Return (n,) z-scores of the cheap rankers, of which the dear one read the best k; see `reorder`.
+
+    A missing score of the dear one, NaN, leaves its document where it was: a reader that ran out of time gives as many
+    as it has.
     """
     fused = zscore(scores)
-    best = ranking(fused)[:k]
-    if len(best) < 2:
-        return fused
-    read = np.asarray(dear(best), dtype=np.float64)
-    known = ~np.isnan(read)
-    both = zscore(fused[best])
-    both[known] += zscore(read[known])
-    fused[best] += both - both.min() + (fused[best].min() - fused[best])
-    return fused
+    best, read = ranking(fused)[:k], np.full(len(fused), np.nan)
+    if len(best) > 1:
+        read[best] = dear(best)
+    return reorder(fused, read)
 
 
 def adaptive(scores: NDArray[Any], dear: DearRanker, k: int, margin: float) -> Vector:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking import Reranker
-from app.ranking.cross_encoding import CrossEncoding, reorder
+from app.ranking.cross_encoding import CrossEncoding, add
 from app.settings import Settings
 from retrieval.cross_encoder.cross_encoder import CrossEncoder
 from retrieval.cross_encoder.prepare import load_cross_encoder
@@ -28,7 +28,7 @@ NUMBERS = st.floats(-20, 20).map(lambda x: round(x, 3))
 def test_only_what_was_read_moves_and_within_its_range(rows):
     fused = np.array([score for score, _ in rows])
     logits = np.array([np.nan if logit is None else logit for _, logit in rows])
-    read, changed = np.isfinite(logits), reorder(fused, logits)
+    read, changed = np.isfinite(logits), add(fused, logits)
     np.testing.assert_array_equal(changed[~read], fused[~read])
     if read.any():
         assert changed[read].min() >= fused[read].min()
@@ -42,7 +42,7 @@ def test_only_what_was_read_moves_and_within_its_range(rows):
 
 def test_a_cross_encoder_that_contradicts_changes_nothing():
     fused = np.array([1.0, 2.0, 4.0])
-    np.testing.assert_allclose(reorder(fused, np.array([5.0, 1.0, -5.0])), fused)
+    np.testing.assert_allclose(add(fused, np.array([5.0, 1.0, -5.0])), fused)
 
 
 @pytest.fixture(scope="module")

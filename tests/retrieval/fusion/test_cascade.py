@@ -30,17 +30,13 @@ def test_only_the_best_are_read_and_they_stay_above_the_rest(x: NDArray[np.float
 
 def test_both_rankers_decide_among_the_best() -> None:
     cheap = np.array([4.0, 3.0, 2.0, 1.0, 0.0])
-    assert ranking(sequential(cheap, lambda best: -cheap[best] * 2, 3)).tolist() == [
-        0,
-        1,
-        2,
-        3,
-        4,
-    ]  # they cancel: a tie
+    opposite = sequential(cheap, lambda best: -cheap[best] * 2, 3)
+    assert ranking(opposite).tolist() == [0, 1, 2, 3, 4]  # they cancel: a tie
     near = np.array([4.0, 3.9, 2.0, 1.0, 0.0])
     assert ranking(sequential(near, lambda _: np.array([0.0, 9.0, 0.0]), 3)).tolist() == [1, 0, 2, 3, 4]
     assert ranking(sequential(cheap, lambda _: np.full(3, np.nan), 3)).tolist() == [0, 1, 2, 3, 4]
-    assert ranking(sequential(cheap, lambda _: np.array([np.nan, 0.0, 1.0]), 3)).tolist() == [0, 2, 1, 3, 4]
+    partly = sequential(cheap, lambda _: np.array([0.0, np.nan, 9.0, 8.0]), 4)  # the second stays where it was
+    assert ranking(partly).tolist() == [2, 1, 0, 3, 4]
 
 
 def test_a_settled_order_is_not_read() -> None:
