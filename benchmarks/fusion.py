@@ -1,7 +1,7 @@
 """Every fusion algorithm, weighting, stage and mode in one table: `python -m benchmarks.fusion` prints it.
 
-Each query's 100 candidates are scored once by every ranker and kept in the user's cache folder (15 minutes on two
-cores, besides encoding); then all fusions take a minute or two. What is fitted is fitted on the other collections.
+Each query's 100 candidates are scored once by every ranker and kept in the user's cache folder; then all
+fusions take a few minutes. What is fitted is fitted on the other collections.
 """
 
 from __future__ import annotations
