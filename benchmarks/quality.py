@@ -197,9 +197,10 @@ def main(
     counts = ", ".join(f"{len(next(iter(rows.values())).run)} of {name}" for name, rows in found.items())
     late = ", ".join(f"{sum(rows[label].late for rows in found.values())} of {label}" for label in list(ways)[3:])
     print(f"{report(found)}\n")
+    within = f"within {deadline_ms:g} ms" if deadline_ms else "without a deadline"
     print(
-        f"nDCG@10 over each query's {CANDIDATES} nearest candidates; queries: {counts}. Not all read "
-        f"{f'within {deadline_ms:g} ms' if deadline_ms else 'without a deadline'}: {late or 'none'}. Median milliseconds a query on {machine['processor']}; others' work "
+        f"nDCG@10 over each query's {CANDIDATES} nearest candidates; queries: {counts}. Not all read {within}: "
+        f"{late or 'none'}. Median milliseconds a query on {machine['processor']}; others' work "
         f"took {others():.2f} of them meanwhile."
     )
 
