@@ -1,4 +1,4 @@
-"""Every error that a client can get. `app.api.problems` maps each to its HTTP status and response.
+"""Every error that a client can get. `app.api.error_catalogue` has its HTTP status, its cause and what to do.
 
 ServiceError
 ├── MalformedBody       400

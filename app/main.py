@@ -29,6 +29,7 @@ from app.api.openapi import describe
 from app.api.problems import HEADER, KINDS, STATUS
 from app.api.routes import MODELS, router
 from app.api.routes.docs_page import router as docs_page
+from app.api.routes.errors_page import router as errors_page
 from app.api.routes.metrics import metrics_router
 from app.auth.usage import UsageCounts
 from app.engine.engine import Engine
@@ -94,6 +95,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
     if settings.operations.metrics_port is None:
         app.include_router(metrics_router)
     app.include_router(docs_page)
+    app.include_router(errors_page)
     app.router.default = CanonicalPaths(app.router)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     _add_middleware(app, deps)

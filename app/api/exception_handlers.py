@@ -21,6 +21,10 @@ def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
+def _root_path(request: Request) -> str:
+    return str(request.scope.get("root_path", ""))
+
+
 def _response(request: Request, problem: Problem) -> Response:
     """A problem in the format of the body's dialect, or of the path's dialect if no body was parsed."""
     dialect = getattr(request.state, "dialect", None) or home_of(request.url.path)
@@ -31,7 +35,8 @@ def _response(request: Request, problem: Problem) -> Response:
 
 async def foreseen(request: Request, error: Exception) -> Response:
     """The response to an error in the table of `app.api.problems`."""
-    problem = problem_of(error, _request_id(request)) or unforeseen(error, _request_id(request))
+    where = (_request_id(request), _root_path(request))
+    problem = problem_of(error, *where) or unforeseen(error, *where)
     record_of(request).failed(problem.status, problem.kind)
     return _response(request, problem)
 
@@ -47,7 +52,7 @@ async def http_error(request: Request, error: Exception) -> Response:
     message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for the routes"
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
     record_of(request).failed(status, kind)
-    response = _response(request, Problem(status, kind, message, _request_id(request)))
+    response = _response(request, Problem(status, kind, message, _request_id(request), root_path=_root_path(request)))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
         response.headers["Allow"] = ", ".join(_allowed(request))
     return response
@@ -65,7 +70,7 @@ def _allowed(request: Request) -> list[str]:
 
 async def any_error(request: Request, error: Exception) -> Response:
     """The response to an unexpected exception; the server logs the exception itself."""
-    response = _response(request, unforeseen(error, _request_id(request)))
+    response = _response(request, unforeseen(error, _request_id(request), _root_path(request)))
     response.headers.update(ALWAYS)  # this response passes no middleware
     record = getattr(request.state, "record", None)
     if record and request.method == "POST":

@@ -12,72 +12,19 @@ import orjson
 from fastapi import Response
 from pydantic import BaseModel, Field
 
+from app.api.error_catalogue import ERRORS, INTERNAL, code_of
 from app.api.openapi import reference
-from app.errors import (
-    CollectionReadOnly,
-    Conflict,
-    DamagedCollection,
-    FeedbackUnavailable,
-    Forbidden,
-    IndexUnavailable,
-    InvalidRequest,
-    KeysUnavailable,
-    MalformedBody,
-    NotReady,
-    Overloaded,
-    ServiceError,
-    TooLarge,
-    TooLate,
-    TooManyRequests,
-    TooSlow,
-    Unauthorized,
-    UnknownCollection,
-    UnknownDocument,
-    UnknownJob,
-    UnknownKey,
-    UnknownRequest,
-)
-from quantum.errors import InvalidVector
-from retrieval.errors import EncoderUnavailable, EncodingError
+from app.errors import InvalidRequest, ServiceError
 
 log = logging.getLogger(__name__)
 
 HEADER = "X-Request-ID"
+ERRORS_PAGE = "/errors"
 
-STATUS: dict[type[Exception], HTTPStatus] = {
-    MalformedBody: HTTPStatus.BAD_REQUEST,
-    Unauthorized: HTTPStatus.UNAUTHORIZED,
-    Forbidden: HTTPStatus.FORBIDDEN,
-    UnknownCollection: HTTPStatus.NOT_FOUND,
-    UnknownDocument: HTTPStatus.NOT_FOUND,
-    UnknownJob: HTTPStatus.NOT_FOUND,
-    UnknownKey: HTTPStatus.NOT_FOUND,
-    UnknownRequest: HTTPStatus.NOT_FOUND,
-    TooSlow: HTTPStatus.REQUEST_TIMEOUT,
-    Conflict: HTTPStatus.CONFLICT,
-    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
-    InvalidVector: HTTPStatus.UNPROCESSABLE_ENTITY,  # an exclusion equal to the query
-    EncodingError: HTTPStatus.UNPROCESSABLE_ENTITY,
-    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
-    NotReady: HTTPStatus.SERVICE_UNAVAILABLE,
-    DamagedCollection: HTTPStatus.SERVICE_UNAVAILABLE,
-    CollectionReadOnly: HTTPStatus.SERVICE_UNAVAILABLE,
-    IndexUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    KeysUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    FeedbackUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    Overloaded: HTTPStatus.SERVICE_UNAVAILABLE,
-    EncoderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
-    TooLate: HTTPStatus.GATEWAY_TIMEOUT,
-}
+STATUS: dict[type[Exception], HTTPStatus] = {kind: entry.status for kind, entry in ERRORS.items()}
 # For exceptions without a `retry_after_s` of their own.
 RETRY_AFTER_S: dict[type[Exception], int] = {
-    NotReady: 5,
-    DamagedCollection: 60,
-    CollectionReadOnly: 5,
-    IndexUnavailable: 1,  # a probe is sent every second
-    KeysUnavailable: 1,
-    FeedbackUnavailable: 1,
+    kind: entry.retry_after_s for kind, entry in ERRORS.items() if entry.retry_after_s is not None
 }
 
 
@@ -92,6 +39,7 @@ class Problem:
     retry_after_s: int | None = None
     where: tuple[str | int, ...] = ()  # path of the invalid field in the body
     members: Mapping[str, object] = field(default_factory=dict)  # further ones, of this error
+    root_path: str = ""  # below which a proxy serves the service
 
     def body(self, *, detail_is_text: bool = False) -> dict[str, Any]:
         """The members. On 422 `detail` is FastAPI's list, which clients generated from OpenAPI require, or text."""
@@ -108,6 +56,7 @@ class Problem:
             "error_type": self.kind,
             "code": self.kind,
             "request_id": self.request_id,
+            "help": f"{self.root_path}{ERRORS_PAGE}#{self.kind}",
             **self.members,
         }
         return body if self.retry_after_s is None else body | {"retry_after_s": self.retry_after_s}
@@ -123,30 +72,26 @@ class Problem:
         return Response(body, self.status, headers, media_type)
 
 
-def problem_of(error: Exception, request_id: str) -> Problem | None:
+def problem_of(error: Exception, request_id: str, root_path: str = "") -> Problem | None:
     """The problem of an exception in the table `STATUS`; None for any other."""
     for kind in type(error).__mro__:
         if kind in STATUS:
-            status, name = STATUS[kind], _kebab(kind.__name__)
+            status, name = STATUS[kind], code_of(kind)
             where = error.where if isinstance(error, InvalidRequest) else ()
             retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S.get(kind))
             members = error.members if isinstance(error, ServiceError) else {}
-            return Problem(status, name, str(error), request_id, retry_after_s, where, members)
+            return Problem(status, name, str(error), request_id, retry_after_s, where, members, root_path)
     return None
 
 
-def unforeseen(error: Exception, request_id: str) -> Problem:
+def unforeseen(error: Exception, request_id: str, root_path: str = "") -> Problem:
     """The problem of any other exception. Only its type is logged: its message may contain the client's text."""
     log.error("request %s failed: %s", request_id, type(error).__name__)
     message = f"the service failed on this request; its log says why under {request_id}"
-    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", message, request_id)
+    return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL, message, request_id, root_path=root_path)
 
 
-def _kebab(name: str) -> str:
-    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
-
-
-KINDS = frozenset(_kebab(kind.__name__) for kind in STATUS)  # the `error_type` of every exception in the table
+KINDS = frozenset(code_of(kind) for kind in STATUS)  # the `error_type` of every exception in the table
 
 
 class ProblemResponse(BaseModel):
@@ -161,6 +106,7 @@ class ProblemResponse(BaseModel):
     error_type: str
     code: str = Field(description="The same as `error_type`; DashScope's SDK reads it.")
     request_id: str
+    help: str = Field(description="Where this service says what causes this error and what to do: a path and its part.")
     retry_after_s: int | None = Field(
         None, description="On 429 and 503: seconds until a retry makes sense, as in Retry-After."
     )

@@ -27,6 +27,7 @@ class RequestRecord:
     problem: str | None = None  # the error kind
     identity: Identity | None = None  # None: not authenticated
     origin: str | None = None  # the client's address
+    root_path: str = ""  # below which a proxy serves the service
     dialect: str | None = None
     units: int | None = None  # estimated work, see `app.service.request`
     done: WorkDone = field(default_factory=WorkDone)

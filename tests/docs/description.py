@@ -11,5 +11,10 @@ OPERATIONS = {
     for path, operations in DESCRIPTION["paths"].items()
     for method, operation in operations.items()
 }
-UNDESCRIBED = {("GET", "/docs"), ("GET", "/openapi.json"), ("WS", "/v1/ws")}  # OpenAPI has no WebSockets
+UNDESCRIBED = {
+    ("GET", "/docs"),
+    ("GET", "/errors"),
+    ("GET", "/openapi.json"),
+    ("WS", "/v1/ws"),
+}  # OpenAPI has no WebSockets
 ROUTES = set(OPERATIONS) | UNDESCRIBED

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from app.api.problems import KINDS, STATUS
 from tests.docs.description import OPERATIONS, ROUTES, SCHEMAS
 from tests.docs.pages import BY_NAME
 
@@ -12,7 +11,6 @@ TABLES = BY_NAME["docs/http.md"].tables
 (ROUTES_TABLE,) = (table for table in TABLES if table[0][0] == "route")
 FIELDS = {table[0][0].strip("`"): table[1:] for table in TABLES if table[0][0].strip("`") in SCHEMAS}
 (DIALECTS,) = (table for table in TABLES if table[0][0] == "schema")
-(ERRORS,) = (table for table in TABLES if table[0][:2] == ["status", "`error_type`"])
 
 
 def code(cell):
@@ -47,11 +45,3 @@ def test_every_body_and_its_errors_have_a_table():
     bodies = {name for name in SCHEMAS if name.endswith("Body")}
     assert bodies <= set(FIELDS) | {code(row[0])[0] for row in DIALECTS[1:]}
     assert "ProblemResponse" in FIELDS
-
-
-def test_the_table_of_errors_has_every_kind_with_its_status():
-    documented = {code(kind)[0]: int(status) for status, kind, *_ in ERRORS[1:]}
-    http_only = {"malformed-request": 400, "not-found": 404, "method-not-allowed": 405, "internal": 500}
-    kinds = {re.sub(r"(?<!^)([A-Z])", r"-\1", kind.__name__).lower(): int(status) for kind, status in STATUS.items()}
-    assert set(kinds) == KINDS
-    assert documented == kinds | http_only

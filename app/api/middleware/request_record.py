@@ -66,7 +66,9 @@ class RequestRecordMiddleware:
         request_id = state["request_id"] = client_id if _VALID_ID.fullmatch(client_id) else uuid.uuid4().hex
         bind(request_id)  # never unbound: the server logs with it when this raises
         method, client = scope.get("method", "WS"), scope.get("client")
-        record = state["record"] = RequestRecord(request_id, method, origin=client[0] if client else None)
+        origin = client[0] if client else None
+        record = RequestRecord(request_id, method, origin=origin, root_path=scope.get("root_path", ""))
+        state["record"] = record
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
         timing_origin = self._timing_origin(headers.get("origin", "")) if self._origins else ()
 

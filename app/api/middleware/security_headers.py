@@ -15,8 +15,10 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.error_catalogue import MALFORMED, code_of
 from app.api.problems import Problem
 from app.engine.engine import Engine
+from app.errors import Forbidden
 from app.settings import Settings
 
 _LOCAL = {
@@ -108,16 +110,20 @@ class SecurityHeadersMiddleware:
 
     def _refusal(self, scope: Scope) -> Problem | None:
         """The error of a request that no route may serve; None if it is allowed."""
-        headers, request_id = Headers(scope=scope), scope["state"]["request_id"]
+        headers = Headers(scope=scope)
         if _CONTROL.search(scope["path"]):
-            return Problem(HTTPStatus.BAD_REQUEST, "malformed-request", "the path has control characters", request_id)
+            return _problem(scope, HTTPStatus.BAD_REQUEST, MALFORMED, "the path has control characters")
         if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys):
-            return Problem(HTTPStatus.FORBIDDEN, "forbidden", _HOST, request_id)
+            return _problem(scope, HTTPStatus.FORBIDDEN, code_of(Forbidden), _HOST)
         # Cross-site request: a page of another site makes the browser change something here, or use up capacity.
         cross_site = headers.get("sec-fetch-site") == "cross-site" and scope.get("method", "GET") not in _READ_ONLY
         if cross_site and {"*", headers.get("origin", "")}.isdisjoint(self._origins):
-            return Problem(HTTPStatus.FORBIDDEN, "forbidden", _CROSS_SITE, request_id)
+            return _problem(scope, HTTPStatus.FORBIDDEN, code_of(Forbidden), _CROSS_SITE)
         return None
+
+
+def _problem(scope: Scope, status: HTTPStatus, kind: str, message: str) -> Problem:
+    return Problem(status, kind, message, scope["state"]["request_id"], root_path=scope.get("root_path", ""))
 
 
 async def _refuse(refusal: Problem, scope: Scope, receive: Receive, send: Send) -> None:

@@ -55,10 +55,10 @@ def work_of(
 
 def problem(error: Exception, record: RequestRecord) -> dict[str, Any]:
     """The problem's members for an error after the response has started."""
-    details = problem_of(error, record.request_id)
+    details = problem_of(error, record.request_id, record.root_path)
     if details is None:
         log.error("unexpected error in a stream", exc_info=error)  # as the server logs a route's exceptions
-        details = unforeseen(error, record.request_id)
+        details = unforeseen(error, record.request_id, record.root_path)
     record.failed(details.status, details.kind)
     return details.body()
 

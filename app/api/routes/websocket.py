@@ -143,9 +143,16 @@ class _Session:
 
     def _new_record(self) -> RequestRecord:
         """The record of a frame that is about to be parsed."""
-        state, route = self._websocket.state, self._websocket.scope["route"].path
+        state, scope = self._websocket.state, self._websocket.scope
         bind(state.request_id)
-        return RequestRecord(state.request_id, "WS", route, identity=state.identity, origin=origin_of(self._websocket))
+        return RequestRecord(
+            state.request_id,
+            "WS",
+            scope["route"].path,
+            identity=state.identity,
+            origin=origin_of(self._websocket),
+            root_path=scope.get("root_path", ""),
+        )
 
     async def _parse(self, body: bytes) -> Mapping[str, Any]:
         limit = self._deps.settings.limits.body_bytes
