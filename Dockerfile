@@ -39,6 +39,9 @@ RUN rm --recursive \
     && find /opt/venv/lib -depth -type d -name tests -exec rm --recursive {} + \
     && find /opt/venv/lib -type f \( -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \) \
         -delete
+# 40 MB of debug information. Libraries that auditwheel has put into *.libs are left alone: strip can break them.
+RUN apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends binutils \
+    && find /opt/venv/lib -name '*.so' -not -path '*.libs/*' -exec strip --strip-debug {} +
 COPY --from=tools /wheel /wheel
 RUN python -m pip --python /opt/venv/bin/python install --no-deps --no-index /wheel/*.whl
 
