@@ -133,6 +133,14 @@ class Database:
         finally:
             self._opening.release()
 
+    def is_current(self) -> bool:
+        """Whether the tables are of this version and this pepper, found out without migrating them.
+
+        KeysUnavailable if the database does not answer, or its keys were made with another pepper.
+        """
+        with self._watched("open"), self._begin("read") as connection:
+            return is_current(connection) and self._knows_pepper(connection)
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()

@@ -33,7 +33,7 @@ STATUSES = (
     "130 interrupted by Ctrl-C. Errors are one sentence on standard error."
 )
 
-_EXPECTED = (
+EXPECTED = (
     ValidationError,
     SettingsError,
     RetrievalError,
@@ -58,8 +58,8 @@ def run(command: Callable[[], Any]) -> int:
     except typer.TyperException as error:
         _fail_usage(error)
         return error.exit_code
-    except (*_EXPECTED, OSError) as error:
-        lines = _sentences(error)
+    except (*EXPECTED, OSError) as error:
+        lines = sentences(error)
         if lines is None:
             raise
         for line in lines:
@@ -88,7 +88,7 @@ def _fail_usage(error: typer.TyperException) -> None:
         fail(f"{text.rstrip('.')}. Try `{context.command_path} --help`." if context else text)
 
 
-def _sentences(error: Exception) -> list[str] | None:
+def sentences(error: Exception) -> list[str] | None:
     """The messages for an error; None if it is a bug."""
     match error:
         case ValidationError() if error.title == Settings.__name__:

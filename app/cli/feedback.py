@@ -11,7 +11,7 @@ from rich.table import Table
 
 from app.api.dialects.feedback import respond_standings
 from app.cli.keys import records
-from app.cli.options import utf8
+from app.cli.options import AsJson, utf8
 from app.cli.terminal import out, print_json
 from app.ranking.fusion import RANKERS, Weights
 from app.ranking.parameters import Parameters
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from app.feedback.feedback import Feedback
 
 feedback = typer.Typer(help="Show and forget what was learned from judged rankings.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @feedback.command("list")

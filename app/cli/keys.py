@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from app.api.dialects.keys import DAY_S, DEFAULT_OVERLAP_HOURS, HOUR_S, LONGEST_OVERLAP_HOURS, KeyBody, describe, moment
 from app.auth import audit
 from app.auth.store import Key
-from app.cli.options import utf8
+from app.cli.options import AsJson, utf8
 from app.cli.terminal import errors, note, out, print_json, print_line
 from app.identity import Role, Tier
 from app.settings import Settings
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 keys = typer.Typer(help="Create, list, rotate and revoke keys, also while the service runs.", no_args_is_help=True)
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", parser=utf8, help="The key's id, or its prefix.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @keys.command()

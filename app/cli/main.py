@@ -23,6 +23,7 @@ from app.cli import index as cli_index
 from app.cli import keys as cli_keys
 from app.cli import tables
 from app.cli import threshold as cli_threshold
+from app.cli.doctor.command import doctor
 from app.cli.errors import STATUSES, naming, run
 from app.cli.options import Diversity, Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
 from app.cli.progress import bar
@@ -53,6 +54,7 @@ cli.add_typer(cli_feedback.feedback, name="feedback")
 cli.command()(cli_evaluate.evaluate)
 cli.command("fit")(cli_fit.fit_parameters)
 cli.command()(cli_threshold.threshold)
+cli.command()(doctor)
 log = logging.getLogger(__name__)
 
 _IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # ASCII replacements in circuit drawings

@@ -97,6 +97,7 @@ MethodOption = Annotated[
         help="classical: cosine; quantum: fidelity; hybrid: both and BM25; hybrid+cross: then a cross-encoder."
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 TopN = Annotated[int, typer.Option(min=1, help="Number of results.")]
 Exclude = Annotated[
     list[str] | None, typer.Option(parser=not_blank, help="Text that results must not be about. May be repeated.")

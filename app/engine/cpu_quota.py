@@ -36,21 +36,26 @@ def limit_threads(processors: int) -> None:
 
 def _quotas(root: Path, membership: Path) -> Iterator[float]:
     """The quotas of the process's cgroup and of its ancestors, in CPUs."""
+    for folder in control_groups("cpu", root, membership):
+        quota = _quota(folder)
+        if quota is not None:
+            yield quota
+
+
+def control_groups(controller: str, root: Path = _ROOT, membership: Path = _SELF) -> Iterator[Path]:
+    """The folders of the process's control group and of its ancestors, of v2 and of a controller of v1."""
     lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
             base = root
-        elif "cpu" in controllers.split(","):
-            base = root / "cpu"
+        elif controller in controllers.split(","):
+            base = root / controller
         else:
             continue
         # In a container the path may be the host's; then the quota is at the root.
         group = Path(path.lstrip("/"))
-        for folder in (base / group, *(base / parent for parent in group.parents)):
-            quota = _quota(folder)
-            if quota is not None:
-                yield quota
+        yield from (base / group, *(base / parent for parent in group.parents))
 
 
 def _quota(folder: Path) -> float | None:

@@ -45,6 +45,13 @@ def check_start(settings: Settings, host: str) -> None:
         KeysMisconfigured: No key could ever be checked.
         ParameterFileError: A file of parameters cannot be used.
     """
+    check_exposure(settings, host)
+    if settings.auth.enabled:
+        _check_keys(settings)
+
+
+def check_exposure(settings: Settings, host: str) -> None:
+    """Refuse unsafe settings and a damaged parameter file, as `check_start`, without opening the database of keys."""
     if settings.calibration:
         Calibration.read(settings.calibration)
     if settings.parameters:
@@ -55,9 +62,7 @@ def check_start(settings: Settings, host: str) -> None:
             "QRERANK_AUTH__ENABLED=true and create a key with `qrerank keys create --role admin`; or serve /metrics on "
             "a port that only your network reaches: QRERANK_OPERATIONS__METRICS_PORT"
         )
-    if settings.auth.enabled:
-        _check_keys(settings)
-    elif is_public(host):
+    if not settings.auth.enabled and is_public(host):
         text = f"requests need no key (QRERANK_AUTH__ENABLED is false), and {host or 'this address'} is open to others"
         if not settings.auth.force_open:
             raise Exposed(

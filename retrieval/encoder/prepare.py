@@ -80,6 +80,13 @@ def load_encoder(
     if runtime == "torch":
         return _torch_encoder(model, prompts)
     folder = prepare(model, model_dir, progress)
+    return open_prepared(folder, precision=precision, streams=streams, prompts=prompts)
+
+
+def open_prepared(
+    folder: Path, *, precision: Precision = "auto", streams: int = 1, prompts: Mapping[str, str] | None = None
+) -> Encoder:
+    """Load a prepared model from its folder; ModelError if it is damaged or cannot run here. Arguments as above."""
     arithmetic = resolve_precision(precision, folder)
     try:
         spec = ModelSpec.read(folder / "spec.json")
@@ -122,17 +129,22 @@ def _slug(model: str) -> str:
 
 def _find_prepared(model: str, model_dir: Path, kind: Kind) -> Path:
     """Find a prepared model without its weights: serving images and wheels contain only prepared files."""
-    shipped_name = weights.DEFAULT_MODEL if weights.is_default(model) else model
-    for folder, name in ((model_dir, model), (_SHIPPED, shipped_name)):
-        prepared = sorted(folder.glob(f"{_slug(name)}-{kind.format}-*/spec.json"))
-        if len(prepared) == 1:
-            return prepared[0].parent
-        if prepared:
-            break
+    prepared = prepared_copies(model, model_dir, kind)
+    if len(prepared) == 1:
+        return prepared[0]
     raise ModelError(
         f"model {model!r} is neither a folder nor installed, and {model_dir} holds {len(prepared)} prepared copies of "
         "it; install it (pip install 'quantum-rerank[prepare]' for the default) or give its folder"
     )
+
+
+def prepared_copies(model: str, model_dir: Path, kind: Kind = ENCODER) -> list[Path]:
+    """The folders of a model's prepared copies in a folder; where it has none, the copy that the wheel brings."""
+    shipped_name = weights.DEFAULT_MODEL if weights.is_default(model) else model
+    for folder, name in ((model_dir, model), (_SHIPPED, shipped_name)):
+        if prepared := sorted(folder.glob(f"{_slug(name)}-{kind.format}-*/spec.json")):
+            return [spec.parent for spec in prepared]
+    return []
 
 
 def _convert(model: str, source: Path, digest: str, folder: Path, progress: Progress, kind: Kind) -> None:
