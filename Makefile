@@ -80,10 +80,11 @@ check: $(STAMP) ## format, lint, types, import contracts, tests
 	$(BIN)/lint-imports
 	$(TESTS)
 
-docs: $(STAMP) ## write the generated pages anew: openapi.json, configuration.md, errors.md in docs/
+docs: $(STAMP) ## write the generated pages anew: openapi.json, configuration.md, errors.md, commands.md in docs/
 	$(BIN)/qrerank openapi > docs/openapi.json
 	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.error_catalogue
+	$(BIN)/python -m scripts.commands
 
 bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-encoder, speed, Qiskit beside us
 	$(BIN)/python -m benchmarks.quality

@@ -137,7 +137,7 @@ ERRORS: Mapping[type[Exception], Entry] = {
     EncodingError: Entry(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The model has no usable vector for a text, or the model's server refuses the text.",
-        "Leave out texts without words. If ordinary texts fail, the operator looks at the model.",
+        "Leave out texts without words. If ordinary texts fail, `qrerank doctor` checks the model.",
         more="models.md",
     ),
     TooManyRequests: Entry(
@@ -150,7 +150,7 @@ ERRORS: Mapping[type[Exception], Entry] = {
     NotReady: Entry(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The model is loading, failed to load, or the service stops.",
-        "Wait for `Retry-After` seconds. `GET /health/ready` says which it is.",
+        "Wait for `Retry-After` seconds. `GET /health/ready` says which it is; `qrerank doctor` looks for the reason.",
         retry=_AFTER,
         retry_after_s=5,
         more="operations/runbooks/QrerankNotReady.md",
@@ -167,7 +167,8 @@ ERRORS: Mapping[type[Exception], Entry] = {
     CollectionReadOnly: Entry(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The collection takes no writes: the disk is full or read-only, or another process writes. Searches go on.",
-        "Wait for `Retry-After` seconds. If it lasts, the operator makes room below `QRERANK_DATA_DIR`.",
+        "Wait for `Retry-After` seconds. If it lasts, the operator makes room below `QRERANK_DATA_DIR`; "
+        "`qrerank doctor` shows what is left.",
         retry=_AFTER,
         retry_after_s=5,
         more="collections.md",

@@ -29,8 +29,8 @@ from retrieval.errors import RetrievalError
 
 FAILED = 1
 STATUSES = (
-    "Exit status: 0 done; 1 the command failed, or standard output was closed; 2 the command line is wrong; "
-    "130 interrupted by Ctrl-C. Errors are one sentence on standard error."
+    "Exit status: 0 done; 1 the command failed, or standard output was closed; 2 the command line is wrong; 3 `serve` "
+    "could not go on; 130 interrupted by Ctrl-C. Errors are one sentence on standard error."
 )
 
 EXPECTED = (

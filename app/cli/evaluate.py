@@ -27,10 +27,10 @@ from app.cli.evaluation import (
     sampled,
 )
 from app.cli.evaluation import evaluate as run
-from app.cli.options import ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, readable, writable
+from app.cli.options import ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, readable, writable, writable_or_out
 from app.cli.progress import bar
 from app.cli.results import AT, Evaluation, Ranked, compared
-from app.cli.terminal import note, out
+from app.cli.terminal import note, out, print_json
 from app.ranking.methods import CROSS_METHOD, RANK_METHODS, RankMethod
 from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions
 from retrieval.evaluation.known_items import KnownItem, known_items
@@ -72,7 +72,11 @@ Report = Annotated[
 Plots = Annotated[Path | None, typer.Option(file_okay=False, help="Write the plots as PNG files to this folder.")]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", callback=writable, help="Write the results to this file; a list for several collections."),
+    typer.Option(
+        "--json",
+        callback=writable_or_out,
+        help="Write the results to this file; a list for several collections. -: print them in place of the tables.",
+    ),
 ]
 NoTimes = Annotated[
     bool, typer.Option("--no-times", help="Leave times out of --json and --report: two runs then write the same bytes.")
@@ -154,7 +158,7 @@ def evaluate(
     for line in (line for case in cases for line in _notes(case, keep_identical_ids=keep_identical_ids)):
         note(line)
     outputs.write(results)
-    for table in tables.evaluations(results):
+    for table in () if outputs.prints else tables.evaluations(results):
         out.print(table)
 
 
@@ -202,13 +206,21 @@ class _Outputs:
     plots: Path | None
     times: bool
 
+    @property
+    def prints(self) -> bool:
+        """Whether the results are printed as JSON."""
+        return str(self.json_file) == "-"
+
     def write(self, results: Sequence[Evaluation]) -> None:
         """Write all that was asked for."""
         if self.json_file:
             written = [result.as_json(times=self.times) for result in results]
-            with naming(self.json_file):
-                content = json.dumps(written if len(written) > 1 else written[0], indent=1)
-                self.json_file.write_text(content + "\n", encoding="utf-8")
+            content = written if len(written) > 1 else written[0]
+            if self.prints:
+                print_json(content)
+            else:
+                with naming(self.json_file):
+                    self.json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if self.run_out:
             self.run_out.mkdir(parents=True, exist_ok=True)
             for result in results:

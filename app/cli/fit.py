@@ -39,9 +39,9 @@ from app.cli.fitting import (
 )
 from app.cli.fusion_fitting import Choice, FittedFusion, fit_fusion
 from app.cli.judged_lists import judged_lists
-from app.cli.options import writable
+from app.cli.options import AsJson, writable
 from app.cli.progress import bar
-from app.cli.terminal import note, out
+from app.cli.terminal import note, out, print_json
 from app.engine.loader import open_reranker
 from app.ranking.calibration import Calibration
 from app.ranking.parameters import Parameters
@@ -49,7 +49,7 @@ from app.ranking.reranker import Reranker
 from app.settings import Settings
 from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress
-from retrieval.evaluation.beir import load
+from retrieval.evaluation.beir import BeirDataset, load
 
 _FEW = 50  # queries; with fewer the parameters depend on which ones they are
 
@@ -65,6 +65,7 @@ def fit_parameters(
     queries: Annotated[int, typer.Option(min=1, help="At most so many queries of each collection.")] = 200,
     split: Annotated[str, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv.")] = "test",
     plot: Annotated[Path | None, typer.Option(callback=writable, help="Draw a reliability diagram (PNG).")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fit bandwidth, weights, smoothing, stacking and calibration of the configured model, and show what they gain.
 
@@ -79,11 +80,7 @@ def fit_parameters(
     output = output or Path("calibration.json" if calibration else "parameters.json")
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
-        judged = []
-        for folder in folders:
-            dataset = load(folder, split)
-            place = open_dataset(dataset, reranker.encoder, cache / "evaluated", report)
-            judged.append(Judged(dataset, place, chosen(dataset, judged_queries(dataset), queries)))
+        judged = [_judged(load(folder, split), reranker, queries, cache / "evaluated", report) for folder in folders]
         fusion = None if calibration else _fit_fusion(reranker, judged, cache / "judged", report)
         if fusion:
             reranker = _with(reranker, fusion.choice)
@@ -98,12 +95,28 @@ def fit_parameters(
     scores = _calibration(reranker, evidence, held_out, fusion)
     with naming(output):
         (_parameters(reranker, fusion, scores) if fusion else scores).write(output)
-    if fusion:
-        out.print(_fusion_table(fusion))
-        note(_decision(fusion))
-    out.print(_table(held_out))
     if plot:
         draw(held_out, plot)
+    if fusion:
+        note(_decision(fusion))
+    if as_json:
+        kept = fusion.kept if fusion else None  # whether what was fitted takes the place of what is configured
+        print_json({"output": str(output), "kept": kept, "fitted": scores.provenance})
+    else:
+        _print(output, fusion, held_out)
+
+
+def _judged(dataset: BeirDataset, reranker: Reranker, queries: int, cache: Path, report: Progress) -> Judged:
+    """A collection with at most so many of its judged queries, encoded."""
+    place = open_dataset(dataset, reranker.encoder, cache, report)
+    return Judged(dataset, place, chosen(dataset, judged_queries(dataset), queries))
+
+
+def _print(output: Path, fusion: FittedFusion | None, held_out: dict[str, HeldOut]) -> None:
+    """What people see."""
+    if fusion:
+        out.print(_fusion_table(fusion))
+    out.print(_table(held_out))
     use = "qrerank serve --parameters " if fusion else "QRERANK_CALIBRATION="
     out.print(f"wrote {escaped(str(output))}; serve with {use}{escaped(str(output))}", highlight=False)
 

@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -23,14 +23,17 @@ from app.cli import index as cli_index
 from app.cli import keys as cli_keys
 from app.cli import tables
 from app.cli import threshold as cli_threshold
+from app.cli.collection_access import names, searchable
 from app.cli.doctor.command import doctor
 from app.cli.errors import STATUSES, naming, run
-from app.cli.options import Diversity, Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
+from app.cli.options import AsJson, Diversity, Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
 from app.cli.progress import bar
-from app.cli.terminal import out, print_line
+from app.cli.terminal import out, print_line, show
 from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
 from app.engine.malloc import keep_memory
 from app.ranking.circuit_check import check_circuit
+from app.ranking.methods import RankMethod
+from app.ranking.reranker import Ranking
 from app.server.startup_checks import allow_open_files, bare, check_start, free_port
 from app.settings import Settings
 from app.telemetry.metrics_port import metrics_served, url_of
@@ -127,15 +130,17 @@ def _prepare_app(settings: Settings, workers: int, demo: bool) -> str | Callable
 
 
 @cli.command()
-def prepare() -> None:
+def prepare(as_json: AsJson = False) -> None:
     """Prepare QRERANK_MODEL, QRERANK_MODELS and QRERANK_CROSS_ENCODER__MODEL in QRERANK_MODEL_DIR, and exit."""
-    settings = Settings()
+    settings, ready = Settings(), []
     with bar("preparing") as report:
         for model in (settings.model, *settings.models):
             encoder = open_encoder(settings, report, model)
-            out.print(f"{model} is ready in {settings.model_dir}: {encoder.arithmetic}", soft_wrap=True)
+            ready.append({"model": model, "arithmetic": encoder.arithmetic, "kind": "encoder"})
         if cross := open_cross_encoder(settings, report):
-            out.print(f"{cross.encoder.name} is ready: a cross-encoder, openvino-int8", soft_wrap=True)
+            ready.append({"model": cross.encoder.name, "arithmetic": "openvino-int8", "kind": "cross-encoder"})
+    told = [f"{each['model']} is ready in {settings.model_dir}: {each['arithmetic']}, {each['kind']}" for each in ready]
+    show({"model_dir": str(settings.model_dir), "models": ready}, "\n".join(told), as_json=as_json)
 
 
 @cli.command()
@@ -148,6 +153,7 @@ def rerank(
     top_n: TopN = 10,
     exclude: Exclude = None,
     diversity: Diversity = 0.0,
+    as_json: AsJson = False,
 ) -> None:
     """Rerank the lines of a file for a query."""
     documents = [line.strip() for line in read_text(file).replace("\r", "\n").split("\n") if line.strip()]
@@ -156,22 +162,25 @@ def rerank(
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
     ranking = reranker.rerank(query, documents, method=method, exclude=exclude or (), diversity=diversity)
-    out.print(tables.ranked([""] * len(documents), documents, ranking, top_n))
+    _show_ranking(query, method, [""] * len(documents), documents, ranking, top_n, as_json=as_json)
 
 
 @cli.command()
 def search(
     query: Query,
-    collection: Annotated[str, typer.Option(help="A collection from `qrerank index build`.")] = cli_index.DEMO,
+    collection: Annotated[
+        str, typer.Option(help="A collection from `qrerank index build`.", autocompletion=names)
+    ] = cli_index.DEMO,
     method: MethodOption = "hybrid",
     top_n: TopN = 5,
     exclude: Exclude = None,
     diversity: Diversity = 0.0,
     wanted: FilterOption = None,
+    as_json: AsJson = False,
 ) -> None:
     """Search a collection: retrieve passages by meaning and words, and rerank them."""
     settings = Settings()
-    opened = cli_index.searchable(settings, collection, wanted)
+    opened = searchable(settings, collection, wanted)
     with bar("preparing") as report:
         reranker = open_reranker(settings.model_copy(update={"model": opened.model.name}), report)
     positions, ranking = reranker.search(
@@ -186,7 +195,31 @@ def search(
     )
     passages = opened.passages(positions)
     titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
-    out.print(tables.ranked(titles, texts, ranking, top_n))
+    _show_ranking(query, method, titles, texts, ranking, top_n, as_json=as_json)
+
+
+def _show_ranking(
+    query: str,
+    method: RankMethod,
+    titles: Sequence[str],
+    texts: Sequence[str],
+    ranking: Ranking,
+    top_n: int,
+    *,
+    as_json: bool,
+) -> None:
+    """Print a ranking; its JSON has the fields of the service's response. Arguments as of `tables.ranked`."""
+    results = [
+        {
+            "index": index,
+            "relevance_score": float(ranking.scores[index]),
+            "scores": {name: float(values[index]) for name, values in ranking.rankers.items()},
+            "document": {"title": titles[index], "text": texts[index]} if titles[index] else {"text": texts[index]},
+        }
+        for index in ranking.order[:top_n].tolist()
+    ]
+    shown = tables.ranked(titles, texts, ranking, top_n)
+    show({"query": query, "method": method, "results": results}, shown, as_json=as_json)
 
 
 @cli.command()

@@ -66,6 +66,11 @@ def writable(path: Path | None) -> Path | None:
     return path
 
 
+def writable_or_out(path: Path | None) -> Path | None:
+    """Check that a file can be written, or is - for standard output; a usage error if not."""
+    return path if str(path) == "-" else writable(path)
+
+
 def known_language(language: str | None) -> str | None:
     """Check a language; a usage error for one that is not known."""
     try:

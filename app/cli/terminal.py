@@ -10,7 +10,7 @@ import os
 import sys
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 from app.telemetry.printable import escaped
@@ -53,6 +53,16 @@ def fail(message: str) -> None:
 def note(message: str) -> None:
     """Print a note about a result."""
     errors.print(message, style="yellow", soft_wrap=True)
+
+
+def show(value: object, shown: RenderableType, *, as_json: bool) -> None:
+    """Print a result: for programs as JSON, else for people as a table or a line."""
+    if as_json:
+        print_json(value)
+    elif isinstance(shown, str):
+        out.print(shown, soft_wrap=True)
+    else:
+        out.print(shown)
 
 
 def print_json(value: object) -> None:

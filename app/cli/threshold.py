@@ -14,9 +14,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from app.cli.options import readable
+from app.cli.options import AsJson, readable
 from app.cli.progress import bar
-from app.cli.terminal import note, out
+from app.cli.terminal import note, show
 from app.engine.loader import open_reranker
 from app.ranking.reranker import Reranker
 from app.settings import Settings
@@ -62,7 +62,7 @@ def threshold(
     precision: Annotated[
         float, typer.Option(min=0.01, max=1, help="Share of returned documents to be relevant.")
     ] = 0.9,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the min_score that gives a wanted precision, from 20 to 50 lines of query, document and yes or no.
 
@@ -78,15 +78,12 @@ def threshold(
     if found is None:
         best = max(_precisions(scores, relevant))
         raise DataError(f"no score gives a precision of {precision:.0%} on these pairs; the best is {best:.0%}")
-    if as_json:
-        out.print_json(json.dumps(found.__dict__))
-        return
-    out.print(f"min_score {found.score:.3f} (95 % interval {found.low:.3f} to {found.high:.3f})", highlight=False)
-    out.print(
+    told = (
+        f"min_score {found.score:.3f} (95 % interval {found.low:.3f} to {found.high:.3f})\n"
         f"precision {found.precision:.0%} ({found.precision_low:.0%} to {found.precision_high:.0%}), "
-        f"recall {found.recall:.0%}, on {len(pairs)} pairs",
-        highlight=False,
+        f"recall {found.recall:.0%}, on {len(pairs)} pairs"
     )
+    show(vars(found), told, as_json=as_json)
 
 
 def read_pairs(file: Path) -> list[Pair]:

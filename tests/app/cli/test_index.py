@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import typer
 
-from app.cli import index as cli_index
+from app.cli import collection_reports
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.collection import Collection
 from retrieval.store.indexer import build, indexing
@@ -19,14 +19,14 @@ def test_stats_show_the_integrity_of_a_collection(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("COLUMNS", "200")
     folder = tmp_path / "collections" / "birds"
     build(folder, [Passage("p", "", "an owl"), Passage("q", "", "a lamp")], HashEncoder(), lambda *_: None)
-    cli_index.stats("birds")
+    collection_reports.stats("birds")
     printed = capsys.readouterr().out
     assert "holds" in printed
     assert "write-ahead log" in printed
     with (folder / "segments" / "1" / "tokens.bin").open("ab") as file:
         file.write(b"x")
     with pytest.raises(typer.Exit) as ended:
-        cli_index.stats("birds")
+        collection_reports.stats("birds")
     assert ended.value.exit_code == 1
     assert "should hold 64" in capsys.readouterr().out
 

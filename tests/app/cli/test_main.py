@@ -51,7 +51,7 @@ def beir(tmp_path: Path) -> Path:
 
 def test_prepare_says_where_each_model_is_and_how_it_is_computed(qrerank, tmp_path):
     run = qrerank("prepare", QRERANK_MODEL_DIR=str(tmp_path / "models"))
-    assert (run.returncode, run.stdout) == (0, f"hash is ready in {tmp_path / 'models'}: numpy-f32\n")
+    assert (run.returncode, run.stdout) == (0, f"hash is ready in {tmp_path / 'models'}: numpy-f32, encoder\n")
 
 
 def test_prepare_fails_with_a_model_that_is_nowhere(qrerank):

@@ -1,0 +1,146 @@
+"""`qrerank index list|jobs|export|stats|verify`: what collections hold, and whether they are whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.api.dialects.collections import describe_job
+from app.cli.collection_access import Name, alone, milvus_of, opened, reporting
+from app.cli.options import AsJson, FilterOption
+from app.cli.progress import bar
+from app.cli.terminal import print_line, show
+from app.engine.loader import open_encoder
+from app.settings import Settings
+from app.telemetry.printable import escaped
+from retrieval.errors import CollectionError
+from retrieval.store import compaction, indexer
+from retrieval.store.aliases import aliases
+from retrieval.store.collection import Collection
+
+_PAGE = 1000  # documents that are exported at once
+_JOBS = 100  # that are shown
+
+
+def list_command(as_json: AsJson = False) -> None:
+    """List all collections."""
+    table = Table("collection", "documents", "passages", "model", "aliases", show_edge=False)
+    settings = Settings()
+    folder, milvus, data = settings.collections_dir, milvus_of(settings), list[dict[str, object]]()
+    names = aliases(folder)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.name.startswith(".") or path.is_symlink():
+            continue
+        own = [alias for alias, name in names.items() if name == path.name]
+        try:
+            collection = Collection(path, milvus)
+        except CollectionError as error:
+            data.append({"name": path.name, "error": str(error), "aliases": own})
+            table.add_row(escaped(path.name), "", "", escaped(str(error)), escaped(", ".join(own)))
+            continue
+        counts, model = collection.counts(), collection.settings.model.name
+        row: dict[str, object] = {"documents": counts.documents, "passages": counts.passages, "model": model}
+        data.append({"name": path.name, **row, "aliases": own})
+        numbers = (f"{counts.documents:,}", f"{counts.passages:,}")
+        table.add_row(escaped(path.name), *numbers, escaped(model), escaped(", ".join(own)))
+    show({"object": "list", "data": data}, table, as_json=as_json)
+
+
+def jobs(name: Name, as_json: AsJson = False) -> None:
+    """Show what clients wrote to a collection, the newest first, and how far each write is."""
+    table = Table("job", "kind", "status", "done", "rejected", "error", show_edge=False)
+    data = [describe_job(name, job) for job in opened(Settings(), name).newest_jobs(_JOBS)]
+    for job in data:
+        done = f"{job['done']:,} of {job['total']:,}"
+        table.add_row(job["id"], job["kind"], job["status"], done, f"{job['rejected']:,}", escaped(job["error"] or ""))
+    show({"object": "list", "data": data}, table, as_json=as_json)
+
+
+def export(name: Name, wanted: FilterOption = None) -> None:
+    """Print documents, one JSON object per line, as `index add` reads them."""
+    collection, after = opened(Settings(), name), 0
+    while page := collection.page(after, _PAGE, wanted):
+        after = page[-1][0]
+        for _, document in page:
+            content = {"_id": document.id, "title": document.title, "text": document.text}
+            print_line(json.dumps(content | ({"metadata": document.metadata} if document.metadata else {})))
+
+
+def stats(name: Name, as_json: AsJson = False) -> None:
+    """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
+    collection = opened(Settings(), name)
+    counts, settings, faults = collection.counts(), collection.settings, compaction.damaged(collection)
+    value = {
+        "name": name,
+        "documents": counts.documents,
+        "waiting": counts.waiting,
+        "failed": counts.failed,
+        "passages": counts.passages,
+        "model": settings.model.name,
+        "arithmetic": settings.model.arithmetic,
+        "language": settings.language,
+        "chunks": str(settings.chunking),
+        "bytes": collection.bytes(),
+        "folder": str(collection.folder),
+        "journal": collection.journal(),
+        **_whole(faults),
+    }
+    show(value, _table(collection, faults), as_json=as_json)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _table(collection: Collection, faults: dict[int, str]) -> Table:
+    """What `stats` shows to people."""
+    counts, model = collection.counts(), collection.settings.model
+    table = Table("collection", collection.name, show_edge=False)
+    notes = {"not indexed": counts.waiting, "that the model cannot encode": counts.failed}
+    table.add_row(
+        "documents", ", ".join([f"{counts.documents:,}", *(f"{n:,} {what}" for what, n in notes.items() if n)])
+    )
+    table.add_row("passages", f"{counts.passages:,}")
+    table.add_row("model", f"{model.name} ({model.arithmetic})")
+    if encoding := collection.encoding():
+        table.add_row("next model", f"{encoding.model.name}: {encoding.done:,} of {encoding.total:,} documents")
+    table.add_row("language", collection.settings.language)
+    table.add_row("chunks", str(collection.settings.chunking))
+    table.add_row("on disk", f"{collection.bytes() / 2**20:.1f} MiB")
+    table.add_row("folder", str(collection.folder))
+    table.add_row("journal", collection.journal())
+    table.add_row("integrity", _described(faults))
+    return table
+
+
+def verify(
+    name: Name,
+    repair: Annotated[bool, typer.Option("--repair", help="Index the documents of damaged segments again.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check that what is searched is what the documents say. The exit status is 1 if it is not."""
+    settings = Settings()
+    collection = opened(settings, name)
+    faults = compaction.damaged(collection)
+    if faults and repair:
+        with bar("preparing") as report, alone(collection):
+            encoder = open_encoder(settings, report, collection.settings.model.name)
+            compaction.repair(collection)
+            indexer.index_all(collection, encoder, reporting(report, name))
+        faults = compaction.damaged(collection)
+    show({"name": name, **_whole(faults)}, _described(faults), as_json=as_json)
+    if faults:
+        raise typer.Exit(1)
+
+
+def _whole(faults: dict[int, str]) -> dict[str, object]:
+    return {"whole": not faults, "faults": list(faults.values())}
+
+
+def _described(faults: dict[int, str]) -> str:
+    if not faults:
+        return "holds"
+    return (
+        f"damaged: {'; '.join(escaped(fault) for fault in faults.values())}; `qrerank index verify --repair` mends it"
+    )
