@@ -6,29 +6,28 @@ those of document i are offsets[i] to offsets[i + 1].
 
 Product states need no simulation: one RY layer prepares a product of single qubits, so
 F(q, d) = prod_i cos(h (q_i - d_i) / 2)**2. As cos(x)**2 <= exp(-x**2) for |x| <= pi/2, the cosine gives a bound for
-unit rows: log F <= -h**2 (1 - <q, d>) / 2. One matrix product, of int8 rows as they are stored, bounds all pairs, and
-the closed form is computed only for pairs whose bound exceeds the best fidelity so far: 1.1 of about 140 tokens of a
-passage. A pruned pair cannot be the maximum, so the result is exact. docs/quantum.md has the proof.
+unit rows: log F <= -h**2 (1 - <q, d>) / 2. One product of int8 rows as they are stored, in whole numbers, bounds all
+pairs, and the closed form is computed only for pairs whose bound exceeds the best fidelity so far: 1.1 of about 140
+tokens of a passage. A pruned pair cannot be the maximum, so the result is exact. docs/quantum.md has the proof.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+import numkong
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from quantum.errors import InvalidVector, QuantumError
 from quantum.feature_maps import FeatureMap
 from quantum.simulator import Real
-from quantum.vectors import directions, real_rows
+from quantum.vectors import directions, real_rows, scales_of
 
 # The largest |h (q_i - d_i) / 2|: below pi/2, where the bound ends and the tangent amplifies rounding errors.
 _WIDEST = 1.5
-
-# Rows of d multiplied at once: as floats they fit into the CPU cache, and OpenBLAS has a faster way for products of at
-# most 100**3 multiplications.
-_ROWS_AT_ONCE = 128
-_FEW_MULTIPLICATIONS = 10**6
+_LARGEST_BYTE = 128
 
 # Pairs (i, j) computed at once: their differences, (pairs, D), fit into the CPU cache.
 _PAIRS_AT_ONCE = 256
@@ -37,114 +36,136 @@ _PAIRS_AT_ONCE = 256
 _PAIRS_PER_TOKEN = 4.0
 _PAIRS_PER_TOKEN_AND_QUERY_TOKEN = 0.2
 
-
-def best_log_fidelity(bandwidth: float, q: Real, d: NDArray[Any], offsets: NDArray[np.int64]) -> Real | None:
-    """Return the log of the largest fidelity of each query token with the tokens of each document, for a product map.
-
-    Args:
-        bandwidth: h of the feature map.
-        q: (a, D) unit rows.
-        d: (t, D) unit rows of the same dtype, or int8 rows of any norm but 0.
-        offsets: (n + 1,); the tokens of document i are d[offsets[i]:offsets[i + 1]], at least one.
-
-    Returns:
-        (a, n) of that dtype, at most 0. None if a row is 0, if the bound does not hold (angles near pi or above) or if
-        it leaves so many pairs that simulating all is cheaper, as with repeated tokens.
-    """
-    tokens, count = d.shape[0], offsets.size - 1
-    bounds, factors = _cosines(q, d)
-    if (
-        not np.isfinite(factors).all()
-        or bandwidth / 2 * _widest_difference(q, d, factors, 2 * _WIDEST / bandwidth) > _WIDEST
-    ):
-        return None
-    document = np.repeat(np.arange(count), np.diff(offsets))  # (t,)
-    bounds -= 1
-    bounds *= bandwidth**2 / 2
-    budget = tokens * (_PAIRS_PER_TOKEN + _PAIRS_PER_TOKEN_AND_QUERY_TOKEN * q.shape[0])
-    best = np.full(q.shape[0] * count, -np.inf, dtype=q.dtype)
-    # Rounding errors of the cosines in the bounds, and of the log fidelities that they are compared with.
-    slack = q.shape[1] * np.finfo(q.dtype).eps * (bandwidth**2 + 2)
-    # First the nearest token of each document, then all tokens whose bound exceeds its fidelity.
-    threshold = np.maximum.reduceat(bounds, offsets[:-1], axis=1)  # (a, n)
-    for _ in range(2):
-        pairs = np.flatnonzero(bounds >= threshold.take(document, axis=1))  # i * t + j
-        budget -= pairs.size
-        if budget < 0:
-            return None
-        i, j = np.divmod(pairs, tokens)
-        np.maximum.at(best, i * count + document[j], log_fidelity_of_pairs(bandwidth, q, d, i, j, factors))
-        np.put(bounds, pairs, -np.inf)
-        threshold = best.reshape(-1, count) - slack
-    return best.reshape(-1, count)
-
-
-def _cosines(q: Real, d: NDArray[Any]) -> tuple[Real, Real]:
-    """The (a, t) cosines of all pairs, and the (t,) factors that make unit rows of d; as for `best_log_fidelity`."""
-    columns = np.ascontiguousarray(q.T)
-    products, factors = np.empty((len(d), len(q)), dtype=q.dtype), np.ones(len(d), dtype=q.dtype)
-    step = min(_ROWS_AT_ONCE, max(16, _FEW_MULTIPLICATIONS // q.size))
-    for start in range(0, len(d), step):
-        block = slice(start, start + step)
-        rows = d[block].astype(q.dtype, copy=False)
-        if d.dtype == np.int8:
-            factors[block] = np.vecdot(rows, rows)
-        np.matmul(rows, columns, out=products[block])  # two to four times as fast as columns.T @ rows.T
-    with np.errstate(divide="ignore", invalid="ignore"):  # by rows of 0
-        factors = 1 / np.sqrt(factors)
-        return np.multiply(products.T, factors, order="C"), factors
-
-
-def log_fidelity_of_pairs(
-    bandwidth: float,
-    q: Real,
-    d: NDArray[Any],
-    i: NDArray[np.integer[Any]],
-    j: NDArray[np.integer[Any]],
-    factors: Real | None = None,
-) -> Real:
-    """Return log prod_f cos(h (q[i, f] - d[j, f]) / 2)**2 for pairs of rows, (p,) of the dtype of q, at most 0.
-
-    Args:
-        bandwidth: h of the feature map; every |h (q - d)| is below pi.
-        q: (a, D).
-        d: (t, D) of the same dtype, or int8.
-        i: (p,) rows of q.
-        j: (p,) rows of d.
-        factors: (t,) by which the rows of d are multiplied; None: by 1.
-    """
-    out = np.empty(i.size, dtype=q.dtype)
-    for start in range(0, i.size, _PAIRS_AT_ONCE):
-        block = slice(start, start + _PAIRS_AT_ONCE)
-        x = d[j[block]].astype(q.dtype, copy=False)  # (pairs, D), a copy
-        if factors is not None:
-            x *= factors[j[block], np.newaxis]
-        x -= q[i[block]]
-        x *= bandwidth / 2
-        np.log(np.cos(x, out=x), out=x).sum(axis=1, out=out[block])
-    out *= 2
-    return out
-
-
-def _widest_difference(q: Real, d: NDArray[Any], factors: Real, enough: float) -> float:
-    """Bound all |q[i, f] - d[j, f]|, rows of d being multiplied by (t,) factors.
-
-    By the largest entries, or per feature if that exceeds `enough`.
-    """
-    bound = max(float(q.max()), -float(q.min()))
-    bound += max(float(d.max()), -float(d.min())) * float(factors.max())
-    if bound > enough:  # some models have a feature with a large, similar value in every token
-        d = d * factors[:, np.newaxis]
-        bound = float(np.maximum(q.max(axis=0) - d.min(axis=0), d.max(axis=0) - q.min(axis=0)).max())
-    return bound
-
-
 Rows = NDArray[Any]  # of any real dtype
 Offsets = NDArray[np.integer[Any]]
 Over = Callable[[Callable[[slice], Real], Iterable[slice]], Iterable[Real]]  # `map`, or one like it
 
-# Tokens scored at once: their unit rows and cosines fit into the CPU cache.
-_TOKENS_PER_BLOCK = 2048
+
+@dataclass(frozen=True)
+class QueryTokens:
+    """The (a, D) tokens of a query, ready to be compared with documents."""
+
+    unit: Real  # (a, D) unit rows
+    scales: Real  # (a,) that make unit rows of the packed ones
+    packed: Any  # the int8 rows as numkong multiplies them; None of rows that are no int8
+
+    @staticmethod
+    def of(rows: Rows, dtype: DTypeLike = np.float32) -> "QueryTokens":
+        """Return those of rows of any norm but 0. dtype: of the unit rows."""
+        unit = directions(rows, dtype)
+        if rows.dtype != np.int8:
+            return QueryTokens(unit, np.ones(len(rows), dtype=unit.dtype), None)
+        return QueryTokens(unit, scales_of(rows), numkong.dots_pack(rows))
+
+
+def best_log_fidelity(
+    bandwidth: float, query: QueryTokens, documents: Sequence[Rows], scales: Real | None = None
+) -> Real | None:
+    """Return the log of the largest fidelity of each query token with the tokens of each document, for a product map.
+
+    Args:
+        bandwidth: h of the feature map.
+        query: a tokens.
+        documents: (t_i, D) rows of n >= 1 documents each: int8, if the query's are, or unit rows of its dtype.
+        scales: (t,) that make unit rows of the int8 rows of all documents; None: to be computed here.
+
+    Returns:
+        (a, n) of the query's dtype, at most 0. None if a row is 0, if the bound does not hold (angles near pi or above)
+        or if it leaves so many pairs that simulating all is cheaper, as with repeated tokens.
+    """
+    (a, width), counts = query.unit.shape, np.array([len(rows) for rows in documents])
+    tokens, starts = int(counts.sum()), np.cumsum(counts) - counts
+    if scales is None:
+        scales = np.concatenate([_scales(rows, query.unit.dtype) for rows in documents])
+    widest = _widest_difference(query.unit, documents, scales, 2 * _WIDEST / bandwidth)
+    if not bandwidth / 2 * widest <= _WIDEST:  # nor for NaN
+        return None
+    cosines = _cosines(query, documents, scales)
+    document = np.repeat(np.arange(len(documents)), counts)  # (t,)
+    angles, factors = query.unit * (bandwidth / 2), scales * (bandwidth / 2)
+    budget = tokens * (_PAIRS_PER_TOKEN + _PAIRS_PER_TOKEN_AND_QUERY_TOKEN * a)
+    best = np.full(a * len(documents), -np.inf, dtype=query.unit.dtype)
+    # Rounding errors of the bounds, and of the log fidelities that they are compared with.
+    limits = np.finfo(query.unit.dtype)
+    slack, most = width * limits.eps * (bandwidth**2 + 2), max(bandwidth**2 / 2, limits.tiny)
+    # First the nearest token of each document, then all tokens whose bound exceeds its fidelity.
+    threshold = np.maximum.reduceat(cosines, starts, axis=1)  # (a, n)
+    for _ in range(2):
+        pairs = np.flatnonzero(cosines >= np.repeat(threshold, counts, axis=1))  # i * t + j
+        budget -= pairs.size
+        if budget < 0:
+            return None
+        i, j = np.divmod(pairs, tokens)
+        by_token = np.argsort(j)
+        i, j = i[by_token], j[by_token]
+        log_f = log_fidelity_of_pairs(angles, i, _take(documents, starts, j), factors[j])
+        np.maximum.at(best, i * len(documents) + document[j], log_f)
+        np.put(cosines, pairs, -np.inf)
+        threshold = 1 + (best.reshape(a, -1) - slack) / most
+    return best.reshape(a, -1)
+
+
+def _scales(rows: Rows, dtype: DTypeLike) -> Real:
+    return scales_of(rows) if rows.dtype == np.int8 else np.ones(len(rows), dtype=dtype)
+
+
+def _cosines(query: QueryTokens, documents: Sequence[Rows], scales: Real) -> Real:
+    """The (a, t) cosines of all pairs."""
+    if query.packed is None:
+        of_floats: Real = query.unit @ np.concatenate(documents).T
+        return of_floats
+    products = [np.asarray(numkong.dots_packed(rows, query.packed)) for rows in documents]  # (t_i, a) int32
+    columns = np.concatenate(products, dtype=query.unit.dtype, casting="same_kind")
+    cosines: Real = np.multiply(columns.T, scales, order="C")
+    cosines *= query.scales[:, np.newaxis]
+    return cosines
+
+
+def _take(documents: Sequence[Rows], starts: NDArray[np.int64], j: NDArray[np.int64]) -> Rows:
+    """The (p, D) rows of all documents at (p,) rising places."""
+    ends = np.searchsorted(j, starts).tolist()
+    parts = zip(documents, starts.tolist(), pairwise([*ends, len(j)]), strict=True)
+    return np.concatenate([rows.take(j[first:last] - start, axis=0) for rows, start, (first, last) in parts])
+
+
+def log_fidelity_of_pairs(angles: Real, i: NDArray[np.integer[Any]], rows: Rows, factors: Real) -> Real:
+    """Return log prod_f cos(angles[i, f] - factors rows[f])**2 for pairs of rows, (p,), at most 0.
+
+    Args:
+        angles: (a, D).
+        i: (p,) rows of the angles.
+        rows: (p, D) the other rows; every difference is at most 1.5.
+        factors: (p,) by which they are multiplied.
+    """
+    out, ones = np.empty(i.size, dtype=angles.dtype), np.ones(angles.shape[1], dtype=angles.dtype)
+    for start in range(0, i.size, _PAIRS_AT_ONCE):
+        block = slice(start, start + _PAIRS_AT_ONCE)
+        x = rows[block].astype(angles.dtype)  # (pairs, D)
+        x *= factors[block, np.newaxis]
+        x -= angles[i[block]]
+        np.matmul(np.log(np.cos(x, out=x), out=x), ones, out=out[block])  # faster than to sum
+    out *= 2
+    return out
+
+
+def _widest_difference(q: Real, documents: Sequence[Rows], scales: Real, enough: float) -> float:
+    """Bound all |q[i, f] - d[j, f]|, rows of d being multiplied by (t,) scales; NaN or infinite for a row of 0.
+
+    By the largest entries, or per feature if that exceeds `enough`.
+    """
+    if documents[0].dtype == np.int8:
+        largest = float(_LARGEST_BYTE)
+    else:
+        largest = max(float(np.abs(rows).max()) for rows in documents)
+    bound = float(np.abs(q).max()) + largest * float(scales.max())
+    if np.isfinite(bound) and bound > enough:  # some models have a feature with a large, similar value in every token
+        d = np.concatenate(documents) * scales[:, np.newaxis]
+        bound = float(np.maximum(q.max(axis=0) - d.min(axis=0), d.max(axis=0) - q.min(axis=0)).max())
+    return bound
+
+
+# Tokens scored at once: their bounds fit into the CPU cache.
+_TOKENS_PER_BLOCK = 8192
 
 
 def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
@@ -167,23 +188,33 @@ def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
 def score_documents(
     feature_map: FeatureMap, query_tokens: Rows, document_tokens: Rows, offsets: Offsets, over: Over = map
 ) -> NDArray[np.float64]:
-    """Return the late-interaction score of each document: (n,) float64 in [0, 1]; see `best_fidelities`."""
-    return mean_fidelities(best_fidelities(feature_map, query_tokens, document_tokens, offsets, over))
+    """Return the late-interaction score of each document: (n,) float64 in [0, 1].
+
+    document_tokens: (T, D) rows; those of document i are offsets[i] to offsets[i + 1]. See `best_fidelities`.
+    """
+    document_tokens = real_rows(document_tokens)
+    bounds = _check_offsets(offsets, document_tokens.shape[0])
+    documents = [document_tokens[first:last] for first, last in pairwise(bounds.tolist())]
+    return mean_fidelities(best_fidelities(feature_map, query_tokens, documents, over=over))
 
 
 def best_fidelities(
-    feature_map: FeatureMap, query_tokens: Rows, document_tokens: Rows, offsets: Offsets, over: Over = map
+    feature_map: FeatureMap,
+    query_tokens: Rows,
+    documents: Sequence[Rows],
+    scales: Sequence[Real] | None = None,
+    over: Over = map,
 ) -> Real:
     """Compute the log of the largest fidelity of each query token with each document, in blocks of whole documents.
 
-    Token rows may have any real dtype (int8 as stored, or floats) and any norm; they are scaled to unit rows here. The
+    Token rows may have any real dtype (int8 as stored, or floats) and any norm; only their directions count. The
     computation uses the wider dtype of the two, at least float32.
 
     Args:
         feature_map: The feature map.
         query_tokens: (q, D) finite non-zero rows, q >= 1.
-        document_tokens: (T, D) finite non-zero rows.
-        offsets: (n + 1,), as for `late_interaction`.
+        documents: (t_i, D) finite non-zero rows of each of n documents, t_i >= 1. They may lie anywhere.
+        scales: (t_i,) of each document, as `scales_of` computes them from int8 rows; None: they are not known.
         over: `map`, or a parallel version of it; the scores are bit-identical.
 
     Returns:
@@ -191,31 +222,44 @@ def best_fidelities(
 
     Raises:
         InvalidVector: A row is zero or not finite, or the widths differ.
-        QuantumError: The offsets are invalid, or there is no query token.
+        QuantumError: A document has no rows, or there is no query token.
     """
-    query_tokens, document_tokens = real_rows(query_tokens), real_rows(document_tokens)
-    dtype = np.result_type(query_tokens, document_tokens, np.float32)
-    query = directions(query_tokens, dtype)
-    if not len(query):
+    query_tokens, documents = real_rows(query_tokens), [real_rows(rows) for rows in documents]
+    if not len(query_tokens):
         raise QuantumError("there must be at least one query token")
-    if document_tokens.shape[1:] != query.shape[1:]:
-        raise InvalidVector(f"both sides need the same width, got shapes {query.shape} and {document_tokens.shape}")
-    bounds = _check_offsets(offsets, document_tokens.shape[0])
+    dtype = np.result_type(query_tokens, np.float32, *{rows.dtype for rows in documents})
+    query = QueryTokens.of(query_tokens, dtype)
+    _check_documents(documents, query_tokens.shape[1])
+    are_bytes = query_tokens.dtype == np.int8 and all(rows.dtype == np.int8 for rows in documents)
+    starts = np.cumsum([0, *(len(rows) for rows in documents)])
 
     def score(block: slice) -> Real:
-        first, local = int(bounds[block.start]), bounds[block.start : block.stop + 1] - bounds[block.start]
-        tokens = document_tokens[first : bounds[block.stop]]
-        if tokens.dtype != np.int8:
-            tokens = directions(tokens, dtype, first)
-        best = best_log_fidelity(feature_map.bandwidth, query, tokens, local) if feature_map.is_product else None
+        rows, best = documents[block], None
+        if feature_map.is_product and are_bytes:
+            known = None if scales is None else np.concatenate(scales[block])
+            best = best_log_fidelity(feature_map.bandwidth, query, rows, known)
         if best is None:
-            tokens = directions(tokens, dtype, first)  # raises for a row without one
-            best = np.maximum.reduceat(feature_map.log_fidelity(query, tokens), local[:-1], axis=1)
+            first = zip(rows, starts[block].tolist(), strict=False)
+            rows = [directions(each, dtype, at) for each, at in first]  # raises for a row without one
+            if feature_map.is_product and not are_bytes:
+                best = best_log_fidelity(feature_map.bandwidth, query, rows)
+        if best is None:
+            ends = starts[block] - starts[block.start]
+            log_f = feature_map.log_fidelity(query.unit, np.concatenate(rows))
+            best = np.maximum.reduceat(log_f, ends, axis=1)
         return best
 
-    blocks = list(_blocks(bounds))
-    none = np.zeros((len(query), 0), dtype=dtype)
+    blocks = list(_blocks(starts))
+    none = np.zeros((len(query_tokens), 0), dtype=dtype)
     return np.concatenate([none, *(over(score, blocks) if len(blocks) > 1 else map(score, blocks))], axis=1)
+
+
+def _check_documents(documents: Sequence[Rows], width: int) -> None:
+    for at, rows in enumerate(documents):
+        if rows.shape[1] != width:
+            raise InvalidVector(f"both sides need the same width, got {width} and {rows.shape[1]}")
+        if not len(rows):
+            raise QuantumError(f"document {at} has no tokens: leave it out, or rank it below the rest")
 
 
 def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:

@@ -26,6 +26,14 @@ def state_rows(x: NDArray[Any]) -> Real:
     return x.astype(np.result_type(x, np.float32), copy=False)
 
 
+def scales_of(rows: NDArray[np.int8]) -> NDArray[np.float32]:
+    """Return what makes unit rows of (m, D) int8 rows, the inverse of their norms: (m,); infinite for a row of 0."""
+    floats = rows.astype(np.float32)
+    with np.errstate(divide="ignore"):
+        scales: NDArray[np.float32] = 1 / np.sqrt(np.vecdot(floats, floats))
+    return scales
+
+
 def directions(x: NDArray[Any], dtype: DTypeLike, first: int = 0) -> Real:
     """Return a copy of the rows, scaled to unit norm.
 

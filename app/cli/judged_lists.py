@@ -19,7 +19,7 @@ from app.ranking.fusion import RANKERS, code_share
 from app.ranking.reranker import Reranker
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
-from quantum.maxsim import best_fidelities, mean_fidelities
+from quantum.maxsim import score_documents
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.fusion.normalization import ranking
@@ -152,8 +152,7 @@ def _judged_list(
     states, asked = collection.states(positions), reranker.encoder.encode([query.text])
     fidelities = gram(reranker.feature_map, np.concatenate([asked.pooled, states.pooled]))
     others = [
-        mean_fidelities(best_fidelities(each, asked.tokens, states.tokens, states.offsets))
-        for each in bandwidths(reranker.feature_map)
+        score_documents(each, asked.tokens, states.tokens, states.offsets) for each in bandwidths(reranker.feature_map)
     ]
     passages, grades = collection.passages(positions), dataset.qrels[query.id]
     best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[: len(_DISCOUNTS)]

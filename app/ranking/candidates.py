@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Tokens
-from retrieval.encoder.states import Encoded, join
+from retrieval.encoder.states import ScatteredStates
 from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import ranking
 from retrieval.index.passage_index import PassageIndex
@@ -83,7 +83,7 @@ class Candidates(Protocol):
         States of the last call are kept where their chunks are asked for again.
         """
 
-    def states(self, chunks: NDArray[np.int64]) -> Encoded:
+    def states(self, chunks: NDArray[np.int64]) -> ScatteredStates:
         """The states of chunks that the last `encode` returned."""
 
 
@@ -185,9 +185,9 @@ class SentDocuments:
             self.unavailable, found = error, self._source.cached(texts)  # with what it had encoded
         self._fresh |= {at: state for at, state in zip(missing, found, strict=True) if state is not None}
 
-    def states(self, chunks: NDArray[np.int64]) -> Encoded:
-        """Cached and fresh states, in one piece."""
-        return join([(self.chunks[at].state or self._fresh[at]).encoded for at in chunks.tolist()])
+    def states(self, chunks: NDArray[np.int64]) -> ScatteredStates:
+        """Cached and fresh states."""
+        return ScatteredStates.of([(self.chunks[at].state or self._fresh[at]).encoded for at in chunks.tolist()])
 
     def _cut_long(self, long: Sequence[int], end: int, until: float) -> None:
         """See where reading ends in the long ones among the texts, and keep no more of them; `end` at the latest."""
@@ -294,6 +294,6 @@ class FoundPassages:
         """All of them: they are stored."""
         return chunks
 
-    def states(self, chunks: NDArray[np.int64]) -> Encoded:
+    def states(self, chunks: NDArray[np.int64]) -> ScatteredStates:
         """The stored states."""
-        return self._collection.states(self._positions[self._chosen[chunks]])
+        return ScatteredStates.of([self._collection.states(self._positions[self._chosen[chunks]])])

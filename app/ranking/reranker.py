@@ -297,7 +297,6 @@ class Reranker:
             if not len(part.chunks):
                 continue
             with self._processor(job):
-                # Put together only now: requests that wait for a processor hold no copies.
                 with job.watch("join"):
                     states = candidates.states(part.chunks)
                 scorer.put(part.number, part.owners, states)

@@ -22,7 +22,7 @@ from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
 from quantum.negation import excluded_shares
-from retrieval.encoder.states import Encoded
+from retrieval.encoder.states import Encoded, ScatteredStates
 from retrieval.fusion.normalization import ranking, zscore
 from retrieval.text.bm25 import Matches, QueryTerms
 
@@ -87,7 +87,7 @@ class Scorer:
     per_token: bool = True  # whether each token has a row; else one row stands for a whole text
     parts: dict[int, _Part] = field(default_factory=dict)
 
-    def put(self, part: int, owners: NDArray[np.int64], states: Encoded) -> None:
+    def put(self, part: int, owners: NDArray[np.int64], states: ScatteredStates) -> None:
         """Score c chunks by their states. They replace what was put as this part before.
 
         owners: (c,) positions of the documents they belong to. A product of matrices rounds a row differently when
@@ -99,11 +99,10 @@ class Scorer:
             found |= self._found("classical", self._cosine, states)
         if self.job.method != "classical":
             found |= self._found("quantum", self._fidelity, states)
-        rows = np.diff(states.offsets)
-        content, tokens = rows if self.per_token else states.lengths, int(states.lengths.sum())
-        self.parts[part] = _Part(owners, states.pooled, found, rows, content, states.unknown, tokens)
+        content, tokens = states.counts if self.per_token else states.lengths, int(states.lengths.sum())
+        self.parts[part] = _Part(owners, states.pooled, found, states.counts, content, states.unknown, tokens)
 
-    def _found(self, ranker: str, score: Callable[[Encoded], Arrays], states: Encoded) -> Arrays:
+    def _found(self, ranker: str, score: Callable[[ScatteredStates], Arrays], states: ScatteredStates) -> Arrays:
         """What a ranker says of c chunks. One of several that fails is left out of the job, which says so."""
         if ranker in self.job.dropped:
             return {}
@@ -116,13 +115,13 @@ class Scorer:
             log.exception("the ranker %s failed; the others answer", ranker)
             return {}
 
-    def _cosine(self, states: Encoded) -> Arrays:
+    def _cosine(self, states: ScatteredStates) -> Arrays:
         # Rounding leaves a unit vector's product with itself a little over 1.
         return {"cosine": np.clip((states.pooled @ self.states.pooled[0]).astype(np.float64), -1, 1)}
 
-    def _fidelity(self, states: Encoded) -> Arrays:
+    def _fidelity(self, states: ScatteredStates) -> Arrays:
         query_tokens = self.states.tokens[: self.states.offsets[1]]
-        best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.offsets, self.map)
+        best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.scales, self.map)
         log_fidelity = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
         return {"fidelity": mean_fidelities(best), "log_fidelity": log_fidelity}
 

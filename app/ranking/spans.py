@@ -14,7 +14,7 @@ from app.ranking.cpu_slots import CpuSlots
 from quantum.feature_maps import FeatureMap
 from quantum.maxsim import score_documents
 from retrieval.encoder.protocol import Encoder
-from retrieval.encoder.states import Encoded
+from retrieval.encoder.states import Encoded, ScatteredStates
 from retrieval.text.limits import Allowance, most_code_points, runs
 from retrieval.text.sentences import sentences
 
@@ -65,16 +65,18 @@ class SentenceScores:
         )  # (n + 1,)
         self._best = np.full(self._first[-1], -np.inf)  # a sentence of which no token was read is none
 
-    def add(self, chunks: Sequence[Chunk], states: Encoded) -> None:
+    def add(self, chunks: Sequence[Chunk], states: ScatteredStates) -> None:
         """Score the sentences in c chunks by the chunks' states."""
-        counts = np.diff(states.offsets)
         sentence = np.concatenate(  # (T,) of each token
-            [self._sentences(*each) for each in zip(chunks, self._token_spans(chunks), counts.tolist(), strict=True)]
+            [
+                self._sentences(*each)
+                for each in zip(chunks, self._token_spans(chunks), states.counts.tolist(), strict=True)
+            ]
         )
-        run = np.stack([np.repeat(np.arange(len(chunks)), counts), sentence])[:, sentence >= 0]  # (2, T')
+        run = np.stack([np.repeat(np.arange(len(chunks)), states.counts), sentence])[:, sentence >= 0]  # (2, T')
         if run.size:
             starts = np.flatnonzero(np.diff(run, axis=1, prepend=-1).any(axis=0))
-            tokens, offsets = states.tokens[sentence >= 0], np.append(starts, run.shape[1])
+            tokens, offsets = np.concatenate(states.tokens)[sentence >= 0], np.append(starts, run.shape[1])
             scores = score_documents(self._feature_map, self._query_tokens, tokens, offsets, self._over)
             np.maximum.at(self._best, run[1, starts], scores)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +50,14 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.pooled)
 
+    @cached_property
+    def scales(self) -> NDArray[np.float32]:
+        """(T,) the inverse norms of the token rows, which make unit rows of them; computed once."""
+        rows = self.tokens.astype(np.float32)
+        with np.errstate(divide="ignore"):  # whoever scores a row of 0 refuses it
+            scales: NDArray[np.float32] = 1 / np.sqrt(np.vecdot(rows, rows))
+        return scales
+
     def token_rows(self) -> NDArray[np.float32]:
         """Return the token vectors as (T, D) float32 unit rows."""
         return unit_rows(self.tokens)
@@ -68,6 +79,33 @@ def join(parts: Sequence[Encoded]) -> Encoded:
         np.concatenate([getattr(part, name) for part in parts]) for name in ("pooled", "tokens", "lengths", "unknown")
     )
     return Encoded(pooled, tokens, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), lengths, unknown)
+
+
+@dataclass(frozen=True)
+class ScatteredStates:
+    """The states of n texts whose token rows stay where they lie: to copy them takes as long as half of the scoring."""
+
+    pooled: NDArray[np.float32]  # (n, P) unit rows
+    tokens: Sequence[NDArray[np.int8]]  # (t_i, D) of each text
+    scales: Sequence[NDArray[np.float32]]  # (t_i,) of each text, as `Encoded.scales`
+    counts: NDArray[np.int64]  # (n,) token rows
+    lengths: NDArray[np.int64]  # (n,) as in `Encoded`
+    unknown: NDArray[np.int64]  # (n,) as in `Encoded`
+
+    @staticmethod
+    def of(parts: Sequence[Encoded]) -> ScatteredStates:
+        """Those of one or more lists of states, in order."""
+        tokens = [rows for part in parts for rows in _each(part, part.tokens)]
+        pooled, lengths, unknown = (
+            np.concatenate([getattr(part, name) for part in parts]) for name in ("pooled", "lengths", "unknown")
+        )
+        scales = [scales for part in parts for scales in _each(part, part.scales)]
+        return ScatteredStates(pooled, tokens, scales, np.array([len(rows) for rows in tokens]), lengths, unknown)
+
+
+def _each(states: Encoded, rows: NDArray[Any]) -> Iterable[NDArray[Any]]:
+    """The rows of each text."""
+    return [rows] if len(states) == 1 else (rows[first:end] for first, end in pairwise(states.offsets.tolist()))
 
 
 def merge(parts: Sequence[Encoded]) -> Encoded:

@@ -44,7 +44,7 @@ class TextState:
             raise ValueError(f"a text state holds one text, got {len(self.encoded)}; take them one by one")
         encoded = self.encoded
         arrays = (encoded.pooled, encoded.tokens, encoded.offsets, encoded.lengths, encoded.unknown, self.terms.numbers)
-        for array in arrays:
+        for array in (*arrays, encoded.scales):  # which are computed here, so that all memory is counted
             array.setflags(write=False)
 
     @property
@@ -52,7 +52,7 @@ class TextState:
         """The memory of the state in bytes, including the overhead of Python objects."""
         encoded = self.encoded
         arrays = encoded.pooled.nbytes + encoded.tokens.nbytes + encoded.offsets.nbytes + encoded.lengths.nbytes
-        return arrays + encoded.unknown.nbytes + self.terms.numbers.nbytes + _OBJECT_BYTES
+        return arrays + encoded.scales.nbytes + encoded.unknown.nbytes + self.terms.numbers.nbytes + _OBJECT_BYTES
 
 
 class Seal:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quantum import maxsim as module
 from quantum.feature_maps import feature_map
-from quantum.maxsim import best_log_fidelity, log_fidelity_of_pairs
+from quantum.maxsim import QueryTokens, best_log_fidelity, log_fidelity_of_pairs
 
 H = 8**0.5
 SEEDS = st.integers(0, 2**32 - 1)
@@ -16,6 +16,10 @@ LENGTHS = st.lists(st.integers(1, 12), min_size=1, max_size=8)
 
 def offsets_of(lengths: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def best_of(bandwidth: float, q: np.ndarray, d: np.ndarray, offsets: np.ndarray) -> np.ndarray | None:
+    return best_log_fidelity(bandwidth, QueryTokens.of(q, np.result_type(q, np.float32)), np.split(d, offsets[1:-1]))
 
 
 def unit(x: np.ndarray, dtype: type = np.float32) -> np.ndarray:
@@ -45,9 +49,9 @@ def count_pairs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Records the number of pairs in each call of the closed form."""
     counts: list[int] = []
 
-    def counted(bandwidth: float, q: np.ndarray, d: np.ndarray, i: np.ndarray, *rest: np.ndarray) -> np.ndarray:
+    def counted(angles: np.ndarray, i: np.ndarray, *rest: np.ndarray) -> np.ndarray:
         counts.append(i.size)
-        return log_fidelity_of_pairs(bandwidth, q, d, i, *rest)
+        return log_fidelity_of_pairs(angles, i, *rest)
 
     monkeypatch.setattr(module, "log_fidelity_of_pairs", counted)
     return counts
@@ -74,7 +78,7 @@ def test_the_best_is_the_best_of_all(
     q = tokens_of_a_model(seed, a, width)
     scatter = rng.normal(size=(sum(lengths), width)) * spread / width**0.5
     d = unit(q[rng.integers(a, size=len(lengths))].repeat(lengths, axis=0) + scatter + 1e-3)
-    best = best_log_fidelity(bandwidth, q, d, offsets_of(lengths))
+    best = best_of(bandwidth, q, d, offsets_of(lengths))
     if best is not None:
         assert best.dtype == np.float32
         assert (best <= 0).all()
@@ -85,8 +89,8 @@ def test_the_best_is_the_best_of_all(
 def test_tokens_of_a_model_take_the_closed_form_and_keep_its_precision(seed: int, bandwidth: float) -> None:
     lengths = [1, 30, 7, 60]
     q, d = tokens_of_a_model(seed, 6), tokens_of_a_model(seed + 1, sum(lengths))
-    narrow = best_log_fidelity(bandwidth, q, d, offsets_of(lengths))
-    wide = best_log_fidelity(bandwidth, q.astype(np.float64), d.astype(np.float64), offsets_of(lengths))
+    narrow = best_of(bandwidth, q, d, offsets_of(lengths))
+    wide = best_of(bandwidth, q.astype(np.float64), d.astype(np.float64), offsets_of(lengths))
     assert narrow is not None
     assert wide is not None
     np.testing.assert_allclose(narrow, expected(bandwidth, q, d, lengths), atol=2e-5)
@@ -97,7 +101,7 @@ def test_tokens_of_a_model_take_the_closed_form_and_keep_its_precision(seed: int
 def test_the_closed_form_is_the_simulation(a: int) -> None:
     lengths = [40, 90, 3]
     q, d = tokens_of_a_model(1, a), tokens_of_a_model(2, sum(lengths))
-    best = best_log_fidelity(H, q, d, offsets_of(lengths))
+    best = best_of(H, q, d, offsets_of(lengths))
     assert best is not None
     simulated = np.maximum.reduceat(feature_map().log_fidelity(q, d), offsets_of(lengths)[:-1], axis=1)
     np.testing.assert_allclose(np.exp(best), np.exp(simulated), rtol=1e-4)
@@ -107,7 +111,7 @@ def test_few_tokens_of_a_passage_need_the_closed_form(monkeypatch: pytest.Monkey
     counts = count_pairs(monkeypatch)
     lengths = [140] * 10
     q, d = tokens_of_a_model(3, 20), tokens_of_a_model(4, 1400)
-    assert best_log_fidelity(H, q, d, offsets_of(lengths)) is not None
+    assert best_of(H, q, d, offsets_of(lengths)) is not None
     nearest, rivals = counts
     assert nearest == 20 * 10
     assert rivals < 20 * 10
@@ -120,7 +124,7 @@ def test_a_rival_beyond_the_nearest_token_is_found() -> None:
     q, d = q[np.newaxis], np.array([np.cos(1) * q + np.sin(1) * one, np.cos(1.02) * q + np.sin(1.02) * many])
     log_f = closed_form(2.4, q, d)[0]
     assert ((q @ d.T)[0].argmax(), log_f.argmax()) == (0, 1)
-    best = best_log_fidelity(2.4, q, d, np.array([0, 2]))
+    best = best_of(2.4, q, d, np.array([0, 2]))
     assert best is not None
     np.testing.assert_allclose(best, [[log_f.max()]], atol=1e-12)
 
@@ -128,7 +132,7 @@ def test_a_rival_beyond_the_nearest_token_is_found() -> None:
 def test_repeated_tokens_are_left_to_the_simulation(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = count_pairs(monkeypatch)
     q, d = tokens_of_a_model(5, 20), np.repeat(tokens_of_a_model(6, 1), 500, axis=0)
-    assert best_log_fidelity(H, q, d, np.array([0, 500])) is None
+    assert best_of(H, q, d, np.array([0, 500])) is None
     assert sum(counts) <= 20  # stopped before the expensive part
 
 
@@ -137,7 +141,7 @@ def test_pairs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch, at_once: in
     q, d = tokens_of_a_model(7, 3), tokens_of_a_model(8, 4)
     i, j = np.divmod(np.arange(12), 4)
     monkeypatch.setattr(module, "_PAIRS_AT_ONCE", at_once)
-    values = log_fidelity_of_pairs(H, q, d, i, j).reshape(3, 4)
+    values = log_fidelity_of_pairs(q * (H / 2), i, d[j], np.full(12, H / 2, np.float32)).reshape(3, 4)
     np.testing.assert_allclose(values, closed_form(H, q, d), atol=2e-5)
 
 
@@ -147,7 +151,7 @@ def test_pairs_go_through_in_blocks(monkeypatch: pytest.MonkeyPatch, at_once: in
 def test_wide_angles_are_left_to_the_simulation(bandwidth: float, closed: bool) -> None:
     """Opposite tokens along one feature: an angle of 2 h, which the closed form accepts up to 3."""
     q, d = np.array([[1.0, 0.0]]), np.array([[-1.0, 0.0], [0.0, 1.0]])
-    best = best_log_fidelity(bandwidth, q, d, np.arange(3))
+    best = best_of(bandwidth, q, d, np.arange(3))
     assert (best is not None) == closed
     if best is not None:
         np.testing.assert_allclose(best, closed_form(bandwidth, q, d), rtol=1e-12)
@@ -156,7 +160,7 @@ def test_wide_angles_are_left_to_the_simulation(bandwidth: float, closed: bool) 
 def test_a_feature_large_in_every_token_is_no_wide_angle() -> None:
     q, d = (unit(np.c_[np.full(m, 6.0), np.random.default_rng(m).normal(size=(m, 20))], np.float64) for m in (2, 5))
     assert 2 * H / 2 * np.abs(d).max() > np.pi / 2
-    best = best_log_fidelity(H, q, d, np.array([0, 5]))
+    best = best_of(H, q, d, np.array([0, 5]))
     assert best is not None
     np.testing.assert_allclose(best, expected(H, q, d, [5]), atol=1e-12)
 
@@ -164,14 +168,26 @@ def test_a_feature_large_in_every_token_is_no_wide_angle() -> None:
 @pytest.mark.parametrize("bandwidth", [1e-300, 1e-30, 1e-3])
 def test_small_bandwidths_underflow_to_equality(bandwidth: float) -> None:
     q, d = tokens_of_a_model(11, 1), tokens_of_a_model(12, 3)
-    best = best_log_fidelity(bandwidth, q, d, np.array([0, 3]))
+    best = best_of(bandwidth, q, d, np.array([0, 3]))
     assert best is not None
     np.testing.assert_allclose(best, 0, atol=2e-5)
+
+
+def test_int8_rows_take_the_closed_form_and_keep_its_precision() -> None:
+    lengths = [1, 30, 7, 60]
+    q, d = (
+        np.rint(127 * x / np.abs(x).max(axis=1, keepdims=True)).astype(np.int8)
+        for x in (tokens_of_a_model(13, 6), tokens_of_a_model(14, sum(lengths)))
+    )
+    best = best_of(H, q, d, offsets_of(lengths))
+    assert best is not None
+    wide = unit(q.astype(np.float64), np.float64), unit(d.astype(np.float64), np.float64)
+    np.testing.assert_allclose(best, expected(H, *wide, lengths), atol=2e-5)
 
 
 def test_nothing_is_written_to_the_rows() -> None:
     q, d = tokens_of_a_model(9, 2), tokens_of_a_model(10, 9)
     before = q.copy(), d.copy()
-    best_log_fidelity(H, q, d, np.array([0, 9]))
+    best_of(H, q, d, np.array([0, 9]))
     np.testing.assert_array_equal(q, before[0])
     np.testing.assert_array_equal(d, before[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, TypeVar
 
+import numpy as np
 import orjson
 from pydantic import (
     AfterValidator,
@@ -37,7 +38,10 @@ _NOUNS = {
     "input": "texts",
 }
 _SMALL_BYTES = 2**16
-_ASTRAL = re.compile(rb"[\xf0-\xf4]|\\u[dD][89abAB]")  # code points above U+FFFF, or their surrogates
+_SURROGATE = re.compile(
+    rb"\\u[dD][89abAB]"
+)  # escaped half of a code point above U+FFFF; found by its literal beginning
+_FOUR_BYTES = 0xF0  # from here on the first byte of such a code point in UTF-8
 _SIZES = {
     b"{": 232,
     b"[": 88,
@@ -154,7 +158,8 @@ def memory_of(body: bytes) -> int:
 
 def _parsed_bytes(body: bytes) -> int:
     char_bytes = 1 if body.isascii() else 2  # CPython uses the width of the widest code point in a str
-    if _ASTRAL.search(body):
+    # The largest byte of 100 kB is found in 3 µs; an expression that reads each takes a millisecond.
+    if np.frombuffer(body, dtype=np.uint8).max(initial=0) >= _FOUR_BYTES or _SURROGATE.search(body):
         char_bytes = 4
     return char_bytes * len(body) + sum(size * body.count(mark) for mark, size in _SIZES.items())
 

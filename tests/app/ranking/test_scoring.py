@@ -11,7 +11,7 @@ from app.ranking.scoring import Scorer, unread
 from quantum.feature_maps import feature_map
 from quantum.negation import excluded_shares
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.encoder.states import Encoded
+from retrieval.encoder.states import Encoded, ScatteredStates
 from retrieval.text.bm25 import Matches, QueryTerms
 
 TEXTS = ["an owl song", "market prices", "owl", "river stone", "dusk lamp"]
@@ -28,13 +28,17 @@ def scorer(method="hybrid", exclude=()) -> Scorer:
     return Scorer(feature_map(), Fusion(), fallback(), Job("owl song", method), states)
 
 
+def put(to: Scorer, part: int, owners: np.ndarray, states: Encoded) -> None:
+    to.put(part, owners, ScatteredStates.of([states]))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_batches_add_up_to_the_whole(method):
     states = HashEncoder().encode(TEXTS)
     whole, parts = scorer(method), scorer(method)
-    whole.put(0, np.arange(5), states)
+    put(whole, 0, np.arange(5), states)
     for part, at in enumerate(([3, 0], [4], [1, 2])):
-        parts.put(part, np.array(at), states.take(at))
+        put(parts, part, np.array(at), states.take(at))
     expected, scores = whole.scores(LEXICAL, TEXTS), parts.scores(LEXICAL, TEXTS)
     np.testing.assert_allclose(scores.relevance, expected.relevance, atol=1e-6)
     assert scores.rankers.keys() == expected.rankers.keys()
@@ -46,9 +50,9 @@ def test_batches_add_up_to_the_whole(method):
 def test_a_part_takes_the_place_of_what_was_put_as_it_before(method):
     states = HashEncoder().encode(TEXTS)
     at_once, piecemeal = scorer(method), scorer(method)
-    at_once.put(0, np.arange(5), states)
+    put(at_once, 0, np.arange(5), states)
     for stop in (2, 3, 5):
-        piecemeal.put(0, np.arange(stop), states.take(range(stop)))
+        put(piecemeal, 0, np.arange(stop), states.take(range(stop)))
         scores = piecemeal.scores(LEXICAL, TEXTS)
         assert (scores.encoded, scores.chunks, scores.tokens) == (stop, stop, states.lengths[:stop].sum())
     np.testing.assert_array_equal(scores.relevance, at_once.scores(LEXICAL, TEXTS).relevance)
@@ -60,9 +64,9 @@ def test_a_document_scores_as_the_best_of_its_texts(method, exclude):
     states = HashEncoder().encode(TEXTS)
     owners = np.array([1, 0, 1, 0, 2])
     documents, each = scorer(method, exclude), scorer(method, exclude)
-    documents.put(0, owners[:2], states.take([0, 1]))
-    documents.put(1, owners[2:], states.take([2, 3, 4]))
-    each.put(0, np.arange(5), states)
+    put(documents, 0, owners[:2], states.take([0, 1]))
+    put(documents, 1, owners[2:], states.take([2, 3, 4]))
+    put(each, 0, np.arange(5), states)
     scores = documents.scores(first(3), TEXTS[:3])
     best, by_text = scores.rankers, each.scores(LEXICAL, TEXTS).rankers
     assert (scores.encoded, scores.chunks, scores.tokens) == (3, 5, states.lengths.sum())
@@ -74,15 +78,15 @@ def test_a_document_scores_as_the_best_of_its_texts(method, exclude):
 def test_among_its_like_a_document_stands_where_its_best_text_does():
     states = HashEncoder().encode(["owl song", "owl song dusk", "market prices lamp river"])
     one, two = scorer(), scorer()
-    one.put(0, np.array([0, 1]), states.take([0, 1]))
-    two.put(0, np.array([1, 0, 1]), states.take([1, 0, 2]))
+    put(one, 0, np.array([0, 1]), states.take([0, 1]))
+    put(two, 0, np.array([1, 0, 1]), states.take([1, 0, 2]))
     ones, twos = one.scores(first(2), TEXTS[:2]), two.scores(first(2), TEXTS[:2])
     np.testing.assert_allclose(ones.relevance, twos.relevance, atol=1e-6)
 
 
 def test_documents_without_states_stand_below_in_prescore_order():
     half = scorer()
-    half.put(0, np.array([1, 4]), HashEncoder().encode([TEXTS[1], TEXTS[4]]))
+    put(half, 0, np.array([1, 4]), HashEncoder().encode([TEXTS[1], TEXTS[4]]))
     found = half.scores(LEXICAL, TEXTS)
     scores, rankers = found.relevance, found.rankers
     assert min(scores[1], scores[4]) > scores[0] > scores[2] > scores[3] > 0
@@ -100,7 +104,7 @@ def test_without_any_states_the_words_decide():
 @pytest.mark.parametrize("method", METHODS)
 def test_a_lone_document_scores_what_its_evidence_says(method):
     alone = scorer(method)
-    alone.put(0, np.array([0]), HashEncoder().encode(TEXTS[:1]))
+    put(alone, 0, np.array([0]), HashEncoder().encode(TEXTS[:1]))
     scores = alone.scores(first(1), TEXTS[:1])
     np.testing.assert_allclose(scores.relevance, probability(scores.log_odds))
 
@@ -109,8 +113,8 @@ def test_a_lone_document_scores_what_its_evidence_says(method):
 def test_evidence_does_not_depend_on_the_other_documents(method):
     states = HashEncoder().encode(TEXTS)
     whole, part = scorer(method), scorer(method)
-    whole.put(0, np.arange(5), states)
-    part.put(0, np.arange(2), states.take([0, 1]))
+    put(whole, 0, np.arange(5), states)
+    put(part, 0, np.arange(2), states.take([0, 1]))
     np.testing.assert_allclose(
         part.scores(first(2), TEXTS[:2]).log_odds, whole.scores(LEXICAL, TEXTS).log_odds[:2], atol=1e-5
     )
@@ -120,8 +124,8 @@ def test_where_the_model_knows_no_token_words_decide():
     states = HashEncoder().encode(TEXTS)
     unknown = Encoded(states.pooled, states.tokens, states.offsets, states.lengths, np.diff(states.offsets))
     blind, seeing = scorer(), scorer()
-    blind.put(0, np.arange(5), unknown)
-    seeing.put(0, np.arange(5), states)
+    put(blind, 0, np.arange(5), unknown)
+    put(seeing, 0, np.arange(5), states)
     scores = blind.scores(LEXICAL, TEXTS)
     assert not scores.readable
     assert seeing.scores(LEXICAL, TEXTS).readable
@@ -142,7 +146,7 @@ def test_an_excluded_document_never_rises(documents, excluded, method, chance):
     ranked = []
     for exclude in ((), (excluded,)):
         one = scorer(method, exclude)
-        one.put(0, np.arange(len(documents)), states)
+        put(one, 0, np.arange(len(documents)), states)
         ranked.append(one.scores(matches, documents).relevance)
     query, without = HashEncoder().encode(["owl song", excluded]).pooled
     most = int(excluded_shares(query, without[np.newaxis], states.pooled).argmax())

@@ -15,6 +15,7 @@ from quantum.maxsim import score_documents
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.chunks import Reading
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.states import ScatteredStates
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
@@ -150,7 +151,7 @@ def test_chunks_that_come_too_late_have_no_spans(monkeypatch):
     states = reranker.encoder.encode([chunk.text for chunk in chunks])
     scores = SentenceScores([text], Short(), reranker.feature_map, question, CpuSlots(1), until=0.0)
     monkeypatch.setattr(scores._time_left, "_free", 2 * 32)
-    scores.add(chunks, states)
+    scores.add(chunks, ScatteredStates.of([states]))
     assert [span.start for span in scores.spans(0, None)[0]] == [0, 32]
 
 
