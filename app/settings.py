@@ -242,9 +242,10 @@ class FusionSettings(_Group):
 class CircuitSettings(_Group):
     """The feature map of the quantum method. Its circuit is checked when the service starts."""
 
-    map: Literal["angle", "entangled"] = Field(
+    map: Literal["angle", "entangled", "amplitude", "iqp"] = Field(
         "angle",
-        description="Feature map. angle: one RY rotation per qubit; entangled: two RY layers with CX gates between.",
+        description="Feature map. angle: one RY rotation per qubit; entangled: two RY layers with CX gates between; "
+        "amplitude: three features and a bias as amplitudes of two qubits; iqp: phases of features and of products.",
     )
     qubits: int = Field(4, ge=2, le=4, description="Qubits per register.")
     bandwidth: float = Field(8**0.5, gt=0, le=16, description="Rotation angle per unit of a feature, in radians.")

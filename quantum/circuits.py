@@ -1,22 +1,24 @@
-"""Feature maps as Qiskit circuits, for limits, drawings and verification. Only this module imports Qiskit."""
+"""Feature maps as Qiskit circuits, for limits, drawings, verification and devices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import StringIO
+from functools import partial
+from io import BytesIO, StringIO
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit import QuantumCircuit, transpile
+from qiskit import QuantumCircuit, qasm3, qpy, transpile
 from qiskit.circuit import Parameter, ParameterExpression, ParameterVector
 
 from quantum.errors import CircuitTooLarge, QuantumError
-from quantum.feature_maps import MAX_QUBITS, FeatureMap, RyLayer
+from quantum.feature_maps import MAX_QUBITS, CxLayer, FeatureMap, Layer, PhaseLayer, TurnLayer
 
 MAX_DEPTH = 15
 BASIS_GATES = ("ry", "rz", "cx")
 
 Features: TypeAlias = Sequence[float] | NDArray[np.floating[Any]] | Sequence[ParameterExpression] | ParameterVector
+Angle: TypeAlias = Any  # radians, or a ParameterExpression
 
 
 @dataclass(frozen=True)
@@ -27,36 +29,177 @@ class CircuitSize:
     depth: int
     counts: tuple[tuple[str, int], ...]
 
+    @property
+    def two_qubit_gates(self) -> int:
+        """How many CX there are."""
+        return dict(self.counts).get("cx", 0)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One gate of U(d)^dagger U(q). Its angle is constant + query[q_slot] - document[d_slot]; None: no such part."""
+
+    name: Literal["ry", "rz", "cx"]
+    qubits: tuple[int, ...]
+    q_slot: int | None = None
+    d_slot: int | None = None
+    constant: float = 0.0
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether no register decides about it."""
+        return self.q_slot is None and self.d_slot is None
+
+
+def compute_uncompute(feature_map: FeatureMap) -> tuple[Gate, ...]:
+    """Return the gates of U(d)^dagger U(q), merged where U(q) ends and U(d)^dagger begins.
+
+    There, layers that depend on no feature cancel, and one layer of RY, or a run of phases, which all commute, becomes
+    one of the differences of angles. So a device runs fewer gates: transpilers do not merge gates whose angles are
+    parameters.
+    """
+    head = list(feature_map.layers)
+    while isinstance(head[-1], (CxLayer, TurnLayer)):
+        head.pop()
+    seam: list[Layer] = [head.pop()]
+    while head and isinstance(seam[-1], PhaseLayer) and isinstance(head[-1], PhaseLayer):
+        seam.append(head.pop())
+    n = feature_map.n_qubits
+    return (
+        *(gate for layer in head for gate in _gates(layer, n, 1, 0)),
+        *(gate for layer in reversed(seam) for gate in _gates(layer, n, 1, 1)),
+        *(gate for layer in reversed(head) for gate in reversed(_gates(layer, n, 0, 1))),
+    )
+
+
+def _gates(layer: Layer, n_qubits: int, query: int, document: int) -> list[Gate]:
+    """The gates of a layer of U(q), of U(d)^dagger, or of both at the seam."""
+    if isinstance(layer, CxLayer):
+        return [Gate("cx", pair) for pair in layer.pairs]
+    if isinstance(layer, TurnLayer):
+        return [Gate("ry", (qubit,), constant=(query - document) * layer.angle) for qubit in range(n_qubits)]
+
+    def rotation(name: Literal["ry", "rz"], qubit: int, slot: int) -> Gate:
+        return Gate(name, (qubit,), slot if query else None, slot if document else None)
+
+    if isinstance(layer, PhaseLayer):
+        return _phases(layer, partial(rotation, "rz"))
+    return [rotation("ry", qubit, slot) for qubit, slot in enumerate(layer.slots) if slot is not None]
+
+
+def _phases(layer: PhaseLayer, rz: Callable[[int, int], Gate]) -> list[Gate]:
+    """RZ as it is, and RZZ as CX, RZ on the target, CX; the RZ of the control runs beside that of the target."""
+    gates: list[Gate] = []
+    for qubits, slot in layer.terms:
+        last = gates[-1] if gates else None
+        if len(qubits) == 2:
+            gates += [Gate("cx", qubits), rz(qubits[1], slot), Gate("cx", qubits)]
+        elif last and last.name == "cx" and last.qubits[0] == qubits[0]:
+            gates.insert(-1, rz(qubits[0], slot))  # it commutes with the CX that it controls
+        else:
+            gates.append(rz(qubits[0], slot))
+    return gates
+
+
+def bound_angles(feature_map: FeatureMap, query: NDArray[Any], document: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the parameters' values of `bulk_circuit` for pairs of registers.
+
+    query, document: (slots, ...) angles from `FeatureMap.angles`, broadcast against each other. Returns
+    (parameters, ...) radians.
+    """
+    gates = [gate for gate in compute_uncompute(feature_map) if not gate.is_bound]
+    query, document = np.broadcast_arrays(query, document)
+    return np.stack([_angle(gate, query, document) for gate in gates]).astype(np.float64)
+
+
+def _angle(gate: Gate, query: Any, document: Any) -> Angle:
+    if gate.q_slot is None:
+        return -document[gate.d_slot]
+    return query[gate.q_slot] if gate.d_slot is None else query[gate.q_slot] - document[gate.d_slot]
+
+
+def bulk_circuit(feature_map: FeatureMap) -> QuantumCircuit:
+    """Return U(d)^dagger U(q) with one plain parameter a[i] for each rotation, in the order of `bound_angles`.
+
+    One circuit thus serves all pairs of registers: a backend gets it once, with an array of values.
+    """
+    gates = compute_uncompute(feature_map)
+    parameters = iter(ParameterVector("a", sum(not gate.is_bound for gate in gates)))
+    return _build(gates, feature_map.n_qubits, lambda _: next(parameters))
+
+
+def parameter_meanings(feature_map: FeatureMap) -> list[tuple[str, str]]:
+    """Return each parameter of `bulk_circuit` with the angles that it stands for: ("a[0]", "q[0] - d[0]")."""
+    found: list[tuple[str, str]] = []
+    for gate in compute_uncompute(feature_map):
+        if not gate.is_bound:
+            minus = "" if gate.d_slot is None else f"-d[{gate.d_slot}]"
+            text = f"q[{gate.q_slot}] - d[{gate.d_slot}]" if minus and gate.q_slot is not None else minus
+            found.append((f"a[{len(found)}]", text or f"q[{gate.q_slot}]"))
+    return found
+
+
+def as_qpy(circuit: QuantumCircuit) -> bytes:
+    """Return a circuit in Qiskit's binary format."""
+    file = BytesIO()
+    qpy.dump(circuit, file)
+    return file.getvalue()
+
+
+def as_qasm3(circuit: QuantumCircuit) -> bytes:
+    """Return a circuit as OpenQASM 3, in UTF-8; its parameters are inputs."""
+    return str(qasm3.dumps(circuit)).encode()
+
 
 def state_circuit(feature_map: FeatureMap, features: Features) -> QuantumCircuit:
     """Return the circuit U(x) of one register, which prepares |psi_x> from |0...0>.
 
-    features: (features_per_register,) numbers or Qiskit parameters. Raises QuantumError for another length.
+    features: (features_per_register,) numbers or, of other maps than `amplitude`, Qiskit parameters. Raises
+    QuantumError for another length.
     """
-    if len(features) != feature_map.features_per_register:
-        raise QuantumError(f"one register needs {feature_map.features_per_register} features, got {len(features)}")
-    return _prepare(feature_map, [feature_map.bandwidth * feature for feature in features])
+    angles = _angles(feature_map, features, feature_map.bandwidth)
+    gates = [gate for layer in feature_map.layers for gate in _gates(layer, feature_map.n_qubits, 1, 0)]
+    return _build(gates, feature_map.n_qubits, lambda gate: angles[gate.q_slot])
 
 
 def fidelity_circuit(feature_map: FeatureMap, q_features: Features, d_features: Features) -> QuantumCircuit:
     """Return the compute-uncompute circuit U(d)^dagger U(q) of one register, without a measurement.
 
-    The probability of 0...0 is |<psi_d|psi_q>|**2 (Havlicek et al. 2019, DOI 10.1038/s41586-019-0980-2).
+    The probability of 0...0 is |<psi_d|psi_q>|**2 (Havlicek et al. 2019, DOI 10.1038/s41586-019-0980-2). Gates are
+    merged as `compute_uncompute` says.
 
     Args:
         feature_map: The feature map.
         q_features: (features_per_register,) of the query, as for `state_circuit`.
         d_features: (features_per_register,) of the document.
     """
-    uncompute = state_circuit(feature_map, d_features).inverse()
-    return state_circuit(feature_map, q_features).compose(uncompute)
+    query, document = (_angles(feature_map, each, feature_map.bandwidth) for each in (q_features, d_features))
+    gates = compute_uncompute(feature_map)
+    return _build(gates, feature_map.n_qubits, lambda gate: _angle(gate, query, document))
 
 
 def symbolic_circuit(feature_map: FeatureMap) -> QuantumCircuit:
-    """Return the compute-uncompute circuit with symbolic angles h q[i] and h d[i], h being the bandwidth."""
+    """Return the compute-uncompute circuit with symbolic features q[i] and d[i], h being the bandwidth.
+
+    The angles of `amplitude` are no polynomials of the features: there q[i] and d[i] are the angles themselves.
+    """
     h, k = Parameter("h"), feature_map.features_per_register
-    q, d = ([h * feature for feature in ParameterVector(name, k)] for name in "qd")
-    return _prepare(feature_map, q).compose(_prepare(feature_map, d).inverse())
+    gates = compute_uncompute(feature_map)
+    try:
+        query, document = (_angles(feature_map, ParameterVector(name, k), h) for name in "qd")
+    except QuantumError:
+        query, document = (list(ParameterVector(name, feature_map.slots)) for name in "qd")
+    return _build(gates, feature_map.n_qubits, lambda gate: _angle(gate, query, document))
+
+
+def _angles(feature_map: FeatureMap, features: Features, bandwidth: Any) -> Any:
+    """The (slots,) angles of one register."""
+    if len(features) != feature_map.features_per_register:
+        raise QuantumError(f"one register needs {feature_map.features_per_register} features, got {len(features)}")
+    try:
+        return feature_map.encoding(np.asarray(list(features)), bandwidth)
+    except (AttributeError, TypeError) as error:  # of a function that Qiskit's parameters do not have
+        raise QuantumError(f"the angles of {feature_map.name!r} need numbers, and not Qiskit's parameters") from error
 
 
 def circuit_size(circuit: QuantumCircuit) -> CircuitSize:
@@ -76,10 +219,10 @@ def circuit_size(circuit: QuantumCircuit) -> CircuitSize:
 
 def check_limits(feature_map: FeatureMap) -> CircuitSize:
     """Return the size of the map's compute-uncompute circuit. Raises CircuitTooLarge, see `circuit_size`."""
-    # All angles differ: equal or zero angles would cancel gates that real vectors need.
+    # All features differ: equal or zero angles would cancel gates that real vectors need.
     k = feature_map.features_per_register
-    angles = np.sqrt(np.arange(2, 2 * k + 2)) / feature_map.bandwidth
-    return circuit_size(fidelity_circuit(feature_map, angles[:k], angles[k:]))
+    features = np.sqrt(np.arange(2, 2 * k + 2)) / feature_map.bandwidth
+    return circuit_size(fidelity_circuit(feature_map, features[:k], features[k:]))
 
 
 def draw(circuit: QuantumCircuit, output: Literal["text", "svg"] = "text") -> str:
@@ -103,13 +246,10 @@ def draw(circuit: QuantumCircuit, output: Literal["text", "svg"] = "text") -> st
     return svg.getvalue()
 
 
-def _prepare(feature_map: FeatureMap, angles: Sequence[float | ParameterExpression]) -> QuantumCircuit:
-    circuit = QuantumCircuit(feature_map.n_qubits)
-    for layer in feature_map.layers:
-        if isinstance(layer, RyLayer):
-            for qubit, slot in enumerate(layer.slots):
-                circuit.ry(angles[slot], qubit)
-        else:
-            for control, target in layer.pairs:
-                circuit.cx(control, target)
+def _build(gates: Sequence[Gate], n_qubits: int, angle: Callable[[Gate], Angle]) -> QuantumCircuit:
+    """A circuit of gates. angle: of those that registers decide about."""
+    circuit = QuantumCircuit(n_qubits)
+    for gate in gates:
+        angles = () if gate.name == "cx" else (gate.constant if gate.is_bound else angle(gate),)
+        getattr(circuit, gate.name)(*angles, *gate.qubits)
     return circuit

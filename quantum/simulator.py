@@ -5,6 +5,7 @@ contiguous operations over the whole batch. The qubit order is Qiskit's: bit i o
 Every function returns a new array with its input's dtype.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -80,6 +81,29 @@ def apply_cx(state: NDArray[Scalar], control: int, target: int) -> NDArray[Scala
     return flipped
 
 
+def apply_phases(state: Amplitudes, terms: Sequence[tuple[int, ...]], angles: Real) -> NDArray[np.complexfloating[Any]]:
+    """Apply exp(-i angle Z_S / 2) for each set S of qubits: RZ for one qubit, RZZ for two. Diagonal, so in any order.
+
+    Args:
+        state: (2**n, ...).
+        terms: The t sets S; QuantumError for a qubit out of range.
+        angles: (t, ...) radians, of the state's batch axes.
+
+    Returns:
+        The new state, complex of the precision of `state`.
+    """
+    _check_qubits(state, *(qubit for qubits in terms for qubit in qubits))
+    basis = np.arange(state.shape[0])
+    # The eigenvalue of Z_S in a basis state: +1 if an even number of the qubits in S are 1.
+    odd = [np.bitwise_count(basis & sum(1 << qubit for qubit in qubits)) & 1 for qubits in terms]  # unsigned
+    half = np.tensordot(0.5 - np.stack(odd, axis=1).astype(angles.dtype), angles, axes=1)  # (2**n, ...)
+    phases = np.empty(half.shape, dtype=np.result_type(half, np.complex64))
+    np.cos(half, out=phases.real)
+    np.negative(np.sin(half), out=phases.imag)
+    phases *= state
+    return phases
+
+
 def overlap(a: Amplitudes, b: Amplitudes) -> Amplitudes:
     """Return <a|b> for pairs of states in two batches, (2**n, ...) each, broadcast; `a` is conjugated."""
     product: Amplitudes = np.asarray((a.conj() * b).sum(axis=0))
@@ -90,6 +114,16 @@ def fidelity(a: Amplitudes, b: Amplitudes) -> Real:
     """Return |<a|b>|**2 in [0, 1] for pairs of states in two batches, (2**n, ...) each, broadcast."""
     probability: Real = np.minimum(np.abs(overlap(a, b)) ** 2, 1)
     return probability
+
+
+def register_fidelities(a: Amplitudes, b: Amplitudes) -> Real:
+    """Return |<a_r|b_r>|**2 in [0, 1] of each register r for all pairs: (m, k, R).
+
+    a: (2**n, R, m), b: (2**n, R, k).
+    """
+    overlaps = a.conj().transpose(1, 2, 0) @ b.transpose(1, 0, 2)  # (R, m, k)
+    probability: Real = np.minimum(np.abs(overlaps) ** 2, 1)
+    return np.moveaxis(probability, 0, -1)
 
 
 def log_register_fidelity(a: Amplitudes, b: Amplitudes) -> Real:

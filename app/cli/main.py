@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app.cli import circuit as cli_circuit
 from app.cli import evaluate as cli_evaluate
 from app.cli import feedback as cli_feedback
 from app.cli import fit as cli_fit
@@ -25,10 +26,10 @@ from app.cli import tables
 from app.cli import threshold as cli_threshold
 from app.cli.collection_access import names, searchable
 from app.cli.doctor.command import doctor
-from app.cli.errors import STATUSES, naming, run
-from app.cli.options import AsJson, Diversity, Exclude, FilterOption, MethodOption, Query, TopN, readable, writable
+from app.cli.errors import STATUSES, run
+from app.cli.options import AsJson, Diversity, Exclude, FilterOption, MethodOption, Query, TopN, readable
 from app.cli.progress import bar
-from app.cli.terminal import out, print_line, show
+from app.cli.terminal import print_line, show
 from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
 from app.engine.malloc import keep_memory
 from app.ranking.circuit_check import check_circuit
@@ -37,7 +38,6 @@ from app.ranking.reranker import Ranking
 from app.server.startup_checks import allow_open_files, bare, check_start, free_port
 from app.settings import Settings
 from app.telemetry.metrics_port import metrics_served, url_of
-from quantum.feature_maps import feature_map
 from retrieval.evaluation.text_files import read_text
 from retrieval.index.first_stage import FirstStage
 
@@ -53,14 +53,13 @@ cli = typer.Typer(
 )
 cli.add_typer(cli_index.index, name="index")
 cli.add_typer(cli_keys.keys, name="keys")
+cli.add_typer(cli_circuit.circuit, name="circuit")
 cli.add_typer(cli_feedback.feedback, name="feedback")
 cli.command()(cli_evaluate.evaluate)
 cli.command("fit")(cli_fit.fit_parameters)
 cli.command()(cli_threshold.threshold)
 cli.command()(doctor)
 log = logging.getLogger(__name__)
-
-_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # ASCII replacements in circuit drawings
 
 
 @cli.command()
@@ -220,31 +219,6 @@ def _show_ranking(
     ]
     shown = tables.ranked(titles, texts, ranking, top_n)
     show({"query": query, "method": method, "results": results}, shown, as_json=as_json)
-
-
-@cli.command()
-def circuit(
-    map_name: Annotated[
-        str | None, typer.Option("--map", help="angle or entangled. Absent: the configured map.")
-    ] = None,
-    qubits: Annotated[int | None, typer.Option(min=2, max=4, help="Qubits per register.")] = None,
-    svg: Annotated[Path | None, typer.Option(callback=writable, help="Write the drawing to this file as SVG.")] = None,
-) -> None:
-    """Draw the fidelity circuit of one register, and print its size in the basis {ry, rz, cx}."""
-    from quantum.circuits import check_limits, draw, symbolic_circuit
-
-    configured = Settings().circuit
-    chosen = feature_map(map_name or configured.map, qubits or configured.qubits, configured.bandwidth)
-    size = check_limits(chosen)
-    if svg:
-        drawing = draw(symbolic_circuit(chosen), "svg")
-        with naming(svg):
-            svg.write_text(drawing, encoding="utf-8")
-    else:
-        text = draw(symbolic_circuit(chosen), "text")
-        out.print(text.translate(_IN_ASCII) if out.options.ascii_only else text, soft_wrap=True)
-    gates = ", ".join(f"{count} {gate}" for gate, count in size.counts)
-    out.print(f"{chosen.name}: {size.qubits} qubits, depth {size.depth} ({gates})")
 
 
 @cli.command()

@@ -4,17 +4,27 @@ import sys
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 
-from quantum.circuits import check_limits, circuit_size, draw, fidelity_circuit, state_circuit, symbolic_circuit
+from quantum.circuits import (
+    bound_angles,
+    bulk_circuit,
+    check_limits,
+    circuit_size,
+    draw,
+    fidelity_circuit,
+    parameter_meanings,
+    state_circuit,
+    symbolic_circuit,
+)
 from quantum.errors import CircuitTooLarge, QuantumError
-from quantum.feature_maps import CxLayer, FeatureMap, Layers, RyLayer, feature_map
+from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
 from quantum.simulator import log_register_fidelity
 
-EVERY_MAP = [(name, n) for name in ("angle", "entangled") for n in (2, 3, 4)]
+EVERY_MAP = [(name, n) for name in MAPS for n in (2, 3, 4)]
 
 
 def rows(seed: int, m: int, width: int) -> np.ndarray:
@@ -60,7 +70,14 @@ def test_fidelities_agree_with_aer(name: str, n: int, bandwidth: float) -> None:
 
 def test_a_map_made_of_other_layers_agrees_with_qiskit() -> None:
     """Simulation and circuit agree on layers that no built-in map has: re-uploading, CX in both directions."""
-    layers: Layers = (RyLayer((2, 0, 1)), CxLayer(((2, 0), (0, 1))), RyLayer((0, 0, 3)), CxLayer(((1, 2),)))
+    layers: Layers = (
+        RyLayer((2, 0, 1)),
+        CxLayer(((2, 0), (0, 1))),
+        PhaseLayer((((1,), 3), ((2, 0), 1))),
+        RyLayer((0, None, 3)),
+        TurnLayer(0.3),
+        CxLayer(((1, 2),)),
+    )
     fm = FeatureMap("other", 3, 1.7, layers)
     x = rows(3, 6, 4)
     states = fm.register_states(x)[:, 0]
@@ -69,7 +86,7 @@ def test_a_map_made_of_other_layers_agrees_with_qiskit() -> None:
 
 
 def test_complex_states_contract_like_qiskit() -> None:
-    """The contraction supports complex amplitudes, although no map has them yet."""
+    """The contraction conjugates the left side."""
     rng = np.random.default_rng(0)
     a, b = (rng.normal(size=(2, 4, 3, 2)) for _ in range(2))
     left, right = (x[0] + 1j * x[1] for x in (a, b))  # (4, R=3, 2)
@@ -93,14 +110,42 @@ def test_parameters_stand_in_for_features() -> None:
 @pytest.mark.parametrize(("name", "n"), EVERY_MAP)
 def test_symbolic_circuit_becomes_the_fidelity_circuit(name: str, n: int) -> None:
     fm = feature_map(name, n, 0.7)
-    k = fm.features_per_register
-    q, d = rows(5, 2, k)
+    q, d = rows(5, 2, fm.features_per_register)
     symbols = symbolic_circuit(fm)
-    values = {"h": 0.7} | {f"q[{i}]": q[i] for i in range(k)} | {f"d[{i}]": d[i] for i in range(k)}
-    bound = symbols.assign_parameters(values)
+    left, right = (fm.angles(x[np.newaxis])[:, 0, 0] if name == "amplitude" else x for x in (q, d))
+    values = {f"{side}[{i}]": value for side, x in (("q", left), ("d", right)) for i, value in enumerate(x)}
+    bound = symbols.assign_parameters(values | ({"h": 0.7} if name != "amplitude" else {}))
     np.testing.assert_allclose(Statevector(bound).data, Statevector(fidelity_circuit(fm, q, d)).data, atol=1e-14)
     text = draw(symbols)
-    assert all(f"{side}[{i}]" in text for side in "qd" for i in range(k))
+    assert all(f"{side}[{i}]" in text for side, x in (("q", left), ("d", right)) for i in range(len(x)))
+
+
+@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
+def test_merging_changes_no_state(name: str, n: int) -> None:
+    """The merged circuit, and the one for all pairs, prepare what U(q) and then U(d)^dagger prepare."""
+    fm = feature_map(name, n, 1.3)
+    q, d = rows(6, 2, fm.features_per_register)
+    plain = Statevector(state_circuit(fm, q).compose(state_circuit(fm, d).inverse())).data
+    np.testing.assert_allclose(Statevector(fidelity_circuit(fm, q, d)).data, plain, atol=1e-14)
+    bulk = bulk_circuit(fm)
+    angles = bound_angles(fm, *(fm.angles(x[np.newaxis])[:, 0, 0] for x in (q, d)))
+    assert [str(parameter) for parameter in bulk.parameters] == [at for at, _ in parameter_meanings(fm)]
+    np.testing.assert_allclose(Statevector(bulk.assign_parameters(angles)).data, plain, atol=1e-14)
+
+
+def test_what_each_parameter_stands_for() -> None:
+    assert parameter_meanings(feature_map("amplitude", 2)) == [
+        ("a[0]", "q[0]"),
+        ("a[1]", "q[1]"),
+        ("a[2]", "q[2] - d[2]"),
+        ("a[3]", "-d[1]"),
+        ("a[4]", "-d[0]"),
+    ]
+
+
+def test_amplitude_needs_numbers() -> None:
+    with pytest.raises(QuantumError, match="need numbers"):
+        state_circuit(feature_map("amplitude", 2), ParameterVector("x", 3))
 
 
 @pytest.mark.parametrize("count", [0, 3, 5])
@@ -118,11 +163,39 @@ def test_a_register_takes_its_number_of_features(count: int) -> None:
         ("entangled", 2, 5, (("cx", 2), ("ry", 6))),
         ("entangled", 3, 7, (("cx", 4), ("ry", 9))),
         ("entangled", 4, 7, (("cx", 6), ("ry", 12))),
+        ("amplitude", 2, 5, (("cx", 2), ("ry", 5))),
+        ("amplitude", 3, 5, (("cx", 2), ("ry", 6))),
+        ("amplitude", 4, 5, (("cx", 4), ("ry", 10))),
+        ("iqp", 2, 6, (("cx", 2), ("ry", 4), ("rz", 3))),
+        ("iqp", 3, 8, (("cx", 4), ("ry", 6), ("rz", 5))),
+        ("iqp", 4, 8, (("cx", 6), ("ry", 8), ("rz", 7))),
     ],
 )
 def test_size_of_each_map(name: str, n: int, depth: int, gates: tuple[tuple[str, int], ...]) -> None:
     size = check_limits(feature_map(name, n))
     assert (size.qubits, size.depth, size.counts) == (n, depth, gates)
+
+
+@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
+def test_composed_circuits_are_small_even_if_no_gates_are_merged(name: str, n: int) -> None:
+    """Nothing but Qiskit: U(q), then the inverse of U(d), compiled to {ry, rz, cx}."""
+    fm = feature_map(name, n)
+    q, d = rows(7, 2, fm.features_per_register)
+    plain = state_circuit(fm, q).compose(state_circuit(fm, d).inverse())
+    for level in range(4):
+        compiled = transpile(plain, basis_gates=["ry", "rz", "cx"], optimization_level=level, seed_transpiler=1)
+        assert set(compiled.count_ops()) <= {"ry", "rz", "cx"}
+        assert compiled.num_qubits <= 4
+        assert compiled.depth() <= 15
+
+
+def test_two_repetitions_of_the_iqp_map_are_too_deep() -> None:
+    """Why `iqp` has one, unlike the map of Havlicek et al. 2019."""
+    once = feature_map("iqp", 4)
+    turn, phases = once.layers
+    twice = FeatureMap("twice", 4, 1.0, (turn, phases, TurnLayer(-np.pi / 2), phases), once.encoding, 4)
+    with pytest.raises(CircuitTooLarge, match="depth 2"):
+        check_limits(twice)
 
 
 @pytest.mark.parametrize("bandwidth", [1e-6, 1.0, np.pi, 100.0])

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from quantum import feature_maps
 from quantum.errors import CircuitTooLarge, InvalidVector, QuantumError
-from quantum.feature_maps import CxLayer, FeatureMap, Layers, RyLayer, feature_map
+from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, RyLayer, feature_map
 from quantum.simulator import fidelity
 
-EVERY_MAP = [(name, n) for name in ("angle", "entangled") for n in (2, 3, 4)]
-NAMES = st.sampled_from(["angle", "entangled"])
+EVERY_MAP = [(name, n) for name in MAPS for n in (2, 3, 4)]
+NAMES = st.sampled_from(MAPS)
 SIZES = st.integers(2, 4)
 SEEDS = st.integers(0, 2**32 - 1)
 BANDWIDTHS = st.floats(0.1, 6)
@@ -43,7 +43,7 @@ def test_states_have_norm_one_and_a_batch_is_a_loop(name: str, n: int, width: in
     x = unit_rows(seed, 5, width)
     states = fm.register_states(x)
     assert states.shape == (2**n, fm.register_count(width), 5)
-    np.testing.assert_allclose(np.sum(states**2, axis=0), 1, atol=1e-14)
+    np.testing.assert_allclose(np.sum(np.abs(states) ** 2, axis=0), 1, atol=1e-14)
     for i in range(5):
         np.testing.assert_allclose(states[..., i : i + 1], fm.register_states(x[i : i + 1]), atol=1e-15)
 
@@ -97,7 +97,8 @@ def test_entangled_map_at_small_bandwidth_is_the_distance_with_one_cross_term(n:
 def test_shape_of_each_map(name: str, n: int) -> None:
     fm = feature_map(name, n)
     assert (fm.name, fm.n_qubits, fm.bandwidth) == (name, n, 8**0.5)
-    assert fm.features_per_register == (n if name == "angle" else 2 * n)
+    expected = {"angle": n, "entangled": 2 * n, "amplitude": 3 * (n // 2) + n % 2, "iqp": n}
+    assert fm.features_per_register == expected[name]
     assert fm.register_count(384) == -(-384 // fm.features_per_register)
 
 
@@ -205,7 +206,7 @@ def test_widths_must_agree() -> None:
 
 
 def test_unknown_names_and_sizes_are_refused() -> None:
-    with pytest.raises(QuantumError, match="unknown feature map 'zz'; known: angle, entangled"):
+    with pytest.raises(QuantumError, match="unknown feature map 'zz'; known: amplitude, angle"):
         feature_map("zz")
     with pytest.raises(CircuitTooLarge, match="5 qubits per register; use at most 4"):
         feature_map("angle", 5)

@@ -1,0 +1,253 @@
+"""`qrerank circuit`: draw the circuits, run texts through them, export and check them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.table import Table
+
+from app.cli.errors import naming
+from app.cli.options import Query, not_blank, writable
+from app.cli.progress import bar
+from app.cli.terminal import note, out
+from app.engine.loader import open_encoder
+from app.settings import Settings
+from app.telemetry.printable import escaped
+from quantum.backends import Backend, Cost, ExactBackend, cost_of
+from quantum.estimates import Estimates, rank_intervals
+from quantum.feature_maps import MAPS, FeatureMap, feature_map
+
+if TYPE_CHECKING:
+    from quantum.backends.noise import Noise
+
+circuit = typer.Typer(
+    help="Draw the fidelity circuit of one register; run, export and check circuits.", invoke_without_command=True
+)
+
+_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # ASCII replacements in circuit drawings
+_LONG_S = 60.0  # a run that takes longer is asked for with --yes
+_EXCERPT = 60
+_WIDTH = 384  # of the default model's vectors
+
+
+class BackendName(StrEnum):
+    """What runs the circuits."""
+
+    exact = "exact"
+    aer = "aer"
+    sampler = "sampler"
+
+
+MapOption = Annotated[
+    str | None, typer.Option("--map", help=f"{', '.join(MAPS[:-1])} or {MAPS[-1]}. Absent: the configured map.")
+]
+Qubits = Annotated[int | None, typer.Option(min=2, max=4, help="Qubits per register. Absent: as configured.")]
+Bandwidth = Annotated[
+    float | None, typer.Option(help="Rotation angle per unit of a feature, in radians. Absent: as configured.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        help="fake_… of qiskit-ibm-runtime, such as fake_manila; of the sampler, also a device of your saved account."
+    ),
+]
+AllowDeep = Annotated[bool, typer.Option("--allow-deep", help="Run circuits deeper than 15 after routing.")]
+
+
+def chosen_map(name: str | None, qubits: int | None, bandwidth: float | None = None) -> FeatureMap:
+    """The configured map with what the options change; QuantumError for what is not supported."""
+    configured = Settings().circuit
+    return feature_map(name or configured.map, qubits or configured.qubits, bandwidth or configured.bandwidth)
+
+
+@circuit.callback()
+def draw_circuit(
+    context: typer.Context,
+    map_name: MapOption = None,
+    qubits: Qubits = None,
+    svg: Annotated[Path | None, typer.Option(callback=writable, help="Write the drawing to this file as SVG.")] = None,
+) -> None:
+    """Draw the fidelity circuit of one register, and print its size in the basis {ry, rz, cx}."""
+    if context.invoked_subcommand:
+        return
+    from quantum.circuits import check_limits, draw, symbolic_circuit
+
+    chosen = chosen_map(map_name, qubits)
+    size = check_limits(chosen)
+    if svg:
+        drawing = draw(symbolic_circuit(chosen), "svg")
+        with naming(svg):
+            svg.write_text(drawing, encoding="utf-8")
+    else:
+        text = draw(symbolic_circuit(chosen), "text")
+        out.print(text.translate(_IN_ASCII) if out.options.ascii_only else text, soft_wrap=True)
+    gates = ", ".join(f"{count} {gate}" for gate, count in size.counts)
+    out.print(f"{chosen.name}: {size.qubits} qubits, depth {size.depth} ({gates})")
+
+
+@circuit.command()
+def maps(width: Annotated[int, typer.Option(min=1, help="Features of a vector.")] = _WIDTH) -> None:
+    """List the feature maps: registers, and the size of their composed circuits in the basis {ry, rz, cx}."""
+    from quantum.circuits import check_limits
+
+    table = Table("map", "qubits", "features", "registers", "depth", "CX", show_edge=False)
+    for name in MAPS:
+        for qubits in (2, 3, 4):
+            each = feature_map(name, qubits)
+            size = check_limits(each)
+            numbers = (
+                qubits,
+                each.features_per_register,
+                each.register_count(width),
+                size.depth,
+                size.two_qubit_gates,
+            )
+            table.add_row(name, *map(str, numbers))
+    out.print(table)
+
+
+@circuit.command()
+def run(
+    query: Query,
+    documents: Annotated[list[str], typer.Argument(parser=not_blank, help="The documents, one or more.")],
+    backend: Annotated[BackendName, typer.Option(help="What runs the circuits.")] = BackendName.exact,
+    shots: Annotated[
+        int | None, typer.Option(min=1, help="Of each circuit. Absent: probabilities; of the sampler 1024.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the shots. Absent: another one each time.")] = None,
+    readout: Annotated[float, typer.Option(min=0, max=0.5, help="aer: probability of a wrong readout.")] = 0.0,
+    depolarizing: Annotated[
+        float, typer.Option(min=0, max=0.1, help="aer: probability of a depolarising RY; of a CX ten times as much.")
+    ] = 0.0,
+    t1_us: Annotated[
+        float | None, typer.Option("--t1-us", min=0.1, help="aer: relaxation time, dephasing alike, microseconds.")
+    ] = None,
+    device: Device = None,
+    mitigate: Annotated[bool, typer.Option("--mitigate", help="Take readout errors out, by M3.")] = False,
+    allow_deep: AllowDeep = False,
+    map_name: MapOption = None,
+    qubits: Qubits = None,
+    bandwidth: Bandwidth = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Run even what takes more than a minute.")] = False,
+) -> None:
+    """Compare one vector a text on a backend, with standard errors, and mark the ranks that they do not settle.
+
+    The cost is printed first: one circuit is run for each register and document, 96 for each document by default.
+    """
+    from quantum.backends.noise import Noise
+
+    chosen = chosen_map(map_name, qubits, bandwidth)
+    noise = Noise(readout, depolarizing, float("inf") if t1_us is None else t1_us)
+    used = _backend(backend, shots, seed, noise if noise != Noise() else None, device, mitigate, allow_deep)
+    vectors = _vectors(query, documents)
+    _announce(used, chosen, cost_of(used, chosen, len(documents), vectors.shape[1]), yes)
+    exact = ExactBackend().estimate(chosen, vectors[:1], vectors[1:])
+    found = exact if isinstance(used, ExactBackend) else used.estimate(chosen, vectors[:1], vectors[1:])
+    out.print(_results(documents, found, exact))
+
+
+def _backend(
+    name: BackendName,
+    shots: int | None,
+    seed: int | None,
+    noise: Noise | None,
+    device: str | None,
+    mitigate: bool,
+    allow_deep: bool,
+) -> Backend:
+    """The backend that the options describe; a usage error for options that it does not have."""
+    if name == BackendName.exact:
+        if shots or noise or device or mitigate:
+            raise typer.BadParameter("exact has neither shots nor noise nor a device; choose --backend aer")
+        return ExactBackend()
+    if name == BackendName.sampler:
+        if noise:
+            raise typer.BadParameter("the sampler's noise is its device's; give --device, or choose --backend aer")
+        from quantum.backends.devices import sampler_backend
+
+        return sampler_backend(shots or 1024, device, seed=seed, mitigate=mitigate, allow_deep=allow_deep)
+    from quantum.backends.aer import AerBackend
+    from quantum.backends.devices import fake_device
+
+    target = fake_device(device) if device else None
+    return AerBackend(shots, noise, target, seed=seed, mitigate=mitigate, allow_deep=allow_deep)
+
+
+def _vectors(query: str, documents: Sequence[str]) -> NDArray[np.float64]:
+    """(1 + n, D) unit rows, one vector a text."""
+    with bar("preparing") as report:
+        encoder = open_encoder(Settings(), report)
+    rows = np.concatenate([encoder.encode([query], "query").pooled, encoder.encode(documents).pooled])
+    return rows.astype(np.float64)
+
+
+def _announce(backend: Backend, chosen: FeatureMap, cost: Cost, yes: bool) -> None:
+    """Say what will run, before it does; a usage error for what is long and not agreed to."""
+    note(f"{backend.name}: {chosen.name}, {chosen.n_qubits} qubits: {cost}")
+    if routed := getattr(backend, "routed", None):
+        size = routed(chosen)
+        note(f"after routing: depth {size.depth}, {size.two_qubit_gates} two-qubit gates, on qubits {size.qubits}")
+    if not yes and (cost.seconds > _LONG_S or cost.is_remote):
+        raise typer.BadParameter("this takes long or another machine's time; add --yes to run it")
+
+
+def _results(documents: Sequence[str], found: Estimates, exact: Estimates) -> Table:
+    """The documents, best first, with what their ranks may be."""
+    values, errors = found.log_fidelity[0], found.log_standard_error[0]
+    ranks = rank_intervals(values, errors)
+    table = Table("rank", "may be", "fidelity", "±", "log F", "±", "exact log F", "document", show_edge=False)
+    for rank, at in enumerate(np.argsort(-values, kind="stable").tolist(), 1):
+        best, worst = ranks[at].tolist()
+        text = " ".join(documents[at].split())
+        table.add_row(
+            str(rank),
+            "settled" if best == worst else f"{best}–{worst}",
+            f"{found.fidelity[0, at]:.4f}",
+            f"{found.standard_error[0, at]:.4f}",
+            f"{values[at]:.4f}",
+            f"{errors[at]:.4f}",
+            f"{exact.log_fidelity[0, at]:.4f}",
+            escaped(text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"),
+        )
+    return table
+
+
+@circuit.command()
+def export(
+    qpy: Annotated[Path | None, typer.Option(callback=writable, help="Write the circuit to this file as QPY.")] = None,
+    qasm3: Annotated[
+        Path | None, typer.Option(callback=writable, help="Write the circuit to this file as OpenQASM 3.")
+    ] = None,
+    map_name: MapOption = None,
+    qubits: Qubits = None,
+    device: Device = None,
+    allow_deep: AllowDeep = False,
+) -> None:
+    """Write the one circuit that serves all pairs, with a parameter for each rotation, and print what they stand for.
+
+    The probability of reading 0…0 is the fidelity of one register.
+    """
+    if not (qpy or qasm3):
+        raise typer.BadParameter("give --qpy FILE or --qasm3 FILE, or both")
+    from quantum.backends.devices import fake_device
+    from quantum.backends.routing import route
+    from quantum.circuits import as_qasm3, as_qpy, bulk_circuit, parameter_meanings
+
+    chosen = chosen_map(map_name, qubits)
+    routed = route(bulk_circuit(chosen), fake_device(device) if device else None, allow_deep=allow_deep)
+    for path, content in ((qpy, as_qpy), (qasm3, as_qasm3)):
+        if path:
+            with naming(path):
+                path.write_bytes(content(routed.measured()))
+    for name, meaning in parameter_meanings(chosen):
+        out.print(f"{name} = {meaning}")
+    out.print(
+        f"q[i] and d[i] are the angles of a register of the query and the document: {chosen.name}, docs/quantum.md"
+    )
+    out.print(f"depth {routed.depth}, {routed.two_qubit_gates} two-qubit gates, measured qubits {routed.qubits}")

@@ -1,0 +1,69 @@
+"""Devices by name: fake ones, which run here, and those of an account of IBM Quantum. Needs the extra `devices`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qiskit.primitives import BaseSamplerV2, StatevectorSampler
+
+from quantum.backends.sampler import SamplerBackend
+from quantum.errors import QuantumError
+
+
+def fake_device(name: str) -> Any:
+    """Return a fake device of qiskit-ibm-runtime, such as fake_manila; QuantumError if there is none of the name."""
+    from qiskit.providers.exceptions import QiskitBackendNotFoundError
+
+    provider = _runtime().fake_provider.FakeProviderForBackendV2()
+    try:
+        return provider.backend(name)
+    except QiskitBackendNotFoundError:
+        known = ", ".join(sorted(each.name for each in provider.backends()))
+        raise QuantumError(f"there is no fake device {name!r}; there are: {known}") from None
+
+
+def sampler_backend(
+    shots: int, device: str | None = None, *, seed: int | None = None, mitigate: bool = False, allow_deep: bool = False
+) -> SamplerBackend:
+    """Return a backend by the name of its device.
+
+    Args:
+        shots: Of each circuit.
+        device: fake_… for a fake one; another name for one of the account that qiskit-ibm-runtime has saved; None for
+            Qiskit's ideal sampler.
+        seed: Of the shots; real devices have none.
+        mitigate: Whether readout errors are measured and taken out.
+        allow_deep: Whether circuits may be deeper than 15 after routing.
+
+    Raises:
+        QuantumError: There is no such device, no account, or the extra `devices` is not installed.
+    """
+    if device is None:
+        sampler: BaseSamplerV2 = StatevectorSampler(seed=seed)
+        return SamplerBackend(sampler, shots, mitigate=mitigate, allow_deep=allow_deep)
+    is_remote = not device.startswith("fake_")
+    target = _real_device(device) if is_remote else fake_device(device)
+    sampler = _runtime().SamplerV2(mode=target)
+    if not is_remote and seed is not None:
+        sampler.options.simulator.seed_simulator = seed
+    return SamplerBackend(sampler, shots, target, mitigate=mitigate, allow_deep=allow_deep, is_remote=is_remote)
+
+
+def _real_device(name: str) -> Any:
+    runtime = _runtime()
+    try:
+        return runtime.QiskitRuntimeService().backend(name)
+    except Exception as error:  # accounts, networks and names have no common error
+        raise QuantumError(
+            f"the device {name!r} cannot be used ({type(error).__name__}: {error}); save an account with "
+            "QiskitRuntimeService.save_account, or name a fake_… device"
+        ) from error
+
+
+def _runtime() -> Any:
+    try:
+        import qiskit_ibm_runtime
+        import qiskit_ibm_runtime.fake_provider
+    except ImportError as error:
+        raise QuantumError("devices need qiskit-ibm-runtime: pip install 'quantum-rerank[devices]'") from error
+    return qiskit_ibm_runtime

@@ -1,0 +1,77 @@
+"""Readout mitigation: the probability of 0...0 as it would be read without readout errors.
+
+The matrix A of all qubits' readout errors is a tensor product, and counts are corrected by its inverse: by M3, which
+restricts A to the outcomes that were seen (Nation et al. 2021, DOI 10.1103/PRXQuantum.2.040326). The first row w of the
+inverse gives an unbiased estimate, the mean over shots of w of their outcomes, and with it the variance (Bravyi et al.
+2021, DOI 10.1103/PhysRevA.103.042605).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from quantum.backends.noise import readable_as
+from quantum.errors import QuantumError
+
+
+class ReadoutMitigation:
+    """Corrects counts by M3. Needs the extra `devices`."""
+
+    def __init__(self, confusions: NDArray[np.float64]) -> None:
+        """Take the readout errors of n qubits.
+
+        confusions: (n, 2, 2) probabilities to read the row where the column is prepared. Raises QuantumError without
+        mthree, or for readings that say nothing about the qubit.
+        """
+        if np.abs(np.linalg.det(confusions)).min() < 1e-3:
+            raise QuantumError("a qubit is read as 0 and 1 with equal probabilities: its readout cannot be corrected")
+        self._qubits = len(confusions)
+        self._m3 = _mthree().M3Mitigation(None)
+        self._m3.cals_from_matrices(list(confusions))
+        self._weights = readable_as(np.linalg.inv(confusions).astype(np.float64))
+
+    def __call__(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the (m,) probabilities of 0...0 and their variances, of (m, 2**n) counts of m circuits."""
+        names = [f"{outcome:0{self._qubits}b}" for outcome in range(counts.shape[1])]
+        seen = [{names[at]: int(row[at]) for at in np.flatnonzero(row)} for row in counts]
+        with threadpool_limits(1):  # threads cost more than such small systems
+            corrected = self._m3.apply_correction(seen, range(self._qubits), method="direct")
+        values = np.array([float(each.get(names[0], 0.0)) for each in corrected])
+        shots = counts.sum(axis=1)
+        mean = counts @ self._weights / shots
+        # Half a shot of the outcome with the largest weight, so that no count claims certainty.
+        spread = counts @ self._weights**2 / shots - mean**2 + 0.5 / shots * np.abs(self._weights).max()
+        return values, spread / np.maximum(shots - 1, 1)
+
+
+def calibrated(run: Callable[[Any], NDArray[np.int64]], qubits: int) -> NDArray[np.float64]:
+    """Measure the readout errors of n qubits from two circuits, which prepare 0...0 and 1...1.
+
+    run: from a circuit of n qubits to the (2**n,) counts of its outcomes. Returns (n, 2, 2) for `ReadoutMitigation`.
+    """
+    from qiskit import QuantumCircuit
+
+    confusions = np.empty((qubits, 2, 2))
+    basis = np.arange(2**qubits)
+    for prepared in (0, 1):
+        circuit = QuantumCircuit(qubits)
+        if prepared:
+            circuit.x(range(qubits))
+        counts = run(circuit)
+        for qubit in range(qubits):
+            one = counts[(basis >> qubit & 1) == 1].sum() / counts.sum()
+            confusions[qubit, :, prepared] = 1 - one, one
+    return confusions
+
+
+def _mthree() -> Any:
+    try:
+        import mthree
+    except ImportError as error:
+        raise QuantumError("readout mitigation needs mthree: pip install 'quantum-rerank[devices]'") from error
+    return mthree

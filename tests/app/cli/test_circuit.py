@@ -1,0 +1,92 @@
+"""`qrerank circuit`: drawing, running, exporting and checking circuits."""
+
+import re
+
+import pytest
+from qiskit import qpy
+
+from quantum.circuits import bulk_circuit
+from quantum.feature_maps import feature_map
+
+TEXTS = ("owl", "an owl hunts mice at night", "apples grow on trees", "the owl sings")
+
+
+@pytest.mark.parametrize(("name", "parameter"), [("angle", "q[2]"), ("amplitude", "q[3]"), ("iqp", "h*q[0]*h*q[1]")])
+def test_every_map_is_drawn_with_its_size(qrerank, name, parameter):
+    status, output, _ = qrerank("circuit", "--map", name, "--qubits", 3)
+    assert status == 0
+    assert parameter in output
+    assert f"{name}: 3 qubits, depth" in output
+
+
+def test_the_list_of_maps_has_all_sizes(qrerank):
+    status, output, _ = qrerank("circuit", "maps")
+    assert status == 0
+    assert re.search(r"entangled +│ 4 +│ 8 +│ 48 +│ 7 +│ 6", output)
+    assert [output.count(f" {name} ") for name in ("angle", "entangled", "amplitude", "iqp")] == [3, 3, 3, 3]
+
+
+def test_exact_results_are_settled(qrerank):
+    status, output, errors = qrerank("circuit", "run", *TEXTS)
+    assert status == 0
+    assert output.count("settled") == 3
+    assert output.index("the owl") < output.index("an owl") < output.index("apples")
+    assert "exact: angle, 4 qubits: 48 circuits, about" in errors  # 16 of each document: the cost is said before
+
+
+def test_shots_come_with_errors_and_ranks_that_are_not_settled(qrerank):
+    words = ("circuit", "run", *TEXTS, "--backend", "aer", "--shots", 4, "--seed", 1, "--readout", 0.01)
+    status, output, errors = qrerank(*words)
+    assert status == 0
+    assert re.search(r"1–[23]", output)
+    assert "aer, noisy: angle, 4 qubits: 48 circuits of 4 shots" in errors
+    assert "after routing: depth 1, 0 two-qubit gates" in errors
+    assert qrerank(*words)[1] == output
+
+
+def test_what_takes_long_is_said_and_needs_a_yes(qrerank, monkeypatch):
+    monkeypatch.setattr("app.cli.circuit._LONG_S", 0.0)
+    status, output, errors = qrerank("circuit", "run", *TEXTS)
+    assert (status, output) == (2, "")
+    assert "48 circuits" in errors
+    assert "--yes" in errors
+    assert qrerank("circuit", "run", *TEXTS, "--yes")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--shots", 3), "choose --backend aer"),
+        (("--backend", "sampler", "--readout", 0.1), "give --device"),
+        (("--backend", "aer", "--mitigate"), "needs shots, and noise"),
+        (("--backend", "aer", "--shots", 0), "greater than or equal to 1"),
+        (("--backend", "sampler", "--map", "iqp", "--device", "fake_manila"), "at most depth 15 is run, unless"),
+        (("--map", "magic"), "known: amplitude, angle"),
+        (("--bandwidth", -1), "above 0"),
+    ],
+)
+def test_wrong_options_are_one_sentence(qrerank, words, message):
+    status, output, errors = qrerank("circuit", "run", *TEXTS, *words)
+    assert status in {1, 2}
+    assert output == ""
+    assert message in errors
+
+
+def test_export_writes_what_qiskit_reads(qrerank, tmp_path):
+    status, output, _ = qrerank("circuit", "export", "--map", "iqp", "--qpy", "c.qpy", "--qasm3", "c.qasm")
+    assert status == 0
+    assert "a[0] = q[4] - d[4]" in output
+    with (tmp_path / "c.qpy").open("rb") as file:
+        (read,) = qpy.load(file)
+    assert read.num_clbits == 4
+    assert len(read.parameters) == len(bulk_circuit(feature_map("iqp")).parameters)
+    text = (tmp_path / "c.qasm").read_text()
+    assert text.startswith("OPENQASM 3.0;")
+    assert text.count("input float[64]") == 7
+    assert text.count("measure") == 4
+
+
+def test_export_needs_a_file(qrerank):
+    status, _, errors = qrerank("circuit", "export")
+    assert status == 2
+    assert "--qpy FILE or --qasm3 FILE" in errors
