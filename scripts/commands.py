@@ -31,10 +31,9 @@ more of `evaluate`, `fit`, `threshold` and `doctor`.
 
 def leaves(command: Any, name: str = PROGRAM) -> Iterator[tuple[str, Any, Any]]:
     """Every command that does something: its whole name, itself and its context."""
-    if not hasattr(command, "commands"):
+    if not hasattr(command, "commands") or command.invoke_without_command:
         yield name, command, command.context_class(command, info_name=name)
-        return
-    for part in sorted(command.commands):
+    for part in sorted(getattr(command, "commands", ())):
         yield from leaves(command.commands[part], f"{name} {part}")
 
 

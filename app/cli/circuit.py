@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from app.cli.errors import naming
-from app.cli.options import Query, not_blank, writable
+from app.cli.options import AsJson, Query, not_blank, writable
 from app.cli.progress import bar
-from app.cli.terminal import note, out
+from app.cli.terminal import note, out, show
 from app.engine.loader import open_encoder
 from app.settings import Settings
 from app.telemetry.printable import escaped
@@ -26,9 +26,7 @@ from quantum.feature_maps import MAPS, FeatureMap, feature_map
 if TYPE_CHECKING:
     from quantum.backends.noise import Noise
 
-circuit = typer.Typer(
-    help="Draw the fidelity circuit of one register; run, export and check circuits.", invoke_without_command=True
-)
+circuit = typer.Typer(invoke_without_command=True)
 
 _IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # ASCII replacements in circuit drawings
 _LONG_S = 60.0  # a run that takes longer is asked for with --yes
@@ -92,24 +90,29 @@ def draw_circuit(
 
 
 @circuit.command()
-def maps(width: Annotated[int, typer.Option(min=1, help="Features of a vector.")] = _WIDTH) -> None:
+def maps(
+    width: Annotated[int, typer.Option(min=1, help="Features of a vector.")] = _WIDTH, as_json: AsJson = False
+) -> None:
     """List the feature maps: registers, and the size of their composed circuits in the basis {ry, rz, cx}."""
     from quantum.circuits import check_limits
 
-    table = Table("map", "qubits", "features", "registers", "depth", "CX", show_edge=False)
-    for name in MAPS:
-        for qubits in (2, 3, 4):
-            each = feature_map(name, qubits)
-            size = check_limits(each)
-            numbers = (
-                qubits,
-                each.features_per_register,
-                each.register_count(width),
-                size.depth,
-                size.two_qubit_gates,
-            )
-            table.add_row(name, *map(str, numbers))
-    out.print(table)
+    rows = []
+    for each in (feature_map(name, qubits) for name in MAPS for qubits in (2, 3, 4)):
+        size = check_limits(each)
+        rows.append(
+            {
+                "map": each.name,
+                "qubits": each.n_qubits,
+                "features": each.features_per_register,
+                "registers": each.register_count(width),
+                "depth": size.depth,
+                "cx": size.two_qubit_gates,
+            }
+        )
+    table = Table(*rows[0], show_edge=False)
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    show(rows, table, as_json=as_json)
 
 
 @circuit.command()
@@ -135,6 +138,7 @@ def run(
     qubits: Qubits = None,
     bandwidth: Bandwidth = None,
     yes: Annotated[bool, typer.Option("--yes", help="Run even what takes more than a minute.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare one vector a text on a backend, with standard errors, and mark the ranks that they do not settle.
 
@@ -149,7 +153,8 @@ def run(
     _announce(used, chosen, cost_of(used, chosen, len(documents), vectors.shape[1]), yes)
     exact = ExactBackend().estimate(chosen, vectors[:1], vectors[1:])
     found = exact if isinstance(used, ExactBackend) else used.estimate(chosen, vectors[:1], vectors[1:])
-    out.print(_results(documents, found, exact))
+    rows = _results(found, exact)
+    show({"backend": used.name, "shots": used.shots, "results": rows}, _table(documents, rows), as_json=as_json)
 
 
 def _backend(
@@ -197,22 +202,35 @@ def _announce(backend: Backend, chosen: FeatureMap, cost: Cost, yes: bool) -> No
         raise typer.BadParameter("this takes long or another machine's time; add --yes to run it")
 
 
-def _results(documents: Sequence[str], found: Estimates, exact: Estimates) -> Table:
-    """The documents, best first, with what their ranks may be."""
+def _results(found: Estimates, exact: Estimates) -> list[dict[str, float]]:
+    """The documents, best first, with the ranks that they may have."""
     values, errors = found.log_fidelity[0], found.log_standard_error[0]
     ranks = rank_intervals(values, errors)
+    return [
+        {
+            "index": at,
+            "best_rank": int(ranks[at, 0]),
+            "worst_rank": int(ranks[at, 1]),
+            "fidelity": float(found.fidelity[0, at]),
+            "standard_error": float(found.standard_error[0, at]),
+            "log_fidelity": float(values[at]),
+            "log_standard_error": float(errors[at]),
+            "exact_log_fidelity": float(exact.log_fidelity[0, at]),
+        }
+        for at in np.argsort(-values, kind="stable").tolist()
+    ]
+
+
+def _table(documents: Sequence[str], rows: Sequence[dict[str, float]]) -> Table:
+    """The same for people."""
     table = Table("rank", "may be", "fidelity", "±", "log F", "±", "exact log F", "document", show_edge=False)
-    for rank, at in enumerate(np.argsort(-values, kind="stable").tolist(), 1):
-        best, worst = ranks[at].tolist()
-        text = " ".join(documents[at].split())
+    for rank, row in enumerate(rows, 1):
+        index, best, worst, *numbers = row.values()
+        text = " ".join(documents[int(index)].split())
         table.add_row(
             str(rank),
             "settled" if best == worst else f"{best}–{worst}",
-            f"{found.fidelity[0, at]:.4f}",
-            f"{found.standard_error[0, at]:.4f}",
-            f"{values[at]:.4f}",
-            f"{errors[at]:.4f}",
-            f"{exact.log_fidelity[0, at]:.4f}",
+            *(f"{number:.4f}" for number in numbers),
             escaped(text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"),
         )
     return table
@@ -228,6 +246,7 @@ def export(
     qubits: Qubits = None,
     device: Device = None,
     allow_deep: AllowDeep = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the one circuit that serves all pairs, with a parameter for each rotation, and print what they stand for.
 
@@ -245,9 +264,11 @@ def export(
         if path:
             with naming(path):
                 path.write_bytes(content(routed.measured()))
-    for name, meaning in parameter_meanings(chosen):
-        out.print(f"{name} = {meaning}")
-    out.print(
-        f"q[i] and d[i] are the angles of a register of the query and the document: {chosen.name}, docs/quantum.md"
+    meanings = parameter_meanings(chosen)
+    lines = (
+        *(f"{name} = {meaning}" for name, meaning in meanings),
+        f"q[i] and d[i] are the angles of a register of the query and the document: {chosen.name}, docs/quantum.md",
+        f"depth {routed.depth}, {routed.two_qubit_gates} two-qubit gates, measured qubits {routed.qubits}",
     )
-    out.print(f"depth {routed.depth}, {routed.two_qubit_gates} two-qubit gates, measured qubits {routed.qubits}")
+    size = {"depth": routed.depth, "two_qubit_gates": routed.two_qubit_gates, "qubits": routed.qubits}
+    show(size | {"parameters": dict(meanings)}, "\n".join(lines), as_json=as_json)

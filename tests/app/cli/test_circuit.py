@@ -1,5 +1,6 @@
 """`qrerank circuit`: drawing, running, exporting and checking circuits."""
 
+import json
 import re
 
 import pytest
@@ -42,6 +43,15 @@ def test_shots_come_with_errors_and_ranks_that_are_not_settled(qrerank):
     assert "aer, noisy: angle, 4 qubits: 48 circuits of 4 shots" in errors
     assert "after routing: depth 1, 0 two-qubit gates" in errors
     assert qrerank(*words)[1] == output
+
+
+def test_programs_get_json(qrerank):
+    status, output, _ = qrerank("circuit", "run", *TEXTS, "--backend", "aer", "--shots", 64, "--seed", 1, "--json")
+    found = json.loads(output)
+    assert (status, found["backend"], found["shots"]) == (0, "aer", 64)
+    assert sorted(each["index"] for each in found["results"]) == [0, 1, 2]
+    for each in found["results"]:
+        assert abs(each["log_fidelity"] - each["exact_log_fidelity"]) < 5 * each["log_standard_error"]
 
 
 def test_what_takes_long_is_said_and_needs_a_yes(qrerank, monkeypatch):
