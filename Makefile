@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test steady soak load rehearse rollout clients milvus check format docs bench large monitoring chart chart-package image image-push wheel publish lock clean
+.PHONY: help setup run test browser steady soak load rehearse rollout clients milvus check format docs bench large monitoring chart chart-package image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -27,6 +27,13 @@ run: $(STAMP) ## serve on 127.0.0.1:8000 with the demo collection
 
 test: $(STAMP) ## run the tests
 	$(TESTS)
+
+BROWSER := $(BIN)/pytest -m browser tests/browser
+
+browser: $(STAMP) ## try the pages in Debian's Chromium, which it installs where it is missing
+	@command -v chromium >/dev/null || { echo "installing Chromium"; apt-get update -qq && apt-get install -y -qq chromium; } \
+		|| { echo "Chromium is missing: install it, as root: apt-get install chromium"; exit 1; }
+	$(BROWSER)
 
 N ?= 10
 
@@ -73,12 +80,13 @@ format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(STAMP) ## format, lint, types, import contracts, tests
+check: $(STAMP) ## format, lint, types, import contracts, tests; the pages, where there is Chromium
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(TESTS)
+	@if command -v chromium >/dev/null; then echo "$(BROWSER)"; $(BROWSER); else echo "no Chromium here: the pages are not tried; see make browser"; fi
 
 docs: $(STAMP) ## write the generated pages anew: openapi.json, configuration.md, errors.md, commands.md in docs/
 	$(BIN)/qrerank openapi > docs/openapi.json

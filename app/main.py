@@ -37,6 +37,7 @@ from app.engine.graceful_shutdown import drained
 from app.engine.loader import log_progress, open_models
 from app.engine.malloc import GIVE_BACK_EVERY_S, give_back
 from app.health.health import Health
+from app.pages.router import pages_router
 from app.quotas.quotas import Quotas
 from app.quotas.shares import Shares
 from app.service.collections import OpenCollections
@@ -96,6 +97,8 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
         app.include_router(metrics_router)
     app.include_router(docs_page)
     app.include_router(errors_page)
+    if settings.pages.enabled:
+        app.include_router(pages_router())
     app.router.default = CanonicalPaths(app.router)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     _add_middleware(app, deps)

@@ -370,6 +370,15 @@ class CorsSettings(_Group):
     )
 
 
+class PageSettings(_Group):
+    """The pages for people: the playground at /."""
+
+    enabled: bool = Field(
+        True,
+        description="Whether the pages are served. They need no key themselves; what they show takes their user's key.",
+    )
+
+
 class CacheSettings(_Group):
     """The cache of encoded texts."""
 
@@ -518,6 +527,7 @@ class Settings(BaseSettings):
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
     cors: CorsSettings = CorsSettings()
+    pages: PageSettings = PageSettings()
     hosts: tuple[str, ...] = Field(
         (),
         description='Host names that requests may use, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '

@@ -26,7 +26,8 @@ from app.ranking.fusion import Fusion
 from app.ranking.job import Job, Options, Pace, Ranking, parts
 from app.ranking.methods import CROSS_METHOD
 from app.ranking.scoring import Scorer, unread
-from app.ranking.spans import SentenceScores, Span
+from app.ranking.spans import ChunkReader, SentenceScores, Span
+from app.ranking.token_matches import TokenMatches
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
@@ -210,21 +211,53 @@ class Reranker:
             raise ValueError(f"{self.encoder.name} gives one vector for a whole text: no sentence can be told apart")
         if not 0 <= threshold <= 1 or (most is not None and most < 1):
             raise ValueError(f"a threshold lies in [0, 1], and at least 1 span is given; got {threshold} and {most}")
-        job = Job(query, "quantum", deadline=deadline or Deadline())
-        with self._processor(job):
-            candidates = SentDocuments(texts, self.source, reading, job.deadline)
-        query_states = self._encode_query(job, job.deadline.at)
+        job, candidates, query_states = self._compared(query, texts, reading, deadline)
         if query_states is None:
             return [[] for _ in texts]
         scores = SentenceScores(
             candidates.texts, self.encoder, self.feature_map, query_states, self._slots, job.deadline.at
         )
-        positions = np.arange(len(texts))
-        for part in parts(candidates, positions, job, self._pace):
+        self._read_by(scores, job, candidates)
+        return scores.spans(threshold, most)
+
+    def token_matches(
+        self, query: str, texts: Sequence[str], *, reading: Reading = USUAL, deadline: Deadline | None = None
+    ) -> TokenMatches:
+        """Which tokens of a query and of n ≥ 0 texts match, by fidelity: what the score of `quantum` is made of.
+
+        Args:
+            query: What is asked.
+            texts: The texts.
+            reading: What is read of each text; what is not read has no tokens.
+            deadline: When the answer is due. Texts that it left unread have no tokens.
+
+        Raises:
+            ValueError: An empty query, or a model without vectors of tokens.
+            Cancelled: The deadline was cancelled.
+        """
+        if self.encoder.granularity != "token":
+            raise ValueError(f"{self.encoder.name} gives one vector for a whole text, and none for a token")
+        job, candidates, query_states = self._compared(query, texts, reading, deadline)
+        matches = TokenMatches(query, len(texts), self.encoder, self.feature_map, query_states)
+        if query_states is not None:
+            self._read_by(matches, job, candidates)
+        return matches
+
+    def _compared(
+        self, query: str, texts: Sequence[str], reading: Reading, deadline: Deadline | None
+    ) -> tuple[Job, SentDocuments, Encoded | None]:
+        """A job that compares tokens, its texts, and the states of its query; None if there was no time for them."""
+        job = Job(query, "quantum", deadline=deadline or Deadline())
+        with self._processor(job):
+            candidates = SentDocuments(texts, self.source, reading, job.deadline)
+        return job, candidates, self._encode_query(job, job.deadline.at)
+
+    def _read_by(self, reader: ChunkReader, job: Job, candidates: SentDocuments) -> None:
+        """Let a reader see all chunks with their states, as far as the deadline allows."""
+        for part in parts(candidates, np.arange(len(candidates.texts)), job, self._pace):
             if len(part.chunks):
                 with self._processor(job):
-                    scores.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
-        return scores.spans(threshold, most)
+                    reader.add([candidates.chunks[at] for at in part.chunks.tolist()], candidates.states(part.chunks))
 
     def variant(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ class Span:
     start: int
     end: int
     score: float  # fidelity of the query with these tokens alone, in [0, 1]
+
+
+class ChunkReader(Protocol):
+    """What compares a query with texts, chunk by chunk."""
+
+    def add(self, chunks: Sequence[Chunk], states: ScatteredStates) -> None:
+        """Take c chunks with their states."""
 
 
 class SentenceScores:

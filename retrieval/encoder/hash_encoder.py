@@ -54,7 +54,7 @@ class HashEncoder:
         spans = [[match.span() for match in _WORD.finditer(text)] for text in texts]
         return [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in spans]
 
-    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    def row_spans(self, texts: Sequence[str], role: Role = "document") -> list[NDArray[np.int64]]:  # noqa: ARG002
         """Return the code points [start, end) of the words that are read of n texts, (r, 2) int64 each."""
         nothing = np.zeros((1, 2), dtype=np.int64)
         end = most_code_points(self.max_tokens)

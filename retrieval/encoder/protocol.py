@@ -98,8 +98,8 @@ class Encoder(Protocol):
         Prompt tokens have the span [0, 0). A text without tokens of its own has no other rows.
         """
 
-    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return where the rows of the states of n ≥ 0 documents come from.
+    def row_spans(self, texts: Sequence[str], role: Role = "document") -> list[NDArray[np.int64]]:
+        """Return where the rows of the states of n ≥ 0 texts come from.
 
         (r, 2) int64 each: the code points [start, end) of the token of each row, [0, 0) for one that is not of the
         text, as of a special token or a prompt.

@@ -114,7 +114,7 @@ class RemoteEncoder:
         spans = [[match.span() for match in _TOKEN.finditer(text)] for text in texts]
         return [np.array(rows, dtype=np.int64).reshape(-1, 2) for rows in spans]
 
-    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    def row_spans(self, texts: Sequence[str], role: Role = "document") -> list[NDArray[np.int64]]:  # noqa: ARG002
         """Return (1, 2) zeros for each text: its one row is of no token."""
         return [np.zeros((1, 2), dtype=np.int64) for _ in texts]
 

@@ -114,11 +114,11 @@ class TextEncoder:
             for e in self._tokenizer.encode_batch([prompt + text for text in texts])
         ]
 
-    def row_spans(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Return the spans of the rows of n documents, (r, 2) each; see `Encoder`."""
-        prompt, found = len(self._spec.prompts.get("document", "")), []
-        for encoding in self._encodings(texts, "document", self._tokenizer.encode_batch):
-            tokens, at = self._read(encoding, "document")
+    def row_spans(self, texts: Sequence[str], role: Role = "document") -> list[NDArray[np.int64]]:
+        """Return the spans of the rows of n texts, (r, 2) each; see `Encoder`."""
+        prompt, found = len(self._spec.prompts.get(role, "")), []
+        for encoding in self._encodings(texts, role, self._tokenizer.encode_batch):
+            tokens, at = self._read(encoding, role)
             spans = np.maximum(_pairs(encoding.offsets)[at] - prompt, 0)
             found.append(np.where(at[:, None] >= 0, spans, 0)[tokens.content])
         return found

@@ -50,8 +50,10 @@ def copy_sources(to: Path) -> None:
 
 
 def modules() -> set[str]:
-    """The Python files of this project's packages, by their names in a wheel."""
-    return {path.relative_to(ROOT).as_posix() for name in PACKAGES for path in (ROOT / name).rglob("*.py")}
+    """The Python files of this project's packages and the files of its pages, by their names in a wheel."""
+    code = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    pages = [path for path in (ROOT / "app" / "pages" / "static").rglob("*") if path.is_file()]
+    return {path.relative_to(ROOT).as_posix() for path in (*code, *pages)}
 
 
 def strays(names: Collection[str]) -> set[str]:

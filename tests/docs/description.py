@@ -12,6 +12,7 @@ OPERATIONS = {
     for method, operation in operations.items()
 }
 UNDESCRIBED = {
+    ("GET", "/"),
     ("GET", "/docs"),
     ("GET", "/errors"),
     ("GET", "/openapi.json"),

@@ -17,7 +17,8 @@ from app.service.similarity import Circuit, Similarities
 from retrieval.fusion import ranking
 
 
-def _check_not_empty(value: object) -> object:
+def check_not_empty(value: object) -> object:
+    """Refuse an empty list."""
     if value == []:
         raise ValueError("must hold at least one entry")
     return value
@@ -95,10 +96,10 @@ class BatchSimilarityBody(_Body):
         }
     )
 
-    queries: Annotated[Phrases, BeforeValidator(_check_not_empty)] = Field(
+    queries: Annotated[Phrases, BeforeValidator(check_not_empty)] = Field(
         description="A text or a list of texts. Alias: `query`."
     )
-    documents: Annotated[Documents, BeforeValidator(_check_not_empty)] = Field(
+    documents: Annotated[Documents, BeforeValidator(check_not_empty)] = Field(
         description="Texts, or objects with a `text`. Alias: `candidates`."
     )
     top_k: Count | None = Field(None, description="Number of matches per query; absent: all. Alias: `top_n`.")

@@ -16,6 +16,7 @@ from app.api.routes import (
     feedback,
     health,
     jobs,
+    matches,
     models,
     rerank,
     similarity,
@@ -29,6 +30,7 @@ MODELS: tuple[type[BaseModel], ...] = (
     *rerank.MODELS,
     *stream.MODELS,
     *similarity.MODELS,
+    *matches.MODELS,
     *embeddings.MODELS,
     *collections.MODELS,
     *documents.MODELS,
@@ -44,7 +46,7 @@ MODELS: tuple[type[BaseModel], ...] = (
 router: APIRouter = APIRouter()
 for part in (health.router, models.open_router):
     router.include_router(part)
-ranking = (rerank.router, stream.router, websocket.router, similarity.router, embeddings.router)
+ranking = (rerank.router, stream.router, websocket.router, similarity.router, matches.router, embeddings.router)
 for part in (*ranking, collections.searching, feedback.router):
     router.include_router(part, dependencies=[Depends(allow("user"))])
 for part in (collections.writing, documents.writing, jobs.writing, aliases.writing):

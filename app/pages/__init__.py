@@ -1,0 +1,1 @@
+"""The playground and the admin page: static files, which call the service's own routes."""

@@ -1,0 +1,93 @@
+"""The playground at `/`, and its files below `/pages`.
+
+Each file is in memory, with a tag of its content: browsers ask whether it changed, so that after an upgrade no page
+mixes files of two versions. Nothing comes from another host, and scripts and styles come from files alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from types import MappingProxyType
+
+from fastapi import APIRouter, Request, Response
+
+PAGES = MappingProxyType({"/": "playground.html"})
+_MEDIA_TYPES = MappingProxyType(
+    {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
+)
+_ROOT = "{root}"  # in a page, where the addresses of its files begin
+_HEADERS = MappingProxyType(
+    {
+        "Cache-Control": "no-cache",  # the browser keeps it, and asks whether it changed
+        "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    }
+)
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file that is sent as it is."""
+
+    content: bytes
+    media_type: str
+
+    def respond(self, request: Request) -> Response:
+        """The file; 304 if the browser has it."""
+        tag = f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
+        headers = {**_HEADERS, "ETag": tag}
+        known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+        if tag in known:
+            return Response(status_code=304, headers=headers)
+        return Response(self.content, media_type=self.media_type, headers=headers)
+
+
+def static_files() -> dict[str, StaticFile]:
+    """All files of the pages, by their names below `static/`."""
+    return dict(_read(files("app.pages") / "static", ""))
+
+
+def _read(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]:
+    found = []
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        name = prefix + entry.name
+        if entry.is_dir():
+            found += _read(entry, name + "/")
+        elif media_type := _MEDIA_TYPES.get(name.rpartition(".")[2]):
+            found.append((name, StaticFile(entry.read_bytes(), media_type)))
+    return found
+
+
+def pages_router() -> APIRouter:
+    """The routes of the pages. They need no key: what a page shows it asks of the other routes, with its user's key."""
+    router, served = APIRouter(include_in_schema=False), static_files()
+    for path, name in PAGES.items():
+        router.add_api_route(path, _page(served.pop(name)), methods=["GET"])
+    for name, file in served.items():
+        router.add_api_route(f"/pages/{name}", _file(file), methods=["GET"])
+    return router
+
+
+def _page(page: StaticFile) -> Callable[[Request], Awaitable[Response]]:
+    async def show(request: Request) -> Response:
+        """Below a sub-path that the service knows, files have whole paths; else they are found beside the page."""
+        path = request.scope.get("root_path", "").rstrip("/")
+        content = page.content.decode().replace(_ROOT, escape(f"{path}/") if path else "")
+        return StaticFile(content.encode(), page.media_type).respond(request)
+
+    return show
+
+
+def _file(file: StaticFile) -> Callable[[Request], Awaitable[Response]]:
+    async def send(request: Request) -> Response:
+        return file.respond(request)
+
+    return send

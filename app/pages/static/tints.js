@@ -1,0 +1,48 @@
+// The tokens of passages that matched the question, asked for when a passage comes into view.
+
+import { ask } from "./service.js";
+
+const WAIT_MS = 60; // for other passages that come into view
+const AT_ONCE = 12;
+
+export class Tints {
+  #known = new Map(); // by the ranked text
+  #wanted = new Map();
+  #timer = null;
+
+  /** `changed` is called when more is known. */
+  constructor(question, changed) {
+    this.query = null; // the question's tokens
+    this.problem = null;
+    this.question = question;
+    this.changed = changed;
+  }
+
+  of = (row) => this.#known.get(row.shown.ranked);
+
+  /** Give what is known already, such as of a recorded ranking. */
+  take(texts, answer) {
+    this.query = answer.query;
+    answer.results.forEach((result, at) => this.#known.set(texts[at], result));
+    this.changed();
+  }
+
+  want(row) {
+    const text = row.shown.ranked;
+    if (this.problem || this.#known.has(text) || this.#wanted.has(text) || !text.trim() || row.tokens?.read === 0) return;
+    this.#wanted.set(text, false);
+    this.#timer ??= setTimeout(() => this.#ask(), WAIT_MS);
+  }
+
+  async #ask() {
+    const texts = [...this.#wanted].filter(([, asked]) => !asked).map(([text]) => text).slice(0, AT_ONCE);
+    for (const text of texts) this.#wanted.set(text, true);
+    try {
+      this.take(texts, await ask("POST", "v1/matches", { query: this.question, documents: texts }));
+    } catch (problem) {
+      this.problem = problem.message;
+      this.changed();
+    }
+    this.#timer = [...this.#wanted.values()].includes(false) && !this.problem ? setTimeout(() => this.#ask(), 0) : null;
+  }
+}

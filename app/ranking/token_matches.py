@@ -1,0 +1,89 @@
+"""Token matches: which tokens of a document a query's tokens met, by fidelity.
+
+The quantum score of a document is the mean over the query's tokens of the best fidelity with a token of the document.
+This is that maximum, with its place in both texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.ranking.candidates import Chunk
+from quantum.feature_maps import FeatureMap
+from quantum.vectors import directions
+from retrieval.encoder.protocol import Encoder
+from retrieval.encoder.states import Encoded, ScatteredStates
+
+
+@dataclass(frozen=True)
+class TextMatches:
+    """How the t tokens of one text match the q tokens of the query. Tokens of prompts and the like are left out."""
+
+    spans: NDArray[np.int64]  # (t, 2) code points [start, end) of each token in the text
+    fidelity: NDArray[np.float64]  # (t,) the best with a token of the query, in [0, 1]
+    query_token: NDArray[np.int64]  # (t,) which token that is
+    best: NDArray[np.float64]  # (q,) of each token of the query, the best with a token of the text; 0 where t is 0
+    token: NDArray[np.int64]  # (q,) which token that is, -1 where t is 0
+
+
+@dataclass
+class _Found:
+    spans: list[NDArray[np.int64]] = field(default_factory=list)  # of each chunk
+    log_fidelity: list[NDArray[np.floating]] = field(default_factory=list)  # (q, tokens of the chunk)
+
+
+class TokenMatches:
+    """Compares the tokens of a query with those of n texts, whose chunks come in any order."""
+
+    def __init__(
+        self, query: str, count: int, encoder: Encoder, feature_map: FeatureMap, query_states: Encoded | None
+    ) -> None:
+        """Find the tokens of the query.
+
+        Args:
+            query: What is asked.
+            count: The number n of texts.
+            encoder: The model that reads them.
+            feature_map: Compares pairs of tokens.
+            query_states: The query's state, at 0; None: it was not read, and nothing matches.
+        """
+        self._encoder, self._feature_map = encoder, feature_map
+        [spans] = encoder.row_spans([query], "query")
+        rows = query_states.take([0]).tokens if query_states is not None else np.zeros((0, 1), dtype=np.int8)
+        self._shown = np.flatnonzero(spans[: len(rows), 1] > spans[: len(rows), 0])
+        self.query = spans[self._shown]  # (q, 2) code points of each token, as far as the model reads at once
+        self._rows = directions(rows[self._shown], np.float32) if self._shown.size else None
+        self._found = [_Found() for _ in range(count)]
+
+    def add(self, chunks: Sequence[Chunk], states: ScatteredStates) -> None:
+        """Compare the tokens of c chunks with those of the query."""
+        spans_of_all = self._encoder.row_spans([chunk.text for chunk in chunks])
+        for chunk, spans, tokens in zip(chunks, spans_of_all, states.tokens, strict=True):
+            shown = np.flatnonzero(spans[: len(tokens), 1] > spans[: len(tokens), 0])
+            if self._rows is None or not shown.size:
+                continue
+            rows = directions(tokens[shown], np.float32)
+            self._found[chunk.document].spans.append(spans[shown] + chunk.start)
+            self._found[chunk.document].log_fidelity.append(self._feature_map.log_fidelity(self._rows, rows))
+
+    def texts(self) -> list[TextMatches]:
+        """The matches of each text, its tokens as they stand in it."""
+        return [self._matches(found) for found in self._found]
+
+    def _matches(self, found: _Found) -> TextMatches:
+        asked = len(self.query)
+        if not found.spans:
+            nothing = np.zeros(0, dtype=np.int64)
+            return TextMatches(
+                np.zeros((0, 2), dtype=np.int64), np.zeros(0), nothing, np.zeros(asked), np.full(asked, -1)
+            )
+        spans = np.concatenate(found.spans)
+        order = np.argsort(spans[:, 0], kind="stable")
+        fidelity = np.exp(np.concatenate(found.log_fidelity, axis=1, dtype=np.float64))[:, order]  # (q, t)
+        return TextMatches(
+            spans[order], fidelity.max(axis=0), fidelity.argmax(axis=0), fidelity.max(axis=1), fidelity.argmax(axis=1)
+        )
