@@ -107,6 +107,7 @@ def open_models(
 
     Raises:
         CircuitTooLarge: The configured circuit exceeds the limits.
+        Saturated: With the configured bandwidth all texts look alike.
         ModelError: A model cannot be loaded.
         EncoderUnavailable: The server of a remote model does not answer; it may do so later.
         ParameterFileError: The file of parameters cannot be used, or belongs to no model that is served.

@@ -1,10 +1,11 @@
-"""Whether a feature map's circuit is small enough, asked of Qiskit once for each map."""
+"""Whether a feature map may be served: its circuit is small enough, and its kernel tells texts apart."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING
 
+from quantum.diagnostics import check_spread
 from quantum.feature_maps import FeatureMap
 
 if TYPE_CHECKING:
@@ -17,3 +18,9 @@ def check_circuit(feature_map: FeatureMap) -> CircuitSize:
     from quantum.circuits import check_limits  # not before: to import Qiskit takes half a second
 
     return check_limits(feature_map)
+
+
+def check_map(feature_map: FeatureMap, width: int) -> None:
+    """Refuse a map that must not be served for vectors of `width` features: CircuitTooLarge or Saturated."""
+    check_circuit(feature_map)
+    check_spread(feature_map, width)

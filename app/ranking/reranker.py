@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from app.ranking.calibration import Calibration, fallback
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
-from app.ranking.circuit_check import check_circuit
+from app.ranking.circuit_check import check_map
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import NAME, CrossEncoding
 from app.ranking.fusion import Fusion
@@ -66,7 +66,8 @@ class Reranker:
 
         Args:
             source: An encoder, or one with its caches.
-            states: The feature map. Its real circuit must be small enough: CircuitTooLarge.
+            states: The feature map. Its real circuit must be small enough, CircuitTooLarge, and tell vectors apart,
+                Saturated.
             fusion: The weights of the rankers.
             processors: How many threads compute at once; the others wait.
             slots: The CPU slots, where several rerankers share the same processors.
@@ -80,7 +81,7 @@ class Reranker:
         self.cross = cross
         self._slots = slots or CpuSlots(processors)
         self._pace = Pace()
-        check_circuit(self.feature_map)
+        check_map(self.feature_map, self.encoder.token_dimension)
 
     @property
     def is_calibrated(self) -> bool:

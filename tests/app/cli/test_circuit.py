@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from qiskit import qpy
@@ -100,3 +101,33 @@ def test_export_needs_a_file(qrerank):
     status, _, errors = qrerank("circuit", "export")
     assert status == 2
     assert "--qpy FILE or --qasm3 FILE" in errors
+
+
+def test_a_collection_is_checked(qrerank, tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))  # else it lists all fonts anew
+    (tmp_path / "birds" / "qrels").mkdir(parents=True)
+    corpus = [{"_id": str(at), "title": "", "text": f"the bird {at} sings at {at + 1}"} for at in range(30)]
+    (tmp_path / "birds" / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)))
+    (tmp_path / "birds" / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "which bird is 3"}))
+    (tmp_path / "birds" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t3\t1\n")
+    status, output, _ = qrerank("circuit", "check", "birds", "--texts", 20, "--plot", "c.png", "--json")
+    assert status == 0
+    found = json.loads(output)
+    assert (found["map"], found["queries"]) == ("angle", 1)
+    by_bandwidth = [row for row in found["rows"] if row["registers"] == found["rows"][0]["registers"]]
+    means = [row["mean"] for row in by_bandwidth]
+    assert means == sorted(means, reverse=True)
+    assert by_bandwidth[0]["verdict"] == "saturated"
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_saturating_map_is_told_by_the_check_and_refused_at_the_start(qrerank, tmp_path, monkeypatch):
+    monkeypatch.setenv("QRERANK_CIRCUIT__BANDWIDTH", "0.0633")
+    status, output, errors = qrerank("circuit", "check", "--texts", 20)
+    assert status == 1
+    assert "saturated" in output
+    assert "mean fidelity of 0.998" in errors
+    (tmp_path / "texts.txt").write_text("an owl")
+    status, output, errors = qrerank("rerank", "owl", "texts.txt")  # opens the model as `serve` does
+    assert (status, output) == (1, "")
+    assert "saturates: with the bandwidth 0.0633" in errors

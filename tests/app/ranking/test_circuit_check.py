@@ -3,10 +3,12 @@ import sys
 
 import pytest
 
+from app.ranking import Reranker
 from app.ranking.circuit_check import check_circuit
 from quantum.circuits import check_limits
-from quantum.errors import CircuitTooLarge
+from quantum.errors import CircuitTooLarge, Saturated
 from quantum.feature_maps import FeatureMap, RyLayer, feature_map
+from retrieval.encoder.hash_encoder import HashEncoder
 
 
 def test_it_is_qiskits_word_said_once():
@@ -20,6 +22,11 @@ def test_what_is_too_large_is_refused_each_time():
     for _ in range(2):
         with pytest.raises(CircuitTooLarge):
             check_circuit(FeatureMap("five", 5, 1.0, layers))
+
+
+def test_a_reranker_refuses_a_map_that_tells_nothing_apart():
+    with pytest.raises(Saturated, match=r"mean fidelity of 0\.998"):
+        Reranker(HashEncoder(), feature_map(bandwidth=0.0633))
 
 
 def test_the_command_line_starts_without_qiskit():
