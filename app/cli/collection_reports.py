@@ -72,7 +72,7 @@ def export(name: Name, wanted: FilterOption = None) -> None:
 def stats(name: Name, as_json: AsJson = False) -> None:
     """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
     collection = opened(Settings(), name)
-    counts, settings, faults = collection.counts(), collection.settings, compaction.damaged(collection)
+    counts, settings, faults = collection.counts(), collection.settings, _damaged(collection)
     value = {
         "name": name,
         "documents": counts.documents,
@@ -122,16 +122,21 @@ def verify(
     """Check that what is searched is what the documents say. The exit status is 1 if it is not."""
     settings = Settings()
     collection = opened(settings, name)
-    faults = compaction.damaged(collection)
+    faults = _damaged(collection)
     if faults and repair:
         with bar("preparing") as report, alone(collection):
             encoder = open_encoder(settings, report, collection.settings.model.name)
             compaction.repair(collection)
             indexer.index_all(collection, encoder, reporting(report, name))
-        faults = compaction.damaged(collection)
+        faults = _damaged(collection)
     show({"name": name, **_whole(faults)}, _described(faults), as_json=as_json)
     if faults:
         raise typer.Exit(1)
+
+
+def _damaged(collection: Collection) -> dict[int, str]:
+    with bar("reading every byte"):
+        return compaction.damaged(collection)
 
 
 def _whole(faults: dict[int, str]) -> dict[str, object]:

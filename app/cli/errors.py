@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ EXPECTED = (
     OutputFailed,
 )
 _CACHE = "quantum-rerank"
+_FIELD = re.compile(r'field "(\w+)"')  # in pydantic-settings' message
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE}  # never a bug of ours
 _INSTALLED = [
     *(Path(str(package.__file__)).parent for package in (app, quantum, retrieval)),
@@ -85,7 +87,8 @@ def _fail_usage(error: typer.TyperException) -> None:
         errors.print(text, soft_wrap=True)
     else:
         text = text.replace("Value error, ", "")  # a prefix of pydantic
-        fail(f"{text.rstrip('.')}. Try `{context.command_path} --help`." if context else text)
+        sentence = text if text.endswith("?") else f"{text.rstrip('.')}."
+        fail(f"{sentence} Try `{context.command_path} --help`." if context else text)
 
 
 def sentences(error: Exception) -> list[str] | None:
@@ -96,7 +99,8 @@ def sentences(error: Exception) -> list[str] | None:
         case ValidationError():
             return None
         case SettingsError():  # lists and objects are JSON
-            return [f"{error}: it is not JSON"]
+            field = _FIELD.search(str(error))
+            return [f"{_variable(field[1]) if field else error}: it is not JSON"]
         case KeysUnavailable():
             return [error.reason]
         case OSError():
@@ -104,8 +108,12 @@ def sentences(error: Exception) -> list[str] | None:
     return [str(error)]
 
 
+def _variable(*path: object) -> str:
+    return "QRERANK_" + "__".join(map(str, path)).upper()
+
+
 def _setting(item: ErrorDetails) -> str:
-    variable = "QRERANK_" + "__".join(str(part) for part in item["loc"]).upper() if item["loc"] else "settings"
+    variable = _variable(*item["loc"]) if item["loc"] else "settings"
     return f"{variable}: {item['msg'].removeprefix('Value error, ')}"
 
 

@@ -204,7 +204,7 @@ def compact(name: Name, as_json: AsJson = False) -> None:
     """Merge all segments into one, and give back the space of deleted documents."""
     collection = opened(Settings(), name)
     before = collection.bytes()
-    with alone(collection):
+    with bar("compacting"), alone(collection):
         compaction.merge(collection, all_of_it=True)
         collection.shrink()
     after = collection.bytes()

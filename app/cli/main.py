@@ -160,7 +160,7 @@ def rerank(
         raise typer.BadParameter("the file contains no text; write one document per line")
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
-    ranking = reranker.rerank(query, documents, method=method, exclude=exclude or (), diversity=diversity)
+        ranking = reranker.rerank(query, documents, method=method, exclude=exclude or (), diversity=diversity)
     _show_ranking(query, method, [""] * len(documents), documents, ranking, top_n, as_json=as_json)
 
 
@@ -182,16 +182,16 @@ def search(
     opened = searchable(settings, collection, wanted)
     with bar("preparing") as report:
         reranker = open_reranker(settings.model_copy(update={"model": opened.model.name}), report)
-    positions, ranking = reranker.search(
-        query,
-        opened,
-        candidates=settings.candidates,
-        method=method,
-        exclude=exclude or (),
-        diversity=diversity,
-        language=settings.language,
-        first_stage=FirstStage(**settings.first_stage.model_dump()),
-    )
+        positions, ranking = reranker.search(
+            query,
+            opened,
+            candidates=settings.candidates,
+            method=method,
+            exclude=exclude or (),
+            diversity=diversity,
+            language=settings.language,
+            first_stage=FirstStage(**settings.first_stage.model_dump()),
+        )
     passages = opened.passages(positions)
     titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
     _show_ranking(query, method, titles, texts, ranking, top_n, as_json=as_json)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -11,10 +12,15 @@ from app.cli.terminal import errors
 from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress as Report
 
+_SILENT_S = 1.0  # what takes longer shows that it works, even before it can say how far it is
+
 
 @contextmanager
 def bar(title: str) -> Iterator[Report]:
-    """A progress bar that appears with the first report. A report has the step's name, steps done and total steps."""
+    """A progress bar that appears with the first report, on a terminal after a second without one.
+
+    A report has the step's name, steps done and total steps.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -22,13 +28,26 @@ def bar(title: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with ExitStack() as shown:
-        progress = Progress(*columns, console=errors)
+    progress, lock = Progress(*columns, console=errors), threading.Lock()
 
-        def report(step: str, done: int, total: int) -> None:
+    def begin() -> None:
+        with lock:
             if not progress.tasks:
-                shown.enter_context(progress)
-                progress.add_task(title)
-            progress.update(progress.task_ids[0], description=escaped(step), completed=done, total=total)
+                progress.add_task(title, total=None)
+                progress.start()
 
+    def report(step: str, done: int, total: int) -> None:
+        begin()
+        progress.update(progress.task_ids[0], description=escaped(step), completed=done, total=total)
+
+    waiting = threading.Timer(_SILENT_S, begin)
+    waiting.daemon = True
+    if errors.is_terminal:
+        waiting.start()
+    try:
         yield report
+    finally:
+        waiting.cancel()
+        with lock:  # a bar that is about to appear has done so
+            if progress.tasks:
+                progress.stop()

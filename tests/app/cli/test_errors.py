@@ -40,7 +40,7 @@ def test_a_status_is_passed_on(capsys):
         (DataError("file:1: [/x] is wrong"), 1, "file:1: [/x] is wrong"),
         (KeysUnavailable("why"), 1, "why"),
         (OutputFailed("full"), 1, "full"),
-        (SettingsError("QRERANK_MODELS"), 1, "QRERANK_MODELS: it is not JSON"),
+        (SettingsError('error parsing value for field "models" from source "E"'), 1, "QRERANK_MODELS: it is not JSON"),
         (typer.BadParameter("it is\nwrong [/x]"), 2, "Invalid value: it is wrong [/x]"),
     ],
 )
