@@ -22,8 +22,9 @@ from app.api.dependencies import Dependencies
 from app.api.dialects.detect import PATHS
 from app.api.exception_handlers import any_error, client_gone, foreseen, http_error
 from app.api.middleware.body_limits import BodyLimitsMiddleware
-from app.api.middleware.path_normalization import CanonicalPaths, canonical
+from app.api.middleware.path_normalization import NORMALIZED, CanonicalPaths, canonical
 from app.api.middleware.request_record import TIMES, RequestRecordMiddleware
+from app.api.middleware.root_path import RootPathMiddleware
 from app.api.middleware.security_headers import SecurityHeadersMiddleware
 from app.api.openapi import describe
 from app.api.problems import HEADER, KINDS, STATUS
@@ -89,6 +90,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
         docs_url=None,  # replaced by routes/docs_page.py
         redoc_url=None,
         redirect_slashes=False,
+        servers=[{"url": settings.server.root_path}] if settings.server.root_path else None,
         telemetry=tracing.telemetry if tracing else _UNTRACED,
     )
     app.state.dependencies = deps = _create_components(settings, encoders, tracing)
@@ -157,6 +159,8 @@ def _add_middleware(app: FastAPI, deps: Dependencies) -> None:
     app.add_middleware(BodyLimitsMiddleware, settings.limits, deps.bodies)
     if deps.tracing:
         app.add_middleware(deps.tracing.middleware)
+    if root_path := settings.server.root_path:
+        app.add_middleware(RootPathMiddleware, root_path, NORMALIZED)
 
 
 @asynccontextmanager
@@ -257,4 +261,5 @@ def _trace(settings: Settings) -> Tracing | None:
         return None
     from app.telemetry.tracing import Tracing  # imported late: its libraries are optional
 
-    return Tracing(settings.tracing, untraced=lambda path: canonical(path) in PROBES)
+    root_path = settings.server.root_path
+    return Tracing(settings.tracing, untraced=lambda path: canonical(path.removeprefix(root_path)) in PROBES)

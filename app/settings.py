@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from functools import cached_property
@@ -41,6 +42,9 @@ _NAME_BYTES = 255  # the maximum length of a folder name on common file systems
 CollectionName = Annotated[str, Field(pattern=f"^{COLLECTION_NAME}$")]
 _COLLECTION_NAME = re.compile(COLLECTION_NAME)
 _HEADER_VALUE = re.compile("[!-~]+")
+
+# The first parts of paths below which the service has routes.
+OWN_PATHS = frozenset({"v1", "v2", "api", "infinity", "health", "docs", "pages"})
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Language = Annotated[str, AfterValidator(check_language)]
@@ -360,6 +364,48 @@ class EngineSettings(_Group):
     )
 
 
+class ServerSettings(_Group):
+    """The proxy before the service."""
+
+    root_path: str = Field(
+        "",
+        pattern=r"^((/[A-Za-z0-9._~-]+)+)?$",
+        max_length=256,
+        description="Path below which the proxy serves the service, such as /ranking. Requests are served with and "
+        "without it, so the proxy may remove it or not.",
+    )
+    proxies: tuple[str, ...] = Field(
+        (),
+        description='Addresses and networks of proxies, a JSON list: ["10.0.0.5", "10.1.0.0/16"]. Only from them '
+        "X-Forwarded-For and X-Forwarded-Proto count. Absent: from those that FORWARDED_ALLOW_IPS names, if it is set.",
+    )
+
+    @field_validator("root_path")
+    @classmethod
+    def _refuse_our_own_paths(cls, path: str) -> str:
+        if path.split("/")[1:2] and path.split("/")[1] in OWN_PATHS:
+            raise ValueError(f"the service has paths of its own below /{path.split('/')[1]}: choose another one")
+        if {".", ".."} & set(path.split("/")):
+            raise ValueError("clients resolve the parts . and ..: choose another one")
+        return path
+
+    @field_validator("proxies")
+    @classmethod
+    def _refuse_what_is_no_address(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(f"{proxy!r} is neither an address nor a network: {error}") from None
+        return proxies
+
+    @property
+    def trusted(self) -> list[str]:
+        """The proxies whose headers count, as uvicorn takes them."""
+        named = os.environ.get("FORWARDED_ALLOW_IPS", "")
+        return list(self.proxies) or [name.strip() for name in named.split(",") if name.strip()]
+
+
 class CorsSettings(_Group):
     """Cross-origin requests from browsers."""
 
@@ -526,6 +572,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     engine: EngineSettings = EngineSettings()
     cache: CacheSettings = CacheSettings()
+    server: ServerSettings = ServerSettings()
     cors: CorsSettings = CorsSettings()
     pages: PageSettings = PageSettings()
     hosts: tuple[str, ...] = Field(

@@ -12,7 +12,7 @@ from benchmarks.server import running
 from scripts.debian import environment, had
 from scripts.trial import free_port
 
-_PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libpcre2-8-0")
+PACKAGES = ("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1", "libpcre2-8-0")
 _CONFIGURATION = """\
 global
   nbthread 1
@@ -44,7 +44,7 @@ def configuration(port: int, urls: Sequence[str], options: Sequence[str] = ()) -
 @contextmanager
 def balanced(urls: Sequence[str], options: Sequence[str] = ()) -> Iterator[str]:
     """The address of a balancer before some servers, while it runs; options as above. Raises Missing."""
-    program, port = had("haproxy", *_PACKAGES), free_port()
+    program, port = had("haproxy", *PACKAGES), free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "haproxy.cfg"
         path.write_text(configuration(port, urls, options), encoding="utf-8")

@@ -10,6 +10,7 @@ from starlette.routing import Match
 
 from app.api.dialects.detect import home_of
 from app.api.middleware.request_record import record_of, times
+from app.api.middleware.root_path import path_of
 from app.api.middleware.security_headers import ALWAYS
 from app.api.problems import Problem, problem_of, unforeseen
 from app.telemetry.request_record import CLIENT_GONE
@@ -27,7 +28,7 @@ def _root_path(request: Request) -> str:
 
 def _response(request: Request, problem: Problem) -> Response:
     """A problem in the format of the body's dialect, or of the path's dialect if no body was parsed."""
-    dialect = getattr(request.state, "dialect", None) or home_of(request.url.path)
+    dialect = getattr(request.state, "dialect", None) or home_of(path_of(request.scope))
     if dialect is None:
         return problem.response()
     return problem.response(detail_is_text=dialect.detail_is_text, media_type=dialect.problem_type)
@@ -49,7 +50,7 @@ async def client_gone(request: Request, error: Exception) -> Response:  # noqa: 
 async def http_error(request: Request, error: Exception) -> Response:
     """The response to a path or method without a route."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    message = f"{request.method} {request.url.path}: {HTTPStatus(status).phrase}; see /docs for the routes"
+    message = f"{request.method} {path_of(request.scope)}: {HTTPStatus(status).phrase}; see /docs for the routes"
     kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
     record_of(request).failed(status, kind)
     response = _response(request, Problem(status, kind, message, _request_id(request), root_path=_root_path(request)))

@@ -50,7 +50,12 @@ def describe(app: FastAPI, models: Iterable[type[BaseModel]]) -> dict[str, Any]:
     """The description of an application whose routes reference these models."""
     if app.openapi_schema is None:
         schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+            servers=app.servers,
         )
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
         components = schema.setdefault("components", {})

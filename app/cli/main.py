@@ -100,7 +100,7 @@ def serve(
             host=host,
             port=port,
             workers=workers,
-            **options(settings.limits),
+            **options(settings),
         )
 
 

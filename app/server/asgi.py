@@ -13,7 +13,7 @@ from app.engine.malloc import keep_memory
 from app.server.connections import Connections
 from app.server.http_protocol import BoundedProtocol
 from app.server.websocket_protocol import SPARE_BYTES, BoundedSocketProtocol
-from app.settings import LimitSettings, Settings
+from app.settings import Settings
 from app.telemetry.logs import set_up
 from retrieval.encoder.protocol import Encoder
 
@@ -33,11 +33,12 @@ def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastA
     return create_app(settings, encoders)
 
 
-def options(limits: LimitSettings) -> dict[str, Any]:
+def options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments of `uvicorn.run`."""
+    limits, server = settings.limits, settings.server
     connections = Connections(limits)
     return {
-        "http": partial(BoundedProtocol, limits=limits, connections=connections),
+        "http": partial(BoundedProtocol, limits=limits, connections=connections, root_path=server.root_path),
         "ws": partial(BoundedSocketProtocol, limits=limits, connections=connections),
         "timeout_keep_alive": limits.keep_alive_seconds,
         "server_header": False,
@@ -47,5 +48,7 @@ def options(limits: LimitSettings) -> dict[str, Any]:
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
         "log_config": None,  # configured by `app.telemetry.logs`
         "access_log": False,  # written by `app.telemetry.watchers`
+        "proxy_headers": bool(server.trusted),
+        "forwarded_allow_ips": server.trusted,  # the root path is ours: uvicorn's adds it to every path
         "reset_contextvars": True,  # else context variables leak into a connection's next request
     }

@@ -74,10 +74,20 @@ class BoundedProtocol(H11Protocol):
         *,
         limits: LimitSettings,
         connections: Connections,
+        root_path: str = "",
     ) -> None:
-        """Take uvicorn's arguments, and the limits. connections: all of this server."""
+        """Take uvicorn's arguments and ours.
+
+        Args:
+            config: uvicorn's.
+            server_state: uvicorn's.
+            app_state: uvicorn's.
+            limits: Of headers, chunks and unsent bytes.
+            connections: All of this server.
+            root_path: Below which a proxy serves the service.
+        """
         super().__init__(config, server_state, app_state, _loop)
-        self._limits, self._connections = limits, connections
+        self._limits, self._connections, self._root_path = limits, connections, root_path
         self._counted_address: str | None = None  # None while the connection is not counted
         self.conn: _BoundedConnection = _BoundedConnection(limits.head_bytes)
         self._head_timer: asyncio.TimerHandle | None = None
@@ -152,7 +162,7 @@ class BoundedProtocol(H11Protocol):
                 return
         request_id = uuid.uuid4().hex
         retry_after_s = 1 if kind == "overloaded" else None
-        problem = Problem(status, kind, message, request_id, retry_after_s).response()
+        problem = Problem(status, kind, message, request_id, retry_after_s, root_path=self._root_path).response()
         head = f"HTTP/1.1 {status} {status.phrase}\r\nconnection: close\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in problem.headers.items())
         self.transport.write(head.encode() + b"\r\n" + bytes(problem.body))

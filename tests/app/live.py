@@ -83,7 +83,7 @@ def live(
 
     monkeypatch.setattr("app.engine.loader.load_encoder", lambda *_, **__: Held())
     app = create_app(settings)
-    options = serving.options(settings.limits) | options
+    options = serving.options(settings) | options
     server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -74,6 +74,15 @@ def test_a_job_that_does_something_else_is_another_job(helm):
     assert len({job(), *others}) == 4
 
 
+def test_ingresses_are_below_the_root_path_that_the_service_has(helm):
+    values = {"ingress": {"enabled": True, "host": "a.example"}, "config": {"server": {"root_path": "/ranking"}}}
+    made = helm.manifests(values)
+    paths = {each["spec"]["rules"][0]["http"]["paths"][0]["path"] for each in of_kind(made, "Ingress")}
+    assert {"/ranking/", "/ranking/v1/admin"} <= paths
+    data = [each["data"] for each in of_kind(made, "ConfigMap")]
+    assert "/ranking" in [each.get("QRERANK_SERVER__ROOT_PATH") for each in data]
+
+
 def test_each_path_has_an_ingress_with_its_own_limits(helm):
     values = {"ingress": {"enabled": True, "host": "a.example", "annotations": {"a/b": "c"}}}
     made = of_kind(helm.manifests(values), "Ingress")

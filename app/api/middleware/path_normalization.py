@@ -12,11 +12,12 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from app.api.dialects.detect import PATHS
+from app.api.middleware.root_path import path_of
 
 _SLASHES = re.compile(r"/{2,}")
 _DOUBLED = re.compile(r"^/v1(?=/v[12]/)")
 _COMPUTE_ROUTES = ("similarity", "batch-similarity", "embeddings")
-_NORMALIZED = {
+NORMALIZED = {
     *PATHS,
     *(f"{version}/{name}" for name in _COMPUTE_ROUTES for version in ("", "/v1")),
     *("/v1/rerank/stream", "/v1/ws", "/info", "/v1/cluster/auth", "/v1/models", "/health", "/health/ready"),
@@ -27,7 +28,7 @@ _MODELS = "/v1/models/"
 def canonical(path: str) -> str:
     """The normalized path. It is served without a redirect, since clients do not follow redirects reliably."""
     normalized = _DOUBLED.sub("", _SLASHES.sub("/", path)).rstrip("/") or "/"
-    return normalized if normalized in _NORMALIZED or normalized.startswith(_MODELS) else path
+    return normalized if normalized in NORMALIZED or normalized.startswith(_MODELS) else path
 
 
 class CanonicalPaths:
@@ -39,9 +40,10 @@ class CanonicalPaths:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection."""
-        path = canonical(scope["path"])
-        if path == scope["path"]:
+        path, root_path = path_of(scope), scope.get("root_path", "")
+        if canonical(path) == path:
             await self._not_found(scope, receive, send)
         else:
+            path = root_path + canonical(path)
             scope["path"], scope["raw_path"] = path, path.encode()
             await self._router(scope, receive, send)

@@ -22,6 +22,7 @@ from app.api.dialects.events import Id, id_of
 from app.api.exchange import aside, charged, counted
 from app.api.middleware.body_limits import HeldMemory
 from app.api.middleware.request_record import bind, finish
+from app.api.middleware.root_path import path_of
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.service.request import RerankRequest, ResolvedRerank, resolve
@@ -168,7 +169,7 @@ class _Session:
     async def _read(self, body: bytes, fields: Mapping[str, Any], record: RequestRecord) -> ResolvedRerank:
         def translate(_: bytes) -> RerankRequest:
             check_lists(fields, self._deps.settings.limits.documents)
-            dialect = dialect_of(fields, self._websocket.url.path, self._websocket.headers)
+            dialect = dialect_of(fields, path_of(self._websocket.scope), self._websocket.headers)
             record.dialect = dialect.name
             return dialect.request(fields)
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from app.server.asgi import options
-from app.settings import LimitSettings, Settings
+from app.settings import Settings
 from monitoring.__main__ import RUNBOOKS
 from scripts.chart import __main__ as command
 from scripts.chart.generated import CHART, ROOT, documented, drifted, files, readme
@@ -62,7 +62,7 @@ def test_the_default_has_the_size_of_medium():
 
 def test_the_time_to_end_counts_what_the_server_takes_for_what_is_in_flight():
     deployment = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
-    in_flight = options(LimitSettings())["timeout_graceful_shutdown"]
+    in_flight = options(Settings())["timeout_graceful_shutdown"]
     assert f'add .Values.preStopSeconds (include "qrerank.drain" . | int) {in_flight + 5} }}' in deployment
 
 
