@@ -46,30 +46,33 @@ def log_gram(bandwidth: float, x: NDArray[np.float64]) -> NDArray[np.float64] | 
     """
     # Only differences matter, so each feature is centred on the middle of its range, which keeps the powers small.
     u = bandwidth * (x - (x.max(axis=0) + x.min(axis=0)) / 2)
-    terms = terms_needed(u)
+    narrow = u.astype(np.float32)
+    terms = terms_needed(narrow)
     if terms is None:
         return None
+    # The terms beyond the square are a small part of the sum: float32 is precise enough and twice as fast.
     # u_i**a u_j**b and u_i**b u_j**a have equal coefficients: the sum by lower exponent is added to its transpose.
-    half = _products(u, 1, 1, terms)  # (n, n)
-    half += polynomial(u * u, _C[: terms + 1]).sum(axis=1)[:, np.newaxis]  # exponent 0: row sums
-    # Products with both exponents >= 2 are a small part of the sum: float32 is precise enough and twice as fast.
-    half += _products(u.astype(np.float32), 2, terms, terms)
-    log_f: NDArray[np.float64] = half + half.T
-    np.negative(log_f, out=log_f)
+    half = _products(narrow, terms)  # (n, n)
+    half += polynomial(narrow * narrow, [0.0, 0.0, *_C[2 : terms + 1]]).sum(axis=1)[:, np.newaxis]  # exponent 0
+    squares = np.vecdot(u, u)
+    log_f: NDArray[np.float64] = u @ u.T
+    log_f *= 2 * _C[1]
+    log_f -= _C[1] * (squares[:, np.newaxis] + squares)
+    log_f -= half + half.T
     return np.minimum(log_f, 0, out=log_f)
 
 
-def _products(u: Real, first: int, last: int, terms: int) -> Real:
-    """Sum the terms of the expansions of (u_i - u_j)**(2k) whose lower exponent is from `first` to `last`.
+def _products(u: NDArray[np.float32], terms: int) -> NDArray[np.float32]:
+    """Sum the products of powers, both of at least 1, in the expansions of (u_i - u_j)**(2k) for k from 2 to `terms`.
 
-    u: (n, D). terms: the largest k. Returns (n, n) of the dtype of u.
+    u: (n, D). Returns (n, n); added to its transpose it is the whole sum.
     """
-    squares, power = u * u, u**first
+    squares, power = u * u, u.copy()
     total = np.zeros((len(u), len(u)), dtype=u.dtype)
-    for low in range(first, last + 1):
+    for low in range(1, terms + 1):  # the lower exponent
         # +-c_k binom(2k, low) u**(2k - low) for each k; the term k = low equals its transpose, so it is halved.
         factors = [(-1) ** low * comb(2 * k, low) * _C[k] for k in range(low, terms + 1)]
-        factors[0] /= 2
+        factors[0] = factors[0] / 2 if low > 1 else 0.0
         total += (power * polynomial(squares, factors)) @ power.T
         power *= u
     return total
@@ -84,7 +87,7 @@ def polynomial(x: Real, factors: list[float]) -> Real:
     return value
 
 
-def terms_needed(u: NDArray[np.float64]) -> int | None:
+def terms_needed(u: Real) -> int | None:
     """Return the number of terms for a remainder below 1e-6 for every pair of rows; None if more than 24.
 
     u: (n, D) angles, n >= 1. With v = (2u/pi)**2 and V its largest entry, the remainder after K terms is at most
