@@ -29,6 +29,7 @@ _CODE_BYTES = 4
 _SHORT_QUERY = 300  # code points; the terms of longer queries are not cached
 _QUERIES = 256  # cached: at most 30 MB, if each is compared with documents of all languages
 _TERMS_AT_ONCE = 2**16  # of documents
+_BUCKETS = 2**16  # of terms: a look into them spares the search for all but few
 _CELLS = 2**20  # cells of a (documents, words) block that is scored at once
 
 
@@ -136,15 +137,19 @@ def bm25(query: QueryTerms, documents: Sequence[Terms]) -> Matches:
     """
     n, m = len(documents), len(query.words)
     scores, coverage = np.zeros(n), np.zeros(n)
-    languages, of = np.unique([document.language for document in documents], return_inverse=True)
-    members = {language: np.flatnonzero(of == at) for at, language in enumerate(languages.tolist())}
+    by_language: dict[str, list[int]] = {}
+    for at, document in enumerate(documents):
+        by_language.setdefault(document.language, []).append(at)
+    members = {language: np.array(of) for language, of in sorted(by_language.items())}
     lengths = np.array([len(document.numbers) for document in documents], dtype=np.int64)
     cells, counts = _occurrences(query, documents, lengths, members)
     if not cells.size:
         return Matches(scores, coverage)
     main = main_language(query, {language: len(rows) for language, rows in members.items()})
     of_words, damped = weights(query, main, n, np.bincount(cells % m, minlength=m)), damping(lengths)
-    rarity = np.array([query.within(language).rarity for language in members])  # (l, m)
+    rarity, of = np.empty((len(members), m)), np.empty(n, dtype=np.int64)
+    for at, (language, rows_of) in enumerate(members.items()):
+        rarity[at], of[rows_of] = query.within(language).rarity, at
     step = max(_CELLS // m, 16)  # rows of one block; usually all rows
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
@@ -204,13 +209,17 @@ def _occurrences(
     for language, of_language in members.items() if m else ():
         wanted = query.within(language).terms
         order = np.argsort(wanted)
+        may_be = np.zeros(_BUCKETS, dtype=bool)
+        may_be[wanted % _BUCKETS] = True
         ends = np.cumsum(lengths[of_language])
         for rows in np.split(of_language, np.flatnonzero(np.diff(ends // _TERMS_AT_ONCE)) + 1):
             joined = np.concatenate([documents[row].numbers for row in rows.tolist()])
-            place = order[np.searchsorted(wanted, joined, sorter=order).clip(max=m - 1)]
-            hit = wanted[place] == joined
-            cells = np.repeat(rows, lengths[rows])[hit] * m + place[hit]
-            counted.append(np.unique(cells, return_counts=True))
-    found, counts = (np.concatenate(each) for each in zip(*counted, strict=True))
-    rising = np.argsort(found)  # documents of different languages are counted apart
-    return found[rising], counts[rising]
+            near = np.flatnonzero(may_be[joined % _BUCKETS])  # nearly all others are no word of the query
+            found = joined[near]
+            place = order[np.searchsorted(wanted, found, sorter=order).clip(max=m - 1)]
+            hit = wanted[place] == found
+            owner = rows[np.searchsorted(np.cumsum(lengths[rows]), near[hit], side="right")]
+            counted.append(np.unique(owner * m + place[hit], return_counts=True))
+    cells, counts = (np.concatenate(each) for each in zip(*counted, strict=True))
+    rising = np.argsort(cells)  # documents of different languages are counted apart
+    return cells[rising], counts[rising]

@@ -37,7 +37,7 @@ _NOUNS = {
     "texts": "documents",
     "input": "texts",
 }
-_SMALL_BYTES = 2**16
+_SMALL_BYTES = 2**17
 _SURROGATE = re.compile(
     rb"\\u[dD][89abAB]"
 )  # escaped half of a code point above U+FFFF; found by its literal beginning

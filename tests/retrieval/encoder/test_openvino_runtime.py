@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from app.settings import Settings
-from retrieval.encoder.openvino_runtime import ARITHMETICS, forward, resolve_precision
+from retrieval.encoder.openvino_runtime import ARITHMETICS, floats_of, forward, resolve_precision
 from retrieval.errors import ModelError
 from tests.waiting import PATIENT_S
 
@@ -52,6 +52,24 @@ def test_auto_is_no_int8_where_there_is_none(tmp_path, prepared):
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : amx_int8\n")
     assert resolve_precision("auto", prepared({"model.xml"}), cpuinfo) == "f32"
+
+
+@pytest.mark.parametrize(
+    ("words", "floats"),
+    [
+        ("GenuineIntel\nflags : avx512_bf16", "f32"),
+        ("GenuineIntel\nflags : amx_bf16", "bf16"),
+        ("AuthenticAMD", "bf16"),
+    ],
+)
+def test_an_int8_model_takes_bf16_only_where_that_is_faster(tmp_path, monkeypatch, words, floats):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(f"vendor_id : {words}\n")
+    monkeypatch.setattr("retrieval.encoder.openvino_runtime.has_bf16", lambda: True)
+    assert floats_of("int8", cpuinfo) == floats
+    assert (floats_of("f32", cpuinfo), floats_of("bf16", cpuinfo)) == ("f32", "bf16")
+    monkeypatch.setattr("retrieval.encoder.openvino_runtime.has_bf16", lambda: False)
+    assert floats_of("int8", cpuinfo) == "f32"
 
 
 @pytest.mark.parametrize("precision", ["f32", "int8"])
