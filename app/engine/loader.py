@@ -19,6 +19,7 @@ from app.ranking.parameter_file import ParameterFileError
 from app.ranking.parameters import Parameters
 from app.ranking.reranker import Reranker
 from app.settings import RemoteSettings, Settings
+from quantum.backends import Backend, cost_of
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.encoder.prepare import Progress, load_encoder
 from retrieval.encoder.protocol import Encoder
@@ -45,6 +46,20 @@ def circuit_of(settings: Settings) -> FeatureMap:
     """The configured feature map."""
     circuit = settings.circuit
     return feature_map(circuit.map, circuit.qubits, circuit.bandwidth)
+
+
+def backend_of(settings: Settings, width: int) -> Backend | None:
+    """What runs the circuits, and in the log what that costs; None for the exact kernel. width: of a vector."""
+    circuit = settings.circuit
+    if circuit.backend == "exact":
+        return None
+    from quantum.backends.aer import AerBackend  # imported on use: Aer takes memory that most services do not need
+
+    backend = AerBackend(circuit.shots, seed=circuit.seed)
+    log.warning(
+        "%s runs the circuits: 100 documents take %s", backend.name, cost_of(backend, circuit_of(settings), 100, width)
+    )
+    return backend
 
 
 def open_encoder(settings: Settings, progress: Progress, model: str | None = None) -> Encoder:
@@ -108,6 +123,7 @@ def open_models(
     Raises:
         CircuitTooLarge: The configured circuit exceeds the limits.
         Saturated: With the configured bandwidth all texts look alike.
+        QuantumError: The configured backend is not installed, or the model has a vector for each token.
         ModelError: A model cannot be loaded.
         EncoderUnavailable: The server of a remote model does not answer; it may do so later.
         ParameterFileError: The file of parameters cannot be used, or belongs to no model that is served.
@@ -149,7 +165,8 @@ def _reranker(
     calibration = fitted.calibration if isinstance(fitted, Parameters) else fitted
     if isinstance(fitted, Parameters) and fitted.digest == source.encoder.digest:
         circuit, fusion = fitted.of_circuit(circuit), fitted.of_fusion(fusion)
-    return Reranker(source, circuit, fusion, slots=slots, calibration=calibration, cross=cross)
+    backend = backend_of(settings, source.encoder.token_dimension)
+    return Reranker(source, circuit, fusion, slots=slots, calibration=calibration, cross=cross, backend=backend)
 
 
 def open_reranker(settings: Settings, progress: Progress) -> Reranker:

@@ -28,6 +28,8 @@ from app.ranking.methods import CROSS_METHOD
 from app.ranking.scoring import Scorer, unread
 from app.ranking.spans import ChunkReader, SentenceScores, Span
 from app.ranking.token_matches import TokenMatches
+from quantum.backends import Backend
+from quantum.errors import QuantumError
 from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
@@ -61,6 +63,7 @@ class Reranker:
         slots: CpuSlots | None = None,
         calibration: Calibration | None = None,
         cross: CrossEncoding | None = None,
+        backend: Backend | None = None,
     ) -> None:
         """Make a reranker.
 
@@ -73,6 +76,8 @@ class Reranker:
             slots: The CPU slots, where several rerankers share the same processors.
             calibration: The parameters of the scores; by default those of the default model.
             cross: What the method hybrid+cross needs.
+            backend: What runs the circuits, of an encoder with one vector a text; None: the exact kernel. QuantumError
+                for an encoder with a vector for each token.
         """
         self.source = source if isinstance(source, StateSource) else StateSource(source)
         self.feature_map = states or feature_map()
@@ -81,7 +86,14 @@ class Reranker:
         self.cross = cross
         self._slots = slots or CpuSlots(processors)
         self._pace = Pace()
+        self.backend = backend
         check_map(self.feature_map, self.encoder.token_dimension)
+        if backend and self.encoder.granularity == "token":
+            raise QuantumError(
+                f"the backend {backend.name} runs a circuit for each register of a pair, and {self.encoder.name} has a "
+                "vector for each token, thousands of pairs a request: leave it exact, or serve a model with one vector "
+                "a text"
+            )
 
     @property
     def is_calibrated(self) -> bool:
@@ -274,6 +286,7 @@ class Reranker:
             slots=self._slots,
             calibration=calibration or self.calibration,
             cross=self.cross,
+            backend=self.backend,
         )
 
     def isolated_copy(self) -> Reranker:
@@ -285,6 +298,7 @@ class Reranker:
             slots=self._slots,
             calibration=self.calibration,
             cross=self.cross,
+            backend=self.backend,
         )
 
     def warm_up(self) -> None:
@@ -324,7 +338,8 @@ class Reranker:
             return job.ranking(unread(self.calibration, job.terms, matches), candidates)
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
-        scorer = Scorer(self.feature_map, self.fusion, self.calibration, job, query_states, self._slots.map, per_token)
+        parts_of = self.feature_map, self.fusion, self.calibration, job, query_states
+        scorer = Scorer(*parts_of, self._slots.map, per_token, self.backend)
         promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):
             job.incomplete = part.incomplete

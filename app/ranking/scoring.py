@@ -17,11 +17,14 @@ from app.ranking.calibration import Calibration, Evidence, along, probability, p
 from app.ranking.fusion import RANKERS, Fusion, code_share
 from app.ranking.job import Contributions, Job, Scores
 from app.ranking.methods import BASE
+from quantum.backends import Backend
 from quantum.diversity import diversify, near_duplicates
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import best_fidelities, mean_fidelities
 from quantum.negation import excluded_shares
+from quantum.simulator import Real
+from quantum.vectors import directions
 from retrieval.encoder.states import Encoded, ScatteredStates
 from retrieval.fusion.normalization import ranking, zscore
 from retrieval.text.bm25 import Matches, QueryTerms
@@ -85,6 +88,7 @@ class Scorer:
     states: Encoded  # of the query, at 0, and of the excluded texts
     map: Map = map  # or one that uses idle processors
     per_token: bool = True  # whether each token has a row; else one row stands for a whole text
+    backend: Backend | None = None  # what runs the circuits of one row a text; None: the exact kernel
     parts: dict[int, _Part] = field(default_factory=dict)
 
     def put(self, part: int, owners: NDArray[np.int64], states: ScatteredStates) -> None:
@@ -121,7 +125,11 @@ class Scorer:
 
     def _fidelity(self, states: ScatteredStates) -> Arrays:
         query_tokens = self.states.tokens[: self.states.offsets[1]]
-        best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.scales, self.map)
+        if self.backend:
+            rows = (directions(rows, np.float64) for rows in (query_tokens, np.concatenate(states.tokens)))
+            best: Real = self.backend.estimate(self.feature_map, *rows).log_fidelity
+        else:
+            best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.scales, self.map)
         log_fidelity = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
         return {"fidelity": mean_fidelities(best), "log_fidelity": log_fidelity}
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantum.backends.bulk import estimate_in_bulk
+from quantum.backends.bulk import estimated, run_in_bulk
 from quantum.backends.mitigation import ReadoutMitigation
-from quantum.backends.noise import Noise, confusions_of, readable_as
+from quantum.backends.noise import Noise, confusions_of, joint
 from quantum.backends.protocol import check_shots
 from quantum.backends.routing import Routed, route
 from quantum.circuits import bulk_circuit
@@ -72,6 +72,14 @@ class AerBackend:
 
     def estimate(self, feature_map: FeatureMap, q: NDArray[Any], d: NDArray[Any]) -> Estimates:
         """Return the fidelities of all pairs; see `Backend.estimate`."""
+        mitigate = ReadoutMitigation(self._prepared(feature_map)[2]) if self._mitigate else None
+        return estimated(self.outcomes(feature_map, q, d), self.shots, mitigate)
+
+    def outcomes(self, feature_map: FeatureMap, q: NDArray[Any], d: NDArray[Any]) -> NDArray[Any]:
+        """Return what is read of the registers of all pairs of q (a, D) and d (b, D).
+
+        (a, b, R, 2**n) probabilities under the noise, or counts where there are shots. Raises as `estimate`.
+        """
         routed, circuit, confusions = self._prepared(feature_map)
         seeds = np.random.default_rng(self._seed)
         n = feature_map.n_qubits
@@ -90,11 +98,10 @@ class AerBackend:
                 raise QuantumError(f"Aer failed: {result.status}")
             if self.shots is None:
                 probabilities = np.stack([np.asarray(result.data(at)["probabilities"]) for at in range(len(angles))])
-                return np.asarray(probabilities @ readable_as(confusions))[:, np.newaxis]
+                return np.asarray(probabilities @ joint(confusions).T)
             return _counts(result, len(angles), 2**n)
 
-        mitigate = ReadoutMitigation(confusions) if self._mitigate else None
-        return estimate_in_bulk(feature_map, q, d, run, self.shots, _AT_ONCE, mitigate)
+        return run_in_bulk(feature_map, q, d, run, _AT_ONCE)
 
     def _prepare(self, feature_map: FeatureMap) -> tuple[Routed, Any, NDArray[np.float64]]:
         """The routed circuit, the same with what is saved or measured, and the readout errors of its qubits."""

@@ -18,37 +18,37 @@ Run = Callable[[NDArray[np.float64]], NDArray[Any]]
 Mitigate = Callable[[NDArray[np.int64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
 
 
-def estimate_in_bulk(
-    feature_map: FeatureMap,
-    q: NDArray[Any],
-    d: NDArray[Any],
-    run: Run,
-    shots: int | None,
-    at_once: int,
-    mitigate: Mitigate | None = None,
-) -> Estimates:
-    """Estimate the fidelities of all pairs of q (a, D) and d (b, D) by running one circuit with arrays of angles.
+def run_in_bulk(feature_map: FeatureMap, q: NDArray[Any], d: NDArray[Any], run: Run, at_once: int) -> NDArray[Any]:
+    """Run one circuit with arrays of angles, for all pairs of rows.
 
     Args:
         feature_map: The feature map.
-        q: The queries' rows.
-        d: The documents' rows.
+        q: (a, D) the queries' rows.
+        d: (b, D) the documents' rows.
         run: Runs `bulk_circuit`.
-        shots: Of each circuit; None: `run` returns probabilities.
         at_once: The most circuits of one run.
-        mitigate: Takes readout errors out of counts.
+
+    Returns:
+        (a, b, R, 2**n) probabilities, or counts, of the outcomes of each register.
     """
     q, d = same_width(q, d)
-    shape = (len(q), len(d), feature_map.register_count(q.shape[1]))
     blocks = [run(angles) for angles in _blocks(feature_map, q, d, at_once)]
-    n = 2**feature_map.n_qubits
-    outcomes = np.concatenate(blocks) if blocks else np.zeros((0, n), dtype=np.int64)  # (a b R, 2**n)
+    outcomes = 2**feature_map.n_qubits
+    found = np.concatenate(blocks) if blocks else np.zeros((0, outcomes), dtype=np.int64)
+    return found.reshape(len(q), len(d), feature_map.register_count(q.shape[1]), outcomes)
+
+
+def estimated(outcomes: NDArray[Any], shots: int | None, mitigate: Mitigate | None = None) -> Estimates:
+    """Estimate fidelities from (a, b, R, 2**n) counts of outcomes, or probabilities where shots is None.
+
+    mitigate: takes readout errors out of counts.
+    """
     if shots is None:
-        return exact(outcomes[:, 0].reshape(shape))
-    if mitigate is None or not len(outcomes):
-        return counted(outcomes[:, 0].reshape(shape), shots)
-    values, variances = mitigate(outcomes)
-    return Estimates(values.reshape(shape), variances.reshape(shape), shots)
+        return exact(outcomes[..., 0])
+    if mitigate is None or not outcomes.size:
+        return counted(outcomes[..., 0], shots)
+    values, variances = mitigate(outcomes.reshape(-1, outcomes.shape[-1]))
+    return Estimates(values.reshape(outcomes.shape[:-1]), variances.reshape(outcomes.shape[:-1]), shots)
 
 
 def _blocks(feature_map: FeatureMap, q: NDArray[Any], d: NDArray[Any], at_once: int) -> Iterator[NDArray[np.float64]]:

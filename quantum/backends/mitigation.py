@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from quantum.backends.noise import readable_as
+from quantum.backends.noise import joint
 from quantum.errors import QuantumError
 
 
@@ -33,7 +33,7 @@ class ReadoutMitigation:
         self._qubits = len(confusions)
         self._m3 = _mthree().M3Mitigation(None)
         self._m3.cals_from_matrices(list(confusions))
-        self._weights = readable_as(np.linalg.inv(confusions).astype(np.float64))
+        self._weights = joint(np.linalg.inv(confusions))[0]
 
     def __call__(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the (m,) probabilities of 0...0 and their variances, of (m, 2**n) counts of m circuits."""

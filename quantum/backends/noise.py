@@ -77,9 +77,9 @@ def confusions_of(model: Any, qubits: Sequence[int]) -> NDArray[np.float64]:
     return np.stack([found.get(qubit, np.eye(2)) for qubit in qubits])
 
 
-def readable_as(confusions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the (2**n,) probabilities that each basis state is read as 0...0; bit i of a basis index is qubit i."""
-    weights = np.ones(1)
-    for matrix in confusions:  # the next qubit is the highest bit so far
-        weights = np.concatenate([weights * matrix[0, 0], weights * matrix[0, 1]])
-    return weights
+def joint(matrices: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the (2**n, 2**n) tensor product of (n, 2, 2) matrices; bit i of a basis index is qubit i."""
+    whole = np.ones((1, 1))
+    for matrix in matrices:  # the next qubit is the highest bit so far
+        whole = np.kron(matrix, whole)
+    return whole

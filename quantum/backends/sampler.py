@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.primitives import BaseSamplerV2
 
-from quantum.backends.bulk import estimate_in_bulk
+from quantum.backends.bulk import estimated, run_in_bulk
 from quantum.backends.mitigation import ReadoutMitigation, calibrated
 from quantum.backends.protocol import check_shots
 from quantum.backends.routing import Routed, route
@@ -74,7 +74,7 @@ class SamplerBackend:
 
         mitigate = ReadoutMitigation(self._confusions(routed, n)) if self._mitigate else None
         at_once = max(1, _SHOTS_AT_ONCE // self._shots)
-        return estimate_in_bulk(feature_map, q, d, run, self.shots, at_once, mitigate)
+        return estimated(run_in_bulk(feature_map, q, d, run, at_once), self.shots, mitigate)
 
     def _counts(self, circuit: QuantumCircuit, angles: NDArray[np.float64], n_qubits: int) -> NDArray[np.int64]:
         """The (m, 2**n) counts of the outcomes for (m, parameters) angles."""

@@ -1,0 +1,174 @@
+"""How many shots a ranking needs, and what noise does to it: `python -m benchmarks.shots [--plot FILE.png]`.
+
+Each query's candidates are ordered by the fidelity of one vector a text, with 96 registers for each. The probabilities
+of all outcomes under the noise are Aer's; shots are drawn from them, as Aer does (the contract of the backends compares
+both). Bands are 95 % intervals of the mean over queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+
+from app.cli.progress import bar
+from app.engine.loader import open_encoder
+from app.ranking import Reranker
+from app.settings import Settings
+from benchmarks.feature_maps import judged
+from benchmarks.report import table
+from quantum.backends.aer import AerBackend
+from quantum.backends.bulk import estimated
+from quantum.backends.devices import fake_device
+from quantum.backends.mitigation import ReadoutMitigation
+from quantum.backends.noise import Noise
+from quantum.estimates import Estimates, rank_intervals, relative_error
+from quantum.feature_maps import MAPS, feature_map
+from retrieval.evaluation.metrics import ndcg
+from retrieval.fusion import ranking
+
+NAMES = ("cacm", "scifact", "hotpotqa")
+SHOTS = (32, 128, 512, 2048, 8192)
+READOUT = Noise(readout=0.02)
+MITIGATED = "readout 2 %, M3"
+Values = NDArray[np.float64]
+
+
+class Level(NamedTuple):
+    """What is between the circuit and the counts."""
+
+    backend: AerBackend
+    mitigate: ReadoutMitigation | None = None
+
+
+class Found(NamedTuple):
+    """Of one query with so many shots."""
+
+    ndcg: float
+    tau: float  # Kendall's, against the exact scores
+    top5: float  # share of the exact best five that are among the best five
+    settled: float  # share of the ranks
+    shift: float  # of log F, mean over the documents
+    error: float  # root of the mean square of log F less its mean shift, over the documents
+    predicted: float  # the same by the theory, of shots alone
+
+
+def levels(qubits: int) -> dict[str, Level]:
+    """The noise levels by name."""
+    gates = Noise(readout=0.02, depolarizing=0.001, t1_us=100)
+    return {
+        "none": Level(AerBackend()),
+        "readout 2 %": Level(AerBackend(noise=READOUT)),
+        MITIGATED: Level(AerBackend(noise=READOUT), ReadoutMitigation(READOUT.confusions(qubits))),
+        "readout 2 %, gates 0.1 and 1 %, T1 100 µs": Level(AerBackend(noise=gates)),
+        "fake_manila": Level(AerBackend(device=fake_device("fake_manila"), allow_deep=True)),
+    }
+
+
+def compared(estimates: Estimates, exact: Estimates, value: Callable[[Values], float], shots: int) -> Found:
+    """One query's estimates beside its exact fidelities."""
+    log_f, truth = estimates.log_fidelity[0], exact.log_fidelity[0]
+    shift = float((log_f - truth).mean())
+    ranks = rank_intervals(log_f, estimates.log_standard_error[0])
+    best = set(ranking(truth)[:5].tolist())
+    return Found(
+        value(log_f),
+        float(kendalltau(log_f, truth).statistic),
+        len(best & set(ranking(log_f)[:5].tolist())) / len(best),
+        float((ranks[:, 0] == ranks[:, 1]).mean()),
+        shift,
+        float((log_f - truth - shift).std()),
+        float(np.sqrt((relative_error(exact.registers[0], shots) ** 2).mean())),
+    )
+
+
+def measured(names: Sequence[str], queries: int, map_name: str, repeats: int) -> tuple[dict[Any, Values], float]:
+    """By noise level and shots the (queries, fields of Found) means over repeats; and nDCG@10 by exact fidelities."""
+    fm, rng = feature_map(map_name), np.random.default_rng(0)
+    every, found, best = levels(fm.n_qubits), dict[Any, list[Values]](), list[float]()
+    with bar("shots") as progress:
+        reranker = Reranker(open_encoder(Settings(), progress))
+        for name in names:
+            for query, documents, grades, ids in judged(reranker, name, queries, progress):
+
+                def value(of: Values, grades: dict[str, float] = grades, ids: list[str] = ids) -> float:
+                    return ndcg({"": [ids[at] for at in ranking(of)]}, {"": grades}, 10)[""]
+
+                rows = query.pooled.astype(np.float64), documents.pooled.astype(np.float64)
+                exact = estimated(every["none"].backend.outcomes(fm, *rows), None)
+                best.append(value(exact.log_fidelity[0]))
+                for level, (backend, mitigate) in every.items():
+                    p = np.maximum(backend.outcomes(fm, *rows), 0)
+                    for shots in SHOTS:
+                        trials = [
+                            compared(
+                                estimated(rng.multinomial(shots, p / p.sum(axis=-1, keepdims=True)), shots, mitigate),
+                                exact,
+                                value,
+                                shots,
+                            )
+                            for _ in range(1 if mitigate else repeats)
+                        ]
+                        found.setdefault((level, shots), []).append(np.mean(trials, axis=0))
+    return {key: np.stack(values) for key, values in found.items()}, float(np.mean(best))
+
+
+def report(found: dict[Any, Values]) -> str:
+    """The table; ± is half of the 95 % interval."""
+    lines = []
+    for (level, shots), values in found.items():
+        mean, band = values.mean(axis=0), 1.96 * values.std(axis=0, ddof=1) / len(values) ** 0.5
+        cells = [f"{mean[at]:.3f} ± {band[at]:.3f}" for at in range(3)]
+        lines.append((level, str(shots), *cells, f"{100 * mean[3]:.0f} %", *(f"{each:.3f}" for each in mean[4:])))
+    return table(
+        ("noise", "shots", "nDCG@10", "Kendall τ", "top-5 overlap", "settled", "shift of log F", "error", "theory"),
+        lines,
+    )
+
+
+def draw(found: dict[Any, Values], exact: float, path: Path) -> None:
+    """Draw the first three columns against the shots, with their bands."""
+    from matplotlib.figure import Figure
+
+    from app.cli.evaluation_plots import drawing, png
+
+    with drawing():
+        figure = Figure((9, 3.4), layout="constrained")
+        for at, (axes, label) in enumerate(
+            zip(figure.subplots(1, 3), ("nDCG@10", "Kendall τ", "top-5 overlap"), strict=True)
+        ):
+            for number, level in enumerate(dict.fromkeys(level for level, _ in found)):
+                values = np.stack([found[level, shots][:, at] for shots in SHOTS])  # (shots, queries)
+                mean, band = values.mean(axis=1), 1.96 * values.std(axis=1, ddof=1) / values.shape[1] ** 0.5
+                axes.plot(SHOTS, mean, "o-", markersize=3, color=f"C{number}", label=level)
+                axes.fill_between(SHOTS, mean - band, mean + band, color=f"C{number}", alpha=0.12, linewidth=0)
+            axes.axhline(exact if at == 0 else 1.0, linestyle="--", linewidth=0.8, color="#222222")
+            axes.set_xscale("log", base=2)
+            axes.set_xlabel("shots of each register")
+            axes.set_title(label, fontsize="medium")
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+        png(figure, path)
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Collections; absent: {', '.join(NAMES)}.")] = None,
+    queries: Annotated[int, typer.Option(min=2, help="At most so many of each collection, chosen at random.")] = 8,
+    map_name: Annotated[str, typer.Option("--map", help=", ".join(MAPS))] = "angle",
+    repeats: Annotated[int, typer.Option(min=1, help="How often shots are drawn; once where they are mitigated.")] = 5,
+    plot: Annotated[Path | None, typer.Option(help="Draw the figure (PNG).")] = None,
+) -> None:
+    """Print the table."""
+    found, exact = measured(names or NAMES, queries, map_name, repeats)
+    count = len(next(iter(found.values())))
+    print(f"{report(found)}\n\n`{map_name}`, {count} queries, exact nDCG@10 {exact:.3f}")
+    if plot:
+        draw(found, exact, plot)
+
+
+if __name__ == "__main__":
+    typer.run(main)
