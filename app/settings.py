@@ -438,7 +438,7 @@ class CorsSettings(_Group):
 
 
 class PageSettings(_Group):
-    """The pages for people: the playground at /."""
+    """The pages for people: the playground at / and the admin page at /admin."""
 
     enabled: bool = Field(
         True,

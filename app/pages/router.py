@@ -1,4 +1,4 @@
-"""The playground at `/`, and its files below `/pages`.
+"""The playground at `/`, the admin page at `/admin`, and their files below `/pages`.
 
 Each file is in memory, with a tag of its content: browsers ask whether it changed, so that after an upgrade no page
 mixes files of two versions. Nothing comes from another host, and scripts and styles come from files alone.
@@ -10,15 +10,23 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from html import escape
+from http import HTTPStatus
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from types import MappingProxyType
 
 from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
 
-PAGES = MappingProxyType({"/": "playground.html"})
+PAGES = MappingProxyType({"/": "playground.html", "/admin": "admin.html"})
 _MEDIA_TYPES = MappingProxyType(
-    {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
+    {
+        "css": "text/css",
+        "html": "text/html",
+        "js": "text/javascript",
+        "json": "application/json",
+        "svg": "image/svg+xml",
+    }
 )
 _ROOT = "{root}"  # in a page, where the addresses of its files begin
 _HEADERS = MappingProxyType(
@@ -42,11 +50,11 @@ class StaticFile:
 
     def respond(self, request: Request) -> Response:
         """The file; 304 if the browser has it."""
-        tag = f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
+        tag = f'"{hashlib.sha256(self.content).hexdigest()}"'
         headers = {**_HEADERS, "ETag": tag}
         known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
         if tag in known:
-            return Response(status_code=304, headers=headers)
+            return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(self.content, media_type=self.media_type, headers=headers)
 
 
@@ -71,8 +79,14 @@ def pages_router() -> APIRouter:
     router, served = APIRouter(include_in_schema=False), static_files()
     for path, name in PAGES.items():
         router.add_api_route(path, _page(served.pop(name)), methods=["GET"])
-    for name, file in served.items():
-        router.add_api_route(f"/pages/{name}", _file(file), methods=["GET"])
+
+    async def file(request: Request) -> Response:
+        found = served.get(request.path_params["name"])
+        if found is None:
+            raise HTTPException(HTTPStatus.NOT_FOUND)
+        return found.respond(request)
+
+    router.add_api_route("/pages/{name:path}", file, methods=["GET"])  # one route: metrics count by route
     return router
 
 
@@ -84,10 +98,3 @@ def _page(page: StaticFile) -> Callable[[Request], Awaitable[Response]]:
         return StaticFile(content.encode(), page.media_type).respond(request)
 
     return show
-
-
-def _file(file: StaticFile) -> Callable[[Request], Awaitable[Response]]:
-    async def send(request: Request) -> Response:
-        return file.respond(request)
-
-    return send

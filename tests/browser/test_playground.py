@@ -1,7 +1,10 @@
 """The playground, as a person uses it."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -73,6 +76,29 @@ def program(page: Page) -> str:
     return page.locator("pre").text_content() or ""
 
 
+def test_the_copied_programs_are_the_request_on_the_screen(page, services):
+    passages = ['it\'s an "owl" $HOME `ls` \\n', "the night train", "owls hunt at night"]
+    bring(page, passages, "which 'bird' hunts?")
+    page.get_by_label("Exclude", exact=True).fill("trains")
+    page.keyboard.press("Enter")
+    page.get_by_label("Threshold").fill("0.05")
+    expect(page.locator(".chip")).to_have_count(1)
+    environment = {"PATH": os.environ["PATH"], "QRERANK_API_KEY": "any"}
+    shown = program(page)
+    run = subprocess.run(["bash", "-c", f"{shown} -s"], env=environment, capture_output=True, check=True)  # noqa: S603, S607
+    expected = texts_of(services, query="which 'bird' hunts?", documents=passages, exclude=["trains"], min_score=0.05)
+    assert [passages[row["index"]] for row in json.loads(run.stdout)["results"]] == expected
+    page.get_by_role("button", name="Python (httpx)").click()
+    run = subprocess.run([sys.executable, "-c", program(page)], env=environment, capture_output=True, check=True)  # noqa: S603
+    assert [passages[int(line.split()[0])] for line in run.stdout.decode().splitlines()] == expected
+    for name in ("Cohere SDK", "LangChain"):
+        page.get_by_role("button", name=name).click()
+        compile(program(page), name, "exec")
+        assert "which 'bird' hunts?" in program(page)
+    page.get_by_role("button", name="Copy", exact=True).click()
+    assert page.evaluate("navigator.clipboard.readText()") == program(page)
+
+
 def test_an_exclusion_ranks_anew_and_back_takes_it_back(page, visit, services):
     bring(page, PASSAGES)
     plain = visit.rows()
@@ -94,13 +120,13 @@ def test_an_exclusion_ranks_anew_and_back_takes_it_back(page, visit, services):
 def test_the_threshold_greys_what_is_below_without_asking(page, visit):
     bring(page, PASSAGES)
     scores = [float(text) for text in page.locator(".number").all_text_contents()]
-    asked = [url for url in visit.urls if "/v1/" in url]
+    asked = [url for url in visit.urls if url.endswith("/stream")]
     middle = round((scores[1] + scores[2]) / 2, 2)
     page.get_by_label("Threshold").fill(str(middle))
     expect(page.locator(".passage.below")).to_have_count(sum(score < middle for score in scores))
     expect(page.get_by_text("2 of 4 below it")).to_be_visible()
     assert f"threshold={middle}" in page.url
-    assert [url for url in visit.urls if "/v1/" in url] == asked
+    assert [url for url in visit.urls if url.endswith("/stream")] == asked
     assert f'"min_score": {middle}' in program(page)
 
 
@@ -272,6 +298,10 @@ def test_a_key_is_asked_for_and_kept_in_memory_only(visit, services: Services):
     made, key = auth.keys.create("person", "user", "unlimited", None)
     page.goto(f"http://127.0.0.1:{services.keyed.port}/")
     expect(page.get_by_role("alert").get_by_text("This service takes a key")).to_be_visible()
+    expect(page.get_by_text("This ranking was recorded")).to_be_visible()
+    assert visit.rows()[0] == "Unworn shoes can be returned within 30 days of delivery."
+    assert page.locator(".line").count() == 12
+    assert not [url for url in visit.urls if "/v1/" in url and not url.endswith("/cluster/auth")]
     assert violations(page) == []
     enter_key(page, "qr_wrong")
     expect(page.get_by_role("alert").get_by_text("This key is not accepted")).to_be_visible()

@@ -13,6 +13,7 @@ OPERATIONS = {
 }
 UNDESCRIBED = {
     ("GET", "/"),
+    ("GET", "/admin"),
     ("GET", "/docs"),
     ("GET", "/errors"),
     ("GET", "/openapi.json"),

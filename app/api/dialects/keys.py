@@ -156,6 +156,19 @@ class UsageResponse(BaseModel):
     data: list[UsageDay]
 
 
+class CallerDay(UsageDay):
+    """Usage of one caller on one day, in UTC."""
+
+    caller: str = Field(description="The key's id; of other callers their name.")
+
+
+class AllUsageResponse(BaseModel):
+    """The usage of all callers, newest day first, up to the last second or two."""
+
+    object: Literal["list"]
+    data: list[CallerDay]
+
+
 def describe(key: Key) -> dict[str, Any]:
     """A key as `KeyResponse`."""
     now = time.time()
@@ -193,3 +206,9 @@ def respond_usage(name: str, days: Iterable[Day], *, kept: bool) -> dict[str, An
     """A caller's usage as `UsageResponse`."""
     data = [{field: value for field, value in asdict(day).items() if field != "who"} for day in days]
     return {"object": "usage", "name": name, "kept": kept, "data": data}
+
+
+def respond_all_usage(days: Iterable[Day]) -> dict[str, Any]:
+    """All callers' usage as `AllUsageResponse`."""
+    fields = ({"caller" if field == "who" else field: value for field, value in asdict(day).items()} for day in days)
+    return {"object": "list", "data": list(fields)}

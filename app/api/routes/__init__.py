@@ -54,5 +54,5 @@ for part in (collections.writing, documents.writing, jobs.writing, aliases.writi
 collection_parts = (collections.reading, documents.reading, jobs.reading, aliases.reading)
 for part in (models.router, usage.router, *collection_parts):
     router.include_router(part, dependencies=[Depends(allow("read-only"))])
-for part in (admin.router, feedback.admin_router):
+for part in (admin.router, usage.admin_router, feedback.admin_router):
     router.include_router(part, dependencies=[Depends(allow("admin"))])

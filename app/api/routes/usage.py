@@ -1,30 +1,39 @@
-"""A caller's own usage."""
+"""What callers used: each its own, administrators that of all."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from app.api.dependencies import dependencies
-from app.api.dialects.keys import UsageResponse, respond_usage
+from app.api.dialects.keys import AllUsageResponse, UsageResponse, respond_all_usage, respond_usage
 from app.api.openapi import content, reference
 from app.api.problems import PROBLEMS
 from app.auth.usage import who
 from app.errors import InvalidRequest
 from app.identity import Identity
 
+if TYPE_CHECKING:
+    from app.auth.auth import Auth  # for types only: SQLAlchemy takes memory
+
 _LONGEST_DAYS = 366
 _DEFAULT_DAYS = 30
 
 router = APIRouter(tags=["usage"])
+admin_router = APIRouter(tags=["admin"])
 
 
-MODELS: tuple[type[BaseModel], ...] = (UsageResponse,)  # referenced by the OpenAPI description
+MODELS: tuple[type[BaseModel], ...] = (UsageResponse, AllUsageResponse)  # referenced by the OpenAPI description
 _RESPONSES: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (401, 403, 422, 503)}
-_RESPONSES[200] = {"description": UsageResponse.__doc__, **content(reference(UsageResponse))}
+_OWN: dict[int | str, dict[str, Any]] = {
+    200: {"description": UsageResponse.__doc__, **content(reference(UsageResponse))}
+}
+_ALL: dict[int | str, dict[str, Any]] = {
+    200: {"description": AllUsageResponse.__doc__, **content(reference(AllUsageResponse))}
+}
 _DAYS = {
     "name": "days",
     "in": "query",
@@ -36,7 +45,7 @@ _DAYS = {
 @router.get(
     "/v1/usage",
     summary="Your usage",
-    responses=_RESPONSES,
+    responses=_RESPONSES | _OWN,
     openapi_extra={"parameters": [_DAYS]},  # FastAPI's own parameter errors have another format
 )
 async def own_usage(request: Request) -> dict[str, Any]:
@@ -44,7 +53,7 @@ async def own_usage(request: Request) -> dict[str, Any]:
 
     Rotating a key keeps its usage. Without authentication no usage is stored.
     """
-    days = _days(request.query_params.get("days", str(_DEFAULT_DAYS)))
+    days = _days(request)
     identity: Identity = request.state.identity
     auth = dependencies(request).auth
     if auth is None:
@@ -53,7 +62,21 @@ async def own_usage(request: Request) -> dict[str, Any]:
     return respond_usage(identity.name, usage_days, kept=True)
 
 
-def _days(text: str) -> int:
+@admin_router.get(
+    "/v1/admin/usage",
+    summary="The usage of all callers",
+    responses=_RESPONSES | _ALL,
+    openapi_extra={"parameters": [_DAYS]},
+)
+async def all_usage(request: Request) -> dict[str, Any]:
+    """The usage of every caller per day in UTC: keys by their id, tokens and keys of the environment by their name."""
+    days = _days(request)
+    auth = cast("Auth", dependencies(request).auth)  # an administrator has a key
+    return respond_all_usage(await auth.in_thread(partial(auth.used.read, days)))
+
+
+def _days(request: Request) -> int:
+    text = request.query_params.get("days", str(_DEFAULT_DAYS))
     if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= _LONGEST_DAYS):
         raise InvalidRequest(f"days: must be a whole number from 1 to {_LONGEST_DAYS}", ("days",))
     return int(text)

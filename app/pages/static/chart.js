@@ -11,103 +11,104 @@ const LEFT = 40;
 
 /** The chart of a ranking. `active`: the index of the passage that is pointed at; `choose` sets it, `open` goes to it. */
 export function Chart({ results, columns, active, choose, open, narrow }) {
-  const box = useRef(null);
-  const [asTable, setAsTable] = useState(false);
-  const shown = results.slice(0, CHARTED);
-  const lines = useMemo(() => place(shown, columns, narrow), [results, columns, narrow]);
-  const step = (event) => {
-    const at = shown.findIndex((row) => row.index === active);
-    const to = { ArrowDown: at + 1, ArrowUp: at < 0 ? 0 : at - 1, Home: 0, End: shown.length - 1 }[event.key];
-    if (to !== undefined) {
-      choose(shown[Math.max(0, Math.min(to, shown.length - 1))].index);
-      event.preventDefault();
-    } else if (event.key === "Enter" && at >= 0) {
-      open(active);
-    }
-  };
-  const said = shown.find((row) => row.index === active);
-  return html`<figure class="chart" aria-label="Bump chart">
-    <div ref=${box} class="plot" tabindex="0" role="application" aria-roledescription="bump chart" aria-label=${about(columns, shown)}
-      onKeyDown=${step} onMouseLeave=${() => choose(null)} onBlur=${() => choose(null)}>
-      <svg viewBox="0 0 ${lines.width} ${lines.height}" aria-hidden="true">
-        ${columns.map((column, at) => html`<text class="column ${at === columns.length - 1 ? "final" : ""}" x=${lines.x(at)} y="14" text-anchor="middle">${column.name}</text>`)}
-        ${lines.ranks.map(({ rank, y }) => html`<text class="rank" x=${LEFT - 16} y=${y + 4} text-anchor="end">${rank}</text>`)}
-        ${lines.all.map((line) => html`<${Line} key=${line.index} line=${line} lines=${lines} active=${active} choose=${choose} open=${open} />`)}
-      </svg>
-    </div>
-    <figcaption>
-      <span class="legend"><span class="dot"></span> the ${Math.min(READ_BY_MODEL, results.length)} that a language model would get</span>
-      ${results.length > CHARTED && html`<span>${results.length - CHARTED} more below these ${CHARTED}</span>`}
-      <button type="button" class="plain" aria-expanded=${asTable} onClick=${() => setAsTable(!asTable)}>${asTable ? "Hide the table" : "As a table"}</button>
-    </figcaption>
-    <p class="unseen" role="status">${said ? spoken(said, columns) : ""}</p>
-    <div class=${asTable ? "ranks" : "unseen"}><${Table} shown=${shown} columns=${columns} /></div>
-  </figure>`;
+	const box = useRef(null);
+	const [asTable, setAsTable] = useState(false);
+	const shown = results.slice(0, CHARTED);
+	const lines = useMemo(() => place(shown, columns, narrow), [results, columns, narrow]);
+	const step = (event) => {
+		const at = shown.findIndex((row) => row.index === active);
+		const to = { ArrowDown: at + 1, ArrowUp: at < 0 ? 0 : at - 1, Home: 0, End: shown.length - 1 }[event.key];
+		if (to !== undefined) {
+			choose(shown[Math.max(0, Math.min(to, shown.length - 1))].index);
+			event.preventDefault();
+		} else if (event.key === "Enter" && at >= 0) {
+			open(active);
+		}
+	};
+	const said = shown.find((row) => row.index === active);
+	return html`<figure class="chart" aria-label="Bump chart">
+		<div ref=${box} class="plot" tabindex="0" role="application" aria-roledescription="bump chart" aria-label=${about(columns, shown)}
+			onKeyDown=${step} onMouseLeave=${() => choose(null)} onBlur=${() => choose(null)}>
+			<svg viewBox="0 0 ${lines.width} ${lines.height}" aria-hidden="true">
+				${columns.map((column, at) => html`<text class="column ${at === columns.length - 1 ? "final" : ""}" x=${lines.x(at)} y="14" text-anchor="middle">${column.name}</text>`)}
+				${lines.ranks.map(({ rank, y }) => html`<text class="rank" x=${LEFT - 16} y=${y + 4} text-anchor="end">${rank}</text>`)}
+				${lines.all.map((line) => html`<${Line} key=${line.index} line=${line} lines=${lines} active=${active} choose=${choose} open=${open} />`)}
+			</svg>
+		</div>
+		<figcaption>
+			<span class="legend"><span class="dot"></span> the ${Math.min(READ_BY_MODEL, results.length)} that a language model would get</span>
+			${results.length > CHARTED && html`<span>${results.length - CHARTED} more below these ${CHARTED}</span>`}
+			<button class="plain" aria-expanded=${asTable} onClick=${() => setAsTable(!asTable)}>${asTable ? "Hide the table" : "As a table"}</button>
+		</figcaption>
+		<p class="unseen" role="status">${said ? spoken(said, columns) : ""}</p>
+		<div class=${asTable ? "ranks" : "unseen"}><${Table} shown=${shown} columns=${columns} /></div>
+	</figure>`;
 }
 
 function Line({ line, lines, active, choose, open }) {
-  const state = active === line.index ? "strong" : active === null ? "" : "pale";
-  return html`<g class="line ${state} ${line.best ? "best" : ""}" onMouseEnter=${() => choose(line.index)} onClick=${() => open(line.index)}>
-    <path class="hit" d=${line.path} />
-    <path d=${line.path} />
-    ${line.points.map(({ x, y, off }) => html`<circle cx=${x} cy=${y} r=${line.best ? 5 : 3.5} class=${off ? "off" : ""} />`)}
-    ${line.label && html`<path class="lead" d="M${lines.x(lines.last) + 6} ${line.points.at(-1).y}L${lines.x(lines.last) + 18} ${line.labelY}" /><text x=${lines.x(lines.last) + 22} y=${line.labelY + 4}>${line.label}</text>`}
-  </g>`;
+	const state = active === line.index ? "strong" : active === null ? "" : "pale";
+	return html`<g class="line ${state} ${line.best ? "best" : ""}" onMouseEnter=${() => choose(line.index)} onClick=${() => open(line.index)}>
+		<path class="hit" d=${line.path} />
+		<path d=${line.path} />
+		${line.points.map(({ x, y, off }) => html`<circle cx=${x} cy=${y} r=${line.best ? 5 : 3.5} class=${off ? "off" : ""} />`)}
+		${(line.label ?? (state === "strong" && line.more)) && html`<path class="lead" d="M${lines.x(lines.last) + 6} ${line.points.at(-1).y}L${lines.x(lines.last) + 18} ${line.labelY}" /><text x=${lines.x(lines.last) + 22} y=${line.labelY + 4}>${line.label ?? line.more}</text>`}
+	</g>`;
 }
 
 function Table({ shown, columns }) {
-  return html`<table>
-    <caption>Rank of each passage by each method</caption>
-    <thead><tr><th scope="col">Passage</th>${columns.map((column) => html`<th scope="col">${column.name}</th>`)}</tr></thead>
-    <tbody>${shown.map((row) => html`<tr key=${row.index}>
-      <th scope="row" dir="auto">${row.label}</th>${columns.map((column) => html`<td>${column.ranks.get(row.index) ?? "–"}</td>`)}
-    </tr>`)}</tbody>
-  </table>`;
+	return html`<table>
+		<caption>Rank of each passage by each method</caption>
+		<thead><tr><th scope="col">Passage</th>${columns.map((column) => html`<th scope="col">${column.name}</th>`)}</tr></thead>
+		<tbody>${shown.map((row) => html`<tr key=${row.index}>
+			<th scope="row" dir="auto">${row.label}</th>${columns.map((column) => html`<td>${column.ranks.get(row.index) ?? "–"}</td>`)}
+		</tr>`)}</tbody>
+	</table>`;
 }
 
 /** Where everything stands: a path and points for each passage. A rank beyond the last drawn one ends below the plot. */
 function place(shown, columns, narrow) {
-  const count = shown.length;
-  const row = count <= 12 ? 22 : count <= 25 ? 16 : 9.5;
-  const width = narrow ? 360 : WIDTH;
-  const right = narrow ? 24 : LABELS;
-  const last = columns.length - 1;
-  const x = (at) => LEFT + (last ? (at * (width - LEFT - right)) / last : 0);
-  const y = (rank) => TOP + 8 + (Math.min(rank, count + 1) - 1) * row;
-  const all = shown.map((passage, at) => {
-    const points = columns.map((column, column_) => {
-      const rank = column.ranks.get(passage.index) ?? count + 1;
-      return { x: x(column_), y: y(rank), off: rank > count };
-    });
-    const label = !narrow && (row >= LABEL_HEIGHT || at < READ_BY_MODEL) ? short(passage.label) : null;
-    const labelY = Math.max(points.at(-1).y, TOP + 8 + at * LABEL_HEIGHT); // so that labels do not overlap
-    return { index: passage.index, points, path: curve(points), best: at < READ_BY_MODEL, label, labelY };
-  });
-  const beyond = all.some((line) => line.points.some((point) => point.off));
-  const ranks = shown.map((_, at) => at + 1).filter((rank) => row >= LABEL_HEIGHT || rank === 1 || rank % 5 === 0);
-  return {
-    all: all.reverse(), // so that the best are drawn last, over the others
-    ranks: [...ranks.map((rank) => ({ rank, y: y(rank) })), ...(beyond ? [{ rank: `>${count}`, y: y(count + 1) }] : [])],
-    height: y(count + (beyond ? 1 : 0)) + 14,
-    width,
-    x,
-    last,
-  };
+	const count = shown.length;
+	const row = count <= 12 ? 22 : count <= 25 ? 16 : 9.5;
+	const width = narrow ? 360 : WIDTH;
+	const right = narrow ? 24 : LABELS;
+	const last = columns.length - 1;
+	const x = (at) => LEFT + (last ? (at * (width - LEFT - right)) / last : 0);
+	const y = (rank) => TOP + 8 + (Math.min(rank, count + 1) - 1) * row;
+	const all = shown.map((passage, at) => {
+		const points = columns.map((column, column_) => {
+			const rank = column.ranks.get(passage.index) ?? count + 1;
+			return { x: x(column_), y: y(rank), off: rank > count };
+		});
+		const isLabelled = row >= LABEL_HEIGHT || at < READ_BY_MODEL;
+		const label = narrow ? null : short(passage.label);
+		const labelY = isLabelled ? Math.max(points.at(-1).y, TOP + 8 + at * LABEL_HEIGHT) : Math.max(points.at(-1).y, TOP + 8 + READ_BY_MODEL * LABEL_HEIGHT); // none over another
+		return { index: passage.index, points, path: curve(points), best: at < READ_BY_MODEL, label: isLabelled ? label : null, more: label, labelY };
+	});
+	const beyond = all.some((line) => line.points.some((point) => point.off));
+	const ranks = shown.map((_, at) => at + 1).filter((rank) => row >= LABEL_HEIGHT || rank === 1 || rank % 5 === 0);
+	return {
+		all: all.reverse(), // so that the best are drawn last, over the others
+		ranks: [...ranks.map((rank) => ({ rank, y: y(rank) })), ...(beyond ? [{ rank: `>${count}`, y: y(count + 1) }] : [])],
+		height: y(count + (beyond ? 1 : 0)) + 14,
+		width,
+		x,
+		last,
+	};
 }
 
 function curve(points) {
-  return points.map(({ x, y }, at) => {
-    if (!at) return `M${x} ${y}`;
-    const before = points[at - 1];
-    const middle = (before.x + x) / 2;
-    return `C${middle} ${before.y} ${middle} ${y} ${x} ${y}`;
-  }).join("");
+	return points.map(({ x, y }, at) => {
+		if (!at) return `M${x} ${y}`;
+		const before = points[at - 1];
+		const middle = (before.x + x) / 2;
+		return `C${middle} ${before.y} ${middle} ${y} ${x} ${y}`;
+	}).join("");
 }
 
 const short = (label) => (label.length > 42 ? `${label.slice(0, 41).trimEnd()}…` : label);
 
 const about = (columns, shown) =>
-  `Ranks of ${shown.length} passages by ${columns.map((column) => column.name).join(", ")}. Arrow keys go from passage to passage, Enter opens one. A table follows.`;
+	`Ranks of ${shown.length} passages by ${columns.map((column) => column.name).join(", ")}. Arrow keys go from passage to passage, Enter opens one. A table follows.`;
 
 const spoken = (row, columns) =>
-  `${row.label}: ${columns.map((column) => (column.ranks.has(row.index) ? `${ordinal(column.ranks.get(row.index))} by ${column.name}` : `not ranked by ${column.name}`)).join(", ")}.`;
+	`${row.label}: ${columns.map((column) => (column.ranks.has(row.index) ? `${ordinal(column.ranks.get(row.index))} by ${column.name}` : `not ranked by ${column.name}`)).join(", ")}.`;

@@ -4,104 +4,113 @@ export const ROOT = new URL("..", import.meta.url); // the pages' files lie one 
 const NETWORK = "The service does not answer. Is it running, and is this machine connected?";
 const LOST = "The connection was lost before the ranking was complete.";
 const PLACES = { 401: "key", 403: "key", 413: "passages", 429: "run" };
+const KINDS = { "invalid-vector": "exclude", "unknown-collection": "collection", "damaged-collection": "collection", "index-unavailable": "collection" };
 
 let key = "";
 
 export const hasKey = () => key !== "";
 
 export function setKey(value) {
-  key = value.trim();
+	key = value.trim();
 }
 
 /** What went wrong, where on the page it belongs, and in how many seconds a retry makes sense. */
 export class Problem extends Error {
-  constructor(message, { status = 0, kind = "network", place = "result", retryAfter = null } = {}) {
-    super(message);
-    Object.assign(this, { status, kind, place, retryAfter });
-  }
+	constructor(message, { status = 0, kind = "network", place = "result", retryAfter = null } = {}) {
+		super(message);
+		Object.assign(this, { status, kind, place, retryAfter });
+	}
 
-  static of(fields) {
-    const where = Array.isArray(fields.detail) ? fields.detail[0]?.loc?.find((part) => part !== "body") : null;
-    const place = PLACES[fields.status] ?? (typeof where === "string" ? where : "result");
-    const keys = fields.status === 401 ? "This key is not accepted, or none was given. Enter one that is valid." : null;
-    return new Problem(keys ?? fields.message ?? `The service answered ${fields.status}.`, {
-      status: fields.status,
-      kind: fields.error_type,
-      place,
-      retryAfter: fields.retry_after_s ?? null,
-    });
-  }
+	static of(fields) {
+		const where = Array.isArray(fields.detail) ? fields.detail[0]?.loc?.find((part) => part !== "body") : null;
+		const place = PLACES[fields.status] ?? KINDS[fields.error_type] ?? (typeof where === "string" ? where : "result");
+		const keys = fields.status === 401 ? "This key is not accepted, or none was given. Enter one that is valid." : null;
+		return new Problem(keys ?? fields.message ?? `The service answered ${fields.status}.`, {
+			status: fields.status,
+			kind: fields.error_type,
+			place,
+			retryAfter: fields.retry_after_s ?? null,
+		});
+	}
 }
 
 async function send(method, path, body, signal) {
-  const headers = body === undefined ? {} : { "Content-Type": "application/json" };
-  if (key) headers.Authorization = `Bearer ${key}`;
-  let response;
-  try {
-    response = await fetch(new URL(path, ROOT), {
-      method,
-      headers,
-      body: body === undefined ? undefined : JSON.stringify(body),
-      signal,
-      credentials: "omit",
-      redirect: "error",
-    });
-  } catch (error) {
-    if (signal?.aborted) throw error;
-    throw new Problem(NETWORK);
-  }
-  if (!response.ok) throw await refusal(response);
-  return response;
+	const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+	if (key) headers.Authorization = `Bearer ${key}`;
+	let response;
+	try {
+		response = await fetch(new URL(path, ROOT), {
+			method,
+			headers,
+			body: body === undefined ? undefined : JSON.stringify(body),
+			signal,
+			credentials: "omit",
+			redirect: "error",
+		});
+	} catch (error) {
+		if (signal?.aborted) throw error;
+		throw new Problem(NETWORK);
+	}
+	if (!response.ok) throw await refusal(response);
+	return response;
 }
 
 async function refusal(response) {
-  try {
-    return Problem.of(await response.json());
-  } catch {
-    return new Problem(`The service, or a proxy before it, answered ${response.status}.`, { status: response.status });
-  }
+	try {
+		return Problem.of(await response.json());
+	} catch {
+		return new Problem(`The service, or a proxy before it, answered ${response.status}.`, { status: response.status });
+	}
 }
 
 /** The JSON that a route answers. Throws Problem. */
 export async function ask(method, path, body, signal) {
-  const response = await send(method, path, body, signal);
-  return response.status === 204 ? null : response.json();
+	const response = await send(method, path, body, signal);
+	return response.status === 204 ? null : response.json();
+}
+
+/** A ranking of a scene that was recorded: {rows, meta, tokens, query}, where no key was given yet. */
+export async function recorded() {
+	const { results, query, tokens } = await (await fetch(new URL("recorded.json", import.meta.url))).json();
+	const rows = results.map(([index, relevance_score, classical, quantum, lexical]) => ({ index, relevance_score, scores: { classical, quantum, lexical } }));
+	const named = ([start, end, fidelity, match]) => ({ start, end, fidelity, match });
+	return { rows, query: query.map(named), matches: tokens.map((of) => ({ tokens: of.map(named) })) };
 }
 
 /** The text that a route answers. */
 export async function askText(path, signal) {
-  return (await send("GET", path, undefined, signal)).text();
+	return (await send("GET", path, undefined, signal)).text();
 }
 
 /** Rank over the stream: `onOrder` gets each partial ranking, and the last event, as /rerank answers, is returned. */
 export async function rankLive(body, onOrder, signal) {
-  const response = await send("POST", "v1/rerank/stream", body, signal);
-  try {
-    for await (const { event, data } of events(response.body)) {
-      if (event === "final") return data;
-      if (event === "error") throw Problem.of(data);
-      onOrder(data);
-    }
-  } catch (error) {
-    if (error instanceof Problem || signal.aborted) throw error;
-  }
-  throw new Problem(LOST, { kind: "lost" });
+	const response = await send("POST", "v1/rerank/stream", body, signal);
+	try {
+		for await (const { event, data } of events(response.body)) {
+			if (event === "final") return data;
+			if (event === "error") throw Problem.of(data);
+			onOrder(data);
+		}
+	} catch (error) {
+		if (error instanceof Problem || signal.aborted) throw error;
+	}
+	throw new Problem(LOST, { kind: "lost" });
 }
 
 /** The server-sent events of a response's body, their data parsed as JSON. */
 async function* events(stream) {
-  const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
-    for (const block of blocks) {
-      const fields = block.split("\n").filter((line) => !line.startsWith(":"));
-      const field = (name) =>
-        fields.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
-      if (fields.length) yield { event: field("event").join(""), data: JSON.parse(field("data").join("\n")) };
-    }
-  }
+	const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
+	let rest = "";
+	for (;;) {
+		const { value, done } = await reader.read();
+		if (done) return;
+		const blocks = (rest + value).split("\n\n");
+		rest = blocks.pop();
+		for (const block of blocks) {
+			const fields = block.split("\n").filter((line) => !line.startsWith(":"));
+			const field = (name) =>
+				fields.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
+			if (fields.length) yield { event: field("event").join(""), data: JSON.parse(field("data").join("\n")) };
+		}
+	}
 }

@@ -59,7 +59,9 @@ def test_control_characters_in_a_path_are_refused(client, path):
 def paths(client, method: str) -> list[str]:
     """The paths of the OpenAPI description that have a method, and those of the documentation page."""
     described = [path for path, methods in client.app.openapi()["paths"].items() if method in methods]
-    return [re.sub(r"\{\w+\}", "any", path) for path in described] + ["/", "/docs", "/openapi.json"] * (method == "get")
+    return [re.sub(r"\{\w+\}", "any", path) for path in described] + ["/", "/admin", "/docs", "/openapi.json"] * (
+        method == "get"
+    )
 
 
 def test_head_is_get_without_the_body_wherever_get_is(client):

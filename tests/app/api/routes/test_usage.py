@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.api.dialects.keys import AllUsageResponse
 from app.auth.stores import open_records
 from app.settings import Settings
 from tests.app.problems import problem
@@ -95,3 +96,24 @@ def test_days_are_bounded(settings, key):
 
 def test_without_authentication_no_usage_is_stored(client):
     assert client.get("/v1/usage").json() == {"object": "usage", "name": "anonymous", "kept": False, "data": []}
+
+
+def test_administrators_see_what_all_callers_used(settings, key):
+    with serving(settings) as client:
+        keys = client.app.state.dependencies.auth.keys
+        made, boss = keys.create("boss", "admin", "unlimited", None)
+        for caller in (key, "k" * 16):
+            body = {"query": "owl", "documents": DOCUMENTS}
+            assert client.post("/rerank", json=body, headers={"X-API-Key": caller}).status_code == 200
+
+        def used():
+            answer = client.get("/v1/admin/usage?days=1", headers={"X-API-Key": boss}).json()
+            AllUsageResponse.model_validate(answer, strict=True)
+            return {row["caller"]: row["documents"] for row in answer["data"]}
+
+        owner = next(each.id for each in keys.all() if each.id != made.id)
+        eventually(lambda: len(used()) == 3)
+        assert used()[owner] == len(DOCUMENTS)
+        assert sorted(used().values()) == [0, 3, 3]
+        problem(client.get("/v1/admin/usage?days=0", headers={"X-API-Key": boss}), 422, "days")
+        problem(client.get("/v1/admin/usage", headers={"X-API-Key": key}), 403, "admin")

@@ -1,0 +1,125 @@
+// The admin page: health, live figures, keys and their use, collections and jobs, what was learned from feedback.
+
+import { html, render, useCallback, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { Collections } from "./admin_collections.js";
+import { Keys } from "./admin_keys.js";
+import { Live } from "./admin_live.js";
+import { Problem, ask, askText, hasKey } from "./service.js";
+import { Bar, Confirmed, Message, minute, startTheme } from "./shell.js";
+
+const EVERY_MS = 2000;
+const KEPT = 30; // readings of the metrics: a minute
+const SELDOM = 5; // rounds between looks at what changes slowly
+
+function App() {
+	const [needed, setNeeded] = useState(null);
+	const [problem, setProblem] = useState(null);
+	const [health, setHealth] = useState(null);
+	const [readings, setReadings] = useState([]);
+	const [collections, setCollections] = useState(null);
+	const [keys, setKeys] = useState(null);
+	const [feedback, setFeedback] = useState(null);
+	const [metricsProblem, setMetricsProblem] = useState(null);
+	const round = useRef(0);
+	const works = useRef(false); // whether a collection is being written: then it is looked at in every round
+	works.current = collections?.some(({ waiting, encoding }) => waiting > 0 || encoding) ?? false;
+	const off = useRef(false); // whether there is no feedback
+	const turn = useRef(0); // of the key: what was asked with another one is not shown
+
+	const look = useCallback(async () => {
+		const count = round.current++;
+		const asked = turn.current;
+		const { auth } = await ask("GET", "v1/cluster/auth");
+		setNeeded(auth);
+		if (auth && !hasKey()) throw new Problem("Enter a key with the role admin. `qrerank keys create --role admin` makes one.", { kind: "asked", place: "key" });
+		const ifCurrent = (set) => (value) => asked === turn.current && set(value);
+		const wanted = [
+			askText("metrics").then((text) => {
+				setMetricsProblem(null);
+				setReadings((before) => [...before, { at: performance.now(), text }].slice(-KEPT));
+			}, (fault) => setMetricsProblem(fault)),
+		];
+		if (count % SELDOM === 0 || works.current) wanted.push(ask("GET", "v1/collections").then(({ data }) => ifCurrent(setCollections)(data)));
+		if (count % SELDOM === 0) {
+			wanted.push(ask("GET", "health/detailed").then(ifCurrent(setHealth)));
+			if (!off.current) wanted.push(ask("GET", "v1/feedback").then(ifCurrent(setFeedback), (fault) => (off.current = fault.status === 404)));
+			if (auth) wanted.push(keysOf().then(ifCurrent(setKeys)));
+		}
+		const faults = (await Promise.allSettled(wanted)).filter(({ status }) => status === "rejected").map(({ reason }) => reason);
+		ifCurrent(setProblem)(faults.find((fault) => fault.place === "key") ?? faults[0] ?? null);
+	}, []);
+	const again = useCallback(() => {
+		round.current = 0;
+		turn.current += 1;
+		setProblem(null);
+		return look().catch(setProblem);
+	}, [look]);
+	useEffect(() => {
+		let timer = null;
+		const tick = async () => {
+			if (!document.hidden) await look().catch(setProblem);
+			timer = setTimeout(tick, EVERY_MS);
+		};
+		tick();
+		return () => clearTimeout(timer);
+	}, [look]);
+
+	const keyed = problem?.place === "key" ? { ...problem, kind: problem.kind, message: problem.status === 403 ? "This key is not an administrator’s." : problem.message, retryAfter: null } : null;
+	return html`
+		<${Bar} here="admin" needed=${needed} problem=${keyed} keyed=${again}><//>
+		<main class="admin">
+			<h1>What the service does, and who may use it</h1>
+			<${Message} problem=${problem && !keyed ? problem : null} />
+			${health && html`<${Health} health=${health} />`}
+			<${Live} readings=${readings} problem=${metricsProblem} />
+			${needed === false ? html`<section aria-labelledby="keys"><h2 id="keys">Keys</h2><p class="hint">Authentication is off, so there are no keys: everybody who reaches the service can use it. QRERANK_AUTH__ENABLED=true turns it on.</p></section>` : keys && html`<${Keys} keys=${keys.keys} usage=${keys.usage} changed=${again} />`}
+			${collections && html`<${Collections} collections=${collections} health=${health} changed=${again} />`}
+			${feedback && html`<${Feedback} standings=${feedback.data} changed=${again} />`}
+		</main>`;
+}
+
+async function keysOf() {
+	const [keys, usage] = await Promise.all([ask("GET", "v1/admin/keys"), ask("GET", "v1/admin/usage?days=30")]);
+	return { keys: keys.data, usage: usage.data };
+}
+
+const WORDS = { ok: "works", degraded: "works, with less", unavailable: "does not work" };
+
+function Health({ health }) {
+	const targets = Object.entries(health.targets);
+	return html`<section aria-labelledby="health">
+		<h2 id="health">Health: <span class="state ${health.status}">${WORDS[health.status]}</span></h2>
+		${health.reason && html`<p class="warning">${health.reason}</p>`}
+		<ul class="parts">${Object.entries(health.components).map(([name, part]) => html`<li class="state ${part.status}" key=${name}>
+			<b>${name.replaceAll("_", " ")}</b> ${WORDS[part.status]}
+			${part.last_error && html`<small>last fault ${minute(part.last_error_at)} UTC: ${part.last_error}</small>`}
+		</li>`)}</ul>
+		<ul class="figures">${targets.map(([name, { target, measured, meets }]) => html`<li key=${name}><b>${amount(name, measured)}</b> ${TARGETS[name] ?? name}, target ${amount(name, target)}${meets === null ? "" : meets ? ": met" : ": not met"}</li>`)}</ul>
+	</section>`;
+}
+
+const TARGETS = { rerank_p95_ms: "rerank, p95 of five minutes", similarity_p95_ms: "similarity, p95", memory_bytes: "memory at most" };
+
+const amount = (name, value) => (value === null ? "–" : name.endsWith("bytes") ? `${(value / 1e6).toFixed(0)} MB` : `${value.toFixed(value < 10 ? 1 : 0)} ms`);
+
+function Feedback({ standings, changed }) {
+	const forget = async () => {
+		await ask("DELETE", "v1/feedback");
+		await changed();
+	};
+	return html`<section aria-labelledby="feedback">
+		<h2 id="feedback">Learned from feedback</h2>
+		${standings.length === 0 && html`<p class="hint">Nothing was judged yet.</p>`}
+		${standings.length > 0 && html`<div class="scroll"><table>
+			<thead><tr><th scope="col">Where</th><th scope="col">Tier</th><th scope="col">Judged</th><th scope="col">Cosine</th><th scope="col">Quantum</th><th scope="col">Words</th><th scope="col">The usual weights are best</th></tr></thead>
+			<tbody>${standings.map((each) => html`<tr><th scope="row">${each.collection ?? "documents sent"}</th><td>${each.key_group}</td><td>${each.judged.toFixed(0)}</td>
+				${["classical", "quantum", "lexical"].map((ranker) => html`<td>${each.weights[ranker].toFixed(2)}</td>`)}<td>${Math.round(100 * each.defaults)} % sure</td></tr>`)}</tbody>
+		</table></div>
+		<${Confirmed} label="Forget it" question="Forget what was learned of all collections and tiers? Rankings are then as without feedback." act=${forget} />`}
+	</section>`;
+}
+
+startTheme();
+const app = document.getElementById("app");
+app.textContent = "";
+render(html`<${App} />`, app);

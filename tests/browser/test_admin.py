@@ -1,0 +1,126 @@
+"""The admin page, as an administrator uses it."""
+
+import re
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Services, Visit, violations
+from tests.browser.test_playground import enter_key
+
+
+@dataclass
+class Admin:
+    """The page with an administrator's key, and a client that has it, too."""
+
+    page: Page
+    client: httpx.Client
+    faults: list[str]
+
+
+@pytest.fixture
+def admin(visit: Visit, services: Services) -> Admin:
+    url = f"http://127.0.0.1:{services.keyed.port}"
+    _, key = services.keyed.app.state.dependencies.auth.keys.create("boss", "admin", "unlimited", None)
+    with httpx.Client(base_url=url, headers={"X-API-Key": key}, timeout=60) as client:
+        if client.get("/v1/collections/papers").status_code == 404:
+            client.put("/v1/collections/papers")
+        body = {"documents": [{"id": "owl", "text": "an owl hunts at night"}], "wait": "searchable"}
+        assert client.post("/v1/collections/papers/documents", json=body).status_code == 200
+        assert client.post("/v1/collections/papers/search", json={"query": "owl"}).status_code == 200
+        visit.page.goto(f"{url}/admin")
+        expect(visit.page.get_by_role("alert").get_by_text("Enter a key with the role admin")).to_be_visible()
+        enter_key(visit.page, key)
+        expect(visit.page.get_by_role("heading", name="Health: works")).to_be_visible()
+        yield Admin(visit.page, client, visit.faults)
+
+
+def keys(admin: Admin) -> dict[str, dict]:
+    return {key["name"]: key for key in admin.client.get("/v1/admin/keys").json()["data"]}
+
+
+def test_a_key_is_made_shown_once_and_revoked(admin):
+    page = admin.page
+    page.get_by_text("Make a key").click()
+    page.get_by_label("Name").fill("<b>search</b> team")
+    page.get_by_label("Tier").select_option("premium")
+    page.get_by_label("Collections").fill("papers, team-*")
+    page.get_by_role("button", name="Make it").click()
+    key = page.locator(".made code").text_content()
+    assert httpx.get(f"{admin.client.base_url}/v1/models", headers={"X-API-Key": key}).status_code == 200
+    made = keys(admin)["<b>search</b> team"]
+    assert (made["tier"], made["collections"]) == ("premium", ["papers", "team-*"])
+    page.get_by_role("button", name="I have it").click()
+    expect(page.get_by_text(key)).to_have_count(0)
+    row = page.locator("tr", has_text="<b>search</b> team")
+    row.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_role("alertdialog")).to_contain_text("Revoke the key “<b>search</b> team” for good?")
+    page.keyboard.press("Escape")
+    assert keys(admin)["<b>search</b> team"]["status"] == "active"
+    row.get_by_role("button", name="Revoke").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Revoke").click()
+    expect(row).to_have_count(0)
+    assert keys(admin)["<b>search</b> team"]["status"] == "revoked"
+    page.get_by_role("button", name="Show expired and revoked keys").click()
+    expect(row).to_contain_text("revoked")
+    assert [fault for fault in admin.faults if "404" not in fault] == []  # feedback is off
+
+
+def test_what_cannot_be_made_says_why(admin):
+    admin.page.get_by_text("Make a key").click()
+    admin.page.get_by_label("Role").select_option("admin")
+    admin.page.get_by_label("Collections").fill("papers")
+    admin.page.get_by_role("button", name="Make it").click()
+    expect(admin.page.locator(".create [role=alert]")).to_contain_text("admin cannot be limited")
+
+
+def test_figures_collections_and_jobs_are_those_of_the_service(admin):
+    page = admin.page
+    row = page.locator("tr", has_text="papers")
+    expect(row).to_contain_text("hash")
+    expect(row).to_contain_text(re.compile("sound|checked"))
+    expect(page.locator(".jobs li").first).to_contain_text("papers: write")
+    expect(page.locator(".meters")).to_have_count(2)
+    expect(page.locator(".meters").first).to_contain_text("fidelity")
+    httpx.get(f"{admin.client.base_url}/v1/models")  # without a key
+    expect(page.locator(".meters").last).to_contain_text("unauthorized")
+    expect(page.locator("tr", has_text="boss").first).to_contain_text("admin, unlimited")
+
+
+def test_a_collection_is_deleted_after_it_was_named(admin):
+    admin.client.put("/v1/collections/old")
+    admin.page.reload()
+    enter_key(admin.page, admin.client.headers["X-API-Key"])
+    row = admin.page.locator("tr", has_text="old")
+    row.get_by_role("button", name="Delete").click()
+    expect(admin.page.get_by_role("alertdialog")).to_contain_text("“old” with its 0 documents")
+    admin.page.get_by_role("alertdialog").get_by_role("button", name="Delete").click()
+    expect(row).to_have_count(0)
+    assert admin.client.get("/v1/collections/old").status_code == 404
+
+
+def test_a_users_key_is_not_enough(visit, services: Services):
+    _, key = services.keyed.app.state.dependencies.auth.keys.create("person", "user", "unlimited", None)
+    visit.page.goto(f"http://127.0.0.1:{services.keyed.port}/admin")
+    enter_key(visit.page, key)
+    expect(visit.page.get_by_role("alert").get_by_text("This key is not an administrator’s.")).to_be_visible()
+    expect(visit.page.get_by_role("heading", name="Keys")).to_have_count(0)
+
+
+def test_without_authentication_it_says_so(visit, services: Services):
+    visit.page.goto(f"http://127.0.0.1:{services.open.port}/admin")
+    expect(visit.page.get_by_text("Authentication is off")).to_be_visible()
+    expect(visit.page.locator("tr", has_text="demo")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(admin, scheme):
+    admin.page.emulate_media(color_scheme=scheme)
+    admin.page.get_by_text("Make a key").click()
+    admin.page.get_by_role("button", name="Rotate").first.click()
+    for width in (1280, 390):
+        admin.page.set_viewport_size({"width": width, "height": 900})
+        assert violations(admin.page) == []
+        assert admin.page.evaluate("document.documentElement.scrollWidth") <= width
