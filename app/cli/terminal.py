@@ -15,6 +15,8 @@ from rich.text import Text
 
 from app.telemetry.printable import escaped
 
+_FILE_COLUMNS = 120
+
 
 class OutputFailed(Exception):
     """Standard output cannot be written: its device is full, or it is closed."""
@@ -26,6 +28,8 @@ class PlainConsole(Console):
     def __init__(self, *, stderr: bool = False) -> None:
         """stderr: whether it writes to standard error instead of standard output."""
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = _FILE_COLUMNS  # the usual 80 would cut names in tables
 
     def print(self, *things: Any, **options: Any) -> None:
         """Print; OutputFailed if standard output cannot be written."""
