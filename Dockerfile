@@ -32,6 +32,8 @@ RUN rm --recursive \
         /opt/venv/lib/python3*/site-packages/openvino/libs/cache.json \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_intel_gpu_plugin.so \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_intel_npu_plugin.so \
+        /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_gguf_frontend.so* \
+        /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_jax_frontend.so* \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_onnx_frontend.so* \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_paddle_frontend.so* \
         /opt/venv/lib/python3*/site-packages/openvino/libs/libopenvino_pytorch_frontend.so* \
@@ -39,7 +41,7 @@ RUN rm --recursive \
     && find /opt/venv/lib -depth -type d -name tests -exec rm --recursive {} + \
     && find /opt/venv/lib -type f \( -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \) \
         -delete
-# 40 MB of debug information. Libraries that auditwheel has put into *.libs are left alone: strip can break them.
+# 80 MB of debug information, half of it in numkong. Libraries that auditwheel has put into *.libs are left alone: strip can break them.
 RUN apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends binutils \
     && find /opt/venv/lib -name '*.so' -not -path '*.libs/*' -exec strip --strip-debug {} +
 COPY --from=tools /wheel /wheel
