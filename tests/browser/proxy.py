@@ -21,6 +21,7 @@ class Proxy(ThreadingHTTPServer):
         self.target = port
         self.broken = False  # whether it answers 502 to what is posted
         self.cut_after: int | None = None  # bytes of a stream, after which it closes the connection
+        self.held: threading.Event | None = None  # what a stream waits for after its first event
         self.paths = list[str]()  # that were asked for
 
     @property
@@ -60,6 +61,8 @@ class _Handler(BaseHTTPRequestHandler):
         while data := response.read1(1024):
             self.wfile.write(data if left is None else data[:left])
             self.wfile.flush()
+            if self.server.held and self.path.endswith("/stream"):
+                self.server.held.wait(30)
             if left is not None and (left := left - len(data)) <= 0:
                 break
         connection.close()

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 
 import httpx
 import pytest
@@ -28,11 +29,15 @@ def page(visit: Visit, services: Services) -> Page:
 
 def bring(page: Page, passages: list[str], question: str = QUESTION) -> None:
     """Rank passages of one's own."""
+    bring_unsettled(page, passages, question)
+    settled(page, len(passages))
+
+
+def bring_unsettled(page: Page, passages: list[str], question: str = QUESTION) -> None:
     page.get_by_label("Search in").select_option("your own passages")
     page.get_by_label("Question", exact=True).fill(question)
     page.evaluate("(text) => navigator.clipboard.writeText(text)", "\n".join(passages))
     page.get_by_label("Passages, one a line").press("Control+V")
-    settled(page, len(passages))
 
 
 def settled(page: Page, count: int) -> None:
@@ -291,6 +296,18 @@ def test_a_fault_leaves_the_last_good_ranking(visit, proxy: Proxy):
     visit.page.get_by_role("button", name="Try again").click()
     expect(alert).to_be_empty()
     expect(visit.page.locator(".summary")).to_contain_text("classical")
+
+
+def test_a_slow_ranking_says_what_it_does_and_shows_what_is_known(visit, proxy: Proxy):
+    visit.page.goto(proxy.url)
+    settled(visit.page, 12)
+    proxy.held = threading.Event()
+    bring_unsettled(visit.page, PASSAGES)
+    expect(visit.page.locator(".result .busy")).to_have_text(re.compile("Ranked by words|read so far"))
+    expect(visit.page.locator(".passage")).to_have_count(len(PASSAGES))
+    proxy.held.set()
+    proxy.held = None
+    settled(visit.page, len(PASSAGES))
 
 
 def test_a_key_is_asked_for_and_kept_in_memory_only(visit, services: Services):

@@ -4,11 +4,11 @@ import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { ofFile, ofLines } from "./passages.js";
 import { Message } from "./shell.js";
 
+const MOST_BYTES = 16 * 2 ** 20; // of a file: a request takes no more, unless the service was told so
 const DEADLINES = { "": "the service’s own", 20: "20 ms", 50: "50 ms", 100: "100 ms", 400: "400 ms", 2000: "2 s", 0: "none" };
-const LANGUAGES = {
-	"": "the service’s own", auto: "detect", none: "no stemming", ar: "Arabic", da: "Danish", de: "German", en: "English", es: "Spanish", fi: "Finnish",
-	fr: "French", hi: "Hindi", it: "Italian", ja: "Japanese", nl: "Dutch", no: "Norwegian", pt: "Portuguese", ru: "Russian", sv: "Swedish", tr: "Turkish", zh: "Chinese",
-};
+const CODES = "ar da de en es fi fr hi it ja nl no pt ru sv tr zh".split(" ");
+const named = new Intl.DisplayNames("en", { type: "language" });
+const LANGUAGES = { "": "the service’s own", auto: "detect", none: "no stemming", ...Object.fromEntries(CODES.map((code) => [code, named.of(code)])) };
 const MEANINGS = {
 	hybrid: "cosine, fidelity and words, fused",
 	quantum: "fidelity of small circuits, token by token",
@@ -52,7 +52,7 @@ const withValue = (options, value, words) => (value === null || value in options
 function Exclusions({ state, set, note, problem }) {
 	const add = (event) => {
 		const text = event.target.value.trim();
-		if (event.key !== "Enter") return;
+		if (event.key !== "Enter" || event.isComposing) return;
 		event.preventDefault();
 		event.target.value = "";
 		if (text && !state.exclude.includes(text)) set("exclude", { exclude: [...state.exclude, text] });
@@ -90,6 +90,7 @@ export function Source({ state, set, collections, most, problem }) {
 		setOver(false);
 		if (!files.length) return;
 		try {
+			if (files[0].size > MOST_BYTES) throw new Error(`${files[0].name} is larger than ${MOST_BYTES / 2 ** 20} MiB.`);
 			const passages = ofFile(files[0].name, await files[0].text());
 			setFault(null);
 			set("passages", { passages: passages.slice(0, most), collection: null, file: files[0].name, scene: null });

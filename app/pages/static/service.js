@@ -3,7 +3,8 @@
 export const ROOT = new URL("..", import.meta.url); // the pages' files lie one level below the service
 const NETWORK = "The service does not answer. Is it running, and is this machine connected?";
 const LOST = "The connection was lost before the ranking was complete.";
-const PLACES = { 401: "key", 403: "key", 413: "passages", 429: "run" };
+const FIELDS = ["query", "documents", "collection", "method", "deadline_ms", "language", "diversity", "exclude"];
+const PLACES = { 401: "key", 403: "key", 413: "documents", 429: "query" };
 const KINDS = { "invalid-vector": "exclude", "unknown-collection": "collection", "damaged-collection": "collection", "index-unavailable": "collection" };
 
 let key = "";
@@ -23,7 +24,7 @@ export class Problem extends Error {
 
 	static of(fields) {
 		const where = Array.isArray(fields.detail) ? fields.detail[0]?.loc?.find((part) => part !== "body") : null;
-		const place = PLACES[fields.status] ?? KINDS[fields.error_type] ?? (typeof where === "string" ? where : "result");
+		const place = PLACES[fields.status] ?? KINDS[fields.error_type] ?? (FIELDS.includes(where) ? where : "result");
 		const keys = fields.status === 401 ? "This key is not accepted, or none was given. Enter one that is valid." : null;
 		return new Problem(keys ?? fields.message ?? `The service answered ${fields.status}.`, {
 			status: fields.status,

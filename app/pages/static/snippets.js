@@ -34,7 +34,7 @@ for row in response.json()["results"]:
 }
 
 function cohere(url, { query, documents, ...rest }) {
-	if (!documents) return "# Cohere’s SDK sends passages with each request: choose “your own passages”,\n# or search the collection with curl or httpx.";
+	if (!documents) return "# Cohere’s SDK sends passages with each request: choose “your own passages”.";
 	const more = `\n    request_options={"additional_body_parameters": ${python(rest, "    ")}},`;
 	return `import os
 
@@ -51,7 +51,7 @@ for row in response.results:
 }
 
 function langchain(url, { query, documents, method, ...rest }) {
-	if (!documents) return "# LangChain’s retriever finds the passages, and this service reranks them:\n# choose “your own passages” to see the call.";
+	if (!documents) return "# In LangChain a retriever finds the passages: choose “your own passages”.";
 	const left = Object.keys(rest);
 	const note = left.length ? `\n# CohereRerank cannot send ${left.join(", ")}: the service’s settings decide there.` : "";
 	return `import os

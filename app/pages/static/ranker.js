@@ -1,0 +1,111 @@
+// Ranks over the stream, the newest request only. The last good ranking stays where one fails.
+
+import { useRef, useState } from "./vendor/preact-htm.js";
+import { columns, remember, same } from "./ranking.js";
+import { Problem, rankLive, recorded } from "./service.js";
+import { candidatesOf, toBody } from "./state.js";
+
+const SLOW_MS = 300; // after which the page says what is happening
+const PAUSE_MS = 150; // of a slider that moves
+const LABEL = 80; // characters of a passage that stand for it
+const ASKED = "This service takes a key. Enter yours to rank; whoever runs the service can make you one.";
+const NOTE = "This ranking was recorded, with the default model. With a key you make your own.";
+
+/** What is shown, what is happening, what went wrong, what each control did; and what ranks anew. */
+export function useRanker() {
+	const [view, setView] = useState(null);
+	const [busy, setBusy] = useState(null);
+	const [problem, setProblem] = useState(null);
+	const [notes, setNotes] = useState({});
+	const now = useRef({ abort: null, timer: null, known: new Map(), view: null });
+
+	const rank = (state, control = null) => {
+		clearTimeout(now.current.timer);
+		now.current.timer = setTimeout(() => run(state, control), control === "diversity" ? PAUSE_MS : 0);
+	};
+	const run = async (state, control) => {
+		const at = now.current;
+		at.abort?.abort();
+		const wrong = checked(state);
+		setProblem(wrong);
+		if (wrong) return setBusy(null);
+		const { signal } = (at.abort = new AbortController());
+		const partial = partials(state, at.view, signal, setView, setBusy);
+		try {
+			const answer = await rankLive(toBody(state), partial.add, signal);
+			if (!signal.aborted) finish(state, control, answer);
+		} catch (error) {
+			if (signal.aborted) return;
+			setProblem(error instanceof Problem ? error : new Problem(String(error)));
+			setView(at.view);
+		} finally {
+			partial.end();
+		}
+		if (!signal.aborted) setBusy(null);
+	};
+	const finish = (state, control, { results, meta }) => {
+		const at = now.current;
+		const candidates = candidatesOf(state);
+		const rows = results.map((row) => dressed(row, state));
+		const isSame = candidates === at.view?.candidates;
+		if (!isSame) at.known = new Map();
+		setNotes(isSame && control && same(rows, at.view.rows) ? { [control]: "No effect on this list" } : {});
+		if (meta.encoded === rows.length) remember(at.known, rows);
+		at.view = { rows, meta, columns: columns(rows, meta.method, at.known), query: state.query, candidates };
+		setView(at.view);
+	};
+	const showRecorded = async (state) => {
+		setProblem(new Problem(ASKED, { kind: "asked", place: "key" }));
+		if (state.scene !== "shop") return;
+		const { rows: found, ...tokens } = await recorded();
+		const rows = found.map((row) => dressed(row, state));
+		setView((last) => last ?? { rows, columns: columns(rows, "hybrid", new Map()), meta: null, query: state.query, recorded: { ...tokens, note: NOTE } });
+	};
+	return { view, busy, problem, notes, rank, showRecorded };
+}
+
+/** Shows partial rankings. Those of new candidates only if it takes long, so that nothing moves twice. */
+function partials(state, last, signal, setView, setBusy) {
+	const candidates = candidatesOf(state);
+	const isSame = candidates === last?.candidates;
+	const before = new Map(isSame ? last.rows.map((row) => [row.index, row]) : []);
+	let isSlow = false;
+	let order = null;
+	const show = () => {
+		if (signal.aborted) return;
+		const doing = happening(state, order);
+		if (isSlow) setBusy(doing);
+		if (!order || state.collection || !(isSlow || isSame)) return; // a collection's texts come at the end
+		const rows = order.results.map((row) => dressed({ ...before.get(row.index), ...row }, state));
+		setView({ ...(isSame ? last : { columns: [], meta: null, query: state.query, candidates }), rows, partial: doing });
+	};
+	const timer = setTimeout(() => {
+		isSlow = true;
+		show();
+	}, SLOW_MS);
+	const add = (found) => {
+		order = found;
+		show();
+	};
+	return { add, end: () => clearTimeout(timer) };
+}
+
+function happening({ collection, passages }, order) {
+	if (!order) return collection ? `Searching ${collection} …` : `Reading ${passages.length} passages …`;
+	return order.encoded ? `${order.encoded} passages read so far …` : "Ranked by words; reading the passages …";
+}
+
+function checked({ query, collection, passages }) {
+	if (!query.trim()) return new Problem("Type a question first.", { place: "query" });
+	if (!collection && !passages.length) return new Problem("There is nothing to rank yet: paste passages, or choose a collection.", { place: "documents" });
+	return null;
+}
+
+/** A row with what the page shows of its passage. */
+function dressed(row, state) {
+	const document = row.document ?? { title: "", text: state.passages[row.index] ?? "" };
+	const ranked = document.title ? `${document.title} ${document.text}`.trim() : document.text;
+	const shown = { title: document.title ?? "", text: document.text, ranked };
+	const key = row.document ? `${document.id}/${document.chunk?.start ?? 0}` : `${row.index} ${ranked.slice(0, LABEL)}`;
+	return { ...row, shown, key, label: (document.title ? `${document.title}: ${document.text}` : document.text).slice(0, LABEL).replace(/\s+/g, " ") };
+}
