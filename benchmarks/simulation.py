@@ -1,26 +1,33 @@
 """Our simulation beside Qiskit's, and our short cuts beside our simulation: `python -m benchmarks.simulation`.
 
-It prints the tables of docs/quantum.md. First one register, 1 query against 100 documents, for every peer in its exact
-(shot-free) mode, from vectors to fidelities. Then late interaction of 20 query tokens with 100 documents of 138 tokens,
-from int8 rows to scores, and Gram matrices of pooled rows, on states of the default model for the demo collection.
+It prints the tables of docs/quantum.md. First one register, 1 query against 100 documents, from vectors to fidelities,
+for every peer in its exact mode if it has one; PennyLane is in .venv-peers (`make .venv-peers/.setup`). Then late
+interaction of 20 query tokens with 100 documents of 138 tokens, from int8 rows to scores, and Gram matrices of pooled
+rows, on states of the default model for the demo collection.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from functools import partial
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit import QuantumCircuit, transpile
+from qiskit import transpile
 from qiskit.circuit import ParameterVector
 from qiskit_aer import AerSimulator
-from qiskit_machine_learning.kernels import FidelityStatevectorKernel
+from qiskit_machine_learning.kernels import FidelityQuantumKernel, FidelityStatevectorKernel
 
 from app.settings import Settings
 from benchmarks.report import number, percentile, table, timed, verdict
-from quantum.circuits import check_limits, fidelity_circuit, state_circuit
+from quantum.backends.aer import AerBackend
+from quantum.circuits import bound_angles, check_limits, compute_uncompute, fidelity_circuit, state_circuit
 from quantum.feature_maps import FeatureMap, feature_map
 from quantum.kernel import gram
 from quantum.maxsim import late_interaction, score_documents
@@ -31,6 +38,8 @@ from retrieval.encoder.states import Encoded
 from retrieval.text.demo import demo_passages
 
 DOCUMENTS, TOKENS, QUERY_TOKENS = 100, 138, 20
+PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
+MANY = 20_000  # documents whose kept states are read
 REPEATS = 20  # of a peer; of what is quick, many times as many
 OFFSETS = np.arange(DOCUMENTS + 1) * TOKENS
 QUESTION = (
@@ -43,34 +52,43 @@ LATE_TARGET_MS, GRAM_TARGETS_MS = 15, {100: 2, 300: None, 1000: 60}
 Rows = NDArray[Any]
 
 
-def aer(fm: FeatureMap, query: Rows, documents: Rows, *, at_once: bool, transpiled: bool = False) -> Rows:
-    """Aer's fidelities: all circuits in one run, or one circuit for each pair as a first program does.
-
-    Most of the latter is transpilation, which Aer does not need for RY and CX, so it is timed without as well.
-    """
+def aer(fm: FeatureMap, query: Rows, documents: Rows) -> Rows:
+    """Aer's fidelities as a first program computes them: one circuit for each pair, transpiled, each in a run."""
     simulator = AerSimulator(method="statevector")
 
-    def circuit(document: Rows) -> QuantumCircuit:
+    def zero(document: Rows) -> float:
         made = fidelity_circuit(fm, query[0], document)
         made.save_statevector()
-        return transpile(made, simulator) if transpiled else made
+        return float(abs(simulator.run(transpile(made, simulator)).result().get_statevector().data[0]) ** 2)
 
-    if at_once:
-        result = simulator.run([circuit(document) for document in documents]).result()
-        states = [result.get_statevector(i) for i in range(len(documents))]
-    else:
-        states = [simulator.run(circuit(document)).result().get_statevector() for document in documents]
-    return np.array([abs(state.data[0]) ** 2 for state in states])
+    return np.array([zero(document) for document in documents])
 
 
-def beside_qiskit(fm: FeatureMap, repeats: int = REPEATS) -> str:
+def lightning(fm: FeatureMap, query: Rows, documents: Rows, repeats: int) -> tuple[list[float], Rows] | None:
+    """PennyLane's times and fidelities; None without its environment."""
+    if not PEERS.exists():
+        return None
+    numbers = count()
+    gates = [
+        (gate.name, gate.qubits, gate.constant if gate.is_bound else next(numbers)) for gate in compute_uncompute(fm)
+    ]
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "gates.json").write_text(json.dumps(gates))
+        angles = bound_angles(fm, fm.angles(query)[:, 0], fm.angles(documents)[:, 0])
+        np.save(Path(folder) / "angles.npy", angles.T)
+        command = [str(PEERS), str(Path(__file__).with_name("lightning_peer.py")), folder, str(repeats)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+    return found["ms"], np.array(found["found"])
+
+
+def beside_others(fm: FeatureMap, repeats: int = REPEATS) -> str:
     """The table of one feature map: milliseconds for all documents."""
     x = np.random.default_rng(20).normal(size=(1 + DOCUMENTS, fm.features_per_register))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     query, documents = x[:1], x[1:]
     circuit = state_circuit(fm, ParameterVector("x", fm.features_per_register))
     warm = FidelityStatevectorKernel(feature_map=circuit, auto_clear_cache=False)
-    states = fm.register_states(query), fm.register_states(documents)
+    states, bulk = (fm.register_states(query), fm.register_states(documents)), AerBackend()
 
     def cold() -> Rows:
         return np.asarray(FidelityStatevectorKernel(feature_map=circuit).evaluate(query, documents)[0])
@@ -80,22 +98,41 @@ def beside_qiskit(fm: FeatureMap, repeats: int = REPEATS) -> str:
         "ours, states kept": (lambda: np.exp(log_register_fidelity(*states))[0], 50 * repeats),
         KERNEL: (cold, repeats),
         f"{KERNEL}, states kept": (lambda: warm.evaluate(query, documents)[0], 5 * repeats),
-        "Aer, one run of all circuits": (partial(aer, fm, query, documents, at_once=True), repeats),
-        f"{PER_PAIR}, untranspiled": (partial(aer, fm, query, documents, at_once=False), 1),
-        PER_PAIR: (partial(aer, fm, query, documents, at_once=False, transpiled=True), 1),
+        "backend `aer`, one circuit with arrays": (lambda: bulk.estimate(fm, query, documents).fidelity[0], repeats),
+        "FidelityQuantumKernel": (
+            lambda: FidelityQuantumKernel(feature_map=circuit).evaluate(query, documents)[0],
+            1,
+        ),
+        PER_PAIR: (partial(aer, fm, query, documents), 1),
     }
     measured = {}
-    for name, (run, count) in runs.items():
-        if count > 1:
+    for name, (run, times) in runs.items():
+        if times > 1:
             run()  # warm up
-        measured[name] = timed(run, count)
+        measured[name] = timed(run, times)
+    if peer := lightning(fm, query, documents, repeats):
+        measured["PennyLane lightning.qubit, one circuit per pair"] = peer
     base, exact = percentile(measured[OURS][0], 0.5), measured[OURS][1]
     lines = []
-    for name, (times, values) in measured.items():
-        ms = percentile(times, 0.5)
+    for name, (taken, values) in measured.items():
+        ms = percentile(taken, 0.5)
         target = f"≥ {AT_LEAST[name]}, {verdict(ms / base >= AT_LEAST[name])}" if name in AT_LEAST else ""
         lines.append((name, f"{ms:.3f}", number(ms / base), f"{np.abs(values - exact).max():.0e}", target))
     return table((f"`{fm.name}`, depth {check_limits(fm).depth}", "ms", "ratio", "difference", "target"), lines)
+
+
+def bandwidth(repeats: int = REPEATS) -> str:
+    """How fast kept states are read by one query, beside a sum over the same memory."""
+    fm, rng = feature_map(), np.random.default_rng(0)
+    query, documents = (fm.register_states(rng.normal(size=(m, 384)).astype(np.float32)) for m in (1, MANY))
+    flat = documents.reshape(-1).view(np.float32)
+    rates = []
+    for run in (lambda: log_register_fidelity(query, documents), flat.sum):
+        run()
+        rates.append(documents.nbytes / percentile(timed(run, repeats)[0], 0.5) / 1e6)
+    return (
+        f"One query with {MANY} documents of 96 registers, states kept: {rates[0]:.1f} GB/s; a sum: {rates[1]:.1f} GB/s"
+    )
 
 
 def simulate(fm: FeatureMap, query: Rows, tokens: Rows, dtype: type = np.float32) -> Rows:
@@ -155,7 +192,8 @@ def main() -> None:
     """Print the tables."""
     print(f"1 query, {DOCUMENTS} documents, one register, milliseconds for all\n")
     for name in ("angle", "entangled"):
-        print(f"{beside_qiskit(feature_map(name))}\n")
+        print(f"{beside_others(feature_map(name))}\n")
+    print(f"{bandwidth()}\n")
     print(f"{QUERY_TOKENS} query tokens, {DOCUMENTS} documents of {TOKENS} tokens, milliseconds\n")
     print(short_cuts(feature_map(), *model_states()))
 

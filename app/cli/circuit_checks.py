@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.evaluation.beir import load
 from retrieval.text.demo import demo_passages
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _FACTORS = (1 / 64, 1 / 16, 1 / 4, 1 / 2, 1, 2, 4)  # times the chosen bandwidth
 _MOST_RELEVANT, _OTHERS, _QUERIES = 5, 20, 20  # of a query; of a query; of a collection
@@ -166,29 +170,28 @@ def drawn(found: Checks, path: Path) -> None:
 
     from app.cli.evaluation_plots import drawing, png
 
-    every = max(row.registers for row in found.rows)
+    every, bandwidth = max(row.registers for row in found.rows), found.feature_map.bandwidth
+    whole = [row for row in found.rows if row.registers == every]
+    cut = sorted((row for row in found.rows if row.bandwidth == bandwidth), key=lambda row: row.registers)
     with drawing():
         figure = Figure((7.5, 3), layout="constrained")
-        for axes, label, rows, at in zip(
-            figure.subplots(1, 2, sharey=True),
-            (f"bandwidth h, {every} registers", f"registers, h = {found.feature_map.bandwidth:.2f}"),
-            (
-                [row for row in found.rows if row.registers == every],
-                sorted(
-                    (row for row in found.rows if row.bandwidth == found.feature_map.bandwidth),
-                    key=lambda row: row.registers,
-                ),
-            ),
-            ("bandwidth", "registers"),
-            strict=True,
-        ):
-            x, mean = [getattr(row, at) for row in rows], np.array([row.mean for row in rows])
-            deviation = np.array([row.deviation for row in rows])
-            axes.plot(x, mean, "o-", color="#0072b2")
-            axes.fill_between(x, np.maximum(mean - deviation, 0), np.minimum(mean + deviation, 1), alpha=0.2)
-            axes.axhline(MOST_MEAN_FIDELITY, linestyle="--", linewidth=0.8, color="#d55e00")
-            axes.set_xscale("log", base=2)
-            axes.set_xlabel(label)
-            axes.grid(alpha=0.3)
+        left, right = figure.subplots(1, 2, sharey=True)
+        _draw_means(left, [row.bandwidth for row in whole], whole, f"bandwidth h, {every} registers")
+        h = np.geomspace(whole[0].bandwidth, whole[-1].bandwidth, 100)
+        left.plot(h, np.exp(-(h**2) / 2), ":", color="#222222", label="exp(−h²/2)")
+        left.legend(frameon=False, fontsize="small")
+        _draw_means(right, [row.registers for row in cut], cut, f"registers, h = {bandwidth:.2f}")
         figure.supylabel("fidelity of different texts", fontsize="medium")
         png(figure, path)
+
+
+def _draw_means(axes: Axes, x: Sequence[float], rows: Sequence[Row], label: str) -> None:
+    mean, deviation = (np.array([getattr(row, name) for row in rows]) for name in ("mean", "deviation"))
+    axes.plot(x, mean, "o-", color="#0072b2")
+    axes.fill_between(x, np.maximum(mean - deviation, 0), np.minimum(mean + deviation, 1), alpha=0.2)
+    axes.axhline(MOST_MEAN_FIDELITY, linestyle="--", linewidth=0.8, color="#d55e00")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(x, [f"{each:.2g}" for each in x], fontsize="small")
+    axes.minorticks_off()
+    axes.set_xlabel(label)
+    axes.grid(alpha=0.3)

@@ -107,11 +107,9 @@ class AerBackend:
         """The routed circuit, the same with what is saved or measured, and the readout errors of its qubits."""
         circuit = bulk_circuit(feature_map)
         routed = route(circuit, self._device, allow_deep=self._allow_deep)
-        ready = routed.circuit.copy()
+        ready = routed.measured() if self.shots else routed.circuit.copy()
         if self.shots is None:
             ready.save_probabilities(list(routed.qubits))
-        else:
-            ready = routed.measured()
         confusions = (
             confusions_of(self._model, routed.qubits) if self._model else np.stack([np.eye(2)] * len(routed.qubits))
         )

@@ -44,8 +44,8 @@ class ReadoutMitigation:
         values = np.array([float(each.get(names[0], 0.0)) for each in corrected])
         shots = counts.sum(axis=1)
         mean = counts @ self._weights / shots
-        # Half a shot of the outcome with the largest weight, so that no count claims certainty.
-        spread = counts @ self._weights**2 / shots - mean**2 + 0.5 / shots * np.abs(self._weights).max()
+        # Half a shot as far from the others as weights are, so that no count claims certainty.
+        spread = counts @ self._weights**2 / shots - mean**2 + 0.5 / shots * np.ptp(self._weights) ** 2
         return values, spread / np.maximum(shots - 1, 1)
 
 

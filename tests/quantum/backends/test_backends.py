@@ -137,7 +137,7 @@ def test_shots_follow_the_noise():
 
 
 def test_a_device_is_routed_measured_and_mitigated(manila):
-    fm, q, d = feature_map("amplitude", 2), unit_rows(2, 1, 6), unit_rows(3, 4, 6)
+    fm, q, d = feature_map("amplitude", 2), unit_rows(2, 1, 6), unit_rows(3, 2, 6)
     noisy = AerBackend(device=manila).estimate(fm, q, d).registers
     sampler = BackendSamplerV2(backend=AerSimulator.from_backend(manila, seed_simulator=5))
     assert deviation(SamplerBackend(sampler, SHOTS, manila).estimate(fm, q, d), noisy) < 5
