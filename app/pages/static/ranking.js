@@ -34,7 +34,7 @@ const present = (scores) => Object.fromEntries(Object.entries(scores ?? {}).filt
 /** 0 for a weak match, then 1 to 5. */
 export const level = (fidelity) => LEVELS.filter((least) => fidelity >= least).length;
 
-const ORDINALS = ["zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"];
+const ORDINALS = ["zeroth", "first", "second", "third", "fourth", "fifth"];
 
 export function ordinal(rank) {
 	if (rank < ORDINALS.length) return ORDINALS[rank];

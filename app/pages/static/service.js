@@ -24,7 +24,8 @@ export class Problem extends Error {
 
 	static of(fields) {
 		const where = Array.isArray(fields.detail) ? fields.detail[0]?.loc?.find((part) => part !== "body") : null;
-		const place = PLACES[fields.status] ?? KINDS[fields.error_type] ?? (FIELDS.includes(where) ? where : "result");
+		let place = PLACES[fields.status] ?? KINDS[fields.error_type] ?? (FIELDS.includes(where) ? where : "result");
+		if (place === "documents" && fields.message?.includes("excluded")) place = "exclude";
 		const keys = fields.status === 401 ? "This key is not accepted, or none was given. Enter one that is valid." : null;
 		return new Problem(keys ?? fields.message ?? `The service answered ${fields.status}.`, {
 			status: fields.status,

@@ -73,6 +73,7 @@ export const candidatesOf = (state) => JSON.stringify([state.query, state.collec
 export class Past {
 	#states = new Map();
 	#count = 0;
+	#timer = null;
 	#last = { control: null, at: 0 };
 
 	/** Show a state in the address. Steps of one control within a second are one step back. */
@@ -82,7 +83,10 @@ export class Past {
 		const number = merged ? (history.state?.number ?? 0) : (this.#count += 1);
 		this.#states.set(number, state);
 		this.#last = { control, at: now };
-		history[merged ? "replaceState" : "pushState"]({ number }, "", `#${toFragment(state)}`);
+		clearTimeout(this.#timer);
+		const write = () => history[merged ? "replaceState" : "pushState"]({ number }, "", `#${toFragment(state)}`);
+		if (merged && !replace) this.#timer = setTimeout(write, 200); // browsers refuse too many a second
+		else write();
 	}
 
 	/** The state of the entry that the browser went to. */
