@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser steady soak load rehearse rollout clients milvus check format docs bench large monitoring chart chart-package image image-push wheel publish lock clean
+.PHONY: help setup run test browser steady soak load rehearse rollout clients milvus check format docs pages bench large monitoring chart chart-package image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -88,11 +88,25 @@ check: $(STAMP) ## format, lint, types, import contracts, tests; the pages, wher
 	$(TESTS)
 	@if command -v chromium >/dev/null; then echo "$(BROWSER)"; $(BROWSER); else echo "no Chromium here: the pages are not tried; see make browser"; fi
 
-docs: $(STAMP) ## write the generated pages anew: openapi.json, configuration.md, errors.md, commands.md in docs/
+docs: $(STAMP) .venv-docs/.setup ## write the generated pages, run the notebooks, and build the site into build/site; npm draws its pictures
+	$(MAKE) pages
+	PYTHONPATH=$(CURDIR) .venv-docs/bin/python -m scripts.site
+
+pages: $(STAMP) ## write the generated pages alone: openapi.json, configuration.md, errors.md, commands.md in docs/
 	$(BIN)/qrerank openapi > docs/openapi.json
 	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.error_catalogue
 	$(BIN)/python -m scripts.commands
+
+# Its packages lie beside those of .venv, which the notebooks use as well.
+PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
+
+.venv-docs/.setup: docs/requirements.txt $(STAMP)
+	@echo "installing what builds the documentation"
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement $<
+	$(BIN)/python $(PURELIB) > $$(.venv-docs/bin/python $(PURELIB))/beside.pth
+	@touch $@
 
 bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-encoder, speed, Qiskit beside us
 	$(BIN)/python -m benchmarks.quality
@@ -161,4 +175,4 @@ lock: ## write the locks of the image anew: requirements/*.txt; UPGRADE=1 takes 
 	$(LOCK) $(if $(UPGRADE),--upgrade) requirements/build.in --output-file requirements/build.txt
 
 clean: ## remove what make made (the prepared models in your cache folder stay)
-	rm -rf .venv .venv-clients .venv-chart .venv-lock .node-clients build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools
+	rm -rf .venv .venv-clients .venv-chart .venv-lock .venv-docs .node-clients build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .tools

@@ -12,7 +12,7 @@ SILENT = {"qrerank serve", "qrerank circuit", "qrerank openapi", "qrerank index 
 
 
 def test_the_committed_page_is_generated_from_the_parsers():
-    assert commands.PAGE.read_text(encoding="utf-8") == commands.page(), "run `make docs`"
+    assert commands.PAGE.read_text(encoding="utf-8") == commands.page(), "run `make pages`"
 
 
 @pytest.mark.parametrize(("name", "command", "_"), LEAVES, ids=[name for name, *_ in LEAVES])

@@ -9,7 +9,7 @@ from scripts.chart.settings_table import settings
 
 
 def test_the_committed_page_is_generated_from_the_settings():
-    assert configuration.PAGE.read_text(encoding="utf-8") == configuration.page(), "run `make docs`"
+    assert configuration.PAGE.read_text(encoding="utf-8") == configuration.page(), "run `make pages`"
 
 
 def test_every_setting_has_one_row():

@@ -17,7 +17,7 @@ CODES = re.compile(r"^### ([a-z-]+)$", re.MULTILINE)
 
 
 def test_the_committed_page_is_generated_from_the_catalogue():
-    assert error_catalogue.PAGE.read_text(encoding="utf-8") == error_catalogue.page(), "run `make docs`"
+    assert error_catalogue.PAGE.read_text(encoding="utf-8") == error_catalogue.page(), "run `make pages`"
 
 
 def test_every_error_of_the_tree_has_an_entry():

@@ -18,7 +18,7 @@ def description():
 
 
 def test_the_committed_description_is_current(description):
-    assert COMMITTED.read_text(encoding="utf-8") == render(create_app()), "run `make docs`"
+    assert COMMITTED.read_text(encoding="utf-8") == render(create_app()), "run `make pages`"
 
 
 def references(node):

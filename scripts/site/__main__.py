@@ -1,0 +1,84 @@
+"""Build the documentation site: `make docs`, after which build/site/index.html opens it.
+
+Links and anchors must lead somewhere, and no page may ask another host for anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.site import api_reference, notebooks
+from scripts.site.staging import ROOT, BrokenLink, stage
+
+BUILD = ROOT / "build"
+SOURCES, SITE = BUILD / "docs", BUILD / "site"
+MERMAID = "mermaid@12.3.0"  # draws the diagrams in the reader's browser, from the site itself
+# What a browser fetches by itself: not links, which a reader follows.
+_FETCHED = re.compile(
+    r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=\"?((?:https?:)?//[^\" >]+)"
+)
+_NO_FETCH = re.compile(r"<link\b[^>]*rel=\"?(?:canonical|alternate|license)")
+
+
+def main() -> int:
+    """Build the site; 0 if there is nothing wrong."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--no-run", action="store_true", help="show the notebooks as they are, without running them")
+    running = not parser.parse_args().no_run
+    shutil.rmtree(SOURCES, ignore_errors=True)
+    SOURCES.mkdir(parents=True)
+    try:
+        stage(SOURCES)
+    except BrokenLink as error:
+        print(error, file=sys.stderr)
+        return 1
+    (SOURCES / "api.md").write_text(api_reference.page(), encoding="utf-8")
+    (SOURCES / "notebooks").mkdir()
+    notebooks.write(SOURCES / "notebooks", running=running)
+    _add_mermaid(SOURCES / "assets" / "mermaid.min.js")
+    zensical = Path(sys.executable).with_name("zensical")
+    status = subprocess.run([zensical, "build", "--clean", "--strict"], cwd=ROOT, check=False).returncode  # noqa: S603
+    fetched = sorted(set(foreign(SITE)))
+    for page, address in fetched:
+        print(f"{page} asks another host: {address}", file=sys.stderr)
+    if not status and not fetched:
+        print(f"wrote {SITE.relative_to(ROOT)}: open {SITE.relative_to(ROOT)}/index.html")
+    return 1 if status or fetched else 0
+
+
+def foreign(site: Path) -> Iterator[tuple[str, str]]:
+    """Pages of a built site with what their readers' browsers would fetch from other hosts."""
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for match in _FETCHED.finditer(text):
+            if not _NO_FETCH.match(match[0]):
+                yield page.relative_to(site).as_posix(), match[1]
+
+
+def _add_mermaid(target: Path) -> None:
+    """Put the script that draws diagrams into the site; without npm diagrams are shown as text."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    npm = shutil.which("npm")
+    cached = BUILD / "mermaid.min.js"
+    if not cached.exists() and npm:
+        packed = subprocess.run(  # noqa: S603
+            [npm, "pack", "--silent", MERMAID], cwd=BUILD, check=True, capture_output=True, text=True
+        ).stdout.split()[-1]
+        member = "package/dist/mermaid.min.js"
+        subprocess.run(["tar", "xzf", packed, member], cwd=BUILD, check=True)  # noqa: S603, S607
+        shutil.move(BUILD / member, cached)
+    if cached.exists():
+        shutil.copyfile(cached, target)
+    else:
+        print("npm is not installed: the site shows its two diagrams as text")
+        target.write_text("window.mermaid = {initialize() {}, render: async () => ({svg: ''})}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Do what docs/quickstart.md says, in a fresh clone with empty caches, and print how long each step takes.
+
+The first step serves until the last one is done; it needs port 8000.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "quickstart.md"
+_STEP = re.compile(r"^## (?P<title>.+?)\n(?P<text>.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_READY = "http://127.0.0.1:8000/health/ready"
+
+
+def steps() -> Iterator[tuple[str, str]]:
+    """The steps of the page: title and shell."""
+    for step in _STEP.finditer(PAGE.read_text(encoding="utf-8")):
+        if shell := "".join(_SHELL.findall(step["text"])):
+            yield step["title"], shell
+
+
+def main() -> None:
+    """Do all steps, and print the table."""
+    rows, begun = [], time.perf_counter()
+    with tempfile.TemporaryDirectory() as place:
+        clone = Path(place) / "clone"
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)  # noqa: S603, S607
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("QRERANK_", "PYTHONPATH"))
+        }
+        environment |= {"XDG_CACHE_HOME": f"{place}/cache", "XDG_DATA_HOME": f"{place}/data"}
+        (served, serving), *others = steps()
+        server = subprocess.Popen(  # noqa: S603
+            ["/bin/sh", "-ec", serving], cwd=clone, env=environment, stdout=sys.stderr, start_new_session=True
+        )
+        try:
+            _await(server)
+            rows.append((served, time.perf_counter() - begun))
+            for title, shell in others:
+                since = time.perf_counter()
+                subprocess.run(["/bin/bash", "-ec", shell], cwd=clone, env=environment, check=True, stdout=sys.stderr)  # noqa: S603
+                rows.append((title, time.perf_counter() - since))
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+    rows.append(("all", time.perf_counter() - begun))
+    print("| step | seconds |\n|---|---:|")
+    print("\n".join(f"| {title} | {seconds:.0f} |" for title, seconds in rows))
+
+
+def _await(server: subprocess.Popen[bytes]) -> None:
+    """Wait until the service is ready; RuntimeError if it ends before."""
+    while True:
+        try:
+            with urlopen(_READY, timeout=5):
+                return
+        except (URLError, OSError):
+            if server.poll() is not None:
+                raise RuntimeError(f"`{' '.join(map(str, server.args))}` ended early") from None  # type: ignore[arg-type]
+            time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()
