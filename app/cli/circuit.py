@@ -62,7 +62,8 @@ AllowDeep = Annotated[bool, typer.Option("--allow-deep", help="Run circuits deep
 def chosen_map(name: str | None, qubits: int | None, bandwidth: float | None = None) -> FeatureMap:
     """The configured map with what the options change; QuantumError for what is not supported."""
     configured = Settings().circuit
-    return feature_map(name or configured.map, qubits or configured.qubits, bandwidth or configured.bandwidth)
+    chosen = configured.bandwidth if bandwidth is None else bandwidth
+    return feature_map(name or configured.map, qubits or configured.qubits, chosen)
 
 
 @circuit.callback()

@@ -73,7 +73,7 @@ def test_what_takes_long_is_said_and_needs_a_yes(qrerank, monkeypatch):
         (("--backend", "aer", "--shots", 0), "greater than or equal to 1"),
         (("--backend", "sampler", "--map", "iqp", "--device", "fake_manila"), "at most depth 15 is run, unless"),
         (("--map", "magic"), "known: amplitude, angle"),
-        (("--bandwidth", -1), "above 0"),
+        (("--bandwidth", 0), "above 0"),
     ],
 )
 def test_wrong_options_are_one_sentence(qrerank, words, message):

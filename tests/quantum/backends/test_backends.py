@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -219,3 +220,13 @@ def test_a_map_too_large_is_refused_by_its_circuit():
     five = FeatureMap("five", 5, 1.0, (RyLayer(tuple(range(5))),))
     with pytest.raises(CircuitTooLarge, match="5 qubits"):
         AerBackend().estimate(five, unit_rows(0, 1, 5), unit_rows(1, 1, 5))
+
+
+@pytest.mark.parametrize("made", [AerBackend, lambda: AerBackend(SHOTS, seed=1)], ids=["probabilities", "shots"])
+def test_threads_may_share_a_backend(made):
+    """As requests of the service do."""
+    backend, fm, x = made(), feature_map(), unit_rows(0, 12, 16)
+    expected = [made().estimate(fm, row[np.newaxis], x).registers for row in x[:4]]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda row: backend.estimate(fm, row[np.newaxis], x).registers, list(x[:4]) * 2))
+    np.testing.assert_array_equal(np.stack(found), np.stack(expected * 2))
