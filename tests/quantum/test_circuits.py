@@ -189,12 +189,13 @@ def test_composed_circuits_are_small_even_if_no_gates_are_merged(name: str, n: i
         assert compiled.depth() <= 15
 
 
-def test_two_repetitions_of_the_iqp_map_are_too_deep() -> None:
+@pytest.mark.parametrize(("n", "depth"), [(2, 16), (3, 22), (4, 22)])
+def test_two_repetitions_of_the_iqp_map_are_too_deep(n: int, depth: int) -> None:
     """Why `iqp` has one, unlike the map of Havlicek et al. 2019."""
-    once = feature_map("iqp", 4)
+    once = feature_map("iqp", n)
     turn, phases = once.layers
-    twice = FeatureMap("twice", 4, 1.0, (turn, phases, TurnLayer(-np.pi / 2), phases), once.encoding, 4)
-    with pytest.raises(CircuitTooLarge, match="depth 2"):
+    twice = FeatureMap("twice", n, 1.0, (turn, phases, TurnLayer(-np.pi / 2), phases), once.encoding, n)
+    with pytest.raises(CircuitTooLarge, match=f"depth {depth}"):
         check_limits(twice)
 
 
