@@ -24,16 +24,21 @@ class TextMatches:
     """How the t tokens of one text match the q tokens of the query. Tokens of prompts and the like are left out."""
 
     spans: NDArray[np.int64]  # (t, 2) code points [start, end) of each token in the text
-    fidelity: NDArray[np.float64]  # (t,) the best with a token of the query, in [0, 1]
+    fidelity: NDArray[np.floating]  # (t,) the best with a token of the query, in [0, 1]
     query_token: NDArray[np.int64]  # (t,) which token that is
-    best: NDArray[np.float64]  # (q,) of each token of the query, the best with a token of the text; 0 where t is 0
+    best: NDArray[np.floating]  # (q,) of each token of the query, the best with a token of the text; 0 where t is 0
     token: NDArray[np.int64]  # (q,) which token that is, -1 where t is 0
 
 
 @dataclass
 class _Found:
-    spans: list[NDArray[np.int64]] = field(default_factory=list)  # of each chunk
-    log_fidelity: list[NDArray[np.floating]] = field(default_factory=list)  # (q, tokens of the chunk)
+    """What was found in the chunks of one text, an array of each."""
+
+    spans: list[NDArray[np.int64]] = field(default_factory=list)  # (t, 2)
+    fidelity: list[NDArray[np.floating]] = field(default_factory=list)  # (t,)
+    query_token: list[NDArray[np.int64]] = field(default_factory=list)  # (t,)
+    best: list[NDArray[np.floating]] = field(default_factory=list)  # (q,)
+    start: list[NDArray[np.int64]] = field(default_factory=list)  # (q,) where the best token begins
 
 
 class TokenMatches:
@@ -66,9 +71,13 @@ class TokenMatches:
             shown = np.flatnonzero(spans[: len(tokens), 1] > spans[: len(tokens), 0])
             if self._rows is None or not shown.size:
                 continue
-            rows = directions(tokens[shown], np.float32)
-            self._found[chunk.document].spans.append(spans[shown] + chunk.start)
-            self._found[chunk.document].log_fidelity.append(self._feature_map.log_fidelity(self._rows, rows))
+            of, places = self._found[chunk.document], spans[shown] + chunk.start
+            fidelity = self._feature_map.fidelity(self._rows, directions(tokens[shown], np.float32))  # (q, t)
+            of.spans.append(places)
+            of.fidelity.append(fidelity.max(axis=0))
+            of.query_token.append(fidelity.argmax(axis=0))
+            of.best.append(fidelity.max(axis=1))
+            of.start.append(places[fidelity.argmax(axis=1), 0])
 
     def texts(self) -> list[TextMatches]:
         """The matches of each text, its tokens as they stand in it."""
@@ -81,9 +90,11 @@ class TokenMatches:
             return TextMatches(
                 np.zeros((0, 2), dtype=np.int64), np.zeros(0), nothing, np.zeros(asked), np.full(asked, -1)
             )
-        spans = np.concatenate(found.spans)
-        order = np.argsort(spans[:, 0], kind="stable")
-        fidelity = np.exp(np.concatenate(found.log_fidelity, axis=1, dtype=np.float64))[:, order]  # (q, t)
-        return TextMatches(
-            spans[order], fidelity.max(axis=0), fidelity.argmax(axis=0), fidelity.max(axis=1), fidelity.argmax(axis=1)
+        spans, fidelity, query_token = (
+            np.concatenate(arrays) for arrays in (found.spans, found.fidelity, found.query_token)
         )
+        order = np.argsort(spans[:, 0], kind="stable")
+        best, start = np.stack(found.best), np.stack(found.start)  # (chunks, q)
+        of_best = best.argmax(axis=0), np.arange(asked)
+        token = np.searchsorted(spans[order, 0], start[of_best])
+        return TextMatches(spans[order], fidelity[order], query_token[order], best[of_best], token)

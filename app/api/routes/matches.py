@@ -15,11 +15,14 @@ from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS
-from app.errors import InvalidRequest
+from app.engine.admission import PIECE
+from app.errors import InvalidRequest, TooLarge
 from app.service.result import WorkDone
 from app.service.similarity import ResolvedPairs, resolve
 
 router = APIRouter(tags=["similarity"])
+
+_MOST_PIECES = 128  # the answer names each token: a thousand long documents would be hundreds of megabytes
 
 MODELS: tuple[type[BaseModel], ...] = (MatchesBody, MatchesResponse)  # referenced by the OpenAPI description
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -60,6 +63,10 @@ async def _read(request: Request) -> ResolvedPairs[MatchesBody]:
     limits, models = deps.settings.limits, deps.engine.ready_models()
     body = await parsed(request, lambda raw: validate(MatchesBody, check_lists(fields_of(raw), limits.documents)))
     resolved = resolve(body, [body.query], body.texts(), models, deps.settings, caller(request), explain=False)
+    if (pieces := resolved.cost.units) > _MOST_PIECES:
+        raise TooLarge(
+            f"the texts have {pieces} pieces of up to {PIECE} characters and at most {_MOST_PIECES} are compared"
+        )
     encoder = resolved.choice.reranker.encoder
     if encoder.granularity != "token":
         raise InvalidRequest(f"model: {encoder.name} gives one vector for a whole text, and none for a token")

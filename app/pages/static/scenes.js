@@ -1,4 +1,5 @@
-// What the playground shows before anybody typed anything: three small scenes, and passages of its own for them.
+// What the playground shows before anybody typed anything: three small scenes, and passages of its own for them,
+// no more than any tier of keys may send at once.
 
 const SHOP = [
 	"Express parcels arrive the next working day.",
@@ -11,8 +12,6 @@ const SHOP = [
 	"Keep the box: it protects the shoes on their way back.",
 	"Our shops are open from nine to six, Monday to Saturday.",
 	"A return label is in every parcel; sending it back costs you nothing.",
-	"Gift cards are valid for three years and cannot be paid out.",
-	"Sandals are sold out until spring.",
 ];
 
 const APPLE = [

@@ -3,7 +3,7 @@
 import { ask } from "./service.js";
 
 const WAIT_MS = 60; // for other passages that come into view
-const AT_ONCE = 12;
+const AT_ONCE = 6; // long ones have up to 16 pieces, and the service compares 128
 
 export class Tints {
 	#known = new Map(); // by the ranked text

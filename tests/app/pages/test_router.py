@@ -7,8 +7,7 @@ from starlette.testclient import TestClient
 
 from app.main import create_app
 from app.pages.router import PAGES, static_files
-from app.settings import AuthSettings, PageSettings, Settings
-from tests.conftest import serving
+from app.settings import PageSettings, Settings
 
 MOST_BYTES = 120_000
 ADDRESS = re.compile(r'(?:src|href)="([^"]+)"')
@@ -94,9 +93,3 @@ def test_the_pages_can_be_turned_off():
     assert [client.get(path).status_code for path in (*PAGES, "/pages/style.css", "/docs")] == [404] * (
         len(PAGES) + 1
     ) + [200]
-
-
-def test_the_pages_need_no_key(tmp_path):
-    with serving(Settings(model="hash", data_dir=tmp_path, auth=AuthSettings(enabled=True))) as client:
-        assert [client.get(path).status_code for path in PAGES] == [200] * len(PAGES)
-        assert client.get("/v1/collections").status_code == 401

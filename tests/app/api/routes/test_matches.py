@@ -35,3 +35,9 @@ def test_limits_hold(tmp_path):
     with serving(Settings(model="hash", data_dir=tmp_path, limits=LimitSettings(documents=3))) as client:
         assert client.post("/v1/matches", json=BODY).status_code == 200
         problem(client.post("/v1/matches", json=BODY | {"documents": ["a"] * 4}), 413, "at most 3")
+
+
+def test_an_answer_is_bounded(client):
+    assert client.post("/v1/matches", json=BODY | {"documents": ["a"] * 128}).status_code == 200
+    problem(client.post("/v1/matches", json=BODY | {"documents": ["a"] * 129}), 413, "at most 128")
+    problem(client.post("/v1/matches", json=BODY | {"documents": ["a " * 600] * 65}), 413, "130 pieces")
