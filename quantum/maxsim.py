@@ -153,11 +153,10 @@ def _widest_difference(q: Real, documents: Sequence[Rows], scales: Real, enough:
 
     By the largest entries, or per feature if that exceeds `enough`.
     """
-    if documents[0].dtype == np.int8:
-        largest = float(_LARGEST_BYTE)
-    else:
-        largest = max(float(np.abs(rows).max()) for rows in documents)
-    bound = float(np.abs(q).max()) + largest * float(scales.max())
+    of_query, longest = float(np.abs(q).max()), float(scales.max())
+    bound = of_query + _LARGEST_BYTE * longest if documents[0].dtype == np.int8 else np.inf
+    if np.isfinite(longest) and bound > enough:
+        bound = of_query + max(max(float(rows.max()), -float(rows.min())) for rows in documents) * longest
     if np.isfinite(bound) and bound > enough:  # some models have a feature with a large, similar value in every token
         d = np.concatenate(documents) * scales[:, np.newaxis]
         bound = float(np.maximum(q.max(axis=0) - d.min(axis=0), d.max(axis=0) - q.min(axis=0)).max())

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from retrieval.encoder import weights
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.encoder.openvino_runtime import Precision, floats_of, forward, resolve_precision
+from retrieval.encoder.openvino_runtime import Precision, forward, resolve_precision
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.transformer import ModelSpec, TextEncoder
 from retrieval.errors import ModelError
@@ -94,7 +94,7 @@ def open_prepared(
     except Exception as error:  # tokenizers raise nothing narrower
         raise ModelError(f"{folder} is damaged ({error}); delete it and it will be prepared again") from error
     run = forward(folder, arithmetic, streams)
-    name = f"openvino-{arithmetic}" + ("-f32" if arithmetic == "int8" and floats_of(arithmetic) == "f32" else "")
+    name = f"openvino-{arithmetic}" + ("-groups" if arithmetic == "int8" else "")  # states of former int8 are others
     return TextEncoder(_prompted(spec, prompts), tokenizer, run, name, streams)
 
 
