@@ -113,6 +113,7 @@ bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-
 	$(BIN)/python -m benchmarks.rerank
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.overload
+	$(BIN)/python -m benchmarks.regressions
 
 PASSAGES ?= 100000
 
