@@ -32,6 +32,7 @@ DOCUMENTS, TOKENS = 100, 200
 WARM_ROUNDS, A_ROUND = 8, 10
 COLD_ROUNDS, COLD_DOCUMENTS = 8, 50
 CLIENTS, SECONDS = 8, 4.0
+STAGES = ("prescore", "encode_query", "join", "quantum", "fuse")  # of a warm request; all others take less
 
 Figures = Mapping[str, float]
 
@@ -63,10 +64,13 @@ def compare(servers: Mapping[str, Server], passages: Passages) -> Mapping[str, F
     for name, server in servers.items():
         in_turn(server.port, [next(supply[name]) for _ in range(3 * A_ROUND)])
     warm, spent, rates, cold = (defaultdict[str, list[float]](list) for _ in range(4))
+    stages = defaultdict[str, list[dict[str, float]]](list)
     for _ in range(WARM_ROUNDS):
         for name, server in servers.items():
             before = processor_ms(server)
-            warm[name] += (each.ms for each in in_turn(server.port, [next(supply[name]) for _ in range(A_ROUND)]))
+            answers = in_turn(server.port, [next(supply[name]) for _ in range(A_ROUND)])
+            warm[name] += (each.ms for each in answers)
+            stages[name] += (orjson.loads(each.body)["meta"]["timings_ms"] for each in answers)
             spent[name].append((processor_ms(server) - before) / A_ROUND)
     for _ in range(2):
         for name, server in servers.items():
@@ -85,6 +89,7 @@ def compare(servers: Mapping[str, Server], passages: Passages) -> Mapping[str, F
             f"warm, {CLIENTS} clients, requests a second": max(rates[name]),
             "cold, tokens a second of a processor": median(cold[name]),
             "memory, MiB": server.resident_mb(),
+            **{f"{stage}, p50 ms": median(each.get(stage, 0.0) for each in stages[name]) for stage in STAGES},
         }
         for name, server in servers.items()
     }
