@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 import numpy as np
 import openvino
-import openvino.opset13 as ops
 from numpy.typing import NDArray
 
+from retrieval.encoder.int8 import GROUP
 from retrieval.encoder.transformer import Forward
 from retrieval.errors import ModelError
 
@@ -27,8 +27,6 @@ FULL, QUANTISED = "model.xml", "int8.xml"  # the two files of a prepared model
 # CPU flags of int8 instructions; without them int8 is no faster than f32.
 _BYTE_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}
 _CPUINFO = Path("/proc/cpuinfo")
-_GROUP = 64  # inputs of a product that share a scale
-_PEAK = 127
 
 # The binding creates its table of types lazily and releases the GIL meanwhile: two threads that run their first pass at
 # the same time can deadlock on the GIL and the table's lock. This call creates the table now.
@@ -82,12 +80,10 @@ def forward(folder: Path, arithmetic: Arithmetic, streams: int) -> Forward:
     """Compile a prepared model. `streams` threads may call the result concurrently; each call uses one core."""
     xml = folder / _file(arithmetic)
     options = {"INFERENCE_PRECISION_HINT": "bf16" if arithmetic == "bf16" else "f32"}
+    if arithmetic == "int8":
+        options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(GROUP)
     try:
-        model = openvino.Core().read_model(str(xml))
-        if arithmetic == "int8":
-            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(_GROUP)
-            group_weights(model)
-        run = compiled(model, streams, options)
+        run = compiled(str(xml), streams, options)
     except RuntimeError as error:
         raise ModelError(f"{xml} cannot be loaded: {error}; delete its folder and it will be prepared again") from error
 
@@ -98,39 +94,6 @@ def forward(folder: Path, arithmetic: Arithmetic, streams: int) -> Forward:
         return tokens, pooled
 
     return token_and_pooled
-
-
-def group_weights(model: openvino.Model) -> None:
-    """Give the products with float weights int8 ones, with a scale for each 64 inputs of an output, in place.
-
-    Calibration leaves those after activation functions in floats: one scale for all their inputs loses the small ones
-    beside a few large. OpenVINO quantises what meets such weights while it runs, with a scale for each 64 as well. For
-    the default model the mean cosine to the f32 model's vectors is 0.9990 (in bf16 0.9991), in half the time.
-    """
-    for node in model.get_ordered_ops():
-        weights = _float_weights(node)
-        if weights is None:
-            continue
-        groups = weights.reshape(len(weights), -1, _GROUP)
-        scales = np.abs(groups).max(axis=2, keepdims=True) / _PEAK
-        scales[scales == 0] = 1
-        rounded = ops.convert(ops.constant(np.rint(groups / scales).astype(np.int8)), "f32")
-        shape = ops.constant(np.array(weights.shape, dtype=np.int64))
-        restored = ops.reshape(ops.multiply(rounded, ops.constant(scales)), shape, False)
-        node.output(0).replace(ops.matmul(node.input_value(0), restored, False, True).output(0))
-    model.validate_nodes_and_infer_types()
-
-
-def _float_weights(node: openvino.Node) -> NDArray[np.float32] | None:
-    """The (outputs, inputs) constant float weights of a product that can be grouped; None for anything else."""
-    if node.get_type_name() != "MatMul" or node.input_value(1).get_node().get_type_name() != "Constant":
-        return None
-    attributes, constant = node.get_attributes(), node.input_value(1).get_node()
-    if attributes["transpose_a"] or not constant.get_output_element_type(0).is_real() or constant.data.ndim != 2:
-        return None
-    weights: NDArray[np.float32] = constant.data.astype(np.float32)
-    weights = weights if attributes["transpose_b"] else weights.T
-    return weights if weights.shape[1] % _GROUP == 0 else None
 
 
 def compiled(model: openvino.Model | str, streams: int, options: Mapping[str, str]) -> Run:

@@ -42,10 +42,10 @@ class Kind:
     organisation: str  # whose models the hub's short names mean
 
 
-ENCODER = Kind("v2", "retrieval.encoder.conversion", "sentence-transformers")
+ENCODER = Kind("v3", "retrieval.encoder.conversion", "sentence-transformers")
 
 _SHIPPED = Path(__file__).with_name("shipped")
-_REQUIRED_MODULES = ("torch", "sentence_transformers", "nncf")  # for preparing, never for serving
+_REQUIRED_MODULES = ("torch", "sentence_transformers")  # for preparing, never for serving
 
 
 def load_encoder(
@@ -94,7 +94,7 @@ def open_prepared(
     except Exception as error:  # tokenizers raise nothing narrower
         raise ModelError(f"{folder} is damaged ({error}); delete it and it will be prepared again") from error
     run = forward(folder, arithmetic, streams)
-    name = f"openvino-{arithmetic}" + ("-groups" if arithmetic == "int8" else "")  # states of former int8 are others
+    name = f"openvino-{arithmetic}" + ("-g64" if arithmetic == "int8" else "")  # states of another int8 differ
     return TextEncoder(_prompted(spec, prompts), tokenizer, run, name, streams)
 
 
@@ -154,7 +154,7 @@ def _convert(model: str, source: Path, digest: str, folder: Path, progress: Prog
     if missing:
         raise ModelError(f"preparing {model!r} needs {', '.join(missing)}; pip install 'quantum-rerank[prepare]'")
     _check_writable(folder.parent)
-    progress(f"preparing {model}: loading torch", 0, 5)
+    progress(f"preparing {model}: loading torch", 0, 4)
     # -P: do not import a folder called "retrieval" from the working directory.
     command = [sys.executable, "-P", "-m", kind.conversion, model, str(source), digest, str(folder)]
     message: object = None

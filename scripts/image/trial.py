@@ -19,7 +19,7 @@ BILL = "sbom.cdx.json"
 _PAPERS, _WHERE = (BILL, "licenses.txt", "debian.txt"), "/usr/share/doc/quantum-rerank"
 _SETTLED_S = 2
 READY_S, IDLE_MB = 5, 600  # targets
-_FORBIDDEN = {"torch", "transformers", "sentence-transformers", "nncf", "huggingface-hub", "pip"}
+_FORBIDDEN = {"torch", "transformers", "sentence-transformers", "huggingface-hub", "pip"}
 
 
 def try_image(

@@ -65,7 +65,7 @@ def test_a_lock_pins_every_file_by_its_hash_and_names_no_place(name):
 
 
 def test_what_does_not_belong_is_in_no_lock_and_openvino_has_one_version():
-    training = {"torch", "transformers", "sentence-transformers", "nncf", "huggingface-hub"}
+    training = {"torch", "transformers", "sentence-transformers", "huggingface-hub"}
     for place in PLACES:
         served, prepared = versions("serve", place), versions("prepare", place)
         assert not served.keys() & (training | {"setuptools", "pip", "openvino-telemetry"})

@@ -194,11 +194,9 @@ def test_the_vector_of_a_text_is_the_mean_of_what_the_model_attends_to(made):
         assert states.pooled[at] @ mean / np.linalg.norm(mean) > 0.999
 
 
-def test_a_prepared_model_serves_without_torch_what_the_library_gives(made, tmp_path, monkeypatch):
+def test_a_prepared_model_serves_without_torch_what_the_library_gives(made, tmp_path):
     from retrieval.encoder import conversion
 
-    monkeypatch.setattr(conversion, "_PASSAGES", 10)
-    monkeypatch.setattr(conversion, "_TITLES", 5)
     folder, prepared = made("pylate", prompts={"document": "a "}), tmp_path / "prepared"
     conversion.convert("tiny", folder, weights.digest("tiny", folder), prepared)
     spec, expected = ModelSpec.read(prepared / "spec.json"), of_library(folder)
