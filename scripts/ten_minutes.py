@@ -55,9 +55,9 @@ def main() -> None:
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()
-    rows.append(("all", time.perf_counter() - begun))
-    print("| step | seconds |\n|---|---:|")
-    print("\n".join(f"| {title} | {seconds:.0f} |" for title, seconds in rows))
+        rows.append(("all", time.perf_counter() - begun))
+        print("| step | seconds |\n|---|---:|")
+        print("\n".join(f"| {title} | {seconds:.0f} |" for title, seconds in rows), flush=True)
 
 
 def _await(server: subprocess.Popen[bytes]) -> None:
