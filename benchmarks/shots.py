@@ -64,7 +64,7 @@ def levels(qubits: int) -> dict[str, Level]:
     return {
         "none": Level(AerBackend()),
         "readout 2 %": Level(AerBackend(noise=READOUT)),
-        MITIGATED: Level(AerBackend(noise=READOUT), ReadoutMitigation(READOUT.confusions(qubits))),
+        MITIGATED: Level(AerBackend(noise=READOUT), ReadoutMitigation(READOUT.confusions(qubits), by_m3=True)),
         "readout 2 %, gates 0.1 and 1 %, T1 100 µs": Level(AerBackend(noise=gates)),
         "fake_manila": Level(AerBackend(device=fake_device("fake_manila"), allow_deep=True)),
     }

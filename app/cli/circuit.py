@@ -134,7 +134,7 @@ def run(
         float | None, typer.Option("--t1-us", min=0.1, help="aer: relaxation time, dephasing alike, microseconds.")
     ] = None,
     device: Device = None,
-    mitigate: Annotated[bool, typer.Option("--mitigate", help="Take readout errors out, by M3.")] = False,
+    mitigate: Annotated[bool, typer.Option("--mitigate", help="Take readout errors out of the counts.")] = False,
     allow_deep: AllowDeep = False,
     map_name: MapOption = None,
     qubits: Qubits = None,

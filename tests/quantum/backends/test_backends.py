@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -175,8 +176,20 @@ def test_m3_and_the_inverse_agree_where_every_outcome_was_seen():
     whole = np.kron(matrix, matrix)  # qubit 0 is the last factor
     counts = rng.multinomial(4096, whole @ np.array([0.4, 0.3, 0.2, 0.1]), size=3)
     values, variances = ReadoutMitigation(np.stack([matrix, matrix]))(counts)
-    np.testing.assert_allclose(values, (np.linalg.inv(whole) @ counts.T / 4096)[0], atol=1e-5)
+    by_m3, _ = ReadoutMitigation(np.stack([matrix, matrix]), by_m3=True)(counts)
+    np.testing.assert_allclose(values, (np.linalg.inv(whole) @ counts.T / 4096)[0], atol=1e-12)
+    np.testing.assert_allclose(by_m3, values, atol=1e-5)
     assert (np.abs(values - 0.4) < 5 * variances**0.5).all()
+
+
+def test_mitigation_is_unbiased_with_few_shots():
+    """Unlike M3, which inverts on the outcomes that were seen."""
+    rng, matrix = np.random.default_rng(1), np.array([[0.97, 0.03], [0.03, 0.97]])
+    read = reduce(np.kron, [matrix[:, 0]] * 4)  # four qubits in 0
+    counts = rng.multinomial(32, read, size=4000)
+    unbiased, by_m3 = (ReadoutMitigation(np.stack([matrix] * 4), by_m3=each)(counts)[0] for each in (False, True))
+    assert abs(unbiased.mean() - 1) < 5 * unbiased.std() / 4000**0.5
+    assert abs(by_m3.mean() - 1) > 5 * by_m3.std() / 4000**0.5
 
 
 def test_options_that_cannot_be_are_refused(manila):
@@ -198,7 +211,7 @@ def test_options_that_cannot_be_are_refused(manila):
     [
         ("qiskit_aer", "aer", AerBackend),
         ("qiskit_ibm_runtime", "devices", lambda: sampler_backend(8, "fake_manila")),
-        ("mthree", "devices", lambda: ReadoutMitigation(np.stack([np.eye(2)]))),
+        ("mthree", "devices", lambda: ReadoutMitigation(np.stack([np.eye(2)]), by_m3=True)),
     ],
 )
 def test_a_missing_package_is_named(package, extra, made, monkeypatch):
