@@ -91,6 +91,23 @@ def _prepared(settings: Settings, model: str, folder: Path) -> Finding:
     return Finding("model", "ok", found)
 
 
+def cross_encoder(settings: Settings) -> Iterator[Finding]:
+    """Whether the cross-encoder of hybrid+cross is there; it is not opened."""
+    model = settings.cross_encoder.model
+    if model is None:
+        yield Finding("cross-encoder", "off", "not configured")
+        return
+    from retrieval.cross_encoder.prepare import CROSS_ENCODER, find_onnx  # most services have none
+
+    try:
+        is_there = bool(find_onnx(Path(model)) or prepared_copies(model, settings.model_dir, CROSS_ENCODER))
+    except ModelError as error:
+        yield Finding("cross-encoder", "error", str(error), "leave one model in the folder")
+        return
+    fault = None if is_there else f"not prepared in {settings.model_dir}"
+    yield judged("cross-encoder", model, fault, "`qrerank prepare` does it; else the next start")
+
+
 def collections(settings: Settings) -> Iterator[Finding]:
     """Whether every collection can be opened and is whole, and whether the default one is there."""
     folder, default = settings.collections_dir, settings.default_collection

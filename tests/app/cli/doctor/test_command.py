@@ -109,6 +109,19 @@ def test_collections_are_checked_byte_by_byte(doctor, qrerank, tmp_path):
     assert (status, found["collection"]["remedy"]) == (1, "`qrerank index verify birds --repair`")
 
 
+def test_a_cross_encoder_that_is_not_there_is_a_warning(doctor, tmp_path):
+    status, found = doctor(CROSS_ENCODER__MODEL=tmp_path / "cross")
+    assert (status, found["cross-encoder"]["status"]) == (0, "warning")
+    (tmp_path / "cross").mkdir()
+    (tmp_path / "cross" / "model.onnx").touch()
+    assert doctor()[1]["cross-encoder"]["status"] == "ok"
+    for name in ("a", "b"):
+        (tmp_path / "cross" / f"{name}.onnx").touch()
+    (tmp_path / "cross" / "model.onnx").unlink()
+    status, found = doctor()
+    assert (status, found["cross-encoder"]["status"]) == (1, "error")
+
+
 def test_folders_must_be_writable(doctor, tmp_path):
     (tmp_path / "file").touch()
     status, found = doctor(DATA_DIR=tmp_path / "file" / "data")
