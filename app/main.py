@@ -39,8 +39,8 @@ from app.engine.loader import log_progress, open_models
 from app.engine.malloc import GIVE_BACK_EVERY_S, give_back
 from app.health.health import Health
 from app.pages.router import pages_router
+from app.quotas.fair_share import Shares
 from app.quotas.quotas import Quotas
-from app.quotas.shares import Shares
 from app.service.collections import OpenCollections
 from app.service.indexing import Indexing
 from app.service.ingestion import Ingestion

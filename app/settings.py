@@ -25,9 +25,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.auth.settings import AuthSettings
 from app.feedback.settings import FeedbackSettings
+from app.quotas.fair_share import part_of_one
 from app.quotas.settings import QuotaSettings
-from app.quotas.shares import part_of_one
-from app.ranking.fusion import Weighting
+from app.ranking.hybrid import Weighting
 from app.ranking.methods import split_method
 from retrieval.fusion.algorithms import DEFAULT, Algorithm
 from retrieval.index.milvus_client import Milvus, MilvusUrlError, parse_url

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from app.cli.judged_lists import JudgedList, JudgedLists
 from app.cli.progress import bar
 from app.feedback.learner import EXPERTS, Evidence, losses_of, probabilities, weights
-from app.ranking.fusion import Fusion
+from app.ranking.hybrid import Fusion
 from benchmarks.fusion import judged
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import table

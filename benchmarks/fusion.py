@@ -22,7 +22,7 @@ from app.cli.fusion_fitting import by_fusion, fit_rankers
 from app.cli.judged_lists import ROWS, JudgedList, JudgedLists, judged_lists
 from app.cli.progress import bar
 from app.engine.loader import open_reranker
-from app.ranking.fusion import Fusion, Weights
+from app.ranking.hybrid import Fusion, Weights
 from app.settings import Settings
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import table

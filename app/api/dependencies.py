@@ -10,8 +10,8 @@ from starlette.requests import HTTPConnection
 
 from app.engine.engine import Engine
 from app.health.health import Health
+from app.quotas.fair_share import Shares
 from app.quotas.quotas import Quotas
-from app.quotas.shares import Shares
 from app.service.collections import OpenCollections
 from app.service.ingestion import Ingestion
 from app.settings import Settings
@@ -29,7 +29,7 @@ from app.auth import audit
 from app.auth.authenticator import presented
 from app.errors import Forbidden, Unauthorized
 from app.identity import ANONYMOUS, RANK, Identity, Role
-from app.quotas.shares import address_of, caller_of
+from app.quotas.fair_share import address_of, caller_of
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from app.api.dialects.feedback import respond_standings
 from app.cli.keys import records
 from app.cli.options import AsJson, utf8
 from app.cli.terminal import out, print_json
-from app.ranking.fusion import RANKERS, Weights
+from app.ranking.hybrid import RANKERS, Weights
 from app.ranking.parameters import Parameters
 from app.settings import Settings
 from app.telemetry.printable import escaped

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.cli.fitting import logistic
 from app.cli.judged_lists import BANDWIDTHS, ROWS, JudgedList, JudgedLists
-from app.ranking.fusion import RANKERS, Fusion, Weights
+from app.ranking.hybrid import RANKERS, Fusion, Weights
 from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.significance import paired_test

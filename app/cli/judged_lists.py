@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking.fusion import RANKERS, code_share
+from app.ranking.hybrid import RANKERS, code_share
 from app.ranking.reranker import Reranker
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram

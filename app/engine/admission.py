@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.errors import NotReady, Overloaded
-from app.quotas.shares import part_of_one
+from app.quotas.fair_share import part_of_one
 from retrieval.deadline import Deadline
 
 PIECE = 1000  # code points

@@ -14,7 +14,7 @@ from app.engine.engine import ModelRegistry
 from app.ranking.calibration import Calibration
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import CrossEncoding
-from app.ranking.fusion import Fusion
+from app.ranking.hybrid import Fusion
 from app.ranking.parameter_file import ParameterFileError
 from app.ranking.parameters import Parameters
 from app.ranking.reranker import Reranker

@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking.fusion import RANKERS
+from app.ranking.hybrid import RANKERS
 
 _STEPS = 4  # weights of experts are multiples of a quarter, and sum to 1
 _PRIOR = 0.5  # probability of the default weights before anything was judged

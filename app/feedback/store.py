@@ -14,7 +14,7 @@ from app.auth.database import Database
 from app.errors import UnknownRequest
 from app.feedback.judgements import Ranked, Scope
 from app.feedback.learner import EXPERTS, Evidence
-from app.ranking.fusion import RANKERS
+from app.ranking.hybrid import RANKERS
 
 
 class FeedbackStore:

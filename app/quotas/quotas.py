@@ -14,13 +14,13 @@ from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 
 from app.errors import Forbidden, TooLarge
 from app.identity import Identity
+from app.quotas.fair_share import caller_of
 from app.quotas.settings import QuotaSettings, TierSettings
-from app.quotas.shares import caller_of
 from app.quotas.windows import Charge, LocalCounters, Lost, MonotonicStorage, Standing, Verdict
 from app.ranking.methods import Method
 
 if TYPE_CHECKING:
-    from app.quotas.shared import SharedCounters
+    from app.quotas.redis_counters import SharedCounters
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class _Tally:
 
 
 def _shared(redis_url: str, timeout_s: float) -> SharedCounters:
-    from app.quotas.shared import SharedCounters  # imported late: redis-py takes 0.3 s to import
+    from app.quotas.redis_counters import SharedCounters  # imported late: redis-py takes 0.3 s to import
 
     return SharedCounters(redis_url, timeout_s=timeout_s)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from app.ranking import parameter_file
 from app.ranking.calibration import Calibration
-from app.ranking.fusion import RANKERS, Fusion, Weights
+from app.ranking.hybrid import RANKERS, Fusion, Weights
 from app.ranking.parameter_file import ParameterFileError
 from quantum.feature_maps import FeatureMap
 from retrieval.fusion.algorithms import Fitted

@@ -22,7 +22,7 @@ from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
 from app.ranking.circuit_check import check_map
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import NAME, CrossEncoding
-from app.ranking.fusion import Fusion
+from app.ranking.hybrid import Fusion
 from app.ranking.job import Job, Options, Pace, Ranking, parts
 from app.ranking.methods import CROSS_METHOD
 from app.ranking.scoring import Scorer, unread

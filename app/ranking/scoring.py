@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from app.ranking import cross_encoding
 from app.ranking.calibration import Calibration, Evidence, along, probability, project
-from app.ranking.fusion import RANKERS, Fusion, code_share
+from app.ranking.hybrid import RANKERS, Fusion, code_share
 from app.ranking.job import Contributions, Job, Scores
 from app.ranking.methods import BASE
 from quantum.backends import Backend

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.quotas.shares import Shares
+from app.quotas.fair_share import Shares
 from app.settings import LimitSettings
 
 

@@ -19,7 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from app.api.problems import Problem
-from app.quotas.shares import address_of
+from app.quotas.fair_share import address_of
 from app.server.connections import Connections, WriteBuffer
 from app.settings import LimitSettings
 

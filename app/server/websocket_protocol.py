@@ -16,7 +16,7 @@ from websockets.exceptions import ProtocolError
 from websockets.frames import CloseCode, Frame
 from websockets.server import ServerProtocol
 
-from app.quotas.shares import Shares, address_of
+from app.quotas.fair_share import Shares, address_of
 from app.server.connections import Connections, WriteBuffer
 from app.settings import LimitSettings
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 from app.auth.usage import Usage
 from app.ranking.cross_encoding import NAME as CROSS_ENCODER
-from app.ranking.fusion import RANKERS
+from app.ranking.hybrid import RANKERS
 from app.ranking.job import milliseconds
 from app.telemetry.logs import FACTS
 from app.telemetry.metrics import Metrics

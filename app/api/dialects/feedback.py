@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.api.dialects.body import Number
 from app.feedback.judgements import Judgement, Label, Standing
 from app.feedback.learner import weights
-from app.ranking.fusion import RANKERS
+from app.ranking.hybrid import RANKERS
 
 _MOST = 1000
 Index = Annotated[int, Field(ge=0), Number]

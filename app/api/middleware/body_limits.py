@@ -15,7 +15,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.errors import Overloaded, TooLarge
-from app.quotas.shares import Shares, address_of, caller_of
+from app.quotas.fair_share import Shares, address_of, caller_of
 from app.settings import LimitSettings
 
 _TOO_LARGE = (

@@ -10,7 +10,7 @@ import pytest
 from app.cli.fitting import Case, Example, Judged, calibration_error, fit, rates, reliability
 from app.engine.loader import open_reranker
 from app.ranking.calibration import FEATURES, Calibration, fallback, probability
-from app.ranking.fusion import Weights
+from app.ranking.hybrid import Weights
 from app.ranking.parameter_file import ParameterFileError
 from app.ranking.parameters import Parameters
 from app.settings import Settings

@@ -17,7 +17,7 @@ from app.cli.fusion_fitting import (
     ndcg_of_choices,
 )
 from app.cli.judged_lists import ROWS, JudgedLists
-from app.ranking.fusion import Fusion
+from app.ranking.hybrid import Fusion
 from retrieval.errors import DataError
 
 CANDIDATES = 12

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from app.health.targets import read
-from app.quotas.shared import SharedCounters
+from app.quotas.redis_counters import SharedCounters
 from app.service import collections as open_collections
 from app.service.collections import OpenCollections
 from retrieval.encoder.hash_encoder import HashEncoder

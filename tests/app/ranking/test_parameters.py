@@ -5,7 +5,7 @@ import json
 import pytest
 
 from app.ranking.calibration import fallback
-from app.ranking.fusion import Fusion, Weights
+from app.ranking.hybrid import Fusion, Weights
 from app.ranking.parameter_file import ParameterFileError
 from app.ranking.parameters import Parameters
 from quantum.feature_maps import feature_map

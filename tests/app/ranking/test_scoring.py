@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking.calibration import fallback, probability
-from app.ranking.fusion import Fusion
+from app.ranking.hybrid import Fusion
 from app.ranking.job import Job
 from app.ranking.methods import METHODS
 from app.ranking.scoring import Scorer, unread

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.quotas.shares import Shares, part_of_one
+from app.quotas.fair_share import Shares, part_of_one
 
 
 def test_one_may_take_most_and_never_all():

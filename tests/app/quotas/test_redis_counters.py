@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from limits.storage import RedisStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from app.quotas.shared import Lost, SharedCounters
+from app.quotas.redis_counters import Lost, SharedCounters
 from app.quotas.windows import LocalCounters
 from tests.app.quotas.counting import at_once, charges, left
 from tests.redis_server import RedisServer, answering, not_accepting

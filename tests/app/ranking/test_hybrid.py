@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from app.ranking.fusion import WEIGHTINGS, Fusion, Weights, code_share
+from app.ranking.hybrid import WEIGHTINGS, Fusion, Weights, code_share
 from retrieval.fusion.algorithms import ALGORITHMS
 from retrieval.fusion.normalization import ranking, zscore
 
