@@ -2,6 +2,6 @@
 
 import sys
 
-# On import, OpenVINO and NNCF send telemetry to web analytics from a fork of the serving process. They send nothing if
+# On import, OpenVINO sends telemetry to web analytics from a fork of the serving process. It sends nothing if
 # the package is missing, so it is marked as missing here.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # None makes the import fail

@@ -374,9 +374,8 @@ def checked_wait(wait: object) -> Wait:
 def _document(body: DocumentBody) -> Document:
     if escaped(body.id) != body.id:
         raise ValueError("id: has control characters")
-    if not {".", ".."}.isdisjoint(
-        body.id.split("/")
-    ):  # DELETE …/documents/.. would be sent as DELETE of the collection
+    # DELETE …/documents/.. would be sent as DELETE of the collection.
+    if not {".", ".."}.isdisjoint(body.id.split("/")):
         raise ValueError("id: must not be `.` or `..`, nor have one of them between slashes: clients resolve addresses")
     if len(body.id.encode()) > ID_BYTES:
         raise ValueError(f"id: has more than {ID_BYTES} bytes")
