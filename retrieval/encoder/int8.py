@@ -1,8 +1,8 @@
 """Int8 weights for an encoder's products, which OpenVINO then computes in int8.
 
 OpenVINO quantises what meets such weights while it runs, with a scale for each 64 numbers of a token, where the CPU has
-int8 instructions; elsewhere it computes in floats. Nothing has to be calibrated, and for the default model the result is
-nearer to f32 than with one calibrated scale for all tokens: docs/performance.md.
+int8 instructions; elsewhere it computes in floats. Nothing has to be calibrated, and for the default model the result
+is nearer to f32 than with one calibrated scale for all tokens: docs/performance.md.
 """
 
 from __future__ import annotations
