@@ -53,9 +53,7 @@ class QueryTokens:
     def of(rows: Rows, dtype: DTypeLike = np.float32) -> "QueryTokens":
         """Return those of rows of any norm but 0. dtype: of the unit rows."""
         unit = directions(rows, dtype)
-        if rows.dtype != np.int8:
-            return QueryTokens(unit, np.ones(len(rows), dtype=unit.dtype), None)
-        return QueryTokens(unit, scales_of(rows), numkong.dots_pack(rows))
+        return QueryTokens(unit, _scales(rows, unit.dtype), numkong.dots_pack(rows) if rows.dtype == np.int8 else None)
 
 
 def best_log_fidelity(
@@ -227,9 +225,9 @@ def best_fidelities(
     if not len(query_tokens):
         raise QuantumError("there must be at least one query token")
     dtype = np.result_type(query_tokens, np.float32, *{rows.dtype for rows in documents})
-    query = QueryTokens.of(query_tokens, dtype)
     _check_documents(documents, query_tokens.shape[1])
     are_bytes = query_tokens.dtype == np.int8 and all(rows.dtype == np.int8 for rows in documents)
+    query = QueryTokens.of(query_tokens if are_bytes else directions(query_tokens, dtype), dtype)
     starts = np.cumsum([0, *(len(rows) for rows in documents)])
 
     def score(block: slice) -> Real:

@@ -121,8 +121,8 @@ def register_fidelities(a: Amplitudes, b: Amplitudes) -> Real:
 
     a: (2**n, R, m), b: (2**n, R, k).
     """
-    overlaps = a.conj().transpose(1, 2, 0) @ b.transpose(1, 0, 2)  # (R, m, k)
-    probability: Real = np.minimum(np.abs(overlaps) ** 2, 1)
+    left, right = _matrices(a, b)
+    probability: Real = np.minimum(np.abs(left @ right) ** 2, 1)  # (R, m, k)
     return np.moveaxis(probability, 0, -1)
 
 
@@ -133,11 +133,8 @@ def log_register_fidelity(a: Amplitudes, b: Amplitudes) -> Real:
     An overlap below the dtype's epsilon is rounding error and is replaced by epsilon. So an orthogonal register gives
     2 log(epsilon) (-31.9 in float32, -72.1 in float64) instead of log(0). The result is at most 0.
     """
-    left = a.conj().transpose(1, 2, 0)  # (R, m, 2**n), a view when real
-    right = b.transpose(1, 0, 2)  # (R, 2**n, k), a view
+    left, right = _matrices(a, b)
     real: np.dtype[np.floating[Any]] = a.real.dtype
-    if np.iscomplexobj(left) or np.iscomplexobj(right):  # BLAS is up to a hundred times slower on such views
-        left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     epsilon = np.finfo(real).eps
     total = np.zeros((a.shape[2], b.shape[2]), dtype=real)
     for start in range(0, a.shape[1], _REGISTERS_PER_LOG):
@@ -148,6 +145,14 @@ def log_register_fidelity(a: Amplitudes, b: Amplitudes) -> Real:
         total += np.log(product, out=product)
     total *= 2
     return np.minimum(total, 0, out=total)
+
+
+def _matrices(a: Amplitudes, b: Amplitudes) -> tuple[Amplitudes, Amplitudes]:
+    """The (R, m, 2**n) and (R, 2**n, k) matrices whose products are the overlaps of each register; views when real."""
+    left, right = a.conj().transpose(1, 2, 0), b.transpose(1, 0, 2)
+    if np.iscomplexobj(left) or np.iscomplexobj(right):  # BLAS is up to a hundred times slower on such views
+        left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    return left, right
 
 
 def _check_qubits(state: Amplitudes, *qubits: int) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 circuit = typer.Typer(invoke_without_command=True)
 
-_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■", "+++++++++-|#")  # ASCII replacements in circuit drawings
+_IN_ASCII = str.maketrans("┌┐└┘├┤┬┴┼─│■«»", "+++++++++-|#<>")  # ASCII replacements in circuit drawings
 _LONG_S = 60.0  # a run that takes longer is asked for with --yes
 _EXCERPT = 60
 _WIDTH = 384  # of the default model's vectors
@@ -170,7 +170,7 @@ def _backend(
 ) -> Backend:
     """The backend that the options describe; a usage error for options that it does not have."""
     if name == BackendName.exact:
-        if shots or noise or device or mitigate:
+        if shots or noise or device or mitigate or allow_deep or seed is not None:
             raise typer.BadParameter("exact has neither shots nor noise nor a device; choose --backend aer")
         return ExactBackend()
     if name == BackendName.sampler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from qiskit.primitives import BaseSamplerV2, StatevectorSampler
 
 from quantum.backends.sampler import SamplerBackend
@@ -39,13 +40,14 @@ def sampler_backend(
         QuantumError: There is no such device, no account, or the extra `devices` is not installed.
     """
     if device is None:
-        sampler: BaseSamplerV2 = StatevectorSampler(seed=seed)
+        # A generator: with a number, Qiskit seeds every circuit alike, and all registers share one noise.
+        sampler: BaseSamplerV2 = StatevectorSampler(seed=np.random.default_rng(seed))
         return SamplerBackend(sampler, shots, mitigate=mitigate, allow_deep=allow_deep)
     is_remote = not device.startswith("fake_")
     target = _real_device(device) if is_remote else fake_device(device)
     sampler = _runtime().SamplerV2(mode=target)
     if not is_remote and seed is not None:
-        sampler.options.simulator.seed_simulator = seed
+        sampler.options.simulator.seed_simulator = 1 + seed  # 0 means none there
     return SamplerBackend(sampler, shots, target, mitigate=mitigate, allow_deep=allow_deep, is_remote=is_remote)
 
 

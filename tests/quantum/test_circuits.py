@@ -186,7 +186,7 @@ def test_composed_circuits_are_small_even_if_no_gates_are_merged(name: str, n: i
         compiled = transpile(plain, basis_gates=["ry", "rz", "cx"], optimization_level=level, seed_transpiler=1)
         assert set(compiled.count_ops()) <= {"ry", "rz", "cx"}
         assert compiled.num_qubits <= 4
-        assert compiled.depth() <= 15
+        assert compiled.depth() <= 14  # one less than the limit; docs/quantum.md says so
 
 
 @pytest.mark.parametrize(("n", "depth"), [(2, 16), (3, 22), (4, 22)])

@@ -209,3 +209,13 @@ def test_widths_must_agree_and_tokens_be_real_rows() -> None:
         score_documents(feature_map(), unit_rows(0, 2, 8), unit_rows(0, 3, 9), np.array([0, 3]))
     with pytest.raises(InvalidVector, match="expected rows"):
         score_documents(feature_map(), unit_rows(0, 2), unit_rows(0, 3).astype(complex), np.array([0, 3]))
+
+
+@pytest.mark.parametrize("name", ["angle", "entangled"])
+def test_bytes_and_floats_may_meet_in_either_role(name: str) -> None:
+    fm, chance = feature_map(name), np.random.default_rng(5)
+    whole = chance.integers(-127, 128, size=(6, 16), dtype=np.int8)
+    query, tokens, offsets = whole[:2], whole[2:], np.array([0, 1, 4])
+    expected = score_documents(fm, query, tokens, offsets)
+    for q, d in ((query.astype(np.float32), tokens), (query, tokens.astype(np.float32))):
+        np.testing.assert_allclose(score_documents(fm, q, d, offsets), expected, rtol=1e-4)

@@ -26,7 +26,7 @@ EXACT: dict[str, Callable[[], Backend]] = {"exact": ExactBackend, "aer": AerBack
 SAMPLED: dict[str, Callable[[int], Backend]] = {
     "aer": lambda seed: AerBackend(SHOTS, seed=seed),
     "aer, readout mitigated": lambda seed: AerBackend(SHOTS, Noise(readout=0.03), seed=seed, mitigate=True),
-    "StatevectorSampler": lambda seed: SamplerBackend(StatevectorSampler(seed=seed), SHOTS),
+    "StatevectorSampler": lambda seed: sampler_backend(SHOTS, seed=seed),
     "Aer's SamplerV2": lambda seed: SamplerBackend(SamplerV2(seed=seed), SHOTS),
 }
 EVERY: dict[str, Callable[[], Backend]] = EXACT | {name: lambda made=made: made(1) for name, made in SAMPLED.items()}
@@ -80,6 +80,12 @@ def test_a_seed_gives_the_same_shots_and_another_seed_others(made):
     first, same, other = (made(seed).estimate(fm, q, d).registers for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert (first != other).any()
+
+
+@pytest.mark.parametrize("made", SAMPLED.values(), ids=SAMPLED)
+def test_equal_registers_get_noise_of_their_own(made):
+    registers = made(3).estimate(feature_map("angle", 2), np.full((1, 8), 0.3), np.full((2, 8), -0.3)).registers
+    assert len(np.unique(registers)) > 1
 
 
 @pytest.mark.parametrize("made", EVERY.values(), ids=EVERY)
