@@ -43,8 +43,10 @@ CollectionName = Annotated[str, Field(pattern=f"^{COLLECTION_NAME}$")]
 _COLLECTION_NAME = re.compile(COLLECTION_NAME)
 _HEADER_VALUE = re.compile("[!-~]+")
 
-# The first parts of paths below which the service has routes.
-OWN_PATHS = frozenset({"v1", "v2", "api", "infinity", "health", "docs", "pages"})
+# The first parts of paths below which the service has routes, and pages and descriptions that no path may hide.
+OWN_PATHS = frozenset(
+    {"v1", "v2", "api", "infinity", "health", "docs", "pages", "admin", "errors", "metrics", "openapi.json"}
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Language = Annotated[str, AfterValidator(check_language)]

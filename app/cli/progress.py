@@ -48,6 +48,7 @@ def bar(title: str) -> Iterator[Report]:
         yield report
     finally:
         waiting.cancel()
-        with lock:  # a bar that is about to appear has done so
-            if progress.tasks:
-                progress.stop()
+        if waiting.is_alive():
+            waiting.join()  # a bar that is about to appear has done so
+        if progress.tasks:
+            progress.stop()

@@ -62,22 +62,20 @@ def foreign(site: Path) -> Iterator[tuple[str, str]]:
 
 
 def _add_mermaid(target: Path) -> None:
-    """Put the script that draws diagrams into the site; without npm diagrams are shown as text."""
+    """Put the script that draws diagrams into the site. npm fetches it, once."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    npm = shutil.which("npm")
-    cached = BUILD / "mermaid.min.js"
-    if not cached.exists() and npm:
+    cached = BUILD / f"{MERMAID}.min.js"
+    if not cached.exists():
+        npm = shutil.which("npm")
+        if not npm:
+            raise SystemExit("npm is missing: it fetches the script that draws the diagrams; apt-get install npm")
         packed = subprocess.run(  # noqa: S603
             [npm, "pack", "--silent", MERMAID], cwd=BUILD, check=True, capture_output=True, text=True
         ).stdout.split()[-1]
         member = "package/dist/mermaid.min.js"
         subprocess.run(["tar", "xzf", packed, member], cwd=BUILD, check=True)  # noqa: S603, S607
         shutil.move(BUILD / member, cached)
-    if cached.exists():
-        shutil.copyfile(cached, target)
-    else:
-        print("npm is not installed: the site shows its two diagrams as text")
-        target.write_text("window.mermaid = {initialize() {}, render: async () => ({svg: ''})}\n", encoding="utf-8")
+    shutil.copyfile(cached, target)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,15 @@ def test_a_users_key_is_not_enough(visit, services: Services):
     expect(visit.page.get_by_role("heading", name="Keys")).to_have_count(0)
 
 
+def test_nothing_stays_of_what_a_key_showed_once_it_is_forgotten(admin):
+    page = admin.page
+    expect(page.get_by_role("heading", name="Keys", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Key:").click()
+    page.get_by_role("button", name="Forget it", exact=True).first.click()
+    for heading in ("Keys", "Collections"):
+        expect(page.get_by_role("heading", name=heading, exact=True)).to_have_count(0)
+
+
 def test_without_authentication_it_says_so(visit, services: Services):
     visit.page.goto(f"http://127.0.0.1:{services.open.port}/admin")
     expect(visit.page.get_by_text("Authentication is off")).to_be_visible()

@@ -100,6 +100,7 @@ def test_the_copied_programs_are_the_request_on_the_screen(page, services):
     for name in ("Cohere SDK", "LangChain"):
         page.get_by_role("button", name=name).click()
         compile(program(page), name, "exec")
+        assert "\t" not in program(page)
         assert "which 'bird' hunts?" in program(page)
     page.get_by_role("button", name="Copy", exact=True).click()
     assert page.evaluate("navigator.clipboard.readText()") == program(page)

@@ -34,15 +34,18 @@ function App() {
 		if (auth && !hasKey()) throw new Problem("Enter a key with the role admin. `qrerank keys create --role admin` makes one.", { kind: "asked", place: "key" });
 		const ifCurrent = (set) => (value) => asked === turn.current && set(value);
 		const wanted = [
-			askText("metrics").then((text) => {
+			askText("metrics").then(ifCurrent((text) => {
 				setMetricsProblem(null);
 				setReadings((before) => [...before, { at: performance.now(), text }].slice(-KEPT));
-			}, (fault) => setMetricsProblem(fault)),
+			}), ifCurrent(setMetricsProblem)),
 		];
 		if (count % SELDOM === 0 || works.current) wanted.push(ask("GET", "v1/collections").then(({ data }) => ifCurrent(setCollections)(data)));
 		if (count % SELDOM === 0) {
 			wanted.push(ask("GET", "health/detailed").then(ifCurrent(setHealth)));
-			if (!off.current) wanted.push(ask("GET", "v1/feedback").then(ifCurrent(setFeedback), (fault) => (off.current = fault.status === 404)));
+			if (!off.current) wanted.push(ask("GET", "v1/feedback").then(ifCurrent(setFeedback), (fault) => {
+				if (fault.status !== 404) throw fault;
+				off.current = true;
+			}));
 			if (auth) wanted.push(keysOf().then(ifCurrent(setKeys)));
 		}
 		const faults = (await Promise.allSettled(wanted)).filter(({ status }) => status === "rejected").map(({ reason }) => reason);
@@ -54,6 +57,12 @@ function App() {
 		setProblem(null);
 		return look().catch(setProblem);
 	}, [look]);
+	const withKey = useCallback(() => { // nothing stays of what another key showed
+		for (const set of [setHealth, setCollections, setKeys, setFeedback, setMetricsProblem]) set(null);
+		setReadings([]);
+		off.current = false;
+		return again();
+	}, [again]);
 	useEffect(() => {
 		let timer = null;
 		const tick = async () => {
@@ -64,9 +73,9 @@ function App() {
 		return () => clearTimeout(timer);
 	}, [look]);
 
-	const keyed = problem?.place === "key" ? { ...problem, kind: problem.kind, message: problem.status === 403 ? "This key is not an administrator’s." : problem.message, retryAfter: null } : null;
+	const keyed = problem?.place === "key" ? { ...problem, message: problem.status === 403 ? "This key is not an administrator’s." : problem.message, retryAfter: null } : null;
 	return html`
-		<${Bar} here="admin" needed=${needed} problem=${keyed} keyed=${again}><//>
+		<${Bar} here="admin" needed=${needed} problem=${keyed} keyed=${withKey}><//>
 		<main class="admin">
 			<h1>What the service does, and who may use it</h1>
 			<${Message} problem=${problem && !keyed ? problem : null} />

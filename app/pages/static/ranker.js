@@ -57,8 +57,10 @@ export function useRanker() {
 	const showRecorded = async (state) => {
 		setProblem(new Problem(ASKED, { kind: "asked", place: "key" }));
 		if (state.scene !== "shop") return;
-		const { rows: found, ...tokens } = await recorded();
-		const rows = found.map((row) => dressed(row, state));
+		const found = await recorded().catch(setProblem);
+		if (!found) return;
+		const { rows: listed, ...tokens } = found;
+		const rows = listed.map((row) => dressed(row, state));
 		setView((last) => last ?? { rows, columns: columns(rows, "hybrid", new Map()), meta: null, query: state.query, recorded: { ...tokens, note: NOTE } });
 	};
 	return { view, busy, problem, notes, rank, showRecorded };

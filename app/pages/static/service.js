@@ -71,9 +71,9 @@ export async function ask(method, path, body, signal) {
 	return response.status === 204 ? null : response.json();
 }
 
-/** A ranking of a scene that was recorded: {rows, meta, tokens, query}, where no key was given yet. */
+/** A ranking of a scene that was recorded, shown where no key was given yet: {rows, query, matches}. */
 export async function recorded() {
-	const { results, query, tokens } = await (await fetch(new URL("recorded.json", import.meta.url))).json();
+	const { results, query, tokens } = await ask("GET", "pages/recorded.json");
 	const rows = results.map(([index, relevance_score, classical, quantum, lexical]) => ({ index, relevance_score, scores: { classical, quantum, lexical } }));
 	const named = ([start, end, fidelity, match]) => ({ start, end, fidelity, match });
 	return { rows, query: query.map(named), matches: tokens.map((of) => ({ tokens: of.map(named) })) };
@@ -87,24 +87,24 @@ export async function askText(path, signal) {
 /** Rank over the stream: `onOrder` gets each partial ranking, and the last event, as /rerank answers, is returned. */
 export async function rankLive(body, onOrder, signal) {
 	const response = await send("POST", "v1/rerank/stream", body, signal);
-	try {
-		for await (const { event, data } of events(response.body)) {
-			if (event === "final") return data;
-			if (event === "error") throw Problem.of(data);
-			onOrder(data);
-		}
-	} catch (error) {
-		if (error instanceof Problem || signal.aborted) throw error;
+	for await (const { event, data } of events(response.body, signal)) {
+		if (event === "final") return data;
+		if (event === "error") throw Problem.of(data);
+		onOrder(data);
 	}
-	throw new Problem(LOST, { kind: "lost" });
+	throw lost();
 }
 
+const lost = () => new Problem(LOST, { kind: "lost" });
+
 /** The server-sent events of a response's body, their data parsed as JSON. */
-async function* events(stream) {
+async function* events(stream, signal) {
 	const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
 	let rest = "";
 	for (;;) {
-		const { value, done } = await reader.read();
+		const { value, done } = await reader.read().catch((error) => {
+			throw signal?.aborted ? error : lost();
+		});
 		if (done) return;
 		const blocks = (rest + value).split("\n\n");
 		rest = blocks.pop();

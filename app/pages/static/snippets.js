@@ -24,13 +24,13 @@ function httpx(url, body) {
 import httpx
 
 response = httpx.post(
-		${quoted(`${url}rerank`)},
-		headers={"Authorization": f"Bearer {os.environ['QRERANK_API_KEY']}"},
-		json=${python(body, "    ")},
+    ${quoted(`${url}rerank`)},
+    headers={"Authorization": f"Bearer {os.environ['QRERANK_API_KEY']}"},
+    json=${python(body, "    ")},
 )
 response.raise_for_status()
 for row in response.json()["results"]:
-		print(row["index"], row["relevance_score"])`;
+    print(row["index"], row["relevance_score"])`;
 }
 
 function cohere(url, { query, documents, ...rest }) {
@@ -42,12 +42,12 @@ import cohere
 
 client = cohere.ClientV2(os.environ["QRERANK_API_KEY"], base_url=${quoted(url.replace(/\/$/, ""))})
 response = client.rerank(
-		model="quantum-rerank",
-		query=${quoted(query)},
-		documents=${python(documents, "    ")},${Object.keys(rest).length ? more : ""}
+    model="quantum-rerank",
+    query=${quoted(query)},
+    documents=${python(documents, "    ")},${Object.keys(rest).length ? more : ""}
 )
 for row in response.results:
-		print(row.index, row.relevance_score)`;
+    print(row.index, row.relevance_score)`;
 }
 
 function langchain(url, { query, documents, method, ...rest }) {
@@ -60,14 +60,14 @@ from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
 ${note}
 reranker = CohereRerank(
-		model=${quoted(`quantum-rerank${method && method !== "hybrid" ? `:${method}` : ""}`)},
-		base_url=${quoted(url.replace(/\/$/, ""))},
-		cohere_api_key=os.environ["QRERANK_API_KEY"],
-		top_n=5,
+    model=${quoted(`quantum-rerank${method && method !== "hybrid" ? `:${method}` : ""}`)},
+    base_url=${quoted(url.replace(/\/$/, ""))},
+    cohere_api_key=os.environ["QRERANK_API_KEY"],
+    top_n=5,
 )
 found = [Document(text) for text in ${python(documents)}]
 for document in reranker.compress_documents(found, ${quoted(query)}):
-		print(document.metadata["relevance_score"], document.page_content)`;
+    print(document.metadata["relevance_score"], document.page_content)`;
 }
 
 export const SNIPPETS = { curl, "Python (httpx)": httpx, "Cohere SDK": cohere, LangChain: langchain };

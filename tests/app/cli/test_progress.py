@@ -1,6 +1,7 @@
 """A bar appears with the first report, or on a terminal once the work takes long."""
 
 import io
+import threading
 
 import pytest
 
@@ -42,6 +43,7 @@ def test_a_report_is_shown_at_once(screen):
 def test_what_is_no_terminal_gets_no_bar_for_work_without_reports(screen, monkeypatch):
     monkeypatch.setattr(progress, "_SILENT_S", 0)
     screen[0]._force_terminal = False
+    begun = set(threading.enumerate())
     with progress.bar("working"):
-        pass
+        assert {*threading.enumerate()} <= begun  # nothing waits to begin one
     assert screen[1].getvalue() == ""
