@@ -45,13 +45,13 @@ def page() -> str:
 
 
 def _first_line(command: Any) -> str:
-    return _cell(command.help.partition("\n\n")[0])
+    return cell(command.help.partition("\n\n")[0])
 
 
 def _section(name: str, command: Any, context: Any) -> str:
     usage = " ".join([name, *command.collect_usage_pieces(context)])
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    rows = [f"| `{_cell(name)}` | {_cell(told)} |" for name, told in filter(None, records)]
+    rows = [f"| `{cell(name)}` | {cell(told)} |" for name, told in filter(None, records)]
     paragraphs = [" ".join(paragraph.split()) for paragraph in command.help.split("\n\n")]
     text = "\n\n".join(paragraphs)
     return f"\n## {name}\n\n```\n{usage}\n```\n\n{text}\n\n" + "\n".join(
@@ -59,7 +59,8 @@ def _section(name: str, command: Any, context: Any) -> str:
     )
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """A text as a cell of a markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 

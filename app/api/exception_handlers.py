@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from app.api.dialects.detect import home_of
+from app.api.error_catalogue import INTERNAL, MALFORMED, METHOD_NOT_ALLOWED, NOT_FOUND
 from app.api.middleware.request_record import record_of, times
 from app.api.middleware.root_path import path_of
 from app.api.middleware.security_headers import ALWAYS
@@ -47,11 +48,14 @@ async def client_gone(request: Request, error: Exception) -> Response:  # noqa: 
     return Response(status_code=CLIENT_GONE)
 
 
+_KINDS = {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED}
+
+
 async def http_error(request: Request, error: Exception) -> Response:
     """The response to a path or method without a route."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     message = f"{request.method} {path_of(request.scope)}: {HTTPStatus(status).phrase}; see /docs for the routes"
-    kind = HTTPStatus(status).phrase.lower().replace(" ", "-")
+    kind = _KINDS.get(HTTPStatus(status), INTERNAL if status >= HTTPStatus.INTERNAL_SERVER_ERROR else MALFORMED)
     record_of(request).failed(status, kind)
     response = _response(request, Problem(status, kind, message, _request_id(request), root_path=_root_path(request)))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from scripts.commands import cell
 from scripts.site.staging import DOCS
 
 Schema = Mapping[str, Any]
@@ -38,7 +39,7 @@ def _operation(method: str, path: str, operation: Schema) -> Iterator[str]:
         for each in parameters:
             needed = ", required" if each.get("required") else ""
             kind = _type(each.get("schema", {}))
-            yield f"| `{each['name']}` | {each['in']} | {kind}{needed} | {_cell(each.get('description', ''))} |"
+            yield f"| `{each['name']}` | {each['in']} | {kind}{needed} | {cell(each.get('description', ''))} |"
         yield ""
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"Body, `{kind}`: {_type(content.get('schema', {}))}.\n"
@@ -47,7 +48,7 @@ def _operation(method: str, path: str, operation: Schema) -> Iterator[str]:
         bodies = [
             _type(content.get("schema", {})) or f"`{kind}`" for kind, content in response.get("content", {}).items()
         ]
-        yield f"| {status} | {', '.join(bodies)} | {_cell(response.get('description', ''))} |"
+        yield f"| {status} | {', '.join(bodies)} | {cell(response.get('description', ''))} |"
     yield ""
 
 
@@ -59,7 +60,7 @@ def _schema(name: str, schema: Schema) -> Iterator[str]:
         yield "| field | type | meaning |\n|---|---|---|"
         for field, about in properties.items():
             needed = ", required" if field in required else ""
-            yield f"| `{field}` | {_type(about)}{needed} | {_cell(about.get('description', ''))} |"
+            yield f"| `{field}` | {_type(about)}{needed} | {cell(about.get('description', ''))} |"
         yield ""
     elif kind := _type(schema):
         yield f"{kind}\n"
@@ -85,7 +86,3 @@ def _type(schema: Schema) -> str:
 
 
 _BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")

@@ -24,6 +24,7 @@ from app.api.problems import PROBLEMS
 from app.auth.usage import who
 from app.errors import UnknownRequest
 from app.quotas.quotas import Cost
+from app.ranking.hybrid import RANKERS
 
 if TYPE_CHECKING:
     from app.feedback.feedback import Feedback  # for types only: SQLAlchemy takes memory
@@ -85,7 +86,9 @@ async def standings(request: Request) -> Response:
     """The weights of the rankers that were learned, by collection and tier of keys."""
     found = await _feedback(request).standings()
     return as_json(
-        respond_standings(found, dependencies(request).engine.ready_models().default.fusion.text.values()[:3])
+        respond_standings(
+            found, dependencies(request).engine.ready_models().default.fusion.text.values()[: len(RANKERS)]
+        )
     )
 
 

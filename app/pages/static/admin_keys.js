@@ -32,7 +32,7 @@ export function Keys({ keys, usage, changed }) {
 		<div class="scroll"><table>
 			<thead><tr><th scope="col">Name</th><th scope="col">Begins with</th><th scope="col">Role, tier</th><th scope="col">Sees</th><th scope="col">Last used</th><th scope="col">Ends</th><th scope="col">Requests, ${DAYS} days</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
 			<tbody>
-				${shown.map((key) => html`<tr key=${key.id} class=${key.status}>
+				${shown.map((key) => html`<tr key=${key.id}>
 					<th scope="row">${key.name || "without a name"}${key.status !== "active" && html` <small>${key.status}</small>`}</th><td><code>${key.prefix}</code></td><td>${key.role}, ${key.tier}</td>
 					<td>${key.collections ? key.collections.join(", ") || "no collection" : "all"}${key.read_only ? ", reads only" : ""}</td>
 					<td>${date(key.last_used)}</td><td>${date(key.expires)}</td><td><${Days} days=${days} used=${used.get(key.id)} most=${most} /></td>

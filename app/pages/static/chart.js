@@ -1,6 +1,6 @@
 // The bump chart: a column of ranks for each ranker, a line for each passage.
 
-import { html, useMemo, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useMemo, useState } from "./vendor/preact-htm.js";
 import { CHARTED, READ_BY_MODEL, ordinal } from "./ranking.js";
 
 const WIDTH = 800;
@@ -11,7 +11,6 @@ const LEFT = 40;
 
 /** The chart of a ranking. `active`: the index of the passage that is pointed at; `choose` sets it, `open` goes to it. */
 export function Chart({ results, columns, active, choose, open, narrow }) {
-	const box = useRef(null);
 	const [asTable, setAsTable] = useState(false);
 	const shown = results.slice(0, CHARTED);
 	const lines = useMemo(() => place(shown, columns, narrow), [results, columns, narrow]);
@@ -27,7 +26,7 @@ export function Chart({ results, columns, active, choose, open, narrow }) {
 	};
 	const said = shown.find((row) => row.index === active);
 	return html`<figure class="chart" aria-label="Bump chart">
-		<div ref=${box} class="plot" tabindex="0" role="application" aria-roledescription="bump chart" aria-label=${about(columns, shown)}
+		<div class="plot" tabindex="0" role="application" aria-roledescription="bump chart" aria-label=${about(columns, shown)}
 			onKeyDown=${step} onMouseLeave=${() => choose(null)} onBlur=${() => choose(null)}>
 			<svg viewBox="0 0 ${lines.width} ${lines.height}" aria-hidden="true">
 				${columns.map((column, at) => html`<text class="column ${at === columns.length - 1 ? "final" : ""}" x=${lines.x(at)} y="14" text-anchor="middle">${column.name}</text>`)}
@@ -36,7 +35,7 @@ export function Chart({ results, columns, active, choose, open, narrow }) {
 			</svg>
 		</div>
 		<figcaption>
-			<span class="legend"><span class="dot"></span> the ${Math.min(READ_BY_MODEL, results.length)} that a language model would get</span>
+			<span><span class="dot"></span> the ${Math.min(READ_BY_MODEL, results.length)} that a language model would get</span>
 			${results.length > CHARTED && html`<span>${results.length - CHARTED} more below these ${CHARTED}</span>`}
 			<button class="plain" aria-expanded=${asTable} onClick=${() => setAsTable(!asTable)}>${asTable ? "Hide the table" : "As a table"}</button>
 		</figcaption>

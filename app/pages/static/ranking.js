@@ -19,7 +19,7 @@ export function columns(results, method, known) {
 }
 
 /** Ranks from 1 by a score; passages without one have no rank. */
-export function ranksBy(results, score) {
+function ranksBy(results, score) {
 	const scored = results.filter((row) => score(row) !== null).sort((a, b) => score(b) - score(a) || a.index - b.index);
 	return new Map(scored.map((row, at) => [row.index, at + 1]));
 }

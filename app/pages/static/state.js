@@ -2,8 +2,8 @@
 
 import { SCENES } from "./scenes.js";
 
-export const METHODS = ["hybrid", "quantum", "classical", "hybrid+cross"];
-export const NOTHING = {
+const METHODS = ["hybrid", "quantum", "classical", "hybrid+cross"];
+const NOTHING = {
 	scene: null, // whose texts these are; null: the person's own
 	collection: null, // null: the passages below
 	query: "",
@@ -23,7 +23,7 @@ export function ofScene(name) {
 }
 
 /** The fragment that stands for a state. */
-export function toFragment(state) {
+function toFragment(state) {
 	const said = { scene: state.scene, collection: state.scene ? null : state.collection, method: state.method === "hybrid" ? null : state.method };
 	const numbers = { deadline: state.deadline, threshold: state.threshold || null, diversity: state.diversity };
 	const language = state.language === (SCENES[state.scene]?.language ?? null) ? null : state.language;
