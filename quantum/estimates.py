@@ -79,14 +79,6 @@ def counted(zeros: NDArray[np.integer], shots: int) -> Estimates:
     return Estimates(registers, p * (1 - p) / max(shots - 1, 1), shots)
 
 
-def relative_error(registers: Floats, shots: int) -> Floats:
-    """Return the standard error of F relative to F that `shots` of each register will have.
-
-    registers: (..., R) exact fidelities above 0. Goodman 1960, see this module.
-    """
-    return np.asarray(np.sqrt(np.expm1(np.log1p((1 - registers) / (shots * registers)).sum(axis=-1))))
-
-
 def rank_intervals(values: Floats, errors: Floats, confidence: float = 0.95) -> NDArray[np.int64]:
     """Return the ranks that each of n values may have, 1 being the largest value's: (n, 2) best and worst.
 

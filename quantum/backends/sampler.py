@@ -19,6 +19,7 @@ from quantum.errors import QuantumError
 from quantum.estimates import Estimates
 from quantum.feature_maps import FeatureMap
 
+_MOST_CALIBRATION_SHOTS = 100_000  # as many as devices take at once
 _SHOTS_AT_ONCE = 2**22  # of one run: each takes a byte of its result
 
 
@@ -41,7 +42,9 @@ class SamplerBackend:
             sampler: Qiskit's StatevectorSampler, a SamplerV2 of Aer or qiskit-ibm-runtime, …; its seed is its own.
             shots: Of each circuit.
             device: The Qiskit backend that it runs on, for which circuits are compiled; None: into {ry, rz, cx}.
-            mitigate: Whether readout errors are measured by two more circuits and taken out.
+            mitigate: Whether readout errors are measured by two more circuits and taken out. All registers share
+                what was measured, so its error adds up: it gets as many shots as all registers of a pair together, and
+                no standard error has it.
             allow_deep: Whether circuits may be deeper than 15 after routing.
             is_remote: Whether another machine runs the circuits.
 
@@ -70,31 +73,37 @@ class SamplerBackend:
         order = [routed.parameters.index(parameter) for parameter in circuit.parameters]
 
         def run(angles: NDArray[np.float64]) -> NDArray[np.int64]:
-            return self._counts(circuit, angles[:, order], n)
+            return self._counts(circuit, angles[:, order], n, self._shots)
 
-        mitigate = ReadoutMitigation(self._confusions(routed, n)) if self._mitigate else None
+        mitigate = None
+        if self._mitigate:
+            together = self._shots * feature_map.register_count(np.shape(q)[-1])
+            shots = max(self._shots, min(_MOST_CALIBRATION_SHOTS, together))
+            mitigate = ReadoutMitigation(self._confusions(routed, n, shots))
         at_once = max(1, _SHOTS_AT_ONCE // self._shots)
         return estimated(run_in_bulk(feature_map, q, d, run, at_once), self.shots, mitigate)
 
-    def _counts(self, circuit: QuantumCircuit, angles: NDArray[np.float64], n_qubits: int) -> NDArray[np.int64]:
+    def _counts(
+        self, circuit: QuantumCircuit, angles: NDArray[np.float64], n_qubits: int, shots: int
+    ) -> NDArray[np.int64]:
         """The (m, 2**n) counts of the outcomes for (m, parameters) angles."""
-        (result,) = self._sampler.run([(circuit, angles)], shots=self._shots).result()
+        (result,) = self._sampler.run([(circuit, angles)], shots=shots).result()
         outcomes = result.data.meas.array[..., 0]  # (m, shots): up to eight qubits are one byte
-        if outcomes.shape[-1] != self._shots:
-            raise QuantumError(f"the sampler gave {outcomes.shape[-1]} shots of {self._shots}")
+        if outcomes.shape[-1] != shots:
+            raise QuantumError(f"the sampler gave {outcomes.shape[-1]} shots of {shots}")
         circuits = len(angles)
         numbered = outcomes.reshape(circuits, -1) + 2**n_qubits * np.arange(circuits)[:, np.newaxis]
         counts: NDArray[np.int64] = np.bincount(numbered.ravel(), minlength=circuits * 2**n_qubits)
         return counts.reshape(circuits, -1)
 
-    def _confusions(self, routed: Routed, n_qubits: int) -> NDArray[np.float64]:
+    def _confusions(self, routed: Routed, n_qubits: int, shots: int) -> NDArray[np.float64]:
         """The readout errors of the qubits that the circuit lies on, measured."""
 
         def run(prepared: QuantumCircuit) -> NDArray[np.int64]:
             placed = QuantumCircuit(routed.circuit.num_qubits)
             placed.compose(prepared, routed.qubits, inplace=True)
             ready = Routed(placed, (), routed.qubits).measured()
-            return self._counts(ready, np.zeros((1, 0)), n_qubits).ravel()
+            return self._counts(ready, np.zeros((1, 0)), n_qubits, shots).ravel()
 
         return calibrated(run, n_qubits)
 
