@@ -14,7 +14,7 @@ from retrieval.encoder.states import Encoded
 from retrieval.errors import RetrievalError
 from retrieval.text.bm25 import Terms
 
-_OBJECT_BYTES = 1350  # Python objects of one `TextState` and its entry in a `StateCache`, measured
+_OBJECT_BYTES = 1500  # Python objects of one `TextState` and its entry in a `StateCache`, measured
 
 # Pooled dimension P, token dimension D, tokens T, length, unknown tokens, bytes of the terms.
 _FIELDS = struct.Struct("<IIIqqI")
