@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test browser steady soak load rehearse rollout clients milvus check format docs pages bench large monitoring chart chart-package image image-push wheel publish lock clean
+.PHONY: help setup run test browser steady soak load rehearse rollout clients milvus check format docs pages bench lines large monitoring chart chart-package image image-push wheel publish lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -38,7 +38,7 @@ browser: $(STAMP) ## try the pages in Debian's Chromium, which it installs where
 N ?= 10
 
 steady: $(STAMP) ## run the tests N times, 10 unless said otherwise, beside busy loops, one for each core
-	$(BIN)/python -m scripts.steady --runs $(N)
+	scripts/steady.sh $(N) make --no-print-directory test
 
 soak: $(STAMP) ## run the long tests as well, then 20 minutes of load
 	$(BIN)/pytest -m "not clients and not milvus"
@@ -96,7 +96,7 @@ pages: $(STAMP) ## write the generated pages alone: openapi.json, configuration.
 	$(BIN)/qrerank openapi > docs/openapi.json
 	$(BIN)/python -m scripts.configuration
 	$(BIN)/python -m scripts.error_catalogue
-	$(BIN)/python -m scripts.commands
+	$(BIN)/typer app.cli.main utils docs --name qrerank --title Commands --output docs/commands.md
 
 # Its packages lie beside those of .venv, which the notebooks use as well.
 PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -114,6 +114,10 @@ bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.regressions
+
+lines: ## count the lines around the product, at most 7000, and of their tests, at most 2500; they are there to be cut
+	@echo "monitoring, scripts, benchmarks, loadtests: $$(git ls-files monitoring scripts benchmarks loadtests | xargs cat | wc -l)"
+	@echo "their tests: $$(git ls-files tests/monitoring tests/scripts tests/benchmarks tests/loadtests tests/helm | xargs cat | wc -l)"
 
 PASSAGES ?= 100000
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scripts.commands import cell
+
 from scripts.site.staging import DOCS
 
 Schema = Mapping[str, Any]
