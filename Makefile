@@ -132,7 +132,7 @@ large: $(STAMP) .venv-peers/.setup ## print what a collection of 100 000 passage
 SHAPE ?= normal
 
 load: $(STAMP) ## load the service with Locust for two minutes, and judge it; SHAPE: peak, spike, soak, stress, scaling
-	$(BIN)/python -m $(if $(filter scaling,$(SHAPE)),loadtests.scaling,loadtests --shape $(SHAPE))
+	$(BIN)/python -m loadtests --shape $(SHAPE)
 
 monitoring: $(STAMP) ## write the dashboard from the metrics; with RUNBOOKS=URL, where runbooks are, it and the alert rules to build/monitoring
 	$(BIN)/python -m monitoring $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))

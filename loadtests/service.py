@@ -85,16 +85,14 @@ def _post(client: httpx.Client, path: str, body: bytes) -> None:
         raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")
 
 
-def load(
-    target: Target, shape: str, options: Sequence[str], longest_s: float, variables: Mapping[str, str] | None = None
-) -> int:
+def load(target: Target, shape: str, options: Sequence[str], seconds: float, variables: Mapping[str, str]) -> int:
     """Let Locust load a service in a process of its own, without its page; its exit status.
 
     Args:
         target: where to.
         shape: how many users there are and when, for `loadtests/locustfile.py`.
         options: Locust's, beyond the usual ones.
-        longest_s: how long it takes at most; RuntimeError if it is not done within a minute after that.
+        seconds: how long it takes; RuntimeError if it is not done a minute after that.
         variables: the environment variables that the locustfile reads, beyond keys and shape.
     """
     given = {name: value for name, value in os.environ.items() if not name.startswith("LOADTESTS_")}
@@ -105,7 +103,7 @@ def load(
     # 0 for failed requests, too: the thresholds judge.
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *usual, "--exit-code-on-error", "0", *options]
     try:
-        done = subprocess.run(command, env=given | dict(variables or {}), timeout=longest_s + 60, check=False)  # noqa: S603 - ours
+        done = subprocess.run(command, env=given | dict(variables), timeout=seconds + 60, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired as error:
-        raise RuntimeError(f"Locust took longer than {longest_s:.0f} s") from error
+        raise RuntimeError(f"Locust took longer than {seconds:.0f} s") from error
     return done.returncode

@@ -36,14 +36,16 @@ class Present(NamedTuple):
 
 @dataclass
 class History:
-    """A run's memory and recovery; of a stress run, also the most users that were served, and how."""
+    """A run's memory and recovery, and the most users that were served as they should be before it was too much."""
 
     seconds: float = 0.0  # since the start
     users: int = 0
+    since: float = 0.0  # when there came to be so many users
     back_at: float | None = None  # when the users first became fewer
     recovery_s: float | None = None  # from then until requests were answered as they should be
     memory: list[tuple[float, float]] = field(default_factory=list)  # seconds, and MB (10⁶ bytes) of the server
     knee: tuple[int, Present] | None = None
+    broken: bool = False  # it was too much
 
     def note(self, seconds: float, users: int, present: Present, mb: float | None) -> None:
         """Note a second of the run. mb: None where the server is elsewhere."""
@@ -51,6 +53,11 @@ class History:
             self.back_at = seconds
         if self.back_at is not None and self.recovery_s is None and not present.too_much:
             self.recovery_s = max(0.0, seconds - self.back_at - WINDOW_S)  # all of the window was well
+        if users != self.users:
+            self.since = seconds
+        elif seconds - self.since >= WINDOW_S and not self.broken:
+            self.broken = present.too_much
+            self.knee = self.knee if self.broken else (users, present)
         self.seconds, self.users = seconds, users
         self.memory += [(seconds, mb)] if mb else []
 
@@ -108,9 +115,9 @@ def judge(found: Facts, bounds: Mapping[str, float], *, remote: bool = False) ->
 
 
 def report(shape: str, history: History, checks: Sequence[Check]) -> str:
-    """Each threshold's verdict and the shape's; of a stress run the knee, too."""
+    """Each threshold's verdict and the shape's; where it was too much, the knee, too."""
     lines = []
-    if history.knee:
+    if history.knee and history.broken:
         users, seen = history.knee
         lines.append(f"knee: {users} users, {seen.per_second:.0f} requests/s, p95 {seen.p95_ms or 0:.0f} ms")
     rows = [

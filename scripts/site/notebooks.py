@@ -6,76 +6,54 @@ folder with an empty data folder, and any error in a cell ends the build.
 
 from __future__ import annotations
 
-import base64
 import os
-import re
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jupytext
 from nbclient import NotebookClient
+from nbconvert import MarkdownExporter
+from nbconvert.filters import strip_ansi
 
 from scripts.site.staging import NOTEBOOKS, ROOT
 
-_STYLE = re.compile(r"\x1b\[[0-9;]*m")  # ipykernel asks commands for colours
 _MOST_S = 600  # for one cell
-_INTRO = "!!! note\n    This page is the notebook `{source}` with what it printed when the site was built.\n"
+_NOTE = "!!! note\n    This page is the notebook `{source}`{ran}.\n"
 
 
 def write(folder: Path, *, running: bool) -> None:
     """Write the pages of all notebooks, and run them first; nbclient's CellExecutionError if a cell fails."""
+    exporter = MarkdownExporter(preprocessors=["nbconvert.preprocessors.HighlightMagicsPreprocessor"])
     for source in sorted(NOTEBOOKS.glob("*.py")):
-        begun = time.perf_counter()
-        notebook = run(source) if running else jupytext.read(source)
-        seconds = time.perf_counter() - begun
-        print(f"ran {source.name} in {seconds:.0f} s", flush=True)
-        text = "\n".join(_cells(notebook, folder, source.stem))
-        title, _, rest = text.partition("\n")
-        (folder / f"{source.stem}.md").write_text(
-            f"{title}\n\n{_INTRO.format(source=source.relative_to(ROOT))}\n{rest}", encoding="utf-8"
+        notebook = jupytext.read(source)
+        if running:
+            begun = time.perf_counter()
+            run(notebook)
+            print(f"ran {source.name} in {time.perf_counter() - begun:.0f} s", flush=True)
+        text, made = exporter.from_notebook_node(notebook, {"unique_key": source.stem, "output_files_dir": "."})
+        for name, picture in made["outputs"].items():
+            (folder / name).write_bytes(picture)
+        title, _, rest = text.strip().partition("\n")
+        note = _NOTE.format(
+            source=source.relative_to(ROOT), ran=" with what it printed when the site was built" if running else ""
         )
+        (folder / f"{source.stem}.md").write_text(f"{title}\n\n{note}\n{rest}\n", encoding="utf-8")
 
 
-def run(source: Path) -> Any:
-    """A notebook after all its cells were run."""
-    notebook = jupytext.read(source)
+def run(notebook: Any) -> None:
+    """Run all cells of a notebook, which gets their outputs, without progress on standard error."""
     with tempfile.TemporaryDirectory() as place:
-        os.environ.update(
-            PYTHONPATH=str(ROOT),
-            PATH=f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-            QRERANK_DATA_DIR=f"{place}/data",
-            XDG_CACHE_HOME=os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
-            COLUMNS="100",
-            NO_COLOR="1",
+        own = {"PYTHONPATH": str(ROOT), "QRERANK_DATA_DIR": f"{place}/data", "COLUMNS": "100", "NO_COLOR": "1"}
+        path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        client = NotebookClient(
+            notebook, timeout=_MOST_S, coalesce_streams=True, resources={"metadata": {"path": place}}
         )
-        resources = {"metadata": {"path": place}}
-        NotebookClient(notebook, timeout=_MOST_S, coalesce_streams=True, resources=resources).execute()
-    return notebook
-
-
-def _cells(notebook: Any, folder: Path, name: str) -> Iterator[str]:
-    """The cells as Markdown. Pictures are written beside the page."""
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "markdown":
-            yield f"{cell.source}\n"
-        elif cell.source.strip():
-            is_shell = cell.source.startswith("%%bash\n")
-            shown = cell.source.removeprefix("%%bash\n")
-            yield f"```{'sh' if is_shell else 'python'}\n{shown}\n```\n"
-            for output in cell.get("outputs", ()):
-                yield from _output(output, folder, f"{name}-{number}")
-
-
-def _output(output: Any, folder: Path, name: str) -> Iterator[str]:
-    data = output.get("data", {})
-    if picture := data.get("image/png"):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.png").write_bytes(base64.b64decode(picture))
-        yield f"![What the cell drew]({name}.png)\n"
-    elif output.get("name") == "stderr":
-        return  # progress
-    elif text := output.get("text") or data.get("text/plain"):
-        yield f"```text\n{_STYLE.sub('', text).rstrip()}\n```\n"
+        client.execute(env=os.environ | own | {"PATH": path})
+    for cell in notebook.cells:
+        if "outputs" in cell:
+            cell.outputs = [each for each in cell.outputs if each.get("name") != "stderr"]
+        for output in cell.get("outputs", ()):
+            if "text" in output:
+                output.text = strip_ansi(output.text)  # ipykernel asks commands for colours

@@ -1,8 +1,6 @@
 import pytest
 
 from loadtests.balancer import configuration
-from loadtests.scaling import INSTANCES, WORKERS, Point
-from loadtests.scaling import report as scaling_report
 from loadtests.thresholds import WINDOW_S, History, Present, bounds_of, facts, judge, report
 
 WELL, BAD = Present(50.0, 80.0, 0.0), Present(50.0, 900.0, 0.0)
@@ -31,6 +29,14 @@ def test_recovery_is_the_time_until_all_is_well(bad_s):
     run = history((10, 50, WELL), (10, 400, BAD), (int(WINDOW_S) + bad_s, 50, BAD), (9, 50, WELL))
     assert (run.back_at, run.recovery_s) == (20, bad_s)
     assert history((10, 400, BAD), (20, 50, BAD)).recovery_s is None
+
+
+def test_the_knee_is_the_last_step_before_it_was_too_much():
+    steps = [(14, users, WELL if users <= 70 else BAD) for users in range(50, 100, 10)]
+    run = history(*steps, (30, 50, WELL))
+    assert (run.knee, run.recovery_s) == ((70, WELL), 0)
+    assert "knee: 70 users, 50 requests/s, p95 80 ms" in report("stress", run, [])
+    assert "knee" not in report("normal", history((30, 50, WELL)), [])
 
 
 def test_memory_grows_by_the_slope_of_the_second_half():
@@ -72,23 +78,13 @@ def test_facts_tell_refusals_from_errors():
 
 
 def test_the_verdict_names_what_was_missed_and_leaves_out_the_memory_of_a_service_elsewhere():
-    run, found = History(knee=(60, Present(60.0, 100.0, 0.0))), GOOD | {"recovery_s": None, "rss_mb": None}
-    text = report("stress", run, judge(found, bounds_of("stress"), remote=True))
-    assert "knee: 60 users, 60 requests/s, p95 100 ms" in text
+    found = GOOD | {"recovery_s": None, "rss_mb": None}
+    text = report("stress", History(), judge(found, bounds_of("stress"), remote=True))
     assert "| recovery_s | none | ≤ 10 | MISSED |" in text
     assert "rss_mb" not in text
     assert text.endswith("stress: FAILED")
 
 
-def test_replicas_are_compared_with_one_of_their_kind_and_the_balancer_knows_every_server():
-    rates = ((WORKERS, 1, "80"), (WORKERS, 2, "120"), (INSTANCES, 1, "60"))
-    row = {"Failure Count": "0", "50%": "20", "95%": "30"}
-    points = [Point(kind, count, row | {"Requests/s": rate}, 1.0, 0.0) for kind, count, rate in rates]
-    lines = scaling_report(points).splitlines()[2:]
-    assert [line.split(" | ")[2:5] for line in lines] == [
-        ["80", "1.00", "20 / 30"],
-        ["120", "1.50", "20 / 30"],
-        ["60", "1.00", "20 / 30"],
-    ]
+def test_the_balancer_knows_every_server():
     text = configuration(9, ["http://127.0.0.1:81", "http://127.0.0.1:82"])
     assert "server replica2 127.0.0.1:82 check" in text

@@ -8,10 +8,10 @@ from app.api.dialects.detect import PATHS
 from app.api.problems import KINDS
 from app.health.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
 from app.settings import EngineSettings
-from monitoring.check import SKIPPED, TESTS, check_files, check_queries, main
+from monitoring.check import SKIPPED, TESTS, check_files, main
 from monitoring.queries import rules
 from scripts import debian
-from scripts.debian import found, had
+from scripts.debian import found
 from tests.monitoring.asked import Selector, selectors
 from tests.paths import ROOT
 
@@ -20,23 +20,16 @@ OPERATIONS = ROOT / "docs" / "operations"
 RUNBOOKS = sorted((OPERATIONS / "runbooks").glob("Qrerank*.md"))
 PARTS = ["## What it means", "## Confirm", "## Likely causes", "## What to do now", "## How to prevent it"]
 PROMTOOL = found("promtool")
-with_promtool = pytest.mark.skipif(PROMTOOL is None, reason="no Prometheus on the PATH or in .tools: see `make chart`")
 
 
-@with_promtool
+@pytest.mark.skipif(PROMTOOL is None, reason="no Prometheus on the PATH or in .tools: see `make chart`")
 def test_promtool_takes_rules_and_configuration_and_every_test_of_the_rules_holds(tmp_path, capsys):
     check_files(PROMTOOL)
     assert f"{len(RULES)} rules" in capsys.readouterr().out
     later = tmp_path / "alerts_test.yml"
-    later.write_text(TESTS.read_text(encoding="utf-8").replace("../helm", f"{ROOT}/helm").replace("0+11x", "0+1x"))
+    later.write_text(TESTS.read_text(encoding="utf-8").replace("0+11x", "0+1x"))
     with pytest.raises(RuntimeError, match="QrerankErrors"):
         check_files(PROMTOOL, tests=later)
-
-
-@pytest.mark.soak
-@with_promtool
-def test_prometheus_answers_every_query_on_a_real_service():
-    check_queries(had("prometheus", "prometheus"))
 
 
 def test_without_promtool_the_check_says_what_it_skipped(monkeypatch, tmp_path, capsys):
@@ -50,7 +43,7 @@ def test_every_alert_is_tested_when_it_fires_and_when_it_does_not():
     text = TESTS.read_text(encoding="utf-8")
     for name in RULES:
         assert re.search(rf"alertname: {name}, exp_alerts: \[\]", text), name
-        assert re.search(rf"alertname: {name}\n +exp_alerts:\n", text), name
+        assert re.search(rf"alertname: {name}, exp_alerts: \[{{", text), name
 
 
 def test_limits_and_routes_are_those_that_the_product_promises():

@@ -8,10 +8,9 @@ from app.api.problems import KINDS
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.catalogue import FAMILIES
-from monitoring.check import SETTINGS
 from monitoring.promql import WORK
 from monitoring.queries import DASHBOARD, of_the_dashboard, of_the_rules
-from tests.monitoring.asked import TARGET, grouped, holds, selectors
+from tests.monitoring.asked import SETTINGS, TARGET, grouped, holds, selectors
 
 QUERIES = [*of_the_dashboard(), *of_the_rules()]
 
