@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.corpus import PASSAGE_TOKENS, Passages, Task, open_passages
-from benchmarks.ours import request
 from benchmarks.report import number, on_this_machine, table
 from benchmarks.server import Server, cpu_seconds, ours
 from benchmarks.wire import drive, get, in_turn, post
@@ -45,7 +44,7 @@ def first(tasks: Sequence[Task], documents: int) -> list[bytes]:
     if documents == PAIRS:
         pairs = ({"text1": task.query, "text2": task.documents[0]} for task in tasks)
         return [post("/v1/similarity", orjson.dumps(pair)) for pair in pairs]
-    return [request(Task(task.query, task.documents[:documents]), deadline_ms=0) for task in tasks]
+    return [Task(task.query, task.documents[:documents]).request(deadline_ms=0) for task in tasks]
 
 
 def unseen(passages: Passages, documents: int, tokens: int) -> Iterator[bytes]:

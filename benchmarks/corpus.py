@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+import orjson
 from tokenizers import Tokenizer
 
+from benchmarks.wire import post
 from retrieval.encoder import weights
 from retrieval.errors import ModelError
 from retrieval.text.demo import demo_passages
@@ -29,6 +31,13 @@ class Task:
 
     query: str
     documents: tuple[str, ...]
+
+    def request(self, method: str = "hybrid", deadline_ms: int | None = None, path: str = "/rerank") -> bytes:
+        """The task as a POST; without a deadline the server's default holds, 0 is none."""
+        body: dict[str, object] = {"query": self.query, "documents": self.documents, "method": method}
+        if deadline_ms is not None:
+            body["deadline_ms"] = deadline_ms
+        return post(path, orjson.dumps(body))
 
 
 class Passages:

@@ -16,7 +16,6 @@ from statistics import mean
 from time import perf_counter
 
 from benchmarks.corpus import Passages, open_passages
-from benchmarks.ours import request
 from benchmarks.report import number, percentile, spread, table, verdict
 from benchmarks.server import ours
 from benchmarks.wire import Answer, Connection, drive, get, run
@@ -64,7 +63,7 @@ def encoded(answer: Answer) -> int:
 
 def new_requests(passages: Passages, count: int) -> list[bytes]:
     """So many requests, none with a document of another's."""
-    return [request(task) for task in passages.tasks(count, DOCUMENTS)]
+    return [task.request() for task in passages.tasks(count, DOCUMENTS)]
 
 
 async def offer(port: int, requests: Sequence[bytes], times: int) -> Offered:

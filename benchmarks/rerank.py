@@ -1,41 +1,130 @@
 """How fast the whole service is: `python -m benchmarks.rerank` prints the tables of docs/performance.md in 5 minutes.
 
-Latency by number of documents, over the same documents in every row, and the targets. `python -m benchmarks.quality`
-sets a cross-encoder beside us, `python -m benchmarks.capacity` tells how many requests a process serves.
+Latency by number of documents, over the same documents in every row, and the targets. Every row starts a new server,
+so that all rank the same texts. `python -m benchmarks.quality` sets a cross-encoder beside us,
+`python -m benchmarks.capacity` tells how many requests a process serves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 
+import orjson
+from rich.console import Console
+from rich.progress import track
+
 from app.settings import Settings
-from benchmarks import ours
-from benchmarks.corpus import Passages, open_passages
-from benchmarks.ours import Sample
+from benchmarks.corpus import Passages, Task, open_passages
 from benchmarks.report import number, on_this_machine, percentile, spread, table
+from benchmarks.server import Server, ours
+from benchmarks.wire import Answer, first_chunk_ms, in_turn, post, run
 from retrieval.encoder.prepare import prepare
 from retrieval.encoder.weights import DEFAULT_MODEL
 
+METHODS = ("classical", "quantum", "hybrid")
+COLD, COLD_DEADLINE = "ours, hybrid, cold, no deadline", "ours, hybrid, cold, default deadline"
+WARM, INDEXED, FIRST_ORDER = "ours, {}, warm", "ours, {}, indexed", "ours, hybrid, streamed, first order"
+WARM_RUNS = 30
 RUNS = {20: 20, 50: 20, 100: 20, 500: 4, 1000: 2}  # requests by number of documents
-HYBRID_WARM, HYBRID_INDEXED = ours.WARM.format("hybrid"), ours.INDEXED.format("hybrid")
 TARGETS = (  # row, documents, share of the requests, milliseconds
-    (HYBRID_WARM, 100, 0.5, 25),
-    (HYBRID_WARM, 100, 0.95, 50),
-    (HYBRID_INDEXED, 100, 0.95, 50),
-    (ours.COLD, 50, 0.95, 500),
-    (ours.COLD_DEADLINE, 100, 0.95, 500),
-    (ours.FIRST_ORDER, 500, 0.95, 50),
+    (WARM.format("hybrid"), 100, 0.5, 25),
+    (WARM.format("hybrid"), 100, 0.95, 50),
+    (INDEXED.format("hybrid"), 100, 0.95, 50),
+    (COLD, 50, 0.95, 500),
+    (COLD_DEADLINE, 100, 0.95, 500),
+    (FIRST_ORDER, 500, 0.95, 50),
 )
+Work = Mapping[int, Sequence[Task]]  # tasks by their number of documents
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One cell of the latency table: a row's times for so many documents."""
+
+    row: str
+    documents: int
+    ms: Sequence[float]  # one a request
+    encoded: Sequence[int] = ()  # of each request's documents, how many were scored by their states
+
+
+def sample(row: str, documents: int, answers: Sequence[Answer]) -> Sample:
+    """The times of a row's answers, and how many documents each scored by their states."""
+    encoded = [orjson.loads(answer.body)["meta"]["encoded"] for answer in answers]
+    return Sample(row, documents, [answer.ms for answer in answers], encoded)
+
+
+def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None) -> Iterator[Sample]:
+    """Every task once, none seen before; a task of other texts first, so that the process itself is warm."""
+    with ours() as server:
+        in_turn(server.port, [warm_up.request()])
+        for documents, tasks in _shown(work, row):
+            requests = [task.request(deadline_ms=deadline_ms) for task in tasks]
+            yield sample(row, documents, in_turn(server.port, requests))
+
+
+def streamed(work: Work, warm_up: Task) -> Iterator[Sample]:
+    """When the first order of a stream has come, of documents never seen before."""
+    with ours() as server:
+        in_turn(server.port, [warm_up.request()])
+        for documents, tasks in _shown(work, FIRST_ORDER):
+            requests = [task.request(path="/v1/rerank/stream") for task in tasks]
+            yield Sample(FIRST_ORDER, documents, [run(first_chunk_ms(server.port, each)) for each in requests])
+
+
+def warm(work: Work) -> Iterator[Sample]:
+    """The first task of every size again and again, by each method; its states are in the cache."""
+    with ours() as server:
+        for documents, tasks in _shown(work, "ours, warm"):
+            in_turn(server.port, [tasks[0].request(deadline_ms=0)])
+            for method in METHODS:
+                answers = in_turn(server.port, [tasks[0].request(method)] * (1 + WARM_RUNS))
+                yield sample(WARM.format(method), documents, answers[1:])
+
+
+def indexed(work: Work) -> Iterator[Sample]:
+    """The same passages from a collection: requests without documents, a server for each number of candidates."""
+    for documents, tasks in _shown(work, "ours, indexed"):
+        with collection_of(tasks[0].documents, documents) as server:
+            for method in METHODS:
+                bodies = [{"query": task.query, "collection": "benchmark", "method": method} for task in tasks]
+                requests = [post("/rerank", orjson.dumps(bodies[i % len(bodies)])) for i in range(1 + WARM_RUNS)]
+                yield sample(INDEXED.format(method), documents, in_turn(server.port, requests)[1:])
+
+
+def _shown(work: Work, row: str) -> Iterable[tuple[int, Sequence[Task]]]:
+    """The tasks, with a bar on the terminal."""
+    return track(list(work.items()), row, console=Console(stderr=True))
+
+
+@contextmanager
+def collection_of(texts: Sequence[str], candidates: int) -> Iterator[Server]:
+    """A server with a collection of these texts, of which every search retrieves so many."""
+    with tempfile.TemporaryDirectory() as data:
+        lines = (json.dumps({"_id": str(at), "title": "", "text": text}) for at, text in enumerate(texts))
+        corpus = Path(data) / "corpus.jsonl"
+        corpus.write_text("\n".join(lines), encoding="utf-8")
+        command = [str(Path(sys.executable).parent / "qrerank"), "index", "build", "benchmark", str(corpus)]
+        environment = os.environ | {"QRERANK_DATA_DIR": data}
+        subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 - our own command
+        with ours(data_dir=data, candidates=candidates) as server:
+            yield server
 
 
 def measure(passages: Passages) -> list[Sample]:
     """All rows, one after the other, so that nothing else computes."""
     warm_up = passages.tasks(1, 50)[0]
     work = {documents: passages.tasks(runs, documents) for documents, runs in RUNS.items()}
-    samples = ours.cold(ours.COLD, work, warm_up, 0)
-    samples += ours.cold(ours.COLD_DEADLINE, work, warm_up, None)
-    return samples + ours.streamed(work, warm_up) + ours.warm(work) + ours.indexed(work)
+    new = [*cold(COLD, work, warm_up, 0), *cold(COLD_DEADLINE, work, warm_up, None), *streamed(work, warm_up)]
+    return [*new, *warm(work), *indexed(work)]
 
 
 def latency_table(samples: Sequence[Sample]) -> str:
@@ -46,7 +135,7 @@ def latency_table(samples: Sequence[Sample]) -> str:
         cells = {each.documents: each for each in samples if each.row == row}
         runs = ", ".join(str(len(each.ms)) for each in cells.values())
         lines.append((row, *(spread(cells[size].ms) if size in cells else "" for size in sizes), runs))
-        if row == ours.COLD_DEADLINE:
+        if row == COLD_DEADLINE:
             encoded = (f"{mean(cells[size].encoded):.0f}" if size in cells else "" for size in sizes)
             lines.append(("– of them scored by their states", *encoded, ""))
     return table(("documents", *map(str, sizes), "requests"), lines)

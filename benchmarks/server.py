@@ -70,7 +70,12 @@ def ours(**settings: str | Path | float) -> Iterator[Server]:
 
 @contextmanager
 def running(
-    command: Sequence[str], port: int, ready: str, environment: Mapping[str, str], folder: Path | None = None
+    command: Sequence[str],
+    port: int,
+    ready: str,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    within_s: float = READY_WITHIN_S,
 ) -> Iterator[Server]:
     """Start a command that serves this port, yield once the path `ready` answers 200, stop it in the end.
 
@@ -79,7 +84,7 @@ def running(
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)  # noqa: S603 - ours
         try:
-            end, url = time.monotonic() + READY_WITHIN_S, f"http://127.0.0.1:{port}{ready}"
+            end, url = time.monotonic() + within_s, f"http://127.0.0.1:{port}{ready}"
             while not answers(url):
                 if process.poll() is not None or time.monotonic() > end:
                     log.seek(0)

@@ -13,9 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.server import Server
@@ -24,7 +22,7 @@ from retrieval.encoder.weights import DEFAULT_MODEL
 from scripts import trial
 from scripts.debian import Missing
 from scripts.rehearsal import driver
-from scripts.rehearsal.driver import Commands, Installation, Key
+from scripts.rehearsal.driver import Installation, Key
 from scripts.rehearsal.load import RERANK, SERVED_BY, STREAM, Load
 from scripts.trial import Findings
 
@@ -36,38 +34,17 @@ _ROUTED_WITHIN_S = 30
 _OPTIONS = ("option redispatch 1", f"http-after-response set-header {SERVED_BY} %[srv_name]")
 
 
-@dataclass
-class Site:
-    """A balancer with four backend addresses, and the servers that run on some of them."""
-
-    findings: Findings
-    url: str
-    ports: Sequence[int]
-    folder: Path
-    stack: ExitStack
-    admin: Key
-    running: dict[int, Server] = field(default_factory=dict)  # by backend slot
-
-    def start(self, version: Installation, slot: int) -> Server:
-        """Start a server on a backend address, with its own data folder."""
-        place = version.with_settings(QRERANK_DATA_DIR=self.folder / f"data-{slot}")
-        self.running[slot] = self.stack.enter_context(place.server(port=self.ports[slot]))
-        return self.running[slot]
-
-    def replace(self, leaving: int, coming: int, version: Installation, load: Load) -> None:
-        """Start a server of the next version on a free address, then send SIGTERM to an old one."""
-        old, new, name = self.running.pop(leaving), self.start(version, coming), f"replica{coming + 1}"
-        seconds = driver.seconds_until(lambda: load.servers[name], _ROUTED_WITHIN_S)
-        self.findings.check(f"{name} is ready and gets requests from the balancer", seconds < _ROUTED_WITHIN_S)
-        infos = [driver.ask(server, "GET", "/info") for server in (old, new)]
-        reported = [(info["version"], info["max_client_batch_size"]) for info in infos]
-        expected = [(driver.VERSION, _BEFORE), (driver.NEXT_VERSION, _AFTER)]
-        self.findings.check("/info reports each version and its setting", reported == expected, reported)
-        by_old, by_new = (driver.create_keys(server, self.admin, "made")[0] for server in (old, new))
-        results = driver.statuses(new, by_old) + driver.statuses(old, by_new)
-        self.findings.check("a key created on either version is accepted by the other", results == [200, 200], results)
-        status = old.stop()
-        self.findings.check(f"replica{leaving + 1} drained and exited", status == 0, f"exit status {status}")
+def check_replaced(findings: Findings, old: Server, new: Server, admin: Key) -> None:
+    """Check that both versions tell of themselves and share keys, and that the old one drains."""
+    infos = [driver.ask(server, "GET", "/info") for server in (old, new)]
+    reported = [(info["version"], info["max_client_batch_size"]) for info in infos]
+    expected = [(driver.VERSION, _BEFORE), (driver.NEXT_VERSION, _AFTER)]
+    findings.check("/info reports each version and its setting", reported == expected, reported)
+    by_old, by_new = (driver.create_keys(server, admin, "made")[0] for server in (old, new))
+    results = driver.statuses(new, by_old) + driver.statuses(old, by_new)
+    findings.check("a key created on either version is accepted by the other", results == [200, 200], results)
+    status = old.stop()
+    findings.check("the old one drained and exited", status == 0, f"exit status {status}")
 
 
 def judge_kill(findings: Findings, load: Load, failed_before: int) -> None:
@@ -78,42 +55,17 @@ def judge_kill(findings: Findings, load: Load, failed_before: int) -> None:
 
 def rehearse(model: str = DEFAULT_MODEL) -> int:
     """Rehearse, printing the checks; return the exit status."""
-    findings = Findings()
-    with _site(findings, model) as (site, old):
-        new = driver.install_next(old.with_settings(QRERANK_LIMITS__DOCUMENTS=_AFTER), site.folder / "next")
-        findings.begin(f"Two servers of version {driver.VERSION} with {model}")
-        first, _ = site.start(old, 0), site.start(old, 1)
-        (caller,) = driver.create_keys(first, site.admin, "caller")
-        with Load(caller["key"], site.url, paths=_PATHS, attempts=4) as load:
-            findings.begin(f"Each replaced by one of version {driver.NEXT_VERSION}, QRERANK_LIMITS__DOCUMENTS={_AFTER}")
-            time.sleep(_LOAD_S)
-            site.replace(0, 2, new, load)
-            site.replace(1, 3, new, load)
-            time.sleep(_LOAD_S)
-            findings.check("every response was correct without a retry", load.lossless() and not load.failed, load)
-            findings.begin("One killed with SIGKILL")
-            failed = load.failed
-            site.running.pop(2).stop(signal.SIGKILL)
-            time.sleep(_LOAD_S)
-            load.stop()
-            judge_kill(findings, load, failed)
-    return findings.verdict()
-
-
-@contextmanager
-def _site(findings: Findings, model: str) -> Iterator[tuple[Site, Installation]]:
-    """Start the balancer, PostgreSQL and Redis; prepare this version with the settings of all replicas."""
     from tests.postgres_server import PostgresServer
     from tests.redis_server import RedisServer
 
-    ports = [trial.free_port() for _ in range(4)]
+    findings, ports = Findings(), [trial.free_port() for _ in range(4)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qrerank-rollout-")))
         url = stack.enter_context(balanced([f"http://127.0.0.1:{port}" for port in ports], _OPTIONS))
         redis, database = stack.enter_context(RedisServer()), stack.enter_context(PostgresServer())
         old = driver.install(
             folder / "now",
-            Commands(),
+            driver.Commands(),
             QRERANK_MODEL=model,
             QRERANK_AUTH__DATABASE_URL=database.database(),
             QRERANK_AUTH__PEPPER=secrets.token_hex(32),
@@ -122,7 +74,34 @@ def _site(findings: Findings, model: str) -> Iterator[tuple[Site, Installation]]
             QRERANK_ENGINE__DRAIN_SECONDS=5,
             QRERANK_LIMITS__DOCUMENTS=_BEFORE,
         )
-        yield Site(findings, url, ports, folder, stack, driver.create_admin(old)), old
+        new = driver.install_next(old.with_settings(QRERANK_LIMITS__DOCUMENTS=_AFTER), folder / "next")
+        admin = driver.create_admin(old)
+
+        def start(version: Installation, slot: int) -> Server:
+            place = version.with_settings(QRERANK_DATA_DIR=folder / f"data-{slot}")
+            return stack.enter_context(place.server(port=ports[slot]))
+
+        findings.begin(f"Two servers of version {driver.VERSION} with {model}")
+        running = [start(old, 0), start(old, 1)]
+        (caller,) = driver.create_keys(running[0], admin, "caller")
+        with Load(caller["key"], url, paths=_PATHS, attempts=4) as load:
+            findings.begin(f"Each replaced by one of version {driver.NEXT_VERSION}, QRERANK_LIMITS__DOCUMENTS={_AFTER}")
+            time.sleep(_LOAD_S)
+            for slot in (2, 3):
+                leaving, coming, name = running.pop(0), start(new, slot), f"replica{slot + 1}"
+                running.append(coming)
+                seconds = driver.seconds_until(lambda name=name: load.servers[name], _ROUTED_WITHIN_S)  # type: ignore[misc]
+                findings.check(f"{name} gets requests from the balancer", seconds < _ROUTED_WITHIN_S)
+                check_replaced(findings, leaving, coming, admin)
+            time.sleep(_LOAD_S)
+            findings.check("every response was correct without a retry", load.lossless() and not load.failed, load)
+            findings.begin("One killed with SIGKILL")
+            failed = load.failed
+            running[0].stop(signal.SIGKILL)
+            time.sleep(_LOAD_S)
+            load.stop()
+            judge_kill(findings, load, failed)
+    return findings.verdict()
 
 
 if __name__ == "__main__":

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
+
+from benchmarks.server import running
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "quickstart.md"
 _STEP = re.compile(r"^## (?P<title>.+?)\n(?P<text>.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
-_READY = "http://127.0.0.1:8000/health/ready"
 
 
 def steps() -> Iterator[tuple[str, str]]:
@@ -42,34 +40,16 @@ def main() -> None:
         }
         environment |= {"XDG_CACHE_HOME": f"{place}/cache", "XDG_DATA_HOME": f"{place}/data"}
         (served, serving), *others = steps()
-        server = subprocess.Popen(  # noqa: S603
-            ["/bin/sh", "-ec", serving], cwd=clone, env=environment, stdout=sys.stderr, start_new_session=True
-        )
-        try:
-            _await(server)
+        command = ["/bin/sh", "-ec", f"exec {serving}"]
+        with running(command, 8000, "/health/ready", environment, clone, within_s=3600):
             rows.append((served, time.perf_counter() - begun))
             for title, shell in others:
                 since = time.perf_counter()
                 subprocess.run(["/bin/bash", "-ec", shell], cwd=clone, env=environment, check=True, stdout=sys.stderr)  # noqa: S603
                 rows.append((title, time.perf_counter() - since))
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait()
         rows.append(("all", time.perf_counter() - begun))
         print("| step | seconds |\n|---|---:|")
         print("\n".join(f"| {title} | {seconds:.0f} |" for title, seconds in rows), flush=True)
-
-
-def _await(server: subprocess.Popen[bytes]) -> None:
-    """Wait until the service is ready; RuntimeError if it ends before."""
-    while True:
-        try:
-            with urlopen(_READY, timeout=5):
-                return
-        except (URLError, OSError):
-            if server.poll() is not None:
-                raise RuntimeError(f"`{' '.join(map(str, server.args))}` ended early") from None  # type: ignore[arg-type]
-            time.sleep(0.2)
 
 
 if __name__ == "__main__":

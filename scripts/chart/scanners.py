@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,10 @@ from scripts.chart.engine import Manifest
 
 EXCEPTIONS = Path(__file__).with_name("exceptions.yml")
 _PROGRAMS = Path(sys.executable).parent
+Objections = dict[tuple[str, str], str]  # by check and kind of object, where and why; the kind may be "Dockerfile"
 
 
-@dataclass(frozen=True)
-class Objection:
-    """A failed check. kind: of the object, or "Dockerfile"; where: the object or the line; said: the message."""
-
-    check: str
-    kind: str
-    where: str
-    said: str
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A scanner's result. passed: the number of passed checks."""
-
-    passed: int
-    objections: list[Objection]
-
-
-def checkov_manifests(manifests: Mapping[str, Iterable[Manifest]], folder: Path) -> Scan:
+def manifests_objections(manifests: Mapping[str, Iterable[Manifest]], folder: Path) -> Objections:
     """Scan manifests, grouped by the name of their values, with Checkov; they are written into the folder."""
     for name, group in manifests.items():
         target = folder / name.removesuffix(".yaml")
@@ -47,35 +29,18 @@ def checkov_manifests(manifests: Mapping[str, Iterable[Manifest]], folder: Path)
     return _checkov("--directory", str(folder), "--framework", "kubernetes")
 
 
-def checkov_dockerfile(dockerfile: Path) -> Scan:
-    """Scan a Dockerfile with Checkov."""
-    return _checkov("--file", str(dockerfile), "--framework", "dockerfile")
+def dockerfile_objections(dockerfile: Path) -> Objections:
+    """Scan a Dockerfile with Checkov and hadolint."""
+    issues = json.loads(_run("hadolint", "--no-fail", "--format", "json", str(dockerfile)))
+    found = {(issue["code"], "Dockerfile"): f"line {issue['line']}: {issue['message']}" for issue in issues}
+    return _checkov("--file", str(dockerfile), "--framework", "dockerfile") | found
 
 
-def hadolint(dockerfile: Path) -> Scan:
-    """Scan a Dockerfile with hadolint."""
-    output = _run("hadolint", "--no-fail", "--format", "json", str(dockerfile))
-    objections = [
-        Objection(issue["code"], "Dockerfile", f"line {issue['line']}", issue["message"])
-        for issue in json.loads(output)
-    ]
-    return Scan(0, objections)
-
-
-def excepted(scans: Iterable[Scan], exceptions: list[dict[str, Any]]) -> tuple[list[Objection], list[str]]:
+def excepted(objections: Objections, exceptions: list[dict[str, Any]]) -> tuple[Objections, list[str]]:
     """The objections without an exception, and the obsolete exceptions."""
-    used, unexcepted = set[int](), []
-    for objection in {objection for scan in scans for objection in scan.objections}:
-        matching = [
-            number
-            for number, exception in enumerate(exceptions)
-            if exception["check"] == objection.check and objection.kind in exception["of"]
-        ]
-        used.update(matching)
-        if not matching:
-            unexcepted.append(objection)
-    obsolete = [f"{one['check']} of {', '.join(one['of'])}" for n, one in enumerate(exceptions) if n not in used]
-    return sorted(unexcepted, key=lambda objection: (objection.check, objection.where)), obsolete
+    allowed = {(each["check"], kind) for each in exceptions for kind in each["of"]}
+    obsolete = [f"{check} of {kind}" for check, kind in sorted(allowed - objections.keys())]
+    return {key: said for key, said in objections.items() if key not in allowed}, obsolete
 
 
 def exceptions() -> list[dict[str, Any]]:
@@ -84,23 +49,16 @@ def exceptions() -> list[dict[str, Any]]:
     return entries
 
 
-def _checkov(*options: str) -> Scan:
+def _checkov(*options: str) -> Objections:
     report = json.loads(_run("checkov", *options, "--skip-download", "--output", "json", "--soft-fail"))
-    if "results" not in report:  # the report's form if there was nothing to scan
-        raise RuntimeError(f"checkov scanned nothing: {report}")
-    results = report["results"]
-    failed = [
-        Objection(check["check_id"], _kind(check["resource"]), check["resource"], check["check_name"])
-        for check in results["failed_checks"]
-    ]
-    if results["parsing_errors"]:
-        raise RuntimeError(f"checkov could not read {results['parsing_errors']}")
-    return Scan(len(results["passed_checks"]), failed)
-
-
-def _kind(resource: str) -> str:
-    """The kind in a resource name such as `Deployment.prod.rel` or `/Dockerfile.RUN`."""
-    return "Dockerfile" if resource.startswith("/") else resource.partition(".")[0]
+    if "results" not in report or report["results"]["parsing_errors"]:  # the report's form if nothing was scanned
+        raise RuntimeError(f"checkov scanned nothing, or could not read all: {report}")
+    found = {}
+    for check in report["results"]["failed_checks"]:
+        where = check["resource"]  # such as `Deployment.prod.rel` or `/Dockerfile.RUN`
+        kind = "Dockerfile" if where.startswith("/") else where.partition(".")[0]
+        found[check["check_id"], kind] = f"{where}: {check['check_name']}"
+    return found
 
 
 def _run(program: str, *arguments: str) -> str:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import overload, rerank
-from benchmarks.ours import COLD_DEADLINE, INDEXED, WARM, Sample
 from benchmarks.report import percentile
+from benchmarks.rerank import COLD_DEADLINE, INDEXED, WARM, Sample
 from benchmarks.server import running
 from benchmarks.wire import Answer, drive, first_chunk_ms, get, in_turn, post, run
 from scripts.trial import free_port

@@ -7,7 +7,7 @@ import pytest
 from scripts.chart.engine import OPERATORS, VERSIONS, Refused, faults
 from scripts.chart.examples import examples
 from scripts.chart.releases import releasing
-from scripts.chart.scanners import Objection, Scan, excepted, exceptions
+from scripts.chart.scanners import excepted, exceptions
 from tests.helm.laws import of_kind
 
 INDEX = {"index": {"enabled": True, "configMap": "papers"}}
@@ -64,9 +64,7 @@ def test_a_field_that_does_not_exist_is_found_in_every_kind(helm, minor):
 
 
 def test_an_objection_needs_an_exception_with_a_reason_and_an_exception_an_objection():
-    scan = Scan(1, [Objection("CKV_1", "Pod", "Pod.a", "bad"), Objection("CKV_2", "Job", "Job.a", "worse")])
+    found = {("CKV_1", "Pod"): "Pod.a: bad", ("CKV_2", "Job"): "Job.a: worse"}
     answers = [{"check": "CKV_1", "of": ["Pod"], "why": "…"}, {"check": "CKV_2", "of": ["Pod"], "why": "…"}]
-    left, stale = excepted([scan], answers)
-    assert [objection.check for objection in left] == ["CKV_2"]
-    assert stale == ["CKV_2 of Pod"]
+    assert excepted(found, answers) == ({("CKV_2", "Job"): "Job.a: worse"}, ["CKV_2 of Pod"])
     assert all(set(one) == {"check", "of", "why"} and len(one["why"]) > 20 for one in exceptions())
