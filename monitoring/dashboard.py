@@ -53,7 +53,6 @@ class Panel:
     limit: float | None = None  # values should be below
     least: float | None = None  # values should be at or above
     alerts: Sequence[str] = ()  # whose runbooks it links to
-    idle: bool = False  # whether it may be empty while the service is used
 
 
 _Built = timeseries.Panel | heatmap.Panel | stat.Panel

@@ -19,11 +19,10 @@ JOB = "quantum-rerank"  # the required job name in Prometheus' scrape configurat
 
 @dataclass(frozen=True)
 class Query:
-    """A query with its owner. idle: whether it may be empty while the service is used."""
+    """A query with its owner."""
 
     owner: str
     text: str
-    idle: bool
 
 
 def rules() -> list[dict[str, Any]]:
@@ -38,10 +37,10 @@ def of_the_dashboard(over: str = "1m") -> Iterator[Query]:
         for panel in panels:
             for query in panel.curves.values():
                 chosen = query.replace("$job", ".+").replace("$instance", ".+").replace(ROUTE, WORK).replace(RATE, over)
-                yield Query(f"{title}: {panel.title}", chosen, panel.idle)
+                yield Query(f"{title}: {panel.title}", chosen)
 
 
 def of_the_rules() -> Iterator[Query]:
     """The alerts' expressions, which are empty while no alert fires."""
     for rule in rules():
-        yield Query(rule["alert"], rule["expr"], idle=True)
+        yield Query(rule["alert"], rule["expr"])

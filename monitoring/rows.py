@@ -84,7 +84,6 @@ ROWS = {
             "number",
             limit=1,
             alerts=BREAKERS,
-            idle=True,
         ),
     ],
     "Traffic": [
@@ -292,7 +291,6 @@ ROWS = {
             "Of the texts that a process had not cached itself: the work that processes save each other.",
             "percentunit",
             {"{{model}}": f"{_SHARED_HITS} / ({_SHARED_HITS} + {_SHARED_MISSES})"},
-            idle=True,
         ),
         Panel(
             "Failures of Redis",
@@ -300,7 +298,6 @@ ROWS = {
             "cps",
             {name: rate(f"replica_cache_{name}_total") for name in ("errors", "dropped", "corrupt")},
             alerts=["QrerankCacheRedisLost"],
-            idle=True,
         ),
         Panel(
             "Texts cached",
@@ -318,7 +315,6 @@ ROWS = {
             {"{{dependency}} {{instance}}": gauge("max", "breaker_open", "dependency, instance")},
             limit=1,
             alerts=BREAKERS,
-            idle=True,
         ),
         Panel(
             "Quotas without Redis",
@@ -326,7 +322,6 @@ ROWS = {
             "reqps",
             {name: rate(f"quota_{name}_total") for name in ("alone", "redis_errors", "counters_reset")},
             alerts=["QrerankQuotaRedisLost"],
-            idle=True,
         ),
         Panel(
             "Usage that is not written",
@@ -342,21 +337,18 @@ ROWS = {
             {"{{collection}} {{instance}}": gauge("min", "index_certified", "collection, instance")},
             least=1,
             alerts=["QrerankIndexUncertified"],
-            idle=True,
         ),
         Panel(
             "Passages",
             "Passages per collection. Different numbers mean that processes have different files.",
             "short",
             {"{{collection}}": gauge("max", "index_passages", "collection")},
-            idle=True,
         ),
         Panel(
             "Bytes of the files",
             "Read as they are searched; only the index is in the processes' memory.",
             "bytes",
             {"{{collection}}": gauge("max", "index_bytes", "collection")},
-            idle=True,
         ),
     ],
     "Processes": [

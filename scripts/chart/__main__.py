@@ -10,7 +10,7 @@ from scripts.chart.generated import CHART, drifted, files
 
 def main() -> int:
     """Write or compare the files; return the exit status."""
-    parser = argparse.ArgumentParser(description="Write the chart's schema, README, list of settings and dashboard.")
+    parser = argparse.ArgumentParser(description="Write the chart's schema, list of settings and dashboard.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file differs")
     if parser.parse_args().check:
         if wrong := drifted():

@@ -1,4 +1,4 @@
-"""The settings of the service as rows, from which the chart's schema, ConfigMap and README are generated."""
+"""The settings of the service as rows, from which the chart's schema and ConfigMap are generated."""
 
 from __future__ import annotations
 

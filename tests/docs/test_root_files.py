@@ -1,10 +1,12 @@
 """The files that GitHub and editors look for are in the form that they read."""
 
+import re
 import tomllib
 
 import pytest
 import yaml
 
+from tests.docs.pages import PAGES
 from tests.paths import ROOT
 
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
@@ -29,3 +31,7 @@ def test_an_issue_form_is_one(form):
     assert len({part["id"] for part in questions}) == len(questions) > 0
     assert all(part["attributes"]["label"] for part in questions)
     assert all(part["attributes"]["options"] for part in questions if part["type"] in {"dropdown", "checkboxes"})
+
+
+def test_no_page_has_marks_of_a_merge_that_was_not_finished():
+    assert not [page.name for page in PAGES if re.search(r"^(<{7}|>{7}) ", page.text, re.MULTILINE)]
