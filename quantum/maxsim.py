@@ -11,7 +11,7 @@ pairs, and the closed form is computed only for pairs whose bound exceeds the be
 tokens of a passage. A pruned pair cannot be the maximum, so the result is exact. docs/quantum.md has the proof.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -38,7 +38,6 @@ _PAIRS_PER_TOKEN_AND_QUERY_TOKEN = 0.2
 
 Rows = NDArray[Any]  # of any real dtype
 Offsets = NDArray[np.integer[Any]]
-Over = Callable[[Callable[[slice], Real], Iterable[slice]], Iterable[Real]]  # `map`, or one like it
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,8 @@ def _take(documents: Sequence[Rows], starts: NDArray[np.int64], j: NDArray[np.in
     """The (p, D) rows of all documents at (p,) rising places."""
     ends = np.searchsorted(j, starts).tolist()
     parts = zip(documents, starts.tolist(), pairwise([*ends, len(j)]), strict=True)
-    return np.concatenate([rows.take(j[first:last] - start, axis=0) for rows, start, (first, last) in parts])
+    taken = [rows.take(j[first:last] - start, axis=0) for rows, start, (first, last) in parts if first < last]
+    return np.concatenate(taken) if taken else documents[0][:0]
 
 
 def log_fidelity_of_pairs(angles: Real, i: NDArray[np.integer[Any]], rows: Rows, factors: Real) -> Real:
@@ -161,8 +161,9 @@ def _widest_difference(q: Real, documents: Sequence[Rows], scales: Real, enough:
     return bound
 
 
-# Tokens scored at once: their bounds fit into the CPU cache.
-_TOKENS_PER_BLOCK = 8192
+# What is bounded at once: 4 MB of cosines of pairs, and 50 MB of rows where they are no bytes.
+_PAIRS_PER_BLOCK = 2**20
+_TOKENS_PER_BLOCK = 2**15
 
 
 def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
@@ -183,7 +184,7 @@ def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
 
 
 def score_documents(
-    feature_map: FeatureMap, query_tokens: Rows, document_tokens: Rows, offsets: Offsets, over: Over = map
+    feature_map: FeatureMap, query_tokens: Rows, document_tokens: Rows, offsets: Offsets
 ) -> NDArray[np.float64]:
     """Return the late-interaction score of each document: (n,) float64 in [0, 1].
 
@@ -192,27 +193,23 @@ def score_documents(
     document_tokens = real_rows(document_tokens)
     bounds = _check_offsets(offsets, document_tokens.shape[0])
     documents = [document_tokens[first:last] for first, last in pairwise(bounds.tolist())]
-    return mean_fidelities(best_fidelities(feature_map, query_tokens, documents, over=over))
+    return mean_fidelities(best_fidelities(feature_map, query_tokens, documents))
 
 
 def best_fidelities(
-    feature_map: FeatureMap,
-    query_tokens: Rows,
-    documents: Sequence[Rows],
-    scales: Sequence[Real] | None = None,
-    over: Over = map,
+    feature_map: FeatureMap, query_tokens: Rows, documents: Sequence[Rows], scales: Sequence[Real] | None = None
 ) -> Real:
     """Compute the log of the largest fidelity of each query token with each document, in blocks of whole documents.
 
     Token rows may have any real dtype (int8 as stored, or floats) and any norm; only their directions count. The
-    computation uses the wider dtype of the two, at least float32.
+    computation uses the wider dtype of the two, at least float32. On one thread: the parts of a usual request are so
+    short that to hand them to a second one takes longer than it saves.
 
     Args:
         feature_map: The feature map.
         query_tokens: (q, D) finite non-zero rows, q >= 1.
         documents: (t_i, D) finite non-zero rows of each of n documents, t_i >= 1. They may lie anywhere.
         scales: (t_i,) of each document, as `scales_of` computes them from int8 rows; None: they are not known.
-        over: `map`, or a parallel version of it; the scores are bit-identical.
 
     Returns:
         (q, n) of that dtype, at most 0.
@@ -224,46 +221,43 @@ def best_fidelities(
     query_tokens, documents = real_rows(query_tokens), [real_rows(rows) for rows in documents]
     if not len(query_tokens):
         raise QuantumError("there must be at least one query token")
-    dtype = np.result_type(query_tokens, np.float32, *{rows.dtype for rows in documents})
-    _check_documents(documents, query_tokens.shape[1])
-    are_bytes = query_tokens.dtype == np.int8 and all(rows.dtype == np.int8 for rows in documents)
+    counts = _counts(documents, query_tokens.shape[1])
+    dtypes = {query_tokens.dtype, *(rows.dtype for rows in documents)}
+    dtype, are_bytes = np.result_type(np.float32, *dtypes), dtypes == {np.dtype(np.int8)}
     query = QueryTokens.of(query_tokens if are_bytes else directions(query_tokens, dtype), dtype)
-    starts = np.cumsum([0, *(len(rows) for rows in documents)])
-
-    def score(block: slice) -> Real:
-        rows, best = documents[block], None
-        if feature_map.is_product and are_bytes:
-            known = None if scales is None else np.concatenate(scales[block])
-            best = best_log_fidelity(feature_map.bandwidth, query, rows, known)
-        if best is None:
-            first = zip(rows, starts[block].tolist(), strict=False)
-            rows = [directions(each, dtype, at) for each, at in first]  # raises for a row without one
-            if feature_map.is_product and not are_bytes:
-                best = best_log_fidelity(feature_map.bandwidth, query, rows)
-        if best is None:
-            ends = starts[block] - starts[block.start]
-            log_f = feature_map.log_fidelity(query.unit, np.concatenate(rows))
-            best = np.maximum.reduceat(log_f, ends, axis=1)
-        return best
-
-    blocks = list(_blocks(starts))
-    none = np.zeros((len(query_tokens), 0), dtype=dtype)
-    return np.concatenate([none, *(over(score, blocks) if len(blocks) > 1 else map(score, blocks))], axis=1)
+    starts = np.cumsum([0, *counts])
+    best = np.empty((len(query_tokens), len(documents)), dtype=dtype)
+    for block in _blocks(starts, min(_TOKENS_PER_BLOCK, _PAIRS_PER_BLOCK // len(query_tokens))):
+        rows, known, bounded = documents[block], None, None
+        if not are_bytes:
+            rows = [directions(each, dtype, first) for each, first in zip(rows, starts[block].tolist(), strict=True)]
+        elif scales is not None:
+            known = np.concatenate(scales[block])
+        if feature_map.is_product:
+            bounded = best_log_fidelity(feature_map.bandwidth, query, rows, known)
+        if bounded is None:
+            each = zip(documents[block], starts[block].tolist(), strict=True)  # directions raises for a zero row
+            simulated = (feature_map.log_fidelity(query.unit, directions(rows, dtype, first)) for rows, first in each)
+            bounded = np.stack([log_f.max(axis=1) for log_f in simulated], axis=1)
+        best[:, block] = bounded
+    return best
 
 
-def _check_documents(documents: Sequence[Rows], width: int) -> None:
+def _counts(documents: Sequence[Rows], width: int) -> list[int]:
+    """How many tokens each document has."""
     for at, rows in enumerate(documents):
         if rows.shape[1] != width:
             raise InvalidVector(f"both sides need the same width, got {width} and {rows.shape[1]}")
         if not len(rows):
             raise QuantumError(f"document {at} has no tokens: leave it out, or rank it below the rest")
+    return [len(rows) for rows in documents]
 
 
-def _blocks(offsets: NDArray[np.int64]) -> Iterator[slice]:
-    """Yield runs of documents with at most `_TOKENS_PER_BLOCK` tokens, or one document."""
+def _blocks(offsets: NDArray[np.int64], tokens: int) -> Iterator[slice]:
+    """Yield runs of documents with at most so many tokens, or one document."""
     start = 0
     while start < offsets.size - 1:
-        stop = int(np.searchsorted(offsets, offsets[start] + _TOKENS_PER_BLOCK, side="right")) - 1
+        stop = int(np.searchsorted(offsets, offsets[start] + tokens, side="right")) - 1
         yield slice(start, start := max(stop, start + 1))
 
 

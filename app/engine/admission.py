@@ -188,11 +188,11 @@ class Admission:
         )
 
 
-def pieces(text: str, most: int) -> int:
-    """How many pieces of a text are read: at least one, at most `most`."""
-    return max(1, min(most, -(-len(text) // PIECE)))
+def pieces(texts: Iterable[str], most: int) -> int:
+    """How many pieces of these texts are read: at least one, at most `most` of each."""
+    return sum([min(most, (length - 1) // PIECE + 1) if length else 1 for length in map(len, texts)])
 
 
 def size_of(missing: Iterable[str], units: int, most: int) -> float:
     """The size of a request's work in pieces to encode. missing: the texts that are not cached."""
-    return 1 + sum(pieces(text, most) for text in missing) + _SCORING * units
+    return 1 + pieces(missing, most) + _SCORING * units

@@ -26,7 +26,7 @@ def granted_cpus(root: Path = _ROOT, membership: Path = _SELF) -> int:
 def limit_threads(processors: int) -> None:
     """Limit OpenMP and the tokenizer to this number of threads, and BLAS to one.
 
-    Requests run in parallel already, and `cpu_slots` gives idle CPUs to a single one. More BLAS threads per product
+    Requests run in parallel already, and a product of one is short. More BLAS threads per product
     would only compete with each other.
     """
     threadpool_limits(1, user_api="blas")

@@ -1,16 +1,11 @@
-"""CPU slots: as many threads compute at once as there are processors, callers take turns, idle processors help."""
+"""CPU slots: as many threads compute at once as there are processors, and callers take turns."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class CpuSlots:
@@ -22,10 +17,9 @@ class CpuSlots:
 
     def __init__(self, processors: int) -> None:
         """Take the number of processors, at least 1."""
-        self._processors = self._free = processors
+        self._free = processors
         self._lock = threading.Lock()  # guards the free ones and what waits
         self._waiting: dict[str, deque[threading.Event]] = {}  # by caller, the next caller first
-        self._helpers = ThreadPoolExecutor(processors, thread_name_prefix="helper")
 
     @property
     def waiting(self) -> int:
@@ -51,36 +45,6 @@ class CpuSlots:
         turn = threading.Event()
         self._waiting.setdefault(caller, deque()).append(turn)
         return turn
-
-    def map(self, work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-        """Like the built-in `map`, within a slot: computed on this processor and on those that are idle now."""
-        waiting = list(enumerate(items))[::-1]
-        done: dict[int, R] = {}
-
-        def take() -> None:
-            while True:
-                try:
-                    at, item = waiting.pop()
-                except IndexError:
-                    return
-                done[at] = work(item)
-
-        helpers = [self._helpers.submit(take) for _ in range(self._borrow(len(waiting) - 1))]
-        try:
-            take()
-        finally:
-            wait(helpers)
-            for _ in helpers:
-                self._release()
-        for helper in helpers:
-            helper.result()
-        return [done[at] for at in range(len(done))]
-
-    def _borrow(self, most: int) -> int:
-        with self._lock:
-            borrowed = max(0, min(most, self._processors - 1, self._free))
-            self._free -= borrowed
-            return borrowed
 
     def _release(self) -> None:
         with self._lock:

@@ -227,9 +227,7 @@ class Reranker:
         job, candidates, query_states = self._compared(query, texts, reading, deadline)
         if query_states is None:
             return [[] for _ in texts]
-        scores = SentenceScores(
-            candidates.texts, self.encoder, self.feature_map, query_states, self._slots, job.deadline.at
-        )
+        scores = SentenceScores(candidates.texts, self.encoder, self.feature_map, query_states, job.deadline.at)
         self._read_by(scores, job, candidates)
         return scores.spans(threshold, most)
 
@@ -339,7 +337,7 @@ class Reranker:
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
         parts_of = self.feature_map, self.fusion, self.calibration, job, query_states
-        scorer = Scorer(*parts_of, self._slots.map, per_token, self.backend)
+        scorer = Scorer(*parts_of, per_token, self.backend)
         promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):
             job.incomplete = part.incomplete

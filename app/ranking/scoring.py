@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -32,7 +32,6 @@ from retrieval.text.bm25 import Matches, QueryTerms
 log = logging.getLogger(__name__)
 
 Arrays = Mapping[str, NDArray[np.float64]]  # by name, one value a document or chunk
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # the built-in `map`, or one like it
 
 _LEAST_LOG_FIDELITY = -20.0  # of a token; one that nothing is like must not decide a whole mean
 _MOST_UNKNOWN = 0.5  # of the tokens, on average; beyond it the model cannot read the language
@@ -86,7 +85,6 @@ class Scorer:
     calibration: Calibration
     job: Job
     states: Encoded  # of the query, at 0, and of the excluded texts
-    map: Map = map  # or one that uses idle processors
     per_token: bool = True  # whether each token has a row; else one row stands for a whole text
     backend: Backend | None = None  # what runs the circuits of one row a text; None: the exact kernel
     parts: dict[int, _Part] = field(default_factory=dict)
@@ -129,7 +127,7 @@ class Scorer:
             rows = (directions(rows, np.float64) for rows in (query_tokens, np.concatenate(states.tokens)))
             best: Real = self.backend.estimate(self.feature_map, *rows).log_fidelity
         else:
-            best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.scales, self.map)
+            best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.scales)
         log_fidelity = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
         return {"fidelity": mean_fidelities(best), "log_fidelity": log_fidelity}
 

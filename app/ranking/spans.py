@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.candidates import Chunk
-from app.ranking.cpu_slots import CpuSlots
 from quantum.feature_maps import FeatureMap
 from quantum.maxsim import score_documents
 from retrieval.encoder.protocol import Encoder
@@ -50,7 +49,6 @@ class SentenceScores:
         encoder: Encoder,
         feature_map: FeatureMap,
         query_states: Encoded,
-        slots: CpuSlots,
         until: float = math.inf,
     ) -> None:
         """Find the sentences of n texts.
@@ -60,10 +58,9 @@ class SentenceScores:
             encoder: The model that reads them.
             feature_map: Scores pairs of tokens.
             query_states: The query's state, at 0.
-            slots: Idle processors that may help.
             until: `time.monotonic()` seconds. Texts and chunks that come later have no sentences.
         """
-        self._encoder, self._feature_map, self._over = encoder, feature_map, slots.map
+        self._encoder, self._feature_map = encoder, feature_map
         self._query_tokens = query_states.take([0]).tokens
         self._time_left, finding = Allowance(until), Allowance(until)
         found = [sentences(text) if finding.covers(text) else [] for text in texts]
@@ -85,7 +82,7 @@ class SentenceScores:
         if run.size:
             starts = np.flatnonzero(np.diff(run, axis=1, prepend=-1).any(axis=0))
             tokens, offsets = np.concatenate(states.tokens)[sentence >= 0], np.append(starts, run.shape[1])
-            scores = score_documents(self._feature_map, self._query_tokens, tokens, offsets, self._over)
+            scores = score_documents(self._feature_map, self._query_tokens, tokens, offsets)
             np.maximum.at(self._best, run[1, starts], scores)
 
     def _token_spans(self, chunks: Sequence[Chunk]) -> Iterator[NDArray[np.int64]]:

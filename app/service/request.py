@@ -218,7 +218,7 @@ def units_of_queries(queries: Iterable[str], excluded: Iterable[str] = ()) -> in
 def _units(asked: RerankRequest, most: int, candidates: int, *, partial_rankings: bool) -> int:
     """Its units. most: pieces that are read of a text. candidates: that a search finds."""
     if asked.documents is not None:
-        sent, units = len(asked.texts), sum(pieces(text, most) for text in asked.texts)
+        sent, units = len(asked.texts), pieces(asked.texts, most)
     else:
         sent = units = candidates if asked.ids is None else len(asked.ids)
     if asked.spans:  # which are looked for in what is shown

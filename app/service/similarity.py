@@ -119,7 +119,7 @@ def resolve(
     choice = models.choose(asked.model)
     method = asked.method or BASE[choice.method or DEFAULT_METHOD]
     needed: Method = "hybrid" if explain else method
-    units = sum([pieces(text, limits.chunks_per_document) for text in texts])
+    units = pieces(texts, limits.chunks_per_document)
     cost = Cost(len(texts), len(queries) * units + units_of_queries(queries), needed)
     reading = Reading(max_chunks=limits.chunks_per_document)
     deadline = deadline_of(asked.deadline_ms or 0, settings, caller)

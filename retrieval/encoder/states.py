@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,17 +98,19 @@ class ScatteredStates:
     @staticmethod
     def of(parts: Sequence[Encoded]) -> ScatteredStates:
         """Those of one or more lists of states, in order."""
-        tokens = [rows for part in parts for rows in _each(part, part.tokens)]
+        tokens, scales = list[NDArray[np.int8]](), list[NDArray[np.float32]]()
+        for part in parts:
+            if len(part.lengths) == 1:  # as cached ones are, of which there are many
+                tokens.append(part.tokens)
+                scales.append(part.scales)
+            else:
+                ends = list(pairwise(part.offsets.tolist()))
+                tokens += [part.tokens[first:end] for first, end in ends]
+                scales += [part.scales[first:end] for first, end in ends]
         pooled, lengths, unknown = (
             np.concatenate([getattr(part, name) for part in parts]) for name in ("pooled", "lengths", "unknown")
         )
-        scales = [scales for part in parts for scales in _each(part, part.scales)]
         return ScatteredStates(pooled, tokens, scales, np.array([len(rows) for rows in tokens]), lengths, unknown)
-
-
-def _each(states: Encoded, rows: NDArray[Any]) -> Iterable[NDArray[Any]]:
-    """The rows of each text."""
-    return [rows] if len(states) == 1 else (rows[first:end] for first, end in pairwise(states.offsets.tolist()))
 
 
 def merge(parts: Sequence[Encoded]) -> Encoded:

@@ -44,11 +44,12 @@ MODELS: tuple[type[BaseModel], ...] = (
 )
 
 router: APIRouter = APIRouter()
-for part in (health.router, models.open_router):
-    router.include_router(part)
+# Looked for in this order: what is called most comes first.
 ranking = (rerank.router, stream.router, websocket.router, similarity.router, matches.router, embeddings.router)
 for part in (*ranking, collections.searching, feedback.router):
     router.include_router(part, dependencies=[Depends(allow("user"))])
+for part in (health.router, models.open_router):
+    router.include_router(part)
 for part in (collections.writing, documents.writing, jobs.writing, aliases.writing):
     router.include_router(part, dependencies=[Depends(allow("user", to_write=True))])
 collection_parts = (collections.reading, documents.reading, jobs.reading, aliases.reading)

@@ -1,7 +1,4 @@
 import threading
-import time
-
-import pytest
 
 from app.ranking.cpu_slots import CpuSlots
 from tests.waiting import PATIENT_S, eventually
@@ -27,36 +24,6 @@ def test_no_more_compute_at_once_than_there_are_processors():
     for thread in threads:
         thread.join(PATIENT_S)
     assert max(most) == 2
-
-
-@pytest.mark.parametrize("processors", [1, 2, 4])
-def test_map_is_map(processors):
-    slots = CpuSlots(processors)
-    for items in ([], [3], range(50)):
-        with slots.slot():
-            assert slots.map(lambda x: x * x, items) == [x * x for x in items]
-
-
-def test_idle_processors_help_and_busy_ones_do_not():
-    slots = CpuSlots(3)
-    barrier = threading.Barrier(3)
-
-    def names() -> set[str]:
-        return set(slots.map(lambda _: (time.sleep(0.005), threading.current_thread().name)[1], range(30)))
-
-    with slots.slot():
-        slots.map(lambda _: barrier.wait(PATIENT_S), range(3))  # passes only if three are inside at once
-        with slots.slot(), slots.slot():
-            assert names() == {threading.current_thread().name}
-
-
-def test_an_error_comes_out_and_the_processors_are_given_back():
-    slots = CpuSlots(2)
-    for _ in range(5):
-        with slots.slot(), pytest.raises(ZeroDivisionError):
-            slots.map(lambda x: 1 // x, [1, 0, 0, 1])
-    with slots.slot(), slots.slot():
-        pass
 
 
 def test_callers_take_turns_however_many_threads_each_has():

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking.candidates import Chunk
-from app.ranking.cpu_slots import CpuSlots
 from app.ranking.reranker import Reranker, Span
 from app.ranking.spans import SentenceScores
 from quantum.maxsim import score_documents
@@ -149,7 +148,7 @@ def test_chunks_that_come_too_late_have_no_spans(monkeypatch):
     question = reranker.source.encode_query(["owl"], math.inf, Deadline())
     chunks = [Chunk(0, at, text[at : at + 32], "") for at in (0, 32, 64)]
     states = reranker.encoder.encode([chunk.text for chunk in chunks])
-    scores = SentenceScores([text], Short(), reranker.feature_map, question, CpuSlots(1), until=0.0)
+    scores = SentenceScores([text], Short(), reranker.feature_map, question, until=0.0)
     monkeypatch.setattr(scores._time_left, "_free", 2 * 32)
     scores.add(chunks, ScatteredStates.of([states]))
     assert [span.start for span in scores.spans(0, None)[0]] == [0, 32]

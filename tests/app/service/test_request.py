@@ -39,7 +39,7 @@ def units(texts=SHORT, query="owl", *, partial_rankings=False, **more) -> int:
 
 @pytest.mark.parametrize(("length", "expected"), [(0, 1), (1, 1), (1000, 1), (1001, 2), (16_000, 16), (10**7, 16)])
 def test_a_text_is_so_many_pieces(length, expected):
-    assert pieces("x" * length, 16) == expected
+    assert pieces(["x" * length], 16) == expected
 
 
 def test_short_documents_take_one_unit_each():
