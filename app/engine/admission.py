@@ -100,8 +100,8 @@ class Admission:
     def check(self, place: Place) -> None:
         """Called when a request has its thread; Overloaded if it waited so long that too little would get done."""
         now = time.monotonic()
-        had = place.deadline.at - place.since
-        if now - place.since > _PATIENCE_S and place.deadline.at - now < self._least * min(place.needs, had):
+        had, left = (max(0.0, place.deadline.at - then) for then in (place.since, now))
+        if now - place.since > _PATIENCE_S and left < self._least * min(place.needs, had):
             raise self._overloaded()
 
     def leave(self, place: Place, wanted: float) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.server import Server, ours
 from retrieval.store.collection import Collection
-from retrieval.store.indexer import indexing
+from tests.indexers import indexed_elsewhere
 from tests.waiting import eventually
 
 COUNT = 700  # documents: three segments, and one after the command line
@@ -96,7 +96,7 @@ def test_a_built_a_sent_and_a_resumed_collection_answer_the_same_bytes(tmp_path,
     with served(tmp_path, model) as (server, client):
         client.put("/v1/collections/killed").raise_for_status()
         killed = Collection(tmp_path / "collections" / "killed")
-        with indexing(killed):
+        with indexed_elsewhere(killed.folder):
             assert upload(client, "killed", documents, "stored")["stored"] == COUNT
         eventually(lambda: any((killed.folder / "segments").glob("*")))
         os.kill(server.pid, signal.SIGKILL)

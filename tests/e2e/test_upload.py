@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from benchmarks.server import ours
-from retrieval.store.collection import Collection
-from retrieval.store.indexer import indexing
+from tests.indexers import indexed_elsewhere
 
 MIB = 2**20
 MOST_GROWTH = 24 * MIB  # a batch is 1 MiB, and takes a few once it is parsed
@@ -44,7 +43,7 @@ def test_a_stream_of_any_length_takes_the_memory_of_a_batch(tmp_path, size):
         path = "/v1/collections/birds/documents"
         warm = {"content": b"".join(stream(2 * MIB)), "headers": {"content-type": "application/x-ndjson"}}
         # Another process indexes, so that only the upload takes memory.
-        with indexing(Collection(tmp_path / "collections" / "birds")):
+        with indexed_elsewhere(tmp_path / "collections" / "birds"):
             assert httpx.post(server.url + path, timeout=60, **warm).is_success
             before = peak_bytes(server.pid)
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)

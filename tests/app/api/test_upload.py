@@ -11,11 +11,11 @@ import pytest
 from app.api.routes import documents
 from app.settings import Settings
 from retrieval.store.collection import Collection, remove
-from retrieval.store.indexer import indexing
 from retrieval.store.rows import Document
 from tests.app.live import live
 from tests.app.problems import problem
 from tests.conftest import serving
+from tests.indexers import indexed_elsewhere
 from tests.waiting import eventually
 
 PATH = "/v1/collections/birds/documents"
@@ -220,7 +220,7 @@ def test_what_was_stored_before_the_client_left_stays_and_may_be_sent_again(tmp_
 
 
 def test_a_stream_that_is_sent_again_is_searchable_only_when_all_of_it_is(birds, tmp_path):
-    with indexing(Collection(tmp_path / "collections" / "birds")):
+    with indexed_elsewhere(tmp_path / "collections" / "birds"):
         for changed in (1500, 0):
             answer = upload(birds, lines(range(1500))).json()
             assert (answer["stored"], answer["changed"], answer["searchable"]) == (1500, changed, False)
@@ -235,7 +235,7 @@ def test_a_stream_may_be_larger_than_the_memory_for_all_bodies(tmp_path, monkeyp
     with live(Settings(data_dir=tmp_path, limits=limits), monkeypatch) as server:
         client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
         client.put("/v1/collections/birds")
-        with indexing(Collection(tmp_path / "collections" / "birds")):
+        with indexed_elsewhere(tmp_path / "collections" / "birds"):
             parts = [lines(range(at, at + 100), "x" * 200) for at in range(0, 12_000, 100)]
             assert sum(map(len, parts)) > 2**21
             assert upload(client, iter(parts)).json()["stored"] == 12_000

@@ -102,6 +102,13 @@ def test_who_waited_too_long_for_a_thread_is_refused(monotonic):
         admission.check(place)
 
 
+def test_where_no_load_is_shed_the_wait_for_a_thread_refuses_nobody(monotonic):
+    admission = Admission(2, 9, least=0.0)
+    place = admission.enter(1000, Deadline.after(0.4))
+    monotonic.now += 60
+    admission.check(place)
+
+
 def test_who_hardly_waited_is_answered_however_late():
     admission = learned()
     place = admission.enter(1000, Deadline.after(-1))

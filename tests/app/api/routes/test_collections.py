@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import count
 from urllib.parse import quote
 
 import pytest
@@ -11,10 +12,10 @@ from app.service.indexing import Indexing
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.store.collection import Collection
 from retrieval.store.documents import Documents
-from retrieval.store.indexer import indexing
 from retrieval.store.rows import Document
 from tests.app.problems import problem
 from tests.conftest import serving
+from tests.indexers import indexed_elsewhere
 from tests.waiting import eventually
 
 OWL = {"id": "owl", "text": "An owl hunts at night.", "title": "Owls", "metadata": {"page": 3, "tags": ["ä"]}}
@@ -284,8 +285,7 @@ def test_documents_that_another_process_left_become_searchable(birds, hash_setti
 
 
 def test_while_another_process_indexes_documents_are_taken_and_wait(birds, hash_settings):
-    with indexing(Collection(hash_settings.collections_dir / "birds")) as alone:
-        assert alone
+    with indexed_elsewhere(hash_settings.collections_dir / "birds"):
         answer = put(birds, [{"id": "new", "text": "a stone"}], "stored")
         assert (answer["stored"], answer["searchable"]) == (1, False)
         assert birds.get("/v1/collections/birds").json()["waiting"] == 1
@@ -306,7 +306,7 @@ def test_a_disk_that_takes_no_writes_is_said_and_searches_go_on(birds, monkeypat
 
 def test_a_collection_that_is_deleted_while_it_is_indexed_does_not_come_back(birds, hash_settings, monkeypatch):
     collection = Collection(hash_settings.collections_dir / "birds")
-    with indexing(collection):
+    with indexed_elsewhere(collection.folder):
         put(birds, [{"id": "new", "text": "a stone"}], "stored")
         shutil.rmtree(collection.folder)
     eventually(lambda: birds.get("/v1/collections/birds").status_code == 404)
@@ -317,8 +317,13 @@ def test_a_collection_that_is_deleted_while_it_is_indexed_does_not_come_back(bir
 
 def test_a_model_that_is_not_served_leaves_documents_waiting(birds, hash_settings, monkeypatch, caplog):
     monkeypatch.setattr(Indexing, "_reranker", lambda *_: (_ for _ in ()).throw(ValueError("not served")))
-    put(birds, [{"id": "new", "text": "a stone"}], "stored")
-    eventually(lambda: "cannot be indexed" in caplog.text)
+    sent = count()
+
+    def is_said():  # by the turn after the one that may be under way, which has its model
+        put(birds, [{"id": "new", "text": f"a stone {next(sent)}"}], "stored")
+        return "cannot be indexed" in caplog.text
+
+    eventually(is_said)
     assert birds.get("/v1/collections/birds").json()["waiting"] == 1
     assert found(birds, "owl", top_n=1) == ["owl"]
 
@@ -353,7 +358,7 @@ def test_an_id_is_never_taken_for_another(birds, i):
 
 def test_what_still_waits_is_not_called_searchable(birds, hash_settings):
     """Sent again unchanged, it is as little searchable as before."""
-    with indexing(Collection(hash_settings.collections_dir / "birds")):
+    with indexed_elsewhere(hash_settings.collections_dir / "birds"):
         for _ in range(2):
             assert not put(birds, [{"id": "new", "text": "a stone"}], "stored")["searchable"]
     assert put(birds, [{"id": "new", "text": "a stone"}])["searchable"]

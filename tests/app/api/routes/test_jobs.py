@@ -9,10 +9,10 @@ from app.api.dialects.collections import JobListResponse, JobResponse
 from app.settings import Settings
 from retrieval.store.collection import Collection
 from retrieval.store.documents import Documents
-from retrieval.store.indexer import indexing
 from tests.app.live import live
 from tests.app.problems import problem
 from tests.conftest import serving
+from tests.indexers import indexed_elsewhere
 from tests.waiting import eventually
 
 PATH = "/v1/collections/birds"
@@ -31,7 +31,7 @@ def birds(client):
 
 
 def test_every_write_is_a_job_that_ends_when_a_search_finds_it(birds, hash_settings):
-    with indexing(Collection(hash_settings.collections_dir / "birds")):
+    with indexed_elsewhere(hash_settings.collections_dir / "birds"):
         job = put(birds)
         state = birds.get(f"/v1/jobs/{job}").json()
         JobResponse.model_validate(state)
@@ -69,7 +69,7 @@ def test_a_follower_has_a_place_until_its_job_ends_or_it_leaves(tmp_path, monkey
         client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
         followers = server.app.state.dependencies.job_followers
         client.put(PATH)
-        with indexing(Collection(tmp_path / "collections" / "birds")):
+        with indexed_elsewhere(tmp_path / "collections" / "birds"):
             job = put(client)
             with client.stream("GET", f"/v1/jobs/{job}/events") as events:
                 lines = events.iter_lines()
@@ -109,7 +109,7 @@ def test_a_collection_is_compacted_by_a_job(birds, hash_settings):
     for count in (1, 2, 3):
         put(birds, count, wait="searchable")
     assert len(collection.segments.all()) == 3
-    with indexing(collection):
+    with indexed_elsewhere(collection.folder):
         job = birds.post(f"{PATH}/compact").json()
         assert birds.post(f"{PATH}/compact").json()["id"] == job["id"]
         assert (job["kind"], job["status"], job["total"], job["done"]) == ("compact", "running", 1, 0)
