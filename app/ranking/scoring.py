@@ -61,6 +61,21 @@ class _Part:
     tokens: int
 
 
+@dataclass(frozen=True)
+class _Best:
+    """What is known of the m documents that were read, by the best chunk of each."""
+
+    documents: NDArray[np.int64]  # (m,) positions, rising
+    pooled: NDArray[np.float32]  # (m, P)
+    found: Arrays  # (m,) each, as in `_Part`
+    readable: bool  # whether the model knows most tokens of the query and of the documents
+
+    @property
+    def rankers(self) -> dict[str, NDArray[np.float64]]:
+        """The (m,) scores of the rankers that read them, by name."""
+        return {_RANKERS[name]: values for name, values in self.found.items() if name in _RANKERS}
+
+
 def _log_odds(
     calibration: Calibration, evidence: Evidence, query: QueryTerms, matches: Matches, found: Arrays
 ) -> NDArray[np.float64]:
@@ -139,42 +154,30 @@ class Scorer:
         """
         if not self.parts:
             return unread(self.calibration, self.job.terms, matches)
-        log_odds = _log_odds(self.calibration, "lexical", self.job.terms, matches, {})
         with self.job.watch("fuse"):
-            chosen, pooled, best, readable = self._best()
-            kernel = cache(partial(gram, self.feature_map, pooled))
-            rankers = {_RANKERS[name]: values for name, values in best.items() if name in _RANKERS}
-            known = Matches(matches.scores[chosen], matches.coverage[chosen])
-            if readable:
-                evidence = _EVIDENCE["cosine" in best, "fidelity" in best]
-                log_odds[chosen] = _log_odds(self.calibration, evidence, self.job.terms, known, best)
-                fused, contributions = self._fused(rankers | {"lexical": known.scores}, kernel, texts)
-            else:
-                fused, contributions = zscore(known.scores), None
+            best, near = self._best(), None
+            chosen, rankers = best.documents, best.rankers
+            kernel = cache(partial(gram, self.feature_map, best.pooled))
+            log_odds = self._evidence(best, matches)
+            fused, contributions = self._fused(best, matches.scores[chosen], kernel, texts)
             before = fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
             if len(self.states.pooled) > 1:
-                excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], pooled)
-                log_odds[chosen] -= _EXCLUDED_LOG_ODDS * excluded * readable
+                excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], best.pooled)
+                log_odds[chosen] -= _EXCLUDED_LOG_ODDS * excluded * best.readable
                 fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
-            projected = project(log_odds[chosen], fused)
-            if len(chosen) < len(texts):
-                projected = _below(projected, chosen, log_odds, prescores(matches.scores))
-            # Equal texts get equal scores to the last bit, wherever a matrix product rounded them differently.
-            first: dict[str, int] = {}
-            projected = projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
-            near = None
-            if self.job.diversity and readable:
+            projected = _projected(log_odds, fused, chosen, prescores(matches.scores), texts)
+            if self.job.diversity and best.readable:
                 projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
         owners, content = self._all("owners"), self._all("content")
-        spread = {name: _spread(values, chosen, len(texts)) for name, values in (rankers | best).items()}
+        spread = {name: _spread(values, chosen, len(texts)) for name, values in {**rankers, **best.found}.items()}
         read = {} if logits is None else {cross_encoding.NAME: logits}
         return Scores(
             probability(projected),
             {name: spread[name] for name in rankers} | {"lexical": matches.scores} | read,
             log_odds,
-            {name: spread[name] for name in best if name not in _RANKERS} | {"coverage": matches.coverage},
+            {name: spread[name] for name in best.found if name not in _RANKERS} | {"coverage": matches.coverage},
             _spread(before, chosen, len(texts)),
-            readable=readable,
+            readable=best.readable,
             encoded=len(chosen),
             tokens=sum(part.tokens for part in self.parts.values()),
             chunks=len(owners),
@@ -184,40 +187,71 @@ class Scorer:
             near_duplicates=near,
         )
 
-    def _best(self) -> tuple[NDArray[np.int64], NDArray[np.float32], dict[str, NDArray[np.float64]], bool]:
-        """The (m,) documents, by position, the (m, P) pooled vectors of their best chunks, and the (m,) best found.
-
-        Last, whether the model knows most tokens of the query and of the documents.
-        """
+    def _best(self) -> _Best:
+        """The best chunk of each document."""
         owners, parts = self._all("owners"), list(self.parts.values())
         names = [name for name in parts[0].found if all(name in part.found for part in parts)]
         found = {name: np.concatenate([part.found[name] for part in parts]) for name in names}
         order = np.lexsort((-found.get("fidelity", found.get("cosine", np.zeros(len(owners)))), owners))
-        chosen, first = np.unique(owners[order], return_index=True)
+        documents, first = np.unique(owners[order], return_index=True)
         most_unknown = max(
             self.states.unknown[0] / self.states.offsets[1], (self._all("unknown") / self._all("rows")).mean()
         )
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
-        return chosen, self._all("pooled")[order[first]], best, bool(most_unknown <= _MOST_UNKNOWN)
+        return _Best(documents, self._all("pooled")[order[first]], best, bool(most_unknown <= _MOST_UNKNOWN))
 
     def _all(self, name: str) -> NDArray[Any]:
         """One array of `_Part` for all chunks."""
         return np.concatenate([getattr(part, name) for part in self.parts.values()])
 
+    def _evidence(self, best: _Best, matches: Matches) -> NDArray[np.float64]:
+        """The (n,) log-odds of all documents: by their words, and of those that were read by what else is known."""
+        log_odds = _log_odds(self.calibration, "lexical", self.job.terms, matches, {})
+        if best.readable:
+            chosen, found = best.documents, best.found
+            evidence = _EVIDENCE["cosine" in found, "fidelity" in found]
+            known = Matches(matches.scores[chosen], matches.coverage[chosen])
+            log_odds[chosen] = _log_odds(self.calibration, evidence, self.job.terms, known, found)
+        return log_odds
+
     def _fused(
-        self, rankers: Arrays, kernel: Callable[[], NDArray[np.float64]], texts: Sequence[str]
+        self, best: _Best, lexical: NDArray[np.float64], kernel: Callable[[], NDArray[np.float64]], texts: Sequence[str]
     ) -> tuple[NDArray[np.float64], Contributions | None]:
-        """The (m,) scores that order the documents: a method's own z-score, or the fusion of all of them."""
+        """The (m,) scores that order the documents: a method's own z-score, or the fusion of all of them.
+
+        lexical: (m,), which alone orders what the model cannot read.
+        """
+        if not best.readable:
+            return zscore(lexical), None
+        rankers = best.rankers | {"lexical": lexical}
         if (method := BASE[self.job.method]) != "hybrid":
             return zscore(rankers[method]), None
         fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)
-        nothing = np.zeros_like(rankers["lexical"])  # of one that was left out: equal scores order nothing
+        nothing = np.zeros_like(lexical)  # of one that was left out: equal scores order nothing
         rows, code = np.stack([rankers.get(name, nothing) for name in RANKERS]), code_share(texts)
         if self.job.weigh is None or not fusion.is_linear:
             return fusion.fuse(rows, code, kernel), None
         parts, defaults = fusion.parts(rows, code, kernel)
         left_out = not {*RANKERS}.isdisjoint(self.job.dropped)  # then nothing can be learned of it
         return self.job.weigh(defaults) @ parts, None if left_out else Contributions(parts, defaults)
+
+
+def _projected(
+    log_odds: NDArray[np.float64],
+    fused: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    order: NDArray[np.float64],
+    texts: Sequence[str],
+) -> NDArray[np.float64]:
+    """The (n,) log-odds in the order of the (m,) fused scores of the chosen, the rest below them in prescore order.
+
+    Equal texts get equal ones to the last bit, wherever a matrix product rounded them differently.
+    """
+    projected = project(log_odds[chosen], fused)
+    if len(chosen) < len(texts):
+        projected = _below(projected, chosen, log_odds, order)
+    first: dict[str, int] = {}
+    return projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
 
 
 def _below(

@@ -131,11 +131,32 @@ def resolve(
     """
     limits, choice = settings.limits, models.choose(asked.model)
     _check_limits(asked, limits)
-    if asked.filter is not None or asked.ids is not None:
-        _check_selection(asked)
+    _check_selection(asked)
     search = _search(asked, models, settings, identity) if asked.documents is None else None
     if asked.spans:
         _check_spans(choice.reranker.encoder)
+    method = _method(asked, choice)
+    most = min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
+    units = _units(asked, most, settings.candidates, partial_rankings=partial_rankings)
+    scope = Scope(search.collection if search else "", identity.tier)
+    return ResolvedRerank(
+        asked,
+        choice,
+        method,
+        asked.texts,
+        _reading(asked.max_tokens, most),
+        deadline_of(asked.deadline_ms, settings, caller),
+        checked(Cost(len(asked.documents or ()), units, BASE[method]), limits),
+        search,
+        settings.min_score if asked.min_score is None else asked.min_score,
+        asked.language or settings.language,
+        settings.diversity if asked.diversity is None else asked.diversity,
+        Lesson(feedback, scope, who(identity)) if feedback else None,
+    )
+
+
+def _method(asked: RerankRequest, choice: Choice) -> RankMethod:
+    """How a request is ranked; InvalidRequest for what the model or the method does not have."""
     method = asked.method or choice.method or DEFAULT_METHOD
     if method == CROSS_METHOD and choice.reranker.cross is None:
         raise InvalidRequest(
@@ -145,26 +166,7 @@ def resolve(
         )
     if asked.fusion and BASE[method] != "hybrid":
         raise InvalidRequest(f"fusion: {method} has one ranker, and nothing to fuse; ask for hybrid", ("fusion",))
-    reading = _reading(
-        asked.max_tokens, min(asked.max_chunks or limits.chunks_per_document, limits.chunks_per_document)
-    )
-    units = _units(asked, reading.max_chunks, settings.candidates, partial_rankings=partial_rankings)
-    return ResolvedRerank(
-        asked,
-        choice,
-        method,
-        asked.texts,
-        reading,
-        deadline_of(asked.deadline_ms, settings, caller),
-        checked(Cost(len(asked.documents or ()), units, BASE[method]), limits),
-        search,
-        settings.min_score if asked.min_score is None else asked.min_score,
-        asked.language or settings.language,
-        settings.diversity if asked.diversity is None else asked.diversity,
-        Lesson(feedback, Scope(search.collection if search else "", identity.tier), who(identity))
-        if feedback
-        else None,
-    )
+    return method
 
 
 def _search(asked: RerankRequest, models: ModelRegistry, settings: Settings, identity: Identity) -> Search:

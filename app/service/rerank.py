@@ -145,28 +145,12 @@ def _result(
     texts: Sequence[str] | None = None,
 ) -> RerankResult:
     """The result of a ranking. documents: those shown, if they are. texts: what was ranked of them, at the end."""
-    asked, shown = request.asked, _shown(request, ranking)
-    scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
-    spans = _spans(request, ranking, texts) if asked.spans and texts is not None else [None] * len(shown)
-    rows = [
-        Row(
-            index,
-            float(scores[index]),
-            documents[place] if documents is not None else None,
-            texts[place] if documents is not None and texts else "",
-            (int(ranking.tokens_read[index]), int(ranking.tokens_of[index])),
-            _finite(ranking.rankers, index) if asked.explain else None,
-            _finite({**ranking.evidence, "log_odds": ranking.log_odds}, index) if asked.explain else None,
-            spans[place],
-        )
-        for place, index in enumerate(shown)
-    ]
     best, cached = float(ranking.scores.max(initial=0.0)), min(ranking.cached, ranking.encoded)
     return RerankResult(
         request_id,
         request.choice.name,
         request.method,
-        rows,
+        _rows(request, ranking, documents, texts),
         ranking,
         _degraded(ranking),
         best,
@@ -186,6 +170,28 @@ def _result(
             ranking.dropped,
         ),
     )
+
+
+def _rows(
+    request: ResolvedRerank, ranking: Ranking, documents: Sequence[Document] | None, texts: Sequence[str] | None
+) -> list[Row]:
+    """What is said of each document that is shown, the best first."""
+    asked, shown = request.asked, _shown(request, ranking)
+    scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
+    spans = _spans(request, ranking, texts) if asked.spans and texts is not None else [None] * len(shown)
+    return [
+        Row(
+            index,
+            float(scores[index]),
+            documents[place] if documents is not None else None,
+            texts[place] if documents is not None and texts else "",
+            (int(ranking.tokens_read[index]), int(ranking.tokens_of[index])),
+            _finite(ranking.rankers, index) if asked.explain else None,
+            _finite({**ranking.evidence, "log_odds": ranking.log_odds}, index) if asked.explain else None,
+            spans[place],
+        )
+        for place, index in enumerate(shown)
+    ]
 
 
 def _degraded(ranking: Ranking) -> list[str]:
