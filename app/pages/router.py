@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from http import HTTPStatus
 from importlib.resources import files
@@ -48,12 +49,16 @@ class StaticFile:
     content: bytes
     media_type: str
 
+    @cached_property
+    def tag(self) -> str:
+        """What changes with the content."""
+        return f'"{hashlib.sha256(self.content).hexdigest()}"'
+
     def respond(self, request: Request) -> Response:
         """The file; 304 if the browser has it."""
-        tag = f'"{hashlib.sha256(self.content).hexdigest()}"'
-        headers = {**_HEADERS, "ETag": tag}
+        headers = {**_HEADERS, "ETag": self.tag}
         known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
-        if tag in known:
+        if self.tag in known:
             return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
         return Response(self.content, media_type=self.media_type, headers=headers)
 
