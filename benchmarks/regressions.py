@@ -64,7 +64,7 @@ def works(reranker: Reranker) -> Mapping[str, Callable[[], object]]:
         "a cached request, 100 passages": lambda: reranker.rerank(query(), documents),
         "– its query": lambda: reranker.source.encode_query([query()], float("inf"), Deadline()),
         "– its fidelities": lambda: best_fidelities(
-            reranker.feature_map, asked.tokens, scattered.tokens, scattered.scales
+            reranker.feature_map, asked.tokens, scattered.tokens, scattered.offsets, scattered.scales
         ),
         "– its Gram matrix": lambda: gram(reranker.feature_map, states.pooled),
         "– its BM25": lambda: bm25(QueryTerms.of(query()), terms),

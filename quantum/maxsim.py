@@ -56,37 +56,38 @@ class QueryTokens:
 
 
 def best_log_fidelity(
-    bandwidth: float, query: QueryTokens, documents: Sequence[Rows], scales: Real | None = None
+    bandwidth: float, query: QueryTokens, pieces: Sequence[Rows], offsets: Offsets, scales: Real | None = None
 ) -> Real | None:
     """Return the log of the largest fidelity of each query token with the tokens of each document, for a product map.
 
     Args:
         bandwidth: h of the feature map.
         query: a tokens.
-        documents: (t_i, D) rows of n >= 1 documents each: int8, if the query's are, or unit rows of its dtype.
-        scales: (t,) that make unit rows of the int8 rows of all documents; None: to be computed here.
+        pieces: (t_i, D) rows, t in all, of n >= 1 documents one after the other: int8, if the query's are, or unit rows
+            of its dtype.
+        offsets: (n + 1,) the tokens of document i are offsets[i] to offsets[i + 1], at least one.
+        scales: (t,) that make unit rows of int8 rows; None: to be computed here.
 
     Returns:
         (a, n) of the query's dtype, at most 0. None if a row is 0, if the bound does not hold (angles near pi or above)
         or if it leaves so many pairs that simulating all is cheaper, as with repeated tokens.
     """
-    (a, width), counts = query.unit.shape, np.array([len(rows) for rows in documents])
-    tokens, starts = int(counts.sum()), np.cumsum(counts) - counts
+    (a, width), counts, tokens = query.unit.shape, np.diff(offsets), int(offsets[-1])
     if scales is None:
-        scales = np.concatenate([_scales(rows, query.unit.dtype) for rows in documents])
-    widest = _widest_difference(query.unit, documents, scales, 2 * _WIDEST / bandwidth)
+        scales = np.concatenate([_scales(rows, query.unit.dtype) for rows in pieces])
+    widest = _widest_difference(query.unit, pieces, scales, 2 * _WIDEST / bandwidth)
     if not bandwidth / 2 * widest <= _WIDEST:  # nor for NaN
         return None
-    cosines = _cosines(query, documents, scales)
-    document = np.repeat(np.arange(len(documents)), counts)  # (t,)
+    cosines = _cosines(query, pieces, scales)
+    document = np.repeat(np.arange(len(counts)), counts)  # (t,)
     angles, factors = query.unit * (bandwidth / 2), scales * (bandwidth / 2)
     budget = tokens * (_PAIRS_PER_TOKEN + _PAIRS_PER_TOKEN_AND_QUERY_TOKEN * a)
-    best = np.full(a * len(documents), -np.inf, dtype=query.unit.dtype)
+    best = np.full(a * len(counts), -np.inf, dtype=query.unit.dtype)
     # Rounding errors of the bounds, and of the log fidelities that they are compared with.
     limits = np.finfo(query.unit.dtype)
     slack, most = width * limits.eps * (bandwidth**2 + 2), max(bandwidth**2 / 2, limits.tiny)
     # First the nearest token of each document, then all tokens whose bound exceeds its fidelity.
-    threshold = np.maximum.reduceat(cosines, starts, axis=1)  # (a, n)
+    threshold = np.maximum.reduceat(cosines, offsets[:-1], axis=1)  # (a, n)
     for _ in range(2):
         pairs = np.flatnonzero(cosines >= np.repeat(threshold, counts, axis=1))  # i * t + j
         budget -= pairs.size
@@ -95,8 +96,8 @@ def best_log_fidelity(
         i, j = np.divmod(pairs, tokens)
         by_token = np.argsort(j)
         i, j = i[by_token], j[by_token]
-        log_f = log_fidelity_of_pairs(angles, i, _take(documents, starts, j), factors[j])
-        np.maximum.at(best, i * len(documents) + document[j], log_f)
+        log_f = log_fidelity_of_pairs(angles, i, _take(pieces, j), factors[j])
+        np.maximum.at(best, i * len(counts) + document[j], log_f)
         np.put(cosines, pairs, -np.inf)
         threshold = 1 + (best.reshape(a, -1) - slack) / most
     return best.reshape(a, -1)
@@ -106,24 +107,29 @@ def _scales(rows: Rows, dtype: DTypeLike) -> Real:
     return scales_of(rows) if rows.dtype == np.int8 else np.ones(len(rows), dtype=dtype)
 
 
-def _cosines(query: QueryTokens, documents: Sequence[Rows], scales: Real) -> Real:
+def _cosines(query: QueryTokens, pieces: Sequence[Rows], scales: Real) -> Real:
     """The (a, t) cosines of all pairs."""
     if query.packed is None:
-        of_floats: Real = query.unit @ np.concatenate(documents).T
+        of_floats: Real = query.unit @ np.concatenate(pieces).T
         return of_floats
-    products = [np.asarray(numkong.dots_packed(rows, query.packed)) for rows in documents]  # (t_i, a) int32
+    products = [np.asarray(numkong.dots_packed(rows, query.packed)) for rows in pieces]  # (t_i, a) int32
     columns = np.concatenate(products, dtype=query.unit.dtype, casting="same_kind")
     cosines: Real = np.multiply(columns.T, scales, order="C")
     cosines *= query.scales[:, np.newaxis]
     return cosines
 
 
-def _take(documents: Sequence[Rows], starts: NDArray[np.int64], j: NDArray[np.int64]) -> Rows:
-    """The (p, D) rows of all documents at (p,) rising places."""
-    ends = np.searchsorted(j, starts).tolist()
-    parts = zip(documents, starts.tolist(), pairwise([*ends, len(j)]), strict=True)
-    taken = [rows.take(j[first:last] - start, axis=0) for rows, start, (first, last) in parts if first < last]
-    return np.concatenate(taken) if taken else documents[0][:0]
+def _take(pieces: Sequence[Rows], j: NDArray[np.int64]) -> Rows:
+    """The (p, D) rows at (p,) rising places among those of all pieces."""
+    starts = _starts(pieces)
+    each = zip(pieces, starts.tolist(), pairwise(np.searchsorted(j, starts).tolist()), strict=False)
+    taken = [rows.take(j[first:last] - start, axis=0) for rows, start, (first, last) in each if first < last]
+    return np.concatenate(taken) if taken else pieces[0][:0]
+
+
+def _starts(pieces: Sequence[Rows]) -> NDArray[np.int64]:
+    """Where each of k pieces begins among all rows, and where the last one ends: (k + 1,)."""
+    return np.cumsum([0, *(len(rows) for rows in pieces)])
 
 
 def log_fidelity_of_pairs(angles: Real, i: NDArray[np.integer[Any]], rows: Rows, factors: Real) -> Real:
@@ -146,17 +152,17 @@ def log_fidelity_of_pairs(angles: Real, i: NDArray[np.integer[Any]], rows: Rows,
     return out
 
 
-def _widest_difference(q: Real, documents: Sequence[Rows], scales: Real, enough: float) -> float:
+def _widest_difference(q: Real, pieces: Sequence[Rows], scales: Real, enough: float) -> float:
     """Bound all |q[i, f] - d[j, f]|, rows of d being multiplied by (t,) scales; NaN or infinite for a row of 0.
 
     By the largest entries, or per feature if that exceeds `enough`.
     """
     of_query, longest = float(np.abs(q).max()), float(scales.max())
-    bound = of_query + _LARGEST_BYTE * longest if documents[0].dtype == np.int8 else np.inf
+    bound = of_query + _LARGEST_BYTE * longest if pieces[0].dtype == np.int8 else np.inf
     if np.isfinite(longest) and bound > enough:
-        bound = of_query + max(max(float(rows.max()), -float(rows.min())) for rows in documents) * longest
+        bound = of_query + max(max(float(rows.max()), -float(rows.min())) for rows in pieces) * longest
     if np.isfinite(bound) and bound > enough:  # some models have a feature with a large, similar value in every token
-        d = np.concatenate(documents) * scales[:, np.newaxis]
+        d = np.concatenate(pieces) * scales[:, np.newaxis]
         bound = float(np.maximum(q.max(axis=0) - d.min(axis=0), d.max(axis=0) - q.min(axis=0)).max())
     return bound
 
@@ -190,14 +196,15 @@ def score_documents(
 
     document_tokens: (T, D) rows; those of document i are offsets[i] to offsets[i + 1]. See `best_fidelities`.
     """
-    document_tokens = real_rows(document_tokens)
-    bounds = _check_offsets(offsets, document_tokens.shape[0])
-    documents = [document_tokens[first:last] for first, last in pairwise(bounds.tolist())]
-    return mean_fidelities(best_fidelities(feature_map, query_tokens, documents))
+    return mean_fidelities(best_fidelities(feature_map, query_tokens, [document_tokens], offsets))
 
 
 def best_fidelities(
-    feature_map: FeatureMap, query_tokens: Rows, documents: Sequence[Rows], scales: Sequence[Real] | None = None
+    feature_map: FeatureMap,
+    query_tokens: Rows,
+    pieces: Sequence[Rows],
+    offsets: Offsets,
+    scales: Real | None = None,
 ) -> Real:
     """Compute the log of the largest fidelity of each query token with each document, in blocks of whole documents.
 
@@ -208,8 +215,9 @@ def best_fidelities(
     Args:
         feature_map: The feature map.
         query_tokens: (q, D) finite non-zero rows, q >= 1.
-        documents: (t_i, D) finite non-zero rows of each of n documents, t_i >= 1. They may lie anywhere.
-        scales: (t_i,) of each document, as `scales_of` computes them from int8 rows; None: they are not known.
+        pieces: (t_i, D) finite non-zero rows, T in all, of n documents one after the other. They may lie anywhere.
+        offsets: (n + 1,) the tokens of document i are offsets[i] to offsets[i + 1], at least one.
+        scales: (T,) as `scales_of` computes them from int8 rows; None: they are not known.
 
     Returns:
         (q, n) of that dtype, at most 0.
@@ -218,39 +226,40 @@ def best_fidelities(
         InvalidVector: A row is zero or not finite, or the widths differ.
         QuantumError: A document has no rows, or there is no query token.
     """
-    query_tokens, documents = real_rows(query_tokens), [real_rows(rows) for rows in documents]
+    query_tokens, pieces = real_rows(query_tokens), [real_rows(rows) for rows in pieces]
     if not len(query_tokens):
         raise QuantumError("there must be at least one query token")
-    counts = _counts(documents, query_tokens.shape[1])
-    dtypes = {query_tokens.dtype, *(rows.dtype for rows in documents)}
+    dtypes, widths = {query_tokens.dtype, *(rows.dtype for rows in pieces)}, {rows.shape[1] for rows in pieces}
+    if other := widths - {query_tokens.shape[1]}:
+        raise InvalidVector(f"both sides need the same width, got {query_tokens.shape[1]} and {other.pop()}")
     dtype, are_bytes = np.result_type(np.float32, *dtypes), dtypes == {np.dtype(np.int8)}
-    query = QueryTokens.of(query_tokens if are_bytes else directions(query_tokens, dtype), dtype)
-    starts = np.cumsum([0, *counts])
-    best = np.empty((len(query_tokens), len(documents)), dtype=dtype)
-    for block in _blocks(starts, min(_TOKENS_PER_BLOCK, _PAIRS_PER_BLOCK // len(query_tokens))):
-        rows, known, bounded = documents[block], None, None
+    query, starts = (
+        QueryTokens.of(query_tokens if are_bytes else directions(query_tokens, dtype), dtype),
+        _starts(pieces),
+    )
+    bounds = _check_offsets(offsets, int(starts[-1]))
+    best = np.empty((len(query_tokens), len(bounds) - 1), dtype=dtype)
+    for block in _blocks(bounds, min(_TOKENS_PER_BLOCK, _PAIRS_PER_BLOCK // len(query_tokens))):
+        of_block = bounds[block.start : block.stop + 1]
+        first, last = of_block[[0, -1]].tolist()
+        stored, ends = _between(pieces, starts, first, last), of_block - first
+        rows, known, bounded = stored, None if scales is None else scales[first:last], None
         if not are_bytes:
-            rows = [directions(each, dtype, first) for each, first in zip(rows, starts[block].tolist(), strict=True)]
-        elif scales is not None:
-            known = np.concatenate(scales[block])
+            rows, known = [directions(np.concatenate(stored), dtype, first)], None
         if feature_map.is_product:
-            bounded = best_log_fidelity(feature_map.bandwidth, query, rows, known)
+            bounded = best_log_fidelity(feature_map.bandwidth, query, rows, ends, known)
         if bounded is None:
-            each = zip(documents[block], starts[block].tolist(), strict=True)  # directions raises for a zero row
-            simulated = (feature_map.log_fidelity(query.unit, directions(rows, dtype, first)) for rows, first in each)
-            bounded = np.stack([log_f.max(axis=1) for log_f in simulated], axis=1)
+            joined, each = np.concatenate(stored), pairwise(ends.tolist())  # directions raises for a zero row
+            units = (directions(joined[at:end], dtype, first + at) for at, end in each)
+            bounded = np.stack([feature_map.log_fidelity(query.unit, unit).max(axis=1) for unit in units], axis=1)
         best[:, block] = bounded
     return best
 
 
-def _counts(documents: Sequence[Rows], width: int) -> list[int]:
-    """How many tokens each document has."""
-    for at, rows in enumerate(documents):
-        if rows.shape[1] != width:
-            raise InvalidVector(f"both sides need the same width, got {width} and {rows.shape[1]}")
-        if not len(rows):
-            raise QuantumError(f"document {at} has no tokens: leave it out, or rank it below the rest")
-    return [len(rows) for rows in documents]
+def _between(pieces: Sequence[Rows], starts: NDArray[np.int64], first: int, last: int) -> list[Rows]:
+    """The rows first to last of all pieces, of which each begins at one of the starts."""
+    each = zip(pieces, starts.tolist(), strict=False)
+    return [rows[max(0, first - at) : last - at] for rows, at in each if at < last and at + len(rows) > first]
 
 
 def _blocks(offsets: NDArray[np.int64], tokens: int) -> Iterator[slice]:

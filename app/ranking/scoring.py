@@ -142,7 +142,7 @@ class Scorer:
             rows = (directions(rows, np.float64) for rows in (query_tokens, np.concatenate(states.tokens)))
             best: Real = self.backend.estimate(self.feature_map, *rows).log_fidelity
         else:
-            best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.scales)
+            best = best_fidelities(self.feature_map, query_tokens, states.tokens, states.offsets, states.scales)
         log_fidelity = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
         return {"fidelity": mean_fidelities(best), "log_fidelity": log_fidelity}
 

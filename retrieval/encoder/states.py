@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +46,7 @@ class Encoded:
     offsets: NDArray[np.int64]  # (n + 1,) the tokens of text i are tokens[offsets[i]:offsets[i + 1]], at least one
     lengths: NDArray[np.int64]  # (n,) tokens of each text, including special tokens
     unknown: NDArray[np.int64]  # (n,) token rows of each text for what is not in the model's vocabulary
+    known_scales: NDArray[np.float32] | None = None  # (T,) `scales`, of whoever can tell them without the rows
 
     def __len__(self) -> int:
         return len(self.pooled)
@@ -54,6 +54,8 @@ class Encoded:
     @cached_property
     def scales(self) -> NDArray[np.float32]:
         """(T,) the inverse norms of the token rows, which make unit rows of them; computed once."""
+        if self.known_scales is not None:
+            return self.known_scales
         squares = np.empty(len(self.tokens), dtype=np.float32)
         for start in range(0, len(squares), _ROWS_AT_ONCE):
             rows = self.tokens[start : start + _ROWS_AT_ONCE].astype(np.float32)
@@ -89,8 +91,9 @@ class ScatteredStates:
     """The states of n texts whose token rows stay where they lie: to copy them takes as long as half of the scoring."""
 
     pooled: NDArray[np.float32]  # (n, P) unit rows
-    tokens: Sequence[NDArray[np.int8]]  # (t_i, D) of each text
-    scales: Sequence[NDArray[np.float32]]  # (t_i,) of each text, as `Encoded.scales`
+    tokens: Sequence[NDArray[np.int8]]  # (t_i, D) the rows of one text or of several, all texts one after the other
+    offsets: NDArray[np.int64]  # (n + 1,) the tokens of text i are rows offsets[i]:offsets[i + 1] of all of them
+    scales: NDArray[np.float32]  # (T,) as `Encoded.scales`
     counts: NDArray[np.int64]  # (n,) token rows
     lengths: NDArray[np.int64]  # (n,) as in `Encoded`
     unknown: NDArray[np.int64]  # (n,) as in `Encoded`
@@ -98,19 +101,15 @@ class ScatteredStates:
     @staticmethod
     def of(parts: Sequence[Encoded]) -> ScatteredStates:
         """Those of one or more lists of states, in order."""
-        tokens, scales = list[NDArray[np.int8]](), list[NDArray[np.float32]]()
-        for part in parts:
-            if len(part.lengths) == 1:  # as cached ones are, of which there are many
-                tokens.append(part.tokens)
-                scales.append(part.scales)
-            else:
-                ends = list(pairwise(part.offsets.tolist()))
-                tokens += [part.tokens[first:end] for first, end in ends]
-                scales += [part.scales[first:end] for first, end in ends]
-        pooled, lengths, unknown = (
-            np.concatenate([getattr(part, name) for part in parts]) for name in ("pooled", "lengths", "unknown")
+        counts = list[int]()
+        for part in parts:  # of one text, as cached ones are, of which there are many
+            counts += [len(part.tokens)] if len(part.lengths) == 1 else np.diff(part.offsets).tolist()
+        pooled, scales, lengths, unknown = (
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("pooled", "scales", "lengths", "unknown")
         )
-        return ScatteredStates(pooled, tokens, scales, np.array([len(rows) for rows in tokens]), lengths, unknown)
+        offsets, tokens = np.cumsum([0, *counts]), [part.tokens for part in parts]
+        return ScatteredStates(pooled, tokens, offsets, scales, np.array(counts), lengths, unknown)
 
 
 def merge(parts: Sequence[Encoded]) -> Encoded:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
@@ -27,7 +28,7 @@ from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_vectors
 from retrieval.index.passage_index import Model
 from retrieval.index.postings import InvertedIndex, Postings, WordSearch
-from retrieval.index.token_rows import pack, row_bytes, unpack_all
+from retrieval.index.token_rows import pack, row_bytes, scales_of, unpack
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
@@ -81,8 +82,7 @@ class Segment:
             self.term_records = Lines(self.files, "terms.bin", load_integers(folder / "terms.npy"))
             # (n + 1,) the token rows of passage i are offsets[i]:offsets[i + 1]
             self.offsets = load_integers(folder / "offsets.npy")
-            width = row_bytes(self.spec.token_dimension)
-            self.token_records = Lines(self.files, TOKENS, self.offsets * width)
+            self.counts = np.diff(self.offsets)  # (n,)
             # (n,) rising: the passages of one document have one number
             self.documents = load_integers(folder / "documents.npy")
             # (n,) tokens of each passage, including special tokens
@@ -129,10 +129,15 @@ class Segment:
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """Return the stored states of the passages at (m,) positions; CollectionError if tokens.bin is too short."""
-        tokens = unpack_all(self.token_records.at(positions), self.spec.token_dimension)
-        counts = self.offsets[positions + 1] - self.offsets[positions]
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        return Encoded(self.index.rows[positions], tokens, offsets, self.lengths[positions], self.unknown[positions])
+        return states_of([(self, np.arange(len(positions)), positions)], len(positions))
+
+    def read_tokens(self, packed: NDArray[np.uint8], starts: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
+        """Read the token rows of the passages at (m,) positions into (T, `row_bytes`), each from its (m,) start."""
+        width, buffer = packed.shape[1], packed.reshape(-1).data
+        first, ends = self.offsets[positions], starts + self.offsets[positions + 1] - self.offsets[positions]
+        places = zip((first * width).tolist(), (starts * width).tolist(), (ends * width).tolist(), strict=True)
+        for place, start, end in places:
+            self.files.read_into(buffer[start:end], TOKENS, place)
 
     def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return for the passages at (m,) positions the numbers of their documents."""
@@ -155,6 +160,35 @@ class Segment:
             return [Terms.from_bytes(record) for record in self.term_records.at(positions)]
         except ValueError:
             raise CollectionError("terms.bin holds terms that cannot be read") from None
+
+
+# Of one segment: (k,) positions, and before them the (k,) places of those passages among m of several segments.
+Rows = tuple[Segment, NDArray[np.int64], NDArray[np.int64]]
+
+
+def column(of_each: Sequence[Rows], m: int, of: Callable[[Segment], NDArray[Any]]) -> NDArray[Any]:
+    """Return the rows of an array that each segment has, for m passages of one or more segments, at their places."""
+    like = of(of_each[0][0])
+    rows = np.empty((m, *like.shape[1:]), dtype=like.dtype)
+    for segment, places, positions in of_each:
+        rows[places] = of(segment)[positions]
+    return rows
+
+
+def states_of(of_each: Sequence[Rows], m: int) -> Encoded:
+    """Return the stored states of m passages of one or more segments; CollectionError if they cannot be read."""
+    if not of_each:
+        nothing = np.zeros(0, dtype=np.int64)
+        return Encoded(np.zeros((0, 1), np.float32), np.zeros((0, 1), np.int8), np.zeros(1, np.int64), nothing, nothing)
+    counts = column(of_each, m, lambda segment: segment.counts)
+    offsets, dimension = np.concatenate([[0], np.cumsum(counts)]), of_each[0][0].spec.token_dimension
+    packed = np.empty((offsets[-1], row_bytes(dimension)), dtype=np.uint8)
+    for segment, places, positions in of_each:
+        segment.read_tokens(packed, offsets[places], positions)
+    pooled, lengths, unknown = (
+        column(of_each, m, of) for of in (lambda s: s.index.rows, lambda s: s.lengths, lambda s: s.unknown)
+    )
+    return Encoded(pooled, unpack(packed, dimension), offsets, lengths, unknown, scales_of(packed, dimension))
 
 
 def build(

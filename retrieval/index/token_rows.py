@@ -6,13 +6,13 @@ holds the signs of eight entries, then their magnitudes, so a table of all words
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 _ENTRIES = 8  # of a word
-_SMALL, _LARGE = 2, 7  # what magnitudes become: the means of a normal distribution's below and above its mean magnitude
+# What magnitudes become: as 2 to 7, the means of a normal distribution's below and above its mean magnitude. They fill
+# the byte, so that the largest entry of a unit row is known from its norm.
+_SMALL, _LARGE = 36, 126
 
 
 def row_bytes(dimension: int) -> int:
@@ -36,9 +36,11 @@ def unpack(packed: NDArray[np.uint8], dimension: int) -> NDArray[np.int8]:
     return rows
 
 
-def unpack_all(records: Sequence[bytes], dimension: int) -> NDArray[np.int8]:
-    """Return the (T, D) token rows of several records of packed ones, in their order."""
-    return unpack(np.frombuffer(b"".join(records), dtype=np.uint8).reshape(-1, row_bytes(dimension)), dimension)
+def scales_of(packed: NDArray[np.uint8], dimension: int) -> NDArray[np.float32]:
+    """Return the inverse norms of the rows that `unpack` makes: (T,), by counting the large entries."""
+    large = np.bitwise_count(packed.view("<u2") & 0xFF00).sum(axis=1, dtype=np.float32)
+    scales: NDArray[np.float32] = np.reciprocal(np.sqrt(large * (_LARGE**2 - _SMALL**2) + dimension * _SMALL**2))
+    return scales
 
 
 def _table() -> NDArray[np.uint64]:

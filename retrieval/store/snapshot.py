@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,7 @@ from retrieval.errors import CollectionError
 from retrieval.index.exact import at_least_one
 from retrieval.index.passage_index import Model
 from retrieval.index.postings import WordSearch
-from retrieval.index.segment import Segment
-from retrieval.index.token_rows import unpack_all
+from retrieval.index.segment import Rows, Segment, column, states_of
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
 
@@ -133,16 +132,7 @@ class Snapshot:
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """See `PassageIndex.states`."""
-        dimension = self.parts[0].segment.spec.token_dimension if self.parts else 1
-        starts = self._of_each(positions, lambda segment: segment.offsets[:-1])
-        ends = self._of_each(positions, lambda segment: segment.offsets[1:])
-        return Encoded(
-            self._of_each(positions, lambda segment: segment.index.rows),
-            unpack_all(self._in_order(positions, lambda segment, rows: segment.token_records.at(rows)), dimension),
-            np.concatenate([[0], np.cumsum(ends - starts)]),
-            self._of_each(positions, lambda segment: segment.lengths),
-            self._of_each(positions, lambda segment: segment.unknown),
-        )
+        return states_of(self._rows(positions), len(positions))
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
         """See `PassageIndex.passages`."""
@@ -151,7 +141,7 @@ class Snapshot:
     def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """See `PassageIndex.owners`."""
         starts = self._starts[np.searchsorted(self._starts, positions, side="right") - 1]
-        owners: NDArray[np.int64] = self._of_each(positions, lambda segment: segment.documents) + starts
+        owners: NDArray[np.int64] = self._column(positions, lambda segment: segment.documents) + starts
         return owners
 
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
@@ -160,33 +150,30 @@ class Snapshot:
 
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """See `PassageIndex.is_cut`."""
-        return self._of_each(positions, lambda segment: segment.lengths) >= self.model.max_tokens
+        return self._column(positions, lambda segment: segment.lengths) >= self.model.max_tokens
 
-    def _of_each(self, positions: NDArray[np.int64], of: Callable[[Segment], NDArray[Any]]) -> NDArray[Any]:
-        """The rows at (m,) positions of an array that each segment has."""
-        nothing = [of(part.segment)[:0] for part in self.parts[:1]] or [np.zeros(0, dtype=np.int64)]
-        found, order = self._by_part(positions, lambda segment, rows: [of(segment)[rows]])
-        return np.concatenate(nothing + found)[np.argsort(order)]
+    def _column(self, positions: NDArray[np.int64], of: Callable[[Segment], NDArray[np.int64]]) -> NDArray[np.int64]:
+        """The entries at (m,) positions of a vector that each segment has."""
+        return column(self._rows(positions), len(positions), of) if len(positions) else np.zeros(0, dtype=np.int64)
 
     def _in_order(
-        self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], list[_Item]]
+        self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], Iterable[_Item]]
     ) -> list[_Item]:
         """What each segment reads of its passages, in the order of the (m,) positions."""
-        items, order = self._by_part(positions, read)
-        return [items[at] for at in np.argsort(order).tolist()]
+        items: dict[int, _Item] = {}
+        for segment, places, rows in self._rows(positions):
+            items.update(zip(places.tolist(), read(segment, rows), strict=True))
+        return [items[place] for place in range(len(positions))]
 
-    def _by_part(
-        self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], list[_Item]]
-    ) -> tuple[list[_Item], NDArray[np.int64]]:
-        """What each segment reads of its passages, and the (m,) places of those in `positions`."""
+    def _rows(self, positions: NDArray[np.int64]) -> list[Rows]:
+        """The segments that hold the passages at (m,) positions; for none of them any segment, if there is one."""
         of = np.searchsorted(self._starts, positions, side="right") - 1
-        items: list[_Item] = []
-        order = [np.zeros(0, dtype=np.int64)]
-        for at in np.unique(of).tolist():
-            places = np.flatnonzero(of == at)
-            items += read(self.parts[at].segment, positions[places] - self._starts[at])
-            order.append(places)
-        return items, np.concatenate(order)
+        numbers = np.flatnonzero(np.bincount(of)).tolist() or [*range(len(self.parts))][:1]
+        places = [np.flatnonzero(of == number) for number in numbers]
+        return [
+            (self.parts[number].segment, at, positions[at] - self._starts[number])
+            for number, at in zip(numbers, places, strict=True)
+        ]
 
 
 def _at(rows: NDArray[np.int64], n: int) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ def offsets_of(lengths: list[int]) -> np.ndarray:
 
 
 def best_of(bandwidth: float, q: np.ndarray, d: np.ndarray, offsets: np.ndarray) -> np.ndarray | None:
-    return best_log_fidelity(bandwidth, QueryTokens.of(q, np.result_type(q, np.float32)), np.split(d, offsets[1:-1]))
+    return best_log_fidelity(bandwidth, QueryTokens.of(q, np.result_type(q, np.float32)), [d], offsets)
 
 
 def unit(x: np.ndarray, dtype: type = np.float32) -> np.ndarray:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from retrieval.encoder.states import quantise, unit_rows
-from retrieval.index.token_rows import pack, row_bytes, unpack
+from retrieval.index.token_rows import pack, row_bytes, scales_of, unpack
 
 ROWS = arrays(np.int8, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=40), elements=st.integers(-127, 127))
 
@@ -25,8 +25,16 @@ def test_what_was_unpacked_is_packed_as_it_was(rows):
 def test_signs_and_sizes_are_kept(rows):
     unpacked, magnitudes = unpack(pack(rows), rows.shape[1]), np.abs(rows.astype(int))
     np.testing.assert_array_equal(unpacked > 0, rows > 0)
-    np.testing.assert_array_equal(np.abs(unpacked) == 7, magnitudes > magnitudes.mean(axis=1, keepdims=True))
-    assert set(np.abs(unpacked).ravel().tolist()) <= {2, 7}
+    np.testing.assert_array_equal(np.abs(unpacked) == 126, magnitudes > magnitudes.mean(axis=1, keepdims=True))
+    assert set(np.abs(unpacked).ravel().tolist()) <= {36, 126}
+
+
+@settings(deadline=None)
+@given(ROWS)
+def test_the_scales_are_those_of_the_rows(rows):
+    packed, dimension = pack(rows), rows.shape[1]
+    lengths = np.linalg.norm(unpack(packed, dimension).astype(float), axis=1)
+    np.testing.assert_allclose(scales_of(packed, dimension), 1 / lengths, rtol=1e-6)
 
 
 def test_directions_stay_near():
