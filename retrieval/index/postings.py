@@ -107,10 +107,11 @@ class Postings:
 
     def lists(self, keys: NDArray[np.uint64]) -> Iterator[tuple[int, NDArray[np.void]]]:
         """Yield the postings of those of the (m,) terms that a passage holds, each with its place among the terms."""
-        places = np.searchsorted(self.keys, keys)
-        for at, place in enumerate(places.tolist()):
-            if place < len(self.keys) and self.keys[place] == keys[at]:
-                yield at, self._read(place)
+        if not len(self.keys):
+            return
+        places = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        for at in np.flatnonzero(self.keys[places] == keys).tolist():
+            yield at, self._read(int(places[at]))
 
     def _read(self, place: int) -> NDArray[np.void]:
         start, end = self.starts[place : place + 2].tolist()
@@ -157,16 +158,17 @@ class WordSearch:
         scores = np.zeros(len(self._damping))
         for (passages, counts), weight in zip(found, of_words.tolist(), strict=True):
             scores[passages] += gains(counts, self._damping[passages]) * weight
-        return _best(scores, k)
+        return _best(scores, k, [passages for passages, _ in found])
 
     def _lists(self, query: QueryTerms) -> list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]]:
         """For each word of the query, by index and language, the positions that hold it, and how often they do."""
-        keys = {language: _keys(language, terms(query.words, language)) for language in self._languages}
+        of_languages = [np.zeros(0, dtype=np.uint64)]
+        of_languages += [_keys(language, terms(query.words, language)) for language in self._languages]
+        keys, m = np.concatenate(of_languages), len(query.words)
         found: list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]] = [[] for _ in query.words]
         for start, index in zip(self._starts, self._indexes, strict=False):
-            for language in index.languages:
-                for word, held in index.lists(keys[language]):
-                    found[word].append((held["passage"] + np.int64(start), held["count"]))
+            for at, held in index.lists(keys):
+                found[at % m].append((held["passage"] + np.int64(start), held["count"]))
         return found
 
     def _of_word(
@@ -182,11 +184,21 @@ class WordSearch:
         return passages[kept], counts[kept]
 
 
-def _best(scores: NDArray[np.float64], k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The positions of the k highest scores above 0, and the scores."""
-    matched = np.flatnonzero(scores)
+def _best(
+    scores: NDArray[np.float64], k: int, lists: Sequence[NDArray[np.int64]]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The positions of the k highest scores above 0, and the scores. lists: of positions that have one."""
+    # The k-th best of any list is reached by k passages, so that few of all passages are left to look at.
+    shortest = min((each for each in lists if len(each) >= k), key=len, default=None)
+    floor = 0.0 if shortest is None else _kth(scores[shortest], k)
+    matched = np.flatnonzero(scores >= floor if floor > 0 else scores)
     if len(matched) > k:
         values = scores[matched]
-        matched = matched[values >= np.partition(values, len(values) - k)[len(values) - k]]
+        matched = matched[values >= _kth(values, k)]
     order = matched[ranking(scores[matched])[:k]]
     return order, scores[order]
+
+
+def _kth(values: NDArray[np.float64], k: int) -> float:
+    """The k-th highest of at least k values."""
+    return float(np.partition(values, len(values) - k)[len(values) - k])
