@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.server import Server, family, running
 from scripts.trial import free_port
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 
 @contextmanager
@@ -52,7 +52,9 @@ def test_acknowledged_documents_survive_kills_and_are_found_once(tmp_path, kills
         with served(tmp_path) as server:
             address, stop = f"http://127.0.0.1:{server.port}", threading.Event()
             # The other worker may still be loading its model.
-            eventually(lambda address=address: httpx.put(f"{address}/v1/collections/birds").is_success)
+            eventually(
+                lambda address=address: httpx.put(f"{address}/v1/collections/birds", timeout=PATIENT_S).is_success
+            )
             writer = threading.Thread(target=ingest, args=(address, 1000 * round_, kept, stop))
             wanted = len(kept) + chance.randrange(5, 40)
             writer.start()

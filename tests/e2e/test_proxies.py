@@ -14,7 +14,7 @@ from loadtests.balancer import PACKAGES as HAPROXY
 from scripts.debian import environment, had
 from scripts.trial import free_port
 from tests.docs.pages import BY_NAME
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 pytestmark = pytest.mark.soak  # it downloads programs of Debian
 
@@ -67,7 +67,7 @@ def proxy(request, server, tmp_path_factory):
 
 
 def test_rankings_uploads_and_pages_are_served_below_the_path(proxy):
-    with httpx.Client(base_url=f"http://{proxy}/ranking") as client:
+    with httpx.Client(base_url=f"http://{proxy}/ranking", timeout=PATIENT_S) as client:
         assert client.post("/rerank", json=RERANK).json()["results"][0]["index"] == 0
         assert client.put("/v1/collections/birds").status_code in {200, 201}
         line = json.dumps({"id": "owl", "text": "an owl"})
@@ -76,13 +76,13 @@ def test_rankings_uploads_and_pages_are_served_below_the_path(proxy):
         assert kept.json()["stored"] == 1
         docs = client.get("/docs").text
         script = docs.partition('src="')[2].partition('"')[0]
-        assert httpx.get(f"http://{proxy}{script}").status_code == 200
+        assert httpx.get(f"http://{proxy}{script}", timeout=PATIENT_S).status_code == 200
         fault = client.get("/nothing").json()["help"]
-        assert httpx.get(f"http://{proxy}{fault.partition('#')[0]}").status_code == 200
+        assert httpx.get(f"http://{proxy}{fault.partition('#')[0]}", timeout=PATIENT_S).status_code == 200
 
 
 def test_streams_and_sockets_pass(proxy):
-    with httpx.stream("POST", f"http://{proxy}/ranking/v1/rerank/stream", json=RERANK) as stream:
+    with httpx.stream("POST", f"http://{proxy}/ranking/v1/rerank/stream", json=RERANK, timeout=PATIENT_S) as stream:
         events = [line for line in stream.iter_lines() if line.startswith("event:")]
     assert (events[0], events[-1]) == ("event: order", "event: final")
     with connect(f"ws://{proxy}/ranking/v1/ws", origin=f"http://{proxy}") as socket:
@@ -93,7 +93,7 @@ def test_streams_and_sockets_pass(proxy):
 
 
 def test_a_client_cannot_invent_its_address(proxy, server):
-    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2")) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"), timeout=PATIENT_S) as client:
         headers = {"X-Forwarded-For": "203.0.113.9", "X-Request-ID": f"forged-{free_port()}"}
         client.post(f"http://{proxy}/ranking/rerank", json=RERANK, headers=headers)
     (line,) = eventually(

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.server import ours
 from tests.indexers import indexed_elsewhere
+from tests.waiting import PATIENT_S
 
 MIB = 2**20
 MOST_GROWTH = 24 * MIB  # a batch is 1 MiB, and takes a few once it is parsed
@@ -39,7 +40,7 @@ def stream(size: int) -> Iterator[bytes]:
 @pytest.mark.parametrize("size", [64 * MIB, pytest.param(1024 * MIB, marks=pytest.mark.soak)])
 def test_a_stream_of_any_length_takes_the_memory_of_a_batch(tmp_path, size):
     with ours(model="hash", data_dir=tmp_path) as server:
-        assert httpx.put(f"{server.url}/v1/collections/birds").is_success
+        assert httpx.put(f"{server.url}/v1/collections/birds", timeout=PATIENT_S).is_success
         path = "/v1/collections/birds/documents"
         warm = {"content": b"".join(stream(2 * MIB)), "headers": {"content-type": "application/x-ndjson"}}
         # Another process indexes, so that only the upload takes memory.
@@ -52,6 +53,6 @@ def test_a_stream_of_any_length_takes_the_memory_of_a_batch(tmp_path, size):
             )
             answer = json.loads(connection.getresponse().read())
             assert peak_bytes(server.pid) - before < MOST_GROWTH
-        kept = httpx.get(f"{server.url}/v1/collections/birds").json()["documents"]
+        kept = httpx.get(f"{server.url}/v1/collections/birds", timeout=PATIENT_S).json()["documents"]
         assert answer["stored"] == kept > size / 9000
         assert answer["rejected"] == 0

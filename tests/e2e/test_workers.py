@@ -13,7 +13,7 @@ import pytest
 from benchmarks.server import Server, family, running
 from scripts.trial import free_port
 from tests.app.telemetry.test_metrics import BODY, parsed, series
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 RERANKED = series(
     "requests_total",
@@ -46,7 +46,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def metrics_of(port: int) -> dict[str, float]:
     """The metrics from one worker, which the kernel selects for each new connection."""
-    return parsed(httpx.get(f"http://127.0.0.1:{port}/metrics").text)
+    return parsed(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENT_S).text)
 
 
 def metrics_when(port: int, condition: Callable[[dict[str, float]], bool]) -> dict[str, float]:
@@ -60,7 +60,7 @@ def test_any_worker_tells_of_all(server):
 
     def both_were_asked() -> bool:
         nonlocal sent
-        assert httpx.post(f"http://127.0.0.1:{server.port}/rerank", json=BODY).status_code == 200
+        assert httpx.post(f"http://127.0.0.1:{server.port}/rerank", json=BODY, timeout=PATIENT_S).status_code == 200
         sent += 1
         return metrics_of(server.port)["cache_misses_total"] == 2 * 3  # each worker encoded the three texts
 
@@ -94,10 +94,10 @@ def test_a_worker_that_was_killed_is_missed_and_what_it_counted_is_kept(server):
 def test_a_port_of_their_own_tells_of_all_and_no_other_does(tmp_path):
     own = free_port()
     with served(tmp_path, metrics_port=str(own)) as server:
-        assert httpx.get(f"http://127.0.0.1:{server.port}/metrics").status_code == 404
+        assert httpx.get(f"http://127.0.0.1:{server.port}/metrics", timeout=PATIENT_S).status_code == 404
         metrics = metrics_when(own, lambda metrics: metrics["ready"] == 2)
         assert metrics["workers"] == 2
         accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
-        answer = httpx.get(f"http://127.0.0.1:{own}/metrics?name[]=qrerank_workers", headers=accept)
+        answer = httpx.get(f"http://127.0.0.1:{own}/metrics?name[]=qrerank_workers", headers=accept, timeout=PATIENT_S)
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
         assert "qrerank_workers 2.0" in answer.text

@@ -90,7 +90,12 @@ def test_nor_does_a_server_that_tells_all_it_can(tmp_path, monkeypatch, rerank):
             if rerank:
                 monkeypatch.setattr(here.app.state.dependencies.engine.models.default, "rerank", rerank)
             for path in ("/rerank", "/v1/rerank/stream"):
-                httpx.post(f"http://127.0.0.1:{here.port}{path}?q={MARKED}", json=body, headers={"Cookie": "s3cr3t"})
+                httpx.post(
+                    f"http://127.0.0.1:{here.port}{path}?q={MARKED}",
+                    json=body,
+                    headers={"Cookie": "s3cr3t"},
+                    timeout=PATIENT_S,
+                )
             with connect(f"ws://127.0.0.1:{here.port}/v1/ws?q=s3cr3t") as connection:
                 connection.send(json.dumps(body | {"type": "rerank", "id": 1}))
                 kind = "error" if rerank else "final"

@@ -16,7 +16,7 @@ from tests.app.live import live
 from tests.app.problems import problem
 from tests.conftest import serving
 from tests.indexers import indexed_elsewhere
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 PATH = "/v1/collections/birds/documents"
 NDJSON = {"content-type": "application/x-ndjson"}
@@ -161,7 +161,10 @@ def test_a_stream_goes_where_it_began_to_though_its_alias_leads_elsewhere_meanwh
             client.put("/v1/aliases/birds", json={"collection": "new"})
             yield lines(range(1000, 1100))
 
-        assert httpx.post(str(client.base_url) + PATH, content=parts(), headers=NDJSON).json()["stored"] == 1100
+        assert (
+            httpx.post(str(client.base_url) + PATH, content=parts(), headers=NDJSON, timeout=PATIENT_S).json()["stored"]
+            == 1100
+        )
         assert client.get("/v1/collections/old").json()["documents"] == 1100
         assert client.get("/v1/collections/birds").json()["documents"] == 0
 

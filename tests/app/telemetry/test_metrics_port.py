@@ -11,7 +11,7 @@ import pytest
 
 from app.telemetry.metrics_port import PortTaken, metrics_served
 from scripts.trial import free_port
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -39,7 +39,10 @@ def test_a_port_of_their_own_is_served_and_given_back():
     port = free_port()
     for _ in range(2):
         with metrics_served(1, "127.0.0.1", port):
-            assert "# TYPE qrerank_requests_total counter" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+            assert (
+                "# TYPE qrerank_requests_total counter"
+                in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENT_S).text
+            )
 
 
 def test_idle_connections_take_no_more_threads_than_there_are(monkeypatch):
@@ -52,7 +55,7 @@ def test_idle_connections_take_no_more_threads_than_there_are(monkeypatch):
 
         def answered() -> bool:
             try:
-                return "qrerank_requests_total" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+                return "qrerank_requests_total" in httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=PATIENT_S).text
             except httpx.TransportError:
                 return False
 

@@ -13,7 +13,7 @@ from tests.app.live import live
 from tests.app.problems import problem
 from tests.conftest import serving
 from tests.indexers import indexed_elsewhere
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 PATH = "/v1/collections/birds"
 
@@ -74,7 +74,11 @@ def test_a_follower_has_a_place_until_its_job_ends_or_it_leaves(tmp_path, monkey
             with client.stream("GET", f"/v1/jobs/{job}/events") as events:
                 lines = events.iter_lines()
                 assert next(lines) == "event: running"
-                problem(httpx.get(f"{client.base_url}/v1/jobs/{job}/events"), 503, "too many clients follow jobs")
+                problem(
+                    httpx.get(f"{client.base_url}/v1/jobs/{job}/events", timeout=PATIENT_S),
+                    503,
+                    "too many clients follow jobs",
+                )
                 assert ": ping" in lines
             eventually(lambda: followers.total == 0)
             events = client.stream("GET", f"/v1/jobs/{job}/events")
