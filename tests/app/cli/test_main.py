@@ -1,5 +1,6 @@
-"""The command line in a separate process."""
+"""The command line: what it prints, and how it fails."""
 
+import io
 import json
 import os
 import socket
@@ -19,22 +20,33 @@ CORPUS = [
 
 
 @pytest.fixture
-def qrerank(tmp_path: Path):
+def here(tmp_path, monkeypatch, capsys):
+    """Runs the command line in this process and returns status, standard output and standard error."""
+    monkeypatch.setenv("QRERANK_MODEL", "hash")
+    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str, **variables: str) -> tuple[int, str, str]:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["qrerank", *words])
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        return (int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def qrerank(here, monkeypatch):
+    """The same with text on standard input; what a process of its own does is in test_main_entry.py."""
+
     def run(*words: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {
-            "QRERANK_MODEL": "hash",
-            "QRERANK_DATA_DIR": str(tmp_path),
-            "XDG_CACHE_HOME": str(tmp_path / "cache"),
-            "COLUMNS": "200",
-        }
-        return subprocess.run(  # noqa: S603 - our own command
-            [Path(sys.executable).parent / "qrerank", *words],
-            input=stdin,
-            env=environment | variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        return subprocess.CompletedProcess(words, *here(*words, **variables))
 
     return run
 
@@ -119,26 +131,6 @@ def test_errors_are_one_message_and_no_traceback(qrerank, words, variables, mess
     assert run.stdout == ""
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """Runs the command line in this process and returns status, standard output and standard error."""
-    monkeypatch.setenv("QRERANK_MODEL", "hash")
-    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str, **variables: str) -> tuple[int, str, str]:
-        with monkeypatch.context() as patched:
-            patched.setattr(sys, "argv", ["qrerank", *words])
-            for name, value in variables.items():
-                patched.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
-
-
 BAD_NAMES = ["../x", "", "[/x]", "a b", "x" * 65, "x" * 300, "a\n", "/", "\x1b[31m", "\udce9"]
 
 
@@ -203,15 +195,17 @@ def test_help_tells_of_exit_statuses_and_keeps_brackets(here):
     assert here()[::2] == (2, printed)
 
 
-def test_an_unusable_address_is_reported_before_a_model_is_opened(qrerank):
+def test_an_unusable_address_is_reported_before_a_model_is_opened(tmp_path):
+    """In a process of its own, of which `serve` sets limits and logs."""
+    environment = os.environ | {"QRERANK_MODEL": "no-such-model", "QRERANK_DATA_DIR": str(tmp_path)}
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         for words, message in [
-            (["--port", port], f"http://127.0.0.1:{port} cannot be served: Address already in use; stop the"),
             (["--port", port, "--workers", "2"], f"http://127.0.0.1:{port} cannot be served: Address already in use;"),
             (["--host", "x" * 300], "is not an address to listen on"),
         ]:
-            run = qrerank("serve", *words, QRERANK_MODEL="no-such-model")
+            command = [Path(sys.executable).parent / "qrerank", "serve", *words]
+            run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
             assert run.returncode == 1
             assert message in run.stderr
             assert len(run.stderr.splitlines()) == 1
