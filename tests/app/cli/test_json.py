@@ -1,14 +1,13 @@
 """`--json` prints one JSON document, in which programs find what people see; the shell completes names."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from app.cli.collection_access import names
+from app.cli.main import main
 
 PROGRAM = Path(sys.executable).parent / "qrerank"
 
@@ -84,7 +83,7 @@ def test_the_shell_is_offered_collections_and_aliases_that_begin_so(told, monkey
     ("words", "offered"),
     [("qrerank index st", ["stats"]), ("qrerank do", ["doctor"]), ("qrerank index stats bi", ["birds"])],
 )
-def test_the_shell_completes_commands_and_collections(tmp_path, words, offered):
+def test_the_shell_completes_commands_and_collections(tmp_path, monkeypatch, capsys, words, offered):
     (tmp_path / "collections" / "birds").mkdir(parents=True)
     completing = {
         "COMP_WORDS": words,
@@ -92,5 +91,9 @@ def test_the_shell_completes_commands_and_collections(tmp_path, words, offered):
         "_QRERANK_COMPLETE": "complete_bash",
         "QRERANK_DATA_DIR": str(tmp_path),
     }
-    run = subprocess.run([PROGRAM], env=os.environ | completing, capture_output=True, text=True, check=False)  # noqa: S603
-    assert run.stdout.split() == offered
+    for name, value in completing.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.argv", ["qrerank"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.split() == offered

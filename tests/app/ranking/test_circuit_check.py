@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from app.ranking import Reranker
@@ -27,8 +24,3 @@ def test_what_is_too_large_is_refused_each_time():
 def test_a_reranker_refuses_a_map_that_tells_nothing_apart():
     with pytest.raises(Saturated, match=r"mean fidelity of 0\.998"):
         Reranker(HashEncoder(), feature_map(bandwidth=0.0633))
-
-
-def test_the_command_line_starts_without_qiskit():
-    script = "import sys, app.cli.main; assert not [name for name in sys.modules if name.startswith('qiskit')]"
-    subprocess.run([sys.executable, "-c", script], check=True)  # noqa: S603 - our own script

@@ -260,19 +260,6 @@ def test_the_environment_alone_has_nothing_sent(collector, tmp_path, monkeypatch
     assert not collector.paths
 
 
-def test_off_means_that_nothing_of_it_is_imported(tmp_path):
-    program = f"""
-import sys
-import threading
-from app.main import create_app
-from app.settings import Settings
-create_app(Settings(model="hash", data_dir={str(tmp_path)!r}))
-print({{"app.telemetry.tracing", "opentelemetry.sdk.trace", "opentelemetry.exporter"}} & set(sys.modules))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.strip() == "set()"
-
-
 @pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter"])
 def test_without_the_extra_the_service_does_not_start_and_says_what_to_install(missing):
     program = (
