@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
-from itertools import cycle
 
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
@@ -13,6 +13,7 @@ from app.api.problems import ERRORS_PAGE
 
 router: APIRouter = APIRouter(include_in_schema=False)
 
+_CODE = re.compile(r"`([^`]+)`")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -49,8 +50,7 @@ def _section(code: str, entry: Entry) -> str:
 
 def _html(text: str) -> str:
     """A sentence of the catalogue, its `code` as code."""
-    opened = zip(text.split("`"), cycle((False, True)), strict=False)
-    return "".join(f"<code>{escape(part)}</code>" if is_code else escape(part) for part, is_code in opened)
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 _RENDERED = _PAGE.format(sections="\n".join(_section(code, entry) for code, entry in CATALOGUE.items()))
