@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -121,27 +120,14 @@ def by_bandwidth(found: Sequence[dict[Key, Values]]) -> str:
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Collections; absent: {', '.join(NAMES)}.")] = None,
     queries: Annotated[int, typer.Option(min=2, help="At most so many of each collection, chosen at random.")] = 20,
-    keep: Annotated[
-        Path | None, typer.Option(help="Keep what was measured in this folder, and read it from there.")
-    ] = None,
 ) -> None:
     """Print the tables."""
-    found = []
     with bar("feature maps") as progress:
         settings = Settings()
         reranker = Reranker(open_encoder(settings, progress), processors=processors_of(settings))
         threadpool_limits(1)  # threads of BLAS that wait for each other cost more than they compute
-        for name in names or NAMES:
-            file = keep / f"{name}-{queries}.npz" if keep else None
-            if file and file.exists():
-                with np.load(file) as content:
-                    found.append({key: content[f"{key[0]}-{key[1]}"] for key in (COSINE, *MAPS)})
-                continue
-            found.append(measured(reranker, name, queries, progress))
-            if file:
-                np.savez(file, **{f"{name}-{n}": values for (name, n), values in found[-1].items()})
+        found = [measured(reranker, name, queries, progress) for name in NAMES]
     print(f"{report(found)}\n\n{by_bandwidth(found)}")
 
 

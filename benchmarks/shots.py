@@ -7,7 +7,7 @@ both). Bands are 95 % intervals of the mean over queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -28,11 +28,12 @@ from quantum.backends.devices import fake_device
 from quantum.backends.mitigation import ReadoutMitigation
 from quantum.backends.noise import Noise
 from quantum.estimates import Estimates, rank_intervals
-from quantum.feature_maps import MAPS, feature_map
+from quantum.feature_maps import feature_map
 from retrieval.evaluation.metrics import ndcg
 from retrieval.fusion import ranking
 
 NAMES = ("cacm", "scifact", "hotpotqa")
+MAP, REPEATS = "angle", 5  # how often shots are drawn; once where they are mitigated
 SHOTS = (32, 128, 512, 2048, 8192)
 READOUT = Noise(readout=0.02)
 MITIGATED = "readout 2 %, M3"
@@ -89,13 +90,13 @@ def compared(
     )
 
 
-def measured(names: Sequence[str], queries: int, map_name: str, repeats: int) -> tuple[dict[Any, Values], float]:
+def measured(queries: int) -> tuple[dict[Any, Values], float]:
     """By noise level and shots the (queries, fields of Found) means over repeats; and nDCG@10 by exact fidelities."""
-    fm, rng = feature_map(map_name), np.random.default_rng(0)
+    fm, rng = feature_map(MAP), np.random.default_rng(0)
     every, found, best = levels(fm.n_qubits), dict[Any, list[Values]](), list[float]()
     with bar("shots") as progress:
         reranker = Reranker(open_encoder(Settings(), progress))
-        for name in names:
+        for name in NAMES:
             for query, documents, grades, ids in judged(reranker, name, queries, progress):
 
                 def value(of: Values, grades: dict[str, float] = grades, ids: list[str] = ids) -> float:
@@ -112,7 +113,7 @@ def measured(names: Sequence[str], queries: int, map_name: str, repeats: int) ->
                             compared(
                                 estimated(rng.multinomial(shots, p), shots, mitigate), exact, value, p[0, ..., 0], shots
                             )
-                            for _ in range(1 if mitigate else repeats)
+                            for _ in range(1 if mitigate else REPEATS)
                         ]
                         found.setdefault((level, shots), []).append(np.mean(trials, axis=0))
     return {key: np.stack(values) for key, values in found.items()}, float(np.mean(best))
@@ -167,16 +168,13 @@ def draw(found: dict[Any, Values], path: Path) -> None:
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Collections; absent: {', '.join(NAMES)}.")] = None,
     queries: Annotated[int, typer.Option(min=2, help="At most so many of each collection, chosen at random.")] = 10,
-    map_name: Annotated[str, typer.Option("--map", help=", ".join(MAPS))] = "angle",
-    repeats: Annotated[int, typer.Option(min=1, help="How often shots are drawn; once where they are mitigated.")] = 5,
     plot: Annotated[Path | None, typer.Option(help="Draw the figure (PNG).")] = None,
 ) -> None:
     """Print the table."""
-    found, exact = measured(names or NAMES, queries, map_name, repeats)
+    found, exact = measured(queries)
     count = len(next(iter(found.values())))
-    print(f"{report(found)}\n\n`{map_name}`, {count} queries, exact nDCG@10 {exact:.3f}")
+    print(f"{report(found)}\n\n`{MAP}`, {count} queries, exact nDCG@10 {exact:.3f}")
     if plot:
         draw(found, plot)
 

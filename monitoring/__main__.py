@@ -12,6 +12,8 @@ from monitoring.rows import ROWS
 
 RUNBOOKS = "https://example.com/quantum-rerank/docs/operations/runbooks"  # replaced by your URL in the chart
 
+OUT = Path("build/monitoring")
+
 
 def files(runbooks: str = RUNBOOKS) -> Mapping[str, str]:
     """Dashboard and alerts by file name. runbooks: the URL of your runbooks."""
@@ -24,14 +26,12 @@ def main() -> None:
     """Write the dashboard into the chart, or dashboard and alerts with your runbooks' URL to a folder."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--runbooks", help="URL of the folder of your runbooks")
-    parser.add_argument(
-        "--out", type=Path, default=Path("build/monitoring"), help="folder to write to, with --runbooks"
+    runbooks = parser.parse_args().runbooks
+    texts = (
+        {OUT / name: text for name, text in files(runbooks).items()}
+        if runbooks
+        else {DASHBOARD: files()[DASHBOARD.name]}
     )
-    arguments = parser.parse_args()
-    if arguments.runbooks:
-        texts = {arguments.out / name: text for name, text in files(arguments.runbooks).items()}
-    else:
-        texts = {DASHBOARD: files()[DASHBOARD.name]}
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

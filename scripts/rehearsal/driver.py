@@ -20,7 +20,7 @@ import orjson
 from app.auth import migrations
 from benchmarks.server import Server, running
 from scripts import trial
-from scripts.wheel.build import ROOT, copy_sources
+from scripts.wheel import ROOT, copy_sources
 
 PAGES = ("backup", "upgrade", "incidents")
 SERVE = '.venv/bin/qrerank serve --port "$PORT"'

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from monitoring.__main__ import RUNBOOKS, files, main
+from monitoring.__main__ import OUT, RUNBOOKS, files, main
 from monitoring.dashboard import dashboard
 from monitoring.queries import ALERTS, DASHBOARD, rules
 from monitoring.rows import ROWS
@@ -19,9 +19,10 @@ def test_the_committed_dashboard_is_what_the_metrics_make():
 
 
 def test_the_runbooks_may_be_anywhere(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("sys.argv", ["monitoring", "--runbooks", "https://wiki/r/", "--out", str(tmp_path / "new")])
+    monkeypatch.setattr("sys.argv", ["monitoring", "--runbooks", "https://wiki/r/"])
+    monkeypatch.chdir(tmp_path)
     main()
-    written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}
+    written = {path.name: path.read_text(encoding="utf-8") for path in OUT.iterdir()}
     assert set(written) == {"alerts.yml", "dashboard.json"}
     for text in written.values():
         links = set(re.findall(r"https://[^\"'\s]+\.md", text))

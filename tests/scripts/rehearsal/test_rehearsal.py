@@ -16,7 +16,7 @@ from scripts.rehearsal.load import Load
 from scripts.rehearse_operations import back_up
 from scripts.rehearse_rollout import judge_kill
 from scripts.trial import Findings
-from scripts.wheel.build import ROOT
+from scripts.wheel import ROOT
 
 FOLDER = ROOT / "docs" / "operations"
 TEXTS = {page: (FOLDER / f"{page}.md").read_text() for page in ("README", "capacity", *PAGES)}

@@ -1,7 +1,7 @@
 """The sources of a wheel."""
 
 from retrieval.encoder import prepare
-from scripts.wheel.build import PACKAGES, ROOT, SHIPPED, copy_sources, modules, strays
+from scripts.wheel import PACKAGES, ROOT, SHIPPED, copy_sources, modules, strays
 
 
 def test_sources_are_copied_without_leftovers(tmp_path):

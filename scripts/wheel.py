@@ -1,23 +1,74 @@
-"""Build a wheel that includes the default model, install it in an empty environment, and serve from there offline."""
+"""`make wheel`: build a wheel that includes the default model, install it where nothing is, and serve there offline."""
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
+from app.cli.progress import bar
+from app.settings import Settings
 from benchmarks.server import resident_bytes, running
+from retrieval.encoder.openvino_runtime import QUANTISED
+from retrieval.encoder.prepare import prepare
+from retrieval.encoder.weights import DEFAULT_MODEL
 from scripts import trial
 from scripts.image.trial import IDLE_MB
 from scripts.trial import Findings
-from scripts.wheel.build import ROOT, build, modules, strays
 
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("app", "quantum", "retrieval")
+SHIPPED = Path("retrieval", "encoder", "shipped")  # where `retrieval.encoder.prepare` looks
+_PROJECT = ("pyproject.toml", "README.md", "LICENSE")
+# A third of the whole model: without the floating-point files, since int8 runs on every CPU.
+_SHIPPED = (QUANTISED, Path(QUANTISED).with_suffix(".bin").name, "tokenizer.json", "spec.json")
 _FORBIDDEN = ("torch", "transformers", "sentence_transformers")
+
+
+def build(work: Path, into: Path) -> Path:
+    """Build the wheel in the folder `into` from a copy of the sources in `work`. CalledProcessError if that fails."""
+    sources = work / "sources"
+    copy_sources(sources)
+    with bar("preparing") as report:
+        prepared = prepare(DEFAULT_MODEL, Settings().model_dir, report)
+    shipped = sources / SHIPPED / prepared.name
+    shipped.mkdir(parents=True)
+    for name in _SHIPPED:
+        shutil.copy(prepared / name, shipped / name)
+    output = work / "made"
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(output), str(sources)]
+    subprocess.run(command, check=True)  # noqa: S603 - our own
+    (wheel,) = output.glob("*.whl")
+    into.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(wheel, into / wheel.name))
+
+
+def copy_sources(to: Path) -> None:
+    """Copy the sources of a wheel, so that it contains no leftovers of other builds."""
+    to.mkdir(parents=True)
+    for name in _PROJECT:
+        shutil.copy(ROOT / name, to / name)
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def modules() -> set[str]:
+    """The Python files of this project's packages and the files of its pages, by their names in a wheel."""
+    code = [path for name in PACKAGES for path in (ROOT / name).rglob("*.py")]
+    pages = [path for path in (ROOT / "app" / "pages" / "static").rglob("*") if path.is_file()]
+    return {path.relative_to(ROOT).as_posix() for path in (*code, *pages)}
+
+
+def strays(names: Collection[str]) -> set[str]:
+    """The files of a wheel that belong neither to this project's packages nor to the wheel's metadata."""
+    return {name for name in names if name.split("/")[0] not in PACKAGES and ".dist-info/" not in name}
 
 
 def install(wheel: Path, folder: Path, base: str) -> Path:
@@ -80,11 +131,10 @@ def judge(wheel: Path, base: str) -> int:
 def main() -> None:
     """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m scripts.wheel", description=__doc__)
-    parser.add_argument("--into", type=Path, default=ROOT / "dist", help="the folder for the wheel (%(default)s)")
     parser.add_argument("--python", default=sys.executable, help="the Python to install it for (%(default)s)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as work:
-        wheel = build(Path(work), arguments.into)
+        wheel = build(Path(work), ROOT / "dist")
     sys.exit(judge(wheel, arguments.python))
 
 
