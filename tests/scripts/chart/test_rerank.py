@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.server import ours
+from app.settings import Settings
 from scripts.chart.generated import CHART
+from tests.app.live import live
 
 KEY = "a-key-of-the-environment"
 ON = {"QRERANK_AUTH__ENABLED": "true"}
@@ -29,8 +30,10 @@ def reranked(port, settings):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_without_keys_anybody_reranks_and_a_service_that_asks_for_none_where_it_should_fails():
-    with ours(model="hash") as server:
+def test_without_keys_anybody_reranks_and_a_service_that_asks_for_none_where_it_should_fails(
+    hash_settings, monkeypatch
+):
+    with live(hash_settings, monkeypatch) as server:
         without = reranked(server.port, {"QRERANK_AUTH__ENABLED": "false"})
         status, said = reranked(server.port, ON)
     assert without == (0, "ok: reranked 2 documents, the nightingale first\n")
@@ -42,7 +45,8 @@ def test_without_keys_anybody_reranks_and_a_service_that_asks_for_none_where_it_
 def keyed(tmp_path_factory):
     """A server with authentication, and its data folder."""
     data = tmp_path_factory.mktemp("data")
-    with ours(model="hash", auth__enabled="true", auth__keys=json.dumps([KEY]), data_dir=data) as server:
+    settings = Settings(model="hash", auth={"enabled": True, "keys": (KEY,)}, data_dir=data)
+    with pytest.MonkeyPatch.context() as patch, live(settings, patch) as server:
         yield server, data
 
 

@@ -32,6 +32,11 @@ PASSAGES = [{"text": text} for text in DOCS]
 ALI = {"input": {"query": "owl song", "documents": DOCS}}
 
 
+@pytest.fixture
+def client(shared_client):
+    return shared_client
+
+
 @pytest.mark.parametrize(
     ("fields", "path", "headers", "dialect"),
     [
@@ -262,7 +267,7 @@ def test_errors_name_the_field_of_nested_dialects(client, change, detail):
     assert "secret" not in response.text
 
 
-def test_dashscopes_client_reads_errors_as_json(client):
+def test_dashscopes_client_reads_errors_as_json(client, monkeypatch):
     """With `application/problem+json` it would show the whole body as the message, and no code."""
     problem(client.post("/rerank", json={"input": {}}), 422, "input.query: is required", "application/json")
     problem(client.post(dashscope.PATH, content=b"{"), 400, "not JSON", "application/json")
@@ -270,7 +275,7 @@ def test_dashscopes_client_reads_errors_as_json(client):
     problem(
         client.post(dashscope.PATH, json=Q | {"documents": []}), 422, "documents: must hold"
     )  # it sends no such body
-    client.app.state.dependencies.engine.run = None
+    monkeypatch.setattr(client.app.state.dependencies.engine, "run", None)
     problem(client.post(dashscope.PATH, json=ALI), 500, "its log says why", "application/json")
 
 

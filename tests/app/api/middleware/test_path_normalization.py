@@ -5,6 +5,11 @@ import pytest
 from app.api.middleware.path_normalization import canonical
 
 
+@pytest.fixture
+def client(shared_client):
+    return shared_client
+
+
 @pytest.mark.parametrize(
     ("sent", "normalized"),
     [

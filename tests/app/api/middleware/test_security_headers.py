@@ -13,6 +13,11 @@ ORIGIN = "https://shop.example"
 CROSS = {"Origin": ORIGIN, "Sec-Fetch-Site": "cross-site"}
 
 
+@pytest.fixture
+def client(shared_client):
+    return shared_client
+
+
 def crash(*_, **__):
     raise ZeroDivisionError
 
@@ -29,8 +34,8 @@ def test_every_response_has_security_headers(client, path):
         assert "access-control-allow-origin" not in response.headers
 
 
-def test_an_unexpected_error_has_security_headers(client):
-    client.app.state.dependencies.engine.models.default.rerank = crash
+def test_an_unexpected_error_has_security_headers(client, monkeypatch):
+    monkeypatch.setattr(client.app.state.dependencies.engine.models.default, "rerank", crash)
     response = client.post("/rerank", json=BODY)
     assert response.status_code == 500
     assert response.headers["x-content-type-options"] == "nosniff"

@@ -13,6 +13,11 @@ from tests.conftest import serving
 TEXTS = ["an owl song", "", "market prices"]
 
 
+@pytest.fixture
+def client(shared_client):
+    return shared_client
+
+
 @pytest.mark.parametrize("path", ["/embeddings", "/v1/embeddings", "/v1/embeddings/"])
 def test_texts_are_embedded_as_openai_does(client, path):
     response = client.post(path, json={"input": TEXTS, "model": "text-embedding-3-small", "user": "me"})

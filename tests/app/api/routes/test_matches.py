@@ -10,6 +10,11 @@ from tests.conftest import serving
 BODY = {"query": "owl song", "documents": ["prices fell", {"text": "an owl 🦉 song"}, ""]}
 
 
+@pytest.fixture
+def client(shared_client):
+    return shared_client
+
+
 def test_each_document_says_which_tokens_met(client):
     response = client.post("/v1/matches", json=BODY)
     assert response.status_code == 200

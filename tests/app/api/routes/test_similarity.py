@@ -10,6 +10,11 @@ PAIR = {"text1": "owl song", "text2": "an owl sang"}
 BATCH = {"queries": ["owl song", "market prices"], "documents": ["prices fell", "an owl song", {"text": "an owl"}]}
 
 
+@pytest.fixture
+def client(shared_client):
+    return shared_client
+
+
 @pytest.mark.parametrize("path", ["/similarity", "/v1/similarity"])
 @pytest.mark.parametrize("method", ["classical", "quantum", "hybrid", None])
 def test_a_pair_is_compared(client, path, method):

@@ -25,6 +25,11 @@ BODY = {"query": "owl song", "documents": DOCUMENTS, "deadline_ms": 0}
 SAME_ID = {"x-request-id": "the-same"}
 
 
+@pytest.fixture
+def client(shared_client):
+    return shared_client
+
+
 def events(text: str) -> list[tuple[str, int, dict]]:
     """Kind, id and data of each event, in the order of its lines."""
     read = []
