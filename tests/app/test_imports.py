@@ -18,6 +18,10 @@ from app.main import create_app
 from app.settings import Settings
 create_app(Settings(model="hash", data_dir=sys.argv[1]))
 assert imported("app.telemetry.tracing", "opentelemetry.sdk", "opentelemetry.exporter") == []
+from app.ranking.circuit_check import check_circuit
+from quantum.feature_maps import feature_map
+check_circuit(feature_map())
+assert imported("qiskit_ibm_runtime", "qiskit_aer") == []
 """
 
 

@@ -46,7 +46,7 @@ def cases(address: str, folder: Path, *options: str) -> int:
 
 
 def test_what_the_description_promises_is_so(address, tmp_path, count):
-    tried = cases(address, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "10")
+    tried = cases(address, tmp_path, "--phases", "examples,fuzzing", "--max-examples", "5")
     count("cases of Schemathesis", tried, 0, tried)
     assert tried > 100
 

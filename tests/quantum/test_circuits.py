@@ -10,6 +10,7 @@ from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 
 from quantum.circuits import (
+    CircuitSize,
     bound_angles,
     bulk_circuit,
     check_limits,
@@ -187,6 +188,8 @@ def test_composed_circuits_are_small_even_if_no_gates_are_merged(name: str, n: i
         assert set(compiled.count_ops()) <= {"ry", "rz", "cx"}
         assert compiled.num_qubits <= 4
         assert compiled.depth() <= 14  # one less than the limit; docs/quantum.md says so
+        if level == 1:
+            assert circuit_size(plain) == CircuitSize(n, compiled.depth(), tuple(sorted(compiled.count_ops().items())))
 
 
 @pytest.mark.parametrize(("n", "depth"), [(2, 16), (3, 22), (4, 22)])

@@ -65,7 +65,7 @@ def test_memory_does_not_grow_with_a_text_beyond_what_is_looked_at(warm, kind, u
     least = 140_000 if use == "query" else 10_000
     few, many = (
         peak(lambda: USES[use](reranker, text))  # noqa: B023
-        for size in (least, 4 * least)
+        for size in (least, 2 * least)
         for reranker, text in [(Reranker(Short()), KINDS[kind] * (size // len(KINDS[kind])) + "lamp")]
     )
     assert many < 1.05 * few + 2**15

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import app.service.similarity
@@ -63,6 +63,7 @@ def test_scores_are_those_that_a_rerank_explains(reranker, query, documents):
         assert found.of("hybrid")[0, at] == pytest.approx(reranker.rerank(query, [document]).scores[0], abs=1e-6)
 
 
+@settings(max_examples=40)
 @given(texts, texts)
 def test_a_pair_does_not_depend_on_the_others(reranker, queries, documents):
     together = compare(reranker, queries, documents)
