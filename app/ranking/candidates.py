@@ -86,6 +86,9 @@ class Candidates(Protocol):
     def states(self, chunks: NDArray[np.int64]) -> ScatteredStates:
         """The states of chunks that the last `encode` returned."""
 
+    def spans(self, chunks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(c, 2) code points of their documents at which chunks of the last `split` begin and end."""
+
 
 @dataclass(slots=True)  # not frozen, which makes it three times as fast to create
 class Chunk:
@@ -188,6 +191,11 @@ class SentDocuments:
     def states(self, chunks: NDArray[np.int64]) -> ScatteredStates:
         """Cached and fresh states."""
         return ScatteredStates.of([(self.chunks[at].state or self._fresh[at]).encoded for at in chunks.tolist()])
+
+    def spans(self, chunks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where the documents were cut."""
+        of = (self.chunks[at] for at in chunks.tolist())
+        return np.array([(chunk.start, chunk.start + len(chunk.text)) for chunk in of], dtype=np.int64)
 
     def _cut_long(self, long: Sequence[int], end: int, until: float) -> None:
         """See where reading ends in the long ones among the texts, and keep no more of them; `end` at the latest."""
@@ -297,3 +305,8 @@ class FoundPassages:
     def states(self, chunks: NDArray[np.int64]) -> ScatteredStates:
         """The stored states."""
         return ScatteredStates.of([self._collection.states(self._positions[self._chosen[chunks]])])
+
+    def spans(self, chunks: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Whole passages."""
+        ends = self.characters[self._chosen[chunks]]
+        return np.stack([np.zeros_like(ends), ends], axis=1)

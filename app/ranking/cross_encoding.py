@@ -31,7 +31,7 @@ class CrossEncoding:
     encoder: CrossEncoder
     top_k: int = 10
 
-    def logits(self, job: Job, scores: Scores, texts: Sequence[str], until: float) -> NDArray[np.float64]:
+    def logits(self, job: Job, scores: Scores, chunks: Sequence[str], until: float) -> NDArray[np.float64]:
         """The (n,) logits of the documents that stand highest by fusion, NaN for the others.
 
         What is not read in time, or cannot be read, is left out, and the job says so.
@@ -39,15 +39,15 @@ class CrossEncoding:
         Args:
             job: The request.
             scores: Of the n documents.
-            texts: Of the n documents.
+            chunks: What is read of each of the n documents.
             until: Time limit, in `time.monotonic()` seconds.
         """
-        logits = np.full(len(texts), np.nan)
+        logits = np.full(len(chunks), np.nan)
         best = np.argsort(-scores.fused, kind="stable")[: self.top_k]  # NaN comes last
         best = best[np.isfinite(scores.fused[best])]
         with job.watch(NAME):
             try:
-                logits[best] = self.encoder.scores(job.query, [texts[at] for at in best.tolist()], until, job.deadline)
+                logits[best] = self.encoder.scores(job.query, [chunks[at] for at in best.tolist()], until, job.deadline)
             except Cancelled:
                 raise
             except Exception:  # the answer is given without it

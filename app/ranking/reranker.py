@@ -346,7 +346,8 @@ class Reranker:
             with self._processor(job):
                 with job.watch("join"):
                     states = candidates.states(part.chunks)
-                scorer.put(part.number, part.owners, states)
+                spans = candidates.spans(part.chunks) if job.method == CROSS_METHOD else None
+                scorer.put(part.number, part.owners, states, spans)
                 partial = scorer.scores(matches, candidates.texts) if part.more and job.report else None
             if partial and job.report:
                 job.report(job.ranking(partial, candidates))
@@ -355,9 +356,8 @@ class Reranker:
         if job.method == CROSS_METHOD and self.cross:
             if job.report:
                 job.report(job.ranking(scores, candidates))
-            logits = self.cross.logits(
-                job, scores, candidates.texts, self._pace.encode_until(job.deadline, scores.chunks)
-            )
+            until = self._pace.encode_until(job.deadline, 0)  # the chunks are scored already
+            logits = self.cross.logits(job, scores, scorer.best_chunks(candidates.texts), until)
             with self._processor(job):
                 scores = scorer.scores(matches, candidates.texts, logits)
         if not job.report:  # partial rankings cost more than scoring does

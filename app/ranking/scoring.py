@@ -59,6 +59,7 @@ class _Part:
     content: NDArray[np.int64]  # (c,) tokens, without special ones
     unknown: NDArray[np.int64]  # (c,) of them, those that the model does not know
     tokens: int
+    spans: NDArray[np.int64] | None  # (c, 2), see `Scorer.put`
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class _Best:
     """What is known of the m documents that were read, by the best chunk of each."""
 
     documents: NDArray[np.int64]  # (m,) positions, rising
+    chunks: NDArray[np.int64]  # (m,) places of the chunks among those of all parts
     pooled: NDArray[np.float32]  # (m, P)
     found: Arrays  # (m,) each, as in `_Part`
     readable: bool  # whether the model knows most tokens of the query and of the documents
@@ -104,12 +106,19 @@ class Scorer:
     backend: Backend | None = None  # what runs the circuits of one row a text; None: the exact kernel
     parts: dict[int, _Part] = field(default_factory=dict)
 
-    def put(self, part: int, owners: NDArray[np.int64], states: ScatteredStates) -> None:
+    def put(
+        self, part: int, owners: NDArray[np.int64], states: ScatteredStates, spans: NDArray[np.int64] | None = None
+    ) -> None:
         """Score c chunks by their states. They replace what was put as this part before.
 
-        owners: (c,) positions of the documents they belong to. A product of matrices rounds a row differently when
-        other rows stand beside it. So a part that comes in pieces is put whole each time: its last scores are those
-        that it would have got at once.
+        A product of matrices rounds a row differently when other rows stand beside it. So a part that comes in pieces
+        is put whole each time: its last scores are those that it would have got at once.
+
+        Args:
+            part: Its number.
+            owners: (c,) positions of the documents that the chunks belong to.
+            states: Of the chunks.
+            spans: (c, 2) code points of their documents at which the chunks begin and end; None where nobody asks.
         """
         found: dict[str, NDArray[np.float64]] = {}
         if self.job.method != "quantum":
@@ -117,7 +126,7 @@ class Scorer:
         if self.job.method != "classical":
             found |= self._found("quantum", self._fidelity, states)
         content, tokens = states.counts if self.per_token else states.lengths, int(states.lengths.sum())
-        self.parts[part] = _Part(owners, states.pooled, found, states.counts, content, states.unknown, tokens)
+        self.parts[part] = _Part(owners, states.pooled, found, states.counts, content, states.unknown, tokens, spans)
 
     def _found(self, ranker: str, score: Callable[[ScatteredStates], Arrays], states: ScatteredStates) -> Arrays:
         """What a ranker says of c chunks. One of several that fails is left out of the job, which says so."""
@@ -198,7 +207,18 @@ class Scorer:
             self.states.unknown[0] / self.states.offsets[1], (self._all("unknown") / self._all("rows")).mean()
         )
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
-        return _Best(documents, self._all("pooled")[order[first]], best, bool(most_unknown <= _MOST_UNKNOWN))
+        chunks = order[first]
+        return _Best(documents, chunks, self._all("pooled")[chunks], best, bool(most_unknown <= _MOST_UNKNOWN))
+
+    def best_chunks(self, texts: Sequence[str]) -> list[str]:
+        """Of each of n documents the chunk that scored best, by the spans that were put; all of one without states."""
+        chunks = list(texts)
+        if not self.parts:
+            return chunks
+        best = self._best()
+        for at, (start, end) in zip(best.documents.tolist(), self._all("spans")[best.chunks].tolist(), strict=True):
+            chunks[at] = texts[at][start:end]
+        return chunks
 
     def _all(self, name: str) -> NDArray[Any]:
         """One array of `_Part` for all chunks."""

@@ -17,6 +17,8 @@ import openvino
 import openvino.opset13 as ops
 from numpy.typing import NDArray
 
+from retrieval.encoder.int8 import GROUP
+
 _LEAST_OUTPUTS = 32  # a product with fewer, as the classifier is, costs nothing and keeps its precision
 _PEAK = 127
 _CONSTANT_OPERATIONS = {"Constant", "Convert", "Subtract"}
@@ -46,7 +48,7 @@ def quantise_weights(model: openvino.Model) -> None:
 
 
 def group_size(model: openvino.Model) -> int:
-    """How many of a row's numbers can share a scale: the most that divide the inputs of all products with int8 weights.
+    """How many of a row's numbers share a scale: at most 64, and a divisor of all int8 products' inputs.
 
     0: there are no such products.
     """
@@ -56,7 +58,7 @@ def group_size(model: openvino.Model) -> int:
             weights = _source(_source(node, 1), 0)
             if weights.get_type_name() == "Convert" and _source(weights, 0).get_output_element_type(0).get_size() == 1:
                 size = math.gcd(size, node.input_value(1).get_shape()[1])
-    return size
+    return math.gcd(size, GROUP) if size else 0
 
 
 def _products(model: openvino.Model) -> Iterator[_Product]:

@@ -14,6 +14,8 @@ from retrieval.cross_encoder.cross_encoder import CrossEncoder
 from retrieval.cross_encoder.prepare import load_cross_encoder
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.index.segment import Segment, build
+from retrieval.text.passages import Passage
 from tests.app.problems import problem
 from tests.conftest import quiet, serving
 from tests.retrieval.cross_encoder.tiny_models import save_onnx
@@ -96,6 +98,34 @@ def test_partial_rankings_come_before_the_cross_encoder(encoder):
     assert reports[-1].order.tolist() == both.rerank(QUERY, DOCUMENTS).order.tolist()
     assert "cross_encoder" in final.rankers
     assert "cross_encoder" not in reports[-1].rankers
+
+
+class Reading:
+    """A cross-encoder that keeps what it was given to read."""
+
+    def scores(self, _, texts, *__):
+        self.read = texts
+        return np.zeros(len(texts))
+
+
+class Short(HashEncoder):
+    """Reads sixteen words at once."""
+
+    max_tokens = 16
+
+
+def test_of_a_long_document_the_chunk_that_scored_best_is_read(tmp_path):
+    reading, filler = Reading(), "stock prices fell again today. " * 12
+    long = filler + "the nightingale sings at night. " + filler
+    both = Reranker(Short(), cross=CrossEncoding(reading))
+    both.rerank(QUERY, [long, "an owl hunts"], method="hybrid+cross")
+    read = max(reading.read, key=len)
+    assert "sings at night" in read
+    assert read in long
+    assert len(read.split()) <= Short.max_tokens
+    build(tmp_path / "birds", [Passage(str(i), "", text) for i, text in enumerate(DOCUMENTS)], Short(), lambda *_: None)
+    both.search(QUERY, Segment(tmp_path / "birds"), method="hybrid+cross")
+    assert {*reading.read} == {*DOCUMENTS}
 
 
 class Failing:
