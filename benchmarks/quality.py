@@ -24,6 +24,7 @@ from platformdirs import user_cache_path
 from rich.console import Console
 
 from app.cli.evaluation import judged_queries, open_dataset, own_documents
+from app.cli.options import ChunkingChoice, possible
 from app.cli.progress import bar
 from app.engine.loader import open_encoder, processors_of
 from app.ranking import Reranker
@@ -37,10 +38,11 @@ from retrieval.cross_encoder.prepare import load_cross_encoder
 from retrieval.deadline import Deadline
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, load
-from retrieval.evaluation.metrics import Run, mean, ndcg
+from retrieval.evaluation.metrics import Run, ndcg
 from retrieval.index.first_stage import BY_NAME
 from retrieval.index.segment import Segment
 from retrieval.text.passages import Passage
+from retrieval.text.splitters import WHOLE
 
 COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 NAMES = ("scifact", "hotpotqa", "noveleval", "cacm")
@@ -68,7 +70,12 @@ class Row:
     cold_ms: list[float] = field(default_factory=list)
     indexed_ms: list[float] = field(default_factory=list)
     late: int = 0  # queries for which the cross-encoder had no time for all
-    ndcg: float = 0.0
+    by_query: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # nDCG@10
+
+    @property
+    def ndcg(self) -> float:
+        """The mean over the queries."""
+        return float(self.by_query.mean())
 
 
 def measure(
@@ -105,6 +112,7 @@ def measure(
                 candidates=CANDIDATES,
                 first_stage=BY_NAME["dense"],
                 leave_out=own.get(query.id),
+                grouped=True,
                 method=way.method,
                 deadline=Deadline.after(way.deadline_ms / 1e3) if way.deadline_ms else Deadline(),
             )
@@ -121,10 +129,10 @@ def measure(
             start = time.perf_counter()
             order = other(query.text, texts)
             rows[NAME].cold_ms.append(1e3 * (time.perf_counter() - start))
-            rows[NAME].run[query.id] = [passages[at].id for at in order]
+            rows[NAME].run[query.id] = list(dict.fromkeys(passages[at].id for at in order))
     qrels = {query.id: dataset.qrels[query.id] for query in chosen}
     for row in rows.values():
-        row.ndcg = mean(ndcg(row.run, qrels, 10))
+        row.by_query = np.array(list(ndcg(row.run, qrels, 10).values()))
     return rows
 
 
@@ -156,13 +164,17 @@ def report(found: dict[str, dict[str, Row]]) -> str:
         cold = [ms for rows in found.values() for ms in rows[label].cold_ms]
         indexed = [ms for rows in found.values() for ms in rows[label].indexed_ms] or cold
         times = (number(percentile(ms, 0.5)) if ms else "–" for ms in (cold, indexed))
-        lines.append((label, *cells, f"{100 * gain(found, label):+.1f} %", *times))
+        gain, error = gained(found, label)
+        lines.append((label, *cells, f"{100 * gain:+.1f} ± {100 * error:.1f} %", *times))
     return table(("method", *found, "to hybrid", "ms, not cached", "ms, indexed"), lines)
 
 
-def gain(found: Mapping[str, Mapping[str, Row]], label: str) -> float:
-    """The mean over collections of how much more nDCG@10 a row has than hybrid."""
-    return float(np.mean([rows[label].ndcg / rows[LABELS["hybrid"]].ndcg - 1 for rows in found.values()]))
+def gained(found: Mapping[str, Mapping[str, Row]], label: str) -> tuple[float, float]:
+    """The mean over collections of how much more nDCG@10 a row has than hybrid, and its standard error."""
+    pairs = [(rows[label].by_query, rows[LABELS["hybrid"]].by_query) for rows in found.values()]
+    gains = [row.mean() / hybrid.mean() - 1 for row, hybrid in pairs]
+    errors = [(row - hybrid).std() / len(row) ** 0.5 / hybrid.mean() for row, hybrid in pairs]
+    return float(np.mean(gains)), float(np.linalg.norm(errors) / len(errors))
 
 
 def main(
@@ -172,6 +184,7 @@ def main(
     top_k: Annotated[list[int] | None, typer.Option(help="Documents that hybrid+cross reads; may be repeated.")] = None,
     deadline_ms: Annotated[float, typer.Option(help="Of hybrid+cross; 0: none.")] = 400,
     indexed_only: Annotated[bool, typer.Option("--indexed-only", help="Only ours, with stored states.")] = False,
+    split: Annotated[bool, typer.Option("--split", help="Split documents as a collection does by default.")] = False,
 ) -> None:
     """Print the table. Collections once encoded are kept in the user's cache folder."""
     settings, machine, others = Settings(), facts(), watch_others()
@@ -192,7 +205,9 @@ def main(
         ways = ways_of(reranker, cross, top_k or [10], deadline_ms)
         for name in names or NAMES:
             dataset = load(collections / name)
-            collection = open_dataset(dataset, encoder, user_cache_path("quantum-rerank") / "evaluated", progress)
+            chunking = possible(encoder, ChunkingChoice().of(settings)) if split else WHOLE
+            cache = user_cache_path("quantum-rerank") / "evaluated"
+            collection = open_dataset(dataset, encoder, cache, progress, chunking, settings.language)
             found[name] = measure(ways, other, dataset, collection, queries, progress, cold=not indexed_only)
     counts = ", ".join(f"{len(next(iter(rows.values())).run)} of {name}" for name, rows in found.items())
     late = ", ".join(f"{sum(rows[label].late for rows in found.values())} of {label}" for label in list(ways)[3:])
