@@ -336,8 +336,8 @@ def test_threads_share_a_reranker():
 
 def test_long_lists_are_held_a_batch_at_a_time(monkeypatch):
     held = []
-    monkeypatch.setattr(Scorer, "put", lambda self, part, owners, states, put=Scorer.put: (
-        held.append(len(states.counts)), put(self, part, owners, states)
+    monkeypatch.setattr(Scorer, "put", lambda self, part, owners, states, spans, put=Scorer.put: (
+        held.append(len(states.counts)), put(self, part, owners, states, spans)
     ))  # fmt: skip
     ranking = Reranker(HashEncoder()).rerank("owl", [f"owl {i}" for i in range(257)], method="quantum")
     assert ranking.encoded == 257
@@ -539,8 +539,8 @@ def test_a_deadline_has_each_document_read_where_it_promises_most(monotonic):
 
 def test_many_chunks_are_held_a_hundred_at_a_time(monkeypatch):
     held = []
-    monkeypatch.setattr(Scorer, "put", lambda self, part, owners, states, put=Scorer.put: (
-        held.append(len(states.counts)), put(self, part, owners, states)
+    monkeypatch.setattr(Scorer, "put", lambda self, part, owners, states, spans, put=Scorer.put: (
+        held.append(len(states.counts)), put(self, part, owners, states, spans)
     ))  # fmt: skip
     documents = [f"owl{i} " * 60 for i in range(40)]
     ranking = Reranker(Short()).rerank("owl", documents, reading=Reading(max_chunks=8))
