@@ -95,7 +95,7 @@ def running(
         finally:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(15)
+                process.wait(EXITS_WITHIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -42,5 +42,5 @@ def test_callers_take_turns_however_many_threads_each_has():
             threads[-1].start()
             eventually(lambda number=number: slots.waiting == number)  # one after the other
     for thread in threads:
-        thread.join(10)
+        thread.join(PATIENT_S)
     assert order == ["greedy", "other", "third", "greedy", "other", *["greedy"] * 4]

@@ -328,4 +328,4 @@ def test_callers_share_equally_however_many_jobs_each_has():
     assert sum(length for length in picked if length < 200) <= other + 3 * 512, "about as much as the other caller"
     gated.go()
     for future in greedy:
-        future.result(10)
+        future.result(PATIENT_S)

@@ -156,7 +156,7 @@ def test_a_pause_longer_than_there_is_time_is_the_clients(remote, proxy):
 
 
 def test_a_server_that_does_not_answer_in_time_is_given_up(proxy, tmp_path):
-    encoder, _ = connected(proxy, tmp_path, timeout_s=0.3)
+    encoder, _ = connected(proxy, tmp_path, timeout_s=1)
     proxy.open.clear()
     with pytest.raises(EncoderUnavailable, match="did not answer in time"):
         encoder.encode(["owl"])
