@@ -99,7 +99,7 @@ def load(target: Target, shape: str, options: Sequence[str], seconds: float, var
     given |= {"LOADTESTS_SHAPE": shape, "LOADTESTS_PIDS": " ".join(map(str, target.pids))}
     given |= {"LOADTESTS_KEYS": str(target.keys)} if target.keys else {}
     given |= {"LOADTESTS_KEY": target.key} if target.key and not target.keys else {}
-    usual = ["--headless", "--only-summary", "--stop-timeout", "10", "--host", target.url, "--loglevel", "WARNING"]
+    usual = ["--headless", "--only-summary", "--stop-timeout", "10", "--host", target.url, "--loglevel", "ERROR"]
     # 0 for failed requests, too: the thresholds judge.
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *usual, "--exit-code-on-error", "0", *options]
     try:

@@ -13,7 +13,9 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from benchmarks.server import Server
@@ -53,6 +55,29 @@ def judge_kill(findings: Findings, load: Load, failed_before: int) -> None:
     findings.check("only requests in flight failed, and succeeded on retry", passed, load)
 
 
+def update(findings: Findings, load: Load, running: list[Server], start: Callable[[int], Server], admin: Key) -> None:
+    """Replace the servers that run, one after the other, by new ones that `start` starts on free addresses."""
+    for slot in (2, 3):
+        leaving, coming, name = running.pop(0), start(slot), f"replica{slot + 1}"
+        running.append(coming)
+        seconds = driver.seconds_until(partial(load.servers.get, name), _ROUTED_WITHIN_S)
+        findings.check(f"{name} is ready and gets requests from the balancer", seconds < _ROUTED_WITHIN_S)
+        check_replaced(findings, leaving, coming, admin)
+
+
+def settings(model: str, database_url: str, redis_url: str) -> dict[str, str | int]:
+    """What all replicas are given."""
+    return {
+        "QRERANK_MODEL": model,
+        "QRERANK_AUTH__DATABASE_URL": database_url,
+        "QRERANK_AUTH__PEPPER": secrets.token_hex(32),
+        "QRERANK_QUOTAS__REDIS_URL": f"{redis_url}/0",
+        "QRERANK_CACHE__REDIS_URL": f"{redis_url}/1",
+        "QRERANK_ENGINE__DRAIN_SECONDS": 5,
+        "QRERANK_LIMITS__DOCUMENTS": _BEFORE,
+    }
+
+
 def rehearse(model: str = DEFAULT_MODEL) -> int:
     """Rehearse, printing the checks; return the exit status."""
     from tests.postgres_server import PostgresServer
@@ -63,17 +88,7 @@ def rehearse(model: str = DEFAULT_MODEL) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qrerank-rollout-")))
         url = stack.enter_context(balanced([f"http://127.0.0.1:{port}" for port in ports], _OPTIONS))
         redis, database = stack.enter_context(RedisServer()), stack.enter_context(PostgresServer())
-        old = driver.install(
-            folder / "now",
-            driver.Commands(),
-            QRERANK_MODEL=model,
-            QRERANK_AUTH__DATABASE_URL=database.database(),
-            QRERANK_AUTH__PEPPER=secrets.token_hex(32),
-            QRERANK_QUOTAS__REDIS_URL=f"{redis.url}/0",
-            QRERANK_CACHE__REDIS_URL=f"{redis.url}/1",
-            QRERANK_ENGINE__DRAIN_SECONDS=5,
-            QRERANK_LIMITS__DOCUMENTS=_BEFORE,
-        )
+        old = driver.install(folder / "now", driver.Commands(), **settings(model, database.database(), redis.url))
         new = driver.install_next(old.with_settings(QRERANK_LIMITS__DOCUMENTS=_AFTER), folder / "next")
         admin = driver.create_admin(old)
 
@@ -87,12 +102,7 @@ def rehearse(model: str = DEFAULT_MODEL) -> int:
         with Load(caller["key"], url, paths=_PATHS, attempts=4) as load:
             findings.begin(f"Each replaced by one of version {driver.NEXT_VERSION}, QRERANK_LIMITS__DOCUMENTS={_AFTER}")
             time.sleep(_LOAD_S)
-            for slot in (2, 3):
-                leaving, coming, name = running.pop(0), start(new, slot), f"replica{slot + 1}"
-                running.append(coming)
-                seconds = driver.seconds_until(lambda name=name: load.servers[name], _ROUTED_WITHIN_S)  # type: ignore[misc]
-                findings.check(f"{name} gets requests from the balancer", seconds < _ROUTED_WITHIN_S)
-                check_replaced(findings, leaving, coming, admin)
+            update(findings, load, running, partial(start, new), admin)
             time.sleep(_LOAD_S)
             findings.check("every response was correct without a retry", load.lossless() and not load.failed, load)
             findings.begin("One killed with SIGKILL")
