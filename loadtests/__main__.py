@@ -13,7 +13,7 @@ import typer
 from benchmarks.report import facts, watch_others
 from benchmarks.server import answers
 from loadtests import scaling
-from loadtests.pool import COLLECTIONS, open_traffic
+from loadtests.pool import open_traffic
 from loadtests.service import Target, load, started, warm
 from loadtests.shapes import PLANS, length_s
 
@@ -29,24 +29,22 @@ def main(
     users: Annotated[int | None, typer.Option(min=1, help="In place of 50.")] = None,
     host: Annotated[str | None, typer.Option(help="A service that runs already. Absent: one is started.")] = None,
     key: Annotated[str | None, typer.Option(envvar="QRERANK_KEY", help="For it; best of the tier unlimited.")] = None,
-    collections: Annotated[Path, typer.Option(help="Where passages and queries are, in BEIR's layout.")] = COLLECTIONS,
     reports: Annotated[Path, typer.Option(help="Where Locust's reports go.")] = REPORTS,
 ) -> None:
     """Load the service with users who ask as the PRD says; exit status 1 if a threshold is missed."""
     if shape not in SHAPES:
         raise typer.BadParameter(f"there are {', '.join(SHAPES)}", param_hint="--shape")
-    traffic, machine, others = open_traffic(collections), facts(), watch_others()
+    traffic, machine, others = open_traffic(), facts(), watch_others()
     reports.mkdir(parents=True, exist_ok=True)
-    variables = {"LOADTESTS_COLLECTIONS": str(collections)}
     if shape == "scaling":
         print(f"{machine['processor']}\n", flush=True)
-        sys.exit(scaling.measure(traffic, seconds or 20, reports, variables))
+        sys.exit(scaling.measure(traffic, seconds or 20, reports))
     with _target(host, key) as target:
-        print(f"warming: {len(traffic.passages)} passages of {traffic.source}", flush=True)
+        print(f"warming: {len(traffic.passages)} passages", flush=True)
         warm(target, traffic)
         longest_s = seconds or length_s(PLANS[shape])
         print(f"{shape}: {longest_s:.0f} s", flush=True)
-        variables |= {"LOADTESTS_SECONDS": str(seconds or 0), "LOADTESTS_USERS": str(users or 0)}
+        variables = {"LOADTESTS_SECONDS": str(seconds or 0), "LOADTESTS_USERS": str(users or 0)}
         files = ["--html", str(reports / f"{shape}.html"), "--csv", str(reports / shape), "--csv-full-history"]
         status = load(target, shape, files, longest_s, variables)
     print(f"{machine['processor']}; others' work took {others():.2f} of them meanwhile")

@@ -25,7 +25,7 @@ from locust.stats import StatsEntry, StatsError
 
 from benchmarks.server import resident_bytes
 from loadtests.mix import PATHS, PRD, TIERS, Kind, Refused, Wrong, check
-from loadtests.pool import COLLECTIONS, open_traffic
+from loadtests.pool import open_traffic
 from loadtests.shapes import PLANS, stretched, users_at
 from loadtests.thresholds import History, Present, bounds_of, facts, judge, report
 
@@ -37,7 +37,7 @@ _PIDS = [int(pid) for pid in os.environ.get("LOADTESTS_PIDS", "").split()]
 _KEY = os.environ.get("LOADTESTS_KEY")  # one for all users
 _FILE = os.environ.get("LOADTESTS_KEYS")  # a JSON file: lists of keys by tier
 _KEYS: dict[str, list[str]] = orjson.loads(Path(_FILE).read_bytes()) if _FILE else {}
-_TRAFFIC = open_traffic(Path(os.environ.get("LOADTESTS_COLLECTIONS", COLLECTIONS)))
+_TRAFFIC = open_traffic()
 _HISTORY, _NUMBERS = History(), count()
 _chance = random.Random()  # noqa: S311 - no secret
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -42,7 +42,7 @@ def replicas(kind: str, count: int, traffic: Traffic) -> Iterator[Target]:
             yield replace(targets[0], url=url, pids=[pid for target in targets for pid in target.pids])
 
 
-def measure(traffic: Traffic, seconds: float, reports: Path, variables: Mapping[str, str]) -> int:
+def measure(traffic: Traffic, seconds: float, reports: Path) -> int:
     """Let users load each number of replicas, print the table; 1 if a request failed. seconds: that count, of each."""
     rows, one, lost = [], dict[str, float](), 0
     for kind, count in PLAN:
@@ -51,7 +51,7 @@ def measure(traffic: Traffic, seconds: float, reports: Path, variables: Mapping[
         try:
             with replicas(kind, count, traffic) as target:
                 before, others = sum(map(cpu_seconds, target.pids)), watch_others()
-                load(target, "scaling", options.split(), total, variables)
+                load(target, "scaling", options.split(), total)
                 taken = (sum(map(cpu_seconds, target.pids)) - before) / total
         except Missing as error:
             print(f"{count} {kind} not measured: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import orjson
@@ -85,7 +86,13 @@ def _post(client: httpx.Client, path: str, body: bytes) -> None:
         raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")
 
 
-def load(target: Target, shape: str, options: Sequence[str], seconds: float, variables: Mapping[str, str]) -> int:
+def load(
+    target: Target,
+    shape: str,
+    options: Sequence[str],
+    seconds: float,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> int:
     """Let Locust load a service in a process of its own, without its page; its exit status.
 
     Args:
