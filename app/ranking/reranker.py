@@ -166,10 +166,14 @@ class Reranker:
             options["language"] = collection.language
         job = Job(query, **options)
         query_states = self._encode_for(job, collection)
+        vector, nearest = query_states.pooled[0], None
+        if positions is None:  # whoever gets a processor first searches for all that wait for one
+            nearest = first_stage.announce(collection, vector, candidates, leave_out)
         with self._searching(job, collection), job.watch("retrieve"):
             if positions is None:
-                vector = query_states.pooled[0]
-                positions = first_stage.search(collection, vector, job.terms, candidates, leave_out, grouped=grouped)
+                positions = first_stage.search(
+                    collection, vector, job.terms, candidates, leave_out, grouped=grouped, nearest=nearest
+                )
             found = FoundPassages(positions, collection, grouped=grouped)
         with self._processor(job), job.watch("prescore"):
             matches = _matches(job, found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.fusion import first_of_each, reciprocal_rank
-from retrieval.index.passage_index import PassageIndex
+from retrieval.index.passage_index import Find, PassageIndex
 from retrieval.text.bm25 import QueryTerms
 
 _DEEPER = 4  # times as many passages are looked up if they are of too few documents
@@ -28,6 +27,12 @@ class FirstStage:
         if not (min(self.dense, self.lexical) >= 0 < max(self.dense, self.lexical) < float("inf")):
             raise ValueError(f"weights are at least 0 and one is above it; got {self.dense} and {self.lexical}")
 
+    def announce(
+        self, collection: PassageIndex, vector: NDArray[np.float32], k: int, leave_out: int | None = None
+    ) -> Find | None:
+        """Announce a search that is about to be made with these arguments; None if nothing is joined."""
+        return collection.announce(vector, _count(k, leave_out)) if self.dense else None
+
     def search(
         self,
         collection: PassageIndex,
@@ -37,6 +42,7 @@ class FirstStage:
         leave_out: int | None = None,
         *,
         grouped: bool = False,
+        nearest: Find | None = None,
     ) -> NDArray[np.int64]:
         """Return the positions of up to k ≥ 1 passages, best first: the best of both rankings of k by reciprocal rank.
 
@@ -47,11 +53,12 @@ class FirstStage:
             k: How many passages.
             leave_out: The number of a document that must not be among them; the next best takes its place.
             grouped: Return passages of k documents instead: of each its best one by meaning and its best one by words.
+            nearest: What `announce` returned for the same search; None if it was not announced.
         """
         weights = [self.dense, self.lexical]
         offered = collection.finds_words or not self.dense  # else the collection says that it offers no such search
         finders = [
-            partial(collection.nearest, vector) if self.dense else _nothing,
+            (nearest or partial(collection.nearest, vector)) if self.dense else _nothing,
             partial(collection.matching, query) if self.lexical and offered else _nothing,
         ]
         rankings = [_best(find, collection, k, leave_out, grouped=grouped) for find in finders]
@@ -72,8 +79,13 @@ def _nothing(_: int) -> NDArray[np.int64]:
     return np.empty(0, dtype=np.int64)
 
 
+def _count(k: int, leave_out: int | None) -> int:
+    """How many passages are looked up at first."""
+    return k + (leave_out is not None)
+
+
 def _best(
-    find: Callable[[int], NDArray[np.int64]],
+    find: Find,
     collection: PassageIndex,
     k: int,
     leave_out: int | None,
@@ -81,7 +93,7 @@ def _best(
     grouped: bool,
 ) -> NDArray[np.int64]:
     """The positions of the best k passages, of one document each if they are grouped."""
-    count = k + (leave_out is not None)
+    count = _count(k, leave_out)
     while True:
         positions = kept = find(count)
         if grouped or leave_out is not None:

@@ -24,7 +24,7 @@ from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError, PassageTooLarge
 from retrieval.index.exact import as_rows, at_least_one
 from retrieval.index.milvus_client import Milvus, MilvusNotFound
-from retrieval.index.passage_index import Model
+from retrieval.index.passage_index import Find, Model
 from retrieval.states.record import CorruptState, TextState, from_bytes, to_bytes
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
@@ -141,6 +141,10 @@ class MilvusIndex:
         current = _newest(entity for _, entity in rows)
         found = sorted((-score, entity.number) for score, entity in rows if entity.number in current)
         return np.array([number for _, number in found], dtype=np.int64)
+
+    def announce(self, query: NDArray[np.float32], k: int) -> Find:  # noqa: ARG002 - nothing is joined
+        """See `PassageIndex.announce`."""
+        return lambda count: self.nearest(query, count)
 
     def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:  # noqa: ARG002
         """CollectionError: passages in Milvus are not found by words."""

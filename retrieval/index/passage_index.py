@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +14,8 @@ from retrieval.encoder.states import Encoded
 from retrieval.errors import WrongModel
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
+
+Find = Callable[[int], NDArray[np.int64]]  # the positions of up to so many passages, best first
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class PassageIndex(Protocol):
 
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Return the positions of up to k passages with the highest cosine to a (P,) unit vector, best first."""
+
+    def announce(self, query: NDArray[np.float32], k: int) -> Find:
+        """Return `nearest` of a (P,) unit vector, to be called soon with this k; what is announced then is joined."""
 
     def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
         """Return the positions of up to k passages with the highest BM25 scores above 0, best first.

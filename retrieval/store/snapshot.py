@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
-from retrieval.index.exact import at_least_one
-from retrieval.index.passage_index import Model
+from retrieval.index.exact import at_least_one, best
+from retrieval.index.passage_index import Find, Model
 from retrieval.index.postings import WordSearch
 from retrieval.index.segment import Rows, Segment, column, states_of
+from retrieval.index.shared_search import SharedSearch
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.passages import Passage
 
@@ -112,14 +113,26 @@ class Snapshot:
 
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """See `PassageIndex.nearest`."""
-        positions, scores = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        positions: NDArray[np.int64] = self._nearest(query[None, :], k)[0]
+        return positions
+
+    def announce(self, query: NDArray[np.float32], k: int) -> Find:
+        """See `PassageIndex.announce`."""
+        return self._searches.announce(query, k)
+
+    @cached_property
+    def _searches(self) -> SharedSearch:
+        return SharedSearch(self._nearest)
+
+    def _nearest(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+        """The (m, k') positions that are nearest to each of (m, P) queries."""
+        positions, scores = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
         parts = zip(self._starts.tolist(), self.parts, strict=False)
         for start, part in sorted(parts, key=lambda each: len(each[1].live), reverse=True):  # then few others matter
-            least = scores[-1] if len(scores) == at_least_one(k) else -np.inf
-            ids, found = part.segment.index.search(query[None, :], k, None if part.live.all() else part.live, least)
-            positions, scores = np.append(positions, ids[0] + start), np.append(scores, found[0])
-            order = np.lexsort((positions, -scores))[:k]
-            positions, scores = positions[order], scores[order]
+            least = float(scores[:, -1].min()) if scores.shape[1] == at_least_one(k) else -np.inf
+            ids, found = part.segment.index.search(queries, k, None if part.live.all() else part.live, least)
+            positions, scores = np.append(positions, ids + start, axis=1), np.append(scores, found, axis=1)
+            positions, scores = best(positions, scores, k)
         return positions
 
     def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:

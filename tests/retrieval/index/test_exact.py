@@ -98,9 +98,11 @@ def test_faiss_agrees_with_the_oracle(n: int, k: int, seed: int) -> None:
     # Small integers have exact inner products and many ties.
     rng = np.random.default_rng(seed)
     rows, queries = rng.integers(-2, 3, (n, 4)), rng.integers(-2, 3, (3, 4))
-    expected, actual = ExactIndex(rows).search(queries, k), FaissIndex.build(rows).search(queries, k)
-    np.testing.assert_array_equal(actual[0], expected[0])
-    np.testing.assert_array_equal(actual[1], expected[1])
+    expected, index = ExactIndex(rows).search(queries, k), FaissIndex.build(rows)
+    for some in (slice(0, 3), slice(1, 2)):  # together, and alone
+        actual = index.search(queries[some], k)
+        np.testing.assert_array_equal(actual[0], expected[0][some])
+        np.testing.assert_array_equal(actual[1], expected[1][some])
 
 
 def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
@@ -117,8 +119,10 @@ def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
 def test_hits_above_the_least_score_are_all_found(least: float) -> None:
     rows, queries = random_rows(5000, dimension=384), random_rows(5, seed=1, dimension=384)
     expected, actual = ExactIndex(rows).search(queries, 50), FaissIndex.build(rows).search(queries, 50, least=least)
-    for ids, scores, found in zip(*expected, actual[0], strict=True):
-        assert set(ids[scores >= least]) <= set(found)
+    alone = [FaissIndex.build(rows).search(query[None], 50, least=least)[0][0] for query in queries]
+    for ids, scores, *found in zip(*expected, actual[0], alone, strict=True):
+        for each in found:
+            assert set(ids[scores >= least]) <= set(each)
 
 
 def test_rows_of_very_different_lengths_are_found() -> None:
@@ -126,5 +130,19 @@ def test_rows_of_very_different_lengths_are_found() -> None:
     rows = random_rows(2000, dimension=32) * np.geomspace(1, 1e5, 2000, dtype=np.float32)[:, None]
     allowed = np.arange(2000) < 900
     expected = ExactIndex(rows[:900]).search(random_rows(3, seed=1, dimension=32), 20)
-    actual = FaissIndex.build(rows).search(random_rows(3, seed=1, dimension=32), 20, allowed)
-    np.testing.assert_array_equal(actual[0], expected[0])
+    for queries in (slice(0, 3), slice(0, 1)):  # together, and alone
+        actual = FaissIndex.build(rows).search(random_rows(3, seed=1, dimension=32)[queries], 20, allowed)
+        np.testing.assert_array_equal(actual[0], expected[0][queries])
+
+
+@pytest.mark.parametrize("allowed", [None, np.arange(9000) % 3 > 0, np.arange(9000) == 77])
+def test_several_queries_find_what_each_finds_alone(allowed: NDArray[np.bool_] | None) -> None:
+    """More than are multiplied at once, over more rows than are; some equal, one of zeros."""
+    rows, queries = random_rows(9000, dimension=48), random_rows(20, seed=1, dimension=48)
+    queries[3], queries[4] = queries[2], 0
+    index = FaissIndex.build(rows)
+    ids, scores = index.search(queries, 30, allowed)
+    for at, query in enumerate(queries):
+        alone = index.search(query[None], 30, allowed)
+        np.testing.assert_array_equal(ids[at], alone[0][0])
+        np.testing.assert_array_equal(scores[at], alone[1][0])

@@ -105,6 +105,14 @@ def test_the_nearest_are_those_of_an_exact_search(birds, query, k):
     assert set(ids(index, found[clearly])) == {PASSAGES[at].id for at in exact[0][0][clearly]}
 
 
+def test_announced_searches_find_what_each_finds_alone(birds):
+    index = birds.searchable()
+    announced = [index.announce(vector(query), 7) for query in QUERIES]
+    for query, find in zip(QUERIES, announced, strict=True):
+        for k in (7, 9):  # as announced, and deeper
+            np.testing.assert_array_equal(find(k), index.nearest(vector(query), k))
+
+
 def test_passages_states_and_terms_come_back_as_they_were(birds):
     first = birds.searchable()
     position_of = dict(zip(ids(first, found := first.nearest(vector("owl"), 1000)), found.tolist(), strict=True))

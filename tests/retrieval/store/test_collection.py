@@ -104,6 +104,12 @@ def found(index, query: str, k: int = 5) -> list[str]:
     return [passage.id for passage in index.passages(positions)]
 
 
+def nearest_beside_another(snapshot, vector, k: int):
+    """The nearest, found in one search with those of another vector."""
+    find, _ = snapshot.announce(vector, k), snapshot.announce(-vector, k)
+    return find(k)
+
+
 def assert_searches_alike(snapshot, segment: Segment) -> None:
     """By meaning, by words and by both; states and terms are those of fresh ones."""
     for query in QUERIES:
@@ -111,6 +117,7 @@ def assert_searches_alike(snapshot, segment: Segment) -> None:
         for k in (1, 3, 20):
             for ours, theirs in (
                 (snapshot.nearest(vector, k), segment.nearest(vector, k)),
+                (nearest_beside_another(snapshot, vector, k), segment.nearest(vector, k)),
                 (snapshot.matching(words, k), segment.matching(words, k)),
             ):
                 assert snapshot.passages(ours) == segment.passages(theirs)
