@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import cycle, islice
+from itertools import count, islice
 from pathlib import Path
 from shutil import rmtree
 from typing import Annotated, Any
@@ -32,8 +32,8 @@ from benchmarks.corpus import Passages
 from benchmarks.cross_encoder import CrossEncoder, fetch
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import number, on_this_machine, spread, table, timed
-from benchmarks.server import ours
-from benchmarks.wire import drive, in_turn, post
+from benchmarks.server import cpu_seconds, ours
+from benchmarks.wire import drive, post
 from retrieval.encoder import weights
 from retrieval.encoder.protocol import Encoder
 from retrieval.evaluation.beir import load
@@ -44,7 +44,7 @@ from retrieval.text.demo import demo_passages
 
 NAMES = ("cacm", "cisi", "cosqa", "cranfield", "hotpotqa", "noveleval", "scifact")
 TOKENS, SAMPLE, BLOCK = 126, 1024, 256
-SECONDS, CLIENTS = 20.0, (1, 16)
+WARM_SECONDS, SECONDS, CLIENTS, WORKERS = 3.0, 20.0, (1, 16), (1, 2)
 CANDIDATES, ROUNDS = 100, 200
 PEERS_QUERIES = 20
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
@@ -67,7 +67,7 @@ def write_corpus(file: Path, count: int) -> None:
 def queries() -> list[str]:
     """The queries of all collections, in turn."""
     of_each = [load(COLLECTIONS / name).queries for name in NAMES]
-    return [of[at] for at in range(200) for of in of_each if at < len(of)]
+    return [of[at] for at in range(max(map(len, of_each))) for of in of_each if at < len(of)]
 
 
 def build(folder: Path, count: int) -> str:
@@ -116,22 +116,25 @@ def of_files(snapshot: Snapshot) -> list[tuple[str, str]]:
 
 
 def searches(texts: Sequence[str]) -> Iterator[bytes]:
-    """Requests without end."""
-    for text in cycle(texts):
-        yield post("/v1/collections/large/search", orjson.dumps({"query": text, "top_n": 10}))
+    """Requests without end; no query comes twice, so that each is encoded."""
+    for turn in count():
+        for text in texts:
+            query = f"{text} {turn}" if turn else text
+            yield post("/v1/collections/large/search", orjson.dumps({"query": query, "top_n": 10}))
 
 
-def of_ours(folder: Path, asked: Sequence[str]) -> list[tuple[str, str]]:
-    """The rows of our server: for one client, for several, and its memory."""
-    rows = []
-    with ours(data_dir=folder) as server:
-        supply = searches(asked)
-        in_turn(server.port, [next(supply) for _ in range(20)])
+def of_ours(folder: Path, workers: int, supply: Iterator[bytes]) -> list[tuple[str, str]]:
+    """The rows of our server with so many processes: for one client, for several, and its memory."""
+    rows, of = [], f"{workers} worker{'s' if workers > 1 else ''}"
+    with ours(data_dir=folder, workers=workers) as server:
+        drive(server.port, supply, 2 * workers, WARM_SECONDS)
         for clients in CLIENTS:
-            load = drive(server.port, supply, clients, SECONDS)
-            figures = f"{number(load.per_second)}; {spread(load.ms)}; {load.errors}"
-            rows.append((f"search and rerank, {clients} clients: a second; p50 / p95 ms; errors", figures))
-        rows.append(("memory of the server, MiB", number(server.resident_mb())))
+            before, load = cpu_seconds(server.pid), drive(server.port, supply, clients, SECONDS)
+            spent = 1e3 * (cpu_seconds(server.pid) - before) / max(1, len(load.ms))
+            figures = f"{number(load.per_second)}; {spread(load.ms)}; {number(spent)}; {load.errors}"
+            what = f"search and rerank, {of}, {clients} client{'s' if clients > 1 else ''}"
+            rows.append((f"{what}: a second; p50 / p95 ms; processor ms a search; errors", figures))
+        rows.append((f"memory of the server, {of}, MiB", number(server.resident_mb())))
     return rows
 
 
@@ -182,7 +185,9 @@ def main(
     ]
     collection.close()
     asked = queries()
-    rows += of_ours(folder, asked)
+    supply = searches(asked)
+    for workers in WORKERS:
+        rows += of_ours(folder, workers, supply)
     rows += of_peer(folder, encoder, asked[:PEERS_QUERIES]) if peers and PEER.is_file() else []
     print(f"{machine()}\n\n{table(('what', 'figure'), rows)}")
 
