@@ -38,6 +38,13 @@ class _Rounded:
     scale: float  # <q', x'> is a product of bytes, divided by this
     margin: float  # that an exact score is at most above or below it
 
+    def product(self, score: float) -> int:
+        """Return the least product of bytes, plus `_ZERO` times the query's sum, of a row that may have this score."""
+        if score == -np.inf:
+            return _NEVER + 1
+        product = (score - self.margin) * self.scale + _ZERO * float(self.entries.sum())
+        return int(np.clip(np.floor(product), _NEVER + 1, np.iinfo(np.int32).max))
+
 
 class FaissIndex:
     """Exhaustive inner product search. Searches are thread-safe."""
@@ -67,7 +74,11 @@ class FaissIndex:
         return cls(as_rows(vectors))
 
     def search(
-        self, queries: NDArray[Any], k: int, allowed: NDArray[np.bool_] | None = None, least: float = -np.inf
+        self,
+        queries: NDArray[Any],
+        k: int,
+        allowed: NDArray[np.bool_] | None = None,
+        least: NDArray[np.float32] | float = -np.inf,
     ) -> Hits:
         """See retrieval.index.exact.Index.search.
 
@@ -75,12 +86,13 @@ class FaissIndex:
             queries: (m, D).
             k: How many hits.
             allowed: (n,) which rows may be found; None for all.
-            least: Hits below this score do not matter: their scores may be minus infinity.
+            least: Hits below this score, one or (m,), do not matter: their scores may be minus infinity.
         """
         # FAISS would wake a team of threads for each query, which costs several searches where cores are busy. OpenMP's
         # setting is of the calling thread alone.
         faiss.omp_set_num_threads(1)
         rows = as_rows(queries, self.rows.shape[1])
+        least = np.broadcast_to(np.float32(least), len(rows))
         there = len(self.rows) if allowed is None else int(np.count_nonzero(allowed))
         hit_count = min(at_least_one(k), there)
         ids = np.empty((len(rows), hit_count), dtype=np.int64)
@@ -89,9 +101,9 @@ class FaissIndex:
             return ids, scores
         if len(rows) == 1:
             selected = None if allowed is None else _selector(allowed)
-            hits = iter([self._search_one(rows[0], hit_count, there, selected, least)])
+            hits = iter([self._search_one(rows[0], hit_count, there, selected, float(least[0]))])
         else:
-            hits = self._search_together(rows, hit_count, allowed)
+            hits = self._search_together(rows, hit_count, allowed, least)
         for at, found in enumerate(hits):
             ids[at], scores[at] = found
         return ids, scores
@@ -113,7 +125,7 @@ class FaissIndex:
             count = min(2 * count, n)
 
     def _search_together(
-        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None
+        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None, least: NDArray[np.float32]
     ) -> Iterator[Hits]:
         """Yield the best k hits for each of (m, D) queries among the n ≥ k rows that are allowed."""
         for start in range(0, len(queries), _TOGETHER):
@@ -128,18 +140,23 @@ class FaissIndex:
                 np.subtract(products.T, self._sums[block], out=near[:, block])
             if allowed is not None:
                 near[:, ~allowed] = _NEVER
-            for query, of_query, products in zip(some, rounded, near, strict=True):
-                yield self._best(query, of_query, products, k)
+            of_each = zip(some, rounded, near, least[start : start + _TOGETHER].tolist(), strict=True)
+            for query, of_query, products, matters in of_each:
+                yield self._best(query, of_query, products, k, matters)
 
-    def _best(self, query: NDArray[np.float32], rounded: _Rounded, near: NDArray[np.int32], k: int) -> Hits:
+    def _best(
+        self, query: NDArray[np.float32], rounded: _Rounded, near: NDArray[np.int32], k: int, least: float
+    ) -> Hits:
         """Return the best k hits for a (D,) query, by the (n,) products of bytes."""
-        kth = int(_kth(near, k))
+        kth = _kth(near, k)
         ids = np.flatnonzero(near >= kth)
-        least = float(_kth(self._exact(ids, query), k)) - rounded.margin  # that <q', x'> is for the best k
-        floor = int(np.floor(least * rounded.scale + _ZERO * float(rounded.entries.sum())))
+        exact, matter = np.full(len(ids), -np.inf, dtype=np.float32), near[ids] >= rounded.product(least)
+        exact[matter] = self._exact(ids[matter], query)
+        floor = rounded.product(max(least, float(_kth(exact, k))))
         if floor < kth:
-            ids = np.flatnonzero(near >= max(floor, _NEVER + 1))
-        hits, scores = best(ids[None, :], self._exact(ids, query)[None, :], k)
+            more = np.flatnonzero((near >= floor) & (near < kth))
+            ids, exact = np.append(ids, more), np.append(exact, self._exact(more, query))
+        hits, scores = best(ids[None, :], exact[None, :], k)
         return hits[0], scores[0]
 
     def _round(self, query: NDArray[np.float32]) -> _Rounded:

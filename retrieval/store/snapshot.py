@@ -129,7 +129,7 @@ class Snapshot:
         positions, scores = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
         parts = zip(self._starts.tolist(), self.parts, strict=False)
         for start, part in sorted(parts, key=lambda each: len(each[1].live), reverse=True):  # then few others matter
-            least = float(scores[:, -1].min()) if scores.shape[1] == at_least_one(k) else -np.inf
+            least = scores[:, -1] if scores.shape[1] == at_least_one(k) else -np.inf
             ids, found = part.segment.index.search(queries, k, None if part.live.all() else part.live, least)
             positions, scores = np.append(positions, ids + start, axis=1), np.append(scores, found, axis=1)
             positions, scores = best(positions, scores, k)
