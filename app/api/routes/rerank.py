@@ -21,7 +21,6 @@ from app.api.dialects.tei import TeiBody, TeiRank
 from app.api.dialects.voyage import VoyageBody, VoyageResponse
 from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
-from app.api.middleware.root_path import path_of
 from app.api.openapi import content, example, one_of, reference
 from app.api.problems import PROBLEMS, ProblemResponse
 from app.errors import InvalidRequest
@@ -58,7 +57,7 @@ async def read(request: Request, *, partial_rankings: bool = False) -> ResolvedR
         if not isinstance(fields, Mapping):
             raise InvalidRequest("the body must be a JSON object")
         check_lists(fields, deps.settings.limits.documents)
-        dialect = dialect_of(fields, path_of(request.scope), request.headers)
+        dialect = dialect_of(fields, request.scope["route"].path, request.headers)
         request.state.dialect, record.dialect = dialect, dialect.name  # later errors need it, too
         return dialect.request(fields)
 
