@@ -233,27 +233,31 @@ def best_fidelities(
     if other := widths - {query_tokens.shape[1]}:
         raise InvalidVector(f"both sides need the same width, got {query_tokens.shape[1]} and {other.pop()}")
     dtype, are_bytes = np.result_type(np.float32, *dtypes), dtypes == {np.dtype(np.int8)}
-    query, starts = (
-        QueryTokens.of(query_tokens if are_bytes else directions(query_tokens, dtype), dtype),
-        _starts(pieces),
-    )
+    query = QueryTokens.of(query_tokens if are_bytes else directions(query_tokens, dtype), dtype)
+    starts = _starts(pieces)
     bounds = _check_offsets(offsets, int(starts[-1]))
     best = np.empty((len(query_tokens), len(bounds) - 1), dtype=dtype)
     for block in _blocks(bounds, min(_TOKENS_PER_BLOCK, _PAIRS_PER_BLOCK // len(query_tokens))):
-        of_block = bounds[block.start : block.stop + 1]
-        first, last = of_block[[0, -1]].tolist()
-        stored, ends = _between(pieces, starts, first, last), of_block - first
-        rows, known, bounded = stored, None if scales is None else scales[first:last], None
-        if not are_bytes:
-            rows, known = [directions(np.concatenate(stored), dtype, first)], None
-        if feature_map.is_product:
-            bounded = best_log_fidelity(feature_map.bandwidth, query, rows, ends, known)
-        if bounded is None:
-            joined, each = np.concatenate(stored), pairwise(ends.tolist())  # directions raises for a zero row
-            units = (directions(joined[at:end], dtype, first + at) for at, end in each)
-            bounded = np.stack([feature_map.log_fidelity(query.unit, unit).max(axis=1) for unit in units], axis=1)
-        best[:, block] = bounded
+        ends = bounds[block.start : block.stop + 1]
+        first, last = ends[[0, -1]].tolist()
+        rows, known = _between(pieces, starts, first, last), None if scales is None else scales[first:last]
+        best[:, block] = _best_of_block(feature_map, query, rows, ends - first, known, first)
     return best
+
+
+def _best_of_block(
+    feature_map: FeatureMap, query: QueryTokens, pieces: Sequence[Rows], offsets: Offsets, scales: Real | None, at: int
+) -> Real:
+    """What `best_fidelities` returns, of rows that fit into memory as floats. at: the number of the first one."""
+    are_bytes, dtype = query.packed is not None, query.unit.dtype
+    if feature_map.is_product:
+        rows = pieces if are_bytes else [directions(np.concatenate(pieces), dtype, at)]
+        best = best_log_fidelity(feature_map.bandwidth, query, rows, offsets, scales if are_bytes else None)
+        if best is not None:
+            return best
+    joined, each = np.concatenate(pieces), pairwise(offsets.tolist())  # directions raises for a zero row
+    units = (directions(joined[first:last], dtype, at + first) for first, last in each)
+    return np.stack([feature_map.log_fidelity(query.unit, unit).max(axis=1) for unit in units], axis=1)
 
 
 def _between(pieces: Sequence[Rows], starts: NDArray[np.int64], first: int, last: int) -> list[Rows]:
