@@ -12,8 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.settings import Settings
 from benchmarks.server import Server, family, running
 from scripts.trial import free_port
+from tests.conftest import serving
 from tests.waiting import PATIENT_S, eventually
 
 
@@ -63,7 +65,7 @@ def test_acknowledged_documents_survive_kills_and_are_found_once(tmp_path, kills
                 os.kill(process, signal.SIGKILL)
             stop.set()
             writer.join()
-    with served(tmp_path) as server, httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
+    with serving(Settings(model="hash", data_dir=tmp_path)) as client:
         eventually(lambda: client.get("/v1/collections/birds").json()["waiting"] == 0)
         counts = client.get("/v1/collections/birds").json()
         assert counts["passages"] == counts["documents"] >= len(kept)
