@@ -20,6 +20,7 @@ from tests.app.auth.issuer import RSA, jwks, public, serve, token
 from tests.app.problems import problem
 from tests.app.reports import AT_ONCE, component, report, settings_of, statuses
 from tests.conftest import serving
+from tests.indexers import indexed_elsewhere
 from tests.postgres_server import PASSWORD, PostgresServer
 from tests.redis_server import RedisServer
 from tests.waiting import PATIENT_S, eventually
@@ -40,7 +41,8 @@ def search(client, name):
 
 def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_whole(tmp_path):
     file = make(tmp_path, "birds") / "segments" / "1" / "tokens.bin"
-    with serving(settings_of(tmp_path, default_collection="birds")) as client:
+    # Another process indexes, so that this one does not mend it.
+    with serving(settings_of(tmp_path, default_collection="birds")) as client, indexed_elsewhere(file.parents[2]):
         assert client.get("/health/ready").status_code == 200
         well = component(client, "index")
         (opened,) = well["facts"]["collections"]
@@ -66,7 +68,7 @@ def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_who
 @pytest.mark.parametrize("name", ["tokens.bin", "passages.jsonl", "terms.bin"])
 def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone(tmp_path, monkeypatch, name, caplog):
     file = make(tmp_path, "birds") / "segments" / "1" / name
-    with serving(settings_of(tmp_path)) as client:
+    with serving(settings_of(tmp_path)) as client, indexed_elsewhere(file.parents[2]):
         before = search(client, "birds").json()["results"]
         whole = file.read_bytes()
         monkeypatch.setattr(HeldFiles, "changed", lambda _: None)  # the damage happens after the check
@@ -109,14 +111,15 @@ def test_another_collection_that_rots_is_refused_and_the_service_goes_on(tmp_pat
     health = AT_ONCE | {"certify_every_s": 0.05}
     with serving(settings_of(tmp_path, default_collection="birds", health=health)) as client:
         assert search(client, "bees").status_code == 200
-        with (rotting / "segments" / "1" / "pooled.npy").open("r+b") as file:
+        with indexed_elsewhere(rotting), (rotting / "segments" / "1" / "pooled.npy").open("r+b") as file:
             file.seek(-100, os.SEEK_END)
             file.write(bytes(100))
-        eventually(lambda: search(client, "bees").status_code == 503)
-        problem(search(client, "bees"), 503, "'bees' is damaged: pooled.npy holds vectors that are not of length 1")
-        assert search(client, "birds").status_code == client.get("/health/ready").status_code == 200
-        assert statuses(client) == ("degraded", {"index"})
-        assert "bees: pooled.npy" in component(client, "index")["last_error"]
+            file.flush()
+            eventually(lambda: search(client, "bees").status_code == 503)
+            problem(search(client, "bees"), 503, "'bees' is damaged: pooled.npy holds vectors that are not of length 1")
+            assert search(client, "birds").status_code == client.get("/health/ready").status_code == 200
+            assert statuses(client) == ("degraded", {"index"})
+            assert "bees: pooled.npy" in component(client, "index")["last_error"]
         make(tmp_path, "bees")
         eventually(lambda: search(client, "bees").status_code == 200)
         assert statuses(client) == ("ok", set())

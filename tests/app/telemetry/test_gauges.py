@@ -5,6 +5,7 @@ from app.settings import AuthSettings, Settings
 from tests.app.service.test_collections import make
 from tests.app.telemetry.test_metrics import BODY, values
 from tests.conftest import serving
+from tests.indexers import indexed_elsewhere
 from tests.redis_server import RedisServer
 from tests.waiting import eventually
 
@@ -48,7 +49,7 @@ def test_collections_are_told_of_from_when_they_are_asked_for_until_they_are_gon
     settings, body = Settings(model="hash", data_dir=tmp_path), {"query": "owl", "collection": "birds"}
     folder = settings.collections_dir / "birds"
     make(folder, 20)
-    with serving(settings) as client:
+    with serving(settings) as client, indexed_elsewhere(folder):  # who does not mend it
         assert "index_passages collection=birds" not in values(client)
         assert client.post("/rerank", json=body).status_code == 200
         found = values(client)
