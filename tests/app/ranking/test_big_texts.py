@@ -58,8 +58,15 @@ def warm():
         use(Reranker(Short()), "dusk. " * 5000)
 
 
-@pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("kind", KINDS)
+FEW = {"short words", "ligatures", "beyond the first plane"}  # with which every use is tried; the others in `make soak`
+CASES = [
+    pytest.param(kind, use, marks=() if use in {"document", "query"} or kind in FEW else pytest.mark.soak)
+    for kind in KINDS
+    for use in USES
+]
+
+
+@pytest.mark.parametrize(("kind", "use"), CASES)
 def test_memory_does_not_grow_with_a_text_beyond_what_is_looked_at(warm, kind, use):
     # A query's words count for BM25 however many they are, up to 131072 code points.
     least = 140_000 if use == "query" else 10_000
