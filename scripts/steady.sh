@@ -6,7 +6,8 @@ shift
 unset MAKEFLAGS MAKELEVEL
 rm -rf $logs && mkdir -p $logs || exit 1
 for _ in $(seq "$(nproc)"); do
-    (while :; do :; done) >/dev/null 2>&1 &
+    # Ends by itself when this script has ended, however that happened.
+    (while kill -0 $$; do i=0; while [ $i -lt 100000 ]; do i=$((i + 1)); done; done) >/dev/null 2>&1 &
     loops="$loops $!"
 done
 trap 'kill $loops' EXIT
