@@ -88,9 +88,14 @@ check: $(STAMP) ## format, lint, types, import contracts, tests; the pages, wher
 	$(TESTS)
 	@if command -v chromium >/dev/null; then echo "$(BROWSER)"; $(BROWSER); else echo "no Chromium here: the pages are not tried; see make browser"; fi
 
-docs: $(STAMP) .venv-docs/.setup ## write the generated pages, run the notebooks, and build the site into build/site; npm draws its pictures
+docs: $(STAMP) .venv-docs/.setup build/mermaid.min.js ## write the generated pages, run the notebooks, and build the site into build/site; npm draws its pictures
 	$(MAKE) pages
 	PYTHONPATH=$(CURDIR) .venv-docs/bin/python -m scripts.site
+
+build/mermaid.min.js:
+	@mkdir -p build
+	cd build && npm pack --silent mermaid@12.3.0 && tar xzf mermaid-12.3.0.tgz package/dist/mermaid.min.js
+	mv build/package/dist/mermaid.min.js $@
 
 pages: $(STAMP) ## write the generated pages alone: openapi.json, configuration.md, errors.md, commands.md in docs/
 	$(BIN)/qrerank openapi > docs/openapi.json

@@ -18,7 +18,7 @@ from scripts.site.staging import ROOT, BrokenLink, stage
 
 BUILD = ROOT / "build"
 SOURCES, SITE = BUILD / "docs", BUILD / "site"
-MERMAID = "mermaid@12.3.0"  # draws the diagrams in the reader's browser, from the site itself
+MERMAID = BUILD / "mermaid.min.js"  # draws the diagrams in the reader's browser, from the site itself
 # What a browser fetches by itself: not links, which a reader follows.
 _FETCHED = re.compile(
     r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=\"?((?:https?:)?//[^\" >]+)"
@@ -40,7 +40,8 @@ def main() -> int:
         return 1
     (SOURCES / "notebooks").mkdir()
     notebooks.write(SOURCES / "notebooks", running=running)
-    _add_mermaid(SOURCES / "assets" / "mermaid.min.js")
+    (SOURCES / "assets").mkdir(exist_ok=True)
+    shutil.copyfile(MERMAID, SOURCES / "assets" / "mermaid.min.js")
     zensical = Path(sys.executable).with_name("zensical")
     status = subprocess.run([zensical, "build", "--clean", "--strict"], cwd=ROOT, check=False).returncode  # noqa: S603
     fetched = sorted(set(foreign(SITE)))
@@ -58,23 +59,6 @@ def foreign(site: Path) -> Iterator[tuple[str, str]]:
         for match in _FETCHED.finditer(text):
             if not _NO_FETCH.match(match[0]):
                 yield page.relative_to(site).as_posix(), match[1]
-
-
-def _add_mermaid(target: Path) -> None:
-    """Put the script that draws diagrams into the site. npm fetches it, once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    cached = BUILD / f"{MERMAID}.min.js"
-    if not cached.exists():
-        npm = shutil.which("npm")
-        if not npm:
-            raise SystemExit("npm is missing: it fetches the script that draws the diagrams; apt-get install npm")
-        packed = subprocess.run(  # noqa: S603
-            [npm, "pack", "--silent", MERMAID], cwd=BUILD, check=True, capture_output=True, text=True
-        ).stdout.split()[-1]
-        member = "package/dist/mermaid.min.js"
-        subprocess.run(["tar", "xzf", packed, member], cwd=BUILD, check=True)  # noqa: S603, S607
-        shutil.move(BUILD / member, cached)
-    shutil.copyfile(cached, target)
 
 
 if __name__ == "__main__":
