@@ -44,7 +44,7 @@ from retrieval.text.demo import demo_passages
 
 NAMES = ("cacm", "cisi", "cosqa", "cranfield", "hotpotqa", "noveleval", "scifact")
 TOKENS, SAMPLE, BLOCK = 126, 1024, 256
-WARM_SECONDS, SECONDS, CLIENTS, WORKERS = 3.0, 20.0, (1, 16), (1, 2)
+WARM_SECONDS, SECONDS, CLIENTS, WORKERS = 5.0, 20.0, (1, 16), (1, 2)
 CANDIDATES, ROUNDS = 100, 200
 PEERS_QUERIES = 20
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
@@ -127,7 +127,7 @@ def of_ours(folder: Path, workers: int, supply: Iterator[bytes]) -> list[tuple[s
     """The rows of our server with so many processes: for one client, for several, and its memory."""
     rows, of = [], f"{workers} worker{'s' if workers > 1 else ''}"
     with ours(data_dir=folder, workers=workers) as server:
-        drive(server.port, supply, 2 * workers, WARM_SECONDS)
+        drive(server.port, supply, CLIENTS[-1], WARM_SECONDS)
         for clients in CLIENTS:
             before, load = cpu_seconds(server.pid), drive(server.port, supply, clients, SECONDS)
             spent = 1e3 * (cpu_seconds(server.pid) - before) / max(1, len(load.ms))
