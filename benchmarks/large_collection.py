@@ -32,6 +32,7 @@ from benchmarks.corpus import Passages
 from benchmarks.cross_encoder import CrossEncoder, fetch
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import number, on_this_machine, spread, table, timed
+from benchmarks.search_stages import CANDIDATES, stage_ms
 from benchmarks.server import cpu_seconds, ours
 from benchmarks.wire import drive, post
 from retrieval.encoder import weights
@@ -45,8 +46,8 @@ from retrieval.text.demo import demo_passages
 NAMES = ("cacm", "cisi", "cosqa", "cranfield", "hotpotqa", "noveleval", "scifact")
 TOKENS, SAMPLE, BLOCK = 126, 1024, 256
 WARM_SECONDS, SECONDS, CLIENTS, WORKERS = 5.0, 20.0, (1, 16), (1, 2)
-CANDIDATES, ROUNDS = 100, 200
-PEERS_QUERIES = 20
+ROUNDS = 200
+PEERS_QUERIES, STAGES_QUERIES = 20, 100
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 
 
@@ -183,8 +184,10 @@ def main(
         ("kB of disk a passage, texts and all", number(collection.bytes() / passages / 1e3)),
         *of_files(collection.snapshot()),
     ]
-    collection.close()
     asked = queries()
+    stages = stage_ms(collection.snapshot(), encoder, asked[:STAGES_QUERIES])
+    rows += [(f"processor ms a search, one thread: {name}", number(ms)) for name, ms in stages.items()]
+    collection.close()
     supply = searches(asked)
     for workers in WORKERS:
         rows += of_ours(folder, workers, supply)
