@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -95,6 +96,7 @@ class OpenCollections:
         self._stores: dict[str, tuple[FolderIdentity | None, Collection]] = {}
         self._lock = threading.Lock()  # held while verifying, not by `get` of an unchanged collection
         self._opening = threading.Lock()
+        self._verifier = ThreadPoolExecutor(1, thread_name_prefix="verifier")
         self._suspected: set[str] = set()  # collections whose files could not be read by a search
         self.last_fault: Fault | None = None  # of any collection
 
@@ -128,7 +130,8 @@ class OpenCollections:
             with self._lock:
                 entry = self._entries.get(name)
                 if entry is None or not self._is_current(name, entry):
-                    entry = self._refresh(name)
+                    # On another thread: the processor time of this one is what admission learns a request to cost.
+                    entry = self._verifier.submit(self._refresh, name).result()
         if entry.snapshot is None or (entry.fault and not entry.snapshot.live.any()):
             raise DamagedCollection(f"the collection {asked!r} is damaged: {entry.fault and entry.fault.text}")
         if entry.collection and entry.collection.remote:

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from app.errors import DamagedCollection, UnknownCollection
+from app.service.collection_check import checked
 from app.service.collections import OpenCollections
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.indexer import build
@@ -40,6 +42,20 @@ def test_a_collection_is_opened_once_and_counted(collections, tmp_path):
     counts = collections.counts()["birds"]
     assert (counts.passages, counts.certified, counts.integrity.recall) == (20, True, 1.0)
     assert counts.bytes >= sum(file.stat().st_size for file in (tmp_path / "birds" / SEGMENT).iterdir())
+
+
+def test_who_asks_first_is_not_charged_for_opening(collections, monkeypatch):
+    """Admission learns what requests cost from the processor time of their threads."""
+    threads = []
+
+    def opened(*arguments):
+        threads.append(threading.current_thread())
+        return checked(*arguments)
+
+    monkeypatch.setattr("app.service.collections.checked", opened)
+    assert len(collections.get("birds")) == 20
+    assert len(threads) == 1
+    assert threading.current_thread() not in threads
 
 
 def test_a_collection_that_is_not_there_is_not_counted(collections):
