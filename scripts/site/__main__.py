@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.site import notebooks
+from scripts.site import api_reference, notebooks
 from scripts.site.staging import ROOT, BrokenLink, stage
 
 BUILD = ROOT / "build"
@@ -38,6 +38,7 @@ def main() -> int:
     except BrokenLink as error:
         print(error, file=sys.stderr)
         return 1
+    (SOURCES / "api.md").write_text(api_reference.page(), encoding="utf-8")
     (SOURCES / "notebooks").mkdir()
     notebooks.write(SOURCES / "notebooks", running=running)
     (SOURCES / "assets").mkdir(exist_ok=True)
