@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -130,8 +131,8 @@ class OpenCollections:
             with self._lock:
                 entry = self._entries.get(name)
                 if entry is None or not self._is_current(name, entry):
-                    # On another thread: the processor time of this one is what admission learns a request to cost.
-                    entry = self._verifier.submit(self._refresh, name).result()
+                    # On another thread: admission learns from the processor time of this one what requests cost.
+                    entry = self._verifier.submit(copy_context().run, self._refresh, name).result()
         if entry.snapshot is None or (entry.fault and not entry.snapshot.live.any()):
             raise DamagedCollection(f"the collection {asked!r} is damaged: {entry.fault and entry.fault.text}")
         if entry.collection and entry.collection.remote:
