@@ -144,3 +144,13 @@ def share(states: RedisStates, entries: dict[bytes, TextState], written: int | N
     done = states.counts().written + (len(entries) if written is None else written)
     states.put(entries)
     eventually(lambda: states.counts().written == done)
+
+
+def damage_all(client, damage: bytes | tuple[str, ...]) -> None:
+    """Overwrite every key: with bytes, or by a command and its arguments."""
+    for key in client.scan_iter():
+        if isinstance(damage, bytes):
+            client.set(key, damage)
+        else:
+            client.delete(key)
+            client.execute_command(damage[0], key, *damage[1:])

@@ -3,10 +3,11 @@
 import pytest
 
 from app.settings import Settings
+from retrieval.states.record import Seal
 from tests.app.reports import component
 from tests.app.telemetry.test_metrics import values
 from tests.conftest import serving
-from tests.redis_server import RedisServer
+from tests.redis_server import RedisServer, damage_all
 from tests.waiting import eventually
 
 BODY = {"query": "which owl sings", "documents": ["market prices", "an owl sings at dusk", "a river", ""]}
@@ -19,8 +20,8 @@ DAMAGES = [
         b"nan",
         b"-1",
         b"9" * 30,
-        b"QTC2" + bytes(300),
-        b"QTH2" + bytes(300),
+        Seal().magic + bytes(300),
+        Seal(b"secret").magic + bytes(300),
     ),
     *(("RPUSH", "a", "b"), ("HSET", "a", "1"), ("SADD", "a"), ("ZADD", "1", "a")),
 ]
@@ -55,7 +56,7 @@ def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, peppe
 
         right = ask()
         eventually(lambda: len(states(client)) == 5)
-        write_everywhere(client, damage)
+        damage_all(client, damage)
         damaged = {key: client.dump(key) for key in states(client)}
         assert ask() == right
         assert misses() == 10
@@ -71,15 +72,6 @@ def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, peppe
             assert component(service, "quota_redis")["facts"]["counters_reset"] == 2
             assert "not numbers" in component(service, "quota_redis")["last_error"]
         assert {metrics[name] for name in metrics if name.startswith("breaker_open")} == {0}
-
-
-def write_everywhere(client, damage):
-    for key in client.scan_iter():
-        if isinstance(damage, bytes):
-            client.set(key, damage)
-        else:
-            client.delete(key)
-            client.execute_command(damage[0], key, *damage[1:])
 
 
 def states(client):

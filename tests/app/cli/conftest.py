@@ -13,10 +13,13 @@ def qrerank(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
 
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["qrerank", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
+    def run(*words, **variables):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["qrerank", *map(str, words)])
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
         return (int(ended.value.code or 0), *capsys.readouterr())
 
     return run

@@ -4,12 +4,11 @@ import json
 import os
 import re
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from app.cli import main as cli
 from app.cli.terminal import out
 
 CORPUS = {"a": "an owl song at dusk", "b": "market prices", "c": "river stone"}
@@ -31,24 +30,10 @@ def write_lines(path, records):
 
 
 @pytest.fixture
-def evaluate(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("QRERANK_MODEL", "hash")
-    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def evaluate(qrerank, monkeypatch):
     monkeypatch.setenv("MPLCONFIGDIR", str(Path.home() / ".cache" / "matplotlib"))  # else it lists all fonts anew
     monkeypatch.setattr(out, "width", 200)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words, **variables):
-        with monkeypatch.context() as patched:
-            patched.setattr(sys, "argv", ["qrerank", "evaluate", *map(str, words)])
-            for name, value in variables.items():
-                patched.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+    return partial(qrerank, "evaluate")
 
 
 def figures(evaluate, *words):

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import main as cli
-
 CORPUS = [
     {"_id": "a", "title": "Owls", "text": "an owl song at dusk"},
     {"_id": "b", "title": "", "text": "market prices"},
@@ -20,28 +18,14 @@ CORPUS = [
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, capsys):
-    """Runs the command line in this process and returns status, standard output and standard error."""
-    monkeypatch.setenv("QRERANK_MODEL", "hash")
-    monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
+def here(qrerank, monkeypatch):
+    """Runs the command line in this process, on a wide terminal."""
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str, **variables: str) -> tuple[int, str, str]:
-        with monkeypatch.context() as patched:
-            patched.setattr(sys, "argv", ["qrerank", *words])
-            for name, value in variables.items():
-                patched.setenv(name, value)
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        return (int(ended.value.code or 0), *capsys.readouterr())
-
-    return run
+    return qrerank
 
 
 @pytest.fixture
-def qrerank(here, monkeypatch):
+def typed(here, monkeypatch):
     """The same with text on standard input; what a process of its own does is in test_main_entry.py."""
 
     def run(*words: str, stdin: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -61,53 +45,53 @@ def beir(tmp_path: Path) -> Path:
     return folder
 
 
-def test_prepare_says_where_each_model_is_and_how_it_is_computed(qrerank, tmp_path):
-    run = qrerank("prepare", QRERANK_MODEL_DIR=str(tmp_path / "models"))
+def test_prepare_says_where_each_model_is_and_how_it_is_computed(typed, tmp_path):
+    run = typed("prepare", QRERANK_MODEL_DIR=str(tmp_path / "models"))
     assert (run.returncode, run.stdout) == (0, f"hash is ready in {tmp_path / 'models'}: numpy-f32, encoder\n")
 
 
-def test_prepare_fails_with_a_model_that_is_nowhere(qrerank):
-    run = qrerank("prepare", QRERANK_MODEL="no-such-model", HF_HUB_OFFLINE="1")
+def test_prepare_fails_with_a_model_that_is_nowhere(typed):
+    run = typed("prepare", QRERANK_MODEL="no-such-model", HF_HUB_OFFLINE="1")
     assert (run.returncode, run.stdout) == (1, "")
     assert "'no-such-model' is neither a folder nor installed" in run.stderr
 
 
-def test_rerank_reads_lines(qrerank):
-    run = qrerank("rerank", "owl song", "-", "--top-n", "2", stdin="market prices\nan owl song\n\nriver\n")
+def test_rerank_reads_lines(typed):
+    run = typed("rerank", "owl song", "-", "--top-n", "2", stdin="market prices\nan owl song\n\nriver\n")
     assert run.returncode == 0, run.stderr
     shown = [line for line in run.stdout.splitlines() if "owl" in line or "market" in line or "river" in line]
     assert len(shown) == 2
     assert "an owl song" in shown[0]
 
 
-def test_a_collection_is_built_shown_and_searched(qrerank, beir):
-    built = qrerank("index", "build", "birds", str(beir / "corpus.jsonl"))
+def test_a_collection_is_built_shown_and_searched(typed, beir):
+    built = typed("index", "build", "birds", str(beir / "corpus.jsonl"))
     assert built.returncode == 0, built.stderr
-    assert "passages" in qrerank("index", "stats", "birds").stdout
-    run = qrerank("search", "owl", "--collection", "birds", "--top-n", "1")
+    assert "passages" in typed("index", "stats", "birds").stdout
+    run = typed("search", "owl", "--collection", "birds", "--top-n", "1")
     assert "Owls: an owl song" in run.stdout
-    again = qrerank("index", "build", "birds", str(beir / "corpus.jsonl"))
+    again = typed("index", "build", "birds", str(beir / "corpus.jsonl"))
     assert again.returncode == 2
     assert "--force" in again.stderr
-    assert qrerank("index", "build", "birds", str(beir / "corpus.jsonl"), "--force").returncode == 0
+    assert typed("index", "build", "birds", str(beir / "corpus.jsonl"), "--force").returncode == 0
 
 
-def test_evaluate_prints_a_table_and_writes_json(qrerank, beir, tmp_path):
+def test_evaluate_prints_a_table_and_writes_json(typed, beir, tmp_path):
     exclusions = tmp_path / "exclude.jsonl"
     exclusions.write_text(json.dumps({"_id": "1", "text": "owl", "exclude": ["market"]}))
     for extra in ([], ["--encode-limit", "1"], ["--exclude-file", str(exclusions)]):
-        run = qrerank("evaluate", str(beir), "--json", str(tmp_path / "out.json"), *extra)
+        run = typed("evaluate", str(beir), "--json", str(tmp_path / "out.json"), *extra)
         assert run.returncode == 0, run.stderr
         assert "nDCG@10" in run.stdout
         assert json.loads((tmp_path / "out.json").read_text())["methods"]["hybrid"]["ndcg@10"] == 1.0
 
 
 @pytest.mark.parametrize("name", [pytest.param("angle", marks=pytest.mark.soak), "entangled"])
-def test_circuit_draws(qrerank, tmp_path, name):
-    text = qrerank("circuit", "--map", name, "--qubits", "3")
+def test_circuit_draws(typed, tmp_path, name):
+    text = typed("circuit", "--map", name, "--qubits", "3")
     assert "q_0" in text.stdout
     assert "3 qubits, depth" in text.stdout
-    assert qrerank("circuit", "--map", name, "--svg", str(tmp_path / "c.svg")).returncode == 0
+    assert typed("circuit", "--map", name, "--svg", str(tmp_path / "c.svg")).returncode == 0
     assert "<svg" in (tmp_path / "c.svg").read_text()
 
 
@@ -123,8 +107,8 @@ def test_circuit_draws(qrerank, tmp_path, name):
         (["rerank", "owl", "-"], {"QRERANK_MODEL": "no-such-model"}, "neither a folder nor installed"),
     ],
 )
-def test_errors_are_one_message_and_no_traceback(qrerank, words, variables, message):
-    run = qrerank(*words, stdin="text", **variables)
+def test_errors_are_one_message_and_no_traceback(typed, words, variables, message):
+    run = typed(*words, stdin="text", **variables)
     assert run.returncode in {1, 2}
     assert message in run.stderr
     assert len(run.stderr.splitlines()) == 1

@@ -13,7 +13,7 @@ from limits.strategies import FixedWindowRateLimiter
 from app.quotas.redis_counters import Lost, SharedCounters
 from app.quotas.windows import LocalCounters
 from tests.app.quotas.counting import at_once, charges, left
-from tests.redis_server import RedisServer, answering, not_accepting
+from tests.redis_server import RedisServer, answering, damage_all, not_accepting
 from tests.waiting import PATIENT_S, eventually
 
 DAY_S = 86_400.0
@@ -100,16 +100,6 @@ def test_a_window_without_end_is_cut_to_its_size(server, replicas, damage):
     assert 0 < server.client().ttl("qrerank:quota:requests/a/1/1/minute") <= 60
 
 
-def damaged(client, damage):
-    """Overwrite every counter."""
-    for key in client.scan_iter():
-        if isinstance(damage, bytes):
-            client.set(key, damage)
-        else:
-            client.delete(key)
-            client.execute_command(damage[0], key, *damage[1:])
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -138,7 +128,7 @@ def test_a_counter_that_is_no_number_begins_anew_and_costs_nobody_anything(serve
     one, other = replicas
     assert one.take("a", charges()).taken
     assert one.take("b", charges()).taken
-    damaged(server.client(), damage)
+    damage_all(server.client(), damage)
     verdict = other.take("a", charges())
     assert (verdict.taken, left(verdict)) == (True, {"requests": 59, "similarities": 99_990})
     assert left(one.take("a", charges())) == {"requests": 58, "similarities": 99_980}
@@ -153,7 +143,7 @@ def test_a_counter_that_is_no_number_begins_anew_and_costs_nobody_anything(serve
 
 def test_a_counter_far_beyond_its_quota_refuses_until_its_window_ends(server, replicas):
     assert replicas[0].take("a", charges()).taken
-    damaged(server.client(), b"9" * 15)
+    damage_all(server.client(), b"9" * 15)
     verdict = replicas[0].take("a", charges())
     assert (verdict.taken, left(verdict)) == (False, {"requests": 0})
     assert 0 < verdict.standings[0].resets_in_s <= 60
