@@ -111,19 +111,27 @@ def evaluate(
             found.update({name + suffix: each for name, each in ranked.items()})
     k = options.candidates or configurations[0].settings.candidates
     return [
-        Evaluation(
-            case.dataset.name,
-            case.judgements,
-            encoders[0].name,
-            encoders[0].arithmetic,
-            options.stage,
-            k,
-            {query.id: query.text for query in case.queries},
-            scored({**found, **case.runs}, {query.id: case.dataset.qrels[query.id] for query in case.queries}, k),
-            baseline,
-        )
+        _evaluation(case, found, encoders[0], options.stage, k, baseline)
         for case, found in zip(cases, rows, strict=True)
     ]
+
+
+def _evaluation(
+    case: Case, found: Mapping[str, Ranked], encoder: Encoder, stage: Stage, k: int, baseline: str
+) -> Evaluation:
+    """The metrics of all rankings of a case at k candidates. found: ours, by name. encoder: the first one."""
+    qrels = {query.id: case.dataset.qrels[query.id] for query in case.queries}
+    return Evaluation(
+        case.dataset.name,
+        case.judgements,
+        encoder.name,
+        encoder.arithmetic,
+        stage,
+        k,
+        {query.id: query.text for query in case.queries},
+        scored({**found, **case.runs}, qrels, k),
+        baseline,
+    )
 
 
 def _rerankers(configurations: Sequence[Configuration], progress: Progress) -> Iterator[tuple[Configuration, Reranker]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError, WrongModel
 from retrieval.index.passage_index import Selection
+from retrieval.store.collection import Collection
 from retrieval.text.passages import Passage
 
 ANSWERABLE = 0.5  # that the best document must reach where no other least score is set
@@ -60,11 +60,7 @@ def rerank(
 
 
 def _search(
-    request: ResolvedRerank,
-    search: Search,
-    collections: OpenCollections,
-    request_id: str,
-    options: Options,
+    request: ResolvedRerank, search: Search, collections: OpenCollections, request_id: str, options: Options
 ) -> RerankResult:
     """The result of a request whose candidates are a collection's."""
     check_visible(search.identity, search.collection)
@@ -73,7 +69,7 @@ def _search(
     until = math.inf if asked.deadline_ms is None else request.deadline.at  # late is better than never, unless told
     selected = None if wanted is None else collections.select(name, wanted, until)
     opened = collections.open(name) if selected is None else selected
-    collection, store = opened.index, opened.documents
+    collection = opened.index
     request = replace(request, choice=search.models.choose_for(request.choice, collection.model.digest))
     try:
         of_ids, unknown_ids = None, None
@@ -93,10 +89,7 @@ def _search(
         if request.lesson and ranking.contributions:
             ids = [passage.id for passage in collection.passages(positions)]
             request.lesson.remember(request_id, ranking.contributions, shown, ids)
-        documents = None
-        if asked.return_documents is not False:
-            metadata = store.metadata([passage.id for passage in passages]) if store else {}
-            documents = [_document(passage, metadata.get(passage.id)) for passage in passages]
+        documents = None if asked.return_documents is False else _documents(passages, opened.documents)
     except CollectionError as error:  # damaged since it was looked at, or another model's
         if isinstance(error, WrongModel) and request.choice.is_chosen:
             message = f"model: the collection {name!r} is of {collection.model.name!r}; send that, or none"
@@ -124,10 +117,14 @@ def _named(ids: Sequence[str], collection: Selection, most: int) -> tuple[NDArra
     return positions[np.argsort([places[i] for i in owners], kind="stable")], [i for i in ids if i in unknown]
 
 
-def _document(passage: Passage, metadata: Mapping[str, Any] | None) -> Document:
-    """A passage as the client sees it; of one that is a part of its document, which part."""
-    whole = {"id": passage.id, "title": passage.title, "text": passage.text, "metadata": metadata}
-    return whole | {"chunk": dict(zip(("start", "end"), passage.chunk, strict=True))} if passage.chunk else whole
+def _documents(passages: Sequence[Passage], store: Collection | None) -> list[Document]:
+    """Passages as the client sees them; of one that is a part of its document, which part."""
+    metadata = store.metadata([passage.id for passage in passages]) if store else {}
+    return [
+        {"id": passage.id, "title": passage.title, "text": passage.text, "metadata": metadata.get(passage.id)}
+        | ({"chunk": dict(zip(("start", "end"), passage.chunk, strict=True))} if passage.chunk else {})
+        for passage in passages
+    ]
 
 
 def _shown(request: ResolvedRerank, ranking: Ranking) -> list[int]:

@@ -216,13 +216,6 @@ def add_route(
     response: None for 204. query: the names of its query parameters. conflicts: whether it may answer 409.
     """
     status = HTTPStatus.OK if response else HTTPStatus.NO_CONTENT
-    problems = [401, 503]
-    if method != "GET":
-        problems.append(403)
-    if "{" in path:
-        problems += [400, 404, 422]
-    if body:
-        problems += [408, 413, 429]
     named = [name for name in ("name", "alias", "job", "id") if f"{{{name}" in path] + list(query)
     extra: dict[str, Any] = {"parameters": [PARAMETERS[name] for name in named]} if named else {}
     if body:
@@ -231,10 +224,7 @@ def add_route(
             **content(reference(body), {"example": example(body)}),
         }
     described_as = content(reference(response)) if response else {}
-    responses: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
-    if conflicts:
-        conflict = "There is something else of this name, or it is in use: see the message."
-        responses[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
+    responses = _problems_of(method, path, body, conflicts=conflicts)
     responses[status.value] = {"description": (response.__doc__ if response else "It is deleted."), **described_as}
     if route is create:
         responses[HTTPStatus.CREATED.value] = {"description": "It is new.", **described_as}
@@ -247,6 +237,24 @@ def add_route(
         responses=responses,
         openapi_extra=extra,
     )
+
+
+def _problems_of(
+    method: str, path: str, body: type[BaseModel] | None, *, conflicts: bool
+) -> dict[int | str, dict[str, Any]]:
+    """The errors that a route may answer with, by status."""
+    statuses = [401, 503]
+    if method != "GET":
+        statuses.append(403)
+    if "{" in path:
+        statuses += [400, 404, 422]
+    if body:
+        statuses += [408, 413, 429]
+    problems: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in statuses}
+    if conflicts:
+        conflict = "There is something else of this name, or it is in use: see the message."
+        problems[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
+    return problems
 
 
 _ALL = "/v1/collections"
