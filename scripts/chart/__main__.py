@@ -1,28 +1,84 @@
-"""Write the chart's generated files: `python -m scripts.chart`; `--check` only compares."""
+"""Write the chart's generated files, or only compare them: `python -m scripts.chart`, with `--check`.
+
+values.schema.json is written by hand, but for what the settings say: `config`, `secretConfig` and the secrets' names.
+"""
 
 from __future__ import annotations
 
-import argparse
+import json
 import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated
 
-from scripts.chart.generated import CHART, drifted, files
+import typer
+
+from monitoring.__main__ import files as monitoring_files
+from scripts.chart import CHART
+from scripts.configuration import Schema, Setting, settings
+
+MOUNTED = {"data_dir": "/data", "model_dir": "/models"}  # fixed by the chart: the mount points of its volumes
 
 
-def main() -> int:
-    """Write or compare the files; return the exit status."""
-    parser = argparse.ArgumentParser(description="Write the chart's schema, list of settings and dashboard.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit status 1 if a file differs")
-    if parser.parse_args().check:
-        if wrong := drifted():
-            print(f"{', '.join(wrong)}: out of date; run `python -m scripts.chart`", file=sys.stderr)
-            return 1
+def files() -> Mapping[str, str]:
+    """The generated files by their path in the chart."""
+    rows = [row for row in settings() if row.path[0] not in MOUNTED]
+    entries = [{"path": row.path, "variable": row.variable, "secret": row.secret} for row in rows]
+    return {
+        "values.schema.json": json.dumps(schema(rows), indent=2, ensure_ascii=False) + "\n",
+        "files/settings.json": "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n",  # one setting per line
+        "files/dashboard.json": monitoring_files()["dashboard.json"],
+    }
+
+
+def drifted(chart: Path = CHART) -> list[str]:
+    """The generated files that are missing or out of date."""
+    return [
+        name
+        for name, text in files().items()
+        if not (chart / name).exists() or (chart / name).read_text(encoding="utf-8") != text
+    ]
+
+
+def schema(rows: Iterable[Setting]) -> Schema:
+    """The committed JSON Schema of values.yaml, with the settings as they are now."""
+    values: Schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    config = _tree(row for row in rows if not row.secret) | {"required": ["operations"]}
+    config["properties"]["operations"]["required"] = ["metrics_port"]  # used by Services and ServiceMonitors
+    values["properties"] |= {"config": config, "secretConfig": _tree(row for row in rows if row.secret)}
+    secrets = values["properties"]["existingSecret"]["properties"]["keys"]
+    secrets["items"] = {"enum": [row.variable for row in rows if row.secret]}
+    return values
+
+
+def _tree(rows: Iterable[Setting]) -> Schema:
+    """The nested schema of the settings, with their bounds; strict at every level."""
+    root: Schema = _group()
+    for row in rows:
+        group = root
+        for name in row.path[:-1]:
+            group = group["properties"].setdefault(name, _group())
+        group["properties"][row.path[-1]] = row.schema | {"description": row.description}
+    return root
+
+
+def _group() -> Schema:
+    return {"type": "object", "additionalProperties": False, "properties": {}}
+
+
+def main(
+    check: Annotated[bool, typer.Option("--check", help="Only compare.")] = False,
+) -> None:
+    """Write the chart's schema, list of settings and dashboard."""
+    if not check:
+        for name, text in files().items():
+            (CHART / name).write_text(text, encoding="utf-8")
+            print(f"wrote {CHART / name}")
+    elif wrong := drifted():
+        sys.exit(f"{', '.join(wrong)}: out of date; run `python -m scripts.chart`")
+    else:
         print(f"{len(files())} generated files of the chart match settings, values and metrics")
-        return 0
-    for name, text in files().items():
-        (CHART / name).write_text(text, encoding="utf-8")
-        print(f"wrote {CHART / name}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts.chart.engine import CHART, VERSIONS, Chart, Refused, chart, faults, lint, package
+from scripts.chart import CHART
+from scripts.chart.engine import VERSIONS, Chart, Refused, chart, faults, lint, package
 from scripts.chart.examples import examples
 from scripts.chart.releases import Failed, lived
 from scripts.chart.scanners import dockerfile_objections, excepted, exceptions, manifests_objections

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -16,12 +16,12 @@ from cloudcoil.models.prometheus_operator import v1
 from helm_python import _native
 from pydantic import ValidationError
 
-CHART = Path(__file__).parents[2] / "helm" / "quantum-rerank"
+from scripts.chart import CHART, Values
+
 VERSIONS = ("1.31", "1.34", "1.37")  # of Kubernetes
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)  # cached: 30 times as fast
 OPERATORS = {"ServiceMonitor": v1.ServiceMonitor, "PrometheusRule": v1.PrometheusRule}
 RELEASE, NAMESPACE = "rel", "prod"
-Values = Mapping[str, Any]
 Manifest = dict[str, Any]
 
 Refused = helm_python.HelmError  # Helm's error for invalid values

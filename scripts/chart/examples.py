@@ -6,8 +6,7 @@ from typing import Any
 
 import yaml
 
-from scripts.chart.engine import CHART, Values
-from scripts.chart.values import merged
+from scripts.chart import CHART, Values, merged
 
 _SECRETS: dict[str, Any] = {  # required by the air-gapped values file
     "redis": {"password": "a redis/password+1"},

@@ -12,10 +12,10 @@ from typing import Any
 import helm_python
 from helm_python import _native
 
+from scripts.chart import Values, merged
 from scripts.chart.api import Cluster, Key, serving
-from scripts.chart.engine import NAMESPACE, RELEASE, Chart, Values, chart
+from scripts.chart.engine import NAMESPACE, RELEASE, Chart, chart
 from scripts.chart.examples import examples
-from scripts.chart.values import merged
 
 # A StatefulSet's volume is immutable: the API server rejects it after it has accepted other objects of the upgrade.
 _REFUSED: Values = {"postgresql": {"size": "9Gi"}, "config": {"engine": {"requests": 4}}}

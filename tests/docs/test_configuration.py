@@ -5,7 +5,7 @@ import re
 import pytest
 
 from scripts import configuration
-from scripts.chart.settings_table import settings
+from scripts.configuration import settings
 
 
 def test_the_committed_page_is_generated_from_the_settings():

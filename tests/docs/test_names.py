@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from scripts.chart.settings_table import settings
+from scripts.configuration import settings
 from tests.docs.description import ROUTES
 from tests.docs.pages import PAGES
 from tests.paths import ROOT

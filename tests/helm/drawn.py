@@ -6,8 +6,7 @@ from functools import reduce
 import hypothesis.strategies as st
 import yaml
 
-from scripts.chart.engine import CHART
-from scripts.chart.values import merged
+from scripts.chart import CHART, merged
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

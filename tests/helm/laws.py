@@ -4,7 +4,7 @@ import math
 
 import yaml
 
-from scripts.chart.values import merged
+from scripts.chart import merged
 from tests.helm.drawn import DEFAULTS, HIDDEN
 
 

@@ -4,9 +4,9 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
+from scripts.chart import merged
 from scripts.chart.engine import VERSIONS, Refused, faults
 from scripts.chart.examples import examples
-from scripts.chart.values import merged
 from tests.helm.drawn import DEFAULTS, HIDDEN, LEAVES, PARTS, STORES, coherent, nested, wild
 from tests.helm.laws import LAWS
 

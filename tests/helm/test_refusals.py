@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from scripts.chart import merged
 from scripts.chart.engine import Refused
-from scripts.chart.values import merged
 from tests.helm.drawn import KEY, PASSWORD, PEPPER, URL
 
 OPEN = {"config": {"auth": {"enabled": False, "force_open": True}, "operations": {"access": "open"}}}

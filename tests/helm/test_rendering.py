@@ -2,7 +2,7 @@
 
 import json
 
-from scripts.chart.values import merged
+from scripts.chart import merged
 from tests.helm.drawn import PASSWORD, PEPPER, STORES
 from tests.helm.laws import of_kind
 

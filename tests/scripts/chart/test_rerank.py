@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.settings import Settings
-from scripts.chart.generated import CHART
+from scripts.chart import CHART
 from tests.app.live import live
 
 KEY = "a-key-of-the-environment"
