@@ -24,7 +24,7 @@ from benchmarks.corpus import PASSAGE_TOKENS, QUERIES, Passages, open_passages
 from benchmarks.regressions import by_thread
 from benchmarks.report import number, on_this_machine, percentile, table
 from benchmarks.server import Server, running
-from benchmarks.wire import drive, in_turn, post
+from benchmarks.wire import Request, drive, in_turn, post
 from scripts.trial import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -47,10 +47,10 @@ def serve(folder: Path) -> Iterator[Server]:
         yield server
 
 
-def bodies(documents: Sequence[str]) -> Iterator[bytes]:
+def bodies(documents: Sequence[str]) -> Iterator[Request]:
     """Requests without end for these documents, each with a query of its own."""
     for at in count():
-        yield post("/rerank", orjson.dumps({"query": f"{QUERIES[at % len(QUERIES)]} {at}", "documents": documents}))
+        yield post("/rerank", {"query": f"{QUERIES[at % len(QUERIES)]} {at}", "documents": documents})
 
 
 def processor_ms(server: Server) -> float:

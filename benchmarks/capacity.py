@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, product
 
-import orjson
+import typer
 from rich.console import Console
 from rich.progress import track
 
 from benchmarks.corpus import PASSAGE_TOKENS, Passages, Task, open_passages
 from benchmarks.report import number, on_this_machine, table
 from benchmarks.server import Server, cpu_seconds, ours
-from benchmarks.wire import drive, get, in_turn, post
+from benchmarks.wire import Request, drive, in_turn, post
 
 PROCESSORS = (1, 2)
 PAIRS = 0  # documents of a request for the similarity of two texts
@@ -30,7 +30,7 @@ SECONDS = {"warm": 3.0, "cold": 4.0}  # warm: the documents' states are cached; 
 Cells = Mapping[tuple[str, int, int], tuple[float, float]]  # by states, tokens, documents: requests a second, core ms
 
 
-def serve(server: Server, supply: Iterator[bytes], clients: int, seconds: float) -> tuple[float, float]:
+def serve(server: Server, supply: Iterator[Request], clients: int, seconds: float) -> tuple[float, float]:
     """Requests a second that clients get answered, and core milliseconds of each; RuntimeError if one is not."""
     before = cpu_seconds(server.pid)
     load = drive(server.port, supply, clients, seconds)
@@ -39,15 +39,15 @@ def serve(server: Server, supply: Iterator[bytes], clients: int, seconds: float)
     return load.per_second, 1000 * (cpu_seconds(server.pid) - before) / len(load.ms)
 
 
-def first(tasks: Sequence[Task], documents: int) -> list[bytes]:
+def first(tasks: Sequence[Task], documents: int) -> list[Request]:
     """Requests for the first documents of each task; of two texts for PAIRS."""
     if documents == PAIRS:
         pairs = ({"text1": task.query, "text2": task.documents[0]} for task in tasks)
-        return [post("/v1/similarity", orjson.dumps(pair)) for pair in pairs]
+        return [post("/v1/similarity", pair) for pair in pairs]
     return [Task(task.query, task.documents[:documents]).request(deadline_ms=0) for task in tasks]
 
 
-def unseen(passages: Passages, documents: int, tokens: int) -> Iterator[bytes]:
+def unseen(passages: Passages, documents: int, tokens: int) -> Iterator[Request]:
     """Requests without end of documents that nobody has seen."""
     while True:
         yield from first(passages.tasks(1, max(1, documents), tokens), documents)
@@ -55,7 +55,7 @@ def unseen(passages: Passages, documents: int, tokens: int) -> Iterator[bytes]:
 
 def cached(port: int) -> tuple[float, float]:
     """How many texts the server caches, and the bytes that they take."""
-    metrics = in_turn(port, [get("/metrics")])[0].body.decode()
+    metrics = in_turn(port, [Request("/metrics")])[0].body.decode()
     entries, size = (re.search(rf"^qrerank_cache_{name} (\S+)", metrics, re.MULTILINE) for name in ("entries", "bytes"))
     if not (entries and size):
         raise RuntimeError("GET /metrics says nothing of the cache")
@@ -112,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -6,12 +6,12 @@ seconds to index, the milliseconds of each search, the places that each one find
 
 import json
 import resource
-import sys
 import time
 from pathlib import Path
 
 import chromadb
 import numpy as np
+import typer
 
 CANDIDATES, AT_ONCE = 100, 5000
 
@@ -37,4 +37,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    typer.run(main)

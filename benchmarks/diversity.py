@@ -4,25 +4,22 @@ Of each query, the best 50 passages are ranked as they are, and with three more 
 Passages that have near duplicates in the collection itself count as distinct.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from platformdirs import user_cache_path
-from rich.console import Console
 
 from app.cli.evaluation import judged_queries, open_dataset
 from app.cli.progress import bar
 from app.engine.loader import open_encoder
 from app.ranking import Reranker
 from app.settings import Settings
+from benchmarks.quality import COLLECTIONS, ENCODED
 from benchmarks.report import table
 from retrieval.evaluation.beir import load
 from retrieval.evaluation.metrics import mean, ndcg
 from retrieval.index.segment import Segment
 
-COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
 NAMES = ("cranfield", "cisi", "cacm", "scifact", "hotpotqa", "noveleval", "cosqa", "jaquad")
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 PASSAGES, COPIED, COPIES = 50, 5, 3
@@ -53,7 +50,7 @@ def main(
         reranker = Reranker(encoder)
         for name in names or NAMES:
             dataset = load(COLLECTIONS / name)
-            place = open_dataset(dataset, encoder, user_cache_path("quantum-rerank") / "evaluated", report)
+            place = open_dataset(dataset, encoder, ENCODED, report)
             judged = judged_queries(dataset)
             judged = judged[:: max(1, len(judged) // queries)][:queries]
             found = {}
@@ -65,7 +62,7 @@ def main(
                 quality = mean(ndcg({i: f[at][0] for i, f in found.items()}, {i: dataset.qrels[i] for i in found}))
                 row.append(f"{quality:.3f} ({np.mean([each[at][1] for each in found.values()]):.2f})")
             rows.append(row)
-    Console(width=200, soft_wrap=True).print(table(["", *map(str, SHARES)], rows))
+    print(table(["", *map(str, SHARES)], rows))
 
 
 if __name__ == "__main__":

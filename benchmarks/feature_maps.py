@@ -13,7 +13,6 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 from threadpoolctl import threadpool_limits
 
 from app.cli.evaluation import judged_queries, open_dataset, own_documents
@@ -22,7 +21,7 @@ from app.cli.progress import bar
 from app.engine.loader import open_encoder, processors_of
 from app.ranking import Reranker
 from app.settings import Settings
-from benchmarks.quality import COLLECTIONS
+from benchmarks.quality import COLLECTIONS, ENCODED
 from benchmarks.report import table
 from quantum.feature_maps import FeatureMap, feature_map
 from quantum.maxsim import score_documents
@@ -47,8 +46,7 @@ def judged(
 ) -> Iterator[tuple[Encoded, Encoded, dict[str, float], list[str]]]:
     """Of each query: its state, those of its candidates, the grades of all documents, and the candidates' ids."""
     dataset = load(COLLECTIONS / name)
-    cache = user_cache_path("quantum-rerank") / "evaluated"
-    collection, own = open_dataset(dataset, reranker.encoder, cache, progress), own_documents(dataset)
+    collection, own = open_dataset(dataset, reranker.encoder, ENCODED, progress), own_documents(dataset)
     queries = chosen(dataset, judged_queries(dataset), most)
     for done, query in enumerate(queries):
         progress(name, done, len(queries))

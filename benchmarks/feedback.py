@@ -21,7 +21,6 @@ from app.cli.progress import bar
 from app.feedback.learner import EXPERTS, Evidence, losses_of, probabilities, weights
 from app.ranking.hybrid import Fusion
 from benchmarks.fusion import judged
-from benchmarks.quality import COLLECTIONS
 from benchmarks.report import table
 
 ORDERS, MOST, SHOWN, CALLER_LIMIT = 20, 100, 10, 200
@@ -64,12 +63,11 @@ def simulate(of: list[Query], order: NDArray[np.int64]) -> tuple[Vector, Vector]
 
 
 def main(
-    collections: Annotated[Path, typer.Option(help="Where they are, in BEIR's layout.")] = COLLECTIONS,
     plot: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/images/feedback.png"),
 ) -> None:
     """Print the table and draw the curves."""
     with bar("scores") as progress:
-        found = {lists.collection: queries(lists) for lists in judged(collections, progress)}
+        found = {lists.collection: queries(lists) for lists in judged(progress)}
         fixed = {name: np.array([[q.ndcg(e) for e in np.eye(EXPERTS)] for q in of]) for name, of in found.items()}
         figure, rows = Figure(figsize=(9, 4.5), layout="constrained"), []
         axes = figure.subplots(2, 4).ravel()

@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from app.cli.evaluation import judged_queries, open_dataset
 from app.cli.fusion_fitting import by_fusion, fit_rankers
@@ -24,7 +21,7 @@ from app.cli.progress import bar
 from app.engine.loader import open_reranker
 from app.ranking.hybrid import Fusion, Weights
 from app.settings import Settings
-from benchmarks.quality import COLLECTIONS
+from benchmarks.quality import COLLECTIONS, ENCODED
 from benchmarks.report import table
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import load
@@ -97,22 +94,22 @@ def line(label: str, values: Mapping[str, Vector], today: Mapping[str, Vector]) 
     return [label, *cells, f"{english:+.1f} %", f"{sum(gain > 0 for gain in gains.values())}"]
 
 
-def judged(collections: Path, progress: Progress) -> list[JudgedLists]:
+def judged(progress: Progress) -> list[JudgedLists]:
     """The judged lists of the development collections, from the user's cache where they are."""
-    cache, found, reranker = user_cache_path("quantum-rerank"), [], open_reranker(Settings(), progress)
+    found, reranker = [], open_reranker(Settings(), progress)
     for name in NAMES:
-        dataset = load(collections / name)
-        place = open_dataset(dataset, reranker.encoder, cache / "evaluated", progress)
+        dataset = load(COLLECTIONS / name)
+        place = open_dataset(dataset, reranker.encoder, ENCODED, progress)
         queries = judged_queries(dataset)
-        found.append(judged_lists(reranker, dataset, place, queries, {}, cache / "judged", progress))
+        found.append(judged_lists(reranker, dataset, place, queries, {}, ENCODED.with_name("judged"), progress))
     return found
 
 
-def main(collections: Annotated[Path, typer.Option(help="Where they are, in BEIR's layout.")] = COLLECTIONS) -> None:
+def main() -> None:
     """Print the table."""
     lines = []
     with bar("scores") as progress:
-        found = judged(collections, progress)
+        found = judged(progress)
         english = [each for each in found if each.collection not in NOT_ENGLISH]
         today: dict[str, Vector] = {}
         for done, (label, make) in enumerate(all_rows := list(rows().items())):

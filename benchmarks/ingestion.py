@@ -11,14 +11,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import typer
-from tokenizers import Tokenizer
 
 from app.engine.loader import open_encoder
 from app.settings import Settings
-from benchmarks.corpus import Passages
+from benchmarks.corpus import open_passages
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import number, on_this_machine, table
-from retrieval.encoder import weights
 from retrieval.encoder.chunks import splitter
 from retrieval.evaluation.beir import load
 from retrieval.index.segment import BLOCK
@@ -34,10 +32,8 @@ from retrieval.text.splitters import Chunking
 def main(count: int = 2048) -> None:
     """Measure so many passages, and print."""
     machine, encoder, by = on_this_machine(), open_encoder(Settings(), lambda *_: None), Chunking("sentence")
-    source = weights.find(weights.DEFAULT_MODEL)
-    assert source, "the default model is not installed"
-    text = "\n\n".join(each for name in ("cacm", "cisi", "scifact") for each in load(COLLECTIONS / name).documents)
-    cut = Passages(text, Tokenizer.from_file(str(source / "tokenizer.json"))).take(count)
+    texts = (text for name in ("cacm", "cisi", "scifact") for text in load(COLLECTIONS / name).documents)
+    cut = open_passages(texts).take(count)
     passages = [Passage(str(at), "", each) for at, each in enumerate(cut)]
     waiting, tokens = [Waiting(at, Document(str(at), each)) for at, each in enumerate(cut)], encoder.tokenize(cut)
 

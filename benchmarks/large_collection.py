@@ -9,9 +9,7 @@ since the build was interrupted, is not built again.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -24,18 +22,16 @@ import numpy as np
 import orjson
 import typer
 from platformdirs import user_cache_path
-from tokenizers import Tokenizer
 
 from app.engine.loader import open_encoder
 from app.settings import Settings
-from benchmarks.corpus import Passages
+from benchmarks.corpus import open_passages
 from benchmarks.cross_encoder import CrossEncoder, fetch
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import number, on_this_machine, spread, table, timed
 from benchmarks.search_stages import CANDIDATES, stage_ms
-from benchmarks.server import cpu_seconds, ours
-from benchmarks.wire import drive, post
-from retrieval.encoder import weights
+from benchmarks.server import cpu_seconds, ours, qrerank
+from benchmarks.wire import Request, drive, post
 from retrieval.encoder.protocol import Encoder
 from retrieval.evaluation.beir import load
 from retrieval.index.token_rows import pack, unpack
@@ -55,11 +51,9 @@ def write_corpus(file: Path, count: int) -> None:
     """Write so many passages as JSON lines."""
     texts = [text for name in NAMES for text in load(COLLECTIONS / name).documents]
     texts += [passage.content for passage in demo_passages()]
-    source = weights.find(weights.DEFAULT_MODEL)
-    assert source, "the default model is not installed"
-    cut = Passages("\n\n".join(texts), Tokenizer.from_file(str(source / "tokenizer.json")))
     file.parent.mkdir(parents=True, exist_ok=True)
-    lines = (orjson.dumps({"_id": str(at), "text": text}) for at, text in enumerate(cut.take(count, TOKENS)))
+    cut = open_passages(texts).take(count, TOKENS)
+    lines = (orjson.dumps({"_id": str(at), "text": text}) for at, text in enumerate(cut))
     partial = file.with_suffix(".partial")
     partial.write_bytes(b"\n".join(lines) + b"\n")
     partial.rename(file)
@@ -79,21 +73,15 @@ def build(folder: Path, count: int) -> str:
     if not (folder / "collections" / "large").is_dir():
         with corpus.open("rb") as lines:
             first.write_bytes(b"".join(islice(lines, BLOCK)))
-        qrerank(folder, "build", first)
+        qrerank(folder, "index", "build", "large", first)
     collection = Collection(folder / "collections" / "large")
     counts = collection.counts()
     missing, begun = count - counts.passages, time.perf_counter()
     collection.close()
     if missing > 0:  # a killed `index add` goes on where it was
-        qrerank(folder, "add", corpus)
+        qrerank(folder, "index", "add", "large", corpus)
         stamp.write_text(number(missing / (time.perf_counter() - begun)), encoding="ascii")
     return stamp.read_text(encoding="ascii") if stamp.is_file() else "unknown"
-
-
-def qrerank(folder: Path, verb: str, file: Path) -> None:
-    """Run `qrerank index VERB large FILE` on the collection below a folder."""
-    command = [str(Path(sys.executable).parent / "qrerank"), "index", verb, "large", str(file)]
-    subprocess.run(command, env=os.environ | {"QRERANK_DATA_DIR": str(folder)}, check=True)  # noqa: S603 - ours
 
 
 def limit(encoder: Encoder, texts: Sequence[str]) -> float:
@@ -116,15 +104,15 @@ def of_files(snapshot: Snapshot) -> list[tuple[str, str]]:
     ]
 
 
-def searches(texts: Sequence[str]) -> Iterator[bytes]:
+def searches(texts: Sequence[str]) -> Iterator[Request]:
     """Requests without end; no query comes twice, so that each is encoded."""
     for turn in count():
         for text in texts:
             query = f"{text} {turn}" if turn else text
-            yield post("/v1/collections/large/search", orjson.dumps({"query": query, "top_n": 10}))
+            yield post("/v1/collections/large/search", {"query": query, "top_n": 10})
 
 
-def of_ours(folder: Path, workers: int, supply: Iterator[bytes]) -> list[tuple[str, str]]:
+def of_ours(folder: Path, workers: int, supply: Iterator[Request]) -> list[tuple[str, str]]:
     """The rows of our server with so many processes: for one client, for several, and its memory."""
     rows, of = [], f"{workers} worker{'s' if workers > 1 else ''}"
     with ours(data_dir=folder, workers=workers) as server:

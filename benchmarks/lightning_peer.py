@@ -5,13 +5,13 @@ and angles.npy (circuits, parameters). It prints JSON: the milliseconds of each 
 """
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pennylane as qml
+import typer
 
 
 def main(folder: Path, repeats: int) -> None:
@@ -37,4 +37,4 @@ def main(folder: Path, repeats: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    typer.run(main)

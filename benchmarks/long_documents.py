@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import random
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
+import typer
 
 from retrieval.evaluation.beir import load
 from retrieval.text.passages import Passage
@@ -51,4 +51,4 @@ def write(source: Path, target: Path, parts: int = PARTS) -> None:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]), Path(sys.argv[2]))
+    typer.run(write)

@@ -7,18 +7,21 @@ time with at least half of its documents read.
 
 from __future__ import annotations
 
-import asyncio
 import random
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from statistics import mean
-from time import perf_counter
+from time import perf_counter, sleep
+
+import typer
 
 from benchmarks.corpus import Passages, open_passages
 from benchmarks.report import number, percentile, spread, table, verdict
 from benchmarks.server import ours
-from benchmarks.wire import Answer, Connection, drive, get, run
+from benchmarks.wire import Answer, Connection, Request, drive
 
 DOCUMENTS = 20
 DEADLINE_MS = 400
@@ -26,6 +29,7 @@ LATE_MS = 50  # after the deadline an answer is still in time: for the way there
 LOADS = (1, 2, 5, 10)  # times what the server can read
 SECONDS = 4.0
 PEAK_AT, TARGET, HEALTH_MS = 5, 0.8, 50
+WATCHED = ("/health", "/metrics")
 _ENCODED = re.compile(rb'"encoded":(\d+)')
 
 
@@ -61,38 +65,28 @@ def encoded(answer: Answer) -> int:
     return int(found[1]) if found else 0
 
 
-def new_requests(passages: Passages, count: int) -> list[bytes]:
+def new_requests(passages: Passages, count: int) -> list[Request]:
     """So many requests, none with a document of another's."""
     return [task.request() for task in passages.tasks(count, DOCUMENTS)]
 
 
-async def offer(port: int, requests: Sequence[bytes], times: int) -> Offered:
+def offer(port: int, requests: Sequence[Request], times: int) -> Offered:
     """Send requests at random times over some seconds, each on a connection of its own."""
-    chance = random.Random(times)  # noqa: S311 - the same times in every run
-    start = perf_counter()
-
-    async def one(body: bytes, at: float) -> Answer:
-        await asyncio.sleep(start + at - perf_counter())
-        connection = await Connection.open(port)
-        try:
-            return await connection.ask(body)
-        finally:
-            connection.close()
-
+    chance, start = random.Random(times), perf_counter()  # noqa: S311 - the same times in every run
     watched: list[float] = []
 
-    async def watch(path: str) -> None:
-        connection = await Connection.open(port)
-        while True:
-            watched.append((await connection.ask(get(path))).ms)
-            await asyncio.sleep(0.05)
+    def one(request: Request, at: float) -> Answer:
+        sleep(max(0.0, start + at - perf_counter()))
+        with closing(Connection(port)) as connection:
+            return connection.ask(request)
 
-    watches = [asyncio.create_task(watch(path)) for path in ("/health", "/metrics")]
-    answers = await asyncio.gather(*(one(body, chance.uniform(0, SECONDS)) for body in requests))
-    for each in watches:
-        each.cancel()
-    await asyncio.gather(*watches, return_exceptions=True)
-    return Offered(times, len(requests) / SECONDS, answers, watched)
+    with ThreadPoolExecutor(len(requests)) as threads, ExitStack() as stack:
+        sent = [threads.submit(one, request, chance.uniform(0, SECONDS)) for request in requests]
+        watching = [stack.enter_context(closing(Connection(port))) for _ in WATCHED]
+        while not all(each.done() for each in sent):
+            watched += (connection.ask(Request(path)).ms for connection, path in zip(watching, WATCHED, strict=True))
+            sleep(0.05)
+    return Offered(times, len(requests) / SECONDS, [each.result() for each in sent], watched)
 
 
 def measure(passages: Passages) -> list[Offered]:
@@ -101,7 +95,7 @@ def measure(passages: Passages) -> list[Offered]:
         drive(server.port, iter(new_requests(passages, 10)), 1, 60)  # it learns what requests cost
         alone = drive(server.port, iter(new_requests(passages, 16)), 2, 60)
         return [
-            run(offer(server.port, new_requests(passages, round(times * alone.per_second * SECONDS)), times))
+            offer(server.port, new_requests(passages, round(times * alone.per_second * SECONDS)), times)
             for times in LOADS
         ]
 
@@ -139,4 +133,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -4,8 +4,8 @@ Each query's nearest documents by FAISS are reranked by every method in turn, so
 of the whole ranking. "Not cached": every document is read anew, as a cross-encoder has to. "Indexed": the documents'
 states lie in a collection, as they do in production; a cross-encoder has nothing to keep, so its time is the same.
 
-`hybrid+cross` is measured under a deadline, for each number of documents that the cross-encoder may read: it runs in
-this process, under OpenVINO. The one that reads all candidates runs under ONNX Runtime, as FlashRank has it.
+`hybrid+cross` is measured under a deadline: its cross-encoder runs in this process, under OpenVINO. The one that reads
+all candidates runs under ONNX Runtime, as FlashRank has it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,12 @@ from retrieval.index.segment import Segment
 from retrieval.text.passages import Passage
 from retrieval.text.splitters import WHOLE
 
-COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"
+COLLECTIONS = Path(__file__).parents[2] / "shared" / "collections"  # in BEIR's layout
+ENCODED = user_cache_path("quantum-rerank") / "evaluated"
 NAMES = ("scifact", "hotpotqa", "noveleval", "cacm")
 LABELS = {"classical": "`classical` (cosine)", "quantum": "`quantum`", "hybrid": "`hybrid`"}
-CANDIDATES = 100
+CANDIDATES, TOP_K = 100, 10  # the latter are the documents that hybrid+cross reads
+CROSSED = f"`hybrid+cross`, {TOP_K} documents"
 
 Order = NDArray[np.int64]  # the candidates' places, best first
 Rank = Callable[[str, Sequence[str]], Order]
@@ -136,15 +138,13 @@ def measure(
     return rows
 
 
-def ways_of(
-    reranker: Reranker, cross: ours.CrossEncoder | None = None, top_k: Sequence[int] = (), deadline_ms: float = 0
-) -> dict[str, Way]:
-    """The ways of a reranker, by label; with a cross-encoder, that of each number of documents under a deadline."""
+def ways_of(reranker: Reranker, cross: ours.CrossEncoder | None = None, deadline_ms: float = 0) -> dict[str, Way]:
+    """The ways of a reranker, by label; with a cross-encoder, `hybrid+cross` under a deadline, too."""
     ways = {LABELS[method]: Way(reranker, method) for method in METHODS}
-    for k in top_k if cross else ():
+    if cross:
         crossed = copy(reranker)  # with its caches and processors
-        crossed.cross = CrossEncoding(cross, k) if cross else None
-        ways[f"`hybrid+cross`, {k} documents"] = Way(crossed, "hybrid+cross", deadline_ms)
+        crossed.cross = CrossEncoding(cross, TOP_K)
+        ways[CROSSED] = Way(crossed, "hybrid+cross", deadline_ms)
     return ways
 
 
@@ -179,9 +179,7 @@ def gained(found: Mapping[str, Mapping[str, Row]], label: str) -> tuple[float, f
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Collections; absent: {', '.join(NAMES)}.")] = None,
-    collections: Annotated[Path, typer.Option(help="Where they are, in BEIR's layout.")] = COLLECTIONS,
     queries: Annotated[int | None, typer.Option(min=1, help="Of each collection, the first; absent: all.")] = None,
-    top_k: Annotated[list[int] | None, typer.Option(help="Documents that hybrid+cross reads; may be repeated.")] = None,
     deadline_ms: Annotated[float, typer.Option(help="Of hybrid+cross; 0: none.")] = 400,
     indexed_only: Annotated[bool, typer.Option("--indexed-only", help="Only ours, with stored states.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Split documents as a collection does by default.")] = False,
@@ -202,20 +200,19 @@ def main(
             other = None if indexed_only else cross_encoder()
         except (RuntimeError, ImportError) as error:
             Console(stderr=True).print(f"without the cross-encoder: {error}", markup=False)
-        ways = ways_of(reranker, cross, top_k or [10], deadline_ms)
+        ways = ways_of(reranker, cross, deadline_ms)
         for name in names or NAMES:
-            dataset = load(collections / name)
+            dataset = load(COLLECTIONS / name)
             chunking = possible(encoder, ChunkingChoice().of(settings)) if split else WHOLE
-            cache = user_cache_path("quantum-rerank") / "evaluated"
-            collection = open_dataset(dataset, encoder, cache, progress, chunking, settings.language)
+            collection = open_dataset(dataset, encoder, ENCODED, progress, chunking, settings.language)
             found[name] = measure(ways, other, dataset, collection, queries, progress, cold=not indexed_only)
     counts = ", ".join(f"{len(next(iter(rows.values())).run)} of {name}" for name, rows in found.items())
-    late = ", ".join(f"{sum(rows[label].late for rows in found.values())} of {label}" for label in list(ways)[3:])
+    late = sum(rows[CROSSED].late for rows in found.values()) if cross else 0
     print(f"{report(found)}\n")
     within = f"within {deadline_ms:g} ms" if deadline_ms else "without a deadline"
     print(
         f"nDCG@10 over each query's {CANDIDATES} nearest candidates; queries: {counts}. Not all read {within}: "
-        f"{late or 'none'}. Median milliseconds a query on {machine['processor']}; others' work "
+        f"{late}. Median milliseconds a query on {machine['processor']}; others' work "
         f"took {others():.2f} of them meanwhile."
     )
 

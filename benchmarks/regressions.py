@@ -7,18 +7,18 @@ The second table says what the threads of a server take of a request, and for ho
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 import numpy as np
-import orjson
 import typer
 
 from app.engine.loader import open_models
@@ -27,7 +27,7 @@ from app.settings import Settings
 from benchmarks.corpus import QUERIES, open_passages
 from benchmarks.report import number, table
 from benchmarks.server import ours
-from benchmarks.wire import Connection, get, in_turn, post, run
+from benchmarks.wire import Connection, Request, in_turn, post
 from quantum.kernel import gram
 from quantum.maxsim import best_fidelities
 from retrieval.deadline import Deadline
@@ -92,15 +92,14 @@ def seconds(work: Callable[[], object]) -> float:
 def threads() -> list[tuple[str, str]]:
     """Rows of what a server's threads take of a cached request, and the longest that its event loop answered nobody."""
     documents = open_passages().take(PASSAGES)
-    bodies = [orjson.dumps({"query": f"{QUERIES[0]} {at}", "documents": documents}) for at in range(REQUESTS)]
+    requests = [post("/rerank", {"query": f"{QUERIES[0]} {at}", "documents": documents}) for at in range(REQUESTS)]
     with ours(engine__deadline_ms=0) as server:
-        requests = [post("/rerank", body) for body in bodies]
         in_turn(server.port, requests[:10])
         before = by_thread(server.pid)
         in_turn(server.port, requests[10:])
         spent = {thread: s - before.get(thread, 0.0) for thread, s in by_thread(server.pid).items()}
         loop = spent.pop(server.pid)
-        pause = run(longest_pause(server.port, requests[:20]))
+        pause = longest_pause(server.port, requests[:20])
     each = 1e3 / (REQUESTS - 10)
     return [
         ("the event loop, ms of a processor a request", number(each * loop)),
@@ -115,18 +114,15 @@ def by_thread(pid: int) -> dict[int, float]:
     return {int(file.parent.name): int(file.read_text(encoding="ascii").split()[0]) / 1e9 for file in files}
 
 
-async def longest_pause(port: int, requests: list[bytes]) -> float:
+def longest_pause(port: int, requests: list[Request]) -> float:
     """The most milliseconds that `GET /health/live` takes while the server answers these requests."""
-    asking, probing = await Connection.open(port), await Connection.open(port)
-
-    async def ask() -> None:
-        for request in requests:
-            await asking.ask(request)
-
-    work, longest = asyncio.create_task(ask()), 0.0
-    while not work.done():
-        longest = max(longest, (await probing.ask(get("/health/live"))).ms)
-        await asyncio.sleep(_PAUSE_S)
+    longest = 0.0
+    with ThreadPoolExecutor(1) as thread, closing(Connection(port)) as probing:
+        work = thread.submit(in_turn, port, requests)
+        while not work.done():
+            longest = max(longest, probing.ask(Request("/health/live")).ms)
+            time.sleep(_PAUSE_S)
+        work.result()
     return longest
 
 

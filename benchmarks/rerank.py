@@ -8,9 +8,6 @@ so that all rank the same texts. `python -m benchmarks.quality` sets a cross-enc
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,14 +16,15 @@ from pathlib import Path
 from statistics import mean
 
 import orjson
+import typer
 from rich.console import Console
 from rich.progress import track
 
 from app.settings import Settings
 from benchmarks.corpus import Passages, Task, open_passages
 from benchmarks.report import number, on_this_machine, percentile, spread, table
-from benchmarks.server import Server, ours
-from benchmarks.wire import Answer, first_chunk_ms, in_turn, post, run
+from benchmarks.server import Server, ours, qrerank
+from benchmarks.wire import Answer, in_turn, post
 from retrieval.encoder.prepare import prepare
 from retrieval.encoder.weights import DEFAULT_MODEL
 
@@ -77,7 +75,7 @@ def streamed(work: Work, warm_up: Task) -> Iterator[Sample]:
         in_turn(server.port, [warm_up.request()])
         for documents, tasks in _shown(work, FIRST_ORDER):
             requests = [task.request(path="/v1/rerank/stream") for task in tasks]
-            yield Sample(FIRST_ORDER, documents, [run(first_chunk_ms(server.port, each)) for each in requests])
+            yield Sample(FIRST_ORDER, documents, [answer.first_ms for answer in in_turn(server.port, requests)])
 
 
 def warm(work: Work) -> Iterator[Sample]:
@@ -96,7 +94,7 @@ def indexed(work: Work) -> Iterator[Sample]:
         with collection_of(tasks[0].documents, documents) as server:
             for method in METHODS:
                 bodies = [{"query": task.query, "collection": "benchmark", "method": method} for task in tasks]
-                requests = [post("/rerank", orjson.dumps(bodies[i % len(bodies)])) for i in range(1 + WARM_RUNS)]
+                requests = [post("/rerank", bodies[i % len(bodies)]) for i in range(1 + WARM_RUNS)]
                 yield sample(INDEXED.format(method), documents, in_turn(server.port, requests)[1:])
 
 
@@ -112,9 +110,7 @@ def collection_of(texts: Sequence[str], candidates: int) -> Iterator[Server]:
         lines = (json.dumps({"_id": str(at), "title": "", "text": text}) for at, text in enumerate(texts))
         corpus = Path(data) / "corpus.jsonl"
         corpus.write_text("\n".join(lines), encoding="utf-8")
-        command = [str(Path(sys.executable).parent / "qrerank"), "index", "build", "benchmark", str(corpus)]
-        environment = os.environ | {"QRERANK_DATA_DIR": data}
-        subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 - our own command
+        qrerank(Path(data), "index", "build", "benchmark", corpus)
         with ours(data_dir=data, candidates=candidates) as server:
             yield server
 
@@ -163,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -20,6 +20,7 @@ from scripts.trial import free_port
 
 READY_WITHIN_S, EXITS_WITHIN_S = 180.0, 60.0
 _LOG_TAIL = 2000
+QRERANK = str(Path(sys.executable).parent / "qrerank")
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ class Server:
         return resident_bytes(self.pid) / 2**20
 
 
+def qrerank(data_dir: Path, *words: str | Path) -> None:
+    """Run `qrerank …` with a data folder; CalledProcessError if it fails."""
+    environment = os.environ | {"QRERANK_DATA_DIR": str(data_dir)}
+    subprocess.run([QRERANK, *map(str, words)], env=environment, check=True, stdout=sys.stderr)  # noqa: S603 - ours
+
+
 @contextmanager
 def ours(**settings: str | Path | float) -> Iterator[Server]:
     """`qrerank serve` with default settings but these (`candidates=50` is QRERANK_CANDIDATES=50), its cache empty.
@@ -63,7 +70,7 @@ def ours(**settings: str | Path | float) -> Iterator[Server]:
         if "QRERANK_MODEL_DIR" in os.environ:
             kept["QRERANK_MODEL_DIR"] = os.environ["QRERANK_MODEL_DIR"]
         given = {f"QRERANK_{name.upper()}": str(value) for name, value in (usual | settings).items()}
-        command = [str(Path(sys.executable).parent / "qrerank"), "serve", f"--port={port}", f"--workers={workers}"]
+        command = [QRERANK, "serve", f"--port={port}", f"--workers={workers}"]
         with running(command, port, "/health/ready", kept | given) as server:
             yield server
 

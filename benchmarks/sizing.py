@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import NamedTuple
 
+import typer
 from rich.console import Console
 from rich.progress import track
 
@@ -25,6 +26,7 @@ from benchmarks.capacity import cached, first, serve, unseen
 from benchmarks.corpus import PASSAGE_TOKENS, Passages, open_passages
 from benchmarks.report import number, on_this_machine, table
 from benchmarks.server import Server, family, ours
+from benchmarks.wire import Request
 
 BURST, DOCUMENTS = 32, 100  # requests at once, and documents of each
 _TASKS = 5  # of which the cached requests are made: they fit into the smallest cache
@@ -126,7 +128,7 @@ def peak(pid: int) -> float:
     return kib / 1024
 
 
-def burst(server: Server, supply: Iterator[bytes], clients: int) -> float:
+def burst(server: Server, supply: Iterator[Request], clients: int) -> float:
     """The most that a server holds while so many clients at once send all that there is, in MiB."""
     forget_peaks(server.pid)
     serve(server, supply, clients, 3600)
@@ -198,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

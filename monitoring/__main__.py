@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from monitoring.dashboard import dashboard
 from monitoring.queries import ALERTS, DASHBOARD
@@ -22,21 +24,14 @@ def files(runbooks: str = RUNBOOKS) -> Mapping[str, str]:
     return {DASHBOARD.name: dashboard(ROWS, runbooks), ALERTS.name: alerts}
 
 
-def main() -> None:
+def main(runbooks: Annotated[str | None, typer.Option(help="URL of the folder of your runbooks.")] = None) -> None:
     """Write the dashboard into the chart, or dashboard and alerts with your runbooks' URL to a folder."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--runbooks", help="URL of the folder of your runbooks")
-    runbooks = parser.parse_args().runbooks
-    texts = (
-        {OUT / name: text for name, text in files(runbooks).items()}
-        if runbooks
-        else {DASHBOARD: files()[DASHBOARD.name]}
-    )
-    for path, text in texts.items():
+    own = {OUT / name: text for name, text in files(runbooks).items()} if runbooks else None
+    for path, text in (own or {DASHBOARD: files()[DASHBOARD.name]}).items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import typer
+
 from monitoring.queries import ALERTS, of_the_dashboard, rules
 from scripts.debian import ROOT, Missing, had, run
 
@@ -43,18 +45,16 @@ def check_files(promtool: Path, tests: Path = TESTS) -> None:
     print(f"promtool: {len(bare)} rules, their tests, {len(queries)} queries and deploy/{CONFIGURATION.name} passed")
 
 
-def main() -> int:
-    """Run the checks; return the exit status."""
+def main() -> None:
+    """Check rules, queries and configuration."""
     try:
         check_files(had("promtool", "prometheus"))
     except RuntimeError as error:
-        print(f"FAILED: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"FAILED: {error}")
     except Missing as error:
         print(f"SKIPPED: rules and queries were not checked: {error}", file=sys.stderr)
-        return SKIPPED
-    return 0
+        sys.exit(SKIPPED)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

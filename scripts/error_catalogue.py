@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
+import typer
+
 from app.api.error_catalogue import CATALOGUE, Entry
 
 ROOT = Path(__file__).parents[1]
@@ -39,6 +41,11 @@ def _section(code: str, entry: Entry) -> str:
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write docs/errors.md."""
     PAGE.write_text(page(), encoding="utf-8")
     print(f"wrote {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+import typer
 from wordfreq import available_languages, get_frequency_dict
 
 from retrieval.text.languages import FILE, LEAST_DECADE, NONE, STEPS_PER_DECADE, terms
@@ -57,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

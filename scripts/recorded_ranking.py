@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from app.ranking.reranker import Reranker
 from app.settings import Settings
 from retrieval.encoder.prepare import load_encoder
@@ -60,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

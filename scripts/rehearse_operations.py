@@ -18,6 +18,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from benchmarks.server import Server
 from scripts.rehearsal import driver
 from scripts.rehearsal.driver import Commands, Installation, Key
@@ -241,5 +243,10 @@ def _start(folder: Path, commands: Commands) -> Installation:
     return place
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Rehearse docs/operations."""
     sys.exit(rehearse())
+
+
+if __name__ == "__main__":
+    typer.run(main)

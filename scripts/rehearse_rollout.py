@@ -18,6 +18,8 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import typer
+
 from benchmarks.server import Server
 from loadtests.balancer import balanced
 from retrieval.encoder.weights import DEFAULT_MODEL
@@ -78,7 +80,7 @@ def settings(model: str, database_url: str, redis_url: str) -> dict[str, str | i
     }
 
 
-def rehearse(model: str = DEFAULT_MODEL) -> int:
+def rehearse(model: str) -> int:
     """Rehearse, printing the checks; return the exit status."""
     from tests.postgres_server import PostgresServer
     from tests.redis_server import RedisServer
@@ -114,8 +116,13 @@ def rehearse(model: str = DEFAULT_MODEL) -> int:
     return findings.verdict()
 
 
-if __name__ == "__main__":
+def main(model: str = DEFAULT_MODEL) -> None:
+    """Rehearse a rolling update."""
     try:
-        sys.exit(rehearse())
+        sys.exit(rehearse(model))
     except Missing as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -6,7 +6,6 @@ python -m scripts.walk --list     also list the functions by file
 
 from __future__ import annotations
 
-import argparse
 import ast
 import asyncio
 import logging
@@ -19,9 +18,10 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
+import typer
 
 ROOT = Path(__file__).parents[1]
 OURS = tuple(str(ROOT / name) + os.sep for name in ("app", "quantum", "retrieval"))
@@ -100,11 +100,8 @@ async def walk(*, keys: bool) -> set[Function]:
             return called
 
 
-def main() -> None:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", action="store_true", help="list the functions by file")
-    arguments = parser.parse_args()
+def main(by_name: Annotated[bool, typer.Option("--list", help="List the functions by file.")] = False) -> None:
+    """Trace one request without authentication, then one with a key."""
     threading.setprofile(note)  # before threads start
     sys.setprofile(note)
     logging.disable()
@@ -115,10 +112,10 @@ def main() -> None:
             by_file.setdefault(function[0], []).append(function)
         mode = "with" if keys else "without"
         print(f"{mode} keys: {len(by_file)} files, {len(called)} functions, {length(called)} lines")
-        for file, in_file in by_file.items() if arguments.list else ():
+        for file, in_file in by_file.items() if by_name else ():
             names = ", ".join(f"{name} {last - first + 1}" for _, first, last, name in in_file)
             print(f"  {Path(file).relative_to(ROOT)} {length(in_file)}: {names}")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

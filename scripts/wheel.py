@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -12,6 +11,9 @@ import time
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from app.cli.progress import bar
 from app.settings import Settings
@@ -128,15 +130,12 @@ def judge(wheel: Path, base: str) -> int:
     return findings.verdict()
 
 
-def main() -> None:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.wheel", description=__doc__)
-    parser.add_argument("--python", default=sys.executable, help="the Python to install it for (%(default)s)")
-    arguments = parser.parse_args()
+def main(python: Annotated[str, typer.Option(help="The Python to install it for.")] = sys.executable) -> None:
+    """Build the wheel, install it and serve it."""
     with tempfile.TemporaryDirectory(prefix="qrerank-wheel-") as work:
         wheel = build(Path(work), ROOT / "dist")
-    sys.exit(judge(wheel, arguments.python))
+    sys.exit(judge(wheel, python))
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

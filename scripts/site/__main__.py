@@ -5,13 +5,14 @@ Links and anchors must lead somewhere, and no page may ask another host for anyt
 
 from __future__ import annotations
 
-import argparse
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import typer
 
 from scripts.site import api_reference, notebooks
 from scripts.site.staging import ROOT, BrokenLink, stage
@@ -26,21 +27,17 @@ _FETCHED = re.compile(
 _NO_FETCH = re.compile(r"<link\b[^>]*rel=\"?(?:canonical|alternate|license)")
 
 
-def main() -> int:
-    """Build the site; 0 if there is nothing wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--no-run", action="store_true", help="show the notebooks as they are, without running them")
-    running = not parser.parse_args().no_run
+def main() -> None:
+    """Build the site; the exit status is 0 if there is nothing wrong."""
     shutil.rmtree(SOURCES, ignore_errors=True)
     SOURCES.mkdir(parents=True)
     try:
         stage(SOURCES)
     except BrokenLink as error:
-        print(error, file=sys.stderr)
-        return 1
+        sys.exit(str(error))
     (SOURCES / "api.md").write_text(api_reference.page(), encoding="utf-8")
     (SOURCES / "notebooks").mkdir()
-    notebooks.write(SOURCES / "notebooks", running=running)
+    notebooks.write(SOURCES / "notebooks")
     (SOURCES / "assets").mkdir(exist_ok=True)
     shutil.copyfile(MERMAID, SOURCES / "assets" / "mermaid.min.js")
     zensical = Path(sys.executable).with_name("zensical")
@@ -48,9 +45,9 @@ def main() -> int:
     fetched = sorted(set(foreign(SITE)))
     for page, address in fetched:
         print(f"{page} asks another host: {address}", file=sys.stderr)
-    if not status and not fetched:
-        print(f"wrote {SITE.relative_to(ROOT)}: open {SITE.relative_to(ROOT)}/index.html")
-    return 1 if status or fetched else 0
+    if status or fetched:
+        sys.exit(1)
+    print(f"wrote {SITE.relative_to(ROOT)}: open {SITE.relative_to(ROOT)}/index.html")
 
 
 def foreign(site: Path) -> Iterator[tuple[str, str]]:
@@ -63,4 +60,4 @@ def foreign(site: Path) -> Iterator[tuple[str, str]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -20,25 +20,22 @@ from nbconvert.filters import strip_ansi
 from scripts.site.staging import NOTEBOOKS, ROOT
 
 _MOST_S = 600  # for one cell
-_NOTE = "!!! note\n    This page is the notebook `{source}`{ran}.\n"
+_NOTE = "!!! note\n    This page is the notebook `{}` with what it printed when the site was built.\n"
 
 
-def write(folder: Path, *, running: bool) -> None:
-    """Write the pages of all notebooks, and run them first; nbclient's CellExecutionError if a cell fails."""
+def write(folder: Path) -> None:
+    """Run all notebooks and write their pages; nbclient's CellExecutionError if a cell fails."""
     exporter = MarkdownExporter(preprocessors=["nbconvert.preprocessors.HighlightMagicsPreprocessor"])
     for source in sorted(NOTEBOOKS.glob("*.py")):
         notebook = jupytext.read(source)
-        if running:
-            begun = time.perf_counter()
-            run(notebook)
-            print(f"ran {source.name} in {time.perf_counter() - begun:.0f} s", flush=True)
+        begun = time.perf_counter()
+        run(notebook)
+        print(f"ran {source.name} in {time.perf_counter() - begun:.0f} s", flush=True)
         text, made = exporter.from_notebook_node(notebook, {"unique_key": source.stem, "output_files_dir": "."})
         for name, picture in made["outputs"].items():
             (folder / name).write_bytes(picture)
         title, _, rest = text.strip().partition("\n")
-        note = _NOTE.format(
-            source=source.relative_to(ROOT), ran=" with what it printed when the site was built" if running else ""
-        )
+        note = _NOTE.format(source.relative_to(ROOT))
         (folder / f"{source.stem}.md").write_text(f"{title}\n\n{note}\n{rest}\n", encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from benchmarks.capacity import DOCUMENTS, PAIRS, SECONDS, TOKENS, cached, first
 from benchmarks.corpus import Passages, Task
 from benchmarks.server import Server
 from benchmarks.sizing import DEPLOYMENTS, Configuration, Measured, Rule, burst, forget_peaks, peak, report, rule
-from benchmarks.wire import post
+from benchmarks.wire import Request
 from retrieval.text.demo import demo_passages
 from tests.app.live import live
 
@@ -23,7 +23,7 @@ FEW, MANY, PAIR = Configuration(1, 1, 64, 8), Configuration(1, 1, 256, 32), Conf
 
 
 def body(request):
-    return orjson.loads(request.partition(b"\r\n\r\n")[2])
+    return orjson.loads(request.body)
 
 
 def measured(configuration, most, idle=400.0):
@@ -53,7 +53,7 @@ def test_a_server_is_loaded_with_all_there_is_and_a_refused_request_is_no_figure
         assert burst(server, supply, 3) > 0
         assert next(supply, None) is None
         with pytest.raises(RuntimeError, match="3 of 3 requests failed"):
-            serve(server, iter([post("/rerank", b"{}")] * 3), 1, 5)
+            serve(server, iter([Request("/rerank", b"{}")] * 3), 1, 5)
 
 
 def test_the_table_of_capacity_has_a_row_for_each_size():

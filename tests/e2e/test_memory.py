@@ -2,7 +2,6 @@
 
 from itertools import cycle
 
-import orjson
 import pytest
 
 from benchmarks.server import ours
@@ -16,7 +15,7 @@ MAX_BYTES_PER_REQUEST = 100
 def test_a_request_leaves_nothing_in_memory():
     """With cached texts, so that neither the cache nor the C library's heap grows."""
     documents = [f"an owl {number}" for number in range(10)]
-    bodies = [post("/rerank", orjson.dumps({"query": f"owl {number}", "documents": documents})) for number in range(50)]
+    bodies = [post("/rerank", {"query": f"owl {number}", "documents": documents}) for number in range(50)]
     supply, resident, requests = cycle(bodies), [], []
     with ours(model="hash") as server:
         for _ in range(ROUNDS):

@@ -19,9 +19,8 @@ def test_the_committed_dashboard_is_what_the_metrics_make():
 
 
 def test_the_runbooks_may_be_anywhere(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr("sys.argv", ["monitoring", "--runbooks", "https://wiki/r/"])
     monkeypatch.chdir(tmp_path)
-    main()
+    main("https://wiki/r/")
     written = {path.name: path.read_text(encoding="utf-8") for path in OUT.iterdir()}
     assert set(written) == {"alerts.yml", "dashboard.json"}
     for text in written.values():

@@ -1,0 +1,22 @@
+"""A command that is asked for help gives it, and does not start its work."""
+
+import re
+
+import pytest
+
+from tests.paths import ROOT
+
+COMMANDS = [
+    file
+    for folder in ("benchmarks", "loadtests", "monitoring", "scripts")
+    for file in sorted((ROOT / folder).rglob("*.py"))
+    if '__name__ == "__main__"' in file.read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("file", COMMANDS, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_a_command_reads_its_arguments_before_it_does_anything(file):
+    text = file.read_text(encoding="utf-8")
+    last = text.partition('if __name__ == "__main__":\n')[2]
+    parsed = "typer.run(" in last or "cli()" in last  # else by argparse, where the service's packages are missing
+    assert parsed or (re.search(r"^    (sys\.exit\()?main\(\)", last) and ".parse_args()" in text)
