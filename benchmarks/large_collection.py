@@ -29,9 +29,8 @@ from benchmarks.corpus import open_passages
 from benchmarks.cross_encoder import CrossEncoder, fetch
 from benchmarks.quality import COLLECTIONS
 from benchmarks.report import number, on_this_machine, spread, table, timed
-from benchmarks.search_stages import CANDIDATES, stage_ms
 from benchmarks.server import cpu_seconds, ours, qrerank
-from benchmarks.wire import Request, drive, post
+from benchmarks.wire import Request, drive, in_turn, post
 from retrieval.encoder.protocol import Encoder
 from retrieval.evaluation.beir import load
 from retrieval.index.token_rows import pack, unpack
@@ -43,7 +42,7 @@ NAMES = ("cacm", "cisi", "cosqa", "cranfield", "hotpotqa", "noveleval", "scifact
 TOKENS, SAMPLE, BLOCK = 126, 1024, 256
 WARM_SECONDS, SECONDS, CLIENTS, WORKERS = 5.0, 20.0, (1, 16), (1, 2)
 ROUNDS = 200
-PEERS_QUERIES, STAGES_QUERIES = 20, 100
+PEERS_QUERIES, STAGES_QUERIES, CANDIDATES = 20, 100, 100
 PEER = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 
 
@@ -117,6 +116,12 @@ def of_ours(folder: Path, workers: int, supply: Iterator[Request]) -> list[tuple
     rows, of = [], f"{workers} worker{'s' if workers > 1 else ''}"
     with ours(data_dir=folder, workers=workers) as server:
         drive(server.port, supply, CLIENTS[-1], WARM_SECONDS)
+        answers = in_turn(server.port, islice(supply, STAGES_QUERIES))
+        stages = [orjson.loads(answer.body)["meta"]["timings_ms"] for answer in answers]
+        rows += [
+            (f"{stage}, {of}, 1 client: p50 / p95 ms", spread([each.get(stage, 0.0) for each in stages]))
+            for stage in stages[0]
+        ]
         for clients in CLIENTS:
             before, load = cpu_seconds(server.pid), drive(server.port, supply, clients, SECONDS)
             spent = 1e3 * (cpu_seconds(server.pid) - before) / max(1, len(load.ms))
@@ -173,8 +178,6 @@ def main(
         *of_files(collection.snapshot()),
     ]
     asked = queries()
-    stages = stage_ms(collection.snapshot(), encoder, asked[:STAGES_QUERIES])
-    rows += [(f"processor ms a search, one thread: {name}", number(ms)) for name, ms in stages.items()]
     collection.close()
     supply = searches(asked)
     for workers in WORKERS:

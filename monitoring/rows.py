@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.api.dialects.detect import PATHS
 from app.health.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
 from app.settings import EngineSettings
@@ -27,6 +29,25 @@ _SHARED_HITS, _SHARED_MISSES = rate("replica_cache_hits_total", "model"), rate("
 _MEMORY, _WORKERS = gauge("sum", "process_memory_bytes", "instance"), gauge("sum", "workers", "instance")
 
 
+# Both among the numbers at a glance, and as curves below.
+_ERRORS = Panel(
+    "Answered 5xx",
+    "Share of requests: overload, deadlines, lost keys, faults. Above 1 % the error budget burns. See the rejections.",
+    "percentunit",
+    _BAD,
+    limit=_BAD_SHARE,
+    alerts=["QrerankAvailability", "QrerankErrors"],
+)
+_RERANKING = Panel(
+    "Reranking up to 100 documents",
+    "A p95 near the default deadline (400 ms) is normal for new texts; above 500 ms, look at the stages.",
+    "s",
+    {f"p{100 * part:g}": quantile(part, "request_seconds", where=_UP_TO_100) for part in _PARTS},
+    limit=RERANK_MS / 1000,
+    alerts=["QrerankSlow"],
+)
+
+
 def _by(label: str, title: str, look: str) -> Panel:
     return Panel(title, look, "reqps", {f"{{{{{label}}}}}": rate("requests_total", label, ROUTE)}, "stacked")
 
@@ -40,24 +61,8 @@ ROWS = {
             {"requests": rate("requests_total", where=WORK)},
             "number",
         ),
-        Panel(
-            "p95 of reranking",
-            "Of requests with up to 100 documents. Target: 500 ms.",
-            "s",
-            {"p95": quantile(0.95, "request_seconds", where=_UP_TO_100)},
-            "number",
-            limit=RERANK_MS / 1000,
-            alerts=["QrerankSlow"],
-        ),
-        Panel(
-            "Answered 5xx",
-            "Share of all requests: overload, deadlines, lost keys, faults. Target: less than 1 %.",
-            "percentunit",
-            _BAD,
-            "number",
-            limit=_BAD_SHARE,
-            alerts=["QrerankAvailability"],
-        ),
+        replace(_RERANKING, kind="number"),
+        replace(_ERRORS, kind="number"),
         Panel(
             "Ready",
             "Share of workers that are ready. Below 1, some are loading, draining or failed.",
@@ -93,27 +98,13 @@ ROWS = {
             "Requests by status",
             "4xx: client errors; 5xx: server errors; 429: a quota; 503: mostly overload.",
         ),
-        Panel(
-            "Answered 5xx",
-            "Above the line the error budget burns. See the rejections by reason.",
-            "percentunit",
-            _BAD,
-            limit=_BAD_SHARE,
-            alerts=["QrerankAvailability", "QrerankErrors"],
-        ),
+        _ERRORS,
         _by("dialect", "Requests by dialect", "The client's API dialect; a client update may change it."),
         _by("tier", "Requests by tier", "Traffic by tier. none: not authenticated, or authentication is off."),
         _by("method", "Requests by ranking method", "none: requests that rank nothing, or were rejected."),
     ],
     "Latency": [
-        Panel(
-            "Reranking up to 100 documents",
-            "A p95 near the default deadline (400 ms) is normal for new texts; above the line, look at the stages.",
-            "s",
-            {f"p{100 * part:g}": quantile(part, "request_seconds", where=_UP_TO_100) for part in _PARTS},
-            limit=RERANK_MS / 1000,
-            alerts=["QrerankSlow"],
-        ),
+        _RERANKING,
         Panel(
             "Similarity of a pair",
             "It has no deadline and encodes both texts, so it follows the encoder's load.",
