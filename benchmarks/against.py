@@ -6,12 +6,10 @@ request count less of that work than its time does. Warm: 100 passages whose sta
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -23,11 +21,9 @@ import typer
 from benchmarks.corpus import PASSAGE_TOKENS, QUERIES, Passages, open_passages
 from benchmarks.regressions import by_thread
 from benchmarks.report import number, on_this_machine, percentile, table
-from benchmarks.server import Server, running
+from benchmarks.server import ROOT, Server, ours
 from benchmarks.wire import Request, drive, in_turn, post
-from scripts.trial import free_port
 
-ROOT = Path(__file__).parents[1]
 DOCUMENTS, TOKENS = 100, 200
 WARM_ROUNDS, A_ROUND = 8, 10
 COLD_ROUNDS, COLD_DOCUMENTS = 8, 50
@@ -35,16 +31,6 @@ CLIENTS, SECONDS = 8, 4.0
 STAGES = ("prescore", "encode_query", "join", "quantum", "fuse")  # of a warm request; all others take less
 
 Figures = Mapping[str, float]
-
-
-@contextmanager
-def serve(folder: Path) -> Iterator[Server]:
-    """`qrerank serve` with the code of a checkout, and no deadline."""
-    port = free_port()
-    settings = {"PYTHONPATH": str(folder), "QRERANK_ENGINE__DEADLINE_MS": "0", "QRERANK_ENGINE__DRAIN_SECONDS": "0"}
-    command = [sys.executable, "-m", "app.cli", "serve", f"--port={port}"]
-    with running(command, port, "/health/ready", os.environ | settings, folder) as server:
-        yield server
 
 
 def bodies(documents: Sequence[str]) -> Iterator[Request]:
@@ -100,8 +86,11 @@ def main(other: Annotated[Path, typer.Argument(help="Another checkout.", exists=
     machine = on_this_machine()
     commit = ["git", "-C", str(other), "rev-parse", "--short", "HEAD"]
     name = subprocess.run(commit, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S603 - ours
+    folders = {name: other.resolve(), "this": ROOT}
     with ExitStack() as stack:
-        servers = {key: stack.enter_context(serve(folder)) for key, folder in ((name, other.resolve()), ("this", ROOT))}
+        servers = {
+            key: stack.enter_context(ours(checkout=folder, engine__deadline_ms=0)) for key, folder in folders.items()
+        }
         found = compare(servers, open_passages())
     rows = [
         (what, number(old), number(new := found["this"][what]), number(new / old)) for what, old in found[name].items()

@@ -7,7 +7,8 @@ bandwidth. The bandwidth of a row is chosen on the other collections than the on
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -43,8 +44,8 @@ Key = tuple[str, int]
 
 def judged(
     reranker: Reranker, name: str, most: int, progress: Progress
-) -> Iterator[tuple[Encoded, Encoded, dict[str, float], list[str]]]:
-    """Of each query: its state, those of its candidates, the grades of all documents, and the candidates' ids."""
+) -> Iterator[tuple[Encoded, Encoded, Callable[[Values], float]]]:
+    """Of each query: its state, those of its candidates, and the nDCG@10 of candidates ordered by their (n,) scores."""
     dataset = load(COLLECTIONS / name)
     collection, own = open_dataset(dataset, reranker.encoder, ENCODED, progress), own_documents(dataset)
     queries = chosen(dataset, judged_queries(dataset), most)
@@ -55,7 +56,11 @@ def judged(
         )
         ids = [passage.id for passage in collection.passages(positions)]
         asked = reranker.encoder.encode([query.text], "query")
-        yield asked, collection.states(positions), dataset.qrels[query.id], ids
+        yield asked, collection.states(positions), partial(_ndcg, ids, dataset.qrels[query.id])
+
+
+def _ndcg(ids: Sequence[str], grades: dict[str, float], of: Values) -> float:
+    return ndcg({"": [ids[at] for at in ranking(of)]}, {"": grades}, 10)[""]
 
 
 def scores(fm: FeatureMap, query: Encoded, documents: Encoded) -> tuple[Values, Values]:
@@ -70,11 +75,7 @@ def measured(reranker: Reranker, name: str, most: int, progress: Progress) -> di
     """(bandwidths, 2, queries) nDCG@10 of every map on one collection, and of the cosine."""
     found: dict[Key, list[list[tuple[float, float]]]] = {key: [[] for _ in BANDWIDTHS] for key in MAPS}
     found[COSINE] = [[]]
-    for query, documents, grades, ids in judged(reranker, name, most, progress):
-
-        def value(of: Values, grades: dict[str, float] = grades, ids: Sequence[str] = ids) -> float:
-            return ndcg({"": [ids[at] for at in ranking(of)]}, {"": grades}, 10)[""]
-
+    for query, documents, value in judged(reranker, name, most, progress):
         cosines = value((documents.pooled @ query.pooled[0]).astype(np.float64))
         found[COSINE][0].append((cosines, cosines))
         for key in MAPS:

@@ -60,22 +60,20 @@ def sample(row: str, documents: int, answers: Sequence[Answer]) -> Sample:
     return Sample(row, documents, [answer.ms for answer in answers], encoded)
 
 
-def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None) -> Iterator[Sample]:
-    """Every task once, none seen before; a task of other texts first, so that the process itself is warm."""
+def cold(row: str, work: Work, warm_up: Task, deadline_ms: int | None = None) -> Iterator[Sample]:
+    """Every task once, none seen before; a task of other texts first, so that the process itself is warm.
+
+    Of a stream it is the time until the first order has come.
+    """
+    path = "/v1/rerank/stream" if row == FIRST_ORDER else "/rerank"
     with ours() as server:
         in_turn(server.port, [warm_up.request()])
         for documents, tasks in _shown(work, row):
-            requests = [task.request(deadline_ms=deadline_ms) for task in tasks]
-            yield sample(row, documents, in_turn(server.port, requests))
-
-
-def streamed(work: Work, warm_up: Task) -> Iterator[Sample]:
-    """When the first order of a stream has come, of documents never seen before."""
-    with ours() as server:
-        in_turn(server.port, [warm_up.request()])
-        for documents, tasks in _shown(work, FIRST_ORDER):
-            requests = [task.request(path="/v1/rerank/stream") for task in tasks]
-            yield Sample(FIRST_ORDER, documents, [answer.first_ms for answer in in_turn(server.port, requests)])
+            answers = in_turn(server.port, [task.request(deadline_ms=deadline_ms, path=path) for task in tasks])
+            if row == FIRST_ORDER:
+                yield Sample(row, documents, [answer.first_ms for answer in answers])
+            else:
+                yield sample(row, documents, answers)
 
 
 def warm(work: Work) -> Iterator[Sample]:
@@ -119,7 +117,7 @@ def measure(passages: Passages) -> list[Sample]:
     """All rows, one after the other, so that nothing else computes."""
     warm_up = passages.tasks(1, 50)[0]
     work = {documents: passages.tasks(runs, documents) for documents, runs in RUNS.items()}
-    new = [*cold(COLD, work, warm_up, 0), *cold(COLD_DEADLINE, work, warm_up, None), *streamed(work, warm_up)]
+    new = [*cold(COLD, work, warm_up, 0), *cold(COLD_DEADLINE, work, warm_up), *cold(FIRST_ORDER, work, warm_up)]
     return [*new, *warm(work), *indexed(work)]
 
 

@@ -20,6 +20,7 @@ from scripts.trial import free_port
 
 READY_WITHIN_S, EXITS_WITHIN_S = 180.0, 60.0
 _LOG_TAIL = 2000
+ROOT = Path(__file__).parents[1]
 QRERANK = str(Path(sys.executable).parent / "qrerank")
 
 
@@ -61,17 +62,19 @@ def qrerank(data_dir: Path, *words: str | Path) -> None:
 def ours(**settings: str | Path | float) -> Iterator[Server]:
     """`qrerank serve` with default settings but these (`candidates=50` is QRERANK_CANDIDATES=50), its cache empty.
 
-    Without a `data_dir` it gets a new one, which goes when the server does. `workers` is no setting, but an option.
+    Without a `data_dir` it gets a new one, which goes when the server does. `workers` is no setting, but an option; so
+    is `checkout`, the folder whose code it runs.
     """
-    port, workers = free_port(), settings.pop("workers", 1)
+    port, workers, checkout = free_port(), settings.pop("workers", 1), Path(settings.pop("checkout", ROOT))
     with tempfile.TemporaryDirectory() as data:
         usual: dict[str, str | Path | float] = {"data_dir": data, "engine__drain_seconds": 0}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}
         if "QRERANK_MODEL_DIR" in os.environ:
             kept["QRERANK_MODEL_DIR"] = os.environ["QRERANK_MODEL_DIR"]
         given = {f"QRERANK_{name.upper()}": str(value) for name, value in (usual | settings).items()}
-        command = [QRERANK, "serve", f"--port={port}", f"--workers={workers}"]
-        with running(command, port, "/health/ready", kept | given) as server:
+        command = [sys.executable, "-m", "app.cli", "serve", f"--port={port}", f"--workers={workers}"]
+        environment = kept | given | {"PYTHONPATH": str(checkout)}
+        with running(command, port, "/health/ready", environment, checkout) as server:
             yield server
 
 

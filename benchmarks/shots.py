@@ -29,7 +29,6 @@ from quantum.backends.mitigation import ReadoutMitigation
 from quantum.backends.noise import Noise
 from quantum.estimates import Estimates, rank_intervals
 from quantum.feature_maps import feature_map
-from retrieval.evaluation.metrics import ndcg
 from retrieval.fusion import ranking
 
 NAMES = ("cacm", "scifact", "hotpotqa")
@@ -97,11 +96,7 @@ def measured(queries: int) -> tuple[dict[Any, Values], float]:
     with bar("shots") as progress:
         reranker = Reranker(open_encoder(Settings(), progress))
         for name in NAMES:
-            for query, documents, grades, ids in judged(reranker, name, queries, progress):
-
-                def value(of: Values, grades: dict[str, float] = grades, ids: list[str] = ids) -> float:
-                    return ndcg({"": [ids[at] for at in ranking(of)]}, {"": grades}, 10)[""]
-
+            for query, documents, value in judged(reranker, name, queries, progress):
                 rows = query.pooled.astype(np.float64), documents.pooled.astype(np.float64)
                 exact = estimated(every["none"].backend.outcomes(fm, *rows), None)
                 best.append(value(exact.log_fidelity[0]))

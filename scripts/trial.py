@@ -11,7 +11,6 @@ import socket
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 60
@@ -110,8 +109,3 @@ def resident_mb(status: str) -> float:
     if match is None:
         raise ValueError("the process status contains no VmRSS")
     return int(match[1]) * 1024 / 1e6
-
-
-def megabytes(folder: Path) -> float:
-    """Total size of the files in a folder in megabytes (10⁶ bytes)."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir()) / 1e6

@@ -119,7 +119,8 @@ def judge(wheel: Path, base: str) -> int:
         print("installing it in an empty environment", flush=True)
         environment = Path(folder) / "venv"
         programs = install(wheel, environment, base)
-        findings.note("environment", f"{trial.megabytes(environment):.0f} MB")
+        size = sum(path.lstat().st_size for path in environment.rglob("*"))
+        findings.note("environment", f"{size / 1e6:.0f} MB")
         unwanted = [name for name in _FORBIDDEN if any(environment.glob(f"lib/python3*/site-packages/{name}"))]
         findings.check("contains no torch or transformers", not unwanted, ", ".join(unwanted))
         home = Path(folder) / "home"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,7 +24,7 @@ OTHERS = (
     "helm/quantum-rerank/README.md",
 )
 _LINK = re.compile(r"(?<=\]\()(?P<target>[^)\s]+)(?=\))")
-_FENCE = re.compile(r"^ *```", re.MULTILINE)
+_FENCE = re.compile(r"^( *```)", re.MULTILINE)
 _FENCE_LINE = re.compile(r"( *`{3,}\w*).*")
 _AS_IT_IS = {".svg", ".png", ".webp", ".json", ".html"}  # what browsers show; other files become pages
 _LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".mjs": "javascript", ".sh": "sh"}
@@ -50,9 +49,9 @@ def stage(folder: Path) -> None:
             waiting += file.glob("*.md")
             at.write_text(_listed(file), encoding="utf-8")
         elif file.suffix == ".md":
-            text = file.read_text(encoding="utf-8")
-            waiting += [target for _, target in links(file, text)]
-            at.write_text(in_python_markdown(rewritten(file, text)), encoding="utf-8")
+            text, targets = rewritten(file, file.read_text(encoding="utf-8"))
+            waiting += targets
+            at.write_text(in_python_markdown(text), encoding="utf-8")
         elif file.suffix in _AS_IT_IS:
             shutil.copyfile(file, at)
         else:
@@ -74,30 +73,20 @@ def place(file: Path) -> Path:
     return kept if file.suffix in {".md", *_AS_IT_IS} else kept.with_name(kept.name + ".md")
 
 
-def links(page: Path, text: str) -> Iterator[tuple[str, Path]]:
-    """The links of a page into the repository, outside of code: as they are written, and the files."""
-    for part in _FENCE.split(text)[::2]:
-        for match in _LINK.finditer(part):
-            target = match["target"]
-            path = target.partition("#")[0]
-            if path and not urlsplit(target).scheme:
-                yield target, _file(page, path)
-
-
-def rewritten(page: Path, text: str) -> str:
-    """The text of a page with links as the site has its files."""
-    here = place(page).parent
+def rewritten(page: Path, text: str) -> tuple[str, list[Path]]:
+    """The text of a page with links as the site has its files, and the files that it links to outside of code."""
+    here, files = place(page).parent, list[Path]()
 
     def moved(match: re.Match[str]) -> str:
         path, mark, anchor = match["target"].partition("#")
         if not path or urlsplit(path).scheme:
             return match["target"]
-        return Path(os.path.relpath(place(_file(page, path)), here)).as_posix() + mark + anchor
+        files.append(_file(page, path))
+        return Path(os.path.relpath(place(files[-1]), here)).as_posix() + mark + anchor
 
-    fences = _FENCE.split(text)
-    fences[::2] = [_LINK.sub(moved, part) for part in fences[::2]]
-    marks = iter([match[0] for match in _FENCE.finditer(text)])
-    return fences[0] + "".join(next(marks) + part for part in fences[1:])
+    parts = _FENCE.split(text)  # the marks of fences among them
+    parts[::4] = [_LINK.sub(moved, part) for part in parts[::4]]
+    return "".join(parts), files
 
 
 def in_python_markdown(text: str) -> str:

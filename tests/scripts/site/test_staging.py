@@ -62,7 +62,8 @@ def test_files_have_their_places(file, place):
 def test_links_follow_and_code_stays():
     text = "[a](../README.md#b) [c](http.md) [d](#e) [f](https://g.example/h)\n```sh\n[i](../README.md)\n```\n[j](errors.md)\n"
     assert staging.rewritten(DOCS / "cli.md", text) == (
-        "[a](repository/index.md#b) [c](http.md) [d](#e) [f](https://g.example/h)\n```sh\n[i](../README.md)\n```\n[j](errors.md)\n"
+        "[a](repository/index.md#b) [c](http.md) [d](#e) [f](https://g.example/h)\n```sh\n[i](../README.md)\n```\n[j](errors.md)\n",
+        [ROOT / "README.md", DOCS / "http.md", DOCS / "errors.md"],
     )
 
 
