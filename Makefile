@@ -143,13 +143,11 @@ monitoring: $(STAMP) ## write the dashboard from the metrics; with RUNBOOKS=URL,
 	$(BIN)/python -m monitoring $(if $(RUNBOOKS),--runbooks $(RUNBOOKS))
 
 chart: $(STAMP) .venv-chart/.setup ## check the Helm chart; then dashboard and alert rules with Prometheus' own programs
-	$(BIN)/python -m scripts.chart --check
-	.venv-chart/bin/python -m scripts.chart.check
 	.venv-chart/bin/python -m pytest -p no:cloudcoil -m chart --confcutdir tests/helm tests/helm
 	$(BIN)/python -m monitoring.check
 
 chart-package: .venv-chart/.setup ## write the chart's archive to dist/
-	.venv-chart/bin/python -m scripts.chart.check --package dist
+	.venv-chart/bin/python -m scripts.chart.package
 
 # Checkov pins many packages to what it was written with, and Helm's engine takes 75 MB.
 .venv-chart/.setup: scripts/chart/requirements.txt

@@ -65,7 +65,7 @@ def ours(**settings: str | Path | float) -> Iterator[Server]:
     Without a `data_dir` it gets a new one, which goes when the server does. `workers` is no setting, but an option; so
     is `checkout`, the folder whose code it runs.
     """
-    port, workers, checkout = free_port(), settings.pop("workers", 1), Path(settings.pop("checkout", ROOT))
+    port, workers, checkout = free_port(), settings.pop("workers", 1), Path(str(settings.pop("checkout", ROOT)))
     with tempfile.TemporaryDirectory() as data:
         usual: dict[str, str | Path | float] = {"data_dir": data, "engine__drain_seconds": 0}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}

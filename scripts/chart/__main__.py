@@ -1,4 +1,4 @@
-"""Write the chart's generated files, or only compare them: `python -m scripts.chart`, with `--check`.
+"""Write the chart's generated files: `python -m scripts.chart`.
 
 values.schema.json is written by hand, but for what the settings say: `config`, `secretConfig` and the secrets' names.
 """
@@ -6,10 +6,7 @@ values.schema.json is written by hand, but for what the settings say: `config`, 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -29,15 +26,6 @@ def files() -> Mapping[str, str]:
         "files/settings.json": "[\n" + ",\n".join(map(json.dumps, entries)) + "\n]\n",  # one setting per line
         "files/dashboard.json": monitoring_files()["dashboard.json"],
     }
-
-
-def drifted(chart: Path = CHART) -> list[str]:
-    """The generated files that are missing or out of date."""
-    return [
-        name
-        for name, text in files().items()
-        if not (chart / name).exists() or (chart / name).read_text(encoding="utf-8") != text
-    ]
 
 
 def schema(rows: Iterable[Setting]) -> Schema:
@@ -66,18 +54,11 @@ def _group() -> Schema:
     return {"type": "object", "additionalProperties": False, "properties": {}}
 
 
-def main(
-    check: Annotated[bool, typer.Option("--check", help="Only compare.")] = False,
-) -> None:
+def main() -> None:
     """Write the chart's schema, list of settings and dashboard."""
-    if not check:
-        for name, text in files().items():
-            (CHART / name).write_text(text, encoding="utf-8")
-            print(f"wrote {CHART / name}")
-    elif wrong := drifted():
-        sys.exit(f"{', '.join(wrong)}: out of date; run `python -m scripts.chart`")
-    else:
-        print(f"{len(files())} generated files of the chart match settings, values and metrics")
+    for name, text in files().items():
+        (CHART / name).write_text(text, encoding="utf-8")
+        print(f"wrote {CHART / name}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from scripts.chart import CHART, Values
 
+GOLDEN = CHART.parents[1] / "tests" / "helm" / "golden.yaml"
 VERSIONS = ("1.31", "1.34", "1.37")  # of Kubernetes
 kubernetes_validate.utils.schema_contents = cache(kubernetes_validate.utils.schema_contents)  # cached: 30 times as fast
 OPERATORS = {"ServiceMonitor": v1.ServiceMonitor, "PrometheusRule": v1.PrometheusRule}
@@ -54,6 +55,12 @@ def chart(folder: Path = CHART) -> Iterator[Chart]:
     """Load the chart in this folder."""
     with helm_python.Chart.load(folder) as loaded:
         yield Chart(loaded)
+
+
+def golden(helm: Chart) -> str:
+    """The default render as one file, without the release's test, which contains files/rerank.py once more."""
+    rendered = {path: text.strip() for path, text in sorted(helm.render({}, VERSIONS[-1]).items())}
+    return "".join(f"# {path}\n{text}\n" for path, text in rendered.items() if text and "/tests/" not in path)
 
 
 def lint(values: Values, minor: str) -> list[str]:

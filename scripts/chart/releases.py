@@ -1,4 +1,4 @@
-"""The life cycle of a release with Helm's engine: install, upgrade, failed upgrade, rollback, uninstall."""
+"""Releases with Helm's engine on a cluster in memory."""
 
 from __future__ import annotations
 
@@ -12,18 +12,9 @@ from typing import Any
 import helm_python
 from helm_python import _native
 
-from scripts.chart import Values, merged
+from scripts.chart import Values
 from scripts.chart.api import Cluster, Key, serving
 from scripts.chart.engine import NAMESPACE, RELEASE, Chart, chart
-from scripts.chart.examples import examples
-
-# A StatefulSet's volume is immutable: the API server rejects it after it has accepted other objects of the upgrade.
-_REFUSED: Values = {"postgresql": {"size": "9Gi"}, "config": {"engine": {"requests": 4}}}
-_CHANGED: Values = {"config": {"engine": {"requests": 8, "drain_seconds": 9.5}}}
-
-
-class Failed(Exception):
-    """A release does not behave as expected."""
 
 
 @dataclass
@@ -77,41 +68,6 @@ def releasing(minor: str) -> Iterator[Release]:
         ) as helm,
     ):
         yield Release(helm, cluster, loaded)
-
-
-def lived(minor: str) -> str:
-    """Run the whole life cycle; a summary. Raises Failed."""
-    values = examples()["everything"]
-    with releasing(minor) as release:
-        release.act("install", values)
-        objects, pods = len(release.cluster.objects), release.pods()
-        release.act("upgrade", merged(values, _CHANGED))
-        _must(release.pods()["checksum/config"] != pods["checksum/config"], "a changed setting does not roll the pods")
-        _must(
-            release.pods()["checksum/secret"] == pods["checksum/secret"], "no secret has changed, and its checksum has"
-        )
-        good = release.wanted()
-        try:
-            release.act("upgrade", merged(values, _REFUSED))
-        except helm_python.HelmError as error:
-            message = str(error)
-        else:
-            raise Failed("an upgrade of an immutable field succeeded")
-        _must("field is immutable" in message, f"the upgrade failed for another reason: {message}")
-        _must(release.history()[-1] == "failed", f"the history is {release.history()}")
-        _must(release.wanted() != good, "the failed upgrade changed nothing, so a rollback proves nothing")
-        release.helm.rollback(RELEASE, version=2)
-        _must(release.wanted() == good, "the rollback left something of the failed upgrade")
-        history = release.history()
-        release.helm.uninstall(RELEASE)
-        kept = sorted(kind for kind, _ in release.cluster.objects)
-        _must(kept == ["PersistentVolumeClaim"], f"uninstalling left {kept}, not only the data")
-    return f"{objects} objects installed, upgraded, a failed upgrade rolled back ({', '.join(history)}), data kept"
-
-
-def _must(condition: bool, message: str) -> None:
-    if not condition:
-        raise Failed(message)
 
 
 def _kubeconfig(url: str) -> str:

@@ -5,7 +5,7 @@ import hypothesis.strategies as st
 import pytest
 
 from scripts.chart import merged
-from scripts.chart.engine import VERSIONS, Refused, faults
+from scripts.chart.engine import VERSIONS, Refused, faults, lint
 from scripts.chart.examples import examples
 from tests.helm.drawn import DEFAULTS, HIDDEN, LEAVES, PARTS, STORES, coherent, nested, wild
 from tests.helm.laws import LAWS
@@ -28,10 +28,15 @@ def test_values_that_belong_together_give_what_a_cluster_takes(helm, values, min
         law(values, manifests)
 
 
+@pytest.mark.parametrize("minor", VERSIONS)
 @pytest.mark.parametrize("name", examples())
-def test_the_examples_keep_the_laws(helm, name):
+def test_the_examples_keep_the_laws_and_please_helm_and_the_cluster(helm, name, minor):
+    values = examples()[name]
+    manifests = helm.manifests(values, minor)
+    assert lint(values, minor) == []
+    assert [fault for made in manifests for fault in faults(made, minor)] == []
     for law in LAWS:
-        law(examples()[name], helm.manifests(examples()[name]))
+        law(values, manifests)
 
 
 @pytest.mark.parametrize("store", STORES)

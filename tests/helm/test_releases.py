@@ -1,16 +1,42 @@
-"""Releases with Helm's engine: what `lived` does not go through; and what is wrong with manifests is found."""
+"""Releases with Helm's engine, from installation to their end; and what is wrong with manifests is found."""
 
 import copy
 
 import pytest
 
-from scripts.chart.engine import OPERATORS, VERSIONS, Refused, faults
+from scripts.chart import merged
+from scripts.chart.engine import OPERATORS, RELEASE, VERSIONS, Refused, faults
 from scripts.chart.examples import examples
 from scripts.chart.releases import releasing
-from scripts.chart.scanners import excepted, exceptions
+from scripts.chart.scanners import dockerfile_objections, excepted, exceptions, manifests_objections
 from tests.helm.laws import of_kind
+from tests.paths import ROOT
 
+EXAMPLES = examples()
+# A StatefulSet's volume is immutable: the API server rejects it after it has accepted other objects of the upgrade.
+REFUSED = {"postgresql": {"size": "9Gi"}, "config": {"engine": {"requests": 4}}}
+CHANGED = {"config": {"engine": {"requests": 8, "drain_seconds": 9.5}}}
 INDEX = {"index": {"enabled": True, "configMap": "papers"}}
+
+
+@pytest.mark.parametrize("minor", VERSIONS)
+def test_a_release_is_upgraded_rolled_back_after_a_failure_and_leaves_its_data(minor):
+    values = EXAMPLES["everything"]
+    with releasing(minor) as release:
+        release.act("install", values)
+        before = release.pods()
+        release.act("upgrade", merged(values, CHANGED))
+        assert release.pods()["checksum/config"] != before["checksum/config"]
+        assert release.pods()["checksum/secret"] == before["checksum/secret"]
+        good = release.wanted()
+        with pytest.raises(Refused, match="field is immutable"):
+            release.act("upgrade", merged(values, REFUSED))
+        assert release.history()[-1] == "failed"
+        assert release.wanted() != good  # else a rollback proves nothing
+        release.helm.rollback(RELEASE, version=2)
+        assert release.wanted() == good
+        release.helm.uninstall(RELEASE)
+        assert [kind for kind, _ in release.cluster.objects] == ["PersistentVolumeClaim"]
 
 
 def test_a_cluster_without_the_sleep_before_the_end_is_refused():
@@ -50,7 +76,7 @@ def test_a_size_of_the_data_volume_may_grow_and_its_class_may_not_change():
 
 @pytest.mark.parametrize("minor", VERSIONS)
 def test_a_field_that_does_not_exist_is_found_in_every_kind(helm, minor):
-    everything = helm.manifests(examples()["everything"])
+    everything = helm.manifests(EXAMPLES["everything"])
     for made in everything:
         assert faults(made, minor) == []
         broken = copy.deepcopy(made)
@@ -68,3 +94,9 @@ def test_an_objection_needs_an_exception_with_a_reason_and_an_exception_an_objec
     answers = [{"check": "CKV_1", "of": ["Pod"], "why": "…"}, {"check": "CKV_2", "of": ["Pod"], "why": "…"}]
     assert excepted(found, answers) == ({("CKV_2", "Job"): "Job.a: worse"}, ["CKV_2 of Pod"])
     assert all(set(one) == {"check", "of", "why"} and len(one["why"]) > 20 for one in exceptions())
+
+
+def test_every_objection_of_the_scanners_has_its_exception_and_every_exception_is_needed(helm, tmp_path):
+    manifests = {name: helm.manifests(values) for name, values in EXAMPLES.items()}
+    found = manifests_objections(manifests, tmp_path) | dockerfile_objections(ROOT / "Dockerfile")
+    assert excepted(found, exceptions()) == ({}, [])

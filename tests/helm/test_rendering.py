@@ -1,8 +1,9 @@
-"""What single values come to."""
+"""What the defaults and single values come to."""
 
 import json
 
 from scripts.chart import merged
+from scripts.chart.engine import GOLDEN, chart, golden, package
 from tests.helm.drawn import PASSWORD, PEPPER, STORES
 from tests.helm.laws import of_kind
 
@@ -17,6 +18,13 @@ def found(manifests, kind, name=NAME):
 
 def variables(helm, config):
     return found(helm.manifests({"config": config}), "ConfigMap")["data"]
+
+
+def test_the_default_render_is_the_committed_one_and_the_archive_renders_the_same(helm, tmp_path):
+    committed = GOLDEN.read_text(encoding="utf-8")
+    assert golden(helm) == committed, "run `.venv-chart/bin/python -m scripts.chart.package --golden`; review the diff"
+    with chart(package(tmp_path)) as packed:
+        assert golden(packed) == committed
 
 
 def test_settings_become_variables_as_the_service_reads_them(helm):

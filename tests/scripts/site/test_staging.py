@@ -67,11 +67,6 @@ def test_links_follow_and_code_stays():
     )
 
 
-def test_a_link_to_nothing_is_named():
-    with pytest.raises(staging.BrokenLink, match=r"docs/cli\.md links to none\.md"):
-        staging.rewritten(DOCS / "cli.md", "[a](none.md)")
-
-
 def test_what_belongs_to_an_item_is_indented_as_python_markdown_wants_it():
     text = "- a\n  ```sh look\n  b\n    c\n  ```\n\n```json x\n  d\n```\n"
     assert staging.in_python_markdown(text) == "- a\n    ```sh\n    b\n      c\n    ```\n\n```json\n  d\n```\n"
