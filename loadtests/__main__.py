@@ -13,7 +13,7 @@ import typer
 from benchmarks.report import facts, watch_others
 from benchmarks.server import answers
 from loadtests import scaling
-from loadtests.pool import open_traffic
+from loadtests.mix import open_traffic
 from loadtests.service import Target, load, started, warm
 from loadtests.shapes import PLANS, length_s
 

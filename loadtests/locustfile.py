@@ -24,8 +24,7 @@ from locust.runners import WorkerRunner
 from locust.stats import StatsEntry, StatsError
 
 from benchmarks.server import resident_bytes
-from loadtests.mix import PATHS, PRD, TIERS, Kind, Refused, Wrong, check
-from loadtests.pool import open_traffic
+from loadtests.mix import PATHS, PRD, TIERS, Kind, Refused, Wrong, check, open_traffic
 from loadtests.shapes import PLANS, stretched, users_at
 from loadtests.thresholds import History, Present, bounds_of, facts, judge, report
 

@@ -1,5 +1,8 @@
 """Who asks for what, and whether answers are right: users of three tiers whose requests together have the PRD's mix.
 
+They send titles of Python's language reference, each with the passages that a search would find for it. The pool is
+small, so that a server has all of it in its cache after a short warm-up. Queries are encoded each time.
+
 A user's requests start at random intervals, drawn evenly between two bounds; an answer that takes longer than its
 interval is followed by the next request at once. So what is asked does not depend on how fast it is answered, as long
 as it is answered in time, and no user exceeds its tier's requests a minute.
@@ -7,12 +10,16 @@ as it is answered in time, and no user exceeds its tier's requests a minute.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
+import numpy as np
 import orjson
+
+from retrieval.text.bm25 import QueryTerms, Terms, bm25
+from retrieval.text.demo import demo_passages
 
 Kind = Literal["similarity", "small", "medium", "large"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -22,6 +29,8 @@ TOP_N = 10
 PATHS = {"similarity": "/v1/similarity", "small": "/rerank", "medium": "/rerank", "large": "/rerank"}
 PRD: Mapping[Kind, int] = {"similarity": 30, "small": 40, "medium": 20, "large": 10}  # per cent of all requests
 REFUSED = {429, 503}
+PASSAGES, QUERIES = 400, 40
+_PAIRS = 5  # of each query with its best candidates
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,35 @@ TIERS: Mapping[str, TierMix] = {
     "standard": TierMix(3, (0.75, 1.25), {"similarity": 8, "small": 8, "medium": 14}),
     "premium": TierMix(2, (0.4, 14 / 15), {"similarity": 6, "small": 8, "medium": 6, "large": 10}),
 }
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bodies of requests, ready to be sent."""
+
+    passages: Sequence[str]  # the whole pool
+    queries: Sequence[str]
+    bodies: Mapping[Kind, Sequence[bytes]]
+
+
+def open_traffic() -> Traffic:
+    """Requests about the demo collection."""
+    found = demo_passages()
+    texts, titles = dict.fromkeys(each.content for each in found), dict.fromkeys(each.title for each in found)
+    return traffic(list(texts)[:PASSAGES], list(titles)[:QUERIES])
+
+
+def traffic(passages: Sequence[str], queries: Sequence[str]) -> Traffic:
+    """Every query with its best candidates by BM25: one request of each size, and some pairs."""
+    bodies: dict[Kind, list[bytes]] = {kind: [] for kind in ("similarity", *DOCUMENTS)}
+    terms = [Terms.of(passage) for passage in passages]
+    for query in queries:
+        order = np.argsort(-bm25(QueryTerms.of(query), terms).scores, kind="stable")
+        found = [passages[at] for at in order[: max(DOCUMENTS.values())]]
+        bodies["similarity"] += [orjson.dumps({"text1": query, "text2": text}) for text in found[:_PAIRS]]
+        for kind, count in DOCUMENTS.items():
+            bodies[kind].append(orjson.dumps({"query": query, "documents": found[:count], "top_n": TOP_N}))
+    return Traffic(passages, queries, bodies)
 
 
 class Refused(Exception):

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.report import table, watch_others
 from benchmarks.server import cpu_seconds
 from loadtests.balancer import balanced
-from loadtests.pool import Traffic
+from loadtests.mix import Traffic
 from loadtests.service import Target, load, started, warm
 from scripts.debian import Missing
 

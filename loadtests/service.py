@@ -20,8 +20,7 @@ from app.auth.settings import AuthSettings
 from app.auth.stores import open_records
 from app.identity import Tier
 from benchmarks.server import ours
-from loadtests.mix import TIERS, TOP_N
-from loadtests.pool import Traffic
+from loadtests.mix import TIERS, TOP_N, Traffic
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
 KEYS: Mapping[Tier, int] = {"public": 500, "standard": 300, "premium": 200, "unlimited": 1}  # as many as users at once

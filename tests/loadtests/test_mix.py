@@ -2,8 +2,7 @@ import orjson
 import pytest
 
 from app.settings import QuotaSettings
-from loadtests.mix import DOCUMENTS, KINDS, PRD, TIERS, Refused, Wrong, check
-from loadtests.pool import PASSAGES, QUERIES, open_traffic, traffic
+from loadtests.mix import DOCUMENTS, KINDS, PASSAGES, PRD, QUERIES, TIERS, Refused, Wrong, check, open_traffic, traffic
 from loadtests.shapes import NORMAL_USERS, PLANS, Stage, stretched, users_at
 
 
