@@ -31,16 +31,10 @@ def rules() -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def of_the_dashboard(over: str = "1m") -> Iterator[Query]:
-    """The panels' queries with all jobs, instances and routes selected. over: the range of rates."""
+def of_the_dashboard() -> Iterator[Query]:
+    """The panels' queries with all jobs, instances and routes selected, and rates over a minute."""
     for title, panels in ROWS.items():
         for panel in panels:
             for query in panel.curves.values():
-                chosen = query.replace("$job", ".+").replace("$instance", ".+").replace(ROUTE, WORK).replace(RATE, over)
+                chosen = query.replace("$job", ".+").replace("$instance", ".+").replace(ROUTE, WORK).replace(RATE, "1m")
                 yield Query(f"{title}: {panel.title}", chosen)
-
-
-def of_the_rules() -> Iterator[Query]:
-    """The alerts' expressions, which are empty while no alert fires."""
-    for rule in rules():
-        yield Query(rule["alert"], rule["expr"])

@@ -9,10 +9,10 @@ from app.main import create_app
 from app.settings import Settings
 from app.telemetry.catalogue import FAMILIES
 from monitoring.promql import WORK
-from monitoring.queries import DASHBOARD, of_the_dashboard, of_the_rules
+from monitoring.queries import DASHBOARD, Query, of_the_dashboard, rules
 from tests.monitoring.asked import SETTINGS, TARGET, grouped, holds, selectors
 
-QUERIES = [*of_the_dashboard(), *of_the_rules()]
+QUERIES = [*of_the_dashboard(), *(Query(rule["alert"], rule["expr"]) for rule in rules())]
 
 
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.owner)
