@@ -115,12 +115,12 @@ def by_thread(pid: int) -> dict[int, float]:
 
 
 def longest_pause(port: int, requests: list[Request]) -> float:
-    """The most milliseconds that `GET /health/live` takes while the server answers these requests."""
+    """The most milliseconds that `GET /health` takes while the server answers these requests."""
     longest = 0.0
     with ThreadPoolExecutor(1) as thread, closing(Connection(port)) as probing:
         work = thread.submit(in_turn, port, requests)
         while not work.done():
-            longest = max(longest, probing.ask(Request("/health/live")).ms)
+            longest = max(longest, probing.ask(Request("/health")).ms)
             time.sleep(_PAUSE_S)
         work.result()
     return longest
