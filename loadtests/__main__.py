@@ -46,7 +46,7 @@ def main(
         print(f"{shape}: {longest_s:.0f} s", flush=True)
         variables = {"LOADTESTS_SECONDS": str(seconds or 0), "LOADTESTS_USERS": str(users or 0)}
         files = ["--html", str(reports / f"{shape}.html"), "--csv", str(reports / shape), "--csv-full-history"]
-        status = load(target, shape, files, longest_s, variables)
+        status = load(target, shape, files, longest_s, **variables)
     print(f"{machine['processor']}; others' work took {others():.2f} of them meanwhile")
     print(f"reports: {reports / shape}.html and {shape}_*.csv")
     sys.exit(status)

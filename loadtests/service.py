@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import httpx
 import orjson
@@ -85,13 +84,7 @@ def _post(client: httpx.Client, path: str, body: bytes) -> None:
         raise RuntimeError(f"the warm-up was answered {response.status_code}: {response.text[:300]}")
 
 
-def load(
-    target: Target,
-    shape: str,
-    options: Sequence[str],
-    seconds: float,
-    variables: Mapping[str, str] = MappingProxyType({}),
-) -> int:
+def load(target: Target, shape: str, options: Sequence[str], seconds: float, **variables: str) -> int:
     """Let Locust load a service in a process of its own, without its page; its exit status.
 
     Args:
@@ -109,7 +102,7 @@ def load(
     # 0 for failed requests, too: the thresholds judge.
     command = [sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *usual, "--exit-code-on-error", "0", *options]
     try:
-        done = subprocess.run(command, env=given | dict(variables), timeout=seconds + 60, check=False)  # noqa: S603 - ours
+        done = subprocess.run(command, env=given | variables, timeout=seconds + 60, check=False)  # noqa: S603 - ours
     except subprocess.TimeoutExpired as error:
         raise RuntimeError(f"Locust took longer than {seconds:.0f} s") from error
     return done.returncode

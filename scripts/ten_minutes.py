@@ -16,6 +16,7 @@ from pathlib import Path
 
 import typer
 
+from benchmarks.report import table
 from benchmarks.server import running
 
 ROOT = Path(__file__).parents[1]
@@ -50,8 +51,7 @@ def main() -> None:
                 subprocess.run(["/bin/bash", "-ec", shell], cwd=clone, env=environment, check=True, stdout=sys.stderr)  # noqa: S603
                 rows.append((title, time.perf_counter() - since))
         rows.append(("all", time.perf_counter() - begun))
-        print("| step | seconds |\n|---|---:|")
-        print("\n".join(f"| {title} | {seconds:.0f} |" for title, seconds in rows), flush=True)
+        print(table(("step", "seconds"), [(title, f"{seconds:.0f}") for title, seconds in rows]), flush=True)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def judge(wheel: Path, base: str) -> int:
         print("installing it in an empty environment", flush=True)
         environment = Path(folder) / "venv"
         programs = install(wheel, environment, base)
-        size = sum(path.lstat().st_size for path in environment.rglob("*"))
+        size = sum(path.lstat().st_size for path in environment.rglob("*") if not path.is_dir())
         findings.note("environment", f"{size / 1e6:.0f} MB")
         unwanted = [name for name in _FORBIDDEN if any(environment.glob(f"lib/python3*/site-packages/{name}"))]
         findings.check("contains no torch or transformers", not unwanted, ", ".join(unwanted))
