@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from app.settings import Settings, is_collection_name
+from app.settings import NAME_RULE, Settings, is_collection_name
 from retrieval.encoder.prepare import Progress
 from retrieval.errors import CollectionError
 from retrieval.index.milvus import find
@@ -38,7 +38,7 @@ Name = Annotated[str, typer.Argument(help="The collection's name.", autocompleti
 def folder_of(settings: Settings, name: str) -> Path:
     """The folder of a collection; an invalid name is a usage error."""
     if not is_collection_name(name):
-        raise typer.BadParameter("a collection's name is up to 64 letters, digits, dots, dashes and underscores")
+        raise typer.BadParameter(f"a collection's name {NAME_RULE}")
     return settings.collections_dir / name
 
 

@@ -16,7 +16,9 @@ from pydantic import (
     PlainValidator,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from app.api.dialects.broken_text import broken_text
 from app.errors import InvalidRequest, MalformedBody, TooLarge
@@ -54,6 +56,7 @@ _MESSAGES = {  # in place of pydantic's own messages
     "too_short": "must hold at least one entry",
     "model_type": "must be a JSON object",
     "missing": "is required",
+    "extra_forbidden": "is not known here",
 }
 
 
@@ -129,6 +132,22 @@ class Body(BaseModel):
         raise NotImplementedError
 
 
+class StrictBody(BaseModel):
+    """A body that refuses unknown fields; null means the same as leaving a field out, as in all bodies.
+
+    A misspelt `expires_days` would else create a key that never expires.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_nulls_out(cls, fields: object) -> object:
+        if isinstance(fields, dict) and None in fields.values():
+            return {name: value for name, value in fields.items() if value is not None}
+        return fields
+
+
 B = TypeVar("B", bound=BaseModel)
 
 
@@ -195,12 +214,17 @@ def validate(model: type[B], fields: object) -> B:
         raise _explained(error) from error
 
 
+def message_of(item: ErrorDetails) -> str:
+    """What is wrong with a field, by what pydantic says."""
+    return _MESSAGES.get(item["type"], item["msg"].removeprefix("Value error, "))
+
+
 def _explained(error: ValidationError) -> InvalidRequest:
     items = error.errors(include_url=False, include_context=False, include_input=False)
     lines = []
     for item in items[:_SHOWN_ERRORS]:
         path = ".".join(str(part) for part in item["loc"])
-        message = _MESSAGES.get(item["type"], item["msg"].removeprefix("Value error, "))
+        message = message_of(item)
         if item["type"] == "model_type" and not path:
             message = f"the body {message}"
         lines.append(f"{path}: {message}" if path else message)

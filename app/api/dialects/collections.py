@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.api.dialects.body import Language, Selecting, fields_of
+from app.api.dialects.body import Language, Selecting, StrictBody, fields_of, message_of
 from app.api.dialects.keys import moment
 from app.errors import InvalidRequest, MalformedBody
 from app.settings import CollectionName
@@ -27,10 +27,8 @@ Wait = Literal["stored", "searchable"]
 WAITS: tuple[Wait, ...] = get_args(Wait)
 
 
-class ChunkingBody(BaseModel):
+class ChunkingBody(StrictBody):
     """How documents are split. Sizes are in tokens of the model, those of `character` in characters."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     by: By = Field(description="none: not at all; else where chunks end.")
     size: int | None = Field(None, ge=1, description="The most of a chunk. Absent: as much as the model reads.")
@@ -41,12 +39,10 @@ class ChunkingBody(BaseModel):
         return Chunking(self.by, self.size, self.overlap)
 
 
-class CollectionBody(BaseModel):
+class CollectionBody(StrictBody):
     """A collection to make."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
         json_schema_extra={
             "examples": [{"language": "de", "chunking": {"by": "sentence", "size": 128, "overlap": 16}}]
         },
@@ -65,12 +61,10 @@ class ChunkingResponse(BaseModel):
     overlap: int
 
 
-class EncodeBody(BaseModel):
+class EncodeBody(StrictBody):
     """A model to encode a collection with."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", json_schema_extra={"examples": [{"model": "multilingual-e5-small"}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "multilingual-e5-small"}]})
 
     model: str = Field(description="A served model.")
 
@@ -107,10 +101,10 @@ class CollectionListResponse(BaseModel):
     data: list[CollectionResponse]
 
 
-class AliasBody(BaseModel):
+class AliasBody(StrictBody):
     """What an alias leads to."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"collection": "papers"}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"collection": "papers"}]})
 
     collection: CollectionName = Field(description="The name of a collection, not of an alias.")
 
@@ -191,10 +185,8 @@ def _visible(text: str) -> str:
     return text
 
 
-class DocumentBody(BaseModel):
+class DocumentBody(StrictBody):
     """A document to keep."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: Annotated[str, Field(min_length=1, max_length=ID_BYTES)]
     text: Annotated[str, AfterValidator(_visible)]
@@ -202,12 +194,10 @@ class DocumentBody(BaseModel):
     metadata: dict[str, Any] = Field({}, description="Kept with the document, not searched; a `filter` tests it.")
 
 
-class DocumentsBody(BaseModel):
+class DocumentsBody(StrictBody):
     """Documents to insert or replace by id. As NDJSON: one document a line, and `wait` in the query string."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
         json_schema_extra={
             "examples": [{"documents": [{"id": "owl", "text": "An owl hunts at night."}], "wait": "searchable"}]
         },
@@ -237,12 +227,10 @@ class DocumentsResponse(BaseModel):
     job: str = Field(description="Follow it at /v1/jobs/{job}.")
 
 
-class DeletionBody(BaseModel):
+class DeletionBody(StrictBody):
     """Documents to delete: their ids, or conditions on their metadata."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
         json_schema_extra={"examples": [{"ids": ["owl"]}, {"filter": {"eq": {"source": "old.pdf"}}}]},
     )
 
@@ -349,10 +337,10 @@ def _records(body: bytes) -> tuple[Sequence[Any], Wait]:
         raise InvalidRequest("the body must be a JSON object with `documents`")
     if unknown := sorted(fields.keys() - {"documents", "wait"}):
         raise InvalidRequest(f"{', '.join(unknown)[:200]} is not known here; send `documents` and `wait`")
-    records, wait = fields.get("documents"), fields.get("wait", "stored")
+    records, wait = fields.get("documents"), fields.get("wait")
     if not isinstance(records, list):
         raise InvalidRequest("documents: must be a list", ("documents",))
-    return records, checked_wait(wait)
+    return records, checked_wait("stored" if wait is None else wait)
 
 
 def filter_of(text: str | None) -> Filter | None:
@@ -394,4 +382,4 @@ def _reason(error: MalformedBody | ValueError) -> str:
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, first["loc"])) or "the document"
-    return f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    return f"{where}: {message_of(first)}"

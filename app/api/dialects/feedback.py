@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.dialects.body import Number
+from app.api.dialects.body import Number, StrictBody
 from app.feedback.judgements import Judgement, Label, Standing
 from app.feedback.learner import weights
 from app.ranking.hybrid import RANKERS
@@ -22,10 +22,8 @@ def _judgement(index: int | None, name: str | None, label: Label | None) -> Judg
     return Judgement(cast("str", name) if index is None else index, cast("Label", label))
 
 
-class JudgementBody(BaseModel):
+class JudgementBody(StrictBody):
     """What is said of one document."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     index: Index | None = Field(None, description="The document's `index` in the response.")
     id: Annotated[str, Field(min_length=1)] | None = Field(
@@ -46,12 +44,10 @@ class JudgementBody(BaseModel):
         return _judgement(self.index, self.id, self.label)
 
 
-class FeedbackBody(BaseModel):
+class FeedbackBody(StrictBody):
     """What is said of a ranking: of one document, or of several."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
         json_schema_extra={
             "examples": [
                 {"request_id": "6f1c9d1e4f0a4f0c8f1d2e3b4a5c6d7e", "index": 2, "label": "relevant"},

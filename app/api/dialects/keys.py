@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
-from app.api.dialects.body import Number
+from app.api.dialects.body import Number, StrictBody
 from app.auth.store import Day, Key
 from app.identity import COLLECTION_PATTERN, MAX_COLLECTIONS, Role, Tier, is_collection_pattern
 from app.telemetry.printable import CONTROLS, escaped
@@ -47,12 +47,10 @@ def _check_pattern(pattern: str) -> str:
 Pattern = Annotated[str, AfterValidator(_check_pattern), Field(json_schema_extra={"pattern": COLLECTION_PATTERN})]
 
 
-class KeyBody(BaseModel):
+class KeyBody(StrictBody):
     """A key to create."""
 
     model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",  # else a misspelt `expires_days` would create a key that never expires
         json_schema_extra={
             "examples": [
                 {"name": "search team", "tier": "standard", "role": "user", "expires_days": 90},
@@ -84,10 +82,10 @@ class KeyBody(BaseModel):
         return limit
 
 
-class RotationBody(BaseModel):
+class RotationBody(StrictBody):
     """Options of a key's rotation."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra={"examples": [{"overlap_hours": 24}]})
+    model_config = ConfigDict(json_schema_extra={"examples": [{"overlap_hours": 24}]})
 
     overlap_hours: Annotated[float, Number] = Field(
         DEFAULT_OVERLAP_HOURS,

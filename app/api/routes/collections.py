@@ -36,7 +36,7 @@ from app.service.collections import check_visible
 from app.service.ingestion import Description, Ingestion
 from app.service.request import ResolvedRerank, resolve
 from app.service.rerank import rerank
-from app.settings import is_collection_name
+from app.settings import NAME_RULE, is_collection_name
 
 T = TypeVar("T")
 
@@ -120,9 +120,10 @@ async def _read_search(request: Request) -> ResolvedRerank:
         fields = fields_of(raw)
         if not isinstance(fields, Mapping):
             raise InvalidRequest("the body must be a JSON object")
-        if "documents" in fields or fields.get("collection", name) != name:
+        asked = STANDARD.request({**fields, "collection": name})
+        if asked.documents is not None or fields.get("collection") not in (None, name):
             raise InvalidRequest("a search is of the collection in its path; send documents to /rerank")
-        return STANDARD.request({**fields, "collection": name})
+        return asked
 
     search_request, models = await parsed(request, parse), deps.engine.ready_models()
     identity = request.state.identity
@@ -162,11 +163,7 @@ def name_in_path(request: Request, parameter: str = "name") -> str:
     """The collection in the path; InvalidRequest if no collection can have this name."""
     name: str = request.path_params[parameter]
     if not is_collection_name(name):
-        raise InvalidRequest(
-            "a collection's name is up to 64 letters, digits, dots, dashes and underscores, at most 255 bytes, and "
-            "does not begin with a dot or a dash",
-            (parameter,),
-        )
+        raise InvalidRequest(f"a collection's name {NAME_RULE}", (parameter,))
     return name
 
 

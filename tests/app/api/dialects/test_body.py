@@ -113,6 +113,11 @@ def test_relevant_spans_take_options_or_one_word(sent, options):
     assert body.to_request().spans == options
 
 
+def test_null_means_the_same_as_leaving_a_field_out_of_a_key():
+    for body in (KeyBody, RotationBody):
+        assert validate(body, dict.fromkeys(body.model_fields)) == body()
+
+
 @pytest.mark.parametrize("sent", ["perhaps", "", 2, 0.5, [], [True]])
 def test_other_values_of_relevant_spans_are_refused(sent):
     with pytest.raises(InvalidRequest, match=r"^relevant_spans: must be true, false, or an object with `mode`"):

@@ -3,7 +3,7 @@
 import json
 import shutil
 from itertools import count
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -178,8 +178,9 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
     [
         ({"id": "x", "text": ""}, "text: must not be empty"),
         ({"id": "x", "text": " \u200b"}, "text: must not be empty"),
-        ({"id": "x"}, "text: Field required"),
-        ({"id": "", "text": "a"}, "id: "),
+        ({"id": "x"}, "text: is required"),
+        ({"id": "x", "text": None}, "text: is required"),
+        ({"id": "", "text": "a"}, "id: must not be empty"),
         ({"id": "鳥" * 200, "text": "a"}, "id: has more than 512 bytes"),
         ({"id": 7, "text": "a"}, "id: "),
         ({"id": "a\nb", "text": "a"}, "id: has control characters"),
@@ -187,9 +188,9 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "a/../../b", "text": "a"}, "id: must not be `.` or `..`"),
         ({"id": "x", "text": "a", "metadata": {"m": "x" * 2**16}}, "metadata: takes more than 65536 bytes"),
         ({"id": "x", "text": "a", "metadata": [1]}, "metadata: "),
-        ({"id": "x", "text": "a", "txt": "b"}, "txt: "),
-        ("a", "the document: "),
-        (None, "the document: "),
+        ({"id": "x", "text": "a", "txt": "b"}, "txt: is not known here"),
+        ("a", "the document: must be a JSON object"),
+        (None, "the document: must be a JSON object"),
     ],
 )
 def test_a_document_that_is_not_valid_is_named_and_the_others_are_kept(birds, document, error):
@@ -201,6 +202,21 @@ def test_a_document_that_is_not_valid_is_named_and_the_others_are_kept(birds, do
     assert found(birds, "stone", top_n=1) == ["kept"]
     alone = birds.post("/v1/collections/birds/documents", json={"documents": [document]})
     problem(alone, 422, "no document is valid")
+
+
+def test_null_means_the_same_as_leaving_a_field_out(client):
+    chunking = {"by": "token", "size": 64, "overlap": None}
+    made = client.put("/v1/collections/birds", json={"model": None, "language": None, "chunking": chunking})
+    assert made.json()["chunking"] == chunking | {"overlap": 0}
+    documents = [OWL | {"title": None, "metadata": None}]
+    assert put(client, documents, wait=None)["rejected"] == 0
+    assert put(client, documents)["searchable"]
+    assert client.get("/v1/collections/birds/documents/owl").json() == OWL | {"title": "", "metadata": {}}
+    search = {"query": "owl", "collection": None, "documents": None, "candidates": None, "filter": None, "ids": None}
+    assert client.post("/v1/collections/birds/search", json=search).json()["results"][0]["document"]["id"] == "owl"
+    assert client.post("/v1/collections/birds/documents/delete", json={"ids": ["owl"], "filter": None}).json() == {
+        "deleted": 1
+    }
 
 
 def test_ndjson_is_read_line_by_line(birds):
@@ -229,10 +245,15 @@ def test_a_body_that_holds_no_documents_is_refused(birds, body, message):
     problem(birds.post("/v1/collections/birds/documents", json=body), 422, message)
 
 
-@pytest.mark.parametrize("name", [".old", "-", "a b", "%00", "🐦" * 64, "x" * 65, "鳥" * 86])
+@pytest.mark.parametrize("name", [".old", "-", "a b", "%00", "🐦" * 64, "x" * 65, "鳥" * 86, "ที่", "a\u200db"])
 def test_a_name_that_no_collection_can_have_is_refused(client, name):
     for answer in (client.put(f"/v1/collections/{name}"), client.get(f"/v1/collections/{name}")):
         assert answer.status_code in {400, 422}
+    for answer in (
+        client.put("/v1/aliases/birds", json={"collection": unquote(name)}),
+        client.post("/rerank", json={"query": "owl", "collection": unquote(name)}),
+    ):
+        problem(answer, 422, "collection: a name is up to 64 letters")
     assert client.get("/v1/collections").json()["data"] == []
 
 
@@ -269,8 +290,9 @@ def test_documents_are_listed_page_by_page(birds):
 
 
 def test_a_search_is_of_the_collection_in_its_path(birds):
-    for body in ({"query": "owl", "documents": ["a"]}, {"query": "owl", "collection": "bees"}):
-        problem(birds.post("/v1/collections/birds/search", json=body), 422, "a search is of the collection in its path")
+    for fields in ({"documents": ["a"]}, {"candidates": ["a"]}, {"collection": "bees"}):
+        answer = birds.post("/v1/collections/birds/search", json={"query": "owl"} | fields)
+        problem(answer, 422, "a search is of the collection in its path")
     problem(birds.post("/v1/collections/birds/search", json={"query": " "}), 422, "query")
     lamp = []
     for fields in ({}, {"exclude": ["lamp"]}):

