@@ -14,7 +14,7 @@ from retrieval.errors import DataError
 from retrieval.evaluation.metrics import Qrels
 from retrieval.evaluation.qrels import qrels_file, read_qrels
 from retrieval.evaluation.text_files import add_once, id_of, read_records, read_text, text_of
-from retrieval.store.rows import Document
+from retrieval.store.rows import Document, check_metadata
 from retrieval.text.passages import Passage, split_passages
 from retrieval.text.sentences import VISIBLE
 
@@ -126,9 +126,9 @@ def load_exclusions(path: Path) -> list[Query]:
 def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
     """Read passages from a .jsonl file, or split a .txt or .md file into passages.
 
-    In .jsonl, "text" is required and "title" is optional. numbered: whether "_id" is optional; it is then the line
-    number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types at once, and
-    while iterating for a malformed line or a repeated id.
+    In .jsonl, "text" is required and "title" is optional. numbered: whether "_id" is optional; it is then "id", or the
+    line number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types at once,
+    and while iterating for a malformed line or a repeated id.
     """
     if path.suffix == ".jsonl":
         return (Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered))
@@ -147,12 +147,18 @@ def read_documents(path: Path) -> Iterator[Document]:
 def _jsonl_documents(path: Path, *, numbered: bool) -> Iterator[Document]:
     ids: dict[str, None] = {}
     for place, record in read_records(path):
-        passage_id = place.rpartition(":")[2] if numbered and "_id" not in record else id_of(record, place)
+        if numbered and "_id" not in record:  # documents that the service exported have `id`
+            record["_id"] = place.rpartition(":")[2] if record.get("id") is None else record["id"]
+        passage_id = id_of(record, place)
         add_once(ids, passage_id, None, place)
         title = text_of(record, "title", place) if record.get("title") is not None else ""
         metadata = {} if record.get("metadata") is None else record["metadata"]
         if not isinstance(metadata, dict):
             raise DataError(f"{place}: metadata is no object; write one, or leave it out")
+        try:
+            check_metadata(metadata)
+        except ValueError as error:
+            raise DataError(f"{place}: metadata {error}; change it") from error
         yield Document(passage_id, text_of(record, "text", place), title, metadata)
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MOST_LEVELS = 200  # of metadata; orjson writes 254, and responses add some around it
+
 
 @dataclass(frozen=True)
 class Document:
@@ -24,6 +26,23 @@ class Document:
     def digest(self) -> bytes:
         """The hash of what is encoded: title and text."""
         return hashlib.blake2b(f"{self.title}\0{self.text}".encode(), digest_size=16).digest()
+
+
+def check_metadata(metadata: Mapping[str, Any]) -> None:
+    """ValueError for metadata that cannot be kept: it is nested too deep, or a name of a field holds U+0000."""
+    _check(metadata, MOST_LEVELS)
+
+
+def _check(value: Any, levels: int) -> None:
+    if levels == 0:
+        raise ValueError(f"is nested deeper than {MOST_LEVELS} levels")
+    if isinstance(value, Mapping):
+        if any("\0" in name for name in value):  # where SQLite ends the name: a filter would take it for another one
+            raise ValueError("has a name with the character U+0000")
+        value = value.values()
+    for each in value:
+        if isinstance(each, Mapping | list):
+            _check(each, levels - 1)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from app.settings import CollectionName
 from app.telemetry.printable import escaped
 from retrieval.store.filters import Filter, FilterError, loads
 from retrieval.store.jobs import Job, Status
-from retrieval.store.rows import Document
+from retrieval.store.rows import Document, check_metadata
 from retrieval.text.sentences import VISIBLE
 from retrieval.text.splitters import By, Chunking
 
@@ -369,6 +369,10 @@ def _document(body: DocumentBody) -> Document:
         raise ValueError(f"id: has more than {ID_BYTES} bytes")
     if len(orjson.dumps(body.metadata)) > _METADATA_BYTES:
         raise ValueError(f"metadata: takes more than {_METADATA_BYTES} bytes")
+    try:
+        check_metadata(body.metadata)
+    except ValueError as error:
+        raise ValueError(f"metadata: {error}") from error
     return Document(body.id, body.text, body.title, body.metadata)
 
 

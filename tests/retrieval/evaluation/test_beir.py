@@ -155,6 +155,12 @@ def test_passages_from_json_lines(tmp_path: Path) -> None:
         '{"text": "a", "metadata": {"b": [1]}}\n{"_id": "x", "title": "T", "text": "b", "metadata": null}\n'
     )
     assert list(read_documents(path)) == [Document("1", "a", metadata={"b": [1]}), Document("x", "b", "T")]
+    path.write_text('{"id": "owl", "text": "a"}\n{"id": null, "text": "b"}')  # as the service exports them
+    assert [document.id for document in read_documents(path)] == ["owl", "2"]
+    for metadata, message in (('{"a\\u0000": 1}', r"U\+0000"), ('{"a": ' + "[" * 200 + "]" * 200 + "}", "200 levels")):
+        path.write_text(f'{{"text": "a", "metadata": {metadata}}}')
+        with pytest.raises(DataError, match=f"birds.jsonl:1: metadata .*{message}"):
+            list(read_documents(path))
     path.write_text('{"text": "a", "metadata": []}')
     with pytest.raises(DataError, match=r"birds.jsonl:1: metadata is no object"):
         list(read_documents(path))
