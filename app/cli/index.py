@@ -92,13 +92,13 @@ def build_command(
     folder = folder_of(settings, name)
     if name == DEMO:
         raise typer.BadParameter(f"{DEMO} is the collection of `serve --demo`; choose another name")
+    if folder.is_symlink():
+        raise typer.BadParameter(f"{name} is an alias; choose another name, and let the alias lead to it")
     if folder.exists() and not (force or update):
         raise typer.BadParameter(
             f"collection {name} exists; --force replaces it, --update brings it up to date, and `qrerank index add` "
             "adds to it"
         )
-    if folder.is_symlink():
-        raise typer.BadParameter(f"{name} is an alias; choose another name, and let the alias lead to it")
     milvus = milvus_of(settings)
     if milvus and not folder.exists() and not (force or update) and find(milvus, name):
         raise typer.BadParameter(f"Milvus holds a collection {name} of another machine; --force takes its place")

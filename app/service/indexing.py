@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -158,7 +158,7 @@ class Indexing:
                 self._swept.add(name)
             if suspects:
                 self._repair(name, collection, suspects)
-            done = index_waiting(collection, encoder, lambda _: None, _IN_A_ROW, _AT_ONCE) > 0
+            done = index_waiting(collection, encoder, _ends_with(collection), _IN_A_ROW, _AT_ONCE) > 0
             self._thinned.discard(name)
             if collection.is_requested(COMPACT):
                 _compact(collection)
@@ -172,7 +172,7 @@ class Indexing:
     def _encode_some(self, name: str, collection: Collection, encoding: Encoding) -> bool:
         """Encode some documents with the next model; whether some are left."""
         encoder = _InBackground(self._reranker(encoding.model), self._stopped)
-        are_left = encode_next(collection, encoder, lambda _: None, _AT_ONCE)
+        are_left = encode_next(collection, encoder, _ends_with(collection), _AT_ONCE)
         if not are_left and collection.settings.model == encoding.model:
             log.info("the collection %s is searched with the model %s now", name, encoding.model.name)
         return are_left
@@ -195,6 +195,11 @@ class Indexing:
         if reranker is None:
             raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
         return reranker
+
+
+def _ends_with(collection: Collection) -> Callable[[int], None]:
+    """What ends the encoding of a collection that was deleted: one in its place would wait for it."""
+    return lambda _: collection.check_there()
 
 
 def _compact(collection: Collection) -> None:

@@ -230,14 +230,14 @@ def _waiting(collection: Collection, size: int, most: int) -> Iterator[list[Wait
 def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> str | None:
     """Begin to encode all documents with another model; `encode_next` goes on with it.
 
-    Returns the key of the job; None if an encoding with a third model is on its way. ValueError if it is not possible
+    Returns the key of the job; None if an encoding with another model is on its way. ValueError if it is not possible
     with this model.
     """
     if collection.remote:
         raise ValueError(f"the passages of the collection {collection.name} are in Milvus; build it again")
     splitter(encoder, collection.settings.chunking, collection.settings.language)
     if model.digest == collection.settings.model.digest:
-        return collection.jobs.skip(ENCODE)
+        return None if collection.encoding() else collection.jobs.skip(ENCODE)
     return collection.next.begin(model)
 
 

@@ -85,7 +85,7 @@ async def delete_collection(request: Request) -> Response:
 async def encode(request: Request) -> Response:
     """Encode all documents with another served model in the background: a job. The old one serves until it is done.
 
-    409 if an encoding with a third model is on its way. To send it again changes nothing.
+    409 if an encoding with another model is on its way. To send it again changes nothing.
     """
     body = await counted(request, lambda: parsed(request, lambda raw: validate(EncodeBody, fields_of(raw))))
     await pay(request, Cost())

@@ -104,7 +104,8 @@ async def _searchable(request: Request, collection: Collection, key: str, wait: 
 async def list_documents(request: Request) -> Response:
     """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
     after, wanted = _number(request, "after", 0, 2**62), filter_of(request.query_params.get("filter"))
-    if request.headers.get("accept", "").partition(";")[0].strip().lower() in _NDJSON:
+    accepted = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")}
+    if accepted & _NDJSON:
         collection = await in_thread(request, Ingestion.find, name_of(request))
         return StreamingResponse(_export(collection, after, wanted), media_type="application/x-ndjson")
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))

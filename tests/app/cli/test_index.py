@@ -159,6 +159,7 @@ def test_an_alias_leads_to_a_collection_and_is_listed_beside_it(tmp_path, birds)
         (("alias", "more"), "name the collection"),
         (("delete", "books", "--all"), "books is an alias"),
         (("delete", "birds", "--all"), "an alias leads to the collection birds"),
+        (("build", "books", "birds.jsonl"), "books is an alias"),
         (("build", "books", "birds.jsonl", "--force"), "books is an alias"),
         (("alias", "none", "--delete"), "there is no alias none"),
     ):

@@ -77,11 +77,12 @@ def test_an_encoding_can_be_cancelled(client, monkeypatch):
     for _ in range(2):
         job = client.post(f"{PATH}/encode", json={"model": "new"}).json()
         assert client.get(PATH).json()["encoding"]["model"] == "new"
-    served = client.post(f"{PATH}/encode", json={"model": "hash"}).json()
-    assert (served["status"], served["total"]) == ("done", 0), "it serves already"
+    problem(client.post(f"{PATH}/encode", json={"model": "hash"}), 409, "encoded with another model; cancel that first")
     assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "running"
     for _ in range(2):
         assert client.delete(f"{PATH}/encode").json()["encoding"] is None
     job = client.get(f"/v1/jobs/{job['id']}").json()
     assert (job["status"], job["error"]) == ("failed", "it was cancelled")
+    served = client.post(f"{PATH}/encode", json={"model": "hash"}).json()
+    assert (served["status"], served["total"]) == ("done", 0), "it serves already"
     assert search(client).json()["model"] == "hash"

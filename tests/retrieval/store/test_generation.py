@@ -163,8 +163,9 @@ def test_one_at_a_time_and_only_by_its_model(collection):
     assert not begin_encoding(collection, Third(), model(Third()))
     with pytest.raises(WrongModel, match="'new'"):
         encode_next(collection, Third(), quiet)
-    begin_encoding(collection, OLD, model(OLD))
-    assert collection.encoding().model.name == "new", "the model that serves needs no encoding"
+    assert not begin_encoding(collection, OLD, model(OLD)), "a job that is done would say that it goes on serving"
+    assert collection.next.cancel()
+    assert collection.job(begin_encoding(collection, OLD, model(OLD))).status == "done"
 
 
 def test_documents_that_the_next_model_cannot_encode_are_set_aside_at_the_switch(collection):

@@ -8,8 +8,9 @@ from urllib.parse import quote, unquote
 import pytest
 
 from app.service.collections import OpenCollections
-from app.service.indexing import Indexing
+from app.service.indexing import Indexing, _InBackground
 from retrieval.errors import CollectionError, CollectionUnwritable
+from retrieval.index.segment import BLOCK
 from retrieval.store.collection import Collection
 from retrieval.store.documents import Documents
 from retrieval.store.rows import Document
@@ -20,6 +21,11 @@ from tests.waiting import eventually
 
 OWL = {"id": "owl", "text": "An owl hunts at night.", "title": "Owls", "metadata": {"page": 3, "tags": ["ä"]}}
 LAMP = {"id": "a/b c", "text": "  A lamp in the hall.\n"}
+
+
+def nested(levels):
+    """Metadata with lists in lists below a field."""
+    return {"a": json.loads("[" * levels + "]" * levels)}
 
 
 @pytest.fixture
@@ -188,6 +194,8 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "a/../../b", "text": "a"}, "id: must not be `.` or `..`"),
         ({"id": "x", "text": "a", "metadata": {"m": "x" * 2**16}}, "metadata: takes more than 65536 bytes"),
         ({"id": "x", "text": "a", "metadata": [1]}, "metadata: "),
+        ({"id": "x", "text": "a", "metadata": {"a": [{"b\0": 1}]}}, "metadata: has a name with the character U+0000"),
+        ({"id": "x", "text": "a", "metadata": nested(200)}, "metadata: is nested deeper than 200 levels"),
         ({"id": "x", "text": "a", "txt": "b"}, "txt: is not known here"),
         ("a", "the document: must be a JSON object"),
         (None, "the document: must be a JSON object"),
@@ -217,6 +225,13 @@ def test_null_means_the_same_as_leaving_a_field_out(client):
     assert client.post("/v1/collections/birds/documents/delete", json={"ids": ["owl"], "filter": None}).json() == {
         "deleted": 1
     }
+
+
+def test_metadata_may_be_nested_as_deep_as_all_answers_can_return(birds):
+    put(birds, [OWL | {"metadata": nested(199)}])
+    assert birds.get("/v1/collections/birds/documents/owl").json()["metadata"] == nested(199)
+    answer = birds.post("/v1/collections/birds/search", json={"query": "owl", "filter": {"exists": "a"}}).json()
+    assert answer["results"][0]["document"]["metadata"] == nested(199)
 
 
 def test_ndjson_is_read_line_by_line(birds):
@@ -277,6 +292,14 @@ def test_a_collection_that_cannot_be_made_is_refused(client, body, message):
     assert client.get("/v1/collections").json()["data"] == []
 
 
+@pytest.mark.parametrize(
+    "accept", ["application/x-ndjson", "application/x-ndjson, */*;q=0.1", "*/*, Application/JSONL;q=1"]
+)
+def test_all_documents_are_exported_for_whoever_takes_ndjson(birds, accept):
+    answer = birds.get("/v1/collections/birds/documents?limit=1", headers={"accept": accept})
+    assert [json.loads(line)["id"] for line in answer.text.splitlines()] == [OWL["id"], LAMP["id"]]
+
+
 def test_documents_are_listed_page_by_page(birds):
     put(birds, [{"id": str(at), "text": f"stone {at}"} for at in range(5)])
     seen, after = [], 0
@@ -335,6 +358,24 @@ def test_a_collection_that_is_deleted_while_it_is_indexed_does_not_come_back(bir
     assert birds.put("/v1/collections/bees").status_code == 201
     put(birds, [OWL], name="bees")
     assert not collection.folder.exists()
+
+
+def test_a_document_whose_collection_is_deleted_is_not_encoded_to_its_end(client, monkeypatch):
+    encode, calls = _InBackground.encode_tokens, []
+
+    def deleting(self, tokens):
+        calls.append(len(tokens))
+        if len(calls) == 3:
+            assert client.delete("/v1/collections/birds").status_code == 204
+        return encode(self, tokens)
+
+    client.put("/v1/collections/birds", json={"chunking": {"by": "token", "size": 32}})
+    monkeypatch.setattr(_InBackground, "encode_tokens", deleting)
+    put(client, [{"id": "long", "text": "owl " * 32 * 10 * BLOCK}], "stored")
+    eventually(lambda: len(calls) >= 3)
+    client.put("/v1/collections/birds")
+    assert put(client, [OWL])["searchable"]
+    assert len(calls) <= 7, "three, those that were ahead, and the one of the new collection"
 
 
 def test_a_model_that_is_not_served_leaves_documents_waiting(birds, hash_settings, monkeypatch, caplog):
