@@ -16,6 +16,7 @@ from app.errors import (
     Conflict,
     DamagedCollection,
     InvalidRequest,
+    TooLate,
     UnknownCollection,
     UnknownJob,
 )
@@ -32,6 +33,7 @@ from retrieval.errors import (
     CollectionError,
     CollectionTaken,
     CollectionUnwritable,
+    FilterUnfinished,
 )
 from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
@@ -300,6 +302,7 @@ class Ingestion:
             UnknownCollection: There is none, or another one has taken its place.
             CollectionReadOnly: It takes no writes.
             DamagedCollection: Its documents cannot be read.
+            TooLate: A filter takes longer than it may.
         """
         name = of if isinstance(of, str) else of.name
         collection = self.collections.store(of) if isinstance(of, str) else of
@@ -308,6 +311,8 @@ class Ingestion:
             yield collection
         except CollectionDeleted as error:
             raise UnknownCollection(f"there is no collection {name!r} any more: it was deleted meanwhile") from error
+        except FilterUnfinished as error:
+            raise TooLate(f"filter: {error}") from error
         except CollectionUnwritable as error:
             raise CollectionReadOnly(f"the collection {name!r} takes no writes: {error}") from error
         except CollectionError as error:

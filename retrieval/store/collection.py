@@ -166,9 +166,14 @@ class Collection:
     ) -> list[tuple[int, Document]]:
         """Return documents with numbers above `after`, with their numbers; only those that a filter leaves.
 
-        See `Documents.page`.
+        See `Documents.page`. FilterUnfinished if a filter takes longer than a minute.
         """
-        return self._reading.page(after, limit, wanted.where() if wanted else ALL, most_characters)
+        if wanted is None:
+            return self._reading.page(after, limit, ALL, most_characters)
+        where = wanted.where()
+        return self._selections.read(
+            lambda connection, until: Documents(connection).page(after, limit, where, most_characters, until)
+        )
 
     def are_waiting(self) -> bool:
         """Return whether any document is not searchable yet."""

@@ -195,11 +195,15 @@ class Connection:
             self._connection.set_progress_handler(None)
 
     def read_until(
-        self, is_enough: Callable[[tuple[Any, ...]], bool], statement: str, values: Sequence[Any]
+        self,
+        is_enough: Callable[[tuple[Any, ...]], bool],
+        statement: str,
+        values: Sequence[Any],
+        until: float = math.inf,
     ) -> list[tuple[Any, ...]]:
-        """Return rows up to the first one that is enough. The rest is not read from the disk."""
+        """Return rows up to the first one that is enough. The rest is not read from the disk. until: as of `read`."""
         rows = []
-        with self._lock, _translated(self._folder):
+        with self._lock, _translated(self._folder), self._ending(until):
             cursor = self._connection.execute(statement, values)
             for row in cursor:
                 rows.append(row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
@@ -84,7 +85,12 @@ class Documents:
         return {i: json.loads(metadata) for i, metadata in rows}
 
     def page(
-        self, after: int, limit: int, where: Where = ALL, most_characters: int = sys.maxsize
+        self,
+        after: int,
+        limit: int,
+        where: Where = ALL,
+        most_characters: int = sys.maxsize,
+        until: float = math.inf,
     ) -> list[tuple[int, Document]]:
         """Return documents whose numbers are above `after`, with their numbers, which rise.
 
@@ -93,6 +99,7 @@ class Documents:
             limit: The most documents.
             where: Which documents.
             most_characters: The page ends with the document that brings the texts to this length.
+            until: FilterUnfinished if it takes longer, in `time.monotonic()` seconds.
         """
         characters = 0
 
@@ -106,6 +113,7 @@ class Documents:
             "SELECT id, text, title, metadata, number FROM documents "  # noqa: S608
             f"WHERE number > ? AND {where.sql} ORDER BY number LIMIT ?",
             (after, *where.values, limit),
+            until,
         )
         return [(row[4], _document(row)) for row in rows]
 

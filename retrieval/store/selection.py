@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from retrieval.store.connection import Connection
 from retrieval.store.filters import Where
 from retrieval.store.segment_table import SegmentTable
 
+T = TypeVar("T")
 Rows = Mapping[int, NDArray[np.int64]]  # of passages, by segment
 
 _MOST_BYTES = 2**25
@@ -76,10 +78,20 @@ class Selections:
         except TimeoutError:
             raise FilterUnfinished("the filter takes longer than there is time; it goes on, so ask again") from None
 
+    def read(self, reads: Callable[[Connection, float], T]) -> T:
+        """Return what is read with the connection of filters, in its thread: all else is read meanwhile.
+
+        reads: is given the connection, and the time at which FilterUnfinished must end it.
+        """
+        return self._checking.submit(self._read, reads).result()
+
+    def _read(self, reads: Callable[[Connection, float], T]) -> T:
+        self._connection = self._connection or Connection(self._folder)
+        return reads(self._connection, time.monotonic() + _LONGEST_S)
+
     def _check(self, where: Where, revision: int) -> Rows:
         try:
-            self._connection = self._connection or Connection(self._folder)
-            rows = SegmentTable(self._connection).rows(where, time.monotonic() + _LONGEST_S)
+            rows = self._read(lambda connection, until: SegmentTable(connection).rows(where, until))
             if self._revision() == revision:  # else they may be of either
                 self._remember(where, rows, revision)
             return rows

@@ -1,6 +1,7 @@
 """What is remembered of filters is what is true now, and no more of it than is allowed."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,6 +78,29 @@ def test_a_filter_that_takes_too_long_is_ended(collection, monkeypatch):
     with pytest.raises(FilterUnfinished, match="send fewer conditions"):
         collection.segments.rows(OF_A.where(), until=0.0)
     assert collection.segments.rows(OF_A.where())
+
+
+def test_while_a_filter_is_checked_for_a_list_all_else_is_read(tmp_path, monkeypatch):
+    checking, go_on = threading.Event(), threading.Event()
+
+    def instant(_):
+        checking.set()
+        assert go_on.wait(PATIENT_S)
+        return 0
+
+    monkeypatch.setattr("retrieval.store.connection.instant", instant)
+    collection = filled(tmp_path / "c", [Document("a", "owl", metadata={"at": "2024-01-01"})], 1)
+    wanted = parse({"range": {"at": {"gte": "1970-01-01"}}})
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            listed = pool.submit(collection.page, 0, 10, wanted)
+            assert checking.wait(PATIENT_S)
+            assert pool.submit(collection.counts).result(PATIENT_S).documents == 1
+            assert not listed.done()
+        finally:
+            go_on.set()
+        assert [document.id for _, document in listed.result(PATIENT_S)] == ["a"]
+    collection.close()
 
 
 def test_rows_of_segments_that_a_snapshot_lacks_are_not_searched_in_others(collection):

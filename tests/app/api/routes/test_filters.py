@@ -198,5 +198,7 @@ def test_a_filter_that_takes_longer_than_it_may_is_504_and_harms_nothing(client,
     monkeypatch.setattr("retrieval.store.selection._LONGEST_S", -1.0)
     slow = {"query": "owl", "filter": {"exists": "lang"}}
     problem(client.post(SEARCH, json=slow), 504, "filter: the filter takes too long")
+    answer = client.get("/v1/collections/birds/documents", params={"filter": json.dumps(slow["filter"])})
+    problem(answer, 504, "filter: the filter takes too long")
     monkeypatch.undo()
     assert ids(client.post(SEARCH, json=slow)) == list("012345")
