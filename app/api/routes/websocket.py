@@ -121,7 +121,7 @@ class _Session:
         kind, request_id, record = fields.get("type"), id_of(fields), received.record
         if kind == "ping":
             await self._send_frame(None, "pong", {})
-        elif kind not in {"rerank", "cancel"}:
+        elif kind not in ("rerank", "cancel"):  # no set: a list or an object cannot be looked up in one
             raise InvalidRequest("type: must be `rerank`, `cancel` or `ping`", ("type",))
         elif request_id is None:
             raise InvalidRequest("id: must be a number or a text of 1 to 128 characters", ("id",))
