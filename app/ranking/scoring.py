@@ -77,6 +77,14 @@ class _Best:
         """The (m,) scores of the rankers that read them, by name."""
         return {_RANKERS[name]: values for name, values in self.found.items() if name in _RANKERS}
 
+    def with_equal_copies(self, copies: NDArray[np.int64]) -> _Best:
+        """What the first copy of a text has, for all: ranks would tell them apart by how a product was rounded.
+
+        copies: (n,), of `_first_copies`.
+        """
+        _, first, of = np.unique(copies[self.documents], return_index=True, return_inverse=True)
+        return replace(self, found={name: values[first[of]] for name, values in self.found.items()})
+
 
 def _log_odds(
     calibration: Calibration, evidence: Evidence, query: QueryTerms, matches: Matches, found: Arrays
@@ -164,7 +172,8 @@ class Scorer:
         if not self.parts:
             return unread(self.calibration, self.job.terms, matches)
         with self.job.watch("fuse"):
-            best, near = self._best(), None
+            copies = _first_copies(texts)
+            best, near = self._best().with_equal_copies(copies), None
             chosen, rankers = best.documents, best.rankers
             kernel = cache(partial(gram, self.feature_map, best.pooled))
             log_odds = self._evidence(best, matches)
@@ -174,7 +183,7 @@ class Scorer:
                 excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], best.pooled)
                 log_odds[chosen] -= _EXCLUDED_LOG_ODDS * excluded * best.readable
                 fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
-            projected = _projected(log_odds, fused, chosen, prescores(matches.scores), texts)
+            projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
             if self.job.diversity and best.readable:
                 projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
         owners, content = self._all("owners"), self._all("content")
@@ -261,17 +270,22 @@ def _projected(
     fused: NDArray[np.float64],
     chosen: NDArray[np.int64],
     order: NDArray[np.float64],
-    texts: Sequence[str],
+    copies: NDArray[np.int64],
 ) -> NDArray[np.float64]:
     """The (n,) log-odds in the order of the (m,) fused scores of the chosen, the rest below them in prescore order.
 
     Equal texts get equal ones to the last bit, wherever a matrix product rounded them differently.
     """
     projected = project(log_odds[chosen], fused)
-    if len(chosen) < len(texts):
+    if len(chosen) < len(copies):
         projected = _below(projected, chosen, log_odds, order)
+    return projected[copies]
+
+
+def _first_copies(texts: Sequence[str]) -> NDArray[np.int64]:
+    """The (n,) positions at which the texts come first: of a text that came before, that of its first copy."""
     first: dict[str, int] = {}
-    return projected[[first.setdefault(text, at) for at, text in enumerate(texts)]]
+    return np.array([first.setdefault(text, at) for at, text in enumerate(texts)], dtype=np.int64)
 
 
 def _below(

@@ -7,6 +7,7 @@ import pytest
 
 from app.ranking.methods import METHODS
 from app.ranking.reranker import Reranker
+from retrieval.fusion.algorithms import ALGORITHMS
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text.demo import demo_passages
@@ -45,6 +46,17 @@ def test_parts_merged_by_score_have_nearly_the_order_of_the_whole(reranker, quer
     ranks = np.argsort(np.argsort(merged)), np.argsort(np.argsort(whole.scores))
     assert np.corrcoef(*ranks)[0, 1] > 0.8
     assert np.abs(merged - whole.scores).mean() < 0.1
+
+
+@pytest.mark.parametrize("fusion", ALGORITHMS)
+def test_the_order_of_input_is_no_evidence_where_texts_come_several_times(reranker, query, candidates, fusion):
+    """A product of matrices rounds the rows of copies differently; ranks must not make a difference of it."""
+    texts = [text for at, text in enumerate(candidates[:13]) for _ in range(1 + at % 4)]
+    before = dict(zip(texts, reranker.rerank(query, texts, fusion=fusion).scores, strict=True))
+    for seed in range(3):
+        turned = [texts[at] for at in np.random.default_rng(seed).permutation(len(texts))]
+        after = dict(zip(turned, reranker.rerank(query, turned, fusion=fusion).scores, strict=True))
+        np.testing.assert_allclose([after[text] for text in before], list(before.values()), atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
