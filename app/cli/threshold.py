@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import orjson
 import typer
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ from app.settings import Settings
 from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.text_files import read_text
+from retrieval.text.sentences import VISIBLE
 
 _FEW = 20  # pairs
 _Z = 1.959964  # of a two-sided 95 % interval
@@ -89,30 +91,34 @@ def threshold(
 def read_pairs(file: Path) -> list[Pair]:
     """Read the pairs; DataError naming the line if one is not complete."""
     text = read_text(file)
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
+    if not text.strip():
         raise DataError(f"{file} holds no pairs; write lines of query, document, yes or no")
-    rows = _json_rows(file, lines) if lines[0].lstrip().startswith("{") else _table_rows(lines)
+    rows = _json_rows(file, text) if text.lstrip().startswith("{") else _table_rows(file, text)
     pairs = [_pair(file, number, row) for number, row in enumerate(rows, 1)]
     if len({pair.relevant for pair in pairs}) < 2:
         raise DataError(f"{file} needs relevant and irrelevant pairs; all of its {len(pairs)} are alike")
     return pairs
 
 
-def _json_rows(file: Path, lines: Sequence[str]) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise DataError(f"{file}, line {number}: not JSON ({error})") from error
-        yield row if isinstance(row, dict) else {}
+def _json_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a text may hold U+2028
+        if line.strip():
+            try:
+                row = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                raise DataError(f"{file}, line {number}: not JSON ({error})") from error
+            yield row if isinstance(row, dict) else {}
 
 
-def _table_rows(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
-    delimiter = "\t" if "\t" in lines[0] else ","
-    table = list(csv.reader(lines, delimiter=delimiter))
+def _table_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
+    delimiter = "\t" if "\t" in text.lstrip().partition("\n")[0] else ","
+    try:
+        rows = csv.reader(StringIO(text, newline=""), delimiter=delimiter)
+        table = [cells for cells in rows if any(map(str.strip, cells))]
+    except csv.Error as error:
+        raise DataError(f"{file}: not CSV or TSV ({error}); write lines of JSON") from error
     names = ("query", "document", "relevant")
-    if [cell.strip().lower() for cell in table[0]] == list(names):
+    if table and [cell.strip().lower() for cell in table[0]] == list(names):
         table = table[1:]
     for cells in table:
         yield dict(zip(names, cells, strict=False))
@@ -121,7 +127,7 @@ def _table_rows(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
 def _pair(file: Path, number: int, row: dict[str, Any]) -> Pair:
     relevant = _ANSWERS.get(str(row.get("relevant")).strip().lower())
     query, document = row.get("query"), row.get("document")
-    if relevant is None or not isinstance(query, str) or not isinstance(document, str) or not query.strip():
+    if relevant is None or not isinstance(query, str) or not isinstance(document, str) or not VISIBLE.search(query):
         raise DataError(f"{file}, pair {number}: it needs a query, a document, and yes or no for `relevant`")
     return Pair(query, document, relevant)
 

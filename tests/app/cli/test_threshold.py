@@ -22,6 +22,7 @@ PAIRS = [("owl song", "an owl song", "yes"), ("owl song", "market prices", "no")
         "owl song,an owl song,1\n\nowl song,market prices,0",
         'owl song,"an owl song",Yes\nowl song,market prices,NO',
         "Query\tDocument\tRelevant\nowl song\tan owl song\ttrue\nowl song\tmarket prices\tfalse",
+        "\ufeff\n" + "owl song,an owl song,yes\r\nowl song,market prices,no\r\n",
     ],
 )
 def test_pairs_come_in_several_forms(tmp_path, text):
@@ -40,6 +41,10 @@ def test_pairs_come_in_several_forms(tmp_path, text):
         (" ,an owl,yes", "pair 1: it needs"),
         ('{"query": "owl", "document": "an owl", "relevant": true}\n{"query"', "line 2: not JSON"),
         ('{"query": "owl", "document": 3, "relevant": true}', "pair 1: it needs"),
+        ('{"a": %s}' % ("[" * 10_000), "line 1: not JSON"),
+        ("\u200b,an owl,yes", "pair 1: it needs"),
+        ("owl,%s,yes" % ("x" * 200_000), r"not CSV or TSV \(field larger than"),
+        ('""', "all of its 0 are alike"),
         ("owl,an owl,yes\nowl,owls,yes", "needs relevant and irrelevant pairs; all of its 2 are alike"),
     ],
 )
@@ -47,6 +52,17 @@ def test_what_is_no_pair_is_named(tmp_path, text, message):
     (tmp_path / "pairs").write_text(text)
     with pytest.raises(DataError, match=message):
         read_pairs(tmp_path / "pairs")
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r\n", "\n\n", "\u2028", "\x0b", "\x0c", "\x1e", "\x85"])
+def test_a_document_of_several_lines_stays_one(tmp_path, mark):
+    pairs = [("owl", f"an owl{mark}sings", "yes"), ("owl", "prices", "no")]
+    names = ("query", "document", "relevant")
+    rows = [dict(zip(names, pair, strict=True)) for pair in pairs]
+    (tmp_path / "json").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    (tmp_path / "csv").write_bytes("\r\n".join(f'{q},"{d}",{r}' for q, d, r in pairs).encode())
+    for form in ("json", "csv"):
+        assert [pair.document for pair in read_pairs(tmp_path / form)] == [document for _, document, _ in pairs]
 
 
 def test_the_least_score_with_the_precision():
