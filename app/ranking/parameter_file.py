@@ -36,7 +36,7 @@ def read(path: Path, version: int, make: Callable[[dict[str, Any]], Made], kind:
         made = make({name: value for name, value in content.items() if name != "format"}) if found == version else None
     except OSError as error:
         raise ParameterFileError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise ParameterFileError(f"{path} is no {kind}: {error!r}; {advice}") from error
     if made is None:
         raise ParameterFileError(f"{path} has the format {found}, not {version}; {advice}")

@@ -41,6 +41,7 @@ def test_the_default_models_parameters_are_complete_and_rise_with_the_evidence()
         (lambda content: content.update(checksum="0" * 64), "the checksum of .* is wrong"),
         (lambda content: content["coefficients"]["hybrid"].update(cosine=float("nan")), "not a finite number"),
         (lambda content: content["coefficients"]["hybrid"].update(cosine=float("inf")), "not a finite number"),
+        (lambda content: content["coefficients"]["hybrid"].update(cosine=10**400), "no calibration file: Overflow"),
         (lambda content: content["coefficients"]["hybrid"].update(cosine="8"), "not a finite number"),
         (lambda content: content["coefficients"]["hybrid"].update(cosine=True), "not a finite number"),
         (lambda content: content["coefficients"]["hybrid"].pop("cosine"), "hybrid needs coefficients for cosine"),

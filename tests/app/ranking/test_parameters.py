@@ -42,6 +42,8 @@ def test_they_take_the_place_of_what_is_configured():
         (lambda content: content.update(format=2), "format 2, not 1; make one with `qrerank fit`"),
         (lambda content: content.update(ridge=float("nan")), "nan is not a finite number"),
         (lambda content: content["slopes"].update(quantum=float("inf")), "inf is not a finite number"),
+        (lambda content: content.update(ridge=10**400), "no file of parameters: OverflowError"),
+        (lambda content: content["weights"].update(lexical=-(10**400)), "no file of parameters: OverflowError"),
         (lambda content: content["coefficients"].update(quantum="1"), "'1' is not a finite number"),
         (lambda content: content["coefficients"].pop("lexical"), "no file of parameters: KeyError"),
         (lambda content: content.pop("circuit"), "no file of parameters: KeyError"),
@@ -61,6 +63,12 @@ def test_a_file_that_was_changed_is_refused(tmp_path, change, message):
     path.write_text(json.dumps(content))
     with pytest.raises(ParameterFileError, match=message):
         Parameters.read(path)
+
+
+def test_a_file_that_is_nested_without_end_is_refused(tmp_path):
+    (tmp_path / "p.json").write_text("[" * 100_000)
+    with pytest.raises(ParameterFileError, match="no file of parameters: RecursionError"):
+        Parameters.read(tmp_path / "p.json")
 
 
 def test_a_calibration_is_told_from_parameters(tmp_path):
