@@ -14,6 +14,7 @@ from retrieval.evaluation.metrics import Qrels
 from retrieval.evaluation.text_files import finite, read_lines
 
 _GRADE_NAMES = {"score", "relevance", "rel", "grade", "label", "judgement", "judgment"}
+_MOST_GRADE = 1e100  # sums of larger ones might overflow
 _ITERATIONS = {"0", "Q0"}  # values of TREC's second column, which is ignored
 
 
@@ -43,7 +44,10 @@ def read_qrels(path: Path, queries: Container[str]) -> Qrels:
         if judgement is None:
             if place.endswith(":1") and _is_header(line, queries):
                 continue
-            raise DataError(f"{place}: expected query-id, corpus-id and a number between tabs, or TREC's four columns")
+            raise DataError(
+                f"{place}: expected query-id, corpus-id and a number between tabs, or TREC's four columns; "
+                f"a grade lies within ±{_MOST_GRADE:g}"
+            )
         query, document, grade = judgement
         if qrels.setdefault(query, {}).setdefault(document, grade) != grade:
             raise DataError(f"{place}: document {document!r} has another score for query {query!r} above; keep one")
@@ -57,7 +61,7 @@ def _judgement(line: str) -> tuple[str, str, float] | None:
     for fields in (line.split("\t"), trec):
         if len(fields) == 3 and fields[0].strip() and fields[1].strip():
             grade = finite(fields[2].strip())
-            if grade is not None:
+            if grade is not None and abs(grade) <= _MOST_GRADE:
                 return fields[0], fields[1], grade
     return None
 

@@ -64,6 +64,8 @@ def test_judgements_may_be_written_otherwise(tmp_path, text):
         ("q1\td1\t1_0", ":1: expected"),
         ("q1\td1\t\u0661", ":1: expected"),
         ("q1\td1\t" + "9" * 400, ":1: expected"),
+        ("q1\td1\t1e308", r":1: expected .*; a grade lies within ±1e\+100"),  # the sum of two would be infinite
+        ("q1 0 d1 -1e101", ":1: expected"),
         ("q1\td1\t1\nq1\td1\t2", ":2: document 'd1' has another score"),
         ("q1 0 d1 1\nq1\td1\t2", ":2: document 'd1' has another score"),
         (b"q1\td1\t1\nq1\t\xff\t1", ":2: not UTF-8 at byte 3 of the line"),
