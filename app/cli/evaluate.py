@@ -34,7 +34,7 @@ from app.cli.terminal import note, out, print_json
 from app.ranking.methods import CROSS_METHOD, RANK_METHODS, RankMethod
 from retrieval.evaluation.beir import BeirDataset, Query, load, load_exclusions
 from retrieval.evaluation.known_items import KnownItem, known_items
-from retrieval.evaluation.trec_runs import write_run
+from retrieval.evaluation.trec_runs import check_ids, write_run
 
 _KNOWN_ITEMS = 200  # queries, if --queries does not say
 _FEW = 6  # queries: with fewer no p-value can be below .05
@@ -151,6 +151,7 @@ def evaluate(
     search = SearchOptions(candidates, encode_limit, first_stage, keep_identical_ids, choice)
     source = _Source(split, known_item, queries, seed, exclude_file, run_in or (), keep_identical_ids)
     cases = [source.case(folder) for folder in folders]
+    outputs.prepare(cases)
     _check_baseline(baseline, [*chosen, BM25, *cases[0].runs], [each.name for each in settings])
     with bar("preparing") as progress:
         place = cache or user_cache_path("quantum-rerank") / "evaluated"
@@ -211,6 +212,14 @@ class _Outputs:
         """Whether the results are printed as JSON."""
         return str(self.json_file) == "-"
 
+    def prepare(self, cases: Sequence[Case]) -> None:
+        """Make the folders, before any work; DataError for ids that cannot be written."""
+        for case in cases if self.run_out else ():
+            check_ids([*case.dataset.query_ids, *case.dataset.document_ids])
+        for folder in (self.run_out, self.plots):
+            if folder:
+                folder.mkdir(parents=True, exist_ok=True)
+
     def write(self, results: Sequence[Evaluation]) -> None:
         """Write all that was asked for."""
         if self.json_file:
@@ -222,7 +231,6 @@ class _Outputs:
                 with naming(self.json_file):
                     self.json_file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         if self.run_out:
-            self.run_out.mkdir(parents=True, exist_ok=True)
             for result in results:
                 for name, scores in result.methods.items():
                     path = self.run_out / f"{result.dataset}.{name}.run"

@@ -49,6 +49,7 @@ from app.ranking.reranker import Reranker
 from app.settings import Settings
 from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress
+from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, load
 
 _FEW = 50  # queries; with fewer the parameters depend on which ones they are
@@ -76,11 +77,12 @@ def fit_parameters(
         raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")
     if plot and find_spec("matplotlib") is None:
         raise typer.BadParameter("--plot needs matplotlib: pip install 'quantum-rerank[draw]'")
+    datasets = _datasets(folders, split, queries, calibration=calibration)
     cache = user_cache_path("quantum-rerank")
     output = output or Path("calibration.json" if calibration else "parameters.json")
     with bar("preparing") as report:
         reranker = open_reranker(Settings(), report)
-        judged = [_judged(load(folder, split), reranker, queries, cache / "evaluated", report) for folder in folders]
+        judged = [_judged(dataset, reranker, queries, cache / "evaluated", report) for dataset in datasets]
         fusion = None if calibration else _fit_fusion(reranker, judged, cache / "judged", report)
         if fusion:
             reranker = _with(reranker, fusion.choice)
@@ -104,6 +106,17 @@ def fit_parameters(
         print_json({"output": str(output), "kept": kept, "fitted": scores.provenance})
     else:
         _print(output, fusion, held_out)
+
+
+def _datasets(folders: Sequence[Path], split: str, queries: int, *, calibration: bool) -> list[BeirDataset]:
+    """Read the collections, all before any is encoded; DataError where nothing could be fitted on them."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        raise typer.BadParameter("two collections have the same name, and would be taken for one; rename one")
+    datasets = [load(folder, split) for folder in folders]
+    if not calibration and sum(min(queries, len(judged_queries(dataset))) for dataset in datasets) == 1:
+        raise DataError("one query is too few: what is fitted on some is judged on others; give more judged queries")
+    return datasets
 
 
 def _judged(dataset: BeirDataset, reranker: Reranker, queries: int, cache: Path, report: Progress) -> Judged:

@@ -14,6 +14,7 @@ from app.cli.evaluation import own_documents
 from app.ranking.calibration import FEATURES, Calibration, Evidence, probability
 from app.ranking.reranker import Reranker
 from retrieval.encoder.prepare import Progress
+from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import ndcg
 from retrieval.fusion import ranking as best_first
@@ -52,7 +53,7 @@ class Case:
     relevant: NDArray[np.int64]  # of them the best ranked that are relevant, best first
     near: NDArray[np.int64]  # of them the best ranked that are not
     same: NDArray[np.int64]  # passages of the collection that were not retrieved
-    others: NDArray[np.int64]  # passages of the other collection
+    others: NDArray[np.int64]  # passages of the other collection; of a single one, more that were not retrieved
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _case(reranker: Reranker, own: Judged, other: Judged, query: Query) -> Case:
     known = {*positions.tolist()} | {at for at, name in enumerate(ids) if grades.get(name, 0) > 0}
     chance = random.Random(query.id)  # noqa: S311 - the same in every run
     same = chance.sample([at for at in range(len(ids)) if at not in known], min(OTHERS, len(ids) - len(known)))
-    others = chance.sample(range(len(other.collection)), min(OTHERS, len(other.collection)))
+    unlike = [at for at in range(len(other.collection)) if other is not own or at not in known]
+    others = chance.sample(unlike, min(OTHERS, len(unlike)))
     return Case(
         own,
         other,
@@ -173,6 +175,8 @@ def logistic(
     """The coefficients of a logistic regression of s outcomes on (s, f) features, by name, and the intercept."""
     from sklearn.linear_model import LogisticRegression  # of the extra `fit`
 
+    if y.all() or not y.any():
+        raise DataError("no query has candidates of both kinds, relevant and not: there is nothing to fit on")
     mean = np.average(x, axis=0, weights=weights)
     spread = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weights))
     spread[spread == 0] = 1.0
@@ -191,7 +195,7 @@ def rates(reranker: Reranker, found: Sequence[Case]) -> Rates:
 
     alone = [scores(each, each.own, each.relevant[:1])[0] >= RELEVANT for each in found if len(each.relevant)]
     same = [scores(each, each.own, each.same).max() <= IRRELEVANT for each in found if len(each.same)]
-    other = [scores(each, each.other, each.others).max() <= IRRELEVANT for each in found]
+    other = [scores(each, each.other, each.others).max() <= IRRELEVANT for each in found if len(each.others)]
     lost = []
     for each in found:
         whole, chance = each.retrieved[:SPLIT], random.Random(each.query.id)  # noqa: S311 - the same in every run

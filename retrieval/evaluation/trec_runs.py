@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +68,18 @@ def write_run(path: Path, run: ScoredRun, tag: str) -> None:
     path.write_text("".join(_lines(run, tag)), encoding="utf-8")
 
 
+def check_ids(ids: Iterable[str]) -> None:
+    """DataError for an id that no run can hold."""
+    for name in ids:
+        if _SPACE.search(name):
+            raise DataError(f"the id {name!r} has white space, which separates the columns of a TREC run")
+
+
 def _lines(run: ScoredRun, tag: str) -> Iterator[str]:
     for query, ranked in run.items():
         last = np.float32(np.inf)
         for rank, (document, score) in enumerate(ranked, 1):
-            for name in (query, document):
-                if _SPACE.search(name):
-                    raise DataError(f"the id {name!r} has white space, which separates the columns of a TREC run")
+            check_ids((query, document))
             last = min(np.float32(score), np.nextafter(last, np.float32(-np.inf)))
             yield f"{query} Q0 {document} {rank} {last} {tag}\n"
 

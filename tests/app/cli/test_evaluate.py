@@ -71,6 +71,8 @@ def figures(evaluate, *words):
         (["--run-in", "unknown.run"], 1, "unknown.run:1: document 'z' is not in corpus.jsonl"),
         (["--run-in", "nan.run"], 1, "nan.run:1: the score 'nan' is not a finite number"),
         (["--run-in", "hybrid.run"], 2, "'hybrid' is the name of another row; rename hybrid.run"),
+        (["--run-out", "/dev/null/runs"], 1, "Not a directory; check the path"),
+        (["--plots", "/dev/null/plots"], 1, "Not a directory; check the path"),
         (["--known-item", "title"], 1, "no document has a title of its own"),
         (["--known-item", "title", "--exclude-file", "unjudged.jsonl"], 2, "give one of them"),
     ],
@@ -233,6 +235,17 @@ def test_runs_go_out_and_come_in(evaluate, judged):
     part, said = figures(evaluate, "birds", "--run-in", "part.run")
     assert part["methods"]["part"]["ndcg@10"] == 0.5
     assert "part ranks nothing for 1 of 2 queries, which score 0" in said
+
+
+@pytest.mark.parametrize(("file", "name"), [("corpus", "b c"), ("queries", "q\u00a0"), ("queries", "q\u2028")])
+def test_ids_that_no_run_can_hold_are_refused_before_any_work(evaluate, beir, file, name):
+    with (beir / f"{file}.jsonl").open("a") as lines:
+        lines.write("\n" + json.dumps({"_id": name, "text": "an owl"}))
+    with (beir / "qrels" / "test.tsv").open("a") as lines:
+        lines.write(f"{name}\ta\t1\n")
+    ended, printed, said = evaluate("birds", "--run-out", "runs", **NOWHERE)
+    assert (ended, printed) == (1, "")
+    assert "has white space, which separates the columns of a TREC run" in said
 
 
 def test_a_folder_without_judgements_is_evaluated_by_known_items(evaluate, beir):

@@ -7,14 +7,27 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from app.cli.fitting import Case, Example, Judged, calibration_error, fit, rates, reliability
+from app.cli.evaluation import judged_queries, open_dataset
+from app.cli.fitting import (
+    OTHERS,
+    Case,
+    Example,
+    Judged,
+    calibration_error,
+    cases,
+    fit,
+    logistic,
+    rates,
+    reliability,
+)
 from app.engine.loader import open_reranker
 from app.ranking.calibration import FEATURES, Calibration, fallback, probability
 from app.ranking.hybrid import Weights
 from app.ranking.parameter_file import ParameterFileError
 from app.ranking.parameters import Parameters
 from app.settings import Settings
-from retrieval.evaluation.beir import BeirDataset, Query
+from retrieval.errors import DataError
+from retrieval.evaluation.beir import BeirDataset, Query, load
 from tests.app.ranking.test_parameters import PARAMETERS
 from tests.conftest import serving
 
@@ -98,12 +111,36 @@ def test_one_collection_is_judged_on_its_other_half(tmp_path, run):
         (["none", "--calibration"], 2, "none"),
         (["page", "--calibration", "--output", "none/c.json"], 2, "No such file or directory"),
         (["page", "--calibration", "--queries", "0"], 2, "--queries"),
+        (["page", "--queries", "1"], 1, "one query is too few"),
+        (["page", "page"], 2, "two collections have the same name"),
+        (["page", "dusk/../page", "--calibration"], 2, "two collections have the same name"),
+        (["page", "unjudged"], 1, "unjudged/qrels/test.tsv: there is no such file"),
     ],
 )
-def test_what_cannot_be_fitted_is_said_before_any_work(run, words, status, message):
-    found, _, errors = run("fit", *words)
+def test_what_cannot_be_fitted_is_said_before_any_work(tmp_path, run, words, status, message):
+    (tmp_path / "unjudged").mkdir()
+    found, _, errors = run("fit", *words, QRERANK_MODEL="no-such-model")
     assert found == status
     assert message in errors
+
+
+def test_passages_of_a_single_collection_that_count_as_others_are_not_relevant(tmp_path, run):
+    dataset = load(tmp_path / "page")
+    reranker = open_reranker(Settings(model="hash", data_dir=tmp_path), lambda *_: None)
+    place = open_dataset(dataset, reranker.encoder, tmp_path / "cache", lambda *_: None)
+    judged = Judged(dataset, place, judged_queries(dataset))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.cli.fitting.CANDIDATES", 5)  # so that relevant documents are left that were not retrieved
+        found = cases(reranker, [judged], lambda *_: None)
+    for each in found:
+        assert len(each.others) == OTHERS
+        assert not any(dataset.qrels[each.query.id].get(dataset.document_ids[at], 0) for at in each.others.tolist())
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_nothing_can_be_fitted_on_documents_of_one_kind(label):
+    with pytest.raises(DataError, match="no query has candidates of both kinds"):
+        logistic(["cosine"], np.array([[0.1], [0.2]]), np.array([label, label]), np.ones(2))
 
 
 def example(chance: np.random.Generator, name: str) -> Example:
