@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.auth.database import Database
-from app.errors import FeedbackUnavailable, InvalidRequest, KeysUnavailable
+from app.errors import FeedbackUnavailable, InvalidRequest, KeysUnavailable, UnknownRequest
 from app.feedback.judgements import Judgement, Label, Ranked, Scope, Standing, digest
 from app.feedback.learner import EXPERTS, Evidence, click_weight, losses_of, probabilities, weights
 from app.feedback.settings import FeedbackSettings
@@ -54,7 +54,8 @@ class Feedback:
     async def judge(self, who: str, request_id: str, judgements: Sequence[Judgement]) -> int:
         """Learn from what was said of a ranking, and return how many judgements count.
 
-        Each document counts once: what is said of it later is ignored.
+        Each document counts once: what is said of it later is ignored. An unknown ranking is looked for once more when
+        all processes have written theirs.
 
         Raises:
             UnknownRequest: The caller has no ranking of this id, or it is forgotten.
@@ -76,7 +77,11 @@ class Feedback:
             self._read()
             return len(labels)
 
-        return await self._in_thread(work)
+        try:
+            return await self._in_thread(work)
+        except UnknownRequest:
+            await asyncio.sleep(1.5 * WRITE_EVERY_S)  # the process that ranked may not have written it yet
+            return await self._in_thread(work)
 
     async def standings(self) -> list[Standing]:
         """What was learned, by scope."""

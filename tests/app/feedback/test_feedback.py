@@ -19,7 +19,8 @@ SCOPE = Scope("", "public")
 
 
 @pytest.fixture
-def feedback(tmp_path):
+def feedback(tmp_path, monkeypatch):
+    monkeypatch.setattr("app.feedback.feedback.WRITE_EVERY_S", 0)
     database = Database(url_of(None, tmp_path / "data"), Pepper("a-pepper-of-the-tests"), retry_s=0)
     made = Feedback(database, FeedbackSettings(keep_days=1, rankings=3, caller_judgements=10))
     yield made
@@ -52,6 +53,23 @@ def test_what_waits_for_a_database_is_written_when_it_answers(feedback, tmp_path
         judge(feedback, "a")
     (tmp_path / "data").unlink()
     assert judge(feedback, "a") == 1
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b", "a"], ["b", "a", "b"]])
+def test_a_ranking_of_another_process_can_be_judged_before_that_has_written_it(feedback, tmp_path, monkeypatch, names):
+    database = Database(url_of(None, tmp_path / "data"), Pepper("a-pepper-of-the-tests"), retry_s=0)
+    other = Feedback(database, FeedbackSettings(keep_days=1, rankings=3))
+
+    async def second_passes(_: float) -> None:
+        other.write()
+
+    for name in names:
+        remember(other, name)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.feedback.feedback.asyncio.sleep", second_passes)
+        assert judge(feedback, names[-1]) == 1
+    asyncio.run(other.close())
+    database.close()
 
 
 def test_only_the_newest_rankings_can_be_judged(feedback):

@@ -104,7 +104,8 @@ def test_what_cannot_be_learned_from_is_refused(client, said):
     assert standings(client) == []
 
 
-def test_only_rankings_of_several_rankers_by_the_same_key_are_judged(client):
+def test_only_rankings_of_several_rankers_by_the_same_key_are_judged(client, monkeypatch):
+    monkeypatch.setattr("app.feedback.feedback.WRITE_EVERY_S", 0)  # an unknown ranking is waited for
     request_id, _ = ranked(client)
     quantum, _ = ranked(client, BODY | {"method": "quantum"})
     for name, headers in ((request_id, client.other), (quantum, None), ("unknown", None)):
