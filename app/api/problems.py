@@ -127,5 +127,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         422: "The JSON is not a valid request.",
         429: "The caller's quota is used up; see Retry-After.",
         503: "Not ready, or too busy; see Retry-After.",
+        504: "A filter could not be checked on all documents in time.",
     }.items()
 }

@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +27,7 @@ from retrieval.index.segment import Segment
 from retrieval.store.aliases import check_deletable
 from retrieval.store.connection import Connection, identity_of
 from retrieval.store.documents import Documents
-from retrieval.store.filters import ALL, Filter, with_ids
+from retrieval.store.filters import Filter, with_ids
 from retrieval.store.generation import Encoding, NextGeneration
 from retrieval.store.jobs import ENCODE, Job, Jobs, Writing
 from retrieval.store.ledger import Ledger
@@ -161,18 +160,17 @@ class Collection:
         """Return the metadata of the documents with these ids that are there."""
         return self._reading.metadata(ids)
 
-    def page(
-        self, after: int, limit: int, wanted: Filter | None = None, most_characters: int = sys.maxsize
-    ) -> list[tuple[int, Document]]:
-        """Return documents with numbers above `after`, with their numbers; only those that a filter leaves.
+    def page(self, after: int, limit: int, wanted: Filter | None = None) -> list[tuple[int, Document]]:
+        """Return up to `limit` documents with numbers above `after`, with their numbers; only those of a filter.
 
-        See `Documents.page`. FilterUnfinished if a filter takes longer than a minute.
+        Fewer where their texts are long, see `Documents.page`; none only at the end. FilterUnfinished if a filter takes
+        longer than a minute.
         """
         if wanted is None:
-            return self._reading.page(after, limit, ALL, most_characters)
+            return self._reading.page(after, limit)
         where = wanted.where()
         return self._selections.read(
-            lambda connection, until: Documents(connection).page(after, limit, where, most_characters, until)
+            lambda connection, until: Documents(connection).page(after, limit, where, until=until)
         )
 
     def are_waiting(self) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -16,6 +15,7 @@ from retrieval.store.rows import Counts, Document, Waiting
 from retrieval.store.segment_table import forget, forget_everywhere
 
 _AT_ONCE_BYTES = 2**23  # of texts that are indexed together, so that memory is bounded
+PAGE_CHARACTERS = 2**20  # of the texts in a page, likewise: a document may have millions
 
 
 class Documents:
@@ -89,7 +89,7 @@ class Documents:
         after: int,
         limit: int,
         where: Where = ALL,
-        most_characters: int = sys.maxsize,
+        most_characters: int = PAGE_CHARACTERS,
         until: float = math.inf,
     ) -> list[tuple[int, Document]]:
         """Return documents whose numbers are above `after`, with their numbers, which rise.

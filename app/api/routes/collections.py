@@ -221,7 +221,7 @@ def add_route(
             **content(reference(body), {"example": example(body)}),
         }
     described_as = content(reference(response)) if response else {}
-    responses = _problems_of(method, path, body, conflicts=conflicts)
+    responses = _problems_of(method, path, body, filters="filter" in query or route is search, conflicts=conflicts)
     responses[status.value] = {"description": (response.__doc__ if response else "It is deleted."), **described_as}
     if route is create:
         responses[HTTPStatus.CREATED.value] = {"description": "It is new.", **described_as}
@@ -237,7 +237,7 @@ def add_route(
 
 
 def _problems_of(
-    method: str, path: str, body: type[BaseModel] | None, *, conflicts: bool
+    method: str, path: str, body: type[BaseModel] | None, *, filters: bool, conflicts: bool
 ) -> dict[int | str, dict[str, Any]]:
     """The errors that a route may answer with, by status."""
     statuses = [401, 503]
@@ -247,6 +247,8 @@ def _problems_of(
         statuses += [400, 404, 422]
     if body:
         statuses += [408, 413, 429]
+    if filters:
+        statuses.append(504)
     problems: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in statuses}
     if conflicts:
         conflict = "There is something else of this name, or it is in use: see the message."

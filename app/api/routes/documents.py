@@ -36,12 +36,12 @@ from app.service.ingestion import Ingestion
 from app.service.request import deadline_of
 from retrieval.deadline import Deadline
 from retrieval.store.collection import Collection
+from retrieval.store.documents import PAGE_CHARACTERS
 from retrieval.store.filters import Filter
 from retrieval.store.jobs import Writing, new_key
 from retrieval.store.rows import Document
 
 _PAGE, _LARGEST_PAGE = 100, 1000
-_EXPORTED_CHARACTERS = 2**20  # in one part of an export
 _NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
 
 reading, writing = APIRouter(tags=["collections"]), APIRouter(tags=["collections"])  # by the role that they need
@@ -110,13 +110,15 @@ async def list_documents(request: Request) -> Response:
         return StreamingResponse(_export(collection, after, wanted), media_type="application/x-ndjson")
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit, wanted)
-    following = page[-1][0] if len(page) == limit else None
-    return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
+    is_full = len(page) == limit or sum(len(each.text) for _, each in page) >= PAGE_CHARACTERS
+    return as_json(
+        {"object": "list", "data": [asdict(each) for _, each in page], "next": page[-1][0] if is_full else None}
+    )
 
 
 async def _export(collection: Collection, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:
     """All documents that a filter leaves, as `put_documents` takes them; also of one that is deleted meanwhile."""
-    while found := await asyncio.to_thread(collection.page, after, _LARGEST_PAGE, wanted, _EXPORTED_CHARACTERS):
+    while found := await asyncio.to_thread(collection.page, after, _LARGEST_PAGE, wanted):
         yield await asyncio.to_thread(_lines, [each for _, each in found])
         after = found[-1][0]
 

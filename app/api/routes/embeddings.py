@@ -58,7 +58,7 @@ MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # re
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 422, 429, 503)
 }
-_RESPONSES[504] = PROBLEMS[503] | {"description": "Not all texts were embedded by the longest deadline."}
+_RESPONSES[504] = PROBLEMS[504] | {"description": "Not all texts were embedded by the longest deadline."}
 _RESPONSES[200] = {"description": "One vector per text, in their order.", **content(reference(EmbeddingsResponse))}
 
 for path in PATHS:

@@ -117,7 +117,7 @@ MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 422, 429, 503)
 }
-_PROBLEMS[504] = PROBLEMS[503] | {"description": "Not all texts were compared by `deadline_ms`."}
+_PROBLEMS[504] = PROBLEMS[504] | {"description": "Not all texts were compared by `deadline_ms`."}
 
 
 def _add(name: str, route: Route, summary: str, body: type[BaseModel], response: type[BaseModel]) -> None:

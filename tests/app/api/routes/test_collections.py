@@ -12,7 +12,7 @@ from app.service.indexing import Indexing, _InBackground
 from retrieval.errors import CollectionError, CollectionUnwritable
 from retrieval.index.segment import BLOCK
 from retrieval.store.collection import Collection
-from retrieval.store.documents import Documents
+from retrieval.store.documents import PAGE_CHARACTERS, Documents
 from retrieval.store.rows import Document
 from tests.app.problems import problem
 from tests.conftest import serving
@@ -310,6 +310,19 @@ def test_documents_are_listed_page_by_page(birds):
     assert seen == ["owl", "a/b c", "0", "1", "2", "3", "4"]
     for name, value in (("after", "-1"), ("limit", "1001"), ("limit", "x")):
         problem(birds.get("/v1/collections/birds/documents", params={name: value}), 422, f"{name}: must be a whole")
+
+
+@pytest.mark.parametrize("wanted", ["", "&filter=" + quote('{"exists": "number"}')])
+def test_a_page_of_long_documents_ends_early(birds, wanted):
+    half = "owl " * (PAGE_CHARACTERS // 7)
+    put(birds, [{"id": str(at), "text": f"{at} {half}", "metadata": {"number": at}} for at in range(5)], "stored")
+    pages, after = [], 0
+    while after is not None:
+        page = birds.get(f"/v1/collections/birds/documents?limit=1000{wanted}&after={after}").json()
+        pages.append([document["id"] for document in page["data"] if document["id"].isdigit()])
+        after = page["next"]
+    assert [of for page in pages for of in page] == ["0", "1", "2", "3", "4"]
+    assert [len(page) for page in pages] == [2, 2, 1]
 
 
 def test_a_search_is_of_the_collection_in_its_path(birds):
