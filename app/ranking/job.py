@@ -18,7 +18,7 @@ from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
 from retrieval.fusion.algorithms import ALGORITHMS, Algorithm
 from retrieval.text.bm25 import QueryTerms
-from retrieval.text.languages import AUTO
+from retrieval.text.languages import AUTO, check_language
 from retrieval.text.limits import most_code_points
 from retrieval.text.sentences import VISIBLE
 
@@ -182,6 +182,9 @@ class Job:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
         if not 0 <= self.diversity <= 1:
             raise ValueError(f"the diversity lies in [0, 1]; got {self.diversity}")
+        if isinstance(self.exclude, str):
+            raise ValueError("exclude must be a list of texts, or each letter would count")  # noqa: TRY004 - as the others
+        check_language(self.language)
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
         self.terms = QueryTerms.of(self.query[:_QUERY_CODE_POINTS], self.language)

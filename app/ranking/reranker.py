@@ -120,11 +120,12 @@ class Reranker:
             options: See `Options`.
 
         Raises:
-            ValueError: An empty query, no documents, an unknown method, or hybrid+cross without a cross-encoder.
+            ValueError: An empty query, no documents or one text in their place, an unknown method or language, or
+                hybrid+cross without a cross-encoder.
             Cancelled: The deadline was cancelled.
         """
-        if not documents:
-            raise ValueError("there are no documents to rank")
+        if not documents or isinstance(documents, str):  # whose letters would be ranked
+            raise ValueError("there are no documents to rank; give a list of texts")
         job = Job(query, **options)
         with self._processor(job), job.watch("prescore"):
             candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
