@@ -18,6 +18,11 @@ _AT_ONCE_BYTES = 2**23  # of texts that are indexed together, so that memory is 
 PAGE_CHARACTERS = 2**20  # of the texts in a page, likewise: a document may have millions
 
 
+def is_full(page: Sequence[tuple[int, Document]], limit: int) -> bool:
+    """Return whether more documents may follow a page."""
+    return len(page) == limit or sum(len(each.text) for _, each in page) >= PAGE_CHARACTERS
+
+
 class Documents:
     """The documents of a collection. Thread-safe."""
 
@@ -89,16 +94,16 @@ class Documents:
         after: int,
         limit: int,
         where: Where = ALL,
-        most_characters: int = PAGE_CHARACTERS,
         until: float = math.inf,
     ) -> list[tuple[int, Document]]:
         """Return documents whose numbers are above `after`, with their numbers, which rise.
+
+        The page ends early with the document that brings the texts to `PAGE_CHARACTERS`.
 
         Args:
             after: 0, or the last number of the page before.
             limit: The most documents.
             where: Which documents.
-            most_characters: The page ends with the document that brings the texts to this length.
             until: FilterUnfinished if it takes longer, in `time.monotonic()` seconds.
         """
         characters = 0
@@ -106,7 +111,7 @@ class Documents:
         def is_enough(row: tuple[Any, ...]) -> bool:
             nonlocal characters
             characters += len(row[1])
-            return characters >= most_characters
+            return characters >= PAGE_CHARACTERS
 
         rows = self._connection.read_until(
             is_enough,

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from app.api.dependencies import caller, dependencies
-from app.api.dialects.body import fields_of, validate
+from app.api.dialects.body import check_lists, fields_of, validate
 from app.api.dialects.cohere import RerankResponse, StandardBody
 from app.api.dialects.collections import (
     CollectionBody,
@@ -120,6 +120,7 @@ async def _read_search(request: Request) -> ResolvedRerank:
         fields = fields_of(raw)
         if not isinstance(fields, Mapping):
             raise InvalidRequest("the body must be a JSON object")
+        check_lists(fields, deps.settings.limits.documents)
         asked = STANDARD.request({**fields, "collection": name})
         if asked.documents is not None or fields.get("collection") not in (None, name):
             raise InvalidRequest("a search is of the collection in its path; send documents to /rerank")

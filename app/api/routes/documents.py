@@ -36,7 +36,7 @@ from app.service.ingestion import Ingestion
 from app.service.request import deadline_of
 from retrieval.deadline import Deadline
 from retrieval.store.collection import Collection
-from retrieval.store.documents import PAGE_CHARACTERS
+from retrieval.store.documents import is_full
 from retrieval.store.filters import Filter
 from retrieval.store.jobs import Writing, new_key
 from retrieval.store.rows import Document
@@ -110,10 +110,8 @@ async def list_documents(request: Request) -> Response:
         return StreamingResponse(_export(collection, after, wanted), media_type="application/x-ndjson")
     limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit, wanted)
-    is_full = len(page) == limit or sum(len(each.text) for _, each in page) >= PAGE_CHARACTERS
-    return as_json(
-        {"object": "list", "data": [asdict(each) for _, each in page], "next": page[-1][0] if is_full else None}
-    )
+    following = page[-1][0] if is_full(page, limit) else None
+    return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
 
 
 async def _export(collection: Collection, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:

@@ -66,7 +66,8 @@ def test_who_reads_holds_no_lock(tmp_path, disk, database, monkeypatch):
     monkeypatch.setattr("retrieval.store.connection._ROLLBACK_PATIENCE_MS", 0)
     writer, reader = Tables(tmp_path), Tables(tmp_path)
     writer.documents.put(Document(str(at), "owl") for at in range(9))
-    assert len(reader.documents.page(0, 9, most_characters=1)) == 1
+    monkeypatch.setattr("retrieval.store.documents.PAGE_CHARACTERS", 1)
+    assert len(reader.documents.page(0, 9)) == 1
     with reader.connection.reading():
         reader.documents.counts()
         if disk:

@@ -325,6 +325,12 @@ def test_a_page_of_long_documents_ends_early(birds, wanted):
     assert [len(page) for page in pages] == [2, 2, 1]
 
 
+@pytest.mark.parametrize("name", ["documents", "candidates", "ids", "exclude"])
+def test_the_lists_of_a_search_are_counted_before_they_are_read(birds, name):
+    fields = {"query": "owl", name: [{}] * 1001}  # of which none is valid
+    problem(birds.post("/v1/collections/birds/search", json=fields), 413, "at most 1000")
+
+
 def test_a_search_is_of_the_collection_in_its_path(birds):
     for fields in ({"documents": ["a"]}, {"candidates": ["a"]}, {"collection": "bees"}):
         answer = birds.post("/v1/collections/birds/search", json={"query": "owl"} | fields)
