@@ -59,13 +59,14 @@ def qrerank(data_dir: Path, *words: str | Path) -> None:
 
 
 @contextmanager
-def ours(**settings: str | Path | float) -> Iterator[Server]:
+def ours(*, workers: int = 1, checkout: Path = ROOT, **settings: str | Path | float) -> Iterator[Server]:
     """`qrerank serve` with default settings but these (`candidates=50` is QRERANK_CANDIDATES=50), its cache empty.
 
-    Without a `data_dir` it gets a new one, which goes when the server does. `workers` is no setting, but an option; so
-    is `checkout`, the folder whose code it runs.
+    Without a `data_dir` it gets a new one, which goes when the server does.
+
+    workers: processes. checkout: the folder whose code it runs.
     """
-    port, workers, checkout = free_port(), settings.pop("workers", 1), Path(str(settings.pop("checkout", ROOT)))
+    port = free_port()
     with tempfile.TemporaryDirectory() as data:
         usual: dict[str, str | Path | float] = {"data_dir": data, "engine__drain_seconds": 0}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("QRERANK_")}

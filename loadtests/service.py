@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -39,7 +40,7 @@ class Target:
 
 
 @contextmanager
-def started(instances: int = 1, **settings: str | Path | float) -> Iterator[list[Target]]:
+def started(instances: int = 1, **settings: Any) -> Iterator[list[Target]]:
     """Servers that ask for the same keys, ready, with the usual limits but for similarities an hour.
 
     settings: as of `benchmarks.server.ours`. QRERANK_MODEL is passed on.
@@ -53,7 +54,7 @@ def started(instances: int = 1, **settings: str | Path | float) -> Iterator[list
         }
         records.database.close()
         path.write_bytes(orjson.dumps(keys))
-        given: dict[str, str | Path | float] = {"data_dir": data, "auth__enabled": "true"}
+        given: dict[str, Any] = {"data_dir": data, "auth__enabled": "true"}
         given |= {f"quotas__{tier}__similarities_per_hour": _ENOUGH for tier in TIERS}
         given |= {"model": os.environ["QRERANK_MODEL"]} if "QRERANK_MODEL" in os.environ else {}
         servers = [stack.enter_context(ours(**given | settings)) for _ in range(instances)]
