@@ -38,6 +38,7 @@ _NOUNS = {
     "passages": "documents",
     "texts": "documents",
     "input": "texts",
+    "ids": "ids",
 }
 _SMALL_BYTES = 2**17
 _SURROGATE = re.compile(

@@ -123,7 +123,7 @@ def test_as_many_ids_are_taken_as_documents(client):
     most = [str(at) for at in range(len(DOCUMENTS))]
     assert ids(client.post(SEARCH, json={"query": "owl", "ids": most})) == most
     problem(client.post(SEARCH, json={"query": "owl", "ids": [*most, "x"]}), 413, "7 ids were sent and at most 6")
-    problem(client.post("/rerank", json=OF_BIRDS | {"ids": [*most, "x"]}), 413, "7 entries of `ids`")
+    problem(client.post("/rerank", json=OF_BIRDS | {"ids": [*most, "x"]}), 413, "7 ids were sent and at most 6")
 
 
 def test_documents_are_deleted_by_a_filter(client):
