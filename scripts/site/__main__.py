@@ -12,10 +12,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import fastapi_offline
 import typer
 
-from scripts.site import api_reference, notebooks
-from scripts.site.staging import ROOT, stage
+from scripts.site import notebooks
+from scripts.site.staging import DOCS, ROOT, stage
 
 BUILD = ROOT / "build"
 SOURCES, SITE = BUILD / "docs", BUILD / "site"
@@ -25,6 +26,16 @@ _FETCHED = re.compile(
     r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=\"?((?:https?:)?//[^\" >]+)"
 )
 _NO_FETCH = re.compile(r"<link\b[^>]*rel=\"?(?:canonical|alternate|license)")
+_REDOC = Path(fastapi_offline.__file__).parent / "static" / "redoc.standalone.js"
+_REMOTE = re.compile(r"https://cdn[\w./-]+")  # what ReDoc would fetch: its logo
+_API = """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><title>quantum-rerank: API reference</title></head>
+<body style="margin: 0"><main></main></body>
+<script src="assets/redoc.standalone.js"></script>
+<script>Redoc.init({described}, {{}}, document.querySelector("main"))</script>
+</html>
+"""
 
 
 def main() -> None:
@@ -32,11 +43,11 @@ def main() -> None:
     shutil.rmtree(SOURCES, ignore_errors=True)
     SOURCES.mkdir(parents=True)
     stage(SOURCES)
-    (SOURCES / "api.md").write_text(api_reference.page(), encoding="utf-8")
     (SOURCES / "notebooks").mkdir()
     notebooks.write(SOURCES / "notebooks")
     (SOURCES / "assets").mkdir(exist_ok=True)
     shutil.copyfile(MERMAID, SOURCES / "assets" / "mermaid.min.js")
+    write_api(SOURCES)
     zensical = Path(sys.executable).with_name("zensical")
     status = subprocess.run([zensical, "build", "--clean", "--strict"], cwd=ROOT, check=False).returncode  # noqa: S603
     fetched = sorted(set(foreign(SITE)))
@@ -45,6 +56,14 @@ def main() -> None:
     if status or fetched:
         sys.exit(1)
     print(f"wrote {SITE.relative_to(ROOT)}: open {SITE.relative_to(ROOT)}/index.html")
+
+
+def write_api(folder: Path) -> None:
+    """Write the page of the API, which ReDoc draws. It carries the description: a page on a disk can fetch nothing."""
+    described = (DOCS / "openapi.json").read_text(encoding="utf-8").replace("</", "<\\/")
+    (folder / "api.html").write_text(_API.format(described=described), encoding="utf-8")
+    script = _REMOTE.sub("data:,", _REDOC.read_text(encoding="utf-8"))
+    (folder / "assets" / _REDOC.name).write_text(script, encoding="utf-8")
 
 
 def foreign(site: Path) -> Iterator[tuple[str, str]]:

@@ -4,8 +4,7 @@ import tomllib
 
 import pytest
 
-from scripts.site import api_reference, staging
-from tests.docs.description import OPERATIONS, SCHEMAS
+from scripts.site import staging
 from tests.docs.pages import Page
 from tests.paths import ROOT
 
@@ -20,7 +19,7 @@ def staged(tmp_path_factory):
 
 
 def test_every_link_of_every_staged_page_leads_to_a_staged_file(staged):
-    made = {"api.md", *(staging.place(path).as_posix() for path in (DOCS / "notebooks").glob("*.py"))}
+    made = {staging.place(path).as_posix() for path in (DOCS / "notebooks").glob("*.py")}
     for path in staged.rglob("*.md"):
         for target, _ in staging._LINK.findall(path.read_text()) and [(link, None) for link in Page(path).links]:
             file = target.partition("#")[0]
@@ -38,7 +37,7 @@ def test_the_navigation_has_every_page_of_docs_once():
     listed = list(files(tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["nav"]))
     pages = [path for path in DOCS.rglob("*.md") if "runbooks" not in path.parts]
     notebooks = list((DOCS / "notebooks").glob("*.py"))
-    expected = {staging.place(path).as_posix() for path in (*pages, *notebooks)} | {"api.md"}
+    expected = {staging.place(path).as_posix() for path in (*pages, *notebooks)} | {"api.html"}
     assert len(listed) == len(set(listed))
     assert {name for name in listed if not name.startswith("repository/")} == expected
 
@@ -70,10 +69,3 @@ def test_links_follow_and_code_stays():
 def test_what_belongs_to_an_item_is_indented_as_python_markdown_wants_it():
     text = "- a\n  ```sh look\n  b\n    c\n  ```\n\n```json x\n  d\n```\n"
     assert staging.in_python_markdown(text) == "- a\n    ```sh\n    b\n      c\n    ```\n\n```json\n  d\n```\n"
-
-
-def test_the_api_reference_has_every_operation_and_schema():
-    page = api_reference.page()
-    assert all(f"\n### {method} {path}\n" in page for method, path in OPERATIONS)
-    assert all(f"\n### {name}\n" in page for name in SCHEMAS)
-    assert "script" not in page.replace("description", "").replace("without scripts", "")
