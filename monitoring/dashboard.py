@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from grafana_foundation_sdk.builders import common, heatmap, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
@@ -33,26 +31,12 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from monitoring.promql import WORK
+from monitoring.rows import WORK, Panel
 
 _SOURCE = DataSourceRef("prometheus", "${datasource}")
 _SCHEMA = 39  # Grafana 10.4's; later versions migrate it on load
 _IDS_PER_ROW = 100  # panel ids: row 2 has 200, 201, …
 _ABOUT = "quantum-rerank: traffic, latency, stages, work, saturation, cache, dependencies. Made by `make monitoring`."
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One panel."""
-
-    title: str
-    look: str  # its description: what to look for
-    unit: str  # by Grafana's name
-    curves: Mapping[str, str]  # legend → query
-    kind: Literal["lines", "stacked", "heatmap", "number"] = "lines"
-    limit: float | None = None  # values should be below
-    least: float | None = None  # values should be at or above
-    alerts: Sequence[str] = ()  # whose runbooks it links to
 
 
 _Built = timeseries.Panel | heatmap.Panel | stat.Panel

@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from monitoring.promql import RATE, ROUTE, WORK
-from monitoring.rows import ROWS
+from monitoring.rows import RATE, ROUTE, ROWS, WORK
 
 FILES = Path(__file__).parents[1] / "helm" / "quantum-rerank" / "files"  # Helm cannot read files outside the chart
 ALERTS, DASHBOARD = FILES / "alerts.yml", FILES / "dashboard.json"

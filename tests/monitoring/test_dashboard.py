@@ -3,6 +3,9 @@ import re
 
 import pytest
 
+from app.api.dialects.detect import PATHS
+from app.health.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
+from app.settings import EngineSettings
 from monitoring.__main__ import OUT, RUNBOOKS, files, main
 from monitoring.dashboard import dashboard
 from monitoring.queries import ALERTS, DASHBOARD, rules
@@ -52,8 +55,12 @@ def test_promises_are_drawn_and_runbooks_linked():
     limits = {
         panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"][-1].get("value") for panel in PANELS
     }
-    assert limits["Reranking up to 100 documents"] == 0.5
+    assert limits["Reranking up to 100 documents"] == RERANK_MS / 1000
+    assert limits["Similarity of a pair"] == SIMILARITY_MS / 1000
     assert limits["Answered 5xx"] == 0.01
-    assert limits["Memory of a worker"] == 2e9
+    assert limits["Memory of a worker"] == MEMORY_BYTES
+    assert limits["Running and waiting"] == EngineSettings().queue_requests / 4
+    (expr, *_) = (one["expr"] for panel in PANELS for one in panel["targets"] if panel["title"].startswith("Reranking"))
+    assert f'route=~"{"|".join(PATHS)}"' in expr
     urls = {link["url"] for panel in PANELS for link in panel.get("links", [])}
     assert urls == {rule["annotations"]["runbook_url"] for rule in rules()}
