@@ -8,32 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from grafana_foundation_sdk.builders import common, heatmap, prometheus, stat, timeseries
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
-from grafana_foundation_sdk.models.common import (
-    BigValueColorMode,
-    GraphThresholdsStyleMode,
-    HeatmapCellLayout,
-    LegendDisplayMode,
-    LegendPlacement,
-    SortOrder,
-    StackingMode,
-    TooltipDisplayMode,
-)
-from grafana_foundation_sdk.models.dashboard import (
-    DashboardCursorSync,
-    DashboardLinkType,
-    DataSourceRef,
-    Threshold,
-    ThresholdsMode,
-    VariableOption,
-    VariableRefresh,
-    VariableSort,
-)
+from grafana_foundation_sdk.models import common as looks
+from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 from monitoring.rows import WORK, Panel
 
-_SOURCE = DataSourceRef("prometheus", "${datasource}")
+_SOURCE = models.DataSourceRef("prometheus", "${datasource}")
 _SCHEMA = 39  # Grafana 10.4's; later versions migrate it on load
 _IDS_PER_ROW = 100  # panel ids: row 2 has 200, 201, …
 _ABOUT = "quantum-rerank: traffic, latency, stages, work, saturation, cache, dependencies. Made by `make monitoring`."
@@ -45,8 +27,10 @@ _Built = timeseries.Panel | heatmap.Panel | stat.Panel
 def dashboard(rows: Mapping[str, Sequence[Panel]], runbooks: str) -> str:
     """The dashboard's JSON; deterministic. runbooks: URL of their folder."""
     made = builders.Dashboard("quantum-rerank").uid("quantum-rerank").description(_ABOUT).tags(["quantum-rerank"])
-    made.refresh("30s").time("now-1h", "now").timezone("browser").tooltip(DashboardCursorSync.CROSSHAIR).readonly()
-    made.link(builders.DashboardLink("Runbooks").type(DashboardLinkType.LINK).url(runbooks).target_blank(True))
+    made.refresh("30s").time("now-1h", "now").timezone("browser").tooltip(
+        models.DashboardCursorSync.CROSSHAIR
+    ).readonly()
+    made.link(builders.DashboardLink("Runbooks").type(models.DashboardLinkType.LINK).url(runbooks).target_blank(True))
     made.with_variable(builders.DatasourceVariable("datasource").label("Prometheus").type("prometheus"))
     for label, where in (
         ("job", "qrerank_build_info"),
@@ -66,8 +50,8 @@ def dashboard(rows: Mapping[str, Sequence[Panel]], runbooks: str) -> str:
 def _variable(label: str, query: str) -> builders.QueryVariable:
     """A dashboard variable with a label's values; all are selected initially."""
     made = builders.QueryVariable(label).label(label).query({"query": query, "refId": label}).datasource(_SOURCE)
-    made.multi(True).include_all(True).current(VariableOption(selected=True, text="All", value="$__all"))
-    return made.refresh(VariableRefresh.ON_TIME_RANGE_CHANGED).sort(VariableSort.ALPHABETICAL_ASC)
+    made.multi(True).include_all(True).current(models.VariableOption(selected=True, text="All", value="$__all"))
+    return made.refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(models.VariableSort.ALPHABETICAL_ASC)
 
 
 def _panel(panel: Panel, number: int, runbooks: str) -> _Built:
@@ -77,7 +61,7 @@ def _panel(panel: Panel, number: int, runbooks: str) -> _Built:
     made.id(number).title(panel.title).description(panel.look).datasource(_SOURCE).unit(panel.unit)
     made.height(size).span(size).thresholds(_thresholds(panel)).min(0).no_value("none")
     links = [builders.DashboardLink(f"runbook: {alert}").url(f"{runbooks}/{alert}.md") for alert in panel.alerts]
-    made.links([link.type(DashboardLinkType.LINK).target_blank(True) for link in links])
+    made.links([link.type(models.DashboardLinkType.LINK).target_blank(True) for link in links])
     form = PromQueryFormat.HEATMAP if panel.kind == "heatmap" else PromQueryFormat.TIME_SERIES
     for letter, (legend, query) in zip("ABCDEFGH", panel.curves.items(), strict=False):
         target = prometheus.Dataquery().expr(query).legend_format(legend).format(form).datasource(_SOURCE)
@@ -87,37 +71,46 @@ def _panel(panel: Panel, number: int, runbooks: str) -> _Built:
 
 def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
     """Green within the limits, red outside."""
-    steps = [Threshold(None, "green")]
+    steps = [models.Threshold(None, "green")]
     if panel.limit is not None:
-        steps.append(Threshold(panel.limit, "red"))
+        steps.append(models.Threshold(panel.limit, "red"))
     if panel.least is not None:
-        steps = [Threshold(None, "red"), Threshold(panel.least, "green")]
-    return builders.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(steps)
+        steps = [models.Threshold(None, "red"), models.Threshold(panel.least, "green")]
+    return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
 def _lines(panel: Panel) -> timeseries.Panel:
-    legend = common.VizLegendOptions().display_mode(LegendDisplayMode.TABLE).placement(LegendPlacement.BOTTOM)
-    tooltip = common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
+    legend = (
+        common.VizLegendOptions().display_mode(looks.LegendDisplayMode.TABLE).placement(looks.LegendPlacement.BOTTOM)
+    )
+    tooltip = common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.DESCENDING)
     made = timeseries.Panel().legend(legend.show_legend(True).calcs(["lastNotNull", "max"])).tooltip(tooltip)
     bounded = panel.limit is not None or panel.least is not None
-    style = GraphThresholdsStyleMode.DASHED if bounded else GraphThresholdsStyleMode.OFF
+    style = looks.GraphThresholdsStyleMode.DASHED if bounded else looks.GraphThresholdsStyleMode.OFF
     made.thresholds_style(common.GraphThresholdsStyleConfig().mode(style))
     return made.line_width(1).fill_opacity(0).axis_soft_min(0)
 
 
 def _stacked(panel: Panel) -> timeseries.Panel:
-    return _lines(panel).fill_opacity(40).stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
+    return _lines(panel).fill_opacity(40).stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A"))
 
 
 def _heatmap(panel: Panel) -> heatmap.Panel:
     color = heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64)
     axis = heatmap.YAxisConfig().unit(panel.unit)
-    rows = heatmap.RowsHeatmapOptions().layout(HeatmapCellLayout.LE)
-    return heatmap.Panel().calculate(False).rows_frame(rows).color(color).y_axis(axis).mode(TooltipDisplayMode.SINGLE)
+    rows = heatmap.RowsHeatmapOptions().layout(looks.HeatmapCellLayout.LE)
+    return (
+        heatmap.Panel()
+        .calculate(False)
+        .rows_frame(rows)
+        .color(color)
+        .y_axis(axis)
+        .mode(looks.TooltipDisplayMode.SINGLE)
+    )
 
 
 def _number(panel: Panel) -> stat.Panel:  # noqa: ARG001 - same signature as the others
-    made = stat.Panel().color_mode(BigValueColorMode.VALUE)
+    made = stat.Panel().color_mode(looks.BigValueColorMode.VALUE)
     return made.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
 
 
