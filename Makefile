@@ -114,11 +114,11 @@ PURELIB := -c "import sysconfig; print(sysconfig.get_path('purelib'))"
 	@touch $@
 
 bench: $(STAMP) ## print the tables in README and docs/: quality beside a cross-encoder, speed, Qiskit beside us
-	$(BIN)/python -m benchmarks.quality
-	$(BIN)/python -m benchmarks.rerank
-	$(BIN)/python -m benchmarks.simulation
-	$(BIN)/python -m benchmarks.overload
-	$(BIN)/python -m benchmarks.regressions
+	$(BIN)/python -m benchmarks quality
+	$(BIN)/python -m benchmarks rerank
+	$(BIN)/python -m benchmarks simulation
+	$(BIN)/python -m benchmarks overload
+	$(BIN)/python -m benchmarks regressions
 
 lines: ## count the lines around the product, and of their tests but for what is recorded: the targets are 7000 and 2500
 	@echo "monitoring, scripts, benchmarks, loadtests: $$(git ls-files monitoring scripts benchmarks loadtests | xargs cat | wc -l)"
@@ -127,7 +127,7 @@ lines: ## count the lines around the product, and of their tests but for what is
 PASSAGES ?= 100000
 
 large: $(STAMP) .venv-peers/.setup ## print what a collection of 100 000 passages takes, beside ChromaDB and a cross-encoder; 10 to 25 minutes
-	$(BIN)/python -m benchmarks.large_collection --passages $(PASSAGES)
+	$(BIN)/python -m benchmarks large_collection --passages $(PASSAGES)
 
 .venv-peers/.setup:
 	$(PYTHON) -m venv .venv-peers

@@ -1,4 +1,4 @@
-"""Two checkouts, ours and another, in turn: `python -m benchmarks.against FOLDER`, where FOLDER is a worktree.
+"""Two checkouts, ours and another, in turn: `python -m benchmarks against FOLDER`, where FOLDER is a worktree.
 
 Both servers run at the same time and are asked in turn, so that others' work meets both. Processor milliseconds of a
 request count less of that work than its time does. Warm: 100 passages whose states are cached, another query each time.
@@ -96,7 +96,3 @@ def main(other: Annotated[Path, typer.Argument(help="Another checkout.", exists=
         (what, number(old), number(new := found["this"][what]), number(new / old)) for what, old in found[name].items()
     ]
     print(f"{machine()}\n\n{table(('', name, 'this', 'ratio'), rows)}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

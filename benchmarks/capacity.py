@@ -1,4 +1,4 @@
-"""How much one process serves: `python -m benchmarks.capacity` prints the tables of docs/operations/capacity.md.
+"""How much one process serves: `python -m benchmarks capacity` prints the tables of docs/operations/capacity.md.
 
 A real server with the default model, on one processor and then on two. Two clients for each processor always have
 another request ready, so that it is never idle; what it serves then is its capacity, and what a request took of the
@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, product
 
-import typer
 from rich.console import Console
 from rich.progress import track
 
@@ -109,7 +108,3 @@ def main() -> None:
         memory.append((str(processors), *map(number, held)))
     headings = ("processors", "idle, MiB", "after this load, MiB", *(f"a document of {t} tokens, KiB" for t in TOKENS))
     print("\n\n".join([machine(), *parts, f"### Memory of one process\n\n{table(headings, memory)}"]))
-
-
-if __name__ == "__main__":
-    typer.run(main)

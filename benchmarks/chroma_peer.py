@@ -1,4 +1,4 @@
-"""The search of ChromaDB, in an environment of its own: `make large` runs it for `benchmarks.large_collection`.
+"""The search of ChromaDB, in an environment of its own: `make large` runs it.
 
 usage: chroma_peer.py FOLDER, which holds vectors.npy (n, D) and queries.npy (m, D), rows of length 1. It prints JSON:
 seconds to index, the milliseconds of each search, the places that each one finds, bytes on disk and of memory.

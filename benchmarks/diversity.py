@@ -1,4 +1,4 @@
-"""What `diversity` does to copies and to relevance: `python -m benchmarks.diversity` prints the table of the docs.
+"""What `diversity` does to copies and to relevance: `python -m benchmarks diversity` prints the table of the docs.
 
 Of each query, the best 50 passages are ranked as they are, and with three more copies of each of the best five.
 Passages that have near duplicates in the collection itself count as distinct.
@@ -63,7 +63,3 @@ def main(
                 row.append(f"{quality:.3f} ({np.mean([each[at][1] for each in found.values()]):.2f})")
             rows.append(row)
     print(table(["", *map(str, SHARES)], rows))
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""What each feature map is worth, at its own best bandwidth: `python -m benchmarks.feature_maps`.
+"""What each feature map is worth, at its own best bandwidth: `python -m benchmarks feature_maps`.
 
 The same candidates of each query are ordered by late interaction, and by one vector a text, with every map, size and
 bandwidth. The bandwidth of a row is chosen on the other collections than the one it is reported on, by mean nDCG@10.
@@ -128,7 +128,3 @@ def main(
         threadpool_limits(1)  # threads of BLAS that wait for each other cost more than they compute
         found = [measured(reranker, name, queries, progress) for name in NAMES]
     print(f"{report(found)}\n\n{by_bandwidth(found)}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""How fast weights are learned from feedback: `python -m benchmarks.feedback` prints the table and draws the curves.
+"""How fast weights are learned from feedback: `python -m benchmarks feedback` prints the table and draws the curves.
 
 Simulated users see the best ten of each query and say which are relevant; the next query is fused by what was learned.
 Twenty times the queries come in another order, at most 100 of them.
@@ -96,7 +96,3 @@ def main(
             ["collection", "default", "best fixed of the others", "learned from at most 100", "best in hindsight"], rows
         )
     )
-
-
-if __name__ == "__main__":
-    typer.run(main)

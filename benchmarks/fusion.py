@@ -1,4 +1,4 @@
-"""Every fusion algorithm, weighting, stage and mode in one table: `python -m benchmarks.fusion` prints it.
+"""Every fusion algorithm, weighting, stage and mode in one table: `python -m benchmarks fusion` prints it.
 
 Each query's 100 candidates are scored once by every ranker and kept in the user's cache folder; then all
 fusions take a few minutes. What is fitted is fitted on the other collections.
@@ -11,7 +11,6 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from app.cli.evaluation import judged_queries, open_dataset
@@ -118,7 +117,3 @@ def main() -> None:
             today = today or values
             lines.append(line(label, values, today))
     print(table(["fusion", *(f"{each.collection} ({len(each)})" for each in found), "English", "better on"], lines))
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""Indexing in stages, in one loop, and the encoder alone, in one run: `python -m benchmarks.ingestion`.
+"""Indexing in stages, in one loop, and the encoder alone, in one run: `python -m benchmarks ingestion`.
 
 Passages are of 216 tokens, none twice; the encoder alone gets their tokens.
 """
@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import typer
 
 from app.engine.loader import open_encoder
 from app.settings import Settings
@@ -63,7 +61,3 @@ def main(count: int = 2048) -> None:
         rate("one loop", lambda: build_segment(folder / "s", split(), encoder, quiet), limit)
         rate("the indexer, database and all", lambda: build(folder / "c", passages, encoder, quiet, chunking=by), limit)
     print(f"{machine()}\n\n{table(('what', 'passages a second', 'ratio'), rows)}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -184,7 +184,3 @@ def main(
         rows += of_ours(folder, workers, supply)
     rows += of_peer(folder, encoder, asked[:PEERS_QUERIES]) if peers and PEER.is_file() else []
     print(f"{machine()}\n\n{table(('what', 'figure'), rows)}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""PennyLane's lightning.qubit, in an environment of its own: `benchmarks.simulation` runs it if .venv-peers is there.
+"""PennyLane's lightning.qubit, in an environment of its own: `python -m benchmarks simulation` runs it if it is there.
 
 usage: lightning_peer.py FOLDER REPEATS, which holds gates.json, [[name, qubits, parameter or angle], …] of one circuit,
 and angles.npy (circuits, parameters). It prints JSON: the milliseconds of each run of all circuits, and P(0…0) of each.

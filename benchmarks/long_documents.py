@@ -1,6 +1,6 @@
 """Collections of long documents: some documents of a collection in BEIR layout joined into one, by chance.
 
-    python -m benchmarks.long_documents ../shared/collections/cacm /tmp/long-cacm
+    python -m benchmarks long_documents ../shared/collections/cacm /tmp/long-cacm
     qrerank evaluate /tmp/long-cacm --chunks none
 
 A joined document is as relevant to a query as the most relevant of its parts.
@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
-import typer
 
 from retrieval.evaluation.beir import load
 from retrieval.text.passages import Passage
@@ -29,7 +28,7 @@ def join(passages: Sequence[Passage], parts: int = PARTS) -> dict[str, list[Pass
     return {f"long-{at}": shuffled[at * parts : (at + 1) * parts] for at in range(-(-len(shuffled) // parts))}
 
 
-def write(source: Path, target: Path, parts: int = PARTS) -> None:
+def main(source: Path, target: Path, parts: int = PARTS) -> None:
     """Write a collection of joined documents beside the queries of its source."""
     dataset = load(source)
     groups = join(dataset.passages, parts)
@@ -48,7 +47,3 @@ def write(source: Path, target: Path, parts: int = PARTS) -> None:
                 if document in place:
                     best[place[document]] = max(grade, best.get(place[document], 0))
             file.writelines(f"{query}\t{name}\t{grade}\n" for name, grade in best.items())
-
-
-if __name__ == "__main__":
-    typer.run(write)

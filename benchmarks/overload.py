@@ -1,4 +1,4 @@
-"""What is still answered well when too much is asked: `python -m benchmarks.overload` prints the table.
+"""What is still answered well when too much is asked: `python -m benchmarks overload` prints the table.
 
 A real server with the default model; every request has new documents and the default deadline. Requests come at random
 times, whether those before them are answered or not, at multiples of what the server can read. Good is an answer in
@@ -15,8 +15,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from statistics import mean
 from time import perf_counter, sleep
-
-import typer
 
 from benchmarks.corpus import Passages, open_passages
 from benchmarks.report import number, percentile, spread, table, verdict
@@ -130,7 +128,3 @@ def report(rows: Sequence[Offered]) -> str:
 def main() -> None:
     """Measure and print."""
     print(report(measure(open_passages())))
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""How well we rank and how fast, beside a real cross-encoder: `python -m benchmarks.quality` prints the README's table.
+"""How well we rank and how fast, beside a real cross-encoder: `python -m benchmarks quality` prints the README's table.
 
 Each query's nearest documents by FAISS are reranked by every method in turn, so all see the same candidates. Times are
 of the whole ranking. "Not cached": every document is read anew, as a cross-encoder has to. "Indexed": the documents'
@@ -215,7 +215,3 @@ def main(
         f"{late}. Median milliseconds a query on {machine['processor']}; others' work "
         f"took {others():.2f} of them meanwhile."
     )
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -141,7 +141,3 @@ def main(write: Annotated[bool, typer.Option(help="Make this the baseline.")] = 
     ]
     print(f"{table(('times the NumPy workload', 'now', 'baseline', ''), rows)}\n\n{table(('', ''), threads())}")
     raise typer.Exit(bool(worse))
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,8 +1,8 @@
-"""How fast the whole service is: `python -m benchmarks.rerank` prints the tables of docs/performance.md in 5 minutes.
+"""How fast the whole service is: `python -m benchmarks rerank` prints the tables of docs/performance.md in 5 minutes.
 
 Latency by number of documents, over the same documents in every row, and the targets. Every row starts a new server,
-so that all rank the same texts. `python -m benchmarks.quality` sets a cross-encoder beside us,
-`python -m benchmarks.capacity` tells how many requests a process serves.
+so that all rank the same texts. `python -m benchmarks quality` sets a cross-encoder beside us,
+`python -m benchmarks capacity` tells how many requests a process serves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import mean
 
 import orjson
-import typer
 from rich.console import Console
 from rich.progress import track
 
@@ -154,7 +153,3 @@ def main() -> None:
     print(f"### Machine\n\n{machine()}\n")
     print(f"### Latency by number of documents: p50 / p95 in ms\n\n{latency_table(samples)}\n")
     print(f"### Targets\n\n{target_table(samples)}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""How many shots a ranking needs, and what noise does to it: `python -m benchmarks.shots [--plot FILE.png]`.
+"""How many shots a ranking needs, and what noise does to it: `python -m benchmarks shots [--plot FILE.png]`.
 
 Each query's candidates are ordered by the fidelity of one vector a text, with 96 registers for each. The probabilities
 of all outcomes under the noise are Aer's; shots are drawn from them, as Aer does (the contract of the backends compares
@@ -172,7 +172,3 @@ def main(
     print(f"{report(found)}\n\n`{MAP}`, {count} queries, exact nDCG@10 {exact:.3f}")
     if plot:
         draw(found, plot)
-
-
-if __name__ == "__main__":
-    typer.run(main)

@@ -1,4 +1,4 @@
-"""Our simulation beside Qiskit's, and our short cuts beside our simulation: `python -m benchmarks.simulation`.
+"""Our simulation beside Qiskit's, and our short cuts beside our simulation: `python -m benchmarks simulation`.
 
 It prints the tables of docs/quantum.md. First one register, 1 query against 100 documents, from vectors to fidelities,
 for every peer in its exact mode if it has one; PennyLane is in .venv-peers (`make .venv-peers/.setup`). Then late
@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 from qiskit import transpile
 from qiskit.circuit import ParameterVector
@@ -197,7 +196,3 @@ def main() -> None:
     print(f"{bandwidth()}\n")
     print(f"{QUERY_TOKENS} query tokens, {DOCUMENTS} documents of {TOKENS} tokens, milliseconds\n")
     print(short_cuts(feature_map(), *model_states()))
-
-
-if __name__ == "__main__":
-    typer.run(main)

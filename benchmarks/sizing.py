@@ -1,4 +1,4 @@
-"""What a deployment must be given: `python -m benchmarks.sizing` prints docs/deployment.md's tables in 6 minutes.
+"""What a deployment must be given: `python -m benchmarks sizing` prints docs/deployment.md's tables in 6 minutes.
 
 A real `qrerank serve` with the default model, once for each of a few configurations: how long it takes to be ready,
 what it holds idle, and at most under bursts of large requests, of texts never seen before and of cached ones. The
@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import NamedTuple
 
-import typer
 from rich.console import Console
 from rich.progress import track
 
@@ -197,7 +196,3 @@ def main() -> None:
     configurations = track(CONFIGURATIONS, "sizing", console=Console(stderr=True))
     rows = [measure(passages, given) for given in configurations]
     print(f"{machine()}\n\n{report(rows)}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

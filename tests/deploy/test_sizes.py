@@ -1,4 +1,4 @@
-"""The chart's values files have the sizes that `python -m benchmarks.sizing` derives and docs/deployment.md shows."""
+"""The chart's values files have the sizes that `python -m benchmarks sizing` derives and docs/deployment.md shows."""
 
 import re
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from benchmarks.__main__ import NAMES
 from tests.paths import ROOT
 
 COMMANDS = [
@@ -18,5 +19,11 @@ COMMANDS = [
 def test_a_command_reads_its_arguments_before_it_does_anything(file):
     text = file.read_text(encoding="utf-8")
     last = text.partition('if __name__ == "__main__":\n')[2]
-    parsed = "typer.run(" in last or "cli()" in last  # else by argparse, where the service's packages are missing
+    parsed = "typer.run(" in last or "cli(" in last  # else by argparse, where the service's packages are missing
     assert parsed or (re.search(r"^    (sys\.exit\()?main\(\)", last) and ".parse_args()" in text)
+
+
+def test_every_benchmark_is_named_where_its_figures_are_and_every_name_is_a_benchmark():
+    files = [ROOT / "Makefile", ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    named = {name for file in files for name in re.findall(r"-m benchmarks (\w+)", file.read_text(encoding="utf-8"))}
+    assert named == set(NAMES)
