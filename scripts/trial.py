@@ -1,4 +1,4 @@
-"""Smoke tests of servers: checks and their summary, readiness, ranking and memory.
+"""Smoke tests of servers: checks and their summary, readiness and ranking.
 
 Uses the standard library alone, so that an image can be tested where nothing is installed.
 """
@@ -6,7 +6,6 @@ Uses the standard library alone, so that an image can be tested where nothing is
 from __future__ import annotations
 
 import json
-import re
 import socket
 import time
 from collections.abc import Callable
@@ -101,11 +100,3 @@ def ranks(port: int, key: str | None = None) -> bool:
     if status != 200:
         raise RuntimeError(f"POST /rerank: {status} {answer}")
     return bool(answer["results"][0]["index"] == BEST)
-
-
-def resident_mb(status: str) -> float:
-    """Resident memory in megabytes (10⁶ bytes) from the text of /proc/PID/status."""
-    match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
-    if match is None:
-        raise ValueError("the process status contains no VmRSS")
-    return int(match[1]) * 1024 / 1e6
