@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from app.ranking.job import Job, Scores
+from app.ranking.job import Job, Scored
 from retrieval.deadline import Cancelled
 from retrieval.fusion.cascade import reorder
 from retrieval.fusion.normalization import zscore
@@ -31,20 +31,20 @@ class CrossEncoding:
     encoder: CrossEncoder
     top_k: int = 10
 
-    def logits(self, job: Job, scores: Scores, chunks: Sequence[str], until: float) -> NDArray[np.float64]:
+    def logits(self, job: Job, scored: Scored, chunks: Sequence[str], until: float) -> NDArray[np.float64]:
         """The (n,) logits of the documents that stand highest by fusion, NaN for the others.
 
         What is not read in time, or cannot be read, is left out, and the job says so.
 
         Args:
             job: The request.
-            scores: Of the n documents.
+            scored: The n documents.
             chunks: What is read of each of the n documents.
             until: Time limit, in `time.monotonic()` seconds.
         """
         logits = np.full(len(chunks), np.nan)
-        best = np.argsort(-scores.fused, kind="stable")[: self.top_k]  # NaN comes last
-        best = best[np.isfinite(scores.fused[best])]
+        best = np.argsort(-scored.fused, kind="stable")[: self.top_k]  # NaN comes last
+        best = best[np.isfinite(scored.fused[best])]
         with job.watch(NAME):
             try:
                 logits[best] = self.encoder.scores(job.query, [chunks[at] for at in best.tolist()], until, job.deadline)

@@ -85,50 +85,39 @@ class Contributions(NamedTuple):
         return Contributions(scores, self.defaults)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """The scores of n documents by what was read of them so far."""
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """n documents scored by what was read of them so far. All arrays are in input order."""
 
-    relevance: NDArray[np.float64]  # (n,) probabilities, in the order of the fused rankers
+    scores: NDArray[np.float64]  # (n,) probabilities that they are relevant, in the order of the fused rankers
     rankers: Mapping[str, NDArray[np.float64]]  # (n,) each; NaN for a document without states
-    log_odds: NDArray[np.float64]  # (n,) of being relevant, by each document's own evidence
-    evidence: Mapping[str, NDArray[np.float64]]  # (n,) each, besides the rankers: coverage, log_fidelity
-    fused: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))  # (n,) before exclusion; NaN without states
-    readable: bool = True  # whether the model knows most tokens of the query and the documents
-    encoded: int = 0  # documents of which a chunk was scored
-    tokens: int = 0  # that the encoder read, now or once, for the chunks
-    chunks: int = 0  # that were scored
-    chunks_read: NDArray[np.int64] | int = 0  # (n,) of each document
-    tokens_read: NDArray[np.int64] | int = 0  # (n,) of each document, without special tokens
-    contributions: Contributions | None = None  # where the weights are the caller's
-    near_duplicates: float | None = None  # see `Ranking`
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """n documents ranked."""
-
-    order: NDArray[np.int64]  # (n,) positions, best first; of grouped passages each document's best alone
-    scores: NDArray[np.float64]  # (n,) in input order: probabilities that they are relevant
-    rankers: Mapping[str, NDArray[np.float64]]  # (n,) each, in input order; NaN for a document that was not encoded
     log_odds: NDArray[np.float64]  # (n,) of being relevant, by each document's own evidence
     evidence: Mapping[str, NDArray[np.float64]]  # (n,) each, beside the rankers': `coverage`, the share of the query's
     # words, weighted by rarity, in [0, 1]; `log_fidelity`, the mean over the query's tokens, at most 0
-    readable: bool  # whether the model knows most tokens of the query and the documents; else words alone decide
-    encoded: int  # documents of which a chunk at least was read; the rest stand below them in pre-score order
-    incomplete: bool  # whether documents, or chunks of them, were left unread, for lack of time or of the encoder
-    tokens: int  # that the encoder read, now or once, for these states, the query's among them
+    fused: NDArray[np.float64]  # (n,) before exclusion; NaN without states
+    chunks_read: NDArray[np.int64]  # (n,) of each document
     tokens_read: NDArray[np.int64]  # (n,) of each document, without special tokens
-    tokens_of: NDArray[np.int64]  # (n,) that each document has; estimated where it was not read to its end
-    truncated: int = 0  # documents in which so much holds no words that their ends were not looked at
-    cut: int = 0  # documents that are longer than what may be read of them
-    query_cut: bool = False  # whether the query is
-    cached: int = 0  # documents whose states were cached when the job began
-    unavailable: EncoderUnavailable | None = None  # why so, if it was not for lack of time
-    dropped: Sequence[str] = ()  # rankers that failed or were late, at least for some documents
-    laps: Sequence[Lap] = ()
-    contributions: Contributions | None = None
+    tokens: int = 0  # that the encoder read, now or once: of a `Ranking` with the query's
+    encoded: int = 0  # documents of which a chunk at least was read; the rest stand below them in pre-score order
+    readable: bool = True  # whether the model knows most tokens of the query and the documents; else words alone decide
+    contributions: Contributions | None = None  # where the weights are the caller's
     near_duplicates: float | None = None  # share of documents that are nearly equal to a better one; with diversity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking(Scored):
+    """n documents ranked, and how it was done."""
+
+    order: NDArray[np.int64]  # (n,) positions, best first; of grouped passages each document's best alone
+    incomplete: bool  # whether documents, or chunks of them, were left unread, for lack of time or of the encoder
+    tokens_of: NDArray[np.int64]  # (n,) that each document has; estimated where it was not read to its end
+    truncated: int  # documents in which so much holds no words that their ends were not looked at
+    cut: int  # documents that are longer than what may be read of them
+    query_cut: bool  # whether the query is
+    cached: int  # documents whose states were cached when the job began
+    unavailable: EncoderUnavailable | None  # why so, if it was not for lack of time
+    dropped: Sequence[str]  # rankers that failed or were late, at least for some documents
+    laps: Sequence[Lap]
 
     @property
     def timings_ms(self) -> dict[str, float]:
@@ -195,37 +184,28 @@ class Job:
         self.dropped.append(ranker)
         return not needed <= {*self.dropped}
 
-    def ranking(self, scores: Scores, candidates: Candidates) -> Ranking:
-        """The ranking of candidates by these scores. It copies the laps so far: the job goes on."""
-        read = np.zeros(len(scores.relevance), dtype=np.int64) + scores.tokens_read
-        order = ranking(scores.relevance)
+    def ranking(self, scored: Scored, candidates: Candidates) -> Ranking:
+        """The ranking of candidates by their scores. It copies the laps so far: the job goes on."""
+        order = ranking(scored.scores)
         if candidates.owners is not None:
             order = order[first_of_each(candidates.owners[order])]
+        with_query = vars(scored) | {"tokens": self.query_tokens + scored.tokens}
         return Ranking(
-            order,
-            scores.relevance,
-            scores.rankers,
-            scores.log_odds,
-            scores.evidence,
-            scores.readable,
-            scores.encoded,
-            self.incomplete,
-            self.query_tokens + scores.tokens,
-            read,
-            _tokens_of(candidates, scores.chunks_read, read),
-            candidates.truncated,
-            int(np.count_nonzero(candidates.cut)),
-            self.query_cut,
-            self.cached,
-            self.unavailable or candidates.unavailable,
-            tuple(self.dropped),
-            tuple(self.watch.laps),
-            scores.contributions,
-            scores.near_duplicates,
+            **with_query,
+            order=order,
+            incomplete=self.incomplete,
+            tokens_of=_tokens_of(candidates, scored.chunks_read, scored.tokens_read),
+            truncated=candidates.truncated,
+            cut=int(np.count_nonzero(candidates.cut)),
+            query_cut=self.query_cut,
+            cached=self.cached,
+            unavailable=self.unavailable or candidates.unavailable,
+            dropped=tuple(self.dropped),
+            laps=tuple(self.watch.laps),
         )
 
 
-def _tokens_of(candidates: Candidates, chunks_read: Counts | int, read: Counts) -> Counts:
+def _tokens_of(candidates: Candidates, chunks_read: Counts, read: Counts) -> Counts:
     """The (n,) tokens of all documents; of one that was not read to its end by its length and the others' tokens."""
     whole = ~candidates.cut & (candidates.planned > 0) & (candidates.planned == chunks_read)
     characters = candidates.characters[whole].sum() / max(1, read[whole].sum()) or _CHARACTERS

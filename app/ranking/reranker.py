@@ -341,8 +341,15 @@ class Reranker:
             return job.ranking(unread(self.calibration, job.terms, matches), candidates)
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
-        parts_of = self.feature_map, self.fusion, self.calibration, job, query_states
-        scorer = Scorer(*parts_of, per_token, self.backend)
+        scorer = Scorer(
+            self.feature_map,
+            self.fusion,
+            self.calibration,
+            job,
+            query_states,
+            per_token=per_token,
+            backend=self.backend,
+        )
         promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):
             job.incomplete = part.incomplete
@@ -357,17 +364,17 @@ class Reranker:
             if partial and job.report:
                 job.report(job.ranking(partial, candidates))
         with self._processor(job):
-            scores = scorer.scores(matches, candidates.texts)
+            scored = scorer.scores(matches, candidates.texts)
         if job.method == CROSS_METHOD and self.cross:
             if job.report:
-                job.report(job.ranking(scores, candidates))
+                job.report(job.ranking(scored, candidates))
             until = self._pace.encode_until(job.deadline, 0)  # the chunks are scored already
-            logits = self.cross.logits(job, scores, scorer.best_chunks(candidates.texts), until)
+            logits = self.cross.logits(job, scored, scorer.best_chunks(candidates.texts), until)
             with self._processor(job):
-                scores = scorer.scores(matches, candidates.texts, logits)
+                scored = scorer.scores(matches, candidates.texts, logits)
         if not job.report:  # partial rankings cost more than scoring does
-            self._pace.learn(job.watch.ms, scores.chunks)
-        return job.ranking(scores, candidates)
+            self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
+        return job.ranking(scored, candidates)
 
 
 def _matches(job: Job, candidates: Candidates) -> Matches:

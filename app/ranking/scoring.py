@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from app.ranking import cross_encoding
 from app.ranking.calibration import Calibration, Evidence, along, probability, project
 from app.ranking.hybrid import RANKERS, Fusion, code_share
-from app.ranking.job import Contributions, Job, Scores
+from app.ranking.job import Contributions, Job, Scored
 from app.ranking.methods import BASE
 from quantum.backends import Backend
 from quantum.diversity import diversify, near_duplicates
@@ -72,11 +72,6 @@ class _Best:
     found: Arrays  # (m,) each, as in `_Part`
     readable: bool  # whether the model knows most tokens of the query and of the documents
 
-    @property
-    def rankers(self) -> dict[str, NDArray[np.float64]]:
-        """The (m,) scores of the rankers that read them, by name."""
-        return {_RANKERS[name]: values for name, values in self.found.items() if name in _RANKERS}
-
     def with_equal_copies(self, copies: NDArray[np.int64]) -> _Best:
         """What the first copy of a text has, for all: ranks would tell them apart by how a product was rounded.
 
@@ -84,6 +79,11 @@ class _Best:
         """
         _, first, of = np.unique(copies[self.documents], return_index=True, return_inverse=True)
         return replace(self, found={name: values[first[of]] for name, values in self.found.items()})
+
+
+def _rankers(found: Arrays) -> dict[str, NDArray[np.float64]]:
+    """The scores of the rankers among what was found, by the rankers' names."""
+    return {_RANKERS[name]: values for name, values in found.items() if name in _RANKERS}
 
 
 def _log_odds(
@@ -94,11 +94,19 @@ def _log_odds(
     return calibration.log_odds(evidence, features)
 
 
-def unread(calibration: Calibration, query: QueryTerms, matches: Matches) -> Scores:
-    """The scores of n documents none of which was read: by their words alone."""
+def unread(calibration: Calibration, query: QueryTerms, matches: Matches) -> Scored:
+    """The n documents, none of which was read, scored by their words alone."""
     log_odds = _log_odds(calibration, "lexical", query, matches, {})
-    relevance = probability(project(log_odds, prescores(matches.scores)))
-    return Scores(relevance, {"lexical": matches.scores}, log_odds, {"coverage": matches.coverage})
+    nothing = np.zeros(len(log_odds), dtype=np.int64)
+    return Scored(
+        scores=probability(project(log_odds, prescores(matches.scores))),
+        rankers={"lexical": matches.scores},
+        log_odds=log_odds,
+        evidence={"coverage": matches.coverage},
+        fused=np.full(len(log_odds), np.nan),
+        chunks_read=nothing,
+        tokens_read=nothing,
+    )
 
 
 @dataclass
@@ -163,7 +171,7 @@ class Scorer:
         log_fidelity = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
         return {"fidelity": mean_fidelities(best), "log_fidelity": log_fidelity}
 
-    def scores(self, matches: Matches, texts: Sequence[str], logits: NDArray[np.float64] | None = None) -> Scores:
+    def scores(self, matches: Matches, texts: Sequence[str], logits: NDArray[np.float64] | None = None) -> Scored:
         """The scores of n documents by what was read of them so far.
 
         A document without a state is scored by its words alone, and stands below the others. logits: (n,) a
@@ -174,31 +182,27 @@ class Scorer:
         with self.job.watch("fuse"):
             copies = _first_copies(texts)
             best, near = self._best().with_equal_copies(copies), None
-            chosen, rankers = best.documents, best.rankers
-            kernel = cache(partial(gram, self.feature_map, best.pooled))
+            chosen, kernel = best.documents, cache(partial(gram, self.feature_map, best.pooled))
             log_odds = self._evidence(best, matches)
             fused, contributions = self._fused(best, matches.scores[chosen], kernel, texts)
             before = fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
             if len(self.states.pooled) > 1:
-                excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], best.pooled)
-                log_odds[chosen] -= _EXCLUDED_LOG_ODDS * excluded * best.readable
-                fused = fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
+                log_odds, fused = self._without_excluded(best, log_odds, fused)
             projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
             if self.job.diversity and best.readable:
                 projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
         owners, content = self._all("owners"), self._all("content")
-        spread = {name: _spread(values, chosen, len(texts)) for name, values in {**rankers, **best.found}.items()}
+        found = {name: _spread(values, chosen, len(texts)) for name, values in best.found.items()}
         read = {} if logits is None else {cross_encoding.NAME: logits}
-        return Scores(
-            probability(projected),
-            {name: spread[name] for name in rankers} | {"lexical": matches.scores} | read,
-            log_odds,
-            {name: spread[name] for name in best.found if name not in _RANKERS} | {"coverage": matches.coverage},
-            _spread(before, chosen, len(texts)),
+        return Scored(
+            scores=probability(projected),
+            rankers=_rankers(found) | {"lexical": matches.scores} | read,
+            log_odds=log_odds,
+            evidence={name: found[name] for name in found if name not in _RANKERS} | {"coverage": matches.coverage},
+            fused=_spread(before, chosen, len(texts)),
             readable=best.readable,
             encoded=len(chosen),
             tokens=sum(part.tokens for part in self.parts.values()),
-            chunks=len(owners),
             chunks_read=np.bincount(owners, minlength=len(texts)),
             tokens_read=np.bincount(owners, content, len(texts)).astype(np.int64),
             contributions=contributions and contributions.of_all(chosen, len(texts)),
@@ -243,6 +247,15 @@ class Scorer:
             log_odds[chosen] = _log_odds(self.calibration, evidence, self.job.terms, known, found)
         return log_odds
 
+    def _without_excluded(
+        self, best: _Best, log_odds: NDArray[np.float64], fused: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The (n,) log-odds and the (m,) fused scores, lower the more of a document is about what is excluded."""
+        excluded = excluded_shares(self.states.pooled[0], self.states.pooled[1:], best.pooled)
+        lower = log_odds.copy()
+        lower[best.documents] -= _EXCLUDED_LOG_ODDS * excluded * best.readable
+        return lower, fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
+
     def _fused(
         self, best: _Best, lexical: NDArray[np.float64], kernel: Callable[[], NDArray[np.float64]], texts: Sequence[str]
     ) -> tuple[NDArray[np.float64], Contributions | None]:
@@ -252,7 +265,7 @@ class Scorer:
         """
         if not best.readable:
             return zscore(lexical), None
-        rankers = best.rankers | {"lexical": lexical}
+        rankers = _rankers(best.found) | {"lexical": lexical}
         if (method := BASE[self.job.method]) != "hybrid":
             return zscore(rankers[method]), None
         fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)

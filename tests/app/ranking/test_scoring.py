@@ -39,11 +39,11 @@ def test_batches_add_up_to_the_whole(method):
     put(whole, 0, np.arange(5), states)
     for part, at in enumerate(([3, 0], [4], [1, 2])):
         put(parts, part, np.array(at), states.take(at))
-    expected, scores = whole.scores(LEXICAL, TEXTS), parts.scores(LEXICAL, TEXTS)
-    np.testing.assert_allclose(scores.relevance, expected.relevance, atol=1e-6)
-    assert scores.rankers.keys() == expected.rankers.keys()
-    for name in scores.rankers:
-        np.testing.assert_allclose(scores.rankers[name], expected.rankers[name], atol=1e-6)
+    expected, scored = whole.scores(LEXICAL, TEXTS), parts.scores(LEXICAL, TEXTS)
+    np.testing.assert_allclose(scored.scores, expected.scores, atol=1e-6)
+    assert scored.rankers.keys() == expected.rankers.keys()
+    for name in scored.rankers:
+        np.testing.assert_allclose(scored.rankers[name], expected.rankers[name], atol=1e-6)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -53,9 +53,9 @@ def test_a_part_takes_the_place_of_what_was_put_as_it_before(method):
     put(at_once, 0, np.arange(5), states)
     for stop in (2, 3, 5):
         put(piecemeal, 0, np.arange(stop), states.take(range(stop)))
-        scores = piecemeal.scores(LEXICAL, TEXTS)
-        assert (scores.encoded, scores.chunks, scores.tokens) == (stop, stop, states.lengths[:stop].sum())
-    np.testing.assert_array_equal(scores.relevance, at_once.scores(LEXICAL, TEXTS).relevance)
+        scored = piecemeal.scores(LEXICAL, TEXTS)
+        assert (scored.encoded, scored.chunks_read.sum(), scored.tokens) == (stop, stop, states.lengths[:stop].sum())
+    np.testing.assert_array_equal(scored.scores, at_once.scores(LEXICAL, TEXTS).scores)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -67,9 +67,9 @@ def test_a_document_scores_as_the_best_of_its_texts(method, exclude):
     put(documents, 0, owners[:2], states.take([0, 1]))
     put(documents, 1, owners[2:], states.take([2, 3, 4]))
     put(each, 0, np.arange(5), states)
-    scores = documents.scores(first(3), TEXTS[:3])
-    best, by_text = scores.rankers, each.scores(LEXICAL, TEXTS).rankers
-    assert (scores.encoded, scores.chunks, scores.tokens) == (3, 5, states.lengths.sum())
+    scored = documents.scores(first(3), TEXTS[:3])
+    best, by_text = scored.rankers, each.scores(LEXICAL, TEXTS).rankers
+    assert (scored.encoded, scored.chunks_read.sum(), scored.tokens) == (3, 5, states.lengths.sum())
     for name in best.keys() - {"lexical"}:
         for at in range(3):
             assert best[name][at] == pytest.approx(by_text[name][owners == at].max(), abs=1e-6)
@@ -81,32 +81,32 @@ def test_among_its_like_a_document_stands_where_its_best_text_does():
     put(one, 0, np.array([0, 1]), states.take([0, 1]))
     put(two, 0, np.array([1, 0, 1]), states.take([1, 0, 2]))
     ones, twos = one.scores(first(2), TEXTS[:2]), two.scores(first(2), TEXTS[:2])
-    np.testing.assert_allclose(ones.relevance, twos.relevance, atol=1e-6)
+    np.testing.assert_allclose(ones.scores, twos.scores, atol=1e-6)
 
 
 def test_documents_without_states_stand_below_in_prescore_order():
     half = scorer()
     put(half, 0, np.array([1, 4]), HashEncoder().encode([TEXTS[1], TEXTS[4]]))
     found = half.scores(LEXICAL, TEXTS)
-    scores, rankers = found.relevance, found.rankers
+    scores, rankers = found.scores, found.rankers
     assert min(scores[1], scores[4]) > scores[0] > scores[2] > scores[3] > 0
     assert np.isnan(rankers["quantum"][[0, 2, 3]]).all()
 
 
 def test_without_any_states_the_words_decide():
-    scores = scorer().scores(LEXICAL, TEXTS)
-    np.testing.assert_array_equal(scores.relevance, unread(fallback(), QUERY, LEXICAL).relevance)
-    assert np.argsort(-scores.relevance, kind="stable").tolist() == [0, 2, 3, 1, 4]
-    assert list(scores.rankers) == ["lexical"]
-    assert not np.any(scores.tokens_read)
+    scored = scorer().scores(LEXICAL, TEXTS)
+    np.testing.assert_array_equal(scored.scores, unread(fallback(), QUERY, LEXICAL).scores)
+    assert np.argsort(-scored.scores, kind="stable").tolist() == [0, 2, 3, 1, 4]
+    assert list(scored.rankers) == ["lexical"]
+    assert not np.any(scored.tokens_read)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_lone_document_scores_what_its_evidence_says(method):
     alone = scorer(method)
     put(alone, 0, np.array([0]), HashEncoder().encode(TEXTS[:1]))
-    scores = alone.scores(first(1), TEXTS[:1])
-    np.testing.assert_allclose(scores.relevance, probability(scores.log_odds))
+    scored = alone.scores(first(1), TEXTS[:1])
+    np.testing.assert_allclose(scored.scores, probability(scored.log_odds))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -126,10 +126,10 @@ def test_where_the_model_knows_no_token_words_decide():
     blind, seeing = scorer(), scorer()
     put(blind, 0, np.arange(5), unknown)
     put(seeing, 0, np.arange(5), states)
-    scores = blind.scores(LEXICAL, TEXTS)
-    assert not scores.readable
+    scored = blind.scores(LEXICAL, TEXTS)
+    assert not scored.readable
     assert seeing.scores(LEXICAL, TEXTS).readable
-    assert np.argsort(-scores.relevance, kind="stable").tolist() == [0, 2, 3, 1, 4]
+    assert np.argsort(-scored.scores, kind="stable").tolist() == [0, 2, 3, 1, 4]
 
 
 WORD = st.sampled_from("owl dusk river stone song market cloud lamp".split())
@@ -147,7 +147,7 @@ def test_an_excluded_document_never_rises(documents, excluded, method, chance):
     for exclude in ((), (excluded,)):
         one = scorer(method, exclude)
         put(one, 0, np.arange(len(documents)), states)
-        ranked.append(one.scores(matches, documents).relevance)
+        ranked.append(one.scores(matches, documents).scores)
     query, without = HashEncoder().encode(["owl song", excluded]).pooled
     most = int(excluded_shares(query, without[np.newaxis], states.pooled).argmax())
     before, after = ranked
