@@ -35,13 +35,9 @@ class Shares:
         """The amount that all callers hold together."""
         return self._total
 
-    def taken(self, caller: str) -> int:
-        """The amount that one caller holds."""
-        return self._taken.get(caller, 0)
-
     def take(self, caller: str, amount: int) -> bool:
         """Take an amount ≥ 0 for a caller; False, and nothing taken, if it exceeds the caller's share or the rest."""
-        if self._total + amount > self.amount or self.taken(caller) + amount > self.of_one:
+        if self._total + amount > self.amount or self._taken[caller] + amount > self.of_one:
             return False
         self._taken[caller] += amount
         self._total += amount

@@ -18,7 +18,7 @@ from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
 from retrieval.fusion.algorithms import ALGORITHMS, Algorithm
 from retrieval.text.bm25 import QueryTerms
-from retrieval.text.languages import AUTO, check_language
+from retrieval.text.languages import AUTO
 from retrieval.text.limits import most_code_points
 from retrieval.text.sentences import VISIBLE
 
@@ -173,7 +173,6 @@ class Job:
             raise ValueError(f"the diversity lies in [0, 1]; got {self.diversity}")
         if isinstance(self.exclude, str):
             raise ValueError("exclude must be a list of texts, or each letter would count")  # noqa: TRY004 - as the others
-        check_language(self.language)
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
         self.terms = QueryTerms.of(self.query[:_QUERY_CODE_POINTS], self.language)

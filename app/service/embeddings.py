@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engine.engine import ModelRegistry
-from app.errors import InvalidRequest, TooLarge, TooLate
+from app.errors import InvalidRequest, TooLate
 from app.quotas.quotas import Cost
 from app.ranking.methods import DEFAULT_METHOD
 from app.ranking.reranker import Reranker
@@ -58,8 +58,6 @@ def resolve(asked: Body, models: ModelRegistry, settings: Settings, caller: str)
     TooLarge over a limit; InvalidRequest for vectors of another length than the model's.
     """
     texts, limits = asked.input, settings.limits
-    if len(texts) > limits.documents:
-        raise TooLarge(f"{len(texts)} texts were sent and at most {limits.documents} are taken; send them in parts")
     choice = models.choose(asked.model)
     encoder = choice.reranker.encoder
     if asked.dimensions not in {None, encoder.pooled_dimension}:

@@ -240,15 +240,9 @@ def _check_selection(asked: RerankRequest) -> None:
 
 
 def _check_limits(asked: RerankRequest, limits: LimitSettings) -> None:
-    """TooLarge for more than is taken; the message names both numbers."""
+    """TooLarge for more than is taken; the message names both numbers. The lists of a body are counted before."""
     longest = max(map(len, asked.exclude), default=0)
     for count, most, message in (
-        (
-            len(asked.documents or ()),
-            limits.documents,
-            "{} documents were sent and at most {} are taken; send them in parts",
-        ),
-        (len(asked.ids or ()), limits.documents, "{} ids were sent and at most {} are taken; send them in parts"),
         (len(asked.query), limits.query_characters, "the query has {} characters and at most {} are taken"),
         (len(asked.exclude), limits.excluded_texts, "{} texts are excluded and at most {} are taken"),
         (longest, limits.query_characters, "an excluded text has {} characters and at most {} are taken; exclude less"),

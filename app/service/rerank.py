@@ -42,13 +42,11 @@ def rerank(
         deadline=request.deadline,
         language=request.language,
         diversity=request.diversity,
+        fusion=asked.fusion,
+        weigh=request.lesson.weigh if request.lesson else None,
     )
-    if asked.fusion is not None:
-        options["fusion"] = asked.fusion
-    if request.lesson is not None:
-        options["weigh"] = request.lesson.weigh
     if report is not None:
-        options["report"] = lambda ranking: report(_result(request, ranking, request_id))
+        options["report"] = lambda ranking: report(_result(request, ranking, request_id, _shown(request, ranking)))
     if request.search is not None:
         return _search(request, request.search, collections, request_id, options)
     ranking = request.choice.reranker.rerank(asked.query, asked.texts, reading=request.reading, **options)
@@ -56,7 +54,7 @@ def rerank(
     if request.lesson and ranking.contributions:
         request.lesson.remember(request_id, ranking.contributions, shown, None)
     documents = [asked.documents[at] for at in shown] if asked.return_documents and asked.documents else None
-    return _result(request, ranking, request_id, documents, [asked.texts[at] for at in shown])
+    return _result(request, ranking, request_id, shown, documents, [asked.texts[at] for at in shown])
 
 
 def _search(
@@ -95,7 +93,7 @@ def _search(
             message = f"model: the collection {name!r} is of {collection.model.name!r}; send that, or none"
             raise InvalidRequest(message, ("model",)) from error
         raise collections.failed(name, error, opened.name) from error
-    result = _result(request, ranking, request_id, documents, [passage.text for passage in passages])
+    result = _result(request, ranking, request_id, shown, documents, [passage.text for passage in passages])
     lacks = {"damage": not collection.is_whole, "words": search.first_stage.lexical and not collection.finds_words}
     degraded = [*result.degraded, *(what for what, does in lacks.items() if does)]
     return replace(result, degraded=degraded, unknown_ids=unknown_ids)
@@ -138,44 +136,51 @@ def _result(
     request: ResolvedRerank,
     ranking: Ranking,
     request_id: str,
+    shown: Sequence[int],
     documents: Sequence[Document] | None = None,
     texts: Sequence[str] | None = None,
 ) -> RerankResult:
     """The result of a ranking. documents: those shown, if they are. texts: what was ranked of them, at the end."""
     best, cached = float(ranking.scores.max(initial=0.0)), min(ranking.cached, ranking.encoded)
+    reranker = request.choice.reranker
+    done = WorkDone(
+        documents=len(ranking.scores),
+        tokens=ranking.tokens,
+        model=reranker.encoder.name,
+        method=request.method,
+        cached=cached,
+        encoded=ranking.encoded - cached,
+        skipped=len(ranking.scores) - ranking.encoded,
+        incomplete=ranking.incomplete,
+        laps=ranking.laps,
+        dropped=ranking.dropped,
+    )
     return RerankResult(
-        request_id,
-        request.choice.name,
-        request.method,
-        _rows(request, ranking, documents, texts),
-        ranking,
-        _degraded(ranking),
-        best,
-        best >= (request.min_score or ANSWERABLE),
-        request.choice.reranker.is_calibrated,
-        request.choice.reranker.encoder.granularity,
-        WorkDone(
-            len(ranking.scores),
-            ranking.tokens,
-            request.choice.reranker.encoder.name,
-            request.method,
-            cached,
-            ranking.encoded - cached,
-            len(ranking.scores) - ranking.encoded,
-            ranking.incomplete,
-            ranking.laps,
-            ranking.dropped,
-        ),
+        id=request_id,
+        model=request.choice.name,
+        method=request.method,
+        rows=_rows(request, ranking, shown, documents, texts),
+        ranking=ranking,
+        degraded=_degraded(ranking),
+        best=best,
+        answerable=best >= (request.min_score or ANSWERABLE),
+        calibrated=reranker.is_calibrated,
+        granularity=reranker.encoder.granularity,
+        done=done,
     )
 
 
 def _rows(
-    request: ResolvedRerank, ranking: Ranking, documents: Sequence[Document] | None, texts: Sequence[str] | None
+    request: ResolvedRerank,
+    ranking: Ranking,
+    shown: Sequence[int],
+    documents: Sequence[Document] | None,
+    texts: Sequence[str] | None,
 ) -> list[Row]:
     """What is said of each document that is shown, the best first."""
-    asked, shown = request.asked, _shown(request, ranking)
+    asked = request.asked
     scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
-    spans = _spans(request, ranking, texts) if asked.spans and texts is not None else [None] * len(shown)
+    spans = _spans(request, ranking, shown, texts) if asked.spans and texts is not None else [None] * len(shown)
     return [
         Row(
             index,
@@ -217,12 +222,12 @@ def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return odds
 
 
-def _spans(request: ResolvedRerank, ranking: Ranking, texts: Sequence[str]) -> Spans:
+def _spans(request: ResolvedRerank, ranking: Ranking, shown: Sequence[int], texts: Sequence[str]) -> Spans:
     """The relevant spans of the documents shown; None for one that was not read."""
     options = request.asked.spans
     if options is None:
         return []
-    read = [_was_read(ranking, index) for index in _shown(request, ranking)]
+    read = [_was_read(ranking, index) for index in shown]
     found = iter(
         request.choice.reranker.relevant_spans(
             request.asked.query,

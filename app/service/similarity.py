@@ -115,7 +115,7 @@ def resolve(
 ) -> ResolvedPairs[Body]:
     """Decide everything about a request to compare. explain: every method is told. TooLarge over a limit."""
     limits = settings.limits
-    _check_counts(queries, len(texts), limits)
+    _check_queries(queries, limits)
     choice = models.choose(asked.model)
     method = asked.method or BASE[choice.method or DEFAULT_METHOD]
     needed: Method = "hybrid" if explain else method
@@ -126,14 +126,12 @@ def resolve(
     return ResolvedPairs(asked, choice, method, texts, reading, deadline, checked(cost, limits), queries, needed)
 
 
-def _check_counts(queries: Sequence[str], documents: int, limits: LimitSettings) -> None:
+def _check_queries(queries: Sequence[str], limits: LimitSettings) -> None:
     if len(queries) > limits.queries:
         raise TooLarge(f"{len(queries)} queries were sent and at most {limits.queries} are taken; send them in parts")
     longest = max(map(len, queries))
     if longest > limits.query_characters:
         raise TooLarge(f"a query has {longest} characters and at most {limits.query_characters} are taken")
-    if documents > limits.documents:
-        raise TooLarge(f"{documents} documents were sent and at most {limits.documents} are taken; send them in parts")
 
 
 def circuit_of(reranker: Reranker) -> Circuit:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.text.languages import AUTO, NONE, STEMMERS, detect, frequencies, terms
+from retrieval.text.languages import AUTO, NONE, STEMMERS, check_language, detect, frequencies, terms
 from retrieval.text.words import words_of
 
 K1, B = 1.2, 0.75  # term frequency saturation, length normalisation
@@ -90,7 +90,10 @@ class QueryTerms:
 
     @staticmethod
     def of(text: str, language: str = AUTO) -> QueryTerms:
-        """Return the terms of a query, cached if it is short. language: a code, `NONE`, or `AUTO` to detect it."""
+        """Return the terms of a query, cached if it is short.
+
+        language: a code, `NONE`, or `AUTO` to detect it; ValueError for anything else.
+        """
         return (_cached_query if len(text) <= _SHORT_QUERY else _read_query)(text, language)
 
     def within(self, language: str) -> WordsInLanguage:
@@ -106,6 +109,7 @@ class QueryTerms:
 
 
 def _read_query(text: str, language: str) -> QueryTerms:
+    check_language(language)
     words = words_of(text, query=True)
     plain = terms(words, NONE)
     language = detect(plain) if language == AUTO else language

@@ -41,11 +41,6 @@ def record_of(connection: HTTPConnection) -> RequestRecord:
     return cast("RequestRecord", connection.state.record)
 
 
-def bind(request_id: str) -> None:
-    """Add the request id to what is logged in this context from now on."""
-    bind_contextvars(request_id=request_id)
-
-
 class RequestRecordMiddleware:
     """Records every HTTP request and passes the record to the watchers; the WebSocket route does so for its requests.
 
@@ -64,7 +59,7 @@ class RequestRecordMiddleware:
         headers, state = Headers(scope=scope), scope.setdefault("state", {})
         client_id = headers.get(HEADER, "")
         request_id = state["request_id"] = client_id if _VALID_ID.fullmatch(client_id) else uuid.uuid4().hex
-        bind(request_id)  # never unbound: the server logs with it when this raises
+        bind_contextvars(request_id=request_id)  # for the logs; never unbound: the server logs with it when this raises
         method, client = scope.get("method", "WS"), scope.get("client")
         origin = client[0] if client else None
         record = RequestRecord(request_id, method, origin=origin, root_path=scope.get("root_path", ""))

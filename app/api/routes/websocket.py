@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.websockets import WebSocketState
+from structlog.contextvars import bind_contextvars
 from websockets.frames import CloseCode
 
 from app.api.dependencies import allow, caller, dependencies, origin_of
@@ -21,7 +22,7 @@ from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
 from app.api.exchange import aside, charged, counted
 from app.api.middleware.body_limits import HeldMemory
-from app.api.middleware.request_record import bind, finish
+from app.api.middleware.request_record import finish
 from app.api.middleware.root_path import path_of
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
@@ -132,7 +133,7 @@ class _Session:
         else:
             received.request_id = request_id
             record.request_id = f"{record.request_id}/{ascii(request_id).strip(chr(39))}"  # escaped for logs
-            bind(record.request_id)
+            bind_contextvars(request_id=record.request_id)
             await _admit(self._websocket)  # again for each request: the key may have been revoked since
             self._check_limit()
             read = partial(self._read, body, fields, record)
@@ -145,7 +146,7 @@ class _Session:
     def _new_record(self) -> RequestRecord:
         """The record of a frame that is about to be parsed."""
         state, scope = self._websocket.state, self._websocket.scope
-        bind(state.request_id)
+        bind_contextvars(request_id=state.request_id)
         return RequestRecord(
             state.request_id,
             "WS",

@@ -87,7 +87,6 @@ def test_what_the_model_must_read_is_most_of_the_size():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (RerankRequest("owl", ["a", "b"], ["a", "b"]), "2 documents were sent and at most 1"),
         (RerankRequest("owls", ["a"], ["a"]), "the query has 4 characters and at most 3"),
         (RerankRequest("owl", ["a"], ["a"], exclude=("x", "y")), "2 texts are excluded and at most 1"),
         (RerankRequest("owl", ["a"], ["a"], exclude=("xxxx",)), "an excluded text has 4 characters and at most 3"),
@@ -95,7 +94,7 @@ def test_what_the_model_must_read_is_most_of_the_size():
     ],
 )
 def test_limits_name_both_numbers(asked, message):
-    settings = Settings(model="hash", limits=LimitSettings(documents=1, query_characters=3, excluded_texts=1))
+    settings = Settings(model="hash", limits=LimitSettings(query_characters=3, excluded_texts=1))
     if message is None:
         resolve(asked, MODELS, settings, "ada", ANONYMOUS)
     else:
@@ -133,20 +132,19 @@ def test_no_request_is_due_later_than_the_longest_deadline(monkeypatch, asked, d
     assert (deadline.at, deadline.caller) == (1000.0 + seconds, "ada")
 
 
-PAIRS = Settings(model="hash", limits=LimitSettings(queries=2, query_characters=5, documents=3))
+PAIRS = Settings(model="hash", limits=LimitSettings(queries=2, query_characters=5))
 
 
 @pytest.mark.parametrize(
-    ("queries", "documents", "message"),
+    ("queries", "message"),
     [
-        (["owls?", "owl"], 3, None),
-        (["owl"] * 3, 3, "3 queries were sent and at most 2"),
-        (["owl", "owls??"], 3, "a query has 6 characters and at most 5"),
-        (["owl"], 4, "4 documents were sent and at most 3"),
+        (["owls?", "owl"], None),
+        (["owl"] * 3, "3 queries were sent and at most 2"),
+        (["owl", "owls??"], "a query has 6 characters and at most 5"),
     ],
 )
-def test_pairs_are_limited_by_queries_and_by_documents(queries, documents, message):
-    ask = (Asked(), queries, ["a"] * documents, MODELS, PAIRS, "ada")
+def test_pairs_are_limited_by_their_queries(queries, message):
+    ask = (Asked(), queries, ["a"] * 3, MODELS, PAIRS, "ada")
     if message is None:
         similarity.resolve(*ask, explain=False)
     else:
@@ -154,10 +152,8 @@ def test_pairs_are_limited_by_queries_and_by_documents(queries, documents, messa
             similarity.resolve(*ask, explain=False)
 
 
-def test_texts_to_embed_are_limited_and_vectors_are_of_the_models_own_length():
+def test_vectors_are_of_the_models_own_length():
     assert embeddings.resolve(Asked(input=["a"] * 3, dimensions=64), MODELS, PAIRS, "ada").texts == ["a"] * 3
-    with pytest.raises(TooLarge, match="4 texts were sent and at most 3"):
-        embeddings.resolve(Asked(input=["a"] * 4), MODELS, PAIRS, "ada")
     with pytest.raises(
         InvalidRequest, match="hash gives vectors of 64, which are not shortened; send 64, or"
     ) as caught:

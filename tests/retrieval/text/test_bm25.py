@@ -150,6 +150,12 @@ def test_words_of_one_stem_count_together():
     assert QueryTerms.of("dugongs and a dugong", "en").repeats.tolist() == [2]
 
 
+@pytest.mark.parametrize("length", [1, 300])
+def test_a_query_in_no_known_language_is_refused(length):
+    with pytest.raises(ValueError, match="code of a known language"):
+        QueryTerms.of("owl " * length, "klingon")
+
+
 def test_the_terms_of_a_short_query_are_found_once():
     assert QueryTerms.of("singing owls") is QueryTerms.of("singing owls")
     assert QueryTerms.of("singing owls", "en") is not QueryTerms.of("singing owls", "de")
