@@ -122,8 +122,9 @@ def _cosines(query: QueryTokens, pieces: Sequence[Rows], scales: Real) -> Real:
 def _take(pieces: Sequence[Rows], j: NDArray[np.int64]) -> Rows:
     """The (p, D) rows at (p,) rising places among those of all pieces."""
     starts = _starts(pieces)
-    each = zip(pieces, starts.tolist(), pairwise(np.searchsorted(j, starts).tolist()), strict=False)
-    taken = [rows.take(j[first:last] - start, axis=0) for rows, start, (first, last) in each if first < last]
+    bounds = np.searchsorted(j, starts)
+    places, each = j - np.repeat(starts[:-1], np.diff(bounds)), zip(pieces, pairwise(bounds.tolist()), strict=True)
+    taken = [rows.take(places[first:last], axis=0) for rows, (first, last) in each if first < last]
     return np.concatenate(taken) if taken else pieces[0][:0]
 
 
