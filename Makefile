@@ -4,6 +4,9 @@ BIN := .venv/bin
 STAMP := .venv/.setup
 CLIENTS := .venv-clients/.setup .node-clients/.setup
 WIRE ?= ../shared/wire
+# Set, as in many images, it would make each process that a test starts compile the application again.
+export PYTHONDONTWRITEBYTECODE :=
+
 TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.backtracking import Matcher, TooManySteps, alphabet
 
 PACKAGES = ("app", "quantum", "retrieval")
-SHORT, TIMES, SLACK = 128, 8, 1.5  # code points; growth of the text; tolerance
+SHORT, TIMES, SLACK = 64, 8, 1.5  # code points; growth of the text; tolerance
 
 
 def modules() -> list[str]:

@@ -1,6 +1,7 @@
 """What pages name in backticks exists: files, settings and routes."""
 
 import re
+from functools import cache
 
 import pytest
 
@@ -13,11 +14,18 @@ IGNORED = set((ROOT / ".gitignore").read_text(encoding="utf-8").split())  # what
 FOLDERS = {
     path.name for path in ROOT.iterdir() if path.is_dir() and path.name != ".git" and f"{path.name}/" not in IGNORED
 }
-FILES = {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*")} | {
-    path.name for path in ROOT.iterdir()
-}
 VARIABLES = {setting.variable for setting in settings()}
 TODAY = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what was there once
+
+
+@cache
+def files():
+    """The names of all files."""
+    return {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*")} | {
+        path.name for path in ROOT.iterdir()
+    }
+
+
 each_page = pytest.mark.parametrize("page", TODAY, ids=lambda page: page.name)
 
 
@@ -28,7 +36,7 @@ def test_files_exist(page):
         if top and top[1] in FOLDERS:
             assert (ROOT / span).exists() or span in IGNORED, span
         elif re.fullmatch(r"[\w-]+\.(py|toml|yml|md|json|service)", span):
-            assert span in FILES, span
+            assert span in files(), span
 
 
 @each_page

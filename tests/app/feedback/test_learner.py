@@ -5,9 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from river.base import Regressor
-from river.ensemble import EWARegressor
-from river.optim.losses import Absolute
 
 from app.feedback.learner import EXPERTS, Evidence, click_weight, losses_of, probabilities, weights
 
@@ -38,23 +35,32 @@ def test_a_document_that_an_expert_puts_first_costs_it_nothing():
     assert losses[0] == pytest.approx(1 - 1 / np.log2(4))  # by default it is the last of three
 
 
-class _Constant(Regressor):
-    """An expert whose prediction is one of the features: its loss."""
+@pytest.fixture(scope="module")
+def forecaster():
+    """Make river's forecaster of a rate. To import it takes a second, which only this process needs."""
+    from river.base import Regressor
+    from river.ensemble import EWARegressor
+    from river.optim.losses import Absolute
 
-    def __init__(self, at):
-        self.at = at
+    class Constant(Regressor):
+        """An expert whose prediction is one of the features: its loss."""
 
-    def predict_one(self, x):
-        return x[self.at]
+        def __init__(self, at):
+            self.at = at
 
-    def learn_one(self, x, y):
-        pass
+        def predict_one(self, x):
+            return x[self.at]
+
+        def learn_one(self, x, y):
+            pass
+
+    return lambda rate: EWARegressor([Constant(at) for at in range(EXPERTS)], Absolute(), rate)
 
 
 @given(arrays(float, st.tuples(st.integers(1, 20), st.just(EXPERTS)), elements=st.floats(0, 1)))
-def test_probabilities_agree_with_river(losses):
+def test_probabilities_agree_with_river(forecaster, losses):
     rate = np.sqrt(8 * np.log(EXPERTS) / len(losses))
-    river = EWARegressor([_Constant(at) for at in range(EXPERTS)], Absolute(), rate)
+    river = forecaster(rate)
     for row in losses:
         river.learn_one(dict(enumerate(row)), 0.0)
     prior = probabilities([], 1)
