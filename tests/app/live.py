@@ -83,7 +83,8 @@ def live(
 
     monkeypatch.setattr("app.engine.loader.load_encoder", lambda *_, **__: Held())
     app = create_app(settings)
-    options = serving.options(settings) | options
+    # A client that a busy machine lets wait answers no ping in time.
+    options = serving.options(settings) | {"ws_ping_interval": None} | options
     server = uvicorn.Server(uvicorn.Config(app, port=0, **options))
     thread = threading.Thread(target=server.run)
     thread.start()

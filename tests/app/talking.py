@@ -2,14 +2,19 @@
 
 import json
 from contextlib import contextmanager
+from functools import partial
 
-from websockets.sync.client import connect
+from websockets.sync import client as websockets
 
 from tests.waiting import PATIENT_S
 
 DOCUMENTS = [f"{i} an owl " + "song " * (i % 7) for i in range(150)]
 ASKED = {"type": "rerank", "query": "owl song", "documents": DOCUMENTS, "deadline_ms": 0}
 SMALL = {"type": "rerank", "query": "owl", "documents": ["an owl", "market prices"]}
+
+
+# Who does not read sees no pong. By default such a connection is closed after 40 s, which a busy machine takes.
+connect = partial(websockets.connect, open_timeout=PATIENT_S, ping_interval=None)
 
 
 class Client:

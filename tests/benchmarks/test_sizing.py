@@ -1,7 +1,7 @@
 """What capacity and sizes are derived from: requests, and the time and memory of a real server."""
 
 import os
-from itertools import cycle, islice, product
+from itertools import islice, product
 
 import numpy as np
 import orjson
@@ -17,6 +17,7 @@ from benchmarks.sizing import DEPLOYMENTS, Configuration, Measured, Rule, burst,
 from benchmarks.wire import Request
 from retrieval.text.demo import demo_passages
 from tests.app.live import live
+from tests.waiting import PATIENT_S
 
 TASK = Task("owl", ("an owl", "a river", "a road"))
 FEW, MANY, PAIR = Configuration(1, 1, 64, 8), Configuration(1, 1, 256, 32), Configuration(2, 2, 256, 32)
@@ -47,13 +48,14 @@ def test_requests_have_the_first_documents_and_no_deadline_and_unseen_ones_come_
 def test_a_server_is_loaded_with_all_there_is_and_a_refused_request_is_no_figure(hash_settings, monkeypatch):
     with live(hash_settings, monkeypatch) as here:
         server = Server(here.port, os.getpid())
-        assert min(serve(server, cycle(first([TASK], 3)), 2, 0.2)) > 0  # requests a second, core milliseconds
+        supply = iter(first([TASK], 3) * 50)  # takes longer than the clock of processors ticks
+        assert min(serve(server, supply, 2, PATIENT_S)) > 0  # requests a second, core milliseconds
         assert cached(here.port)[0] >= 3
         supply = iter(first([TASK], 3) * 7)
         assert burst(server, supply, 3) > 0
         assert next(supply, None) is None
         with pytest.raises(RuntimeError, match="3 of 3 requests failed"):
-            serve(server, iter([Request("/rerank", b"{}")] * 3), 1, 5)
+            serve(server, iter([Request("/rerank", b"{}")] * 3), 1, PATIENT_S)
 
 
 def test_the_table_of_capacity_has_a_row_for_each_size():

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Services, Visit, violations
 from tests.browser.test_playground import enter_key
+from tests.waiting import PATIENT_S
 
 
 @dataclass
@@ -49,7 +50,10 @@ def test_a_key_is_made_shown_once_and_revoked(admin):
     page.get_by_label("Collections").fill("papers, team-*")
     page.get_by_role("button", name="Make it").click()
     key = page.locator(".made code").text_content()
-    assert httpx.get(f"{admin.client.base_url}/v1/models", headers={"X-API-Key": key}).status_code == 200
+    assert (
+        httpx.get(f"{admin.client.base_url}/v1/models", headers={"X-API-Key": key}, timeout=PATIENT_S).status_code
+        == 200
+    )
     made = keys(admin)["<b>search</b> team"]
     assert (made["tier"], made["collections"]) == ("premium", ["papers", "team-*"])
     page.get_by_role("button", name="I have it").click()
@@ -84,7 +88,7 @@ def test_figures_collections_and_jobs_are_those_of_the_service(admin):
     expect(page.locator(".jobs li").first).to_contain_text("papers: write")
     expect(page.locator(".meters")).to_have_count(2)
     expect(page.locator(".meters").first).to_contain_text("fidelity")
-    httpx.get(f"{admin.client.base_url}/v1/models")  # without a key
+    httpx.get(f"{admin.client.base_url}/v1/models", timeout=PATIENT_S)  # without a key
     expect(page.locator(".meters").last).to_contain_text("unauthorized")
     expect(page.locator("tr", has_text="boss").first).to_contain_text("admin, unlimited")
 

@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Services, Visit, violations
 from tests.browser.proxy import PREFIX, Proxy
+from tests.waiting import PATIENT_S
 
 PASSAGES = ["stock prices fell again", "an owl hunts mice at night", "the train to the coast is late", "night trains"]
 QUESTION = "which bird hunts at night"
@@ -48,7 +49,7 @@ def settled(page: Page, count: int) -> None:
 def texts_of(services: Services, **changes) -> list[str]:
     """The passages in the order in which the service ranks them."""
     body = {"query": QUESTION, "documents": PASSAGES} | changes
-    rows = httpx.post(f"http://127.0.0.1:{services.open.port}/rerank", json=body).json()["results"]
+    rows = httpx.post(f"http://127.0.0.1:{services.open.port}/rerank", json=body, timeout=PATIENT_S).json()["results"]
     return [body["documents"][row["index"]] for row in rows]
 
 

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from scripts.trial import free_port
+from tests.waiting import PATIENT_S
 
 KEY = "a-key-that-only-this-test-knows"
 SUMMARY = pytest.StashKey[list[str]]()
@@ -42,7 +43,7 @@ def serving(data: Path, settings: dict[str, str]) -> Iterator[str]:
 
 def ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/health/ready").status_code == 200
+        return httpx.get(f"{url}/health/ready", timeout=PATIENT_S).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -31,7 +31,7 @@ def served(folder: Path) -> Iterator[Server]:
 
 def ingest(address: str, first: int, kept: dict[str, str], stop: threading.Event) -> None:
     """Put documents, every third of them anew, until the server is gone; keep what was acknowledged."""
-    with httpx.Client(base_url=address, timeout=30) as client, suppress(httpx.HTTPError):
+    with httpx.Client(base_url=address, timeout=PATIENT_S) as client, suppress(httpx.HTTPError):
         for at in range(first, first + 10_000):
             if stop.is_set():
                 return

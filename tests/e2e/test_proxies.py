@@ -7,12 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from benchmarks.server import running
 from loadtests.balancer import PACKAGES as HAPROXY
 from scripts.debian import environment, had
 from scripts.trial import free_port
+from tests.app.talking import connect
 from tests.docs.pages import BY_NAME
 from tests.waiting import PATIENT_S, eventually
 

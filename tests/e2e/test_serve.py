@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import connect
 
+from tests.app.talking import connect
 from tests.processes import running
 from tests.waiting import PATIENT_S
 

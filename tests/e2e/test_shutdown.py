@@ -10,14 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
+from tests.app.talking import connect
 from tests.processes import is_ready, running
 from tests.waiting import PATIENT_S, eventually
 
 BODY = json.dumps({"query": "owl song", "documents": ["market prices", "an owl song"] * 20}).encode()
 LONG = json.dumps(
-    {"query": "owl song", "deadline_ms": 0, "documents": [f"{i} " + f"owl{i} song " * 200 for i in range(700)]}
+    {"query": "owl song", "deadline_ms": 0, "documents": [f"{i} " + f"owl{i} song " * 200 for i in range(400)]}
 ).encode()
 CLIENTS = 4
 

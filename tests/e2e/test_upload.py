@@ -45,7 +45,7 @@ def test_a_stream_of_any_length_takes_the_memory_of_a_batch(tmp_path, size):
         warm = {"content": b"".join(stream(2 * MIB)), "headers": {"content-type": "application/x-ndjson"}}
         # Another process indexes, so that only the upload takes memory.
         with indexed_elsewhere(tmp_path / "collections" / "birds"):
-            assert httpx.post(server.url + path, timeout=60, **warm).is_success
+            assert httpx.post(server.url + path, timeout=PATIENT_S, **warm).is_success
             before = peak_bytes(server.pid)
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=600)
             connection.request(

@@ -4,11 +4,11 @@ import json
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from app.settings import Settings
 from tests.app.lines import logged
 from tests.app.live import live
+from tests.app.talking import connect
 from tests.conftest import serving
 from tests.faults.bodies import routes
 from tests.waiting import PATIENT_S

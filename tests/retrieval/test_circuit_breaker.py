@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from retrieval.circuit_breaker import CircuitBreaker
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 
 class Server:
@@ -83,7 +83,7 @@ def test_whoever_waits_for_the_end_of_an_outage_is_woken(breaker, server):
     breaker.fail(ConnectionError("refused"))
     server.answers.set()
     with breaker.changed:
-        assert breaker.changed.wait_for(lambda: breaker.available, timeout=60)
+        assert breaker.changed.wait_for(lambda: breaker.available, timeout=PATIENT_S)
 
 
 def test_it_opens_after_so_many_failures_in_a_row_and_says_when_it_probes(server, monotonic):

@@ -150,7 +150,7 @@ def begun(port: int, content: bytes) -> socket.socket:
 
 def test_a_stream_goes_where_it_began_to_though_its_alias_leads_elsewhere_meanwhile(tmp_path, monkeypatch):
     with live(Settings(data_dir=tmp_path), monkeypatch) as server:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENT_S)
         for name in ("old", "new"):
             client.put(f"/v1/collections/{name}")
         client.put("/v1/aliases/birds", json={"collection": "old"})
@@ -200,7 +200,7 @@ def test_an_export_ends_as_it_began_though_another_collection_takes_its_place(bi
 
 def test_what_was_stored_before_the_client_left_stays_and_may_be_sent_again(tmp_path, monkeypatch):
     with live(Settings(data_dir=tmp_path, limits={"body_seconds": 1, "upload_bytes": 10**6}), monkeypatch) as server:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENT_S)
         client.put("/v1/collections/birds")
         connection = begun(server.port, lines(range(1500)))
         eventually(lambda: client.get("/v1/collections/birds").json()["documents"] == 1000)
@@ -236,7 +236,7 @@ def test_a_stream_that_is_sent_again_is_searchable_only_when_all_of_it_is(birds,
 def test_a_stream_may_be_larger_than_the_memory_for_all_bodies(tmp_path, monkeypatch):
     limits = {"all_bodies_bytes": 2**21, "body_bytes": 2**18}
     with live(Settings(data_dir=tmp_path, limits=limits), monkeypatch) as server:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENT_S)
         client.put("/v1/collections/birds")
         with indexed_elsewhere(tmp_path / "collections" / "birds"):
             parts = [lines(range(at, at + 100), "x" * 200) for at in range(0, 12_000, 100)]

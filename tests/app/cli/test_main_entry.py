@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENT_S
+
 PROGRAM = Path(sys.executable).parent / "qrerank"
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
@@ -95,5 +97,5 @@ def test_ctrl_c_ends_a_command_without_a_word(environment, tmp_path):
     )
     with pipe.open("w"):  # waits until the command reads
         begun.send_signal(signal.SIGINT)
-        said = begun.communicate(timeout=60)
+        said = begun.communicate(timeout=PATIENT_S)
     assert (begun.returncode, *said) == (130, b"", b"")

@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from websockets.sync.client import connect
 
 from app.settings import Settings
 from app.telemetry.logs import FACTS
 from tests.app.lines import logged
 from tests.app.live import live
+from tests.app.talking import connect
 from tests.paths import ROOT
 from tests.waiting import PATIENT_S
 

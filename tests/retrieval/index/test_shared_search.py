@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from retrieval.index.shared_search import SharedSearch
+from tests.waiting import PATIENT_S
 
 
 def query(number: int) -> np.ndarray:
@@ -55,17 +56,17 @@ def test_each_thread_waits_for_the_search_that_has_its_query():
 
     def search(queries, k):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENT_S)
         return queries.astype(np.int64) + np.arange(k)
 
     shared = SharedSearch(search)
     first, second = shared.announce(query(1), 1), shared.announce(query(2), 1)
     with ThreadPoolExecutor(3) as pool:
         results = [pool.submit(first, 1)]
-        assert begun.wait(10)
+        assert begun.wait(PATIENT_S)
         results += [pool.submit(second, 1), pool.submit(shared.announce(query(3), 1), 1)]
         go_on.set()
-        assert [result.result(10).tolist() for result in results] == [[1], [2], [3]]
+        assert [result.result(PATIENT_S).tolist() for result in results] == [[1], [2], [3]]
 
 
 def test_a_search_that_fails_fails_for_all_and_for_nobody_later():

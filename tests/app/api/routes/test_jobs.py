@@ -66,7 +66,7 @@ def test_the_events_of_a_job_end_with_it(birds):
 def test_a_follower_has_a_place_until_its_job_ends_or_it_leaves(tmp_path, monkeypatch):
     monkeypatch.setattr("app.api.routes.jobs._BEAT_EVERY_S", 0)
     with live(Settings(data_dir=tmp_path, limits={"job_followers": 1}), monkeypatch) as server:
-        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60)
+        client = httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=PATIENT_S)
         followers = server.app.state.dependencies.job_followers
         client.put(PATH)
         with indexed_elsewhere(tmp_path / "collections" / "birds"):

@@ -6,12 +6,11 @@ from contextlib import ExitStack
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import connect
 
 from app.api.routes.websocket import _frame
 from app.settings import Settings
 from tests.app.live import live
-from tests.app.talking import ASKED, SMALL, talking
+from tests.app.talking import ASKED, SMALL, connect, talking
 from tests.waiting import PATIENT_S, eventually
 
 KEY = "k" * 16
@@ -26,7 +25,7 @@ def port(tmp_path, monkeypatch):
 
 def test_a_slow_reader_misses_partial_rankings_only(tmp_path, monkeypatch):
     """The client reads after all requests have ended: newer frames replaced those outside the sockets' buffers."""
-    stages = {request_id: [] for request_id in range(16)}
+    stages = {request_id: [] for request_id in range(8)}
     made, answered = [], threading.Semaphore(0)
 
     def frame(to_id, kind, fields):
