@@ -161,7 +161,7 @@ def _judged_list(
         fidelities[1:, 1:],
         np.array([max(0.0, grades.get(passage.id, 0.0)) for passage in passages]),
         float(np.asarray(best) @ _DISCOUNTS[: len(best)]),
-        code_share([passage.content for passage in passages]),
+        code_share(collection.traits(positions)["symbols"]),
         found.readable,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from typing import Protocol
 
@@ -17,19 +18,20 @@ from retrieval.encoder.protocol import Tokens
 from retrieval.encoder.states import ScatteredStates
 from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import ranking
-from retrieval.index.passage_index import PassageIndex
+from retrieval.index.passage_index import PassageIndex, Words
 from retrieval.states.record import TextState
 from retrieval.states.source import Opened, StateSource
-from retrieval.text.bm25 import NO_TERMS, QueryTerms, Terms, bm25
+from retrieval.text.bm25 import NO_TERMS, Matches, QueryTerms, Terms, bm25
 from retrieval.text.languages import AUTO
 from retrieval.text.limits import Allowance
+from retrieval.text.traits import symbol_share
 
 _FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
 _FOR_TERMS = 0.75  # of the time left after that, at most, to cut documents into terms: without them none is promising
 
 
 class Candidates(Protocol):
-    """n documents: their terms, and part by part their states."""
+    """n documents: how they match by words, and part by part their states."""
 
     @property
     def texts(self) -> Sequence[str]:
@@ -63,8 +65,16 @@ class Candidates(Protocol):
     def unavailable(self) -> EncoderUnavailable | None:
         """The failure of an encoder on another machine, which left documents unread; None if there was none."""
 
-    def terms(self) -> Sequence[Terms]:
-        """Their terms, (n,)."""
+    @property
+    def symbols(self) -> NDArray[np.float64]:
+        """(n,) shares of symbols at their beginnings, see `symbol_share`."""
+
+    @property
+    def copies(self) -> NDArray[np.int64]:
+        """(n,) where each text comes first: its own position, or that of an equal one before it."""
+
+    def matches(self, query: QueryTerms) -> Matches:
+        """How they match the words of the query."""
 
     @property
     def ready(self) -> NDArray[np.bool_]:
@@ -141,9 +151,20 @@ class SentDocuments:
         """See `Candidates.truncated`."""
         return len(self._truncated)
 
-    def terms(self) -> list[Terms]:
-        """None of those that there was no time to look at."""
-        return [terms or NO_TERMS for terms in self._terms]
+    @cached_property
+    def symbols(self) -> NDArray[np.float64]:
+        """See `Candidates.symbols`."""
+        return np.array([symbol_share(text) for text in self.texts], dtype=np.float64)
+
+    @cached_property
+    def copies(self) -> NDArray[np.int64]:
+        """See `Candidates.copies`."""
+        first: dict[str, int] = {}
+        return np.array([first.setdefault(text, at) for at, text in enumerate(self.texts)], dtype=np.int64)
+
+    def matches(self, query: QueryTerms) -> Matches:
+        """No match of those that there was no time to look at."""
+        return bm25(query, [terms or NO_TERMS for terms in self._terms])
 
     def split(self, chosen: NDArray[np.int64], query: QueryTerms, until: float) -> NDArray[np.int64]:
         """Cut those that are too long for the encoder."""
@@ -267,20 +288,33 @@ class FoundPassages:
     truncated = 0
     unavailable = None
 
-    def __init__(self, positions: NDArray[np.int64], collection: PassageIndex, *, grouped: bool = False) -> None:
-        """Read n passages by their positions in the collection. grouped: rank only each document's best."""
-        self._positions, self._collection = positions, collection
+    def __init__(
+        self, positions: NDArray[np.int64], collection: PassageIndex, words: Words, *, grouped: bool = False
+    ) -> None:
+        """Take n passages by their positions in the collection; their texts are read where they are needed.
+
+        words: the query's. grouped: rank only each document's best.
+        """
+        self._positions, self._collection, self._words = positions, collection, words
         self.owners = collection.owners(positions) if grouped else None
-        self.texts = [passage.content for passage in collection.passages(positions)]
-        self.characters = np.array([len(text) for text in self.texts], dtype=np.int64)
+        traits = collection.traits(positions)
+        self.characters: NDArray[np.int64] = traits["characters"]
+        self.symbols: NDArray[np.float64] = traits["symbols"]
+        _, first, of = np.unique(traits["digest"], return_index=True, return_inverse=True)
+        self.copies: NDArray[np.int64] = first[of]
         self.cut = collection.is_cut(positions)
         self.planned = np.zeros(len(positions), dtype=np.int64)
         self.ready = np.ones(len(positions), dtype=bool)
         self._chosen = np.arange(0)
 
-    def terms(self) -> list[Terms]:
-        """The stored terms."""
-        return self._collection.terms(self._positions)
+    @cached_property
+    def texts(self) -> list[str]:
+        """See `Candidates.texts`."""
+        return [passage.content for passage in self._collection.passages(self._positions)]
+
+    def matches(self, query: QueryTerms) -> Matches:  # noqa: ARG002 - its words are looked up already
+        """By the index of the collection."""
+        return self._words.matches(self._positions)
 
     def split(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -22,8 +22,6 @@ RANKERS = ("classical", "quantum", "lexical")  # rows of scores, in this order
 # Of the default model, on all queries of the seven development collections in English.
 _FITTED = Fitted((9.72, 20.8, 0.125), (-4.57, -3.42, -1.06), (0.554, 0.399, 0.656))
 _FEEDBACK_TOP = 3  # documents
-_SYMBOLS = b"{}()[]=<>_;:.*&|\\/#@$%^~+\"'`"
-_BEGINNING = 1000  # code points
 _TEXT, _CODE = 0.05, 0.09  # shares of symbols
 
 
@@ -117,11 +115,7 @@ class Fusion:
         return sure if sure.any() else given
 
 
-def code_share(texts: Sequence[str]) -> float:
-    """How much n documents look like programs, 0 (text) to 1, by the share of symbols at their beginnings.
-
-    Texts have at most 3 % on average, Python functions 12 % (measured on the development collections).
-    """
-    beginnings = [text[:_BEGINNING].encode("utf-8", "replace") for text in texts]
-    shares = [1 - len(text.translate(None, _SYMBOLS)) / len(text) for text in beginnings if text]
+def code_share(symbols: Vector) -> float:
+    """How much n documents look like programs, 0 (text) to 1, by their (n,) shares of symbols, NaN of empty ones."""
+    shares: list[float] = symbols[~np.isnan(symbols)].tolist()
     return min(1.0, max(0.0, (sum(shares) / max(1, len(shares)) - _TEXT) / (_CODE - _TEXT)))

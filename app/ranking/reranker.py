@@ -41,7 +41,7 @@ from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.passage_index import PassageIndex, check_encoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
-from retrieval.text.bm25 import Matches, bm25
+from retrieval.text.bm25 import Matches
 from retrieval.text.languages import AUTO
 
 __all__ = ["Ranking", "Reranker", "Span"]
@@ -167,15 +167,15 @@ class Reranker:
             options["language"] = collection.language
         job = Job(query, **options)
         query_states = self._encode_for(job, collection)
-        vector, nearest = query_states.pooled[0], None
+        vector, words, nearest = query_states.pooled[0], collection.words(job.terms), None
         if positions is None:  # whoever gets a processor first searches for all that wait for one
             nearest = first_stage.announce(collection, vector, candidates, leave_out)
         with self._searching(job, collection), job.watch("retrieve"):
             if positions is None:
                 positions = first_stage.search(
-                    collection, vector, job.terms, candidates, leave_out, grouped=grouped, nearest=nearest
+                    collection, vector, words, candidates, leave_out, grouped=grouped, nearest=nearest
                 )
-            found = FoundPassages(positions, collection, grouped=grouped)
+            found = FoundPassages(positions, collection, words, grouped=grouped)
         with self._processor(job), job.watch("prescore"):
             matches = _matches(job, found)
         if job.report:
@@ -315,7 +315,7 @@ class Reranker:
             job = Job("word number", "hybrid")
             query_states = source.encode_query([job.query], math.inf, job.deadline)
             found = SentDocuments(documents, source)
-            self._rank(job, query_states, found, bm25(job.terms, found.terms()))
+            self._rank(job, query_states, found, found.matches(job.terms))
 
     @contextmanager
     def _processor(self, job: Job) -> Iterator[None]:
@@ -360,18 +360,18 @@ class Reranker:
                     states = candidates.states(part.chunks)
                 spans = candidates.spans(part.chunks) if job.method == CROSS_METHOD else None
                 scorer.put(part.number, part.owners, states, spans)
-                partial = scorer.scores(matches, candidates.texts) if part.more and job.report else None
+                partial = scorer.scores(matches, candidates) if part.more and job.report else None
             if partial and job.report:
                 job.report(job.ranking(partial, candidates))
         with self._processor(job):
-            scored = scorer.scores(matches, candidates.texts)
+            scored = scorer.scores(matches, candidates)
         if job.method == CROSS_METHOD and self.cross:
             if job.report:
                 job.report(job.ranking(scored, candidates))
             until = self._pace.encode_until(job.deadline, 0)  # the chunks are scored already
             logits = self.cross.logits(job, scored, scorer.best_chunks(candidates.texts), until)
             with self._processor(job):
-                scored = scorer.scores(matches, candidates.texts, logits)
+                scored = scorer.scores(matches, candidates, logits)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
         return job.ranking(scored, candidates)
@@ -380,12 +380,12 @@ class Reranker:
 def _matches(job: Job, candidates: Candidates) -> Matches:
     """How n documents match by words; where that fails and others can answer, none does."""
     try:
-        return bm25(job.terms, candidates.terms())
+        return candidates.matches(job.terms)
     except CollectionError:  # what is damaged is not ranked by its rest
         raise
     except Exception:
         if not job.drop("lexical"):
             raise
         log.exception("the ranker lexical failed; the others answer")
-        nothing = np.zeros(len(candidates.texts))
+        nothing = np.zeros(len(candidates.characters))
         return Matches(nothing, nothing)

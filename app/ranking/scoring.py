@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from app.ranking import cross_encoding
 from app.ranking.calibration import Calibration, Evidence, along, probability, project
+from app.ranking.candidates import Candidates
 from app.ranking.hybrid import RANKERS, Fusion, code_share
 from app.ranking.job import Contributions, Job, Scored
 from app.ranking.methods import BASE
@@ -75,7 +76,7 @@ class _Best:
     def with_equal_copies(self, copies: NDArray[np.int64]) -> _Best:
         """What the first copy of a text has, for all: ranks would tell them apart by how a product was rounded.
 
-        copies: (n,), of `_first_copies`.
+        copies: (n,), of `Candidates.copies`.
         """
         _, first, of = np.unique(copies[self.documents], return_index=True, return_inverse=True)
         return replace(self, found={name: values[first[of]] for name, values in self.found.items()})
@@ -171,7 +172,7 @@ class Scorer:
         log_fidelity = np.maximum(best, _LEAST_LOG_FIDELITY).mean(axis=0, dtype=np.float64)
         return {"fidelity": mean_fidelities(best), "log_fidelity": log_fidelity}
 
-    def scores(self, matches: Matches, texts: Sequence[str], logits: NDArray[np.float64] | None = None) -> Scored:
+    def scores(self, matches: Matches, documents: Candidates, logits: NDArray[np.float64] | None = None) -> Scored:
         """The scores of n documents by what was read of them so far.
 
         A document without a state is scored by its words alone, and stands below the others. logits: (n,) a
@@ -180,32 +181,32 @@ class Scorer:
         if not self.parts:
             return unread(self.calibration, self.job.terms, matches)
         with self.job.watch("fuse"):
-            copies = _first_copies(texts)
+            copies = documents.copies
             best, near = self._best().with_equal_copies(copies), None
             chosen, kernel = best.documents, cache(partial(gram, self.feature_map, best.pooled))
             log_odds = self._evidence(best, matches)
-            fused, contributions = self._fused(best, matches.scores[chosen], kernel, texts)
+            fused, contributions = self._fused(best, matches.scores[chosen], kernel, documents)
             before = fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
             if len(self.states.pooled) > 1:
                 log_odds, fused = self._without_excluded(best, log_odds, fused)
             projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
             if self.job.diversity and best.readable:
                 projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
-        owners, content = self._all("owners"), self._all("content")
-        found = {name: _spread(values, chosen, len(texts)) for name, values in best.found.items()}
+        owners, content, n = self._all("owners"), self._all("content"), len(copies)
+        found = {name: _spread(values, chosen, n) for name, values in best.found.items()}
         read = {} if logits is None else {cross_encoding.NAME: logits}
         return Scored(
             scores=probability(projected),
             rankers=_rankers(found) | {"lexical": matches.scores} | read,
             log_odds=log_odds,
             evidence={name: found[name] for name in found if name not in _RANKERS} | {"coverage": matches.coverage},
-            fused=_spread(before, chosen, len(texts)),
+            fused=_spread(before, chosen, n),
             readable=best.readable,
             encoded=len(chosen),
             tokens=sum(part.tokens for part in self.parts.values()),
-            chunks_read=np.bincount(owners, minlength=len(texts)),
-            tokens_read=np.bincount(owners, content, len(texts)).astype(np.int64),
-            contributions=contributions and contributions.of_all(chosen, len(texts)),
+            chunks_read=np.bincount(owners, minlength=n),
+            tokens_read=np.bincount(owners, content, n).astype(np.int64),
+            contributions=contributions and contributions.of_all(chosen, n),
             near_duplicates=near,
         )
 
@@ -257,7 +258,11 @@ class Scorer:
         return lower, fused - _EXCLUDED * (fused.std() or 1.0) * zscore(excluded)
 
     def _fused(
-        self, best: _Best, lexical: NDArray[np.float64], kernel: Callable[[], NDArray[np.float64]], texts: Sequence[str]
+        self,
+        best: _Best,
+        lexical: NDArray[np.float64],
+        kernel: Callable[[], NDArray[np.float64]],
+        documents: Candidates,
     ) -> tuple[NDArray[np.float64], Contributions | None]:
         """The (m,) scores that order the documents: a method's own z-score, or the fusion of all of them.
 
@@ -270,7 +275,7 @@ class Scorer:
             return zscore(rankers[method]), None
         fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)
         nothing = np.zeros_like(lexical)  # of one that was left out: equal scores order nothing
-        rows, code = np.stack([rankers.get(name, nothing) for name in RANKERS]), code_share(texts)
+        rows, code = np.stack([rankers.get(name, nothing) for name in RANKERS]), code_share(documents.symbols)
         if self.job.weigh is None or not fusion.is_linear:
             return fusion.fuse(rows, code, kernel), None
         parts, defaults = fusion.parts(rows, code, kernel)
@@ -293,12 +298,6 @@ def _projected(
     if len(chosen) < len(copies):
         projected = _below(projected, chosen, log_odds, order)
     return projected[copies]
-
-
-def _first_copies(texts: Sequence[str]) -> NDArray[np.int64]:
-    """The (n,) positions at which the texts come first: of a text that came before, that of its first copy."""
-    first: dict[str, int] = {}
-    return np.array([first.setdefault(text, at) for at, text in enumerate(texts)], dtype=np.int64)
 
 
 def _below(

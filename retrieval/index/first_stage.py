@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.fusion import first_of_each, reciprocal_rank
-from retrieval.index.passage_index import Find, PassageIndex
-from retrieval.text.bm25 import QueryTerms
+from retrieval.index.passage_index import Find, PassageIndex, Words
 
 _DEEPER = 4  # times as many passages are looked up if they are of too few documents
 
@@ -37,7 +36,7 @@ class FirstStage:
         self,
         collection: PassageIndex,
         vector: NDArray[np.float32],
-        query: QueryTerms,
+        words: Words,
         k: int,
         leave_out: int | None = None,
         *,
@@ -49,7 +48,7 @@ class FirstStage:
         Args:
             collection: Where to search.
             vector: (P,) the pooled vector of the query.
-            query: Its terms.
+            words: Those of the query in the collection.
             k: How many passages.
             leave_out: The number of a document that must not be among them; the next best takes its place.
             grouped: Return passages of k documents instead: of each its best one by meaning and its best one by words.
@@ -59,7 +58,7 @@ class FirstStage:
         offered = collection.finds_words or not self.dense  # else the collection says that it offers no such search
         finders = [
             (nearest or partial(collection.nearest, vector)) if self.dense else _nothing,
-            partial(collection.matching, query) if self.lexical and offered else _nothing,
+            words.best if self.lexical and offered else _nothing,
         ]
         rankings = [_best(find, collection, k, leave_out, grouped=grouped) for find in finders]
         if not grouped:

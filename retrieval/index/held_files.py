@@ -88,13 +88,18 @@ def load_vectors(path: Path) -> NDArray[np.float32]:
     return _load(path, 2, np.float32)
 
 
-def _load(path: Path, dimensions: int, dtype: type[np.generic]) -> NDArray[Any]:
+def load_records(path: Path, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Load (n,) records from a .npy file; ValueError, which names it, if it holds anything else."""
+    return _load(path, 1, dtype)
+
+
+def _load(path: Path, dimensions: int, dtype: type[np.generic] | np.dtype[np.void]) -> NDArray[Any]:
     try:
         numbers = np.load(path)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
     if not (isinstance(numbers, np.ndarray) and numbers.ndim == dimensions and numbers.dtype == dtype):
-        raise ValueError(f"{path.name} does not hold {dimensions}-dimensional {dtype.__name__}")
+        raise ValueError(f"{path.name} does not hold {dimensions}-dimensional {np.dtype(dtype)}")
     return numbers
 
 

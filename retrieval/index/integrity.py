@@ -81,6 +81,7 @@ def _check_sizes(segment: Segment) -> None:
     n, width = spec.passages, rows.shape[1]
     _check_equal("lengths.npy", segment.lengths.shape, (n,))
     _check_equal("unknown.npy", segment.unknown.shape, (n,))
+    _check_equal("traits.npy", segment.text_traits.shape, (n,))
     _check_equal("offsets.npy", segment.offsets.shape, (n + 1,))
     _check_equal("passages.npy", segment.texts.offsets.shape, (n + 1,))
     _check_equal("terms.npy", segment.term_records.offsets.shape, (n + 1,))

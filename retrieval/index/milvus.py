@@ -24,10 +24,11 @@ from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError, PassageTooLarge
 from retrieval.index.exact import as_rows, at_least_one
 from retrieval.index.milvus_client import Milvus, MilvusNotFound
-from retrieval.index.passage_index import Find, Model
+from retrieval.index.passage_index import Find, Model, Words
 from retrieval.states.record import CorruptState, TextState, from_bytes, to_bytes
-from retrieval.text.bm25 import QueryTerms, Terms
+from retrieval.text.bm25 import Matches, QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage
+from retrieval.text.traits import traits_of
 
 FORMAT = 1  # version of the fields below
 PLACES = 2**16  # of passages in one document; a position is its number times this, and the passage's place
@@ -146,12 +147,9 @@ class MilvusIndex:
         """See `PassageIndex.announce`."""
         return lambda count: self.nearest(query, count)
 
-    def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:  # noqa: ARG002
-        """CollectionError: passages in Milvus are not found by words."""
-        raise CollectionError(
-            f"the collection {self.name} is in Milvus, where passages are found by meaning only; give "
-            "QRERANK_FIRST_STAGE__DENSE a weight above 0"
-        )
+    def words(self, query: QueryTerms) -> Words:
+        """See `PassageIndex.words`."""
+        return _Words(self, query)
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """See `PassageIndex.states`."""
@@ -168,8 +166,12 @@ class MilvusIndex:
         return positions // PLACES
 
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
-        """See `PassageIndex.terms`."""
+        """Return the lexical terms of the passages at (m,) positions; CollectionError if they cannot be read."""
         return [entity.state.terms for entity in self._entities(positions)]
+
+    def traits(self, positions: NDArray[np.int64]) -> NDArray[np.void]:
+        """See `PassageIndex.traits`."""
+        return traits_of([passage.content for passage in self.passages(positions)])
 
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """See `PassageIndex.is_cut`."""
@@ -225,6 +227,23 @@ class MilvusIndex:
             none,
             none,
         )
+
+
+class _Words:
+    """The words of one query in a collection; see `passage_index.Words`."""
+
+    def __init__(self, index: MilvusIndex, query: QueryTerms) -> None:
+        self._index, self._query = index, query
+
+    def best(self, k: int) -> NDArray[np.int64]:  # noqa: ARG002
+        """CollectionError: passages in Milvus are not found by words."""
+        raise CollectionError(
+            f"the collection {self._index.name} is in Milvus, where passages are found by meaning only; give "
+            "QRERANK_FIRST_STAGE__DENSE a weight above 0"
+        )
+
+    def matches(self, positions: NDArray[np.int64]) -> Matches:
+        return bm25(self._query, self._index.terms(positions))
 
 
 MAX_POSITION = 2**62

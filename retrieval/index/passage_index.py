@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
 from retrieval.errors import WrongModel
-from retrieval.text.bm25 import QueryTerms, Terms
+from retrieval.text.bm25 import Matches, QueryTerms
 from retrieval.text.passages import Passage
 
 Find = Callable[[int], NDArray[np.int64]]  # the positions of up to so many passages, best first
@@ -31,6 +31,22 @@ class Model:
     def of(encoder: Encoder) -> Model:
         """Return what an encoder is."""
         return Model(encoder.name, encoder.digest, encoder.arithmetic, encoder.max_tokens)
+
+
+class Words(Protocol):
+    """The words of one query in a collection, looked up when they are first needed. For one thread."""
+
+    def best(self, k: int) -> NDArray[np.int64]:
+        """Return the positions of up to k passages with the highest BM25 scores above 0, best first.
+
+        CollectionError if such a search is not offered, or if the index cannot be read.
+        """
+
+    def matches(self, positions: NDArray[np.int64]) -> Matches:
+        """Return how the passages at (m,) positions match the words, as `bm25` says of their terms.
+
+        One that comes again counts once. CollectionError if they cannot be read.
+        """
 
 
 class PassageIndex(Protocol):
@@ -58,7 +74,7 @@ class PassageIndex(Protocol):
 
     @property
     def finds_words(self) -> bool:
-        """Whether `matching` is offered."""
+        """Whether passages are found by words, too."""
 
     def __len__(self) -> int:
         """The number n of positions; not every one need hold a passage that can be found."""
@@ -69,11 +85,8 @@ class PassageIndex(Protocol):
     def announce(self, query: NDArray[np.float32], k: int) -> Find:
         """Return `nearest` of a (P,) unit vector, to be called soon with this k; what is announced then is joined."""
 
-    def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
-        """Return the positions of up to k passages with the highest BM25 scores above 0, best first.
-
-        CollectionError if it is not offered.
-        """
+    def words(self, query: QueryTerms) -> Words:
+        """Return a query's words, to find passages by them and to score passages."""
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """Return the stored states of the passages at (m,) positions; CollectionError if they cannot be read."""
@@ -84,8 +97,8 @@ class PassageIndex(Protocol):
     def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return for the passages at (m,) positions the numbers of their documents, equal for those of one."""
 
-    def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
-        """Return their lexical terms; CollectionError if they cannot be read."""
+    def traits(self, positions: NDArray[np.int64]) -> NDArray[np.void]:
+        """Return what ranking needs to know of their texts, (m,) `TRAITS`; CollectionError if they cannot be read."""
 
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether each is, or may be, longer than the model reads."""

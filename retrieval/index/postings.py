@@ -1,13 +1,14 @@
-"""An inverted index on disk: for each term the passages that hold it, searched by BM25 over the whole collection.
+"""An inverted index on disk: for each term the passages that hold it, scored by BM25.
 
 Zobel & Moffat 2006, "Inverted files for text search engines", DOI 10.1145/1132956.1132959. The formula is that of
-`retrieval.text.bm25.bm25`, and so are the scores.
+`retrieval.text.bm25.bm25`, and so are the scores, over the whole collection and over some of its passages.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from retrieval.errors import CollectionError
 from retrieval.fusion import ranking
 from retrieval.index.held_files import HeldFiles, load_integers
-from retrieval.text.bm25 import QueryTerms, Terms, damping, gains, main_language, weights
+from retrieval.text.bm25 import Matches, QueryTerms, Terms, bm25_of, damping, gains, main_language, weights
 from retrieval.text.languages import terms
 
 FILE = "postings.bin"
-_KEYS, _STARTS = "postings_keys.npy", "postings_starts.npy"
+_KEYS, _STARTS, _LANGUAGES = "postings_keys.npy", "postings_starts.npy", "postings_languages.npy"
 _POSTING = np.dtype([("passage", "<i4"), ("count", "<u2")])
+_NO_KEYS = np.zeros(0, dtype=np.uint64)
 _MOST = np.iinfo(np.uint16).max  # occurrences of a term in a passage that are counted
 
 
@@ -30,7 +32,7 @@ class InvertedIndex:
 
     def __init__(self) -> None:
         """Start without passages."""
-        self._count, self._languages = 0, dict[str, int]()
+        self._count, self._languages = 0, list[str]()
         self._keys, self._postings = list[NDArray[np.uint64]](), list[NDArray[np.void]]()
 
     def add(self, passages: Sequence[Terms]) -> None:
@@ -46,8 +48,7 @@ class InvertedIndex:
         self._keys.append(keys[begins])
         self._postings.append(postings)
         self._count += len(passages)
-        for passage in passages:
-            self._languages[passage.language] = self._languages.get(passage.language, 0) + 1
+        self._languages += (passage.language for passage in passages)
 
     def write(self, folder: Path) -> dict[str, int]:
         """Write the index, and return how many passages are in each language."""
@@ -57,13 +58,22 @@ class InvertedIndex:
         np.concatenate(self._postings)[order].tofile(folder / FILE)
         np.save(folder / _KEYS, different)
         np.save(folder / _STARTS, np.append(starts, len(order)).astype(np.int64))
-        return self._languages
+        np.save(folder / _LANGUAGES, np.array([_code(language) for language in self._languages], dtype=np.uint32))
+        return dict(Counter(self._languages))
 
 
 def _keys(language: str, numbers: NDArray[np.uint32]) -> NDArray[np.uint64]:
     """The (t,) keys of the terms of a language: its code in the upper half, the term in the lower one."""
-    code = np.uint64(int.from_bytes(language.encode().ljust(4, b"\0"), "big"))
-    return (code << np.uint64(32)) | numbers.astype(np.uint64)
+    return np.uint64(_code(language) << 32) | numbers.astype(np.uint64)
+
+
+def _code(language: str) -> int:
+    """A language in 32 bits, by which languages are ordered as by their names."""
+    return int.from_bytes(language.encode().ljust(4, b"\0"), "big")
+
+
+def _language(code: int) -> str:
+    return code.to_bytes(4, "big").rstrip(b"\0").decode()
 
 
 class Postings:
@@ -85,9 +95,12 @@ class Postings:
         """
         self._files, self.lengths, self.languages = files, lengths, languages
         self.keys, self.starts = load_integers(folder / _KEYS, np.uint64), load_integers(folder / _STARTS)
+        self.codes = load_integers(folder / _LANGUAGES, np.uint32)  # (n,) of the language of each passage
         rises = bool(np.all(self.keys[1:] > self.keys[:-1]))
         if not rises or self.starts.shape != (len(self.keys) + 1,) or bool(np.any(np.diff(self.starts) <= 0)):
             raise ValueError(f"{_KEYS} and {_STARTS} are damaged")
+        if self.codes.shape != lengths.shape:
+            raise ValueError(f"{_LANGUAGES} is damaged")
 
     @property
     def size(self) -> int:
@@ -122,6 +135,9 @@ class Postings:
         return found
 
 
+Held = tuple[NDArray[np.int64], NDArray[np.uint16]]  # positions of the passages that hold a word, and how often
+
+
 class WordSearch:
     """n passages in several indexes, searched as if they were in one. Thread-safe; it never changes."""
 
@@ -135,45 +151,31 @@ class WordSearch:
         """
         self._indexes = indexes
         self._starts = np.cumsum([0, *(len(index.lengths) for index in indexes)]).tolist()
-        lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(index.lengths for index in indexes)])
+        self.lengths = np.concatenate([np.zeros(0, dtype=np.int64), *(index.lengths for index in indexes)])
+        self.codes = np.concatenate([np.zeros(0, dtype=np.uint32), *(index.codes for index in indexes)])
         self._there: NDArray[np.bool_] | None = None
         if any(part is not None and not part.all() for part in allowed):
             parts = zip(indexes, allowed, strict=True)
             self._there = np.concatenate([np.ones(len(i.lengths), dtype=bool) if p is None else p for i, p in parts])
-        counted = lengths if self._there is None else lengths[self._there]
-        self._count = len(counted)
-        self._damping = damping(lengths, mean=float(counted.mean()) if len(counted) else 0.0)
-        self._languages = Counter[str]()
+        counted = self.lengths if self._there is None else self.lengths[self._there]
+        self.count = len(counted)
+        self.damping = damping(self.lengths, mean=float(counted.mean()) if len(counted) else 0.0)
+        self.languages = Counter[str]()
         for index in indexes:
-            self._languages.update(index.languages)
+            self.languages.update(index.languages)
 
-    def search(self, query: QueryTerms, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the positions (k',) of the passages with the highest BM25 scores above 0, and the scores; k' ≤ k.
-
-        Best first, ties by position. CollectionError if an index cannot be read.
-        """
-        found = [self._of_word(lists) for lists in self._lists(query)]
-        df = np.array([len(passages) for passages, _ in found], dtype=np.float64)
-        of_words = weights(query, main_language(query, self._languages), self._count, df)
-        scores = np.zeros(len(self._damping))
-        for (passages, counts), weight in zip(found, of_words.tolist(), strict=True):
-            scores[passages] += gains(counts, self._damping[passages]) * weight
-        return _best(scores, k, [passages for passages, _ in found])
-
-    def _lists(self, query: QueryTerms) -> list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]]:
-        """For each word of the query, by index and language, the positions that hold it, and how often they do."""
-        of_languages = [np.zeros(0, dtype=np.uint64)]
-        of_languages += [_keys(language, terms(query.words, language)) for language in self._languages]
-        keys, m = np.concatenate(of_languages), len(query.words)
-        found: list[list[tuple[NDArray[np.int64], NDArray[np.uint16]]]] = [[] for _ in query.words]
+    def lists(self, query: QueryTerms) -> list[Held]:
+        """Return the passages that hold each of the m words of a query; CollectionError if they cannot be read."""
+        keys = [_keys(language, terms(query.words, language)) for language in self.languages]
+        different, first = np.unique(np.concatenate([_NO_KEYS, *keys]), return_index=True)  # some words may be one term
+        words = (first % max(1, len(query.words))).tolist()
+        found: list[list[Held]] = [[] for _ in query.words]
         for start, index in zip(self._starts, self._indexes, strict=False):
-            for at, held in index.lists(keys):
-                found[at % m].append((held["passage"] + np.int64(start), held["count"]))
-        return found
+            for at, held in index.lists(different):
+                found[words[at]].append((held["passage"] + np.int64(start), held["count"]))
+        return [self._joined(lists) for lists in found]
 
-    def _of_word(
-        self, lists: Sequence[tuple[NDArray[np.int64], NDArray[np.uint16]]]
-    ) -> tuple[NDArray[np.int64], NDArray[np.uint16]]:
+    def _joined(self, lists: Sequence[Held]) -> Held:
         """The lists of a word in one, without passages that are not there."""
         if not lists:
             return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint16)
@@ -182,6 +184,55 @@ class WordSearch:
             return passages, counts
         kept = self._there[passages]
         return passages[kept], counts[kept]
+
+
+class QueryWords:
+    """The m words of one query in a collection, each looked up once. For one thread."""
+
+    def __init__(self, index: WordSearch, query: QueryTerms) -> None:
+        """Look nothing up yet."""
+        self._index, self._query = index, query
+
+    @cached_property
+    def _lists(self) -> list[Held]:
+        return self._index.lists(self._query)
+
+    def search(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the positions (k',) of the passages with the highest BM25 scores above 0, and the scores; k' ≤ k.
+
+        Best first, ties by position. CollectionError if an index cannot be read.
+        """
+        index, found = self._index, self._lists
+        df = np.array([len(passages) for passages, _ in found], dtype=np.float64)
+        of_words = weights(self._query, main_language(self._query, index.languages), index.count, df)
+        scores = np.zeros(len(index.lengths))
+        for (passages, counts), weight in zip(found, of_words.tolist(), strict=True):
+            scores[passages] += gains(counts, index.damping[passages]) * weight
+        return _best(scores, k, [passages for passages, _ in found])
+
+    def best(self, k: int) -> NDArray[np.int64]:
+        """See `passage_index.Words.best`."""
+        return self.search(k)[0]
+
+    def matches(self, positions: NDArray[np.int64]) -> Matches:
+        """See `passage_index.Words.matches`."""
+        different, of = np.unique(positions, return_inverse=True)
+        if len(different) < len(positions):
+            once = self.matches(different)
+            return Matches(once.scores[of], once.coverage[of])
+        m, place = len(self._lists), np.full(len(self._index.lengths), -1, dtype=np.int32)  # of a passage among these
+        place[positions] = np.arange(len(positions))
+        cells, counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint16)]
+        for word, (passages, times) in enumerate(self._lists):
+            places = place[passages]
+            at = np.flatnonzero(places >= 0)
+            cells.append(places[at].astype(np.int64) * m + word)
+            counts.append(times[at])
+        joined = np.concatenate(cells)
+        rising, codes = np.argsort(joined), self._index.codes[positions]
+        members = {_language(code): np.flatnonzero(codes == code) for code in np.unique(codes).tolist()}
+        occurrences = joined[rising], np.concatenate(counts)[rising]
+        return bm25_of(self._query, occurrences, self._index.lengths[positions], members)
 
 
 def _best(

@@ -25,16 +25,17 @@ from retrieval.errors import CollectionError, SegmentUnreadable
 from retrieval.index import checksums, postings
 from retrieval.index.checksums import check_blocks, read_checksums, write_checksums
 from retrieval.index.faiss import FaissIndex
-from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_vectors
+from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_records, load_vectors
 from retrieval.index.passage_index import Find, Model
-from retrieval.index.postings import InvertedIndex, Postings, WordSearch
+from retrieval.index.postings import InvertedIndex, Postings, QueryWords, WordSearch
 from retrieval.index.token_rows import pack, row_bytes, scales_of, unpack
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import Passage
+from retrieval.text.traits import TRAITS, traits_of
 
 SPEC = "spec.json"  # the metadata of the collection
-FORMAT = "v7"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
+FORMAT = "v8"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 TOKENS = "tokens.bin"
 _BY_POSITION = ("passages.jsonl", "terms.bin", TOKENS, "pooled.npy", postings.FILE)  # not checked when it is opened
 _FILES = (*_BY_POSITION, checksums.FILE)
@@ -89,6 +90,7 @@ class Segment:
             self.lengths = load_integers(folder / "lengths.npy")
             # (n,) of them, those that the model does not know
             self.unknown = load_integers(folder / "unknown.npy")
+            self.text_traits = load_records(folder / "traits.npy", TRAITS)  # (n,)
             _check_size(self.files, self.spec)
             lengths = Terms.count(np.diff(self.term_records.offsets))
             self.postings = Postings(folder, self.files, lengths, self.spec.languages)
@@ -123,12 +125,12 @@ class Segment:
         """See `PassageIndex.announce`."""
         return lambda count: self.nearest(query, count)
 
-    def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
-        """Return the positions (k',) of the passages with the highest BM25 scores above 0, best first."""
-        return self._words.search(query, k)[0]
+    def words(self, query: QueryTerms) -> QueryWords:
+        """See `PassageIndex.words`."""
+        return QueryWords(self._word_search, query)
 
     @cached_property
-    def _words(self) -> WordSearch:
+    def _word_search(self) -> WordSearch:
         return WordSearch([self.postings], [None])
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
@@ -146,6 +148,10 @@ class Segment:
     def owners(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return for the passages at (m,) positions the numbers of their documents."""
         return self.documents[positions]
+
+    def traits(self, positions: NDArray[np.int64]) -> NDArray[np.void]:
+        """See `PassageIndex.traits`."""
+        return self.text_traits[positions]
 
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return whether the passages at (m,) positions are, or may be, longer than the model reads."""
@@ -242,7 +248,7 @@ def write(folder: Path, blocks: Iterable[Block], model: Model, language: str, *,
         parents: Make the folder above it if it is missing.
     """
     with whole_folder(folder, replace=True, parents=parents) as partial:
-        inverted, ids, columns = InvertedIndex(), list[str](), list[Encoded]()
+        inverted, ids, columns, traits = InvertedIndex(), list[str](), list[Encoded](), list[NDArray[np.void]]()
         with (
             _Records(partial / "passages.jsonl") as texts,
             _Records(partial / "terms.bin") as terms,
@@ -254,6 +260,7 @@ def write(folder: Path, blocks: Iterable[Block], model: Model, language: str, *,
                 inverted.add(block.terms)
                 pack(block.states.tokens).tofile(tokens)
                 ids += (passage.id for passage in block.passages)
+                traits.append(traits_of([passage.content for passage in block.passages]))
                 columns.append(replace(block.states, tokens=np.empty((0, block.states.tokens.shape[1]), np.int8)))
         counts = [np.diff(states.offsets) for states in columns]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
@@ -263,6 +270,7 @@ def write(folder: Path, blocks: Iterable[Block], model: Model, language: str, *,
         np.save(partial / "offsets.npy", offsets)
         np.save(partial / "lengths.npy", np.concatenate([states.lengths for states in columns]))
         np.save(partial / "unknown.npy", np.concatenate([states.unknown for states in columns]))
+        np.save(partial / "traits.npy", np.concatenate(traits))
         dimension, languages = columns[0].tokens.shape[1], inverted.write(partial)
         spec = SegmentSpec(FORMAT, len(ids), int(offsets[-1]), dimension, model, language, languages)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")

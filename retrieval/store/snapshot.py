@@ -6,20 +6,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
 from retrieval.index.exact import at_least_one, best
 from retrieval.index.passage_index import Find, Model
-from retrieval.index.postings import WordSearch
+from retrieval.index.postings import QueryWords, WordSearch
 from retrieval.index.segment import Rows, Segment, column, states_of
 from retrieval.index.shared_search import SharedSearch
-from retrieval.text.bm25 import QueryTerms, Terms
+from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import Passage
+from retrieval.text.traits import TRAITS
 
 _Item = TypeVar("_Item")
 
@@ -135,12 +136,12 @@ class Snapshot:
             positions, scores = best(positions, scores, k)
         return positions
 
-    def matching(self, query: QueryTerms, k: int) -> NDArray[np.int64]:
-        """See `PassageIndex.matching`."""
-        return self._words.search(query, k)[0]
+    def words(self, query: QueryTerms) -> QueryWords:
+        """See `PassageIndex.words`."""
+        return QueryWords(self._word_search, query)
 
     @cached_property
-    def _words(self) -> WordSearch:
+    def _word_search(self) -> WordSearch:
         return WordSearch([part.segment.postings for part in self.parts], [part.live for part in self.parts])
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
@@ -157,17 +158,20 @@ class Snapshot:
         owners: NDArray[np.int64] = self._column(positions, lambda segment: segment.documents) + starts
         return owners
 
-    def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
-        """See `PassageIndex.terms`."""
-        return self._in_order(positions, Segment.terms)
+    def traits(self, positions: NDArray[np.int64]) -> NDArray[np.void]:
+        """See `PassageIndex.traits`."""
+        return self._column(positions, lambda segment: segment.text_traits, TRAITS)
 
     def is_cut(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
         """See `PassageIndex.is_cut`."""
-        return self._column(positions, lambda segment: segment.lengths) >= self.model.max_tokens
+        cut: NDArray[np.bool_] = self._column(positions, lambda segment: segment.lengths) >= self.model.max_tokens
+        return cut
 
-    def _column(self, positions: NDArray[np.int64], of: Callable[[Segment], NDArray[np.int64]]) -> NDArray[np.int64]:
+    def _column(
+        self, positions: NDArray[np.int64], of: Callable[[Segment], NDArray[Any]], dtype: DTypeLike = np.int64
+    ) -> NDArray[Any]:
         """The entries at (m,) positions of a vector that each segment has."""
-        return column(self._rows(positions), len(positions), of) if len(positions) else np.zeros(0, dtype=np.int64)
+        return column(self._rows(positions), len(positions), of) if len(positions) else np.zeros(0, dtype=dtype)
 
     def _in_order(
         self, positions: NDArray[np.int64], read: Callable[[Segment, NDArray[np.int64]], Iterable[_Item]]

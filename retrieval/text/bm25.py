@@ -133,20 +133,38 @@ class Matches:
     coverage: NDArray[np.float64]  # (n,) in [0, 1]: the share of the query's words, weighted by their rarity
 
 
+# The sparse (n, m) matrix of how often m words are in n documents: (c,) rising indices of the flat matrix, and the (c,)
+# counts there.
+Occurrences = tuple[NDArray[np.int64], NDArray[Any]]
+
+
 def bm25(query: QueryTerms, documents: Sequence[Terms]) -> Matches:
     """Score n documents for a query; zeros for a query without words.
 
     score(d) = Σ_t idf(t) · tf·(k1 + 1) / (tf + k1·(1 − b + b·|d|/avg|d|)), idf(t) = log(1 + (n − df + ½)/(df + ½)),
     summed over the words of the query, with repetitions; n and df count the documents and the imagined passages.
     """
-    n, m = len(documents), len(query.words)
-    scores, coverage = np.zeros(n), np.zeros(n)
     by_language: dict[str, list[int]] = {}
     for at, document in enumerate(documents):
         by_language.setdefault(document.language, []).append(at)
     members = {language: np.array(of) for language, of in sorted(by_language.items())}
     lengths = np.array([len(document.numbers) for document in documents], dtype=np.int64)
-    cells, counts = _occurrences(query, documents, lengths, members)
+    return bm25_of(query, _occurrences(query, documents, lengths, members), lengths, members)
+
+
+def bm25_of(
+    query: QueryTerms, occurrences: Occurrences, lengths: NDArray[np.int64], members: Mapping[str, NDArray[np.int64]]
+) -> Matches:
+    """Score n documents for a query of m words as `bm25` does, by what is known of them.
+
+    Args:
+        query: The words.
+        occurrences: How often each word is in each document.
+        lengths: (n,) terms of each document.
+        members: The documents by language.
+    """
+    (cells, counts), n, m = occurrences, len(lengths), len(query.words)
+    scores, coverage = np.zeros(n), np.zeros(n)
     if not cells.size:
         return Matches(scores, coverage)
     main = main_language(query, {language: len(rows) for language, rows in members.items()})
@@ -204,15 +222,12 @@ def _known(*languages: str) -> str:
 
 def _occurrences(
     query: QueryTerms, documents: Sequence[Terms], lengths: NDArray[np.int64], members: Mapping[str, NDArray[np.int64]]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the m words of a query in n documents of these lengths in terms. members: the documents by language.
-
-    Returns the sparse (n, m) matrix of counts: (c,) rising indices of the flat matrix, and the (c,) counts there.
-    """
+) -> Occurrences:
+    """Count the m words of a query in n documents of these lengths in terms. members: the documents by language."""
     counted, m = [(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))], len(query.words)
     for language, of_language in members.items() if m else ():
         wanted = query.within(language).terms
-        order = np.argsort(wanted)
+        order = np.argsort(wanted, kind="stable")  # of words that are one term in this language, the first counts
         may_be = np.zeros(_BUCKETS, dtype=bool)
         may_be[wanted % _BUCKETS] = True
         ends = np.cumsum(lengths[of_language])

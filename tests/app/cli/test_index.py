@@ -1,6 +1,5 @@
 import json
 
-import numpy as np
 import pytest
 import typer
 
@@ -35,8 +34,7 @@ def test_a_collection_keeps_its_language(tmp_path, qrerank):
     (tmp_path / "birds.txt").write_text("Die Nachtigallen singen.")
     assert qrerank("index", "build", "birds", "birds.txt", "--language", "de")[0] == 0
     collection = Collection(tmp_path / "data" / "collections" / "birds").snapshot()
-    (terms,) = collection.terms(np.arange(1))
-    assert (collection.language, terms.language) == ("de", "de")
+    assert (collection.language, collection.parts[0].segment.spec.languages) == ("de", {"de": 1})
     status, _, errors = qrerank("index", "build", "birds", "birds.txt", "--force", "--language", "xx")
     assert status == 2
     assert "--language" in errors
@@ -58,7 +56,7 @@ def birds(tmp_path, qrerank):
 
 def found(tmp_path, query: str) -> list[str]:
     snapshot = Collection(tmp_path / "data" / "collections" / "birds").snapshot()
-    return [passage.id for passage in snapshot.passages(snapshot.matching(QueryTerms.of(query), 9))]
+    return [passage.id for passage in snapshot.passages(snapshot.words(QueryTerms.of(query)).best(9))]
 
 
 def test_documents_are_added_replaced_and_deleted(tmp_path, birds):

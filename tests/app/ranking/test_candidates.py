@@ -1,3 +1,5 @@
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 
@@ -11,19 +13,18 @@ from retrieval.index.token_rows import pack
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text import limits as text_limits
-from retrieval.text.bm25 import QueryTerms, Terms
+from retrieval.text.bm25 import QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage
 
 NEVER = float("inf")
 OWL = QueryTerms.of("owl")
 
 
-def stored(candidates) -> list[bytes]:
-    return [terms.to_bytes() for terms in candidates.terms()]
-
-
-def terms_of(*texts: str, language: str = "auto") -> list[bytes]:
-    return [Terms.of(text, language).to_bytes() for text in texts]
+def assert_matches(candidates, *texts: str, query: QueryTerms = OWL, language: str = "auto") -> None:
+    """They match the words as these texts do."""
+    expected = bm25(query, [Terms.of(text, language) for text in texts])
+    for ours, theirs in zip(astuple(candidates.matches(query)), astuple(expected), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 class Short(HashEncoder):
@@ -93,7 +94,7 @@ def test_what_is_asked_for_again_is_there_and_the_rest_is_let_go():
 def test_documents_end_where_reading_does(source):
     candidates = SentDocuments(TEXTS, source, Reading(max_tokens=3))
     assert candidates.texts == ["dusk owl", "one two three ", "", "river stone song "]
-    assert stored(candidates) == terms_of(*candidates.texts)
+    assert_matches(candidates, *candidates.texts)
     assert read(candidates)[1] == ["dusk owl", "one two three ", "", "river stone song "]
     assert SentDocuments(TEXTS, source, Reading(max_tokens=3)).ready.all()
 
@@ -113,7 +114,7 @@ def in_a_hurry(monkeypatch):
 def test_documents_that_there_is_no_time_to_cut_into_terms_have_none_and_are_not_read(source, in_a_hurry):
     candidates = SentDocuments(["dusk owl", LONG, "owl", "dusk owl"], source, deadline=Deadline(0.0))
     assert candidates.late
-    assert stored(candidates) == terms_of("dusk owl", "", "", "")
+    assert_matches(candidates, "dusk owl", "", "", "")
     assert candidates.split(ALL, OWL, NEVER).tolist() == [0]
     assert not SentDocuments(TEXTS, source).late
 
@@ -122,7 +123,7 @@ def test_what_is_remembered_needs_no_time(source, in_a_hurry):
     read(SentDocuments([TEXTS[0]], source), ALL[:1])
     candidates = SentDocuments([TEXTS[0]] * 4, source, deadline=Deadline(0.0))
     assert not candidates.late
-    assert stored(candidates) == terms_of("dusk owl") * 4
+    assert_matches(candidates, *["dusk owl"] * 4)
 
 
 def test_chunks_that_there_is_no_time_to_cut_into_terms_are_not_read_and_nothing_wrong_is_remembered(source):
@@ -138,10 +139,14 @@ def test_chunks_that_there_is_no_time_to_cut_into_terms_are_not_read_and_nothing
 
 def test_found_passages_are_as_they_were_stored(tmp_path):
     build(tmp_path / "c", [Passage(str(i), "", text) for i, text in enumerate(TEXTS)], Short(), lambda *_: None)
-    found = FoundPassages(np.array([3, 0, 1]), Segment(tmp_path / "c"))
+    segment = Segment(tmp_path / "c")
+    found = FoundPassages(np.array([3, 0, 1]), segment, segment.words(OWL))
     owners = found.split(np.array([2, 0]), OWL, until=0.0)
     assert (found.texts, found.ready.all(), owners.tolist()) == ([TEXTS[3], TEXTS[0], LONG], True, [2, 0])
-    assert stored(found) == terms_of(*found.texts)
+    assert_matches(found, *found.texts)
+    sent = SentDocuments(found.texts, StateSource(Short()))
+    for name in ("characters", "symbols", "copies"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(sent, name))
     assert (found.late, found.truncated) == (False, 0)
     chunks = found.encode(np.arange(2), 0.0, Deadline())
     expected = join([Short().encode([LONG]), Short().encode([TEXTS[3]])])

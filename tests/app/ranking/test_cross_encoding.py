@@ -196,13 +196,13 @@ def failing(*of):
     raise RuntimeError("boom")
 
 
-FAULTS = {"classical": "Scorer._cosine", "quantum": "Scorer._fidelity"}
+FAULTS = {"classical": "scoring.Scorer._cosine", "quantum": "scoring.Scorer._fidelity"}
+LEXICAL = "candidates.SentDocuments.matches"
 
 
 @pytest.mark.parametrize("ranker", ["classical", "quantum", "lexical"])
 def test_a_ranker_that_fails_is_left_out_and_the_others_answer(monkeypatch, ranker):
-    place = f"app.ranking.scoring.{FAULTS[ranker]}" if ranker in FAULTS else "app.ranking.reranker.bm25"
-    monkeypatch.setattr(place, failing)
+    monkeypatch.setattr(f"app.ranking.{FAULTS.get(ranker, LEXICAL)}", failing)
     ranking = Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS)
     assert ranking.dropped == (ranker,)
     assert len(ranking.order) == ranking.encoded == len(DOCUMENTS)
@@ -212,13 +212,13 @@ def test_a_ranker_that_fails_is_left_out_and_the_others_answer(monkeypatch, rank
 
 def test_where_all_that_a_method_needs_fail_there_is_no_answer(monkeypatch):
     for place in FAULTS.values():
-        monkeypatch.setattr(f"app.ranking.scoring.{place}", failing)
+        monkeypatch.setattr(f"app.ranking.{place}", failing)
     words = Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS)
     assert words.dropped == ("classical", "quantum")
     assert set(words.rankers) == {"lexical"}
     for method in ("classical", "quantum"):
         with pytest.raises(RuntimeError, match="boom"):
             Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS, method=method)
-    monkeypatch.setattr("app.ranking.reranker.bm25", failing)
+    monkeypatch.setattr(f"app.ranking.{LEXICAL}", failing)
     with pytest.raises(RuntimeError, match="boom"):
         Reranker(HashEncoder()).rerank(QUERY, DOCUMENTS)

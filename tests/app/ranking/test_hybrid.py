@@ -8,6 +8,7 @@ import pytest
 from app.ranking.hybrid import WEIGHTINGS, Fusion, Weights, code_share
 from retrieval.fusion.algorithms import ALGORITHMS
 from retrieval.fusion.normalization import ranking, zscore
+from retrieval.text.traits import traits_of
 
 CHANCE = np.random.default_rng(0)
 SCORES = CHANCE.standard_normal((3, 20))
@@ -74,10 +75,10 @@ PROGRAM = "def area(radius):\n    # of a circle (2d)\n    return math.pi * radiu
     ],
 )
 def test_programs_are_told_from_text(texts, share):
-    assert code_share(texts) == share
+    assert code_share(traits_of(texts)["symbols"]) == share
 
 
 def test_a_list_of_both_is_in_between():
     text = "The nightingale sings after dusk, and its song is heard by many birds at night."
     mixed = [text, text, PROGRAM, PROGRAM]
-    assert 0 < code_share(mixed) < 1
+    assert 0 < code_share(traits_of(mixed)["symbols"]) < 1

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ranking.calibration import fallback, probability
+from app.ranking.candidates import SentDocuments
 from app.ranking.hybrid import Fusion
 from app.ranking.job import Job
 from app.ranking.methods import METHODS
@@ -12,6 +13,7 @@ from quantum.feature_maps import feature_map
 from quantum.negation import excluded_shares
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.states import Encoded, ScatteredStates
+from retrieval.states.source import StateSource
 from retrieval.text.bm25 import Matches, QueryTerms
 
 TEXTS = ["an owl song", "market prices", "owl", "river stone", "dusk lamp"]
@@ -28,6 +30,10 @@ def scorer(method="hybrid", exclude=()) -> Scorer:
     return Scorer(feature_map(), Fusion(), fallback(), Job("owl song", method), states)
 
 
+def sent(texts: list[str]) -> SentDocuments:
+    return SentDocuments(texts, StateSource(HashEncoder()))
+
+
 def put(to: Scorer, part: int, owners: np.ndarray, states: Encoded) -> None:
     to.put(part, owners, ScatteredStates.of([states]))
 
@@ -39,7 +45,7 @@ def test_batches_add_up_to_the_whole(method):
     put(whole, 0, np.arange(5), states)
     for part, at in enumerate(([3, 0], [4], [1, 2])):
         put(parts, part, np.array(at), states.take(at))
-    expected, scored = whole.scores(LEXICAL, TEXTS), parts.scores(LEXICAL, TEXTS)
+    expected, scored = whole.scores(LEXICAL, sent(TEXTS)), parts.scores(LEXICAL, sent(TEXTS))
     np.testing.assert_allclose(scored.scores, expected.scores, atol=1e-6)
     assert scored.rankers.keys() == expected.rankers.keys()
     for name in scored.rankers:
@@ -53,9 +59,9 @@ def test_a_part_takes_the_place_of_what_was_put_as_it_before(method):
     put(at_once, 0, np.arange(5), states)
     for stop in (2, 3, 5):
         put(piecemeal, 0, np.arange(stop), states.take(range(stop)))
-        scored = piecemeal.scores(LEXICAL, TEXTS)
+        scored = piecemeal.scores(LEXICAL, sent(TEXTS))
         assert (scored.encoded, scored.chunks_read.sum(), scored.tokens) == (stop, stop, states.lengths[:stop].sum())
-    np.testing.assert_array_equal(scored.scores, at_once.scores(LEXICAL, TEXTS).scores)
+    np.testing.assert_array_equal(scored.scores, at_once.scores(LEXICAL, sent(TEXTS)).scores)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -67,8 +73,8 @@ def test_a_document_scores_as_the_best_of_its_texts(method, exclude):
     put(documents, 0, owners[:2], states.take([0, 1]))
     put(documents, 1, owners[2:], states.take([2, 3, 4]))
     put(each, 0, np.arange(5), states)
-    scored = documents.scores(first(3), TEXTS[:3])
-    best, by_text = scored.rankers, each.scores(LEXICAL, TEXTS).rankers
+    scored = documents.scores(first(3), sent(TEXTS[:3]))
+    best, by_text = scored.rankers, each.scores(LEXICAL, sent(TEXTS)).rankers
     assert (scored.encoded, scored.chunks_read.sum(), scored.tokens) == (3, 5, states.lengths.sum())
     for name in best.keys() - {"lexical"}:
         for at in range(3):
@@ -80,21 +86,21 @@ def test_among_its_like_a_document_stands_where_its_best_text_does():
     one, two = scorer(), scorer()
     put(one, 0, np.array([0, 1]), states.take([0, 1]))
     put(two, 0, np.array([1, 0, 1]), states.take([1, 0, 2]))
-    ones, twos = one.scores(first(2), TEXTS[:2]), two.scores(first(2), TEXTS[:2])
+    ones, twos = one.scores(first(2), sent(TEXTS[:2])), two.scores(first(2), sent(TEXTS[:2]))
     np.testing.assert_allclose(ones.scores, twos.scores, atol=1e-6)
 
 
 def test_documents_without_states_stand_below_in_prescore_order():
     half = scorer()
     put(half, 0, np.array([1, 4]), HashEncoder().encode([TEXTS[1], TEXTS[4]]))
-    found = half.scores(LEXICAL, TEXTS)
+    found = half.scores(LEXICAL, sent(TEXTS))
     scores, rankers = found.scores, found.rankers
     assert min(scores[1], scores[4]) > scores[0] > scores[2] > scores[3] > 0
     assert np.isnan(rankers["quantum"][[0, 2, 3]]).all()
 
 
 def test_without_any_states_the_words_decide():
-    scored = scorer().scores(LEXICAL, TEXTS)
+    scored = scorer().scores(LEXICAL, sent(TEXTS))
     np.testing.assert_array_equal(scored.scores, unread(fallback(), QUERY, LEXICAL).scores)
     assert np.argsort(-scored.scores, kind="stable").tolist() == [0, 2, 3, 1, 4]
     assert list(scored.rankers) == ["lexical"]
@@ -105,7 +111,7 @@ def test_without_any_states_the_words_decide():
 def test_a_lone_document_scores_what_its_evidence_says(method):
     alone = scorer(method)
     put(alone, 0, np.array([0]), HashEncoder().encode(TEXTS[:1]))
-    scored = alone.scores(first(1), TEXTS[:1])
+    scored = alone.scores(first(1), sent(TEXTS[:1]))
     np.testing.assert_allclose(scored.scores, probability(scored.log_odds))
 
 
@@ -116,7 +122,7 @@ def test_evidence_does_not_depend_on_the_other_documents(method):
     put(whole, 0, np.arange(5), states)
     put(part, 0, np.arange(2), states.take([0, 1]))
     np.testing.assert_allclose(
-        part.scores(first(2), TEXTS[:2]).log_odds, whole.scores(LEXICAL, TEXTS).log_odds[:2], atol=1e-5
+        part.scores(first(2), sent(TEXTS[:2])).log_odds, whole.scores(LEXICAL, sent(TEXTS)).log_odds[:2], atol=1e-5
     )
 
 
@@ -126,9 +132,9 @@ def test_where_the_model_knows_no_token_words_decide():
     blind, seeing = scorer(), scorer()
     put(blind, 0, np.arange(5), unknown)
     put(seeing, 0, np.arange(5), states)
-    scored = blind.scores(LEXICAL, TEXTS)
+    scored = blind.scores(LEXICAL, sent(TEXTS))
     assert not scored.readable
-    assert seeing.scores(LEXICAL, TEXTS).readable
+    assert seeing.scores(LEXICAL, sent(TEXTS)).readable
     assert np.argsort(-scored.scores, kind="stable").tolist() == [0, 2, 3, 1, 4]
 
 
@@ -147,7 +153,7 @@ def test_an_excluded_document_never_rises(documents, excluded, method, chance):
     for exclude in ((), (excluded,)):
         one = scorer(method, exclude)
         put(one, 0, np.arange(len(documents)), states)
-        ranked.append(one.scores(matches, documents).scores)
+        ranked.append(one.scores(matches, sent(documents)).scores)
     query, without = HashEncoder().encode(["owl song", excluded]).pooled
     most = int(excluded_shares(query, without[np.newaxis], states.pooled).argmax())
     before, after = ranked

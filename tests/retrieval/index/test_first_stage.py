@@ -34,11 +34,11 @@ def segment(tmp_path_factory):
     leave_out=st.none() | st.integers(0, 4),
 )
 def test_grouped_candidates_are_those_of_an_exhaustive_search(segment, query, k, stage, leave_out):
-    vector, terms = ENCODER.encode([query]).pooled[0], QueryTerms.of(query, "en")
-    found = BY_NAME[stage].search(segment, vector, terms, k, leave_out, grouped=True)
+    vector, words = ENCODER.encode([query]).pooled[0], segment.words(QueryTerms.of(query, "en"))
+    found = BY_NAME[stage].search(segment, vector, words, k, leave_out, grouped=True)
     owners = segment.owners(found).tolist()
     assert leave_out not in owners
-    everything = {"dense": segment.nearest(vector, 100), "lexical": segment.matching(terms, 100)}
+    everything = {"dense": segment.nearest(vector, 100), "lexical": words.best(100)}
     best = {}
     for name, positions in everything.items():
         for position, owner in zip(positions.tolist(), segment.owners(positions).tolist(), strict=True):
@@ -51,6 +51,6 @@ def test_grouped_candidates_are_those_of_an_exhaustive_search(segment, query, k,
 
 
 def test_without_grouping_a_document_has_as_many_candidates_as_match(segment):
-    vector, terms = ENCODER.encode(["owl a"]).pooled[0], QueryTerms.of("owl a", "en")
-    assert np.bincount(segment.owners(BOTH.search(segment, vector, terms, 50)), minlength=5)[0] == 40
-    assert not np.isin(segment.owners(BOTH.search(segment, vector, terms, 50, leave_out=0)), 0).any()
+    vector, words = ENCODER.encode(["owl a"]).pooled[0], segment.words(QueryTerms.of("owl a", "en"))
+    assert np.bincount(segment.owners(BOTH.search(segment, vector, words, 50)), minlength=5)[0] == 40
+    assert not np.isin(segment.owners(BOTH.search(segment, vector, words, 50, leave_out=0)), 0).any()

@@ -100,6 +100,7 @@ def saved(folder: Path, name: str, change) -> None:
         ("offsets.npy", lambda rows: rows[::-1], "offsets.npy does not rise"),
         ("offsets.npy", lambda rows: rows[:-1], "offsets.npy holds"),
         ("lengths.npy", lambda rows: rows[:-1], "lengths.npy holds"),
+        ("traits.npy", lambda rows: rows[:-1], "traits.npy holds"),
         ("passages.npy", lambda rows: rows + 1, "passages.npy does not rise from 0"),
         ("terms.npy", lambda rows: rows * 0, "terms.npy does not rise"),
     ],

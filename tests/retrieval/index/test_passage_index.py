@@ -27,6 +27,7 @@ from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage
+from retrieval.text.traits import traits_of
 from tests.conftest import COUNT
 
 ENCODER = HashEncoder()
@@ -113,7 +114,7 @@ def test_announced_searches_find_what_each_finds_alone(birds):
             np.testing.assert_array_equal(find(k), index.nearest(vector(query), k))
 
 
-def test_passages_states_and_terms_come_back_as_they_were(birds):
+def test_passages_states_and_traits_come_back_as_they_were(birds):
     first = birds.searchable()
     position_of = dict(zip(ids(first, found := first.nearest(vector("owl"), 1000)), found.tolist(), strict=True))
     wanted = [PASSAGES[at] for at in (299, 0, 17, 0)]
@@ -125,12 +126,10 @@ def test_passages_states_and_terms_come_back_as_they_were(birds):
             np.testing.assert_array_equal(getattr(index.states(positions), field), getattr(fresh, field))
         # A segment keeps two bits of each entry.
         np.testing.assert_array_equal(pack(index.states(positions).tokens), pack(fresh.tokens))
-        for stored, passage in zip(index.terms(positions), wanted, strict=True):
-            assert stored.language == "en"
-            np.testing.assert_array_equal(stored.numbers, Terms.of(passage.content, "en").numbers)
+        assert index.traits(positions).tobytes() == traits_of([passage.content for passage in wanted]).tobytes()
         assert index.is_cut(positions).tolist() == [False] * 4
     nothing = np.zeros(0, dtype=np.int64)
-    assert (len(index.states(nothing)), index.passages(nothing), index.terms(nothing)) == (0, [], [])
+    assert (len(index.states(nothing)), index.passages(nothing), len(index.traits(nothing))) == (0, [], 0)
 
 
 @pytest.mark.parametrize("chosen", [range(5), range(0, 300, 2), range(300)])
@@ -147,18 +146,32 @@ def test_some_documents_are_searched_as_if_there_were_no_others(birds, chosen):
 
 @pytest.mark.parametrize("query", QUERIES)
 def test_words_are_found_as_an_exact_search_finds_them_or_not_offered(birds, query):
-    index, words = birds.searchable(), QueryTerms.of(query, "en")
+    index, terms = birds.searchable(), QueryTerms.of(query, "en")
+    words = index.words(terms)
     if not index.finds_words:
         with pytest.raises(CollectionError, match="by meaning only"):
-            index.matching(words, 5)
+            words.best(5)
         with pytest.raises(CollectionError, match="by meaning only"):
             FirstStage(dense=0).search(index, vector(query), words, 5)
         np.testing.assert_array_equal(BOTH.search(index, vector(query), words, 5), index.nearest(vector(query), 5))
         return
-    scores = bm25(words, [Terms.of(passage.content, "en") for passage in PASSAGES]).scores
-    found = [int(i[1:]) for i in ids(index, index.matching(words, 20))]
+    scores = bm25(terms, [Terms.of(passage.content, "en") for passage in PASSAGES]).scores
+    found = [int(i[1:]) for i in ids(index, words.best(20))]
     assert (scores[found] > 0).all()
     np.testing.assert_allclose(scores[found], np.sort(scores[scores > 0])[::-1][:20])
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_words_match_passages_as_those_of_the_same_texts(birds, query):
+    index, terms = birds.searchable(), QueryTerms.of(query, "en")
+    found = index.nearest(vector(query), 20)[::-1]
+    for positions in (found, found[:1], found[:0]):
+        expected = bm25(terms, [Terms.of(passage.content, "en") for passage in index.passages(positions)])
+        matches = index.words(terms).matches(positions)
+        np.testing.assert_array_equal(matches.scores, expected.scores)
+        np.testing.assert_array_equal(matches.coverage, expected.coverage)
+    twice, once = (index.words(terms).matches(found[at]) for at in ([3, 0, 3], [0, 3]))
+    np.testing.assert_allclose(twice.scores, once.scores[[1, 0, 1]])
 
 
 def test_it_says_what_it_is(birds):

@@ -14,7 +14,6 @@ from retrieval.fusion import ranking
 from retrieval.index.checksums import write_checksums
 from retrieval.index.first_stage import BY_NAME, FirstStage
 from retrieval.index.integrity import verify
-from retrieval.index.postings import WordSearch
 from retrieval.index.segment import Segment, build
 from retrieval.text.bm25 import QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage
@@ -24,7 +23,7 @@ TEXTS = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8).map(" 
 
 
 def search_in(segment: Segment, query: QueryTerms, k: int):
-    return WordSearch([segment.postings], [None]).search(query, k)
+    return segment.words(query).search(k)
 
 
 def opened(folder, texts, language="auto"):
@@ -44,7 +43,10 @@ def opened(folder, texts, language="auto"):
 def test_scores_are_those_of_bm25_over_all_passages(tmp_path_factory, texts, query, k):
     collection = opened(tmp_path_factory.getbasetemp() / "postings", texts)
     positions, scores = search_in(collection, QueryTerms.of(query), k)
-    expected = bm25(QueryTerms.of(query), [Terms.of(text) for text in texts]).scores
+    words = bm25(QueryTerms.of(query), [Terms.of(text) for text in texts])
+    matches = collection.words(QueryTerms.of(query)).matches(np.arange(len(texts)))
+    np.testing.assert_array_equal([matches.scores, matches.coverage], [words.scores, words.coverage])
+    expected = words.scores
     best = ranking(expected)[: min(k, np.count_nonzero(expected))]
     np.testing.assert_allclose(scores, expected[positions], rtol=1e-12)
     np.testing.assert_allclose(scores, expected[best], rtol=1e-12)
@@ -77,7 +79,7 @@ def birds(tmp_path):
     return opened(tmp_path / "birds", [f"{word} {at}" for at, word in enumerate(WORDS)])
 
 
-@pytest.mark.parametrize("name", ["postings.bin", "postings_keys.npy", "postings_starts.npy"])
+@pytest.mark.parametrize("name", ["postings.bin", "postings_keys.npy", "postings_starts.npy", "postings_languages.npy"])
 @pytest.mark.parametrize("damage", ["removed", "empty", "cut"])
 def test_a_damaged_file_is_an_error_that_says_what_to_do(birds, tmp_path, name, damage):
     path = tmp_path / "birds" / name
@@ -120,13 +122,13 @@ def vector(text: str) -> np.ndarray:
 
 def test_candidates_come_from_both_rankings(tmp_path):
     collection = opened(tmp_path / "birds", ["an owl at dusk", "a lamp", "an owl", "market prices"])
-    query = QueryTerms.of("owl")
-    by = {name: stage.search(collection, vector("a lamp"), query, 2).tolist() for name, stage in BY_NAME.items()}
+    owl, absent = (collection.words(QueryTerms.of(word)) for word in ("owl", "absent"))
+    by = {name: stage.search(collection, vector("a lamp"), owl, 2).tolist() for name, stage in BY_NAME.items()}
     assert by["dense"][0] == 1
     assert sorted(by["lexical"]) == [0, 2]
     assert len(by["both"]) == 2
-    assert BY_NAME["lexical"].search(collection, vector("a lamp"), QueryTerms.of("absent"), 2).tolist() == []
-    assert FirstStage(dense=9, lexical=1).search(collection, vector("a lamp"), query, 1).tolist() == [1]
+    assert BY_NAME["lexical"].search(collection, vector("a lamp"), absent, 2).tolist() == []
+    assert FirstStage(dense=9, lexical=1).search(collection, vector("a lamp"), owl, 1).tolist() == [1]
 
 
 @pytest.mark.parametrize("weights", [(0, 0), (-1, 1), (float("nan"), 1), (float("inf"), 1)])

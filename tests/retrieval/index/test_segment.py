@@ -103,6 +103,7 @@ def test_a_missing_segment_is_named(tmp_path):
         ("tokens.bin", ""),
         ("offsets.npy", "junk"),
         ("pooled.npy", "junk"),
+        ("traits.npy", "junk"),
     ],
 )
 def test_damage_is_an_error_that_says_what_to_do(tmp_path, file, content):
@@ -115,8 +116,8 @@ def test_damage_is_an_error_that_says_what_to_do(tmp_path, file, content):
 def test_another_format_is_refused(tmp_path):
     build(tmp_path / "c", PASSAGES[:3], HashEncoder(), quiet)
     spec = tmp_path / "c" / "spec.json"
-    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"format": "v9"}))
-    with pytest.raises(CollectionError, match="format v9"):
+    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"format": "v0"}))
+    with pytest.raises(CollectionError, match="format v0"):
         Segment(tmp_path / "c")
 
 

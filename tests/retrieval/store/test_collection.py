@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import Passage
 from retrieval.text.splitters import Chunking
+from retrieval.text.traits import TRAITS
 from tests.conftest import COUNT
 
 ENCODER = HashEncoder()
@@ -100,7 +102,7 @@ def test_as_many_documents_are_indexed_at_once_as_memory_allows(collection):
 
 
 def found(index, query: str, k: int = 5) -> list[str]:
-    positions = BOTH.search(index, ENCODER.encode([query]).pooled[0], QueryTerms.of(query), k)
+    positions = BOTH.search(index, ENCODER.encode([query]).pooled[0], index.words(QueryTerms.of(query)), k)
     return [passage.id for passage in index.passages(positions)]
 
 
@@ -111,19 +113,21 @@ def nearest_beside_another(snapshot, vector, k: int):
 
 
 def assert_searches_alike(snapshot, segment: Segment) -> None:
-    """By meaning, by words and by both; states and terms are those of fresh ones."""
+    """By meaning, by words and by both; states, traits and matches are those of fresh ones."""
     for query in QUERIES:
-        vector, words = ENCODER.encode([query]).pooled[0], QueryTerms.of(query)
+        vector, terms = ENCODER.encode([query]).pooled[0], QueryTerms.of(query)
+        our_words, their_words = snapshot.words(terms), segment.words(terms)
         for k in (1, 3, 20):
             for ours, theirs in (
                 (snapshot.nearest(vector, k), segment.nearest(vector, k)),
                 (nearest_beside_another(snapshot, vector, k), segment.nearest(vector, k)),
-                (snapshot.matching(words, k), segment.matching(words, k)),
+                (our_words.best(k), their_words.best(k)),
             ):
                 assert snapshot.passages(ours) == segment.passages(theirs)
                 np.testing.assert_array_equal(snapshot.states(ours).tokens, segment.states(theirs).tokens)
-                for a, b in zip(snapshot.terms(ours), segment.terms(theirs), strict=True):
-                    np.testing.assert_array_equal(a.numbers, b.numbers)
+                np.testing.assert_array_equal(snapshot.traits(ours), segment.traits(theirs))
+                for a, b in zip(astuple(our_words.matches(ours)), astuple(their_words.matches(theirs)), strict=True):
+                    np.testing.assert_array_equal(a, b)
             assert found(snapshot, query, k) == found(segment, query, k)
 
 
@@ -157,6 +161,15 @@ def test_it_searches_as_one_segment_of_the_same_documents(tmp_path_factory, step
         part.number for part in snapshot.parts
     }
     shutil.rmtree(folder)
+
+
+def test_nothing_is_found_in_an_empty_collection(collection):
+    snapshot, nothing = collection.snapshot(), np.zeros(0, dtype=np.int64)
+    words = snapshot.words(QueryTerms.of("owl"))
+    assert (len(snapshot.nearest(ENCODER.encode(["owl"]).pooled[0], 5)), len(words.best(5))) == (0, 0)
+    assert snapshot.traits(nothing).dtype == TRAITS
+    assert [len(each) for each in (words.matches(nothing).scores, snapshot.owners(nothing))] == [0, 0]
+    assert (len(snapshot.states(nothing)), len(snapshot.is_cut(nothing))) == (0, 0)
 
 
 def test_small_segments_are_merged_and_their_folders_removed(collection):
@@ -428,6 +441,7 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path):
 PROGRAM = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple
 from pathlib import Path
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store import connection

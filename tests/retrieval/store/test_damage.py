@@ -32,7 +32,7 @@ def quiet(*_) -> None:
 
 
 def found(index, query: str = "owl number 2") -> list[tuple[str, str]]:
-    positions = BOTH.search(index, ENCODER.encode([query]).pooled[0], QueryTerms.of(query), 20)
+    positions = BOTH.search(index, ENCODER.encode([query]).pooled[0], index.words(QueryTerms.of(query)), 20)
     return [(passage.id, passage.text) for passage in index.passages(positions)]
 
 

@@ -236,7 +236,7 @@ def test_a_search_with_a_filter_is_a_search_of_the_rest(tmp_path_factory, texts,
     for query in ("owl", "river stone", "absent"):
         vector, words = ENCODER.encode([query]).pooled[0], QueryTerms.of(query)
         for k in (1, 3, 20):
-            ours, theirs = (BOTH.search(index, vector, words, k) for index in (selected, rest.snapshot()))
+            ours, theirs = (BOTH.search(index, vector, index.words(words), k) for index in (selected, rest.snapshot()))
             assert [p.id for p in selected.passages(ours)] == [p.id for p in rest.snapshot().passages(theirs)]
     for collection in (whole, rest):
         collection.close()

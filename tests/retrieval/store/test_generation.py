@@ -66,7 +66,7 @@ def collection(tmp_path):
 def found(collection: Collection, encoder=OLD) -> list[str]:
     snapshot = collection.snapshot()
     assert snapshot.model.digest == encoder.digest
-    positions = BOTH.search(snapshot, encoder.encode(["owl"]).pooled[0], QueryTerms.of("owl"), 100)
+    positions = BOTH.search(snapshot, encoder.encode(["owl"]).pooled[0], snapshot.words(QueryTerms.of("owl")), 100)
     return sorted(passage.id for passage in snapshot.passages(positions))
 
 

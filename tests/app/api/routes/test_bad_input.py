@@ -142,13 +142,13 @@ def test_what_two_write_at_once_is_there_once_and_whole(client):
 
 def test_a_search_goes_on_when_its_collection_is_deleted(client, monkeypatch):
     put(client, "gone", {"1": "an owl", "2": "a lamp"})
-    matching = Snapshot.matching
+    states = Snapshot.states
 
     def deleted(self, *arguments):
         assert client.delete("/v1/collections/gone").status_code == 204
-        return matching(self, *arguments)
+        return states(self, *arguments)
 
-    monkeypatch.setattr(Snapshot, "matching", deleted)
+    monkeypatch.setattr(Snapshot, "states", deleted)
     answer = search(client, "gone")
     assert answer.status_code == 200
     assert [row["document"]["text"] for row in answer.json()["results"]] == ["an owl", "a lamp"]
