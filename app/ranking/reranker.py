@@ -23,7 +23,7 @@ from app.ranking.circuit_check import check_map
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import NAME, CrossEncoding
 from app.ranking.hybrid import Fusion
-from app.ranking.job import Job, Options, Pace, Ranking, parts
+from app.ranking.job import Job, Options, Pace, Ranking, Scored, parts
 from app.ranking.methods import CROSS_METHOD
 from app.ranking.scoring import Scorer, unread
 from app.ranking.spans import ChunkReader, SentenceScores, Span
@@ -366,15 +366,22 @@ class Reranker:
         with self._processor(job):
             scored = scorer.scores(matches, candidates)
         if job.method == CROSS_METHOD and self.cross:
-            if job.report:
-                job.report(job.ranking(scored, candidates))
-            until = self._pace.encode_until(job.deadline, 0)  # the chunks are scored already
-            logits = self.cross.logits(job, scored, scorer.best_chunks(candidates.texts), until)
-            with self._processor(job):
-                scored = scorer.scores(matches, candidates, logits)
+            scored = self._crossed(self.cross, scorer, scored, candidates, matches)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
         return job.ranking(scored, candidates)
+
+    def _crossed(
+        self, cross: CrossEncoding, scorer: Scorer, scored: Scored, candidates: Candidates, matches: Matches
+    ) -> Scored:
+        """The documents scored once more, with what the cross-encoder says of the best of them."""
+        job = scorer.job
+        if job.report:
+            job.report(job.ranking(scored, candidates))
+        until = self._pace.encode_until(job.deadline, 0)  # the chunks are scored already
+        logits = cross.logits(job, scored, scorer.best_chunks(candidates), until)
+        with self._processor(job):
+            return scorer.scores(matches, candidates, logits)
 
 
 def _matches(job: Job, candidates: Candidates) -> Matches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any
@@ -72,14 +72,6 @@ class _Best:
     pooled: NDArray[np.float32]  # (m, P)
     found: Arrays  # (m,) each, as in `_Part`
     readable: bool  # whether the model knows most tokens of the query and of the documents
-
-    def with_equal_copies(self, copies: NDArray[np.int64]) -> _Best:
-        """What the first copy of a text has, for all: ranks would tell them apart by how a product was rounded.
-
-        copies: (n,), of `Candidates.copies`.
-        """
-        _, first, of = np.unique(copies[self.documents], return_index=True, return_inverse=True)
-        return replace(self, found={name: values[first[of]] for name, values in self.found.items()})
 
 
 def _rankers(found: Arrays) -> dict[str, NDArray[np.float64]]:
@@ -182,7 +174,7 @@ class Scorer:
             return unread(self.calibration, self.job.terms, matches)
         with self.job.watch("fuse"):
             copies = documents.copies
-            best, near = self._best().with_equal_copies(copies), None
+            best, near = self._best(copies), None
             chosen, kernel = best.documents, cache(partial(gram, self.feature_map, best.pooled))
             log_odds = self._evidence(best, matches)
             fused, contributions = self._fused(best, matches.scores[chosen], kernel, documents)
@@ -210,8 +202,11 @@ class Scorer:
             near_duplicates=near,
         )
 
-    def _best(self) -> _Best:
-        """The best chunk of each document."""
+    def _best(self, copies: NDArray[np.int64]) -> _Best:
+        """The best chunk of each document. copies: (n,) of `Candidates.copies`.
+
+        All copies of a text get what the first has: ranks would tell them apart by how a product was rounded.
+        """
         owners, parts = self._all("owners"), list(self.parts.values())
         names = [name for name in parts[0].found if all(name in part.found for part in parts)]
         found = {name: np.concatenate([part.found[name] for part in parts]) for name in names}
@@ -221,17 +216,18 @@ class Scorer:
             self.states.unknown[0] / self.states.offsets[1], (self._all("unknown") / self._all("rows")).mean()
         )
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
-        chunks = order[first]
-        return _Best(documents, chunks, self._all("pooled")[chunks], best, bool(most_unknown <= _MOST_UNKNOWN))
+        _, first_copy, copy = np.unique(copies[documents], return_index=True, return_inverse=True)
+        equal, chunks = {name: values[first_copy[copy]] for name, values in best.items()}, order[first]
+        return _Best(documents, chunks, self._all("pooled")[chunks], equal, bool(most_unknown <= _MOST_UNKNOWN))
 
-    def best_chunks(self, texts: Sequence[str]) -> list[str]:
+    def best_chunks(self, documents: Candidates) -> list[str]:
         """Of each of n documents the chunk that scored best, by the spans that were put; all of one without states."""
-        chunks = list(texts)
+        chunks = list(documents.texts)
         if not self.parts:
             return chunks
-        best = self._best()
+        best = self._best(documents.copies)
         for at, (start, end) in zip(best.documents.tolist(), self._all("spans")[best.chunks].tolist(), strict=True):
-            chunks[at] = texts[at][start:end]
+            chunks[at] = chunks[at][start:end]
         return chunks
 
     def _all(self, name: str) -> NDArray[Any]:

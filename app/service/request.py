@@ -112,9 +112,9 @@ def resolve(
     settings: Settings,
     caller: str,
     identity: Identity,
+    feedback: Learning | None = None,
     *,
     partial_rankings: bool = False,
-    feedback: Learning | None = None,
 ) -> ResolvedRerank:
     """Decide everything about a request to rank. Its deadline begins now.
 
@@ -124,8 +124,8 @@ def resolve(
         settings: Limits and defaults.
         caller: Whose request it is, for fair shares.
         identity: Whose request it is. A default collection that it may not see is none.
-        partial_rankings: Whether partial rankings are reported.
         feedback: What gives the weights of the rankers; None: it is off.
+        partial_rankings: Whether partial rankings are reported.
 
     TooLarge over a limit; InvalidRequest without documents or collection, or for spans of a model that has none.
     """

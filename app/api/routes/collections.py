@@ -128,7 +128,7 @@ async def _read_search(request: Request) -> ResolvedRerank:
 
     search_request, models = await parsed(request, parse), deps.engine.ready_models()
     identity = request.state.identity
-    resolved = resolve(search_request, models, deps.settings, caller(request), identity, feedback=deps.feedback)
+    resolved = resolve(search_request, models, deps.settings, caller(request), identity, deps.feedback)
     record_of(request).units = resolved.cost.units
     return resolved
 

@@ -61,15 +61,10 @@ async def read(request: Request, *, partial_rankings: bool = False) -> ResolvedR
         request.state.dialect, record.dialect = dialect, dialect.name  # later errors need it, too
         return dialect.request(fields)
 
-    asked, models, identity = await parsed(request, parse), deps.engine.ready_models(), request.state.identity
+    asked = await parsed(request, parse)
+    models, identity = deps.engine.ready_models(), request.state.identity
     resolved = resolve(
-        asked,
-        models,
-        deps.settings,
-        caller(request),
-        identity,
-        partial_rankings=partial_rankings,
-        feedback=deps.feedback,
+        asked, models, deps.settings, caller(request), identity, deps.feedback, partial_rankings=partial_rankings
     )
     record.units = resolved.cost.units
     return resolved

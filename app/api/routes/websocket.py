@@ -175,17 +175,9 @@ class _Session:
             return dialect.request(fields)
 
         rerank_request = await aside(body, translate)
-        models, settings = self._deps.engine.ready_models(), self._deps.settings
-        identity = self._websocket.state.identity
-        resolved = resolve(
-            rerank_request,
-            models,
-            settings,
-            caller(self._websocket),
-            identity,
-            partial_rankings=True,
-            feedback=self._deps.feedback,
-        )
+        deps, who, identity = self._deps, caller(self._websocket), self._websocket.state.identity
+        models = deps.engine.ready_models()
+        resolved = resolve(rerank_request, models, deps.settings, who, identity, deps.feedback, partial_rankings=True)
         record.units = resolved.cost.units
         return resolved
 
