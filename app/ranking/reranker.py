@@ -332,6 +332,7 @@ class Reranker:
             return self.source.encode_query([job.query, *job.exclude], until, job.deadline)
 
     def _rank(self, job: Job, query_states: Encoded | None, candidates: Candidates, matches: Matches) -> Ranking:
+        """Rank candidates by their words and, where the query has states, by what of them can be read in time."""
         job.cached = int(np.count_nonzero(candidates.ready))
         if job.method == CROSS_METHOD and self.cross is None:
             raise ValueError("hybrid+cross needs a cross-encoder, and this reranker has none")
@@ -341,15 +342,22 @@ class Reranker:
             return job.ranking(unread(self.calibration, job.terms, matches), candidates)
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
-        scorer = Scorer(
-            self.feature_map,
-            self.fusion,
-            self.calibration,
-            job,
-            query_states,
-            per_token=per_token,
-            backend=self.backend,
-        )
+        scorer = Scorer(self.feature_map, self.fusion, self.calibration, job, query_states, per_token, self.backend)
+        self._read_parts(scorer, candidates, matches)
+        with self._processor(job):
+            scored = scorer.scores(matches, candidates)
+        if job.method == CROSS_METHOD and self.cross:
+            scored = self._crossed(self.cross, scorer, scored, candidates, matches)
+        if not job.report:  # partial rankings cost more than scoring does
+            self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
+        return job.ranking(scored, candidates)
+
+    def _read_parts(self, scorer: Scorer, candidates: Candidates, matches: Matches) -> None:
+        """Score candidates part by part, the most promising first, and report the ranking after each part but the last.
+
+        A CPU slot is held while a part is scored, and not while its texts are encoded.
+        """
+        job = scorer.job
         promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):
             job.incomplete = part.incomplete
@@ -363,13 +371,6 @@ class Reranker:
                 partial = scorer.scores(matches, candidates) if part.more and job.report else None
             if partial and job.report:
                 job.report(job.ranking(partial, candidates))
-        with self._processor(job):
-            scored = scorer.scores(matches, candidates)
-        if job.method == CROSS_METHOD and self.cross:
-            scored = self._crossed(self.cross, scorer, scored, candidates, matches)
-        if not job.report:  # partial rankings cost more than scoring does
-            self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
-        return job.ranking(scored, candidates)
 
     def _crossed(
         self, cross: CrossEncoding, scorer: Scorer, scored: Scored, candidates: Candidates, matches: Matches
