@@ -12,7 +12,6 @@ from zlib import crc32
 from app.auth.usage import Usage
 from app.ranking.cross_encoding import NAME as CROSS_ENCODER
 from app.ranking.hybrid import RANKERS
-from app.ranking.job import milliseconds
 from app.telemetry.logs import FACTS
 from app.telemetry.metrics import Metrics
 from app.telemetry.request_record import CLIENT_GONE, RequestRecord, Watcher
@@ -101,7 +100,7 @@ def count_requests(metrics: Metrics, kinds: Set[str]) -> Watcher:
         metrics.requests_total.labels(record.route, http_method, dialect, method, tier, record.status).inc()
         outcome = outcome_of(record.status)
         metrics.request_seconds.labels(record.route, method, size_of(done.documents), outcome).observe(record.seconds)
-        for stage, ms in milliseconds(record.watch.laps).items():
+        for stage, ms in record.watch.ms.items():
             metrics.stage_seconds.labels(stage).observe(ms / 1e3)
         for histogram, size in zip(sizes, (done.documents, record.units, done.tokens), strict=True):
             if size is not None:
