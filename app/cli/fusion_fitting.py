@@ -20,9 +20,8 @@ from app.ranking.hybrid import RANKERS, Fusion, Weights
 from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.significance import paired_test
-from retrieval.fusion.algorithms import Algorithm, Fitted
+from retrieval.fusion.algorithms import Algorithm, Fitted, smooth
 from retrieval.fusion.normalization import by_ranker, zscore
-from retrieval.fusion.stages import smooth
 
 Vector = NDArray[np.float64]
 

@@ -9,9 +9,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.fusion.algorithms import DEFAULT, Algorithm, Fitted, fuse
+from retrieval.fusion.algorithms import DEFAULT, Algorithm, Fitted, feedback, fuse, smooth
 from retrieval.fusion.normalization import finite, zscore
-from retrieval.fusion.stages import feedback, smooth
 from retrieval.fusion.weights import by_agreement, by_spread
 
 Vector = NDArray[np.float64]
