@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import re
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import psutil
 
 T = TypeVar("T")
@@ -20,15 +20,12 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx_vnni", "avx512_vnni", "amx_bf16
 _PACKAGES = ("quantum-rerank", "openvino", "numpy", "faiss-cpu", "tokenizers", "uvicorn", "uvloop")
 
 
-def percentile(values: Iterable[float], share: float) -> float:
+def percentile(values: Sequence[float], share: float) -> float:
     """The smallest of the values that at least this share of them does not exceed; of few values that is the largest.
 
-    ValueError for no values or a share outside (0, 1].
+    IndexError for no values, ValueError for a share outside [0, 1].
     """
-    ordered = sorted(values)
-    if not ordered or not 0 < share <= 1:
-        raise ValueError(f"no percentile {share} of {len(ordered)} values")
-    return ordered[math.ceil(share * len(ordered)) - 1]
+    return float(np.quantile(np.array(values, dtype=float), share, method="inverted_cdf"))
 
 
 def timed(run: Callable[[], T], repeats: int = 1) -> tuple[list[float], T]:

@@ -1,4 +1,4 @@
-"""How many shots a ranking needs, and what noise does to it: `python -m benchmarks shots [--plot FILE.png]`.
+"""How many shots a ranking needs, and what noise does to it: `python -m benchmarks shots`.
 
 Each query's candidates are ordered by the fidelity of one vector a text, with 96 registers for each. The probabilities
 of all outcomes under the noise are Aer's; shots are drawn from them, as Aer does (the contract of the backends compares
@@ -8,7 +8,6 @@ both). Bands are 95 % intervals of the mean over queries.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -36,6 +35,7 @@ MAP, REPEATS = "angle", 5  # how often shots are drawn; once where they are miti
 SHOTS = (32, 128, 512, 2048, 8192)
 READOUT = Noise(readout=0.02)
 MITIGATED = "readout 2 %, M3"
+HEADS = "noise;shots;nDCG@10 less exact;Kendall τ;top-5 overlap;settled;shift of log F;error;theory".split(";")
 Values = NDArray[np.float64]
 
 
@@ -121,54 +121,13 @@ def report(found: dict[Any, Values]) -> str:
         mean, band = values.mean(axis=0), 1.96 * values.std(axis=0, ddof=1) / len(values) ** 0.5
         cells = [f"{mean[0]:+.3f} ± {band[0]:.3f}", *(f"{mean[at]:.3f} ± {band[at]:.3f}" for at in (1, 2))]
         lines.append((level, str(shots), *cells, f"{100 * mean[3]:.0f} %", *(f"{each:.3f}" for each in mean[4:])))
-    return table(
-        (
-            "noise",
-            "shots",
-            "nDCG@10 less exact",
-            "Kendall τ",
-            "top-5 overlap",
-            "settled",
-            "shift of log F",
-            "error",
-            "theory",
-        ),
-        lines,
-    )
-
-
-def draw(found: dict[Any, Values], path: Path) -> None:
-    """Draw the first three columns against the shots, with their bands."""
-    from matplotlib.figure import Figure
-
-    from app.cli.evaluation_plots import drawing, png
-
-    with drawing():
-        figure = Figure((9, 3.4), layout="constrained")
-        for at, (axes, label) in enumerate(
-            zip(figure.subplots(1, 3), ("nDCG@10 less exact", "Kendall τ", "top-5 overlap"), strict=True)
-        ):
-            for number, level in enumerate(dict.fromkeys(level for level, _ in found)):
-                values = np.stack([found[level, shots][:, at] for shots in SHOTS])  # (shots, queries)
-                mean, band = values.mean(axis=1), 1.96 * values.std(axis=1, ddof=1) / values.shape[1] ** 0.5
-                axes.plot(SHOTS, mean, "o-", markersize=3, color=f"C{number}", label=level)
-                axes.fill_between(SHOTS, mean - band, mean + band, color=f"C{number}", alpha=0.12, linewidth=0)
-            axes.axhline(0.0 if at == 0 else 1.0, linestyle="--", linewidth=0.8, color="#222222")
-            axes.set_xscale("log", base=2)
-            axes.set_xticks(SHOTS, list(map(str, SHOTS)), fontsize="small")
-            axes.set_xlabel("shots of each register")
-            axes.set_title(label, fontsize="medium")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-        png(figure, path)
+    return table(HEADS, lines)
 
 
 def main(
     queries: Annotated[int, typer.Option(min=2, help="At most so many of each collection, chosen at random.")] = 10,
-    plot: Annotated[Path | None, typer.Option(help="Draw the figure (PNG).")] = None,
 ) -> None:
     """Print the table."""
     found, exact = measured(queries)
     count = len(next(iter(found.values())))
     print(f"{report(found)}\n\n`{MAP}`, {count} queries, exact nDCG@10 {exact:.3f}")
-    if plot:
-        draw(found, plot)
