@@ -2,6 +2,7 @@
 #
 #   BASE    the Python image of every stage; a release gives it by its digest
 #   MODEL   a sentence-transformers name, or a folder below models/
+# checkov:skip=CKV_DOCKER_7: the default has a tag, which checkov does not follow
 ARG BASE=python:3.11-slim-bookworm
 
 # ---- this project as a wheel, and what describes the environment
@@ -42,6 +43,8 @@ RUN rm --recursive \
     && find /opt/venv/lib -type f \( -name '*.h' -o -name '*.hpp' -o -name '*.pxd' -o -name '*.pyi' -o -name '*.pyx' \) \
         -delete
 # 80 MB of debug information, half of it in numkong. Libraries that auditwheel has put into *.libs are left alone: strip can break them.
+# binutils gets no version: Debian's mirrors keep no old ones, and this stage's packages are not in the image.
+# hadolint ignore=DL3008
 RUN apt-get update --quiet=2 && apt-get install --quiet=2 --yes --no-install-recommends binutils \
     && find /opt/venv/lib -name '*.so' -not -path '*.libs/*' -exec strip --strip-debug {} +
 COPY --from=tools /wheel /wheel

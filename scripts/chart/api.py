@@ -50,14 +50,7 @@ _KIND_BY_URL = {address: kind for kind, address in KINDS.items()}
 
 
 class Problem(Exception):
-    """An error response of the API server."""
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        """Create a Status. code: the HTTP status code."""
-        super().__init__(message)
-        self.code = code
-        details = {"message": message, "reason": reason, "code": code}
-        self.status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", **details}
+    """An error response of the API server: HTTP status code, reason and message."""
 
 
 class Cluster:
@@ -75,16 +68,11 @@ class Cluster:
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
         """Handle a request. Raises Problem."""
-        documents = {
-            "/version": {"major": "1", "minor": self.minor.partition(".")[2], "gitVersion": f"v{self.minor}.0"},
-            "/api": {"kind": "APIVersions", "versions": ["v1"]},
-            "/apis": _groups(),
-        }
-        if path in documents:
-            return documents[path]
+        if path == "/version":
+            return {"major": "1", "minor": self.minor.partition(".")[2], "gitVersion": f"v{self.minor}.0"}
+        if path in _DISCOVERY:
+            return _DISCOVERY[path]
         version, _, rest = path.removeprefix("/apis/").removeprefix("/api/").partition("/namespaces/")
-        if not rest and version in {group for group, _ in KINDS.values()}:
-            return _resources(version)
         _, plural, *name = rest.split("/") if rest else ("", "")
         if (version, plural) not in _KIND_BY_URL:
             raise Problem(404, "NotFound", f"{path} does not exist")
@@ -139,24 +127,27 @@ def _status(kind: str, made: Manifest) -> dict[str, Any]:
     return {"phase": {"Pod": "Succeeded", "PersistentVolumeClaim": "Bound"}.get(kind, "")}
 
 
-def _resources(version: str) -> dict[str, Any]:
-    """The discovery document of a group and version."""
-    resources = [
-        {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": _VERBS}
-        for kind, (group_version, plural) in KINDS.items()
-        if group_version == version
-    ]
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources}
+def _discovery() -> dict[str, Any]:
+    """The discovery documents by their paths: of all groups, and of the kinds of each group and version."""
+    groups, documents = [], dict[str, Any]()
+    for version in sorted({version for version, _ in KINDS.values()}):
+        resources = [
+            {"name": plural, "singularName": kind.lower(), "namespaced": True, "kind": kind, "verbs": _VERBS}
+            for kind, (group_version, plural) in KINDS.items()
+            if group_version == version
+        ]
+        group, _, number = version.rpartition("/")
+        if group:
+            entry = {"groupVersion": version, "version": number}
+            groups.append({"name": group, "versions": [entry], "preferredVersion": entry})
+        path = f"/apis/{version}" if group else f"/api/{version}"
+        documents[path] = {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
+    documents["/api"] = {"kind": "APIVersions", "versions": ["v1"]}
+    documents["/apis"] = {"kind": "APIGroupList", "groups": groups}
+    return {path: {"apiVersion": "v1", **document} for path, document in documents.items()}
 
 
-def _groups() -> dict[str, Any]:
-    """The discovery document of all groups."""
-    groups = []
-    for group_version in sorted({group_version for group_version, _ in KINDS.values() if "/" in group_version}):
-        group, version = group_version.split("/")
-        entry = {"groupVersion": group_version, "version": version}
-        groups.append({"name": group, "versions": [entry], "preferredVersion": entry})
-    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+_DISCOVERY = _discovery()
 
 
 @contextmanager
@@ -177,7 +168,9 @@ def serving(cluster: Cluster) -> Iterator[str]:
                 with lock:
                     code, response = 200, cluster.answer(self.command, url.path, parse_qs(url.query), body)
             except Problem as problem:
-                code, response = problem.code, problem.status
+                code, reason, message = problem.args
+                response = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+                response |= {"code": code, "reason": reason, "message": message}
             text = json.dumps(response).encode()
             self.send_response(code)
             self.send_header("Content-Type", "application/json")
@@ -187,12 +180,9 @@ def serving(cluster: Cluster) -> Iterator[str]:
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815 - http.server's names
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Requests)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Requests) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()

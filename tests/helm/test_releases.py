@@ -8,7 +8,7 @@ from scripts.chart import merged
 from scripts.chart.engine import OPERATORS, RELEASE, VERSIONS, Refused, faults
 from scripts.chart.examples import examples
 from scripts.chart.releases import releasing
-from scripts.chart.scanners import dockerfile_objections, excepted, exceptions, manifests_objections
+from scripts.chart.scanners import of_dockerfile, of_manifests
 from tests.helm.laws import of_kind
 from tests.paths import ROOT
 
@@ -89,14 +89,11 @@ def test_a_field_that_does_not_exist_is_found_in_every_kind(helm, minor):
     assert "Couldn't find schema" in faults({"kind": "Cheese", "apiVersion": "v1", "metadata": {}}, minor)[0]
 
 
-def test_an_objection_needs_an_exception_with_a_reason_and_an_exception_an_objection():
-    found = {("CKV_1", "Pod"): "Pod.a: bad", ("CKV_2", "Job"): "Job.a: worse"}
-    answers = [{"check": "CKV_1", "of": ["Pod"], "why": "…"}, {"check": "CKV_2", "of": ["Pod"], "why": "…"}]
-    assert excepted(found, answers) == ({("CKV_2", "Job"): "Job.a: worse"}, ["CKV_2 of Pod"])
-    assert all(set(one) == {"check", "of", "why"} and len(one["why"]) > 20 for one in exceptions())
-
-
-def test_every_objection_of_the_scanners_has_its_exception_and_every_exception_is_needed(helm, tmp_path):
+def test_the_scanners_object_to_nothing_but_to_what_is_known(helm, tmp_path):
     manifests = {name: helm.manifests(values) for name, values in EXAMPLES.items()}
-    found = manifests_objections(manifests, tmp_path) | dockerfile_objections(ROOT / "Dockerfile")
-    assert excepted(found, exceptions()) == ({}, [])
+    assert of_manifests(manifests, tmp_path / "ours") + of_dockerfile(ROOT / "Dockerfile") == []
+    (pod,) = of_kind(manifests["values.yaml"], "Deployment")
+    pod["spec"]["template"]["spec"]["hostNetwork"] = True
+    assert any("host network" in found for found in of_manifests({"bad": [pod]}, tmp_path / "bad"))
+    (tmp_path / "Dockerfile").write_text("FROM python:3.11\nUSER 1\nHEALTHCHECK NONE\nRUN cd /tmp\n")
+    assert any("DL3003" in found for found in of_dockerfile(tmp_path / "Dockerfile"))
