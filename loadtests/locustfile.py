@@ -25,8 +25,8 @@ from locust.stats import StatsEntry, StatsError
 
 from benchmarks.server import resident_bytes
 from loadtests.mix import PATHS, PRD, TIERS, Kind, Refused, Wrong, check, open_traffic
-from loadtests.shapes import PLANS, stretched, users_at
-from loadtests.thresholds import History, Present, bounds_of, facts, judge, report
+from loadtests.shapes import BOUNDS, PLANS, stretched, users_at
+from loadtests.thresholds import History, Present, facts, judge, report
 
 _SPAWNED_PER_SECOND = 1000  # they come and go at once
 _STRIDE = 1000  # keys of one of Locust's processes that lie between those of others, where there are enough
@@ -138,6 +138,6 @@ def _judge(environment: Environment, **_: Any) -> None:
     refused = sum(error.occurrences for error in errors if StatsError.parse_error(error.error).startswith("Refused"))
     times = [total.get_response_time_percentile(share) if total.num_requests else None for share in (0.5, 0.95, 0.99)]
     found = facts(_HISTORY, total.num_requests, total.num_failures, refused, times)
-    checks = judge(found, bounds_of(_SHAPE), remote=not _PIDS)
+    checks = judge(found, BOUNDS[_SHAPE], remote=not _PIDS)
     print(report(_SHAPE, _HISTORY, checks), flush=True)
     environment.process_exit_code = 0 if all(check.met for check in checks) else 1

@@ -1,4 +1,4 @@
-"""How many users there are, and when."""
+"""The shapes of a load: how many users there are and when, and the thresholds that a run must keep to."""
 
 from __future__ import annotations
 
@@ -22,6 +22,21 @@ PLANS: Mapping[str, Sequence[Stage]] = {
     "soak": [Stage(1200, NORMAL_USERS)],
     # Each step is longer than what Locust's present figures are of.
     "stress": [*(Stage(14, users) for users in range(NORMAL_USERS, 301, 10)), Stage(30, NORMAL_USERS)],
+}
+
+# Times are of all requests, so a shape whose times are judged allows no refusals. Memory is resident, in MB (10⁶ bytes),
+# of the server and its children. Errors are wrong or missing answers, refusals those with 429 or 503.
+EVERY: dict[str, float] = {"p50_ms": 200, "p95_ms": 500, "p99_ms": 1000, "errors_below_percent": 1, "rss_mb": 2000}
+_STEADY = EVERY | {"at_least_per_second": 40, "most_errors": 0, "most_refusals": 0}
+# What cannot be answered in time is refused, on purpose, and then all is well again.
+_BEYOND = {name: bound for name, bound in EVERY.items() if not name.endswith("_ms")} | {"recovery_s": 10}
+BOUNDS: Mapping[str, Mapping[str, float]] = {
+    "normal": _STEADY,
+    "peak": EVERY | {"most_refusals": 0},
+    "spike": _BEYOND,
+    # In the second half, by the least-squares line. A leak of 600 bytes a request would be as much.
+    "soak": _STEADY | {"rss_growth_mb_per_hour": 100},
+    "stress": _BEYOND,
 }
 
 

@@ -1,23 +1,20 @@
-"""What a run shows beside Locust's totals, the thresholds of `thresholds.toml`, and whether it kept to them."""
+"""What a run shows beside Locust's totals, and whether it kept to its thresholds."""
 
 from __future__ import annotations
 
 import operator
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import linear_regression
 from typing import NamedTuple
 
 from benchmarks.report import table
+from loadtests.shapes import EVERY
 
-THRESHOLDS = Path(__file__).with_name("thresholds.toml")
 WINDOW_S = 12.0  # Locust's present figures are of requests that are no older
 Facts = Mapping[str, float | None]  # by the threshold's name; None where the run does not tell
 
 _SIGNS = {"≤": operator.le, "<": operator.lt, "≥": operator.ge}
-_ALL = tomllib.loads(THRESHOLDS.read_text(encoding="utf-8"))["all"]
 
 
 class Present(NamedTuple):
@@ -30,8 +27,8 @@ class Present(NamedTuple):
     @property
     def too_much(self) -> bool:
         """Whether this load is more than the service can take."""
-        slow = self.p95_ms is None or self.p95_ms > _ALL["p95_ms"]
-        return bool(slow or self.lost_percent >= _ALL["errors_below_percent"])
+        slow = self.p95_ms is None or self.p95_ms > EVERY["p95_ms"]
+        return bool(slow or self.lost_percent >= EVERY["errors_below_percent"])
 
 
 @dataclass
@@ -95,12 +92,6 @@ def facts(history: History, requests: int, failures: int, refused: int, times: S
         "rss_growth_mb_per_hour": history.growth_mb_per_hour,
         "recovery_s": history.recovery_s,
     }
-
-
-def bounds_of(shape: str) -> Mapping[str, float]:
-    """The thresholds of a shape."""
-    chosen = _ALL | tomllib.loads(THRESHOLDS.read_text(encoding="utf-8")).get(shape, {})
-    return {name: float(bound) for name, bound in chosen.items() if bound is not False}
 
 
 def judge(found: Facts, bounds: Mapping[str, float], *, remote: bool = False) -> list[Check]:

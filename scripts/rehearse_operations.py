@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,30 +203,22 @@ def requests_by_key(place: Installation) -> Counter[str]:
     return counts
 
 
-def postgresql(server: Any) -> NewDatabase:
-    """A function that creates an empty database on a `tests.postgres_server.PostgresServer`."""
-
-    def new() -> dict[str, str]:
-        url = server.database()
-        password = url.split(":")[2].split("@")[0]
-        return {
-            "QRERANK_AUTH__DATABASE_URL": url,
-            "DATABASE": url.replace(f":{password}@", "@"),
-            "PGPASSWORD": password,
-            "PATH": f"{server.bin}{os.pathsep}{os.environ['PATH']}",
-        }
-
-    return new
+def postgresql(server: Any, password: str) -> dict[str, str]:
+    """Create an empty database on a `tests.postgres_server.PostgresServer`; its variables."""
+    url = server.database()
+    variables = {"DATABASE": url.replace(f":{password}@", "@"), "PGPASSWORD": password}
+    return {"QRERANK_AUTH__DATABASE_URL": url, "PATH": f"{server.bin}{os.pathsep}{os.environ['PATH']}", **variables}
 
 
 def rehearse() -> int:
     """Rehearse, printing the checks; return the exit status."""
-    from tests.postgres_server import PostgresServer
+    from tests.postgres_server import PASSWORD, PostgresServer
 
     findings, commands = Findings(), Commands()
     with tempfile.TemporaryDirectory(prefix="qrerank-rehearsal-") as temporary, PostgresServer() as server:
         folder = Path(temporary)
-        for kind, new_database in {"sqlite": dict, "postgresql": postgresql(server)}.items():
+        kinds: dict[str, NewDatabase] = {"sqlite": dict, "postgresql": partial(postgresql, server, PASSWORD)}
+        for kind, new_database in kinds.items():
             rehearse_versions(findings, _start(folder / kind, commands), kind, new_database)
         rehearse_incidents(findings, _start(folder / "incidents", commands))
     findings.begin("The pages")

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterable
 from contextvars import ContextVar
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Annotated, Any
@@ -46,28 +47,19 @@ def note(frame: FrameType, event: str, _: Any) -> None:
 
 @cache
 def functions(file: str) -> list[Function]:
-    """The outermost functions of a file; nested functions count as lines of theirs."""
-    outermost: list[Function] = []
-
-    def visit(node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-                outermost.append((file, child.lineno, child.end_lineno or child.lineno, child.name))
-            else:
-                visit(child)
-
-    visit(ast.parse(Path(file).read_text(encoding="utf-8")))
-    return outermost
+    """All functions of a file, those around others first."""
+    nodes = ast.walk(ast.parse(Path(file).read_text(encoding="utf-8")))  # breadth first
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [(file, node.lineno, node.end_lineno or 0, node.name) for node in nodes if isinstance(node, kinds)]
 
 
 def passed(executed: set[CodeType]) -> set[Function]:
-    """The functions that contain the executed code."""
-    return {
-        function
-        for code in executed
-        for function in functions(code.co_filename)
-        if function[1] <= code.co_firstlineno <= function[2] or code.co_firstlineno == function[1] - 1
-    }
+    """The outermost functions around the executed code, which may begin with a decorator."""
+    found = set[Function]()
+    for code in executed:
+        around = (each for each in functions(code.co_filename) if each[1] - 1 <= code.co_firstlineno <= each[2])
+        found |= {*islice(around, 1)}
+    return found
 
 
 def length(called: Iterable[Function]) -> int:

@@ -60,24 +60,7 @@ def releasing(minor: str) -> Iterator[Release]:
         serving(cluster) as url,
         chart() as loaded,
         helm_python.Config(
-            kubeconfig_content=_kubeconfig(url),
-            namespace=NAMESPACE,
-            storage_driver="memory",
-            qps=1000,
-            burst_limit=1000,
+            kube_apiserver=url, namespace=NAMESPACE, storage_driver="memory", qps=1000, burst_limit=1000
         ) as helm,
     ):
         yield Release(helm, cluster, loaded)
-
-
-def _kubeconfig(url: str) -> str:
-    name, context = "check", {"cluster": "check", "user": "check", "namespace": NAMESPACE}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": name,
-        "clusters": [{"name": name, "cluster": {"server": url}}],
-        "users": [{"name": name, "user": {}}],
-        "contexts": [{"name": name, "context": context}],
-    }
-    return json.dumps(config)

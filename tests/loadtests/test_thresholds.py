@@ -1,7 +1,8 @@
 import pytest
 
 from loadtests.balancer import configuration
-from loadtests.thresholds import WINDOW_S, History, Present, bounds_of, facts, judge, report
+from loadtests.shapes import BOUNDS, PLANS
+from loadtests.thresholds import WINDOW_S, History, Present, facts, judge, report
 
 WELL, BAD = Present(50.0, 80.0, 0.0), Present(50.0, 900.0, 0.0)
 GOOD = facts(History(seconds=10.0, recovery_s=0.0, memory=[(at, 620.0) for at in range(11)]), 500, 0, 0, (20, 80, 200))
@@ -47,12 +48,13 @@ def test_memory_grows_by_the_slope_of_the_second_half():
 
 
 def missed(shape, **changed):
-    return [check.name for check in judge(GOOD | changed, bounds_of(shape)) if not check.met]
+    return [check.name for check in judge(GOOD | changed, BOUNDS[shape]) if not check.met]
 
 
 def test_the_prds_thresholds_hold_for_the_normal_shape():
     bounds = {"p50_ms": 200, "p95_ms": 500, "p99_ms": 1000, "errors_below_percent": 1, "rss_mb": 2000}
-    assert bounds_of("normal") == bounds | {"at_least_per_second": 40, "most_errors": 0, "most_refusals": 0}
+    assert set(BOUNDS) == set(PLANS)
+    assert BOUNDS["normal"] == bounds | {"at_least_per_second": 40, "most_errors": 0, "most_refusals": 0}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_facts_tell_refusals_from_errors():
 
 def test_the_verdict_names_what_was_missed_and_leaves_out_the_memory_of_a_service_elsewhere():
     found = GOOD | {"recovery_s": None, "rss_mb": None}
-    text = report("stress", History(), judge(found, bounds_of("stress"), remote=True))
+    text = report("stress", History(), judge(found, BOUNDS["stress"], remote=True))
     assert "| recovery_s | none | ≤ 10 | MISSED |" in text
     assert "rss_mb" not in text
     assert text.endswith("stress: FAILED")
