@@ -92,7 +92,6 @@ def main(other: Annotated[Path, typer.Argument(help="Another checkout.", exists=
             key: stack.enter_context(ours(checkout=folder, engine__deadline_ms=0)) for key, folder in folders.items()
         }
         found = compare(servers, open_passages())
-    rows = [
-        (what, number(old), number(new := found["this"][what]), number(new / old)) for what, old in found[name].items()
-    ]
+    pairs = ((what, old, found["this"][what]) for what, old in found[name].items())
+    rows = [(what, number(old), number(new), number(new / old)) for what, old, new in pairs]
     print(f"{machine()}\n\n{table(('', name, 'this', 'ratio'), rows)}")

@@ -4,6 +4,7 @@ Of each query, the best 50 passages are ranked as they are, and with three more 
 Passages that have near duplicates in the collection itself count as distinct.
 """
 
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -31,9 +32,8 @@ def measure(reranker: Reranker, place: Segment, query: str) -> list[tuple[list[s
     repeated = np.concatenate([positions, np.repeat(positions[plain.order[:COPIED]], COPIES)])
     found = []
     for share in SHARES:
-        order, copied = (
-            reranker.search(query, place, positions=of, diversity=share)[1].order for of in (positions, repeated)
-        )
+        search = partial(reranker.search, query, place, diversity=share)
+        order, copied = (search(positions=of)[1].order for of in (positions, repeated))
         ids = [passage.id for passage in place.passages(positions[order])]
         found.append((ids, len({*repeated[copied[:5]].tolist()}) / 5))
     return found

@@ -51,9 +51,8 @@ def judged(
     queries = chosen(dataset, judged_queries(dataset), most)
     for done, query in enumerate(queries):
         progress(name, done, len(queries))
-        positions, _ = reranker.search(
-            query.text, collection, candidates=CANDIDATES, leave_out=own.get(query.id), method="classical"
-        )
+        search = partial(reranker.search, query.text, collection, candidates=CANDIDATES, method="classical")
+        positions, _ = search(leave_out=own.get(query.id))
         ids = [passage.id for passage in collection.passages(positions)]
         asked = reranker.encoder.encode([query.text], "query")
         yield asked, collection.states(positions), partial(_ndcg, ids, dataset.qrels[query.id])

@@ -24,6 +24,7 @@ from benchmarks.fusion import judged
 from benchmarks.report import table
 
 ORDERS, MOST, SHOWN, CALLER_LIMIT = 20, 100, 10, 200
+HEADS = ("collection", "default", "best fixed of the others", f"learned from at most {MOST}", "best in hindsight")
 Vector = NDArray[np.float64]
 
 
@@ -91,8 +92,4 @@ def main(
     figure.supxlabel("judged queries")
     figure.supylabel("mean nDCG@10 so far, less the best fixed weights'")
     figure.savefig(plot, dpi=110, metadata={"Software": None})
-    print(
-        table(
-            ["collection", "default", "best fixed of the others", "learned from at most 100", "best in hindsight"], rows
-        )
-    )
+    print(table(HEADS, rows))

@@ -83,14 +83,6 @@ def build(folder: Path, count: int) -> str:
     return stamp.read_text(encoding="ascii") if stamp.is_file() else "unknown"
 
 
-def limit(encoder: Encoder, texts: Sequence[str]) -> float:
-    """Passages a second that the encoder reads where nothing else is done."""
-    begun = time.perf_counter()
-    for start in range(0, len(texts), BLOCK):
-        encoder.encode(texts[start : start + BLOCK])
-    return len(texts) / (time.perf_counter() - begun)
-
-
 def of_files(snapshot: Snapshot) -> list[tuple[str, str]]:
     """The rows of what is read of files: how many are open, and how long the states of candidates take."""
     some = np.random.default_rng(0).choice(len(snapshot), CANDIDATES, replace=False)
@@ -145,9 +137,7 @@ def of_peer(folder: Path, encoder: Encoder, asked: Sequence[str]) -> list[tuple[
     model, ms = CrossEncoder(), []
     for query, found, search_ms in zip(asked, peer["found"], peer["ms"], strict=True):
         texts = [passage.content for passage in snapshot.passages(np.array(found))]
-        begun = time.perf_counter()
-        model.scores(query, texts)
-        ms.append(search_ms + 1e3 * (time.perf_counter() - begun))
+        ms.append(search_ms + timed(partial(model.scores, query, texts))[0][0])
     return [
         ("ChromaDB: indexes given vectors, passages a second", number(len(snapshot) / peer["seconds"])),
         ("ChromaDB: search alone, p50 / p95 ms", spread(peer["ms"])),
@@ -168,7 +158,8 @@ def main(
     encoder = open_encoder(Settings(), lambda *_: None)
     with (folder / "corpus.jsonl").open(encoding="utf-8") as lines:
         sample = [json.loads(line)["text"] for line in islice(lines, SAMPLE)]
-    alone, collection = limit(encoder, sample), Collection(folder / "collections" / "large")
+    alone = 1e3 * SAMPLE / timed(partial(encoder.encode, sample))[0][0]  # passages a second, where nothing else is done
+    collection = Collection(folder / "collections" / "large")
     passages = collection.counts().passages
     rows = [
         ("passages; tokens of each", f"{passages:,}; {TOKENS}"),

@@ -10,10 +10,10 @@ all candidates runs under ONNX Runtime, as FlashRank has it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +32,7 @@ from app.ranking.cross_encoding import CrossEncoding
 from app.ranking.methods import METHODS, RankMethod
 from app.settings import Settings
 from benchmarks.cross_encoder import MODEL, NAME, CrossEncoder, fetch
-from benchmarks.report import facts, number, percentile, table, watch_others
+from benchmarks.report import facts, number, percentile, table, timed, watch_others
 from retrieval.cross_encoder import cross_encoder as ours
 from retrieval.cross_encoder.prepare import load_cross_encoder
 from retrieval.deadline import Deadline
@@ -107,30 +107,20 @@ def measure(
     for done, query in enumerate(chosen):
         progress(dataset.name, done, len(chosen))
         for label, way in ways.items():
-            start, row = time.perf_counter(), rows[label]
-            places, ranking = way.reranker.search(
-                query.text,
-                collection,
-                candidates=CANDIDATES,
-                first_stage=BY_NAME["dense"],
-                leave_out=own.get(query.id),
-                grouped=True,
-                method=way.method,
-                deadline=Deadline.after(way.deadline_ms / 1e3) if way.deadline_ms else Deadline(),
-            )
-            row.indexed_ms.append(1e3 * (time.perf_counter() - start))
+            search, row = partial(way.reranker.search, query.text, collection, method=way.method), rows[label]
+            how = {"candidates": CANDIDATES, "first_stage": BY_NAME["dense"], "grouped": True}
+            deadline = Deadline.after(way.deadline_ms / 1e3) if way.deadline_ms else Deadline()
+            ms, (places, ranking) = timed(partial(search, leave_out=own.get(query.id), deadline=deadline, **how))
+            row.indexed_ms += ms
             row.late += bool(ranking.dropped)
             passages = collection.passages(places)
             row.run[query.id] = [passages[at].id for at in ranking.order]
         texts = [passage.content for passage in passages]
         for label, way in ways.items() if cold else ():
-            start = time.perf_counter()
-            way.reranker.rerank(query.text, texts, method=way.method)
-            rows[label].cold_ms.append(1e3 * (time.perf_counter() - start))
+            rows[label].cold_ms += timed(partial(way.reranker.rerank, query.text, texts, method=way.method))[0]
         if other:
-            start = time.perf_counter()
-            order = other(query.text, texts)
-            rows[NAME].cold_ms.append(1e3 * (time.perf_counter() - start))
+            ms, order = timed(partial(other, query.text, texts))
+            rows[NAME].cold_ms += ms
             rows[NAME].run[query.id] = list(dict.fromkeys(passages[at].id for at in order))
     qrels = {query.id: dataset.qrels[query.id] for query in chosen}
     for row in rows.values():

@@ -136,8 +136,7 @@ def main(write: Annotated[bool, typer.Option(help="Make this the baseline.")] = 
         BASELINE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     kept = json.loads(BASELINE.read_text(encoding="utf-8"))
     worse = [name for name, ratio in found.items() if ratio > WORSE * kept.get(name, float("inf"))]
-    rows = [
-        (name, number(r), number(kept.get(name, r)), "**worse**" if name in worse else "") for name, r in found.items()
-    ]
+    verdicts = {name: "**worse**" if name in worse else "" for name in found}
+    rows = [(name, number(r), number(kept.get(name, r)), verdicts[name]) for name, r in found.items()]
     print(f"{table(('times the NumPy workload', 'now', 'baseline', ''), rows)}\n\n{table(('', ''), threads())}")
     raise typer.Exit(bool(worse))

@@ -104,12 +104,9 @@ def measured(queries: int) -> tuple[dict[Any, Values], float]:
                     p = np.maximum(backend.outcomes(fm, *rows), 0)
                     p /= p.sum(axis=-1, keepdims=True)
                     for shots in SHOTS:
-                        trials = [
-                            compared(
-                                estimated(rng.multinomial(shots, p), shots, mitigate), exact, value, p[0, ..., 0], shots
-                            )
-                            for _ in range(1 if mitigate else REPEATS)
-                        ]
+                        draws = (rng.multinomial(shots, p) for _ in range(1 if mitigate else REPEATS))
+                        counts = [estimated(drawn, shots, mitigate) for drawn in draws]
+                        trials = [compared(each, exact, value, p[0, ..., 0], shots) for each in counts]
                         found.setdefault((level, shots), []).append(np.mean(trials, axis=0))
     return {key: np.stack(values) for key, values in found.items()}, float(np.mean(best))
 

@@ -76,10 +76,7 @@ def beside_others(fm: FeatureMap, repeats: int = REPEATS) -> str:
         KERNEL: (cold, repeats),
         f"{KERNEL}, states kept": (lambda: warm.evaluate(query, documents)[0], 5 * repeats),
         "backend `aer`, one circuit with arrays": (lambda: bulk.estimate(fm, query, documents).fidelity[0], repeats),
-        "FidelityQuantumKernel": (
-            lambda: FidelityQuantumKernel(feature_map=circuit).evaluate(query, documents)[0],
-            1,
-        ),
+        "FidelityQuantumKernel": (lambda: FidelityQuantumKernel(feature_map=circuit).evaluate(query, documents)[0], 1),
         PER_PAIR: (partial(aer, fm, query, documents), 1),
     }
     measured = {}
@@ -122,21 +119,12 @@ def short_cuts(fm: FeatureMap, question: Rows, documents: Encoded, repeats: int 
     """
     tokens = documents.tokens[: DOCUMENTS * TOKENS]
     exact = simulate(fm, question, tokens, np.float64)
-    lines = [
-        _beside(
-            "late interaction",
-            partial(score_documents, fm, question, tokens, OFFSETS),
-            partial(simulate, fm, question, tokens),
-            exact,
-            (5 * repeats, LATE_TARGET_MS),
-        )
-    ]
+    late = partial(score_documents, fm, question, tokens, OFFSETS), partial(simulate, fm, question, tokens)
+    lines = [_beside("late interaction", *late, exact, (5 * repeats, LATE_TARGET_MS))]
     for n, target in GRAM_TARGETS_MS.items():
         rows = documents.pooled[:n].astype(np.float64)
-        simulated = partial(fm.fidelity, rows, rows)
-        lines.append(
-            _beside(f"Gram matrix, n = {n}", partial(gram, fm, rows), simulated, simulated(), (repeats, target))
-        )
+        each = partial(gram, fm, rows), partial(fm.fidelity, rows, rows)
+        lines.append(_beside(f"Gram matrix, n = {n}", *each, each[1](), (repeats, target)))
     return table(("", "closed form p50", "p95", "simulation p50", "p95", "target", "largest relative error"), lines)
 
 

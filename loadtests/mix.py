@@ -111,9 +111,8 @@ def _check_order(results: list[Any], documents: int) -> None:
     indices = {result["index"] for result in results}
     scores = [result["relevance_score"] for result in results]
     _must(len(results) == TOP_N, f"{TOP_N} results were asked for, not {len(results)}")
-    _must(
-        len(indices) == TOP_N and indices <= set(range(documents)), "an index is none of the documents', or there twice"
-    )
+    known = indices <= set(range(documents))
+    _must(known and len(indices) == TOP_N, "an index is none of the documents', or there twice")
     _must(all(a >= b for a, b in pairwise(scores)), "the results are not in order")
 
 

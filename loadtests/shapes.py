@@ -24,7 +24,7 @@ PLANS: Mapping[str, Sequence[Stage]] = {
     "stress": [*(Stage(14, users) for users in range(NORMAL_USERS, 301, 10)), Stage(30, NORMAL_USERS)],
 }
 
-# Times are of all requests, so a shape whose times are judged allows no refusals. Memory is resident, in MB (10⁶ bytes),
+# Times are of all requests: a shape whose times are judged allows no refusals. Memory is resident, in MB (10⁶ bytes),
 # of the server and its children. Errors are wrong or missing answers, refusals those with 429 or 503.
 EVERY: dict[str, float] = {"p50_ms": 200, "p95_ms": 500, "p99_ms": 1000, "errors_below_percent": 1, "rss_mb": 2000}
 _STEADY = EVERY | {"at_least_per_second": 40, "most_errors": 0, "most_refusals": 0}

@@ -116,8 +116,5 @@ def report(shape: str, history: History, checks: Sequence[Check]) -> str:
         for name, value, bound, met in checks
     ]
     passed = all(check.met for check in checks)
-    lines += [
-        table(("threshold", "measured", "bound", "verdict"), rows),
-        f"{shape}: {'passed' if passed else 'FAILED'}",
-    ]
-    return "\n".join(lines)
+    verdicts = table(("threshold", "measured", "bound", "verdict"), rows)
+    return "\n".join([*lines, verdicts, f"{shape}: {'passed' if passed else 'FAILED'}"])

@@ -13,7 +13,6 @@ from monitoring.rows import RATE, ROUTE, ROWS, WORK
 
 FILES = Path(__file__).parents[1] / "helm" / "quantum-rerank" / "files"  # Helm cannot read files outside the chart
 ALERTS, DASHBOARD = FILES / "alerts.yml", FILES / "dashboard.json"
-JOB = "quantum-rerank"  # the required job name in Prometheus' scrape configuration
 
 
 @dataclass(frozen=True)

@@ -69,17 +69,6 @@ class Setting:
         """Whether its value belongs in a Secret."""
         return '"writeOnly": true' in json.dumps(self.schema)
 
-    @property
-    def kind(self) -> str:
-        """Its type and bounds, in words."""
-        schema = self.schema
-        if "enum" in schema:
-            return ", ".join(f"`{value}`" for value in schema["enum"])
-        if schema["type"] == "array":
-            items = schema["items"]
-            return f"list of {', '.join(items['enum']) if 'enum' in items else items['type'] + 's'}"
-        return f"{schema['type']}{_bounds(schema)}"
-
 
 def settings() -> list[Setting]:
     """All settings, in the order of `Settings`."""
@@ -169,9 +158,16 @@ def _default(setting: Setting) -> str:
 
 def _values(setting: Setting) -> str:
     """Type, bounds and unit."""
-    kind = f"{setting.kind} {_unit(setting)}".rstrip()
-    if _unit(setting) == "bytes":
-        kind = f"integer, {_size(setting.schema['minimum'])} to {_size(setting.schema['maximum'])}"
+    schema, unit = setting.schema, _unit(setting)
+    if "enum" in schema:
+        kind = ", ".join(f"`{value}`" for value in schema["enum"])
+    elif schema["type"] == "array":
+        items = schema["items"]
+        kind = f"list of {', '.join(items['enum']) if 'enum' in items else items['type'] + 's'}"
+    elif unit == "bytes":
+        kind = f"integer, {_size(schema['minimum'])} to {_size(schema['maximum'])}"
+    else:
+        kind = f"{schema['type']}{_bounds(schema)} {unit}".rstrip()
     return f"{kind}; secret" if setting.secret else kind
 
 

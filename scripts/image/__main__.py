@@ -49,13 +49,7 @@ def choose(requested: str | None, tools: Path) -> Docker | Buildah:
 def labels() -> dict[str, str]:
     """Build arguments for the image's labels: version, revision and date."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    revision = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
+    revision = call(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).stdout.decode().strip()
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"VERSION": project["version"], "REVISION": revision or "unknown", "CREATED": created}
 

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.server.asgi import _STOPS_WITHIN_S
-from monitoring.queries import ALERTS, DASHBOARD, JOB
+from monitoring.queries import ALERTS, DASHBOARD
 from scripts.trial import free_port
 from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
 from tests.redis_server import _binary
@@ -122,7 +122,7 @@ def test_its_source_is_the_prometheus_of_the_file():
 
 def test_prometheus_knows_the_service_by_the_job_of_the_rules():
     config = loaded("prometheus.yml")
-    assert [job["job_name"] for job in config["scrape_configs"]] == [JOB]
+    assert [job["job_name"] for job in config["scrape_configs"]] == ["quantum-rerank"]
     mounted = mounts("prometheus")
     folder = mounted["./deploy/prometheus.yml"].rsplit("/", 1)[0]
     assert [f"{folder}/{name}" for name in config["rule_files"]] == [mounted[f"./{ALERTS.relative_to(ROOT)}"]]
