@@ -175,8 +175,7 @@ class Matcher:
             program[split] = ("split", *(targets if operation is sre.MAX_REPEAT else targets[::-1]))
 
 
-@lru_cache(None)  # a law asks for each of its examples
-def alphabet(pattern: re.Pattern[str]) -> tuple[str, ...]:
+def alphabet(pattern: re.Pattern[str]) -> list[str]:
     """Characters that the pattern distinguishes, and some others."""
     characters = set("a 0\n_-é。\U0001f989")
 
@@ -191,7 +190,7 @@ def alphabet(pattern: re.Pattern[str]) -> tuple[str, ...]:
                     visit(node)
 
     visit(sre_parser.parse(pattern.pattern, pattern.flags))
-    return tuple(sorted(characters))
+    return sorted(characters)
 
 
 def _node_pattern(tree: sre_parser.SubPattern, node: tuple, flags: int) -> re.Pattern[str]:
