@@ -44,7 +44,7 @@ steady: $(STAMP) ## run the tests N times, 10 unless said otherwise, beside busy
 	scripts/steady.sh $(N) make --no-print-directory test
 
 soak: $(STAMP) ## run the long tests as well, then 20 minutes of load
-	$(BIN)/pytest -m "not clients and not milvus"
+	$(BIN)/pytest --hypothesis-profile soak -m "not clients and not milvus"
 	$(BIN)/python -m loadtests --shape soak
 
 clients: $(STAMP) $(CLIENTS) ## run every rerank client against a real server; WIRE is where their judges are

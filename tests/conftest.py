@@ -27,9 +27,9 @@ from retrieval.states.redis import RedisStates
 from tests.milvus_server import MilvusProcess
 from tests.waiting import PATIENT_S, Clock, eventually
 
-hypothesis.settings.register_profile(
-    "house", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("house", max_examples=50, derandomize=True, **PATIENT)  # the same in every run
+hypothesis.settings.register_profile("soak", max_examples=500, **PATIENT)
 hypothesis.settings.load_profile("house")
 
 for variable in [name for name in os.environ if name.startswith("QRERANK_") and name != "QRERANK_MODEL_DIR"]:

@@ -56,6 +56,8 @@ def peak(work) -> int:
 def warm():
     for use in USES.values():
         use(Reranker(Short()), "dusk. " * 5000)
+    gc.collect()
+    gc.freeze()  # what other tests left, which each collection would look at
 
 
 FEW = {"short words", "ligatures", "beyond the first plane"}  # with which every use is tried; the others in `make soak`

@@ -64,6 +64,7 @@ def test_other_faults_are_not_reported_as_broken_text(body):
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
 )
 
 
