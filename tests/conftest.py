@@ -132,11 +132,16 @@ def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.health.components.MEMORY_BYTES", float("inf"))
 
 
+def wait_for_redis(patch: pytest.MonkeyPatch) -> None:
+    """Give Redis a long time to answer, so that a busy machine does not make the state cache count as lost."""
+    patch.setitem(RedisStates.__init__.__kwdefaults__, "timeout_s", PATIENT_S)
+    patch.setattr(RedisStates.close, "__defaults__", (PATIENT_S,))
+
+
 @pytest.fixture
 def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long Redis timeout, so that a busy machine does not make the state cache count as lost."""
-    monkeypatch.setitem(RedisStates.__init__.__kwdefaults__, "timeout_s", PATIENT_S)
-    monkeypatch.setattr(RedisStates.close, "__defaults__", (PATIENT_S,))
+    """`wait_for_redis`, during a test."""
+    wait_for_redis(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -35,12 +35,13 @@ def server():
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: repr(damage)[:20])
 @pytest.mark.parametrize("pepper", [None, "p" * 32], ids=["checksum", "pepper"])
-def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, pepper):
+def test_damage_costs_a_reading_and_nothing_else(tmp_path, server, damage, pepper, patient_cache):
     client = server.client()
     client.flushall()
     auth = {"enabled": pepper is not None, "pepper": pepper}
     cache = {"redis_url": server.url, "max_bytes": 0}
-    with serving(Settings(model="hash", data_dir=tmp_path, cache=cache, auth=auth)) as service:
+    quotas = {"redis_timeout_s": 10}
+    with serving(Settings(model="hash", data_dir=tmp_path, cache=cache, auth=auth, quotas=quotas)) as service:
         headers = {}
         if pepper:
             plain = service.app.state.dependencies.auth.keys.create("", "user", "standard")[1]

@@ -70,7 +70,7 @@ def test_a_model_that_ranks_nonsense_does_not_become_ready():
     asyncio.run(story())
 
 
-def test_what_redis_holds_of_a_probes_texts_does_not_keep_it_from_getting_ready(tmp_path):
+def test_what_redis_holds_of_a_probes_texts_does_not_keep_it_from_getting_ready(tmp_path, patient_cache):
     """Whoever writes into Redis may have put one text's state in another's place, so that the answer would be last."""
     query, answer = "which bird sings at night, asks 0", "the nightingale sings after dusk, says 0"
     other = "stock prices fell sharply, says 0"

@@ -32,7 +32,7 @@ def test_what_is_open_already_is_not_opened_again(tmp_path):
     ],
     ids=["none", "set", "in the folder", "set for keys"],
 )
-def test_states_in_redis_are_sealed_where_there_is_a_pepper(tmp_path, auth, magic):
+def test_states_in_redis_are_sealed_where_there_is_a_pepper(tmp_path, auth, magic, patient_cache):
     with RedisServer() as server:
         settings = Settings(model="hash", data_dir=tmp_path, cache={"redis_url": server.url}, auth=auth)
         ask = {"query": "owl", "documents": ["an owl"]}

@@ -11,7 +11,7 @@ from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
-from tests.conftest import serving
+from tests.conftest import serving, wait_for_redis
 from tests.embeddings_peer import as_second_model, serving_peer
 from tests.paths import ROOT
 from tests.redis_server import RedisServer
@@ -30,13 +30,19 @@ def client(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     build(folder / "collections" / "demo", [Passage("p", "", "an owl")], HashEncoder(), lambda *_: None)
     (folder / "keys.json").write_text('{"keys": []}')
-    with RedisServer() as redis, serving_peer(tmp_path_factory.mktemp("peer"), {"hash": HashEncoder()}) as peer:
+    with (
+        RedisServer() as redis,
+        serving_peer(tmp_path_factory.mktemp("peer"), {"hash": HashEncoder()}) as peer,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        wait_for_redis(patch)
         settings = Settings(
             model="hash",
             **as_second_model(peer),
             data_dir=folder,
             default_collection="demo",
             cache={"redis_url": redis.url},
+            quotas={"redis_timeout_s": 10},
             auth={"enabled": True, "jwt": {"jwks_file": folder / "keys.json"}},
         )
         with serving(settings) as started:
