@@ -24,7 +24,7 @@ from retrieval.states.source import Opened, StateSource
 from retrieval.text.bm25 import NO_TERMS, Matches, QueryTerms, Terms, bm25
 from retrieval.text.languages import AUTO
 from retrieval.text.limits import Allowance
-from retrieval.text.traits import symbol_share
+from retrieval.text.passages import symbol_share
 
 _FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
 _FOR_TERMS = 0.75  # of the time left after that, at most, to cut documents into terms: without them none is promising
@@ -313,8 +313,12 @@ class FoundPassages:
         return [passage.content for passage in self._collection.passages(self._positions)]
 
     def matches(self, query: QueryTerms) -> Matches:  # noqa: ARG002 - its words are looked up already
-        """By the index of the collection."""
-        return self._words.matches(self._positions)
+        """By the index of the collection. A passage that comes again counts once."""
+        different, of = np.unique(self._positions, return_inverse=True)
+        if len(different) == len(of):
+            return self._words.matches(self._positions)
+        once = self._words.matches(different)
+        return Matches(once.scores[of], once.coverage[of])
 
     def split(
         self,

@@ -27,8 +27,7 @@ from retrieval.index.milvus_client import Milvus, MilvusNotFound
 from retrieval.index.passage_index import Find, Model, Words
 from retrieval.states.record import CorruptState, TextState, from_bytes, to_bytes
 from retrieval.text.bm25 import Matches, QueryTerms, Terms, bm25
-from retrieval.text.passages import Passage
-from retrieval.text.traits import traits_of
+from retrieval.text.passages import Passage, traits_of
 
 FORMAT = 1  # version of the fields below
 PLACES = 2**16  # of passages in one document; a position is its number times this, and the passage's place

@@ -43,9 +43,9 @@ class Words(Protocol):
         """
 
     def matches(self, positions: NDArray[np.int64]) -> Matches:
-        """Return how the passages at (m,) positions match the words, as `bm25` says of their terms.
+        """Return how the passages at (m,) different positions match the words, as `bm25` says of their terms.
 
-        One that comes again counts once. CollectionError if they cannot be read.
+        CollectionError if they cannot be read.
         """
 
 

@@ -216,10 +216,6 @@ class QueryWords:
 
     def matches(self, positions: NDArray[np.int64]) -> Matches:
         """See `passage_index.Words.matches`."""
-        different, of = np.unique(positions, return_inverse=True)
-        if len(different) < len(positions):
-            once = self.matches(different)
-            return Matches(once.scores[of], once.coverage[of])
         m, place = len(self._lists), np.full(len(self._index.lengths), -1, dtype=np.int32)  # of a passage among these
         place[positions] = np.arange(len(positions))
         cells, counts = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.uint16)]

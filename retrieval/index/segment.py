@@ -31,8 +31,7 @@ from retrieval.index.postings import InvertedIndex, Postings, QueryWords, WordSe
 from retrieval.index.token_rows import pack, row_bytes, scales_of, unpack
 from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
-from retrieval.text.passages import Passage
-from retrieval.text.traits import TRAITS, traits_of
+from retrieval.text.passages import TRAITS, Passage, traits_of
 
 SPEC = "spec.json"  # the metadata of the collection
 FORMAT = "v8"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt

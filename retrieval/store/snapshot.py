@@ -19,8 +19,7 @@ from retrieval.index.postings import QueryWords, WordSearch
 from retrieval.index.segment import Rows, Segment, column, states_of
 from retrieval.index.shared_search import SharedSearch
 from retrieval.text.bm25 import QueryTerms
-from retrieval.text.passages import Passage
-from retrieval.text.traits import TRAITS
+from retrieval.text.passages import TRAITS, Passage
 
 _Item = TypeVar("_Item")
 

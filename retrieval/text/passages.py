@@ -1,12 +1,22 @@
-"""Passages, the unit of indexing and ranking, and the splitting of long texts into passages."""
+"""Passages, the unit of indexing and ranking; what ranking needs to know of their texts; splitting of long texts."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Of a text, so that it need not be read to rank it: its code points, `symbol_share`, and a hash that is equal for equal
+# texts.
+TRAITS = np.dtype([("characters", "<i8"), ("symbols", "<f8"), ("digest", "<u8")])
+_SYMBOLS = b"{}()[]=<>_;:.*&|\\/#@$%^~+\"'`"
+_BEGINNING = 1000  # code points
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,25 @@ class Passage:
     def content(self) -> str:
         """The text that is encoded and ranked: title and text."""
         return f"{self.title} {self.text}".strip()
+
+
+def traits_of(texts: Sequence[str]) -> NDArray[np.void]:
+    """Return the `TRAITS` of n texts, (n,)."""
+    return np.array([(len(text), symbol_share(text), _digest(text)) for text in texts], dtype=TRAITS)
+
+
+def symbol_share(text: str) -> float:
+    """Return the share of symbols at the beginning of a text, in bytes: 0 to 1; NaN for an empty text.
+
+    Texts have at most 3 % on average, Python functions 12 % (measured on the development collections).
+    """
+    beginning = text[:_BEGINNING].encode("utf-8", "replace")
+    return 1 - len(beginning.translate(None, _SYMBOLS)) / len(beginning) if beginning else np.nan
+
+
+def _digest(text: str) -> int:
+    """64 bits: that any two of 1000 different texts get the same ones has a probability of 3e-14."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 _PARAGRAPH = re.compile(r"\n(?:[^\S\n]*\n)+")

@@ -148,6 +148,8 @@ def test_found_passages_are_as_they_were_stored(tmp_path):
     for name in ("characters", "symbols", "copies"):
         np.testing.assert_array_equal(getattr(found, name), getattr(sent, name))
     assert (found.late, found.truncated) == (False, 0)
+    once, twice = (FoundPassages(np.array(at), segment, segment.words(OWL)).matches(OWL) for at in ([0, 3], [3, 0, 3]))
+    np.testing.assert_array_equal(twice.scores, once.scores[[1, 0, 1]])
     chunks = found.encode(np.arange(2), 0.0, Deadline())
     expected = join([Short().encode([LONG]), Short().encode([TEXTS[3]])])
     np.testing.assert_array_equal(pack(np.concatenate(found.states(chunks).tokens)), pack(expected.tokens))

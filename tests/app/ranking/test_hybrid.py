@@ -8,7 +8,7 @@ import pytest
 from app.ranking.hybrid import WEIGHTINGS, Fusion, Weights, code_share
 from retrieval.fusion.algorithms import ALGORITHMS
 from retrieval.fusion.normalization import ranking, zscore
-from retrieval.text.traits import traits_of
+from retrieval.text.passages import traits_of
 
 CHANCE = np.random.default_rng(0)
 SCORES = CHANCE.standard_normal((3, 20))

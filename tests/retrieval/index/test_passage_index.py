@@ -26,8 +26,7 @@ from retrieval.store.indexer import build, index_all, index_waiting
 from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms, Terms, bm25
-from retrieval.text.passages import Passage
-from retrieval.text.traits import traits_of
+from retrieval.text.passages import Passage, traits_of
 from tests.conftest import COUNT
 
 ENCODER = HashEncoder()
@@ -170,8 +169,6 @@ def test_words_match_passages_as_those_of_the_same_texts(birds, query):
         matches = index.words(terms).matches(positions)
         np.testing.assert_array_equal(matches.scores, expected.scores)
         np.testing.assert_array_equal(matches.coverage, expected.coverage)
-    twice, once = (index.words(terms).matches(found[at]) for at in ([3, 0, 3], [0, 3]))
-    np.testing.assert_allclose(twice.scores, once.scores[[1, 0, 1]])
 
 
 def test_it_says_what_it_is(birds):

@@ -29,9 +29,8 @@ from retrieval.store.compaction import damaged, merge, repair, sweep
 from retrieval.store.indexer import build, index_all, index_waiting, indexing
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
-from retrieval.text.passages import Passage
+from retrieval.text.passages import TRAITS, Passage
 from retrieval.text.splitters import Chunking
-from retrieval.text.traits import TRAITS
 from tests.conftest import COUNT
 
 ENCODER = HashEncoder()

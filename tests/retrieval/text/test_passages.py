@@ -1,12 +1,13 @@
-"""Passages keep every word in order, and are split at boundaries of the text."""
+"""Passages keep every word in order, and are split at boundaries of the text; equal texts have equal traits."""
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from retrieval.text.passages import split_passages
+from retrieval.text.passages import TRAITS, split_passages, symbol_share, traits_of
 
 PROSE = st.lists(st.sampled_from(["a", "bee.", "C!", "\n\n", "\n", " ", "  ", "\r\n", "\t", "\n \n\n", "\u2003"])).map(
     "".join
@@ -53,3 +54,28 @@ def test_a_blank_text_has_no_passage(text: str) -> None:
 def test_refuses_passages_without_words() -> None:
     with pytest.raises(ValueError, match="at least one word"):
         split_passages("a", 0)
+
+
+ANY = st.text(st.characters(), max_size=20)  # with lone surrogates
+
+
+@given(st.lists(ANY, max_size=10))
+def test_digests_are_equal_where_texts_are(texts):
+    traits = traits_of(texts)
+    assert traits.dtype == TRAITS
+    np.testing.assert_array_equal(traits["characters"], list(map(len, texts)))
+    for one, digest in zip(texts, traits["digest"], strict=True):
+        np.testing.assert_array_equal(traits["digest"] == digest, [one == other for other in texts])
+
+
+@given(ANY)
+def test_a_share_lies_between_0_and_1_but_for_an_empty_text(text):
+    share = symbol_share(text)
+    assert np.isnan(share) if not text else 0 <= share <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("abcd", 0), ("(a)=", 0.75), ("é(", 1 / 3), ("a" * 1000 + "((((", 0), ("()" * 999, 1)]
+)
+def test_symbols_are_counted_at_the_beginning_in_bytes(text, share):
+    assert symbol_share(text) == pytest.approx(share)
