@@ -116,7 +116,8 @@ def test_another_collection_that_rots_is_refused_and_the_service_goes_on(tmp_pat
             file.write(bytes(100))
             file.flush()
             eventually(lambda: search(client, "bees").status_code == 503)
-            problem(search(client, "bees"), 503, "'bees' is damaged: pooled.npy holds vectors that are not of length 1")
+            # Other bytes than were written, or vectors that are not of length 1: a check may have begun before.
+            problem(search(client, "bees"), 503, "'bees' is damaged: pooled.npy holds ")
             assert search(client, "birds").status_code == client.get("/health/ready").status_code == 200
             assert statuses(client) == ("degraded", {"index"})
             assert "bees: pooled.npy" in component(client, "index")["last_error"]
