@@ -134,7 +134,7 @@ large: $(STAMP) .venv-peers/.setup ## print what a collection of 100 000 passage
 
 .venv-peers/.setup:
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet chromadb==1.5.9
+	.venv-peers/bin/python -m pip install --quiet chromadb==1.5.9 pennylane-lightning==0.45.0
 	@touch $@
 
 SHAPE ?= normal

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import typer
 
+PEERS = {"chroma_peer", "lightning_peer"}  # which run in an environment of their own
 FILES = (path for path in Path(__file__).parent.glob("*.py") if "\ndef main(" in path.read_text("utf-8"))
-NAMES = sorted({path.stem for path in FILES} - {"chroma_peer"})  # which runs in an environment of its own
+NAMES = sorted({path.stem for path in FILES} - PEERS)
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:] or [""]

@@ -1,15 +1,20 @@
 """Our simulation beside Qiskit's, and our short cuts beside our simulation: `python -m benchmarks simulation`.
 
 It prints the tables of docs/quantum.md. First one register, 1 query against 100 documents, from vectors to fidelities,
-for every peer in its exact mode if it has one. Then late interaction of 20 query tokens with 100 documents of 138
-tokens, from int8 rows to scores, and Gram matrices of pooled rows, on states of the default model for the demo
-collection.
+for every peer in its exact mode if it has one; PennyLane is in .venv-peers (`make .venv-peers/.setup`). Then late
+interaction of 20 query tokens with 100 documents of 138 tokens, from int8 rows to scores, and Gram matrices of pooled
+rows, on states of the default model for the demo collection.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from functools import partial
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,7 +27,7 @@ from qiskit_machine_learning.kernels import FidelityQuantumKernel, FidelityState
 from app.settings import Settings
 from benchmarks.report import number, percentile, table, timed, verdict
 from quantum.backends.aer import AerBackend
-from quantum.circuits import check_limits, fidelity_circuit, state_circuit
+from quantum.circuits import bound_angles, check_limits, compute_uncompute, fidelity_circuit, state_circuit
 from quantum.feature_maps import FeatureMap, feature_map
 from quantum.kernel import gram
 from quantum.maxsim import late_interaction, score_documents
@@ -33,6 +38,7 @@ from retrieval.encoder.states import Encoded
 from retrieval.text.demo import demo_passages
 
 DOCUMENTS, TOKENS, QUERY_TOKENS = 100, 138, 20
+PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
 REPEATS = 20  # of a peer; of what is quick, many times as many
 OFFSETS = np.arange(DOCUMENTS + 1) * TOKENS
 QUESTION = (
@@ -55,6 +61,23 @@ def aer(fm: FeatureMap, query: Rows, documents: Rows) -> Rows:
         return float(abs(simulator.run(transpile(made, simulator)).result().get_statevector().data[0]) ** 2)
 
     return np.array([zero(document) for document in documents])
+
+
+def lightning(fm: FeatureMap, query: Rows, documents: Rows, repeats: int) -> tuple[list[float], Rows] | None:
+    """PennyLane's times and fidelities; None without its environment."""
+    if not PEERS.exists():
+        return None
+    numbers = count()
+    gates = [
+        (gate.name, gate.qubits, gate.constant if gate.is_bound else next(numbers)) for gate in compute_uncompute(fm)
+    ]
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "gates.json").write_text(json.dumps(gates))
+        angles = bound_angles(fm, fm.angles(query)[:, 0], fm.angles(documents)[:, 0])
+        np.save(Path(folder) / "angles.npy", angles.T)
+        command = [str(PEERS), str(Path(__file__).with_name("lightning_peer.py")), folder, str(repeats)]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+    return found["ms"], np.array(found["found"])
 
 
 def beside_others(fm: FeatureMap, repeats: int = REPEATS) -> str:
@@ -83,6 +106,8 @@ def beside_others(fm: FeatureMap, repeats: int = REPEATS) -> str:
         if times > 1:
             run()  # warm up
         measured[name] = timed(run, times)
+    if peer := lightning(fm, query, documents, repeats):
+        measured["PennyLane lightning.qubit, one circuit per pair"] = peer
     base, exact = percentile(measured[OURS][0], 0.5), measured[OURS][1]
     lines = []
     for name, (taken, values) in measured.items():

@@ -5,7 +5,9 @@ import pytest
 
 from benchmarks.feature_maps import BANDWIDTHS, COSINE, MAPS, by_bandwidth, report, row
 from benchmarks.shots import Found, compared
+from benchmarks.simulation import PEERS, lightning
 from quantum.estimates import counted, exact
+from quantum.feature_maps import feature_map
 
 
 def collection(best: int) -> dict:
@@ -33,3 +35,12 @@ def test_the_exact_order_loses_nothing_and_noise_is_told_apart_from_a_shift():
     assert halved.shift == pytest.approx(2 * np.log(0.5), abs=1e-3)
     assert halved.error < 1e-3
     assert halved.tau == pytest.approx(1)
+
+
+@pytest.mark.soak  # to import PennyLane takes seconds
+@pytest.mark.skipif(not PEERS.exists(), reason="PennyLane is in .venv-peers")
+def test_pennylane_runs_the_same_circuits():
+    rng, fm = np.random.default_rng(0), feature_map("iqp", 3)
+    query, documents = rng.normal(size=(1, 3)), rng.normal(size=(2, 3))
+    _, found = lightning(fm, query, documents, 1)
+    np.testing.assert_allclose(found, fm.fidelity(query, documents)[0], atol=1e-9)
