@@ -1,4 +1,4 @@
-"""How many shots a ranking needs, and what noise does to it: `python -m benchmarks shots`.
+"""How many shots a ranking needs, and what noise does to it: `python -m benchmarks shots [--plot FILE.png]`.
 
 Each query's candidates are ordered by the fidelity of one vector a text, with 96 registers for each. The probabilities
 of all outcomes under the noise are Aer's; shots are drawn from them, as Aer does (the contract of the backends compares
@@ -8,13 +8,16 @@ both). Bands are 95 % intervals of the mean over queries.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
+from app.cli.evaluation_plots import drawing, png
 from app.cli.progress import bar
 from app.engine.loader import open_encoder
 from app.ranking import Reranker
@@ -111,20 +114,44 @@ def measured(queries: int) -> tuple[dict[Any, Values], float]:
     return {key: np.stack(values) for key, values in found.items()}, float(np.mean(best))
 
 
+def interval(values: Values) -> tuple[Values, Values]:
+    """The means of (queries, fields), and half of their 95 % intervals."""
+    return values.mean(axis=0), 1.96 * values.std(axis=0, ddof=1) / len(values) ** 0.5
+
+
 def report(found: dict[Any, Values]) -> str:
     """The table; ± is half of the 95 % interval."""
     lines = []
     for (level, shots), values in found.items():
-        mean, band = values.mean(axis=0), 1.96 * values.std(axis=0, ddof=1) / len(values) ** 0.5
+        mean, band = interval(values)
         cells = [f"{mean[0]:+.3f} ± {band[0]:.3f}", *(f"{mean[at]:.3f} ± {band[at]:.3f}" for at in (1, 2))]
         lines.append((level, str(shots), *cells, f"{100 * mean[3]:.0f} %", *(f"{each:.3f}" for each in mean[4:])))
     return table(HEADS, lines)
 
 
+def draw(found: dict[Any, Values], path: Path) -> None:
+    """Draw the first three columns against the shots, with their bands."""
+    with drawing():
+        figure = Figure((9, 3.4), layout="constrained")
+        for at, axes in enumerate(figure.subplots(1, 3)):
+            for level in dict.fromkeys(level for level, _ in found):
+                mean, band = np.array([interval(found[level, shots]) for shots in SHOTS])[..., at].T
+                axes.plot(SHOTS, mean, "o-", markersize=3, label=level)
+                axes.fill_between(SHOTS, mean - band, mean + band, alpha=0.12)
+            axes.set(
+                title=HEADS[2 + at], xlabel="shots of each register", xscale="log", xticks=SHOTS, xticklabels=SHOTS
+            )
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        png(figure, path)
+
+
 def main(
     queries: Annotated[int, typer.Option(min=2, help="At most so many of each collection, chosen at random.")] = 10,
+    plot: Annotated[Path | None, typer.Option(help="Draw the figure (PNG).")] = None,
 ) -> None:
     """Print the table."""
     found, exact = measured(queries)
     count = len(next(iter(found.values())))
     print(f"{report(found)}\n\n`{MAP}`, {count} queries, exact nDCG@10 {exact:.3f}")
+    if plot:
+        draw(found, plot)
