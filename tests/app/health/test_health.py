@@ -65,7 +65,7 @@ def test_a_default_collection_that_is_cut_short_makes_it_unready_until_it_is_who
         assert (mended["status"], mended["last_error"]) == ("ok", lost["last_error"])
 
 
-@pytest.mark.parametrize("name", ["tokens.bin", "passages.jsonl", "terms.bin"])
+@pytest.mark.parametrize("name", ["tokens.bin", "passages.jsonl", "postings.bin"])
 def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone(tmp_path, monkeypatch, name, caplog):
     file = make(tmp_path, "birds") / "segments" / "1" / name
     with serving(settings_of(tmp_path)) as client, indexed_elsewhere(file.parents[2]):
