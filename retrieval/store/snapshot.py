@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
-from retrieval.index.exact import at_least_one, best
+from retrieval.index.exact import best
 from retrieval.index.passage_index import Find, Model
 from retrieval.index.postings import QueryWords, WordSearch
 from retrieval.index.segment import Rows, Segment, column, states_of
@@ -126,14 +126,17 @@ class Snapshot:
 
     def _nearest(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """The (m, k') positions that are nearest to each of (m, P) queries."""
-        positions, scores = np.zeros((len(queries), 0), np.int64), np.zeros((len(queries), 0), np.float32)
+        positions, scores = [np.zeros((len(queries), 0), np.int64)], [np.zeros((len(queries), 0), np.float32)]
+        least: NDArray[np.float32] | float = -np.inf  # what the k-th best has at least
         parts = zip(self._starts.tolist(), self.parts, strict=False)
         for start, part in sorted(parts, key=lambda each: len(each[1].live), reverse=True):  # then few others matter
-            least = scores[:, -1] if scores.shape[1] == at_least_one(k) else -np.inf
             ids, found = part.segment.index.search(queries, k, None if part.live.all() else part.live, least)
-            positions, scores = np.append(positions, ids + start, axis=1), np.append(scores, found, axis=1)
-            positions, scores = best(positions, scores, k)
-        return positions
+            positions.append(ids + start)
+            scores.append(found)
+            if found.shape[1] == k:
+                least = np.maximum(least, found[:, -1])
+        nearest, _ = best(np.concatenate(positions, axis=1), np.concatenate(scores, axis=1), k)
+        return nearest
 
     def words(self, query: QueryTerms) -> QueryWords:
         """See `PassageIndex.words`."""
