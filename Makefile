@@ -102,8 +102,8 @@ build/mermaid.min.js:
 
 pages: $(STAMP) ## write the generated pages alone: openapi.json, configuration.md, errors.md, commands.md in docs/
 	$(BIN)/qrerank openapi > docs/openapi.json
-	$(BIN)/python -m scripts.configuration
-	$(BIN)/python -m scripts.error_catalogue
+	$(BIN)/python -m scripts.configuration > docs/configuration.md
+	$(BIN)/python -m scripts.error_catalogue > docs/errors.md
 	$(BIN)/typer app.cli.main utils docs --name qrerank --title Commands --output docs/commands.md
 
 # Its packages lie beside those of .venv, which the notebooks use as well.
@@ -150,7 +150,7 @@ chart: $(STAMP) .venv-chart/.setup ## check the Helm chart; then dashboard and a
 	$(BIN)/python -m monitoring.check
 
 chart-package: .venv-chart/.setup ## write the chart's archive to dist/
-	.venv-chart/bin/python -m scripts.chart.package
+	.venv-chart/bin/python -m scripts.chart.engine
 
 # Checkov pins many packages to what it was written with, and Helm's engine takes 75 MB.
 .venv-chart/.setup: scripts/chart/requirements.txt

@@ -41,11 +41,6 @@ class TierMix:
     seconds: tuple[float, float]  # bounds of the interval from one request's start to the next's
     asks: Mapping[Kind, int]  # per cent of the requests of all tiers
 
-    @property
-    def per_second(self) -> float:
-        """Requests a second of one user that is answered in time."""
-        return 2 / sum(self.seconds)
-
 
 TIERS: Mapping[str, TierMix] = {
     "public": TierMix(5, (1.05, 1.45), {"similarity": 16, "small": 24}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import linear_regression
@@ -13,8 +12,6 @@ from loadtests.shapes import EVERY
 
 WINDOW_S = 12.0  # Locust's present figures are of requests that are no older
 Facts = Mapping[str, float | None]  # by the threshold's name; None where the run does not tell
-
-_SIGNS = {"≤": operator.le, "<": operator.lt, "≥": operator.ge}
 
 
 class Present(NamedTuple):
@@ -100,7 +97,7 @@ def judge(found: Facts, bounds: Mapping[str, float], *, remote: bool = False) ->
     for name, bound in bounds.items():
         if not (remote and name.startswith("rss")):
             value, sign = found[name], "≥" if name.startswith("at_least") else "<" if "below" in name else "≤"
-            met = value is not None and bool(_SIGNS[sign](value, bound))
+            met = value is not None and {"≥": value >= bound, "<": value < bound, "≤": value <= bound}[sign]
             checks.append(Check(name, value, f"{sign} {bound:g}", met))
     return checks
 

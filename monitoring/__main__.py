@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from monitoring.dashboard import dashboard
-from monitoring.queries import ALERTS, DASHBOARD
-from monitoring.rows import ROWS
+from monitoring.rows import ALERTS, DASHBOARD, ROWS
 
 RUNBOOKS = "https://example.com/quantum-rerank/docs/operations/runbooks"  # replaced by your URL in the chart
 

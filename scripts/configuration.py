@@ -1,4 +1,4 @@
-"""The settings of the service as rows, and docs/configuration.md made of them: `python -m scripts.configuration`."""
+"""The settings of the service as rows, and docs/configuration.md made of them, which `make pages` writes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from app.settings import Settings
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "configuration.md"
 PREFIX = "QRERANK_"
 Schema = dict[str, Any]
 
@@ -186,9 +183,8 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write docs/configuration.md."""
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+    """Print the page."""
+    print(page(), end="")
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
+
+from scripts import call
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / ".tools"
@@ -44,22 +45,14 @@ def _download(packages: tuple[str, ...]) -> None:
     print(f"downloading {', '.join(packages)} of Debian into {TOOLS}", flush=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        status, output = run("apt-get", "download", *packages, folder=folder)
-        if status:  # container images have no package lists; without root, they go to another folder
-            (folder / "lists" / "partial").mkdir(parents=True)
-            own = ("-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}")
-            run("apt-get", *own, "update", folder=folder)
-            status, output = run("apt-get", *own, "download", *packages, folder=folder)
-        if status:
-            raise Missing(f"`apt-get download {packages[0]}` failed: {output.strip() or 'no reason given'}")
+        # Container images have no package lists; without root, they go to another folder.
+        (folder / "lists" / "partial").mkdir(parents=True)
+        apt = ("apt-get", "-o", f"Dir::State::lists={folder}/lists", "-o", f"Dir::Cache={folder}")
+        try:
+            call([*apt, "update"], check=False)  # one source of several may be out of reach
+            call([*apt, "download", *packages], cwd=folder)
+        except RuntimeError as error:
+            raise Missing(str(error)) from error
         TOOLS.mkdir(exist_ok=True)
         for archive in folder.glob("*.deb"):
-            run("dpkg", "-x", archive, TOOLS, folder=folder)
-
-
-def run(*command: str | Path, folder: Path) -> tuple[int, str]:
-    """Run a program; its exit status and output."""
-    done = subprocess.run(  # noqa: S603 - ours
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return done.returncode, done.stdout
+            call(["dpkg", "-x", archive, TOOLS])

@@ -1,16 +1,12 @@
-"""Generate docs/errors.md from the catalogue of errors: `python -m scripts.error_catalogue`."""
+"""docs/errors.md, made of the catalogue of errors, which `make pages` writes."""
 
 from __future__ import annotations
 
 from itertools import groupby
-from pathlib import Path
 
 import typer
 
 from app.api.error_catalogue import CATALOGUE, Entry
-
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "errors.md"
 
 _INTRO = """# Errors
 
@@ -42,9 +38,8 @@ def _section(code: str, entry: Entry) -> str:
 
 
 def main() -> None:
-    """Write docs/errors.md."""
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+    """Print the page."""
+    print(page(), end="")
 
 
 if __name__ == "__main__":

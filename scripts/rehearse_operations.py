@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -44,7 +43,7 @@ def rehearse_versions(findings: Findings, start: Installation, kind: str, new_da
         first = servers.enter_context(old.server())
         caller, quiet, *leavers = driver.create_keys(first, admin, "caller", "quiet", "left before", "left since")
         answers = answers_of(first, quiet)
-        driver.revoke(first, admin, leavers[0])
+        driver.ask(first, "DELETE", f"/v1/admin/keys/{leavers[0]['id']}", None, admin)
         load = servers.enter_context(Load(caller["key"], first.url, attempts=2))
         time.sleep(_LOAD_S)
         before, sent = requests_by_key(old), len(load.sent)
@@ -58,7 +57,7 @@ def rehearse_versions(findings: Findings, start: Installation, kind: str, new_da
         load.urls = (second.url,)
         findings.check("the old version drained and exited", status == 0, f"exit status {status}")
         _check_old_refuses(findings, old)
-        driver.revoke(second, admin, leavers[1])
+        driver.ask(second, "DELETE", f"/v1/admin/keys/{leavers[1]['id']}", None, admin)
         restored = restore(old, kind, new_database)
         usage, busy = requests_by_key(restored), caller["id"]
         same = usage == {**before, busy: usage[busy]} and usage[busy] >= before[busy]
@@ -231,8 +230,7 @@ def _start(folder: Path, commands: Commands) -> Installation:
     place = driver.install(folder, commands, BACKUP=folder / "backup", RESTORED=folder / "restored")
     source = folder / "corpus.jsonl"
     source.write_text("\n".join(map(json.dumps, corpus())), encoding="utf-8")
-    command = [".venv/bin/qrerank", "index", "build", COLLECTION, str(source)]
-    subprocess.run(command, cwd=folder, env=place.environment, check=True, capture_output=True)  # noqa: S603 - our own
+    place.qrerank("index", "build", COLLECTION, str(source))
     return place
 
 

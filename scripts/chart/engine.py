@@ -1,7 +1,12 @@
-"""Helm's engine through its Python SDK, without an installed `helm`, and Kubernetes' schemas for what it renders."""
+"""Helm's engine through its Python SDK, without an installed `helm`, and Kubernetes' schemas for what it renders.
+
+Run, it writes the chart's archive: `make chart-package`. `--golden` rewrites the golden file instead; `git diff` then
+shows how a change affects the default render.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,3 +96,18 @@ def faults(manifest: Manifest, minor: str) -> list[str]:
     except kubernetes_validate.SchemaNotFoundError as error:
         return [f"{name}: {error.message}"]
     return []
+
+
+def main() -> None:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--golden", action="store_true", help="rewrite the golden file")
+    arguments = parser.parse_args()
+    if arguments.golden:
+        with chart() as helm:
+            GOLDEN.write_text(golden(helm), encoding="utf-8")
+    print(f"wrote {GOLDEN if arguments.golden else package(Path('dist'))}")
+
+
+if __name__ == "__main__":
+    main()

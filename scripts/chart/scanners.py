@@ -6,13 +6,13 @@ What is accepted stands where it is, in the scanners' own comments and annotatio
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import yaml
 
+from scripts import call
 from scripts.chart.engine import Manifest
 
 SKIPPED = {
@@ -36,22 +36,14 @@ def of_manifests(manifests: Mapping[str, Iterable[Manifest]], folder: Path) -> l
 
 def of_dockerfile(dockerfile: Path) -> list[str]:
     """Checkov's and hadolint's objections to a Dockerfile."""
-    found = _run("hadolint", "--no-fail", str(dockerfile)).splitlines()
+    found = call([_PROGRAMS / "hadolint", "--no-fail", dockerfile]).stdout.splitlines()
     return found + _checkov("--file", str(dockerfile), "--framework", "dockerfile")
 
 
 def _checkov(*options: str) -> list[str]:
-    report = json.loads(_run("checkov", *options, "--skip-download", "--output", "json", "--soft-fail"))
+    command: list[str | Path] = [_PROGRAMS / "checkov", *options, "--skip-download", "--output", "json", "--soft-fail"]
+    report = json.loads(call(command).stdout)
     if "results" not in report or report["results"]["parsing_errors"]:  # the report's form if nothing was scanned
         raise RuntimeError(f"checkov scanned nothing, or could not read all: {report}")
     failed = report["results"]["failed_checks"]
     return sorted({f"{check['check_id']} {check['resource']}: {check['check_name']}" for check in failed})
-
-
-def _run(program: str, *arguments: str) -> str:
-    done = subprocess.run(  # noqa: S603 - ours
-        [_PROGRAMS / program, *arguments], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{program} ended with {done.returncode}: {done.stderr[-2000:] or done.stdout[-2000:]}")
-    return done.stdout

@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts.image.engines import Buildah, Docker, call
+from scripts import call
+from scripts.image.engines import Buildah, Docker
 from scripts.image.trial import try_image
 from scripts.trial import Findings
 
@@ -23,14 +24,10 @@ TAG = "quantum-rerank:latest"
 NAMES = ("docker", "podman", "buildah")
 
 
-class NoEngine(Exception):
-    """No image can be built here. The message says what is missing."""
-
-
 def choose(requested: str | None, tools: Path) -> Docker | Buildah:
-    """The requested engine, or the first that works: Docker, Podman, or Buildah with the scripts in `tools`."""
+    """The requested engine, or the first that works, Buildah with the scripts in `tools`. RuntimeError if none does."""
     if requested and requested not in NAMES:
-        raise NoEngine(f"{requested!r} is not an engine: use one of {', '.join(NAMES)}")
+        raise RuntimeError(f"{requested!r} is not an engine: use one of {', '.join(NAMES)}")
     reasons = []
     for name in (requested,) if requested else NAMES:
         if name == "buildah":
@@ -43,13 +40,13 @@ def choose(requested: str | None, tools: Path) -> Docker | Buildah:
             return Docker(name)
         else:
             reasons.append(f"{name} cannot reach an engine: is its service running?")
-    raise NoEngine(f"no engine is available: {'; '.join(reasons)}")
+    raise RuntimeError(f"no engine is available: {'; '.join(reasons)}")
 
 
 def labels() -> dict[str, str]:
     """Build arguments for the image's labels: version, revision and date."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    revision = call(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).stdout.decode().strip()
+    revision = call(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).stdout.strip()
     created = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"VERSION": project["version"], "REVISION": revision or "unknown", "CREATED": created}
 
@@ -94,7 +91,7 @@ def main() -> None:
             return
         given = {name: value for name, value in build_arguments.items() if value}
         sys.exit(make(engine, arguments.tag, labels() | given))
-    except (NoEngine, RuntimeError, subprocess.CalledProcessError) as error:
+    except (RuntimeError, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
 
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts import call
 from scripts.trial import free_port
 
 STOPS_WITHIN_S = 40
@@ -29,16 +30,6 @@ _LOCKED = (
     *("--read-only", "--tmpfs", "/tmp:rw,mode=1777"),  # noqa: S108 - the container's
     *("--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
 )
-
-
-def call(
-    command: Sequence[str], *, check: bool = True, timeout: float | None = None
-) -> subprocess.CompletedProcess[bytes]:
-    """Run a command and capture its output. With `check`, RuntimeError with the end of stderr if it fails."""
-    done = subprocess.run(command, capture_output=True, check=False, timeout=timeout)  # noqa: S603 - our own
-    if check and done.returncode:
-        raise RuntimeError(f"{' '.join(command[:8])} …: exit status {done.returncode}: {done.stderr.decode()[-2000:]}")
-    return done
 
 
 def _options(name: str, values: Mapping[str, str]) -> list[str]:
@@ -57,7 +48,7 @@ class Container:
     stop: Callable[[], int]  # sends the image's stop signal; the service's exit status
     log: Callable[[], str]
 
-    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command in it, as `call` does."""
         return call([*self.prefix, *command], check=check)
 
@@ -95,7 +86,7 @@ class Docker:
         options = ["--cpus", "2"] if self.name == "docker" else []
         options += ["--publish", f"127.0.0.1:{port}:{_PORT}", *_options("--env", environment)]
         created = call([self.name, "create", *options, *(_LOCKED if locked else ()), tag])
-        identity = created.stdout.decode().split()[-1]
+        identity = created.stdout.split()[-1]
 
         def state() -> Mapping[str, Any]:
             found: Mapping[str, Any] = self._inspect("container", identity)["State"]
@@ -107,7 +98,7 @@ class Docker:
 
         def log() -> str:
             done = call([self.name, "logs", identity], check=False)
-            return (done.stdout + done.stderr).decode(errors="replace")
+            return done.stdout + done.stderr
 
         try:
             started = time.monotonic()  # after `create`: unpacking the image does not count
@@ -161,7 +152,7 @@ class Buildah:
             if probe.connect_ex(("127.0.0.1", _PORT)) == 0:
                 raise RuntimeError(f"port {_PORT} is in use, but the image needs it; stop its server first")
         config, log = self.config(tag), self._lab / "run.log"
-        name = call([*self._buildah, "from", "--pull-never", tag]).stdout.decode().strip()
+        name = call([*self._buildah, "from", "--pull-never", tag]).stdout.strip()
         if locked:  # without a volume, the data folder is in /tmp
             variables = [*config["Env"], *_options("", environment)[1::2], "QRERANK_DATA_DIR=/tmp/data"]
             prefix = [str(self._tools / "ro_run.sh"), tag, _USER, _USER, *variables]

@@ -69,7 +69,7 @@ def _check_ranking(container: Container, key: str, findings: Findings) -> None:
 def _save_papers(container: Container, folder: Path, findings: Findings) -> None:
     folder.mkdir(exist_ok=True)
     for name in _PAPERS:
-        (folder / name).write_bytes(container.run("cat", f"{_WHERE}/{name}").stdout)
+        (folder / name).write_text(container.run("cat", f"{_WHERE}/{name}").stdout, encoding="utf-8")
         findings.note(f"{name}, in the image and in {folder.name}/", f"{(folder / name).stat().st_size // 1024} KiB")
     bill: dict[str, Any] = json.loads((folder / BILL).read_text(encoding="utf-8"))
     findings.note(

@@ -19,7 +19,7 @@ import orjson
 
 from app.auth import migrations
 from benchmarks.server import Server, running
-from scripts import trial
+from scripts import call, trial
 from scripts.wheel import ROOT, copy_sources
 
 PAGES = ("backup", "upgrade", "incidents")
@@ -67,19 +67,14 @@ class Installation:
 
     def run(self, name: str) -> str:
         """Run a block of the pages here; its output. RuntimeError if a command fails."""
-        return self._output(name, "/bin/sh", "-eu", "-c", self.commands.text(name))
+        return self._output("/bin/sh", "-eu", "-c", self.commands.text(name))
 
     def qrerank(self, *words: str) -> Any:
         """Run `qrerank … --json` here; its parsed output. RuntimeError if it fails."""
-        return orjson.loads(self._output("qrerank", ".venv/bin/qrerank", *words, "--json"))
+        return orjson.loads(self._output(".venv/bin/qrerank", *words, "--json"))
 
-    def _output(self, name: str, *command: str) -> str:
-        done = subprocess.run(  # noqa: S603 - our own pages
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, check=False, timeout=120
-        )
-        if done.returncode:
-            raise RuntimeError(f"`{name}` exited with {done.returncode}: {done.stderr[-2000:]}")
-        return done.stdout
+    def _output(self, *command: str) -> str:
+        return call(command, cwd=self.folder, env=self.environment, timeout=120).stdout
 
     @contextmanager
     def server(self, command: str = SERVE, port: int | None = None) -> Iterator[Server]:
@@ -158,12 +153,6 @@ def create_admin(installation: Installation) -> Key:
 def create_keys(server: Server, admin: Key, *names: str) -> list[Key]:
     """Create keys on a server."""
     return [ask(server, "POST", "/v1/admin/keys", {"name": name, "tier": "unlimited"}, admin) for name in names]
-
-
-def revoke(server: Server, admin: Key, *keys: Key) -> None:
-    """Revoke keys on a server."""
-    for key in keys:
-        ask(server, "DELETE", f"/v1/admin/keys/{key['id']}", None, admin)
 
 
 def seconds_until(holds: Callable[[], object], patience_s: float) -> float:

@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from app.server.asgi import _STOPS_WITHIN_S
-from monitoring.queries import ALERTS, DASHBOARD
+from monitoring.rows import ALERTS, DASHBOARD
 from scripts.trial import free_port
 from tests.deploy.files import ROOT, SECRETS, compose, seconds, settings_of
 from tests.redis_server import _binary

@@ -1,4 +1,4 @@
-"""docs/configuration.md is what `python -m scripts.configuration` writes."""
+"""docs/configuration.md is what `python -m scripts.configuration` prints."""
 
 import re
 
@@ -6,10 +6,11 @@ import pytest
 
 from scripts import configuration
 from scripts.configuration import settings
+from tests.paths import ROOT
 
 
 def test_the_committed_page_is_generated_from_the_settings():
-    assert configuration.PAGE.read_text(encoding="utf-8") == configuration.page(), "run `make pages`"
+    assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == configuration.page(), "run `make pages`"
 
 
 def test_every_setting_has_one_row():

@@ -22,7 +22,7 @@ def variables(helm, config):
 
 def test_the_default_render_is_the_committed_one_and_the_archive_renders_the_same(helm, tmp_path):
     committed = GOLDEN.read_text(encoding="utf-8")
-    assert golden(helm) == committed, "run `.venv-chart/bin/python -m scripts.chart.package --golden`; review the diff"
+    assert golden(helm) == committed, "run `.venv-chart/bin/python -m scripts.chart.engine --golden`; review the diff"
     with chart(package(tmp_path)) as packed:
         assert golden(packed) == committed
 

@@ -9,14 +9,14 @@ from loadtests.shapes import NORMAL_USERS, PLANS, Stage, stretched, users_at
 def test_all_requests_together_are_the_prds_mix_and_each_tier_sends_its_part_of_them():
     assert PRD == {"similarity": 30, "small": 40, "medium": 20, "large": 10}
     assert {kind: sum(tier.asks.get(kind, 0) for tier in TIERS.values()) for kind in KINDS} == PRD
-    rates = {name: tier.users * tier.per_second for name, tier in TIERS.items()}
+    rates = {name: tier.users * 2 / sum(tier.seconds) for name, tier in TIERS.items()}
     for name, tier in TIERS.items():
         assert 100 * rates[name] / sum(rates.values()) == pytest.approx(sum(tier.asks.values()))
 
 
 def test_the_normal_users_ask_for_what_the_target_wants_and_more():
     assert sum(tier.users for tier in TIERS.values()) == 10
-    assert NORMAL_USERS / 10 * sum(tier.users * tier.per_second for tier in TIERS.values()) == pytest.approx(50)
+    assert NORMAL_USERS / 10 * sum(tier.users * 2 / sum(tier.seconds) for tier in TIERS.values()) == pytest.approx(50)
 
 
 @pytest.mark.parametrize("name", TIERS)

@@ -8,8 +8,7 @@ from app.health.targets import MEMORY_BYTES, RERANK_MS, SIMILARITY_MS
 from app.settings import EngineSettings
 from monitoring.__main__ import OUT, RUNBOOKS, files, main
 from monitoring.dashboard import dashboard
-from monitoring.queries import ALERTS, DASHBOARD, rules
-from monitoring.rows import ROWS
+from monitoring.rows import ALERTS, DASHBOARD, ROWS, rules
 from tests.monitoring.asked import grouped
 
 WRITTEN = json.loads(dashboard(ROWS, RUNBOOKS))

@@ -8,8 +8,7 @@ from app.api.problems import KINDS
 from app.main import create_app
 from app.settings import Settings
 from app.telemetry.catalogue import FAMILIES
-from monitoring.queries import DASHBOARD, Query, of_the_dashboard, rules
-from monitoring.rows import WORK
+from monitoring.rows import DASHBOARD, WORK, Query, of_the_dashboard, rules
 from tests.monitoring.asked import SETTINGS, TARGET, grouped, holds, selectors
 
 QUERIES = [*of_the_dashboard(), *(Query(rule["alert"], rule["expr"]) for rule in rules())]

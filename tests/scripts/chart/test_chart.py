@@ -14,7 +14,8 @@ from monitoring.__main__ import RUNBOOKS
 from scripts.chart import CHART, merged
 from scripts.chart import __main__ as command
 from scripts.chart.__main__ import files
-from scripts.configuration import ROOT, settings
+from scripts.configuration import settings
+from tests.paths import ROOT
 
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 FILES = sorted(CHART.glob("values-*.yaml"))

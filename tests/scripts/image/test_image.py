@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from retrieval.encoder.weights import DEFAULT_MODEL
-from scripts.image.__main__ import NoEngine, choose
+from scripts.image.__main__ import choose
 from scripts.image.trial import unwanted
 
 ROOT = Path(__file__).parents[3]
@@ -104,7 +104,7 @@ def test_docker_comes_first_then_podman_then_the_scripts_and_a_client_without_an
 ):
     program("docker", 1)
     reasons = "docker cannot reach an engine.*podman is not installed.*no-tools has no build_image.sh"
-    with pytest.raises(NoEngine, match=reasons):
+    with pytest.raises(RuntimeError, match=reasons):
         choose(None, tmp_path / "no-tools")
     (tmp_path / "build_image.sh").touch()
     assert choose(None, tmp_path).name == "buildah"
@@ -113,7 +113,7 @@ def test_docker_comes_first_then_podman_then_the_scripts_and_a_client_without_an
     program("docker", 0)
     assert choose(None, tmp_path).name == "docker"
     assert choose("buildah", tmp_path).name == "buildah"
-    with pytest.raises(NoEngine, match="'runc' is not an engine: use one of docker, podman, buildah"):
+    with pytest.raises(RuntimeError, match="'runc' is not an engine: use one of docker, podman, buildah"):
         choose("runc", tmp_path)
 
 
