@@ -14,7 +14,7 @@ def call(command: Sequence[str | Path], *, check: bool = True, **options: Any) -
     options: as of `subprocess.run`.
     """
     done = subprocess.run(  # noqa: S603 - our own
-        command, capture_output=True, text=True, errors="replace", check=False, **options
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False, **options
     )
     if check and done.returncode:
         words, said = " ".join(map(str, command[:8])), (done.stderr or done.stdout)[-2000:]

@@ -23,9 +23,9 @@ SOURCES, SITE = BUILD / "docs", BUILD / "site"
 MERMAID = BUILD / "mermaid.min.js"  # draws the diagrams in the reader's browser, from the site itself
 # What a browser fetches by itself: not links, which a reader follows.
 _FETCHED = re.compile(
-    r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=\"?((?:https?:)?//[^\" >]+)"
+    r"<(?:script|link(?![^>]*\brel=\"?(?:canonical|alternate|license))|img|iframe|source|video|audio)\b"
+    r"[^>]*?\b(?:src|href)=\"?((?:https?:)?//[^\" >]+)"
 )
-_NO_FETCH = re.compile(r"<link\b[^>]*rel=\"?(?:canonical|alternate|license)")
 _REDOC = Path(fastapi_offline.__file__).parent / "static" / "redoc.standalone.js"
 _REMOTE = re.compile(r"https://cdn[\w./-]+")  # what ReDoc would fetch: its logo
 _API = """<!DOCTYPE html>
@@ -69,10 +69,8 @@ def write_api(folder: Path) -> None:
 def foreign(site: Path) -> Iterator[tuple[str, str]]:
     """Pages of a built site with what their readers' browsers would fetch from other hosts."""
     for page in site.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        for match in _FETCHED.finditer(text):
-            if not _NO_FETCH.match(match[0]):
-                yield page.relative_to(site).as_posix(), match[1]
+        for address in _FETCHED.findall(page.read_text(encoding="utf-8")):
+            yield page.relative_to(site).as_posix(), address
 
 
 if __name__ == "__main__":
