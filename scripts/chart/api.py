@@ -111,20 +111,8 @@ class Cluster:
             "resourceVersion": str(self._writes),
             "creationTimestamp": "2026-01-01T00:00:00Z",
         }
-        made["status"] = _status(key[0], made)
         self.objects[key] = made
         return made
-
-
-def _status(kind: str, made: Manifest) -> dict[str, Any]:
-    """The final status that controllers would report, so that Helm stops waiting."""
-    if kind in {"Deployment", "StatefulSet"}:
-        replicas = made["spec"].get("replicas", 1)
-        counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
-        return counts | {"observedGeneration": made["metadata"]["generation"]}
-    if kind == "Job":
-        return {"succeeded": 1, "conditions": [{"type": "Complete", "status": "True"}]}
-    return {"phase": {"Pod": "Succeeded", "PersistentVolumeClaim": "Bound"}.get(kind, "")}
 
 
 def _discovery() -> dict[str, Any]:
