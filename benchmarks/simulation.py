@@ -39,6 +39,7 @@ from retrieval.text.demo import demo_passages
 
 DOCUMENTS, TOKENS, QUERY_TOKENS = 100, 138, 20
 PEERS = Path(__file__).parents[1] / ".venv-peers" / "bin" / "python"
+MANY = 20_000  # documents whose kept states are read
 REPEATS = 20  # of a peer; of what is quick, many times as many
 OFFSETS = np.arange(DOCUMENTS + 1) * TOKENS
 QUESTION = (
@@ -117,6 +118,16 @@ def beside_others(fm: FeatureMap, repeats: int = REPEATS) -> str:
     return table((f"`{fm.name}`, depth {check_limits(fm).depth}", "ms", "ratio", "difference", "target"), lines)
 
 
+def bandwidth(repeats: int = REPEATS) -> str:
+    """How fast kept states are read by one query, beside a sum over the same memory."""
+    fm, rng = feature_map(), np.random.default_rng(0)
+    query, documents = (fm.register_states(rng.normal(size=(m, 384)).astype(np.float32)) for m in (1, MANY))
+    runs = partial(log_register_fidelity, query, documents), documents.reshape(-1).view(np.float32).sum
+    ms = [percentile(timed(run, 1 + repeats)[0][1:], 0.5) for run in runs]  # the first warms up
+    read, summed = (documents.nbytes / each / 1e6 for each in ms)
+    return f"One query with {MANY} documents of 96 registers, states kept: {read:.1f} GB/s; a sum: {summed:.1f} GB/s"
+
+
 def simulate(fm: FeatureMap, query: Rows, tokens: Rows, dtype: type = np.float32) -> Rows:
     """Scores from int8 rows by simulating every pair."""
     return late_interaction(fm.log_fidelity(directions(query, dtype), directions(tokens, dtype)), OFFSETS)
@@ -166,5 +177,6 @@ def main() -> None:
     print(f"1 query, {DOCUMENTS} documents, one register, milliseconds for all\n")
     for name in ("angle", "entangled"):
         print(f"{beside_others(feature_map(name))}\n")
+    print(f"{bandwidth()}\n")
     print(f"{QUERY_TOKENS} query tokens, {DOCUMENTS} documents of {TOKENS} tokens, milliseconds\n")
     print(short_cuts(feature_map(), *model_states()))

@@ -54,10 +54,11 @@ def functions(file: str) -> list[Function]:
 
 
 def passed(executed: set[CodeType]) -> set[Function]:
-    """The outermost functions around the executed code, which may begin with a decorator."""
+    """The outermost functions around the executed code."""
     found = set[Function]()
     for code in executed:
-        around = (each for each in functions(code.co_filename) if each[1] - 1 <= code.co_firstlineno <= each[2])
+        last = max(line or 0 for *_, line in code.co_lines())  # the first one may be a decorator's
+        around = (each for each in functions(code.co_filename) if each[1] <= last <= each[2])
         found |= {*islice(around, 1)}
     return found
 

@@ -28,7 +28,7 @@ from tests.milvus_server import MilvusProcess
 from tests.waiting import PATIENT_S, Clock, eventually
 
 PATIENT = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
-hypothesis.settings.register_profile("house", max_examples=50, derandomize=True, **PATIENT)  # the same in every run
+hypothesis.settings.register_profile("house", derandomize=True, **PATIENT)  # the same in every run
 hypothesis.settings.register_profile("soak", max_examples=500, **PATIENT)
 hypothesis.settings.load_profile("house")
 

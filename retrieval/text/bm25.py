@@ -57,7 +57,8 @@ class Terms:
 
     @staticmethod
     def of(text: str, language: str = AUTO) -> Terms:
-        """Return the terms of a text. language: a code, `NONE`, or `AUTO` to detect it."""
+        """Return the terms of a text. language: a code, `NONE`, or `AUTO` to detect it; ValueError for another."""
+        check_language(language)
         words = words_of(text)
         if language != AUTO:
             return Terms(language, terms(words, language))

@@ -172,9 +172,10 @@ def frequencies(words: NDArray[np.uint32], language: str) -> NDArray[np.float64]
     return 10 ** (decades - 9)
 
 
-def known_languages() -> list[str]:
-    """Return the codes of the languages with a stemmer or frequencies."""
-    return sorted(STEMMERS.keys() | set(_frequencies().codes))
+@cache
+def known_languages() -> tuple[str, ...]:
+    """Return the codes of the languages with a stemmer or frequencies, sorted."""
+    return tuple(sorted(STEMMERS.keys() | set(_frequencies().codes)))
 
 
 def check_language(language: str) -> str:

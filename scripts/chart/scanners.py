@@ -23,7 +23,9 @@ SKIPPED = {
 _PROGRAMS = Path(sys.executable).parent
 
 
-def of_manifests(manifests: Mapping[str, Iterable[Manifest]], folder: Path) -> list[str]:
+def of_manifests(
+    manifests: Mapping[str, Iterable[Manifest]], folder: Path, skipped: Iterable[str] = SKIPPED
+) -> list[str]:
     """Checkov's objections to manifests, grouped by the name of their values; they are written into the folder."""
     for name, group in manifests.items():
         target = folder / name.removesuffix(".yaml")
@@ -31,7 +33,7 @@ def of_manifests(manifests: Mapping[str, Iterable[Manifest]], folder: Path) -> l
         for manifest in group:
             file = target / f"{manifest['kind']}-{manifest['metadata']['name']}.yaml"
             file.write_text(yaml.safe_dump(manifest), encoding="utf-8")
-    return _checkov("--directory", str(folder), "--framework", "kubernetes", "--skip-check", ",".join(SKIPPED))
+    return _checkov("--directory", str(folder), "--framework", "kubernetes", "--skip-check", ",".join(skipped))
 
 
 def of_dockerfile(dockerfile: Path) -> list[str]:

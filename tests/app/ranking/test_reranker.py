@@ -255,7 +255,7 @@ def test_a_warm_cache_gives_the_same_bytes_and_encodes_nothing(method):
 
 
 def test_the_real_model_gives_the_same_bytes_cold_warm_and_partly_warm(real_encoder, method):
-    documents = [f"{bird} {i} " * (60 if i == 7 else 1 + i % 4) for i in range(12) for bird in BIRDS]
+    documents = [f"{bird} {i} " * (60 if i == 7 else 1 + i % 9) for i in range(21) for bird in BIRDS]
     fresh = Reranker(real_encoder).rerank(QUERY, documents, method=method)
     partly = Reranker(StateSource(real_encoder, StateCache(2**26)))
     partly.rerank("owl", documents[::3], method=method)
@@ -394,7 +394,7 @@ def test_whatever_is_reported_on_the_way_the_last_ranking_is_the_same(states, do
 
 
 def test_the_real_model_ranks_the_same_with_and_without_reports(real_encoder, method):
-    documents = [f"{bird} {i} " * (1 + i % 4) for i in range(21) for bird in BIRDS]
+    documents = [f"{bird} {i} " * (1 + i % 9) for i in range(21) for bird in BIRDS]
     seen = []
     told = Reranker(real_encoder).rerank(QUERY, documents, method=method, report=seen.append)
     same(told, Reranker(real_encoder).rerank(QUERY, documents, method=method))

@@ -201,3 +201,11 @@ def test_blocks_change_nothing(query, documents, cells):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lexical, "_CELLS", cells)
         np.testing.assert_allclose(scores_of(query, documents * 4), whole, rtol=1e-14)
+
+
+@pytest.mark.parametrize("language", ["", "xx", "english", "EN", "de-DE"])
+@pytest.mark.parametrize("text", ["owl", "!!!", "", "owl " * 200])
+@pytest.mark.parametrize("of", [Terms.of, QueryTerms.of])
+def test_words_of_no_known_language_are_refused_and_not_left_unstemmed(of, text, language):
+    with pytest.raises(ValueError, match="known language"):
+        of(text, language)
