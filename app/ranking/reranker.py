@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Unpack
 
@@ -47,6 +47,8 @@ from retrieval.text.languages import AUTO
 __all__ = ["Ranking", "Reranker", "Span"]
 
 log = logging.getLogger(__name__)
+
+QueryStates = Callable[[], Encoded | None]  # waits for them
 
 _WARM_UP_BYTES = 2**26  # more than the states of its texts
 
@@ -127,6 +129,7 @@ class Reranker:
         if not documents or isinstance(documents, str):  # whose letters would be ranked
             raise ValueError("there are no documents to rank; give a list of texts")
         job = Job(query, **options)
+        announced = self._announced(job, job.deadline.at)
         with self._processor(job), job.watch("prescore"):
             candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
             matches = _matches(job, candidates)
@@ -134,7 +137,7 @@ class Reranker:
         if job.report:
             job.report(job.ranking(unread(self.calibration, job.terms, matches), candidates))
         try:
-            query_states = self._encode_query(job, job.deadline.at)
+            query_states = self._waited(job, announced)
         except EncoderUnavailable as error:
             job.unavailable, query_states = error, None  # the words can be compared
         return self._rank(job, query_states, candidates, matches)
@@ -166,16 +169,21 @@ class Reranker:
         if options.get("language", AUTO) == AUTO:
             options["language"] = collection.language
         job = Job(query, **options)
-        query_states = self._encode_for(job, collection)
-        vector, words, nearest = query_states.pooled[0], collection.words(job.terms), None
-        if positions is None:  # whoever gets a processor first searches for all that wait for one
-            nearest = first_stage.announce(collection, vector, candidates, leave_out)
-        with self._searching(job, collection), job.watch("retrieve"):
-            if positions is None:
-                positions = first_stage.search(
-                    collection, vector, words, candidates, leave_out, grouped=grouped, nearest=nearest
-                )
-            found = FoundPassages(positions, collection, words, grouped=grouped)
+        check_encoder(collection, self.encoder)
+        announced, words, nearest = self._announced(job, math.inf), collection.words(job.terms), None
+        if self.encoder.breaker:  # another machine encodes: that needs no processor here
+            self._waited(job, announced)
+        if positions is None:  # whoever gets a processor first encodes and searches for all that wait for one
+            nearest = first_stage.announce(collection, lambda: _needed(announced()).pooled[0], candidates, leave_out)
+        with self._searching(job, collection):
+            query_states = _needed(self._waited(job, announced))
+            with job.watch("retrieve"):
+                if positions is None:
+                    vector = query_states.pooled[0]
+                    positions = first_stage.search(
+                        collection, vector, words, candidates, leave_out, grouped=grouped, nearest=nearest
+                    )
+                found = FoundPassages(positions, collection, words, grouped=grouped)
         with self._processor(job), job.watch("prescore"):
             matches = _matches(job, found)
         if job.report:
@@ -189,14 +197,6 @@ class Reranker:
     def _searching(self, job: Job, collection: PassageIndex) -> AbstractContextManager[object]:
         """A processor, unless another machine searches: whoever waits for it leaves this one's to others."""
         return nullcontext() if collection.is_remote else self._processor(job)
-
-    def _encode_for(self, job: Job, collection: PassageIndex) -> Encoded:
-        """The states of the query, which is waited for: without it nothing can be retrieved."""
-        check_encoder(collection, self.encoder)
-        query_states = self._encode_query(job, math.inf)
-        if query_states is None:  # with all the time there is, it is there
-            raise RuntimeError("the query's state is missing")
-        return query_states
 
     def relevant_spans(
         self,
@@ -266,7 +266,7 @@ class Reranker:
         job = Job(query, "quantum", deadline=deadline or Deadline())
         with self._processor(job):
             candidates = SentDocuments(texts, self.source, reading, job.deadline)
-        return job, candidates, self._encode_query(job, job.deadline.at)
+        return job, candidates, self._waited(job, self._announced(job, job.deadline.at))
 
     def _read_by(self, reader: ChunkReader, job: Job, candidates: SentDocuments) -> None:
         """Let a reader see all chunks with their states, as far as the deadline allows."""
@@ -326,10 +326,15 @@ class Reranker:
             job.deadline.check()
             yield
 
-    def _encode_query(self, job: Job, until: float) -> Encoded | None:
-        """States of the query, at 0, and of the excluded texts; None if there was no time for them."""
+    def _announced(self, job: Job, until: float) -> QueryStates:
+        """Announce the query and the excluded texts, whose states follow the query's; see `StateSource`."""
         with job.watch("encode_query"):
-            return self.source.encode_query([job.query, *job.exclude], until, job.deadline)
+            return self.source.announce_query([job.query, *job.exclude], until, job.deadline)
+
+    def _waited(self, job: Job, announced: QueryStates) -> Encoded | None:
+        """Wait for the states of the query, at 0, and of the excluded texts; None if there was no time for them."""
+        with job.watch("encode_query"):
+            return announced()
 
     def _rank(self, job: Job, query_states: Encoded | None, candidates: Candidates, matches: Matches) -> Ranking:
         """Rank candidates by their words and, where the query has states, by what of them can be read in time."""
@@ -343,24 +348,22 @@ class Reranker:
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
         scorer = Scorer(self.feature_map, self.fusion, self.calibration, job, query_states, per_token, self.backend)
-        self._read_parts(scorer, candidates, matches)
-        with self._processor(job):
-            scored = scorer.scores(matches, candidates)
+        scored = self._read_parts(scorer, candidates, matches)
         if job.method == CROSS_METHOD and self.cross:
             scored = self._crossed(self.cross, scorer, scored, candidates, matches)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
         return job.ranking(scored, candidates)
 
-    def _read_parts(self, scorer: Scorer, candidates: Candidates, matches: Matches) -> None:
+    def _read_parts(self, scorer: Scorer, candidates: Candidates, matches: Matches) -> Scored:
         """Score candidates part by part, the most promising first, and report the ranking after each part but the last.
 
         A CPU slot is held while a part is scored, and not while its texts are encoded.
         """
-        job = scorer.job
+        job, scored = scorer.job, None
         promising = ranking(matches.scores)[: job.encode_limit]
         for part in parts(candidates, promising, job, self._pace):
-            job.incomplete = part.incomplete
+            job.incomplete, scored = part.incomplete, None
             if not len(part.chunks):
                 continue
             with self._processor(job):
@@ -368,9 +371,14 @@ class Reranker:
                     states = candidates.states(part.chunks)
                 spans = candidates.spans(part.chunks) if job.method == CROSS_METHOD else None
                 scorer.put(part.number, part.owners, states, spans)
-                partial = scorer.scores(matches, candidates) if part.more and job.report else None
-            if partial and job.report:
-                job.report(job.ranking(partial, candidates))
+                if job.report or not part.more:
+                    scored = scorer.scores(matches, candidates)
+            if scored and part.more and job.report:
+                job.report(job.ranking(scored, candidates))
+        if scored is None:  # nothing was read in the end
+            with self._processor(job):
+                scored = scorer.scores(matches, candidates)
+        return scored
 
     def _crossed(
         self, cross: CrossEncoding, scorer: Scorer, scored: Scored, candidates: Candidates, matches: Matches
@@ -383,6 +391,13 @@ class Reranker:
         logits = cross.logits(job, scored, scorer.best_chunks(candidates), until)
         with self._processor(job):
             return scorer.scores(matches, candidates, logits)
+
+
+def _needed(query_states: Encoded | None) -> Encoded:
+    """The states of a query that were waited for with all the time there is: without them nothing can be found."""
+    if query_states is None:
+        raise RuntimeError("the query's state is missing")
+    return query_states
 
 
 def _matches(job: Job, candidates: Candidates) -> Matches:

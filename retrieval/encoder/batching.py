@@ -96,6 +96,7 @@ class Job(Generic[Out]):
     deadline: Deadline
     caller: Caller
     served: float = 0.0  # padded tokens picked for it; starts at the caller's `served_per_job`
+    tickets: list[Ticket[Out]] = field(default_factory=list)  # of all its texts
     queue: deque[Ticket[Out]] = field(default_factory=deque)  # not picked yet, the most urgent first
     started: bool = False  # whether one of its texts was picked
     pending: int = 0  # tickets neither finished nor dropped
@@ -182,7 +183,19 @@ class SharedEncoder(Generic[Out]):
         *,
         counted: bool = True,
     ) -> list[Out | None]:
-        """Encode n texts and wait for their states; None for each that cannot be encoded in time.
+        """Announce n texts and wait for their states; see `announce` and `result`."""
+        return self.result(self.announce(keys, texts, until, deadline, counted=counted))
+
+    def announce(
+        self,
+        keys: Sequence[bytes],
+        texts: Sequence[Tokens],
+        until: float,
+        deadline: Deadline,
+        *,
+        counted: bool = True,
+    ) -> Job[Out]:
+        """Queue n texts; they are encoded once somebody waits for a result, together with whatever is queued then.
 
         Args:
             keys: The key of each text; texts with equal keys are encoded once.
@@ -190,6 +203,15 @@ class SharedEncoder(Generic[Out]):
             until: Time limit, in `time.monotonic()` seconds; no pass starts that would end later.
             deadline: Names the caller; may be cancelled from another thread.
             counted: Whether the texts change the counters and the cost estimate.
+        """
+        with self._lock:
+            caller = self._callers.get(deadline.caller) or Caller(self._fair_share)
+            job: Job[Out] = Job(until, deadline, caller, caller.served_per_job)
+            self._admit(keys, texts, job, counted)
+        return job
+
+    def result(self, job: Job[Out]) -> list[Out | None]:
+        """Wait for the states of a job's n texts; None for each that cannot be encoded in time.
 
         Raises:
             Cancelled: The deadline was cancelled while waiting.
@@ -197,13 +219,13 @@ class SharedEncoder(Generic[Out]):
             Exception: The encoder's error for one of these texts.
         """
         with self._lock:
-            caller = self._callers.get(deadline.caller) or Caller(self._fair_share)
-            job: Job[Out] = Job(until, deadline, caller, caller.served_per_job)
-            tickets = self._admit(keys, texts, job, counted)
-        if not job.done.wait(self._patience(until)):
+            while job.queue and self._workers < min(self.encoder.streams, len(self._tickets)):
+                self._workers += 1
+                self._pool.submit(self._work)
+        if not job.done.wait(self._patience(job.until)):
             self._leave(job)
-        deadline.check()
-        encoded = [ticket.encoded for ticket in tickets]
+        job.deadline.check()
+        encoded = [ticket.encoded for ticket in job.tickets]
         if isinstance(job.error, EncoderUnavailable):
             raise Interrupted(job.error, encoded)
         if job.error is not None:
@@ -236,11 +258,10 @@ class SharedEncoder(Generic[Out]):
             text = replace(sample, ids=sample.ids[:length], content=sample.content[:length], padded=length)
             self._forward([text] * size)
 
-    def _admit(self, keys: Sequence[bytes], texts: Sequence[Tokens], job: Job[Out], counted: bool) -> list[Ticket[Out]]:
-        tickets = []
+    def _admit(self, keys: Sequence[bytes], texts: Sequence[Tokens], job: Job[Out], counted: bool) -> None:
         for key, tokens in zip(keys, texts, strict=True):
             ticket = self._ticket(key, tokens, counted)
-            tickets.append(ticket)
+            job.tickets.append(ticket)
             if ticket.encoded is None and job not in ticket.jobs:
                 ticket.jobs.append(job)
                 job.pending += 1
@@ -252,10 +273,6 @@ class SharedEncoder(Generic[Out]):
             self._jobs.append(job)
             self._callers[job.deadline.caller] = job.caller
             job.caller.jobs += 1
-            while self._workers < min(self.encoder.streams, len(self._tickets)):
-                self._workers += 1
-                self._pool.submit(self._work)
-        return tickets
 
     def _ticket(self, key: bytes, tokens: Tokens, counted: bool) -> Ticket[Out]:
         """The ticket of a text: with its state if that came too late for others, else the one in the queue."""

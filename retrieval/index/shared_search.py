@@ -1,7 +1,7 @@
 """Searches of several threads that are made as one.
 
 A search waits for memory: all vectors are read for it. So each thread announces its search before it waits for a
-processor, and whoever gets one first searches for all that wait by then.
+processor, and whoever gets one first searches for all that wait by then, and has their queries encoded for that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.index.passage_index import Find
+from retrieval.index.passage_index import Find, Vector
 
 # From (m, P) queries and k to the (m, k') positions that are nearest to each.
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -26,7 +26,7 @@ _MOST = 8  # searches in one; whoever waits for them holds a processor
 class _Announced:
     """A search that its thread is about to make."""
 
-    query: NDArray[np.float32]  # (P,)
+    query: Vector
     k: int
     found: Future[NDArray[np.int64]] = field(default_factory=Future)
 
@@ -40,14 +40,14 @@ class SharedSearch:
         self._lock = threading.Lock()
         self._waiting: list[_Announced] = []  # of one whose thread has ended the result is made once, for nobody
 
-    def announce(self, query: NDArray[np.float32], k: int) -> Find:
-        """Announce that the k positions nearest to a (P,) query will be asked for; returns what finds them."""
+    def announce(self, query: Vector, k: int) -> Find:
+        """Announce that the k positions nearest to a query will be asked for; returns what finds them."""
         mine = _Announced(query, k)
         with self._lock:
             self._waiting.append(mine)
 
         def find(count: int) -> NDArray[np.int64]:
-            return self._result(mine) if count == k else self._search(query[None, :], count)[0]
+            return self._result(mine) if count == k else self._search(query()[None, :], count)[0]
 
         return find
 
@@ -62,11 +62,23 @@ class SharedSearch:
         return mine.found.result()
 
     def _make(self, batch: Sequence[_Announced]) -> None:
+        asked = list[tuple[_Announced, NDArray[np.float32]]]()
         try:
-            found = self._search(np.stack([each.query for each in batch]), batch[0].k)
+            asked += ((each, vector) for each in batch if (vector := _vector(each)) is not None)
+            found = self._search(np.stack([vector for _, vector in asked]), batch[0].k) if asked else ()
         except BaseException as error:
             for each in batch:
-                each.found.set_exception(error)
+                if not each.found.done():
+                    each.found.set_exception(error)
             raise
-        for each, positions in zip(batch, found, strict=True):
+        for (each, _), positions in zip(asked, found, strict=True):
             each.found.set_result(positions)
+
+
+def _vector(announced: _Announced) -> NDArray[np.float32] | None:
+    """The vector of its query; None if there is none, which is an error for its own thread alone."""
+    try:
+        return announced.query()
+    except Exception as error:  # noqa: BLE001 - raised where the result is asked for
+        announced.found.set_exception(error)
+        return None

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
-from retrieval.encoder.batching import Interrupted, SharedEncoder
+from retrieval.encoder.batching import Interrupted, Job, SharedEncoder
 from retrieval.encoder.chunks import USUAL, Chunker, Cuts, Reading, cut_up
 from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.encoder.states import Encoded, join, merge
@@ -132,31 +133,49 @@ class StateSource:
             EncodingError: A text has no usable vector.
             EncoderUnavailable: The encoder is on another machine and fails; what it had encoded is cached.
         """
+        return self._announce(texts, terms, until, deadline, role, read)()
+
+    def _announce(
+        self,
+        texts: Sequence[str],
+        terms: Sequence[Terms],
+        until: float,
+        deadline: Deadline,
+        role: Role,
+        read: Sequence[Tokens | None] = (),
+    ) -> Callable[[], list[TextState | None]]:
+        """Queue n texts for the encoder; what is returned waits for their states. See `encode`."""
         keys = [self._keys(role, text) for text in texts]
         tokens = {at: text_tokens for at, text_tokens in enumerate(read) if text_tokens is not None}
         states = self._fetch_shared([key for at, key in enumerate(keys) if at not in tokens])
         missing = [at for at, key in enumerate(keys) if key not in states]
-        untokenized = [at for at in missing if at not in tokens]
-        if missing:
-            tokens |= self._tokenize({at: texts[at] for at in untokenized}, until, role)
-            missing = [at for at in missing if at in tokens]
-            failure, wanted = None, ([keys[at] for at in missing], [tokens[at] for at in missing])
-            try:
-                encoded = self.shared_encoder.encode(*wanted, until, deadline, counted=self._counted)
-            except Interrupted as error:
-                failure, encoded = error, list(error.encoded)
-            new_states = {
-                keys[at]: TextState(text_encoded, terms[at])
-                for at, text_encoded in zip(missing, encoded, strict=True)
-                if text_encoded is not None
-            }
-            if self.replicas:
-                self.replicas.put(new_states)
-            self.cache.put(new_states)
-            if failure:
-                raise failure
-            states |= new_states
-        return [states.get(key) for key in keys]
+        tokens |= self._tokenize({at: texts[at] for at in missing if at not in tokens}, until, role)
+        wanted = {keys[at]: at for at in missing if at in tokens}
+        job = self.shared_encoder.announce(
+            list(wanted), [tokens[at] for at in wanted.values()], until, deadline, counted=self._counted
+        )
+
+        def waited() -> list[TextState | None]:
+            found = states | self._encoded(job, {key: terms[at] for key, at in wanted.items()})
+            return [found.get(key) for key in keys]
+
+        return waited
+
+    def _encoded(self, job: Job[Encoded], terms: Mapping[bytes, Terms]) -> dict[bytes, TextState]:
+        """Wait for a job's states and cache them. terms: of its texts, by key, in the job's order."""
+        failure = None
+        try:
+            encoded: Sequence[Encoded | None] = self.shared_encoder.result(job)
+        except Interrupted as error:
+            failure, encoded = error, error.encoded
+        of_each = zip(terms.items(), encoded, strict=True)
+        states = {key: TextState(state, its_terms) for (key, its_terms), state in of_each if state is not None}
+        if self.replicas and states:
+            self.replicas.put(states)
+        self.cache.put(states)
+        if failure:
+            raise failure
+        return states
 
     def _tokenize(self, texts: Mapping[int, str], until: float, role: Role = "document") -> dict[int, Tokens]:
         """Tokenise texts by index; those not reached by `until` are missing in the result."""
@@ -194,8 +213,13 @@ class StateSource:
         return states
 
     def encode_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
-        """Return the states of a query's n ≥ 1 texts, cached or encoded now; None if one is not ready by `until`.
+        """Return what `announce_query` waits for."""
+        return self.announce_query(texts, until, deadline)()
 
+    def announce_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Callable[[], Encoded | None]:
+        """Queue a query's n ≥ 1 texts for the encoder. What is announced together, shares its passes.
+
+        What is returned waits for their states: cached or encoded now; None if one is not ready by `until`.
         A long text is read in chunks: its token rows follow each other, and its pooled vector is the mean of theirs,
         weighted by their numbers of tokens.
 
@@ -210,21 +234,19 @@ class StateSource:
         chunks = [self._query_chunks(text) for text in texts]
         pieces = [piece for text in chunks for piece in text]
         states = self.cached(pieces, "query")
-        if None in states:
-            states = self._encode_missing(pieces, states, until, deadline)
-        found = iter([state.encoded for state in states if state is not None])
-        if None in states:
-            return None
-        whole = [merge([next(found) for _ in text]) if len(text) > 1 else next(found) for text in chunks]
-        return join(whole) if len(whole) != 1 else whole[0]
-
-    def _encode_missing(
-        self, pieces: Sequence[str], states: Sequence[TextState | None], until: float, deadline: Deadline
-    ) -> list[TextState | None]:
-        """The states of a query's pieces; None of those that are not ready by `until`."""
         missing = [piece for piece, state in zip(pieces, states, strict=True) if state is None]
-        encoded = iter(self.encode(missing, [NO_TERMS] * len(missing), until, deadline, "query"))
-        return [state or next(encoded) for state in states]
+        encoded = self._announce(missing, [NO_TERMS] * len(missing), until, deadline, "query") if missing else list
+
+        def waited() -> Encoded | None:
+            new = iter(encoded())
+            found = [state or next(new) for state in states]
+            if None in found:
+                return None
+            rows = iter([state.encoded for state in found if state is not None])
+            whole = [merge([next(rows) for _ in text]) if len(text) > 1 else next(rows) for text in chunks]
+            return join(whole) if len(whole) != 1 else whole[0]
+
+        return _once(waited)
 
     def is_cut(self, query: str) -> bool:
         """Whether a query is longer than what is read of it."""
@@ -235,3 +257,15 @@ class StateSource:
             return [text]
         [cuts] = self._query_chunker.cuts([text], USUAL)
         return cut_up(text, cuts) if cuts else [text]
+
+
+def _once(make: Callable[[], Encoded | None]) -> Callable[[], Encoded | None]:
+    """What is made by the first thread that asks, for all."""
+    lock, made = threading.Lock(), list[Encoded | None]()
+
+    def get() -> Encoded | None:
+        with lock:
+            made[:] = made or [make()]
+            return made[0]
+
+    return get

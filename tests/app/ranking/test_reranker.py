@@ -451,6 +451,20 @@ def test_rerankers_may_share_their_processors():
         assert all(future.result(PATIENT_S).encoded == len(BIRDS) for future in waiting)
 
 
+def test_queries_that_wait_for_a_processor_are_encoded_in_one_pass(tmp_path):
+    slots = CpuSlots(1)
+    reranker = Reranker(HashEncoder(), slots=slots)
+    build(tmp_path / "c", [Passage(str(i), "", f"owl {i}") for i in range(30)], reranker.encoder, lambda *_: None)
+    collection, queries = Segment(tmp_path / "c"), [f"owl {i}" for i in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        with slots.slot():
+            waiting = [pool.submit(reranker.search, query, collection) for query in queries]
+            eventually(lambda: slots.waiting == 4)
+        for query, future in zip(queries, waiting, strict=True):
+            same(future.result(PATIENT_S)[1], Reranker(HashEncoder()).search(query, collection)[1])
+    assert reranker.source.shared_encoder.counts().passes == {4: 1}
+
+
 def cut(text: str, encoder=None, reading=USUAL) -> list[str]:
     (cuts,) = Chunker(encoder or Short(), str.encode).cuts([text], reading)
     return cut_up(text, cuts)

@@ -109,6 +109,41 @@ def test_requests_share_a_pass():
     assert gated.passes == [[7], [5, 5, 5, 5]]
 
 
+def test_what_is_announced_waits_for_whoever_asks_first_and_shares_its_pass():
+    gated = Gated()
+    gated.go()
+    shared = SharedEncoder(gated)
+    texts = [[words(5, f"q{i}")] for i in range(4)]
+    jobs = [shared.announce([text.encode() for text in own], gated.tokenize(own), NEVER, Deadline()) for own in texts]
+    assert (shared.counts().pending, gated.passes) == (4, [])
+    for own, job in zip(texts, jobs[::-1], strict=True):
+        assert shared.result(job)[0] is not None, own
+    assert (shared.counts().pending, gated.passes) == (0, [[5, 5, 5, 5]])
+
+
+def test_of_what_is_announced_only_the_one_that_cannot_be_encoded_fails():
+    gated = Gated()
+    gated.go()
+    shared = SharedEncoder(gated)
+    texts = [words(count, "w") for count in (13, 12, 14)]
+    jobs = [shared.announce([text.encode()], gated.tokenize([text]), NEVER, Deadline()) for text in texts]
+    assert [shared.result(job)[0] is not None for job in jobs[1:]] == [True, True]
+    with pytest.raises(EncodingError, match="thirteen"):
+        shared.result(jobs[0])
+
+
+def test_what_was_announced_by_a_cancelled_request_is_not_encoded():
+    gated, gone = Gated(), Deadline()
+    gated.go()
+    shared = SharedEncoder(gated)
+    announced = shared.announce([b"gone"], gated.tokenize([words(3, "gone")]), NEVER, gone)
+    gone.cancel()
+    assert shared.encode([b"here"], gated.tokenize([words(4, "here")]), NEVER, Deadline())[0] is not None
+    assert gated.passes == [[4]]
+    with pytest.raises(Cancelled):
+        shared.result(announced)
+
+
 def test_a_text_wanted_twice_is_encoded_once():
     gated = Gated()
     callers = Callers(gated)

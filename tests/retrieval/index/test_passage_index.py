@@ -107,7 +107,7 @@ def test_the_nearest_are_those_of_an_exact_search(birds, query, k):
 
 def test_announced_searches_find_what_each_finds_alone(birds):
     index = birds.searchable()
-    announced = [index.announce(vector(query), 7) for query in QUERIES]
+    announced = [index.announce(lambda query=query: vector(query), 7) for query in QUERIES]
     for query, find in zip(QUERIES, announced, strict=True):
         for k in (7, 9):  # as announced, and deeper
             np.testing.assert_array_equal(find(k), index.nearest(vector(query), k))

@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from retrieval.index.passage_index import Vector
 from retrieval.index.shared_search import SharedSearch
 from tests.waiting import PATIENT_S
 
 
-def query(number: int) -> np.ndarray:
-    return np.array([number], dtype=np.float32)
+def query(number: int) -> Vector:
+    return lambda: np.array([number], dtype=np.float32)
 
 
 class Recorder:
@@ -79,3 +80,19 @@ def test_a_search_that_fails_fails_for_all_and_for_nobody_later():
             find(1)
     search.fails = False
     assert shared.announce(query(7), 1)(1).tolist() == [7]
+
+
+def test_a_query_without_a_vector_fails_for_its_own_thread_alone():
+    def broken():
+        raise ValueError("no vector")
+
+    search = Recorder()
+    shared = SharedSearch(search)
+    good, bad, other = shared.announce(query(1), 1), shared.announce(broken, 1), shared.announce(query(2), 1)
+    assert good(1).tolist() == [1]
+    assert other(1).tolist() == [2]
+    with pytest.raises(ValueError, match="no vector"):
+        bad(1)
+    with pytest.raises(ValueError, match="no vector"):
+        shared.announce(broken, 1)(1)  # with nobody else
+    assert search.sizes == [2]

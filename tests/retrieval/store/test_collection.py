@@ -107,7 +107,7 @@ def found(index, query: str, k: int = 5) -> list[str]:
 
 def nearest_beside_another(snapshot, vector, k: int):
     """The nearest, found in one search with those of another vector."""
-    find, _ = snapshot.announce(vector, k), snapshot.announce(-vector, k)
+    find, _ = snapshot.announce(lambda: vector, k), snapshot.announce(lambda: -vector, k)
     return find(k)
 
 
