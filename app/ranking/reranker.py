@@ -184,8 +184,8 @@ class Reranker:
                         collection, vector, words, candidates, leave_out, grouped=grouped, nearest=nearest
                     )
                 found = FoundPassages(positions, collection, words, grouped=grouped)
-        with self._processor(job), job.watch("prescore"):
-            matches = _matches(job, found)
+            with job.watch("prescore"):
+                matches = _matches(job, found)
         if job.report:
             job.report(job.ranking(unread(self.calibration, job.terms, matches), found))
         return positions, self._rank(job, query_states, found, matches)
