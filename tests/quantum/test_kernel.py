@@ -9,6 +9,8 @@ from quantum.errors import InvalidVector
 from quantum.feature_maps import feature_map
 from quantum.kernel import gram, log_gram
 
+EPS = float(np.finfo(np.float32).eps)  # the series sums powers in float32
+
 
 def unit_rows(seed: int, m: int, width: int, dtype: type = np.float64) -> np.ndarray:
     x = np.random.default_rng(seed).normal(size=(m, width))
@@ -51,6 +53,14 @@ def test_gram_beyond_the_series_is_the_simulation() -> None:
     fm, x = feature_map("angle", 2, 2.0), np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
     assert log_gram(fm.bandwidth, x) is None
     np.testing.assert_allclose(gram(fm, x), fm.fidelity(x, x), rtol=1e-12)
+
+
+@pytest.mark.parametrize("width", [511, 512, 513, 5000])
+def test_log_gram_of_wide_rows_is_the_closed_form(width: int) -> None:
+    """The product of all factors of 5000 features, 1.36 each, would overflow."""
+    x = np.arctan(0.6) * np.sign(np.random.default_rng(width).normal(size=(3, width)))
+    closed = 2 * np.log(np.cos(x[:, np.newaxis] - x)).sum(axis=-1)
+    np.testing.assert_allclose(log_gram(2.0, x), closed, rtol=1e-6, atol=4 * EPS * width)
 
 
 @pytest.mark.parametrize("name", ["angle", "entangled"])
