@@ -170,9 +170,10 @@ class SharedEncoder(Generic[Out]):
         self.wanted_s = 0.0  # encoding time of all requested texts, on all streams together, encoded in time or not
 
     def counts(self) -> EncoderCounts:
-        """Return the counters and the number of queued texts."""
+        """Return the counters and the number of queued texts that somebody waits for."""
         with self._lock:
-            return EncoderCounts(self._texts, self._tokens, dict(self._passes), len(self._tickets), self._cost)
+            pending = sum(not all(job.abandoned for job in ticket.jobs) for ticket in self._tickets.values())
+            return EncoderCounts(self._texts, self._tokens, dict(self._passes), pending, self._cost)
 
     def encode(
         self,

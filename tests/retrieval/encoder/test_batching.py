@@ -138,6 +138,7 @@ def test_what_was_announced_by_a_cancelled_request_is_not_encoded():
     shared = SharedEncoder(gated)
     announced = shared.announce([b"gone"], gated.tokenize([words(3, "gone")]), NEVER, gone)
     gone.cancel()
+    assert shared.counts().pending == 0
     assert shared.encode([b"here"], gated.tokenize([words(4, "here")]), NEVER, Deadline())[0] is not None
     assert gated.passes == [[4]]
     with pytest.raises(Cancelled):
