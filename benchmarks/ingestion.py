@@ -47,7 +47,7 @@ def main(count: int = 2048) -> None:
 
     def steps() -> None:
         contents = [passage.content for passage in split()]
-        [Terms.of(content) for content in contents]
+        Terms.of_each(contents)
         [encoder.tokenize(contents[at : at + BLOCK]) for at in range(0, count, BLOCK)]
 
     rows: list[tuple[str, str, str]] = []

@@ -55,7 +55,7 @@ def works(reranker: Reranker) -> Mapping[str, Callable[[], object]]:
     cold = (passages.take(COLD) for _ in numbers)
     reranker.rerank("warm", documents, deadline=Deadline())
     states, asked = reranker.encoder.encode(documents), reranker.encoder.encode([QUERIES[0]], "query")
-    scattered, terms = ScatteredStates.of([states]), [Terms.of(text) for text in documents]
+    scattered, terms = ScatteredStates.of([states]), Terms.of_each(documents)
 
     def query() -> str:
         return f"{QUERIES[0]} {next(numbers)}"

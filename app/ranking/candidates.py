@@ -23,7 +23,7 @@ from retrieval.states.record import TextState
 from retrieval.states.source import Opened, StateSource
 from retrieval.text.bm25 import NO_TERMS, Matches, QueryTerms, Terms, bm25
 from retrieval.text.languages import AUTO
-from retrieval.text.limits import Allowance
+from retrieval.text.limits import Allowance, runs
 from retrieval.text.passages import symbol_share
 
 _FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
@@ -202,7 +202,8 @@ class SentDocuments:
         of = missing.values()
         texts, read = [each.text for each in of], [each.read for each in of]
         # Cached with the state are the terms in the language that the text shows, whatever this request says.
-        terms = [each.terms if self._language == AUTO and each.terms else Terms.of(each.text) for each in of]
+        shown = [each.terms for each in of if each.terms is not None]
+        terms = shown if self._language == AUTO else Terms.of_each(texts)
         try:
             found = self._source.encode(texts, terms, until, deadline, read=read)
         except EncoderUnavailable as error:
@@ -231,10 +232,15 @@ class SentDocuments:
 
     def _cut_into_terms(self, until: float) -> None:
         """Find the terms of documents that are not cached, as far as there is time."""
-        time_left = Allowance(until)
-        for at, text in enumerate(self.texts):
-            if self._terms[at] is None and time_left.covers(text):
-                self._terms[at] = Terms.of(text, self._language)
+        time_left, missing = Allowance(until), [at for at, terms in enumerate(self._terms) if terms is None]
+        for run in runs([len(self.texts[at]) for at in missing]):
+            self._find(self._terms, self.texts, [at for at in missing[run] if time_left.covers(self.texts[at])])
+
+    def _find(self, terms: list[Terms | None], texts: Sequence[str], missing: Sequence[int]) -> None:
+        """Fill in the missing terms of texts."""
+        found = Terms.of_each([texts[at] for at in missing], self._language)
+        for at, its in zip(missing, found, strict=True):
+            terms[at] = its
 
     def _open(self, documents: Sequence[int], until: float) -> dict[int, Opened]:
         opened = {at: Opened(self._cuts[at]) for at in documents if at in self._cuts}
@@ -254,12 +260,11 @@ class SentDocuments:
         states = self._source.cached(texts)
         if len(texts) == 1:
             return [Chunk(at, 0, texts[0], self._terms[at], states[0])]
-        in_time = time.monotonic() < until
-        terms = (self._cached_terms(state) for state in states)
-        return [
-            Chunk(at, start, text, known or (Terms.of(text, self._language) if in_time else None), state)
-            for start, text, state, known in zip(opened.cuts[:-1], texts, states, terms, strict=True)
-        ]
+        terms = [self._cached_terms(state) for state in states]
+        if time.monotonic() < until:
+            self._find(terms, texts, [at for at, known in enumerate(terms) if known is None])
+        parts = zip(opened.cuts[:-1], texts, states, terms, strict=True)
+        return [Chunk(at, start, text, its_terms, state) for start, text, state, its_terms in parts]
 
     def _cached_terms(self, state: TextState | None) -> Terms | None:
         """The terms of a cached text, if they are in the language that was asked for."""

@@ -21,6 +21,7 @@ from retrieval.encoder.chunks import USUAL
 from retrieval.encoder.protocol import Role
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import Terms
+from retrieval.text.limits import runs
 
 _PART = 100  # texts whose token states, which come with the vectors, are held at once
 
@@ -92,10 +93,10 @@ def _part(source: StateSource, texts: Sequence[str], role: Role, deadline: Deadl
     texts = [text[: source.code_points] for text in texts]
     known = source.cached(texts, role)
     missing = [text for text, state in zip(texts, known, strict=True) if state is None]
-    terms = []
-    for text in missing:
+    terms = list[Terms]()
+    for run in runs([len(text) for text in missing]):
         deadline.check()
-        terms.append(Terms.of(text))
+        terms += Terms.of_each(missing[run])
     found = iter(source.encode(missing, terms, deadline.at, deadline, role))
     states = [(state or next(found)) for state in known]
     encoded = [state.encoded for state in states if state is not None]

@@ -227,7 +227,7 @@ def build(
         for start in range(0, len(passages), BLOCK):
             block = passages[start : start + BLOCK]
             texts = [passage.content for passage in block]
-            yield Block(block, [Terms.of(text, language) for text in texts], encoder.encode(texts))
+            yield Block(block, Terms.of_each(texts, language), encoder.encode(texts))
             progress(start + len(block), len(passages))
 
     if not passages:

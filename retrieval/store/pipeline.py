@@ -111,7 +111,7 @@ def prepared(
             owners, passages, read = (list(column) for column in zip(*some, strict=True))
             chunks = iter(encoder.tokenize([p.content for p, known in zip(passages, read, strict=True) if not known]))
             tokens = [known or next(chunks) for known in read]
-            terms = [Terms.of(passage.content, language) for passage in passages]
+            terms = Terms.of_each([passage.content for passage in passages], language)
             yield Prepared(batch, owners, passages, terms, tokens, is_last)
 
 

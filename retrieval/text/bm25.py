@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from itertools import compress
+from itertools import chain, compress, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.text.languages import AUTO, NONE, STEMMERS, check_language, detect, frequencies, terms
+from retrieval.text.languages import AUTO, NONE, check_language, detect, detect_each, frequencies, terms
 from retrieval.text.words import words_of
 
 K1, B = 1.2, 0.75  # term frequency saturation, length normalisation
@@ -58,13 +58,28 @@ class Terms:
     @staticmethod
     def of(text: str, language: str = AUTO) -> Terms:
         """Return the terms of a text. language: a code, `NONE`, or `AUTO` to detect it; ValueError for another."""
+        return Terms.of_each([text], language)[0]
+
+    @staticmethod
+    def of_each(texts: Sequence[str], language: str = AUTO) -> list[Terms]:
+        """Return the terms of each of n texts: a word that several have is looked up once. See `of`."""
         check_language(language)
-        words = words_of(text)
-        if language != AUTO:
-            return Terms(language, terms(words, language))
-        plain = terms(words, NONE)
-        language = detect(plain)
-        return Terms(language, terms(words, language) if language in STEMMERS else plain)
+        words = [words_of(text) for text in texts]
+        counts = np.array([len(of_text) for of_text in words], dtype=np.int64)
+        place = {word: at for at, word in enumerate(dict.fromkeys(chain.from_iterable(words)))}
+        places = np.fromiter(map(place.__getitem__, chain.from_iterable(words)), np.int64, counts.sum())
+        vocabulary = list(place)
+        languages = [language] * len(texts)
+        if language == AUTO:
+            languages = detect_each(terms(vocabulary, NONE), places, counts)
+        numbers, ends = np.empty(len(places), dtype=np.uint32), np.cumsum(counts).tolist()
+        of_word = np.repeat(languages, counts)
+        for code in set(languages):
+            its = of_word == code
+            used, word = np.unique(places[its], return_inverse=True)
+            numbers[its] = terms([vocabulary[at] for at in used.tolist()], code)[word]
+        parts = zip(languages, pairwise([0, *ends]), strict=True)
+        return [Terms(code, numbers[start:end].copy()) for code, (start, end) in parts]  # views would keep them all
 
 
 NO_TERMS = Terms(NONE, np.zeros(0, dtype=np.uint32))

@@ -119,14 +119,17 @@ class _Frequencies:
     languages: NDArray[np.uint8]  # (N,) positions in `codes`
     decades: NDArray[np.float32]  # (N,) log10 of the occurrences per billion words
 
-    def entries(self, words: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the (e,) entries of these (m,) words, and for each the position of its word among them."""
+    def ranges(self, words: NDArray[np.uint32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return where the entries of each of these (m,) words begin, and how many there are."""
         at = np.searchsorted(self.words, words).clip(max=len(self.words) - 1)
-        known = np.flatnonzero(self.words[at] == words)
-        first = self.starts[at[known]]
-        counts = self.starts[at[known] + 1] - first
-        ends = np.cumsum(counts)
-        return np.repeat(first - ends + counts, counts) + np.arange(counts.sum()), np.repeat(known, counts)
+        first = self.starts[at]
+        return first, np.where(self.words[at] == words, self.starts[at + 1] - first, 0)
+
+
+def _entries(first: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the (e,) entries of (m,) ranges, and for each the position of its range among them."""
+    ends = np.cumsum(counts)
+    return np.repeat(first - ends + counts, counts) + np.arange(counts.sum()), np.repeat(np.arange(len(counts)), counts)
 
 
 @cache
@@ -142,19 +145,35 @@ def _frequencies() -> _Frequencies:
 
 
 def detect(words: NDArray[np.uint32]) -> str:
-    """Return the language in which n words are likeliest, `NONE` if two are about as likely.
+    """Return the language of one text, whose (t,) words are from `terms(…, NONE)`; see `detect_each`."""
+    return detect_each(words, np.arange(len(words)), np.array([len(words)]))[0]
+
+
+def detect_each(vocabulary: NDArray[np.uint32], places: NDArray[np.int64], counts: NDArray[np.int64]) -> list[str]:
+    """Return the language in which each of n texts is likeliest, `NONE` if two are about as likely.
 
     The likelihood of a language is the product of its words' frequencies (a unigram model).
 
-    words: (n,) from `terms(…, NONE)`; the first 1000 decide.
+    Args:
+        vocabulary: (v,) words from `terms(…, NONE)`.
+        places: (t,) the words of all texts, one text after the other, by their places in the vocabulary.
+        counts: (n,) words of each text; the first 1000 decide.
     """
-    table = _frequencies()
-    different, repeats = np.unique(words[:_DETECTED_BY], return_counts=True)
-    entries, at = table.entries(different)
+    table, n = _frequencies(), len(counts)
+    different, of_word = np.unique(vocabulary, return_inverse=True)
+    early = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) < _DETECTED_BY
+    words = np.repeat(np.arange(n), counts)[early] * len(different) + of_word[places[early]]
+    pairs, repeats = np.unique(words, return_counts=True)
+    text, word = np.divmod(pairs, max(1, len(different)))
+    first, held = table.ranges(different)
+    entries, at = _entries(first[word], held[word])
     gains = (table.decades[entries] - LEAST_DECADE) * repeats[at]
-    scores = np.bincount(table.languages[entries], gains, len(table.codes))
-    second, best = np.argsort(scores, kind="stable")[-2:]
-    return table.codes[best] if scores[best] > scores[second] + _MARGIN else NONE
+    columns = len(table.codes)
+    scores = np.bincount(text[at] * columns + table.languages[entries], gains, n * columns).reshape(n, columns)
+    likeliest = np.argsort(scores, axis=1, kind="stable")[:, -2:]
+    second, best = np.take_along_axis(scores, likeliest, axis=1).T
+    is_clear = best > second + _MARGIN
+    return [table.codes[one] if clear else NONE for one, clear in zip(likeliest[:, 1].tolist(), is_clear, strict=True)]
 
 
 def frequencies(words: NDArray[np.uint32], language: str) -> NDArray[np.float64]:
@@ -166,7 +185,7 @@ def frequencies(words: NDArray[np.uint32], language: str) -> NDArray[np.float64]
     table = _frequencies()
     decades = np.full(len(words), LEAST_DECADE)
     if language in table.codes:
-        entries, at = table.entries(words)
+        entries, at = _entries(*table.ranges(words))
         is_in = table.languages[entries] == table.codes.index(language)
         decades[at[is_in]] = table.decades[entries[is_in]]
     return 10 ** (decades - 9)

@@ -14,6 +14,7 @@ from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import NO_TERMS
+from retrieval.text.limits import AT_ONCE
 
 TEXTS = ["an owl song", "", "market prices fell", "an owl song"]
 
@@ -74,17 +75,18 @@ def test_cancelled_work_ends(cached):
 
 
 def test_work_that_is_cancelled_while_words_are_cut_ends(cached, monkeypatch):
-    deadline, cut = Deadline(), []
+    length = min(cached.source.code_points, AT_ONCE // 4)
+    texts, deadline, cut = [f"{at} ".ljust(length, "w") for at in range(2 * AT_ONCE // length)], Deadline(), []
 
-    def cancel(text):
-        cut.append(text)
+    def cancel(some):
+        cut.extend(some)
         deadline.cancel()
-        return NO_TERMS
+        return [NO_TERMS] * len(some)
 
-    monkeypatch.setattr(app.service.embeddings, "Terms", SimpleNamespace(of=cancel))
+    monkeypatch.setattr(app.service.embeddings, "Terms", SimpleNamespace(of_each=cancel))
     with pytest.raises(Cancelled):
-        embed(cached, TEXTS, deadline=deadline)
-    assert cut == TEXTS[:1]
+        embed(cached, texts, deadline=deadline)
+    assert cut == texts[: AT_ONCE // length]
 
 
 def test_what_is_not_done_by_the_deadline_is_no_answer(cached):

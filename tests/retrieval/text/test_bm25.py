@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.text import bm25 as lexical
+from retrieval.text import languages
 from retrieval.text.bm25 import NO_TERMS, QueryTerms, Terms, bm25
 from retrieval.text.languages import NONE
+from retrieval.text.words import words_of
 
 WORDS = ("aardvark", "babirusa", "capybara", "dugong", "echidna", "fossa")  # rare in all languages
 TERM = st.sampled_from(WORDS)
@@ -160,6 +162,27 @@ def test_the_terms_of_a_short_query_are_found_once():
     assert QueryTerms.of("singing owls") is QueryTerms.of("singing owls")
     assert QueryTerms.of("singing owls", "en") is not QueryTerms.of("singing owls", "de")
     assert QueryTerms.of("owl " * 300) is not QueryTerms.of("owl " * 300)
+
+
+SENTENCES = ["", "Die Häuser stehen in der Stadt.", "The houses stand in the town.", "owl " * 1200, "東京の家"]
+SPOKEN = st.sampled_from(["the", "house", "Häuser", "und", "der", "singing", "CVE-2021"])
+MIXED = st.one_of(st.text(), st.sampled_from(SENTENCES), st.lists(SPOKEN, max_size=20).map(" ".join))
+
+
+@given(st.lists(MIXED, max_size=8), st.sampled_from(["auto", "none", "en", "de", "zh"]))
+def test_terms_of_several_texts_are_those_of_each(texts, language):
+    together = Terms.of_each(texts, language)
+    for text, terms in zip(texts, together, strict=True):
+        numbers = languages.terms(words_of(text), NONE)
+        own = languages.detect(numbers) if language == "auto" else language
+        assert terms.language == Terms.of(text, language).language == own
+        np.testing.assert_array_equal(terms.numbers, languages.terms(words_of(text), own))
+        assert terms.numbers.base is None  # what is kept of one text keeps no other one
+
+
+def test_terms_in_no_known_language_are_refused():
+    with pytest.raises(ValueError, match="code of a known language"):
+        Terms.of_each([], "klingon")
 
 
 @given(st.text(), st.sampled_from(["auto", "none", "en", "de", "zh"]))
