@@ -217,7 +217,7 @@ class StateSource:
         return self.announce_query(texts, until, deadline)()
 
     def announce_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Callable[[], Encoded | None]:
-        """Queue a query's n ≥ 1 texts for the encoder. What is announced together, shares its passes.
+        """Queue a query's n ≥ 1 texts for the encoder. What is announced together shares its passes.
 
         What is returned waits for their states: cached or encoded now; None if one is not ready by `until`.
         A long text is read in chunks: its token rows follow each other, and its pooled vector is the mean of theirs,
