@@ -24,7 +24,7 @@ _TOLERANCE = 1e-6
 # Beyond about 40 terms the simulation is faster; 24 terms suffice for angles up to about 0.8 pi.
 _MOST_TERMS = 24
 
-_FACTORS = 512
+_FACTORS = 512  # each below 2, so that their product is a float64
 
 
 def log_gram(bandwidth: float, x: NDArray[np.float64]) -> NDArray[np.float64] | None:
@@ -43,7 +43,7 @@ def log_gram(bandwidth: float, x: NDArray[np.float64]) -> NDArray[np.float64] | 
     for k in range(2, terms + 1):  # a small part of the sum: float32 is precise enough and twice as fast
         power *= narrow
         log_f -= (-1) ** k / k * (power @ power.T)
-    # Each factor is below 2, since the tangents are below 1: 512 of them cannot overflow, and need one logarithm.
+    # The tangents are below 1: the logarithm of many factors is taken at once.
     blocks = np.arange(0, x.shape[1], _FACTORS)
     norms = np.log(np.multiply.reduceat(1 + tangents * tangents, blocks, axis=1)).sum(axis=1)
     log_f *= 2

@@ -234,10 +234,10 @@ class SentDocuments:
         """Find the terms of documents that are not cached, as far as there is time."""
         time_left, missing = Allowance(until), [at for at, terms in enumerate(self._terms) if terms is None]
         for run in runs([len(self.texts[at]) for at in missing]):
-            self._find(self._terms, self.texts, [at for at in missing[run] if time_left.covers(self.texts[at])])
+            self._add_terms(self._terms, self.texts, [at for at in missing[run] if time_left.covers(self.texts[at])])
 
-    def _find(self, terms: list[Terms | None], texts: Sequence[str], missing: Sequence[int]) -> None:
-        """Fill in the missing terms of texts."""
+    def _add_terms(self, terms: list[Terms | None], texts: Sequence[str], missing: Sequence[int]) -> None:
+        """Find the terms of those of the n texts that have none, and put them into their places."""
         found = Terms.of_each([texts[at] for at in missing], self._language)
         for at, its in zip(missing, found, strict=True):
             terms[at] = its
@@ -262,7 +262,7 @@ class SentDocuments:
             return [Chunk(at, 0, texts[0], self._terms[at], states[0])]
         terms = [self._cached_terms(state) for state in states]
         if time.monotonic() < until:
-            self._find(terms, texts, [at for at, known in enumerate(terms) if known is None])
+            self._add_terms(terms, texts, [at for at, known in enumerate(terms) if known is None])
         parts = zip(opened.cuts[:-1], texts, states, terms, strict=True)
         return [Chunk(at, start, text, its_terms, state) for start, text, state, its_terms in parts]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Unpack
 
@@ -40,15 +40,13 @@ from retrieval.fusion import ranking
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.passage_index import PassageIndex, check_encoder
 from retrieval.states.cache import StateCache
-from retrieval.states.source import StateSource
+from retrieval.states.source import PendingStates, StateSource
 from retrieval.text.bm25 import Matches
 from retrieval.text.languages import AUTO
 
 __all__ = ["Ranking", "Reranker", "Span"]
 
 log = logging.getLogger(__name__)
-
-QueryStates = Callable[[], Encoded | None]  # waits for them
 
 _WARM_UP_BYTES = 2**26  # more than the states of its texts
 
@@ -129,17 +127,17 @@ class Reranker:
         if not documents or isinstance(documents, str):  # whose letters would be ranked
             raise ValueError("there are no documents to rank; give a list of texts")
         job = Job(query, **options)
-        announced = self._announced(job, job.deadline.at)
-        with self._processor(job), job.watch("prescore"):
-            candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
-            matches = _matches(job, candidates)
-        job.incomplete = candidates.late
-        if job.report:
-            job.report(job.ranking(unread(self.calibration, job.terms, matches), candidates))
-        try:
-            query_states = self._waited(job, announced)
-        except EncoderUnavailable as error:
-            job.unavailable, query_states = error, None  # the words can be compared
+        with self._announced(job, job.deadline.at) as pending:
+            with self._processor(job), job.watch("prescore"):
+                candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
+                matches = _matches(job, candidates)
+            job.incomplete = candidates.late
+            if job.report:
+                job.report(job.ranking(unread(self.calibration, job.terms, matches), candidates))
+            try:
+                query_states = _waited(job, pending)
+            except EncoderUnavailable as error:
+                job.unavailable, query_states = error, None  # the words can be compared
         return self._rank(job, query_states, candidates, matches)
 
     def search(
@@ -170,22 +168,23 @@ class Reranker:
             options["language"] = collection.language
         job = Job(query, **options)
         check_encoder(collection, self.encoder)
-        announced, words, nearest = self._announced(job, math.inf), collection.words(job.terms), None
-        if self.encoder.breaker:  # another machine encodes: that needs no processor here
-            self._waited(job, announced)
-        if positions is None:  # whoever gets a processor first encodes and searches for all that wait for one
-            nearest = first_stage.announce(collection, lambda: _needed(announced()).pooled[0], candidates, leave_out)
-        with self._searching(job, collection):
-            query_states = _needed(self._waited(job, announced))
-            with job.watch("retrieve"):
-                if positions is None:
-                    vector = query_states.pooled[0]
-                    positions = first_stage.search(
-                        collection, vector, words, candidates, leave_out, grouped=grouped, nearest=nearest
-                    )
-                found = FoundPassages(positions, collection, words, grouped=grouped)
-            with job.watch("prescore"):
-                matches = _matches(job, found)
+        words, nearest = collection.words(job.terms), None
+        with self._announced(job, math.inf) as pending:
+            if self.encoder.breaker:  # another machine encodes: that needs no processor here
+                _waited(job, pending)
+            if positions is None:  # whoever gets a processor first encodes and searches for all that wait for one
+                nearest = first_stage.announce(collection, lambda: _needed(pending()).pooled[0], candidates, leave_out)
+            with self._searching(job, collection):
+                query_states = _needed(_waited(job, pending))
+                with job.watch("retrieve"):
+                    if positions is None:
+                        vector = query_states.pooled[0]
+                        positions = first_stage.search(
+                            collection, vector, words, candidates, leave_out, grouped=grouped, nearest=nearest
+                        )
+                    found = FoundPassages(positions, collection, words, grouped=grouped)
+                with job.watch("prescore"):
+                    matches = _matches(job, found)
         if job.report:
             job.report(job.ranking(unread(self.calibration, job.terms, matches), found))
         return positions, self._rank(job, query_states, found, matches)
@@ -266,7 +265,8 @@ class Reranker:
         job = Job(query, "quantum", deadline=deadline or Deadline())
         with self._processor(job):
             candidates = SentDocuments(texts, self.source, reading, job.deadline)
-        return job, candidates, self._waited(job, self._announced(job, job.deadline.at))
+        with self._announced(job, job.deadline.at) as pending:
+            return job, candidates, _waited(job, pending)
 
     def _read_by(self, reader: ChunkReader, job: Job, candidates: SentDocuments) -> None:
         """Let a reader see all chunks with their states, as far as the deadline allows."""
@@ -326,15 +326,13 @@ class Reranker:
             job.deadline.check()
             yield
 
-    def _announced(self, job: Job, until: float) -> QueryStates:
-        """Announce the query and the excluded texts, whose states follow the query's; see `StateSource`."""
-        with job.watch("encode_query"):
-            return self.source.announce_query([job.query, *job.exclude], until, job.deadline)
-
-    def _waited(self, job: Job, announced: QueryStates) -> Encoded | None:
-        """Wait for the states of the query, at 0, and of the excluded texts; None if there was no time for them."""
-        with job.watch("encode_query"):
-            return announced()
+    @contextmanager
+    def _announced(self, job: Job, until: float) -> Iterator[PendingStates]:
+        """Announce the query, at 0, and the excluded texts to the encoder within the block."""
+        begun = time.perf_counter()
+        with self.source.announced_query([job.query, *job.exclude], until, job.deadline) as pending:
+            job.watch.since("encode_query", begun)
+            yield pending
 
     def _rank(self, job: Job, query_states: Encoded | None, candidates: Candidates, matches: Matches) -> Ranking:
         """Rank candidates by their words and, where the query has states, by what of them can be read in time."""
@@ -375,7 +373,7 @@ class Reranker:
                     scored = scorer.scores(matches, candidates)
             if scored and part.more and job.report:
                 job.report(job.ranking(scored, candidates))
-        if scored is None:  # nothing was read in the end
+        if scored is None:  # the last part had nothing to read, or there was none
             with self._processor(job):
                 scored = scorer.scores(matches, candidates)
         return scored
@@ -391,6 +389,12 @@ class Reranker:
         logits = cross.logits(job, scored, scorer.best_chunks(candidates), until)
         with self._processor(job):
             return scorer.scores(matches, candidates, logits)
+
+
+def _waited(job: Job, pending: PendingStates) -> Encoded | None:
+    """Wait for the states of a job's query; None if there was no time for them."""
+    with job.watch("encode_query"):
+        return pending()
 
 
 def _needed(query_states: Encoded | None) -> Encoded:

@@ -170,10 +170,9 @@ class SharedEncoder(Generic[Out]):
         self.wanted_s = 0.0  # encoding time of all requested texts, on all streams together, encoded in time or not
 
     def counts(self) -> EncoderCounts:
-        """Return the counters and the number of queued texts that somebody waits for."""
+        """Return the counters and the number of queued texts."""
         with self._lock:
-            pending = sum(not all(job.abandoned for job in ticket.jobs) for ticket in self._tickets.values())
-            return EncoderCounts(self._texts, self._tokens, dict(self._passes), pending, self._cost)
+            return EncoderCounts(self._texts, self._tokens, dict(self._passes), len(self._tickets), self._cost)
 
     def encode(
         self,
@@ -197,6 +196,8 @@ class SharedEncoder(Generic[Out]):
         counted: bool = True,
     ) -> Job[Out]:
         """Queue n texts; they are encoded once somebody waits for a result, together with whatever is queued then.
+
+        Whoever does not wait for the result must `withdraw` the job.
 
         Args:
             keys: The key of each text; texts with equal keys are encoded once.
@@ -224,7 +225,7 @@ class SharedEncoder(Generic[Out]):
                 self._workers += 1
                 self._pool.submit(self._work)
         if not job.done.wait(self._patience(job.until)):
-            self._leave(job)
+            self.withdraw(job)
         job.deadline.check()
         encoded = [ticket.encoded for ticket in job.tickets]
         if isinstance(job.error, EncoderUnavailable):
@@ -412,8 +413,8 @@ class SharedEncoder(Generic[Out]):
             return None
         return min(max(0.0, until - time.monotonic()), threading.TIMEOUT_MAX)
 
-    def _leave(self, job: Job[Out]) -> None:
-        """Take a job out whose thread waits no longer. Its running texts go on."""
+    def withdraw(self, job: Job[Out]) -> None:
+        """Take a job out whose thread waits no longer, or has its result. Its running texts go on."""
         with self._lock:
             job.left = True
             if job in self._jobs:

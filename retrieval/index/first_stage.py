@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.fusion import first_of_each, reciprocal_rank
-from retrieval.index.passage_index import Find, PassageIndex, Vector, Words
+from retrieval.index.passage_index import Find, PassageIndex, PendingVector, Words
 
 _DEEPER = 4  # times as many passages are looked up if they are of too few documents
 
@@ -26,7 +26,9 @@ class FirstStage:
         if not (min(self.dense, self.lexical) >= 0 < max(self.dense, self.lexical) < float("inf")):
             raise ValueError(f"weights are at least 0 and one is above it; got {self.dense} and {self.lexical}")
 
-    def announce(self, collection: PassageIndex, vector: Vector, k: int, leave_out: int | None = None) -> Find | None:
+    def announce(
+        self, collection: PassageIndex, vector: PendingVector, k: int, leave_out: int | None = None
+    ) -> Find | None:
         """Announce a search that is about to be made with these arguments; None if nothing is joined."""
         return collection.announce(vector, _count(k, leave_out)) if self.dense else None
 

@@ -24,7 +24,7 @@ from retrieval.encoder.states import Encoded, join
 from retrieval.errors import CollectionError, PassageTooLarge
 from retrieval.index.exact import as_rows, at_least_one
 from retrieval.index.milvus_client import Milvus, MilvusNotFound
-from retrieval.index.passage_index import Find, Model, Vector, Words
+from retrieval.index.passage_index import Find, Model, PendingVector, Words
 from retrieval.states.record import CorruptState, TextState, from_bytes, to_bytes
 from retrieval.text.bm25 import Matches, QueryTerms, Terms, bm25
 from retrieval.text.passages import Passage, traits_of
@@ -142,7 +142,7 @@ class MilvusIndex:
         found = sorted((-score, entity.number) for score, entity in rows if entity.number in current)
         return np.array([number for _, number in found], dtype=np.int64)
 
-    def announce(self, query: Vector, k: int) -> Find:  # noqa: ARG002 - nothing is joined
+    def announce(self, query: PendingVector, k: int) -> Find:  # noqa: ARG002 - nothing is joined
         """See `PassageIndex.announce`."""
         return lambda count: self.nearest(query(), count)
 

@@ -16,7 +16,7 @@ from retrieval.text.bm25 import Matches, QueryTerms
 from retrieval.text.passages import Passage
 
 Find = Callable[[int], NDArray[np.int64]]  # the positions of up to so many passages, best first
-Vector = Callable[[], NDArray[np.float32]]  # the (P,) unit vector of a query, which is waited for
+PendingVector = Callable[[], NDArray[np.float32]]  # the (P,) unit vector of a query, which is waited for
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class PassageIndex(Protocol):
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """Return the positions of up to k passages with the highest cosine to a (P,) unit vector, best first."""
 
-    def announce(self, query: Vector, k: int) -> Find:
+    def announce(self, query: PendingVector, k: int) -> Find:
         """Return `nearest` of a query, to be called soon with this k; what is announced then is joined."""
 
     def words(self, query: QueryTerms) -> Words:

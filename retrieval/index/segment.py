@@ -26,7 +26,7 @@ from retrieval.index import checksums, postings
 from retrieval.index.checksums import check_blocks, read_checksums, write_checksums
 from retrieval.index.faiss import FaissIndex
 from retrieval.index.held_files import HeldFiles, Lines, load_integers, load_records, load_vectors
-from retrieval.index.passage_index import Find, Model, Vector
+from retrieval.index.passage_index import Find, Model, PendingVector
 from retrieval.index.postings import InvertedIndex, Postings, QueryWords, WordSearch
 from retrieval.index.token_rows import pack, row_bytes, scales_of, unpack
 from retrieval.text.bm25 import QueryTerms, Terms
@@ -120,7 +120,7 @@ class Segment:
         positions: NDArray[np.int64] = self.index.search(query[None, :], k)[0][0]
         return positions
 
-    def announce(self, query: Vector, k: int) -> Find:  # noqa: ARG002 - nothing is joined
+    def announce(self, query: PendingVector, k: int) -> Find:  # noqa: ARG002 - nothing is joined
         """See `PassageIndex.announce`."""
         return lambda count: self.nearest(query(), count)
 

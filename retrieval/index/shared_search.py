@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.index.passage_index import Find, Vector
+from retrieval.index.passage_index import Find, PendingVector
 
 # From (m, P) queries and k to the (m, k') positions that are nearest to each.
 Search = Callable[[NDArray[np.float32], int], NDArray[np.int64]]
@@ -26,7 +26,7 @@ _MOST = 8  # searches in one; whoever waits for them holds a processor
 class _Announced:
     """A search that its thread is about to make."""
 
-    query: Vector
+    query: PendingVector
     k: int
     found: Future[NDArray[np.int64]] = field(default_factory=Future)
 
@@ -40,7 +40,7 @@ class SharedSearch:
         self._lock = threading.Lock()
         self._waiting: list[_Announced] = []  # of one whose thread has ended the result is made once, for nobody
 
-    def announce(self, query: Vector, k: int) -> Find:
+    def announce(self, query: PendingVector, k: int) -> Find:
         """Announce that the k positions nearest to a query will be asked for; returns what finds them."""
         mine = _Announced(query, k)
         with self._lock:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 _LONG = 8  # code points per token; a text with more is not tokenised to see whether it fits into one chunk
 
 
+PendingStates = Callable[[], Encoded | None]  # the states of a query, which are waited for
+
+
 @dataclass(frozen=True)
 class Opened:
     """The chunk boundaries of a document, with its state or tokens if it fits into one chunk."""
@@ -34,6 +38,16 @@ class Opened:
     cuts: Cuts
     state: TextState | None = None  # state of the whole text
     read: Tokens | None = None  # tokens of the whole text
+
+
+@dataclass(frozen=True)
+class _Announced:
+    """Texts by their keys, some of which wait for the encoder."""
+
+    keys: Sequence[bytes]
+    states: Mapping[bytes, TextState]  # from the shared cache
+    terms: Mapping[bytes, Terms]  # of the job's texts, in its order
+    job: Job[Encoded]
 
 
 class StateSource:
@@ -133,7 +147,7 @@ class StateSource:
             EncodingError: A text has no usable vector.
             EncoderUnavailable: The encoder is on another machine and fails; what it had encoded is cached.
         """
-        return self._announce(texts, terms, until, deadline, role, read)()
+        return self._waited(self._announce(texts, terms, until, deadline, role, read))
 
     def _announce(
         self,
@@ -143,8 +157,8 @@ class StateSource:
         deadline: Deadline,
         role: Role,
         read: Sequence[Tokens | None] = (),
-    ) -> Callable[[], list[TextState | None]]:
-        """Queue n texts for the encoder; what is returned waits for their states. See `encode`."""
+    ) -> _Announced:
+        """Queue for the encoder what the shared cache does not have of n texts; see `encode`."""
         keys = [self._keys(role, text) for text in texts]
         tokens = {at: text_tokens for at, text_tokens in enumerate(read) if text_tokens is not None}
         states = self._fetch_shared([key for at, key in enumerate(keys) if at not in tokens])
@@ -154,28 +168,24 @@ class StateSource:
         job = self.shared_encoder.announce(
             list(wanted), [tokens[at] for at in wanted.values()], until, deadline, counted=self._counted
         )
+        return _Announced(keys, states, {key: terms[at] for key, at in wanted.items()}, job)
 
-        def waited() -> list[TextState | None]:
-            found = states | self._encoded(job, {key: terms[at] for key, at in wanted.items()})
-            return [found.get(key) for key in keys]
-
-        return waited
-
-    def _encoded(self, job: Job[Encoded], terms: Mapping[bytes, Terms]) -> dict[bytes, TextState]:
-        """Wait for a job's states and cache them. terms: of its texts, by key, in the job's order."""
+    def _waited(self, announced: _Announced) -> list[TextState | None]:
+        """Wait for the states of announced texts, and cache the new ones."""
         failure = None
         try:
-            encoded: Sequence[Encoded | None] = self.shared_encoder.result(job)
+            encoded: Sequence[Encoded | None] = self.shared_encoder.result(announced.job)
         except Interrupted as error:
             failure, encoded = error, error.encoded
-        of_each = zip(terms.items(), encoded, strict=True)
-        states = {key: TextState(state, its_terms) for (key, its_terms), state in of_each if state is not None}
+        of_each = zip(announced.terms.items(), encoded, strict=True)
+        states = {key: TextState(state, terms) for (key, terms), state in of_each if state is not None}
         if self.replicas and states:
             self.replicas.put(states)
         self.cache.put(states)
         if failure:
             raise failure
-        return states
+        states |= announced.states
+        return [states.get(key) for key in announced.keys]
 
     def _tokenize(self, texts: Mapping[int, str], until: float, role: Role = "document") -> dict[int, Tokens]:
         """Tokenise texts by index; those not reached by `until` are missing in the result."""
@@ -213,13 +223,15 @@ class StateSource:
         return states
 
     def encode_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Encoded | None:
-        """Return what `announce_query` waits for."""
-        return self.announce_query(texts, until, deadline)()
+        """Return what `announced_query` waits for."""
+        with self.announced_query(texts, until, deadline) as query_states:
+            return query_states()
 
-    def announce_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Callable[[], Encoded | None]:
-        """Queue a query's n ≥ 1 texts for the encoder. What is announced together shares its passes.
+    @contextmanager
+    def announced_query(self, texts: Sequence[str], until: float, deadline: Deadline) -> Iterator[PendingStates]:
+        """Queue a query's n ≥ 1 texts for the encoder within the block. What is queued together shares its passes.
 
-        What is returned waits for their states: cached or encoded now; None if one is not ready by `until`.
+        The block gets what waits for their states: cached or encoded now; None if one is not ready by `until`.
         A long text is read in chunks: its token rows follow each other, and its pooled vector is the mean of theirs,
         weighted by their numbers of tokens.
 
@@ -235,10 +247,10 @@ class StateSource:
         pieces = [piece for text in chunks for piece in text]
         states = self.cached(pieces, "query")
         missing = [piece for piece, state in zip(pieces, states, strict=True) if state is None]
-        encoded = self._announce(missing, [NO_TERMS] * len(missing), until, deadline, "query") if missing else list
+        announced = self._announce(missing, [NO_TERMS] * len(missing), until, deadline, "query") if missing else None
 
         def waited() -> Encoded | None:
-            new = iter(encoded())
+            new = iter(self._waited(announced) if announced else ())
             found = [state or next(new) for state in states]
             if None in found:
                 return None
@@ -246,7 +258,11 @@ class StateSource:
             whole = [merge([next(rows) for _ in text]) if len(text) > 1 else next(rows) for text in chunks]
             return join(whole) if len(whole) != 1 else whole[0]
 
-        return _once(waited)
+        try:
+            yield _once(waited)
+        finally:
+            if announced:
+                self.shared_encoder.withdraw(announced.job)
 
     def is_cut(self, query: str) -> bool:
         """Whether a query is longer than what is read of it."""
@@ -259,13 +275,14 @@ class StateSource:
         return cut_up(text, cuts) if cuts else [text]
 
 
-def _once(make: Callable[[], Encoded | None]) -> Callable[[], Encoded | None]:
+def _once(make: PendingStates) -> PendingStates:
     """What is made by the first thread that asks, for all."""
     lock, made = threading.Lock(), list[Encoded | None]()
 
     def get() -> Encoded | None:
         with lock:
-            made[:] = made or [make()]
+            if not made:
+                made.append(make())
             return made[0]
 
     return get

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError
 from retrieval.index.exact import best
-from retrieval.index.passage_index import Find, Model, Vector
+from retrieval.index.passage_index import Find, Model, PendingVector
 from retrieval.index.postings import QueryWords, WordSearch
 from retrieval.index.segment import Rows, Segment, column, states_of
 from retrieval.index.shared_search import SharedSearch
@@ -116,7 +116,7 @@ class Snapshot:
         positions: NDArray[np.int64] = self._nearest(query[None, :], k)[0]
         return positions
 
-    def announce(self, query: Vector, k: int) -> Find:
+    def announce(self, query: PendingVector, k: int) -> Find:
         """See `PassageIndex.announce`."""
         return self._searches.announce(query, k)
 

@@ -162,8 +162,8 @@ def detect_each(vocabulary: NDArray[np.uint32], places: NDArray[np.int64], count
     table, n = _frequencies(), len(counts)
     different, of_word = np.unique(vocabulary, return_inverse=True)
     early = np.arange(len(places)) - np.repeat(np.cumsum(counts) - counts, counts) < _DETECTED_BY
-    words = np.repeat(np.arange(n), counts)[early] * len(different) + of_word[places[early]]
-    pairs, repeats = np.unique(words, return_counts=True)
+    text_and_word = np.repeat(np.arange(n), counts)[early] * len(different) + of_word[places[early]]
+    pairs, repeats = np.unique(text_and_word, return_counts=True)
     text, word = np.divmod(pairs, max(1, len(different)))
     first, held = table.ranges(different)
     entries, at = _entries(first[word], held[word])

@@ -465,6 +465,15 @@ def test_queries_that_wait_for_a_processor_are_encoded_in_one_pass(tmp_path):
     assert reranker.source.shared_encoder.counts().passes == {4: 1}
 
 
+def test_a_request_that_fails_before_its_query_is_encoded_leaves_nothing_queued(reranker):
+    def refuse(_):
+        raise KeyError("enough")
+
+    with pytest.raises(KeyError, match="enough"):
+        reranker.rerank(QUERY, BIRDS, report=refuse)
+    assert reranker.source.shared_encoder.counts().pending == 0
+
+
 def cut(text: str, encoder=None, reading=USUAL) -> list[str]:
     (cuts,) = Chunker(encoder or Short(), str.encode).cuts([text], reading)
     return cut_up(text, cuts)

@@ -138,11 +138,25 @@ def test_what_was_announced_by_a_cancelled_request_is_not_encoded():
     shared = SharedEncoder(gated)
     announced = shared.announce([b"gone"], gated.tokenize([words(3, "gone")]), NEVER, gone)
     gone.cancel()
-    assert shared.counts().pending == 0
     assert shared.encode([b"here"], gated.tokenize([words(4, "here")]), NEVER, Deadline())[0] is not None
     assert gated.passes == [[4]]
     with pytest.raises(Cancelled):
         shared.result(announced)
+
+
+def test_what_is_withdrawn_is_not_encoded():
+    gated = Gated()
+    gated.go()
+    shared = SharedEncoder(gated)
+    one, both = (gated.tokenize([words(3, name)]) for name in ("one", "both"))
+    kept = shared.announce([b"both"], both, NEVER, Deadline())
+    withdrawn = shared.announce([b"one", b"both"], one + both, NEVER, Deadline())
+    shared.withdraw(withdrawn)
+    assert shared.counts().pending == 1
+    assert shared.result(kept)[0] is not None
+    assert gated.passes == [[3]]
+    shared.withdraw(kept)  # its result is there
+    assert shared.result(withdrawn) == [None, kept.tickets[0].encoded]
 
 
 def test_a_text_wanted_twice_is_encoded_once():

@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from retrieval.index.passage_index import Vector
+from retrieval.index.passage_index import PendingVector
 from retrieval.index.shared_search import SharedSearch
 from tests.waiting import PATIENT_S
 
 
-def query(number: int) -> Vector:
+def query(number: int) -> PendingVector:
     return lambda: np.array([number], dtype=np.float32)
 
 

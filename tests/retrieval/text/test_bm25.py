@@ -180,11 +180,6 @@ def test_terms_of_several_texts_are_those_of_each(texts, language):
         assert terms.numbers.base is None  # what is kept of one text keeps no other one
 
 
-def test_terms_in_no_known_language_are_refused():
-    with pytest.raises(ValueError, match="code of a known language"):
-        Terms.of_each([], "klingon")
-
-
 @given(st.text(), st.sampled_from(["auto", "none", "en", "de", "zh"]))
 def test_terms_survive_being_stored(text, language):
     terms = Terms.of(text, language)
