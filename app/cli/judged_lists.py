@@ -20,6 +20,7 @@ from app.ranking.reranker import Reranker
 from quantum.feature_maps import FeatureMap
 from quantum.kernel import gram
 from quantum.maxsim import score_documents
+from retrieval.array_files import load_arrays
 from retrieval.encoder.prepare import Progress
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.fusion.normalization import ranking
@@ -131,8 +132,7 @@ def judged_lists(
         np.savez(partial, **_padded(found))
         partial.replace(path)
     progress(f"scores of {dataset.name}", len(queries), len(queries))
-    with np.load(path, allow_pickle=False) as content:
-        return JudgedLists(dataset.name, **{name: content[name] for name in content.files})
+    return JudgedLists(dataset.name, **load_arrays(path))
 
 
 def list_file(cache: Path, collection: Segment, reranker: Reranker, asked: Sequence[object]) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.array_files import load_array
 from retrieval.errors import CollectionError
 
 
@@ -95,10 +96,10 @@ def load_records(path: Path, dtype: np.dtype[np.void]) -> NDArray[np.void]:
 
 def _load(path: Path, dimensions: int, dtype: type[np.generic] | np.dtype[np.void]) -> NDArray[Any]:
     try:
-        numbers = np.load(path)
-    except (ValueError, EOFError) as error:
+        numbers = load_array(path)
+    except ValueError as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from error
-    if not (isinstance(numbers, np.ndarray) and numbers.ndim == dimensions and numbers.dtype == dtype):
+    if numbers.ndim != dimensions or numbers.dtype != dtype:
         raise ValueError(f"{path.name} does not hold {dimensions}-dimensional {np.dtype(dtype)}")
     return numbers
 

@@ -19,6 +19,7 @@ import numpy as np
 import Stemmer
 from numpy.typing import NDArray
 
+from retrieval.array_files import load_arrays
 from retrieval.errors import DataError
 from retrieval.text.words import LONG_WORD
 
@@ -135,11 +136,11 @@ def _entries(first: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[NDArr
 @cache
 def _frequencies() -> _Frequencies:
     try:
-        with np.load(FILE) as file:
-            starts = np.concatenate([[0], np.cumsum(file["counts"], dtype=np.int64)])
-            words = np.cumsum(file["steps"], dtype=np.uint64).astype(np.uint32)
-            decades = file["decades"].astype(np.float32) / STEPS_PER_DECADE + LEAST_DECADE
-            return _Frequencies(file["codes"].tolist(), words, starts, file["languages"], decades)
+        file = load_arrays(FILE)
+        starts = np.concatenate([[0], np.cumsum(file["counts"], dtype=np.int64)])
+        words = np.cumsum(file["steps"], dtype=np.uint64).astype(np.uint32)
+        decades = (file["decades"] / np.float32(STEPS_PER_DECADE) + np.float32(LEAST_DECADE)).astype(np.float32)
+        return _Frequencies(file["codes"].tolist(), words, starts, file["languages"], decades)
     except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error) as fault:
         raise DataError(f"{FILE} is missing or damaged ({fault}); install quantum-rerank again") from fault
 

@@ -55,17 +55,23 @@ def metrics_when(port: int, condition: Callable[[dict[str, float]], bool]) -> di
     return eventually(lambda: metrics if condition(metrics := metrics_of(port)) else None)
 
 
-def test_any_worker_tells_of_all(server):
-    metrics_when(server.port, lambda metrics: metrics["ready"] == 2)
+def ask_both(port: int) -> int:
+    """Rerank until both workers have encoded the three texts; return the number of requests."""
+    metrics_when(port, lambda metrics: metrics["ready"] == 2)
     sent = 0
 
     def both_were_asked() -> bool:
         nonlocal sent
-        assert httpx.post(f"http://127.0.0.1:{server.port}/rerank", json=BODY, timeout=PATIENT_S).status_code == 200
+        assert httpx.post(f"http://127.0.0.1:{port}/rerank", json=BODY, timeout=PATIENT_S).status_code == 200
         sent += 1
-        return metrics_of(server.port)["cache_misses_total"] == 2 * 3  # each worker encoded the three texts
+        return metrics_of(port)["cache_misses_total"] == 2 * 3
 
     eventually(both_were_asked)
+    return sent
+
+
+def test_any_worker_tells_of_all(server):
+    sent = ask_both(server.port)
     metrics = metrics_when(  # in one condition: a worker publishes them one by one
         server.port, lambda metrics: (metrics["cache_hits_total"], metrics["cache_entries"]) == (3 * (sent - 2), 6)
     )
@@ -81,6 +87,7 @@ def test_any_worker_tells_of_all(server):
 
 
 def test_a_worker_that_was_killed_is_missed_and_what_it_counted_is_kept(server):
+    ask_both(server.port)
     before = metrics_when(server.port, lambda metrics: (metrics["ready"], metrics["cache_entries"]) == (2, 6))
     serving = [pid for pid in family(server.pid)[1:] if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(serving) == 2

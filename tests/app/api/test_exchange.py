@@ -49,7 +49,7 @@ def test_work_stops_when_the_client_disconnects(client, path, sent):
 
     client.portal.call(disconnect)
     assert outgoing[0]["status"] == 499
-    assert len(encoded) < 50
+    assert len(encoded) < len(MANY) / 2  # two threads may each have had a batch
     encoder.forward = forward
     assert client.post(path, json=sent).status_code == 200
 

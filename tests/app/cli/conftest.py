@@ -1,8 +1,18 @@
 import sys
+from functools import cache
 
 import pytest
+import typer.main
 
 from app.cli import main as cli
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands():
+    """Builds the commands of Typer once for all tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(typer.main, "get_command", cache(typer.main.get_command))
+        yield
 
 
 @pytest.fixture

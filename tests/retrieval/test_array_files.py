@@ -1,0 +1,54 @@
+"""Many threads that open NumPy's files at once."""
+
+import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from retrieval.array_files import load_array, load_arrays
+
+RECORDS = np.zeros(3, np.dtype([("characters", "<i8"), ("symbols", "<f8"), ("digest", "<u8")]))
+
+
+@pytest.fixture
+def collecting_often():
+    """Collects garbage every few objects, also while a header is parsed, and lets another thread go on meanwhile."""
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    gc.set_threshold(10, 10**6, 10**6)
+    sys.setswitchinterval(1e-6)
+    gc.callbacks.append(lambda *_: sum(range(10)))
+    yield
+    gc.callbacks.pop()
+    gc.set_threshold(*thresholds)
+    sys.setswitchinterval(interval)
+
+
+def test_threads_that_open_files_at_once_do_not_disturb_each_other(tmp_path, collecting_often):
+    np.save(tmp_path / "one.npy", RECORDS)
+    np.savez(tmp_path / "some.npz", first=RECORDS, second=np.arange(3))
+
+    def load(at: int) -> bool:
+        if at % 2:
+            return bool((load_array(tmp_path / "one.npy") == RECORDS).all())
+        some = load_arrays(tmp_path / "some.npz")
+        return bool((some["first"] == RECORDS).all() and (some["second"] == np.arange(3)).all())
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(load, range(200)))
+
+
+def test_what_is_no_array_is_an_error(tmp_path):
+    (tmp_path / "junk.npy").write_bytes(b"junk")
+    with pytest.raises(ValueError, match="magic"):
+        load_array(tmp_path / "junk.npy")
+    (tmp_path / "empty.npy").touch()
+    with pytest.raises(ValueError, match="EOF"):
+        load_array(tmp_path / "empty.npy")
+
+
+def test_objects_are_not_unpickled(tmp_path):
+    np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
+    with pytest.raises(ValueError, match="Object arrays"):
+        load_array(tmp_path / "objects.npy")
