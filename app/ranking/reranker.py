@@ -24,7 +24,7 @@ from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import NAME, CrossEncoding
 from app.ranking.hybrid import Fusion
 from app.ranking.job import Job, Options, Pace, Ranking, Scored, parts
-from app.ranking.methods import CROSS_METHOD
+from app.ranking.methods import BASE, CROSS_METHOD
 from app.ranking.scoring import Scorer, unread
 from app.ranking.spans import ChunkReader, SentenceScores, Span
 from app.ranking.token_matches import TokenMatches
@@ -34,6 +34,7 @@ from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
+from retrieval.encoder.scripts import is_read
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError, EncoderUnavailable
 from retrieval.fusion import ranking
@@ -169,6 +170,7 @@ class Reranker:
         job = Job(query, **options)
         check_encoder(collection, self.encoder)
         words, nearest = collection.words(job.terms), None
+        first_stage = first_stage if self._reads(job) else first_stage.by_words()
         with self._announced(job, math.inf) as pending:
             if self.encoder.breaker:  # another machine encodes: that needs no processor here
                 _waited(job, pending)
@@ -345,13 +347,18 @@ class Reranker:
             return job.ranking(unread(self.calibration, job.terms, matches), candidates)
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
-        scorer = Scorer(self.feature_map, self.fusion, self.calibration, job, query_states, per_token, self.backend)
+        reads, own = self._reads(job), (self.feature_map, self.fusion, self.calibration)
+        scorer = Scorer(*own, job, query_states, per_token, self.backend, reads)
         scored = self._read_parts(scorer, candidates, matches)
         if job.method == CROSS_METHOD and self.cross:
             scored = self._crossed(self.cross, scorer, scored, candidates, matches)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
         return job.ranking(scored, candidates)
+
+    def _reads(self, job: Job) -> bool:
+        """Whether vectors tell what a job's query is about, as far as its method could tell it by words."""
+        return BASE[job.method] != "hybrid" or is_read(job.query, self.encoder.scripts)
 
     def _read_parts(self, scorer: Scorer, candidates: Candidates, matches: Matches) -> Scored:
         """Score candidates part by part, the most promising first, and report the ranking after each part but the last.

@@ -71,7 +71,7 @@ class _Best:
     chunks: NDArray[np.int64]  # (m,) places of the chunks among those of all parts
     pooled: NDArray[np.float32]  # (m, P)
     found: Arrays  # (m,) each, as in `_Part`
-    readable: bool  # whether the model knows most tokens of the query and of the documents
+    readable: bool  # whether the vectors say what the query and the documents are about
 
 
 def _rankers(found: Arrays) -> dict[str, NDArray[np.float64]]:
@@ -113,6 +113,7 @@ class Scorer:
     states: Encoded  # of the query, at 0, and of the excluded texts
     per_token: bool = True  # whether each token has a row; else one row stands for a whole text
     backend: Backend | None = None  # what runs the circuits of one row a text; None: the exact kernel
+    reads: bool = True  # whether the model reads the script of the query; else words alone decide
     parts: dict[int, _Part] = field(default_factory=dict)
 
     def put(
@@ -218,7 +219,8 @@ class Scorer:
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
         _, first_copy, copy = np.unique(copies[documents], return_index=True, return_inverse=True)
         equal, chunks = {name: values[first_copy[copy]] for name, values in best.items()}, order[first]
-        return _Best(documents, chunks, self._all("pooled")[chunks], equal, bool(most_unknown <= _MOST_UNKNOWN))
+        readable = self.reads and bool(most_unknown <= _MOST_UNKNOWN)
+        return _Best(documents, chunks, self._all("pooled")[chunks], equal, readable)
 
     def best_chunks(self, documents: Candidates) -> list[str]:
         """Of each of n documents the chunk that scored best, by the spans that were put; all of one without states."""

@@ -40,6 +40,7 @@ class HashEncoder:
     streams = 1
     granularity: Granularity = "token"
     late_interaction = False
+    scripts = None
     breaker = None
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:  # noqa: ARG002 - both roles are equal

@@ -82,6 +82,10 @@ class Encoder(Protocol):
         """Whether only tokens have vectors of their own: then a text's pooled vector is the mean of its tokens'."""
 
     @property
+    def scripts(self) -> frozenset[str] | None:
+        """The scripts that the model reads, as `retrieval.encoder.scripts` names them; None: nobody knows."""
+
+    @property
     def breaker(self) -> CircuitBreaker | None:
         """The circuit breaker of an encoder on another machine, for which no request waits beyond its deadline.
 

@@ -59,6 +59,7 @@ class RemoteEncoder:
 
     granularity: Granularity = "document"
     late_interaction = False
+    scripts = None
     arithmetic = "remote"
 
     def __init__(

@@ -15,6 +15,7 @@ from tokenizers import Encoding, Tokenizer
 
 from retrieval.encoder.late_interaction import LateInteraction
 from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, passes
+from retrieval.encoder.scripts import scripts_of
 from retrieval.encoder.states import Encoded, join, quantise, unit_rows
 from retrieval.errors import EncodingError
 from retrieval.text.limits import most_code_points
@@ -65,6 +66,7 @@ class TextEncoder:
         tokenizer.no_truncation()  # a tokenizer with it could not serve `token_spans`, and a copy takes up to 400 MB
         self._spec, self._tokenizer, self._forward = spec, tokenizer, forward
         self._unknown = _unknown_id(tokenizer)
+        self.scripts = scripts_of(tokenizer)
         self.arithmetic, self.streams = arithmetic, streams
         self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
 

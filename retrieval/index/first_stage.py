@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from retrieval.fusion import first_of_each, reciprocal_rank
 from retrieval.index.passage_index import Find, PassageIndex, PendingVector, Words
 
+_LAST = 0.01  # weight of a ranking that only fills up what the other one leaves, beside the other's
 _DEEPER = 4  # times as many passages are looked up if they are of too few documents
 
 
@@ -25,6 +26,10 @@ class FirstStage:
         """ValueError unless both weights are at least 0 and one is above."""
         if not (min(self.dense, self.lexical) >= 0 < max(self.dense, self.lexical) < float("inf")):
             raise ValueError(f"weights are at least 0 and one is above it; got {self.dense} and {self.lexical}")
+
+    def by_words(self) -> FirstStage:
+        """Return these weights for a query whose vector says little: the nearest stand behind what has its words."""
+        return replace(self, dense=min(self.dense, _LAST * self.lexical)) if self.lexical else self
 
     def announce(
         self, collection: PassageIndex, vector: PendingVector, k: int, leave_out: int | None = None

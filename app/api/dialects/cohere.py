@@ -275,10 +275,10 @@ class Meta(Exact):
         description="Why the response is incomplete; empty if it is complete. deadline: not all documents were encoded "
         "in time; encoder: the model's server does not answer, and words alone scored what was not cached; truncated: "
         "the beginning of a document had too few words, and its end was not used; chunks: a document was longer than "
-        "its chunks; query: the query was longer than what is read; language: the model does not know most tokens, and "
-        "words alone decided; cross_encoder: it failed, or had no time for all of the best documents; "
-        "classical, quantum, lexical: this ranker failed, and others answered; damage: a part of the collection was "
-        "damaged, and is not searched until it is indexed again."
+        "its chunks; query: the query was longer than what is read; language: the model does not know most tokens, "
+        "or for hybrid the script of the query, and words alone decided; cross_encoder: it failed, or had no time for "
+        "all of the best documents; classical, quantum, lexical: this ranker failed, and others answered; damage: a "
+        "part of the collection was damaged, and is not searched until it is indexed again."
     )
     best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned. 0: nothing was found.")
     answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")

@@ -72,6 +72,22 @@ def test_a_ranking_is_a_sorted_permutation_with_scores_in_range(query, documents
     assert ((ranking.scores >= 0) & (ranking.scores <= 1)).all()
 
 
+class Spelling(HashEncoder):
+    """A model that reads the Latin script alone."""
+
+    scripts = frozenset({"LATIN"})
+
+
+def test_a_query_in_a_script_that_the_model_only_spells_is_ranked_by_words(method):
+    documents = ["Рынок закрыт", "Сова охотится ночью", "The owl hunts", "Ночью поют птицы"]
+    ranking = Reranker(Spelling()).rerank("сова ночью", documents, method=method)
+    assert ranking.readable == (method != "hybrid")
+    assert Reranker(Spelling()).rerank("owl", documents, method=method).readable
+    if method == "hybrid":
+        assert ranking.order.tolist() == np.argsort(-ranking.rankers["lexical"], kind="stable").tolist()
+        assert ranking.order[:2].tolist() == [1, 3]
+
+
 def test_equal_documents_tie_in_input_order(reranker, method):
     ranking = reranker.rerank("owl", ["dusk", "owl", "owl", "dusk", "owl"], method=method)
     assert ranking.order.tolist() == [1, 2, 4, 0, 3]

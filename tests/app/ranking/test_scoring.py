@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -135,6 +137,14 @@ def test_where_the_model_knows_no_token_words_decide():
     scored = blind.scores(LEXICAL, sent(TEXTS))
     assert not scored.readable
     assert seeing.scores(LEXICAL, sent(TEXTS)).readable
+    assert np.argsort(-scored.scores, kind="stable").tolist() == [0, 2, 3, 1, 4]
+
+
+def test_where_the_model_only_spells_the_query_words_decide():
+    spelling = replace(scorer(), reads=False)
+    put(spelling, 0, np.arange(5), HashEncoder().encode(TEXTS))
+    scored = spelling.scores(LEXICAL, sent(TEXTS))
+    assert not scored.readable
     assert np.argsort(-scored.scores, kind="stable").tolist() == [0, 2, 3, 1, 4]
 
 

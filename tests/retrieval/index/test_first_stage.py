@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.fusion import reciprocal_rank
 from retrieval.index.first_stage import BOTH, BY_NAME
 from retrieval.index.segment import Segment, build
 from retrieval.text.bm25 import QueryTerms
@@ -54,3 +55,19 @@ def test_without_grouping_a_document_has_as_many_candidates_as_match(segment):
     vector, words = ENCODER.encode(["owl a"]).pooled[0], segment.words(QueryTerms.of("owl a", "en"))
     assert np.bincount(segment.owners(BOTH.search(segment, vector, words, 50)), minlength=5)[0] == 40
     assert not np.isin(segment.owners(BOTH.search(segment, vector, words, 50, leave_out=0)), 0).any()
+
+
+def test_by_words_what_is_nearest_fills_up_the_rest(segment):
+    vector, words = ENCODER.encode(["dusk"]).pooled[0], segment.words(QueryTerms.of("dusk", "en"))
+    by_words = words.best(100)
+    found = BOTH.by_words().search(segment, vector, words, len(by_words) + 3)
+    assert sorted(found[: len(by_words)].tolist()) == sorted(by_words.tolist())
+    assert len(found) == len(by_words) + 3
+    assert BY_NAME["dense"].by_words() == BY_NAME["dense"]
+    assert BY_NAME["lexical"].by_words() == BY_NAME["lexical"]
+
+
+def test_by_words_the_last_of_a_thousand_stands_before_the_nearest():
+    weights, words, nearest = BOTH.by_words(), np.arange(1000), np.arange(1000, 2000)
+    found = reciprocal_rank([nearest, words], [weights.dense, weights.lexical])
+    np.testing.assert_array_equal(found, np.arange(2000))
