@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Lock
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ _parsing = Lock()
 def load_array(path: Path) -> NDArray[Any]:
     """Load the array of a .npy file; ValueError if it holds none, OSError if it cannot be read."""
     with _parsing, path.open("rb") as file:
-        return np.lib.format.read_array(file)
+        try:
+            return np.lib.format.read_array(file)
+        except (SyntaxError, TokenError) as error:  # of a damaged header
+            raise ValueError(f"the header is damaged: {error}") from error
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -27,7 +27,17 @@ from app.cli import threshold as cli_threshold
 from app.cli.collection_access import names, searchable
 from app.cli.doctor.command import doctor
 from app.cli.errors import STATUSES, run
-from app.cli.options import AsJson, Diversity, Exclude, FilterOption, MethodOption, Query, TopN, readable
+from app.cli.options import (
+    AsJson,
+    Diversity,
+    Exclude,
+    FilterOption,
+    MethodOption,
+    Query,
+    TopN,
+    check_method,
+    readable,
+)
 from app.cli.progress import bar
 from app.cli.terminal import print_line, show
 from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
@@ -158,8 +168,10 @@ def rerank(
     documents = [line.strip() for line in read_text(file).replace("\r", "\n").split("\n") if line.strip()]
     if not documents:
         raise typer.BadParameter("the file contains no text; write one document per line")
+    settings = Settings()
+    check_method(method, settings)
     with bar("preparing") as report:
-        reranker = open_reranker(Settings(), report)
+        reranker = open_reranker(settings, report)
         ranking = reranker.rerank(query, documents, method=method, exclude=exclude or (), diversity=diversity)
     _show_ranking(query, method, [""] * len(documents), documents, ranking, top_n, as_json=as_json)
 
@@ -179,6 +191,7 @@ def search(
 ) -> None:
     """Search a collection: retrieve passages by meaning and words, and rerank them."""
     settings = Settings()
+    check_method(method, settings)
     opened = searchable(settings, collection, wanted)
     with bar("preparing") as report:
         reranker = open_reranker(settings.model_copy(update={"model": opened.model.name}), report)

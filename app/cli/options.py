@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from app.ranking.methods import RankMethod
+from app.ranking.methods import CROSS_METHOD, RankMethod
 from app.settings import Settings
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
@@ -38,6 +38,12 @@ def not_blank(value: str) -> str:
     if not value.strip():
         raise typer.BadParameter("it is empty; give a text")
     return utf8(value)
+
+
+def check_method(method: RankMethod, settings: Settings) -> None:
+    """A usage error for a method that needs a cross-encoder, if none is set."""
+    if method == CROSS_METHOD and not settings.cross_encoder.model:
+        raise typer.BadParameter(f"{CROSS_METHOD} needs a cross-encoder: set QRERANK_CROSS_ENCODER__MODEL")
 
 
 def readable(path: Path | None) -> Path | None:

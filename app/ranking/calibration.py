@@ -7,7 +7,6 @@ evidence is projected onto the order: whoever sorts by score gets the order. doc
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -33,6 +32,7 @@ FEATURES: Mapping[Evidence, tuple[Feature, ...]] = {
 FILE = Path(__file__).with_name("calibration.json")  # of the default model
 _INTERCEPT = "intercept"
 _FIT = "make one with `qrerank fit --calibration`"
+_MOST = 1e100  # of a coefficient: above what can be fitted, and no sum of such overflows
 _MOST_LOG_ODDS = 12.0  # beyond ±12 a probability says no more
 
 # Projection: how much a list's line counts beside its own evidence, and where the line begins.
@@ -66,13 +66,15 @@ class Calibration:
         return found
 
     def check(self) -> None:
-        """ValueError unless there is a finite coefficient for each feature of each method."""
+        """ValueError or TypeError unless each feature of each method has a coefficient, and the model a name."""
+        if not isinstance(self.model, str) or not isinstance(self.digest, str):
+            raise TypeError("the model and its digest must be texts")
         for evidence, names in FEATURES.items():
             row = self.coefficients[evidence]
             if set(row) != {*names, _INTERCEPT}:
                 raise ValueError(f"{evidence} needs coefficients for {', '.join(names)} and the {_INTERCEPT}")
-            if not all(type(number) in {int, float} and math.isfinite(number) for number in row.values()):
-                raise ValueError(f"a coefficient of {evidence} is not a finite number")
+            if not all(type(number) in {int, float} and abs(number) <= _MOST for number in row.values()):
+                raise ValueError(f"a coefficient of {evidence} is not a number of at most {_MOST:g}")
 
     def write(self, path: Path) -> None:
         """Write a file that `read` reads."""

@@ -31,18 +31,29 @@ def read(path: Path, version: int, make: Callable[[dict[str, Any]], Made], kind:
         ParameterFileError: It cannot be read, is no such file, has another format, or was changed.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content = _object(path.read_text(encoding="utf-8-sig"))
         written, found = content.pop("checksum"), content["format"]
         made = make({name: value for name, value in content.items() if name != "format"}) if found == version else None
     except OSError as error:
         raise ParameterFileError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise ParameterFileError(f"{path} is no {kind}: {error!r}; {advice}") from error
+    except UnicodeDecodeError as error:  # whose text would repeat the file
+        raise ParameterFileError(f"{path} is no {kind}: not UTF-8 at byte {error.start}; {advice}") from error
+    except KeyError as error:
+        raise ParameterFileError(f"{path} is no {kind}: it lacks {error}; {advice}") from error
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ParameterFileError(f"{path} is no {kind}: {error}; {advice}") from error
     if made is None:
         raise ParameterFileError(f"{path} has the format {found}, not {version}; {advice}")
     if written != checksum(content):
         raise ParameterFileError(f"the checksum of {path} is wrong: the file was changed or damaged; {advice}")
     return made
+
+
+def _object(text: str) -> dict[str, Any]:
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise TypeError("it holds no object")
+    return content
 
 
 def write(path: Path, version: int, content: Mapping[str, Any]) -> None:

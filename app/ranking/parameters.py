@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ FORMAT = 1
 _FIT = "make one with `qrerank fit`"
 _FITTED = ("slopes", "intercepts", "coefficients")
 _WIDEST = 16.0  # as in the settings
+_MOST = 1e100  # of a weight or another number: above what can be fitted, and no sum of such overflows
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,12 @@ class Parameters:
         parameter_file.write(path, FORMAT, {**content, "calibration": asdict(self.calibration)})
 
     def check(self) -> None:
-        """ValueError unless all numbers are finite and in range."""
+        """ValueError, or KeyError for what is missing, unless all numbers are in range."""
         for number in self._numbers():
-            if type(number) not in {int, float} or not math.isfinite(number):
-                raise ValueError(f"{number!r} is not a finite number")
+            if type(number) not in {int, float} or not abs(number) <= _MOST:
+                raise ValueError(f"{number!r:.20} is not a number of at most {_MOST:g}")
+        if not isinstance(self.circuit["map"], str) or type(self.circuit["qubits"]) is not int:
+            raise ValueError("the circuit's map must be a text, and its qubits a whole number")
         weights = self.weights.values()
         if min(weights) < 0 or not any(weights[:3]) or self.weights.smoothed > 1:
             raise ValueError("weights must be at least 0 and not all 0, and a share of smoothing at most 1")

@@ -18,6 +18,8 @@ from retrieval.store.rows import Document, check_metadata
 from retrieval.text.passages import Passage, split_passages
 from retrieval.text.sentences import VISIBLE
 
+_LINES = {".jsonl", ".ndjson"}  # the ends of names of files with a JSON object a line
+
 
 @dataclass(frozen=True)
 class BeirDataset:
@@ -124,22 +126,22 @@ def load_exclusions(path: Path) -> list[Query]:
 
 
 def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
-    """Read passages from a .jsonl file, or split a .txt or .md file into passages.
+    """Read passages from a .jsonl or .ndjson file, or split a .txt or .md file into passages.
 
-    In .jsonl, "text" is required and "title" is optional. numbered: whether "_id" is optional; it is then "id", or the
-    line number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types at once,
-    and while iterating for a malformed line or a repeated id.
+    In the first two, "text" is required and "title" is optional. numbered: whether "_id" is optional; it is then "id",
+    or the line number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types
+    at once, and while iterating for a malformed line or a repeated id.
     """
-    if path.suffix == ".jsonl":
+    if path.suffix in _LINES:
         return (Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered))
     if path.suffix in {".txt", ".md"}:
         return _text_passages(path)
-    raise DataError(f"{path}: passages can be read from .jsonl, .txt and .md files; convert this one")
+    raise DataError(f"{path}: passages can be read from .jsonl, .ndjson, .txt and .md files; convert this one")
 
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file."""
-    if path.suffix == ".jsonl":
+    if path.suffix in _LINES:
         return _jsonl_documents(path, numbered=True)
     return (Document(each.id, each.text, each.title) for each in read_passages(path))
 

@@ -41,9 +41,9 @@ def read_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def read_records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the objects of a JSON Lines file, each with its place, "file:line"; blank lines are skipped."""
-    for place, line in _lines(path):
+    for place, line in read_lines(path):
         try:
-            record = orjson.loads(line)  # fails for invalid UTF-8 and for lone surrogates, which cannot be encoded
+            record = orjson.loads(line)  # fails for lone surrogates, which cannot be encoded
         except orjson.JSONDecodeError as error:
             raise DataError(f"{place}: not JSON ({error}); each line must be one object in UTF-8") from error
         if not isinstance(record, dict):

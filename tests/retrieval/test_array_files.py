@@ -48,6 +48,16 @@ def test_what_is_no_array_is_an_error(tmp_path):
         load_array(tmp_path / "empty.npy")
 
 
+@pytest.mark.parametrize("header", [b"{'descr': (", b"{'descr': '<i8' '", b"]"])
+def test_a_damaged_header_is_an_error(tmp_path, header):
+    path = tmp_path / "one.npy"
+    np.save(path, np.arange(3))
+    content = path.read_bytes()
+    path.write_bytes(content[:10] + header.ljust(len(content) - 34) + content[-24:])
+    with pytest.raises(ValueError, match=r"header"):
+        load_array(path)
+
+
 def test_objects_are_not_unpickled(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="Object arrays"):

@@ -193,6 +193,16 @@ class DocumentBody(StrictBody):
     title: str = ""
     metadata: dict[str, Any] = Field({}, description="Kept with the document, not searched; a `filter` tests it.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _take_id(cls, fields: Any) -> Any:
+        """Take `_id`, as BEIR's corpora and the command line's exports have it, a number as its digits."""
+        if not isinstance(fields, Mapping) or "_id" not in fields or "id" in fields:
+            return fields
+        given = fields["_id"]
+        others = {name: value for name, value in fields.items() if name != "_id"}
+        return {"id": str(given) if type(given) is int else given, **others}
+
 
 class DocumentsBody(StrictBody):
     """Documents to insert or replace by id. As NDJSON: one document a line, and `wait` in the query string."""
@@ -377,7 +387,7 @@ def _document(body: DocumentBody) -> Document:
 
 
 def _id_of(record: object) -> str | None:
-    found = record.get("id") if isinstance(record, Mapping) else None
+    found = record.get("id", record.get("_id")) if isinstance(record, Mapping) else None
     return found[:ID_BYTES] if isinstance(found, str) else None
 
 

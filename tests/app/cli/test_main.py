@@ -147,6 +147,8 @@ def test_a_file_in_place_of_a_folder_is_named(here, tmp_path, beir):
         (["rerank", "owl", "ok.txt", "--exclude", "fox", "--exclude", ""], 2, "'--exclude': it is empty"),
         (["rerank", "owl", "ok.txt", "--exclude", "\udce9"], 2, "'--exclude': it is not UTF-8"),
         (["rerank", "owl", "ok.txt", "--exclude", "owl"], 1, "parallel to the query"),
+        (["rerank", "owl", "ok.txt", "--method", "hybrid+cross"], 2, "set QRERANK_CROSS_ENCODER__MODEL"),
+        (["search", "owl", "--method", "hybrid+cross"], 2, "set QRERANK_CROSS_ENCODER__MODEL"),
         (["rerank", "owl", "latin1.txt"], 1, "latin1.txt: not UTF-8 at byte 3; save it as UTF-8"),
         (["rerank", "owl", "blank.txt"], 2, "the file contains no text"),
         (["rerank", "owl", "[/x].txt"], 2, "[/x].txt: No such file or directory"),

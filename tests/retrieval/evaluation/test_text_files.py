@@ -52,6 +52,12 @@ def test_the_line_is_named_that_is_of_another_encoding(file):
         list(read_lines(file))
 
 
+def test_a_record_of_another_encoding_is_no_fault_of_its_json(file):
+    file.write_bytes(b'{"_id": "a"}\n{"_id": "caf\xe9"}')
+    with pytest.raises(DataError, match=r"birds.txt:2: not UTF-8 at byte 12 of the line"):
+        list(read_records(file))
+
+
 @pytest.mark.parametrize("name", ["none.txt", ".", "x" * 300, "birds.txt/x"])
 def test_what_cannot_be_opened_is_named(tmp_path, file, name):
     file.write_text("")

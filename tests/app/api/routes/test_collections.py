@@ -143,6 +143,21 @@ def test_documents_come_back_as_they_were_sent(birds):
     )
 
 
+def test_documents_may_have_their_id_as_corpora_do(client, birds):
+    """BEIR's corpora and the command line's exports have `_id`."""
+    sent = [{"_id": "owl-1", "text": "An owl hunts."}, {"_id": 2, "text": "A swift flies.", "title": ""}]
+    lines = "\n".join(
+        map(json.dumps, [*sent, {"_id": True, "text": "No id."}, {"_id": "x", "id": "y", "text": "Two."}])
+    )
+    answer = birds.post(
+        "/v1/collections/birds/documents", content=lines, headers={"Content-Type": "application/x-ndjson"}
+    ).json()
+    assert (answer["stored"], answer["rejected"]) == (2, 2)
+    assert [failure["line"] for failure in answer["failed"]] == [3, 4]
+    assert birds.post("/v1/collections/birds/documents", json={"documents": sent}).json()["changed"] == 0
+    assert birds.get("/v1/collections/birds/documents/2").json()["text"] == "A swift flies."
+
+
 def test_what_is_put_is_found_and_what_is_deleted_is_not(birds):
     assert found(birds, "owl")[0] == "owl"
     rows = birds.post("/v1/collections/birds/search", json={"query": "owl", "top_n": 1}).json()["results"]
