@@ -172,7 +172,7 @@ class Reranker:
         words, nearest = collection.words(job.terms), None
         first_stage = first_stage if self._reads(job) else first_stage.by_words()
         with self._announced(job, math.inf) as pending:
-            if self.encoder.breaker:  # another machine encodes: that needs no processor here
+            if self.encoder.breaker or self.source.shared_encoder.is_busy:  # another machine, or other threads encode
                 _waited(job, pending)
             if positions is None:  # whoever gets a processor first encodes and searches for all that wait for one
                 nearest = first_stage.announce(collection, lambda: _needed(pending()).pooled[0], candidates, leave_out)

@@ -174,6 +174,12 @@ class SharedEncoder(Generic[Out]):
         with self._lock:
             return EncoderCounts(self._texts, self._tokens, dict(self._passes), len(self._tickets), self._cost)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether more waits to be encoded than one pass takes: whoever waits for it needs no processor meanwhile."""
+        with self._lock:
+            return sum(ticket.tokens.padded for ticket in self._tickets.values()) > PASS_TOKENS
+
     def encode(
         self,
         keys: Sequence[bytes],

@@ -1,3 +1,5 @@
+import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
@@ -479,6 +481,41 @@ def test_queries_that_wait_for_a_processor_are_encoded_in_one_pass(tmp_path):
         for query, future in zip(queries, waiting, strict=True):
             same(future.result(PATIENT_S)[1], Reranker(HashEncoder()).search(query, collection)[1])
     assert reranker.source.shared_encoder.counts().passes == {4: 1}
+
+
+class Held(HashEncoder):
+    """An encoder whose passes wait until they may go on."""
+
+    def __init__(self):
+        super().__init__()
+        self.free = threading.Event()
+        self.free.set()
+
+    def forward(self, batch):
+        assert self.free.wait(PATIENT_S)
+        return super().forward(batch)
+
+
+def test_a_search_that_waits_for_a_busy_encoder_leaves_its_processor_to_others(tmp_path):
+    encoder = Held()
+    reranker = Reranker(StateSource(encoder, StateCache(2**20)), processors=1)
+    shared = reranker.source.shared_encoder
+    build(tmp_path / "c", [Passage(str(i), "", f"owl {i}") for i in range(30)], encoder, lambda *_: None)
+    known, collection = reranker.rerank(QUERY, BIRDS), Segment(tmp_path / "c")
+    texts = [f"a new text {i} " * 10 for i in range(60)]
+    encoder.free.clear()
+    with ThreadPoolExecutor(3) as pool:
+        try:
+            encoding = pool.submit(reranker.source.encode, texts, [Terms.of("")] * len(texts), math.inf, Deadline())
+            eventually(lambda: shared.counts().pending == len(texts))
+            search = pool.submit(reranker.search, "a new owl", collection)
+            eventually(lambda: shared.counts().pending == len(texts) + 1)
+            same(pool.submit(reranker.rerank, QUERY, BIRDS).result(PATIENT_S), known)
+            assert not search.done()
+        finally:
+            encoder.free.set()
+        assert len(encoding.result(PATIENT_S)) == len(texts)
+        same(search.result(PATIENT_S)[1], Reranker(HashEncoder()).search("a new owl", collection)[1])
 
 
 def test_a_request_that_fails_before_its_query_is_encoded_leaves_nothing_queued(reranker):
