@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 _PIECES = 100  # of at least two letters
 _SIGNS = 1000  # or as many entries in all: one sign may be a word
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA")  # in Japanese they stand together
+_LOOKED_AT = 1000  # characters of a text
 _SPACE = "Ġ"  # how a vocabulary of bytes writes a space
 
 
@@ -35,10 +36,14 @@ def scripts_of(tokenizer: Tokenizer) -> frozenset[str]:
 
 
 def is_read(text: str, scripts: frozenset[str] | None) -> bool:
-    """Whether at least half of a text's letters are of these scripts; True without letters, or if scripts is None."""
+    """Whether at least half of a text's letters are of these scripts; True without letters, or if scripts is None.
+
+    The first 1000 characters decide.
+    """
     if scripts is None:
         return True
-    letters = [script for letter in unicodedata.normalize("NFKC", text) if (script := _script(letter)) is not None]
+    beginning = unicodedata.normalize("NFKC", text[:_LOOKED_AT])
+    letters = [script for letter in beginning if (script := _script(letter)) is not None]
     return 2 * sum(script in scripts for script in letters) >= len(letters)
 
 

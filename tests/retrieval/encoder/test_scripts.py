@@ -59,6 +59,7 @@ def test_the_default_model_reads_the_latin_script(real_encoder):
         ("क्या", False),
         ("Tokyo 東京都庁", True),  # five letters of nine
         ("LED 電灯の歴史", False),
+        ("сова " * 200 + "owl " * 2000, False),  # the beginning decides
     ],
 )
 def test_a_text_is_read_if_half_of_its_letters_are(text, read):
