@@ -132,12 +132,12 @@ def _system(error: OSError) -> list[str] | None:
 
 
 def _remedy(path: Path, error: OSError) -> str:
+    ours = _folders().items()
+    own = next((name for name, folder in ours if path.is_relative_to(folder) or folder.is_relative_to(path)), None)
     if error.errno in _FULL:
-        return "make room, or give another path"
-    for name, folder in _folders().items():
-        if path.is_relative_to(folder) or folder.is_relative_to(path):
-            return f"set {name} to a folder that can be read and written"
-    return "check the path and its permissions"
+        room = "" if error.errno == errno.EROFS else "make room, or "
+        return room + (f"set {own} to another folder" if own else "give another path")
+    return f"set {own} to a folder that can be read and written" if own else "check the path and its permissions"
 
 
 def _folders() -> dict[str, Path]:

@@ -66,6 +66,19 @@ def test_a_file_that_fails_is_named_with_what_sets_where_it_is(capsys, tmp_path,
     assert capsys.readouterr().err.startswith(f"{tmp_path / path}: Permission denied; {remedy}")
 
 
+@pytest.mark.parametrize(
+    ("number", "path", "remedy"),
+    [
+        (errno.EROFS, "data/collections/x", "set QRERANK_DATA_DIR to another folder"),
+        (errno.ENOSPC, "data/collections/x", "make room, or set QRERANK_DATA_DIR to another folder"),
+        (errno.EROFS, "elsewhere", "give another path"),
+    ],
+)
+def test_a_disk_that_takes_nothing_is_named_with_what_helps(capsys, tmp_path, number, path, remedy):
+    assert run(raising(OSError(number, "why", str(tmp_path / path)))) == 1
+    assert capsys.readouterr().err == f"{tmp_path / path}: why; {remedy}\n"
+
+
 def test_a_full_disk_is_reported_without_a_file_name(capsys):
     assert run(raising(OSError(errno.ENOSPC, "No space left on device"))) == 1
     assert "No space left on device; make room, or set QRERANK_DATA_DIR" in capsys.readouterr().err
