@@ -40,8 +40,8 @@ _PREFIX = "QRERANK_"
 COLLECTION_NAME = r"\w[\w.-]{0,63}"  # one plain folder name
 _NAME_BYTES = 255  # the maximum length of a folder name on common file systems
 NAME_RULE = (
-    "is up to 64 letters, digits, dots, dashes and underscores, at most 255 bytes, has no combining marks (an accent is "
-    "one character with its letter), and does not begin with a dot or a dash"
+    "is up to 64 letters, digits, dots, dashes and underscores, at most 255 bytes, has no combining marks (an accent "
+    "is one character with its letter), and does not begin with a dot or a dash"
 )
 _COLLECTION_NAME = re.compile(COLLECTION_NAME)
 _HEADER_VALUE = re.compile("[!-~]+")

@@ -156,7 +156,11 @@ def prepare(as_json: AsJson = False) -> None:
 def rerank(
     query: Query,
     file: Annotated[
-        Path, typer.Argument(callback=readable, help="Documents, one per line, in UTF-8; - reads standard input.")
+        Path,
+        typer.Argument(
+            callback=readable,
+            help="Documents, one per line, in UTF-8, blank lines not counted; - reads standard input.",
+        ),
     ],
     method: MethodOption = "hybrid",
     top_n: TopN = 10,
