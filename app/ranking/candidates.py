@@ -22,9 +22,9 @@ from retrieval.index.passage_index import PassageIndex, Words
 from retrieval.states.record import TextState
 from retrieval.states.source import Opened, StateSource
 from retrieval.text.bm25 import NO_TERMS, Matches, QueryTerms, Terms, bm25
+from retrieval.text.characters import symbol_share
 from retrieval.text.languages import AUTO
 from retrieval.text.limits import Allowance, runs
-from retrieval.text.passages import symbol_share
 
 _FOR_CUTTING = 0.25  # of the time left, at most, to see where reading ends in long documents
 _FOR_TERMS = 0.75  # of the time left after that, at most, to cut documents into terms: without them none is promising

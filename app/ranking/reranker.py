@@ -34,7 +34,6 @@ from quantum.feature_maps import FeatureMap, feature_map
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
-from retrieval.encoder.scripts import is_read
 from retrieval.encoder.states import Encoded
 from retrieval.errors import CollectionError, EncoderUnavailable
 from retrieval.fusion import ranking
@@ -43,6 +42,7 @@ from retrieval.index.passage_index import PassageIndex, check_encoder
 from retrieval.states.cache import StateCache
 from retrieval.states.source import PendingStates, StateSource
 from retrieval.text.bm25 import Matches
+from retrieval.text.characters import is_read
 from retrieval.text.languages import AUTO
 
 __all__ = ["Ranking", "Reranker", "Span"]

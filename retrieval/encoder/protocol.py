@@ -83,7 +83,7 @@ class Encoder(Protocol):
 
     @property
     def scripts(self) -> frozenset[str] | None:
-        """The scripts that the model reads, as `retrieval.encoder.scripts` names them; None: nobody knows."""
+        """The scripts that the model reads, as `retrieval.text.characters.script_of` names them; None: nobody knows."""
 
     @property
     def breaker(self) -> CircuitBreaker | None:

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.text.characters import symbol_share
+
 # Of a text, so that it need not be read to rank it: its code points, `symbol_share`, and a hash that is equal for equal
 # texts.
 TRAITS = np.dtype([("characters", "<i8"), ("symbols", "<f8"), ("digest", "<u8")])
-_SYMBOLS = b"{}()[]=<>_;:.*&|\\/#@$%^~+\"'`"
-_BEGINNING = 1000  # code points
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,6 @@ class Passage:
 def traits_of(texts: Sequence[str]) -> NDArray[np.void]:
     """Return the `TRAITS` of n texts, (n,)."""
     return np.array([(len(text), symbol_share(text), _digest(text)) for text in texts], dtype=TRAITS)
-
-
-def symbol_share(text: str) -> float:
-    """Return the share of symbols at the beginning of a text, in bytes: 0 to 1; NaN for an empty text.
-
-    Texts have at most 3 % on average, Python functions 12 % (measured on the development collections).
-    """
-    beginning = text[:_BEGINNING].encode("utf-8", "replace")
-    return 1 - len(beginning.translate(None, _SYMBOLS)) / len(beginning) if beginning else np.nan
 
 
 def _digest(text: str) -> int:

@@ -1,9 +1,8 @@
 """Which scripts a vocabulary has words of."""
 
-import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from retrieval.encoder.scripts import is_read, scripts_of
+from retrieval.encoder.scripts import scripts_of
 
 LATIN = [f"owl{chr(97 + at // 26)}{chr(97 + at % 26)}" for at in range(100)]
 CYRILLIC = [f"##со{chr(0x430 + at // 32)}{chr(0x430 + at % 32)}" for at in range(100)]
@@ -40,28 +39,3 @@ def test_a_vocabulary_of_bytes_is_decoded_first():
 
 def test_the_default_model_reads_the_latin_script(real_encoder):
     assert real_encoder.scripts == ENGLISH
-
-
-@pytest.mark.parametrize(
-    ("text", "read"),
-    [
-        ("which bird sings", True),
-        ("Wie heißt die Straße?", True),
-        ("Ｗｈｉｃｈ　ｂｉｒｄ", True),  # of full width
-        ("", True),
-        ("42 ?!", True),
-        ("🦉", True),
-        ("Где живёт сова?", False),
-        ("夜に歌う鳥は?", False),
-        ("ﾌｸﾛｳ", False),  # of half width
-        ("밤에 우는 새", False),
-        ("من يغني ليلا", False),
-        ("क्या", False),
-        ("Tokyo 東京都庁", True),  # five letters of nine
-        ("LED 電灯の歴史", False),
-        ("сова " * 200 + "owl " * 2000, False),  # the beginning decides
-    ],
-)
-def test_a_text_is_read_if_half_of_its_letters_are(text, read):
-    assert is_read(text, ENGLISH) is read
-    assert is_read(text, None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from retrieval.text.passages import TRAITS, split_passages, symbol_share, traits_of
+from retrieval.text.passages import TRAITS, split_passages, traits_of
 
 PROSE = st.lists(st.sampled_from(["a", "bee.", "C!", "\n\n", "\n", " ", "  ", "\r\n", "\t", "\n \n\n", "\u2003"])).map(
     "".join
@@ -66,16 +66,3 @@ def test_digests_are_equal_where_texts_are(texts):
     np.testing.assert_array_equal(traits["characters"], list(map(len, texts)))
     for one, digest in zip(texts, traits["digest"], strict=True):
         np.testing.assert_array_equal(traits["digest"] == digest, [one == other for other in texts])
-
-
-@given(ANY)
-def test_a_share_lies_between_0_and_1_but_for_an_empty_text(text):
-    share = symbol_share(text)
-    assert np.isnan(share) if not text else 0 <= share <= 1
-
-
-@pytest.mark.parametrize(
-    ("text", "share"), [("abcd", 0), ("(a)=", 0.75), ("é(", 1 / 3), ("a" * 1000 + "((((", 0), ("()" * 999, 1)]
-)
-def test_symbols_are_counted_at_the_beginning_in_bytes(text, share):
-    assert symbol_share(text) == pytest.approx(share)
