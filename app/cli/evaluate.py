@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,16 @@ from app.cli.evaluation import (
     sampled,
 )
 from app.cli.evaluation import evaluate as run
-from app.cli.options import ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, readable, writable, writable_or_out
+from app.cli.options import (
+    ChunkingChoice,
+    ChunkOverlap,
+    Chunks,
+    ChunkSize,
+    check_method,
+    readable,
+    writable,
+    writable_or_out,
+)
 from app.cli.progress import bar
 from app.cli.results import AT, Evaluation, Ranked, compared
 from app.cli.terminal import note, out, print_json
@@ -252,8 +262,8 @@ def _methods(text: str | None, settings: Sequence[Configuration]) -> list[RankMe
     wanted = offered if text is None else text.split(",")
     if unknown := sorted(set(wanted) - set(RANK_METHODS)):
         raise typer.BadParameter(f"choose from {','.join(RANK_METHODS)}; unknown: {','.join(unknown)}")
-    if not set(wanted) <= set(offered):
-        raise typer.BadParameter(f"{CROSS_METHOD} needs a cross-encoder: set QRERANK_CROSS_ENCODER__MODEL")
+    for each, method in product(settings, wanted):
+        check_method(method, each.settings)
     return [method for method in offered if method in wanted]
 
 

@@ -26,7 +26,7 @@ from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.fusion.normalization import ranking
 from retrieval.index.segment import Segment
 
-FORMAT = 1
+FORMAT = 2
 CANDIDATES = 100
 BANDWIDTHS = (0.5, 0.5**0.5, 2**0.5, 2.0)  # times the configured one
 # Rows of scores: the rankers, the fidelity of the pooled vectors, and `quantum` by other bandwidths.

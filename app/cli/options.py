@@ -40,7 +40,7 @@ def not_blank(value: str) -> str:
     return utf8(value)
 
 
-def check_method(method: RankMethod, settings: Settings) -> None:
+def check_method(method: str, settings: Settings) -> None:
     """A usage error for a method that needs a cross-encoder, if none is set."""
     if method == CROSS_METHOD and not settings.cross_encoder.model:
         raise typer.BadParameter(f"{CROSS_METHOD} needs a cross-encoder: set QRERANK_CROSS_ENCODER__MODEL")

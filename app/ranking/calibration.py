@@ -32,7 +32,6 @@ FEATURES: Mapping[Evidence, tuple[Feature, ...]] = {
 FILE = Path(__file__).with_name("calibration.json")  # of the default model
 _INTERCEPT = "intercept"
 _FIT = "make one with `qrerank fit --calibration`"
-_MOST = 1e100  # of a coefficient: above what can be fitted, and no sum of such overflows
 _MOST_LOG_ODDS = 12.0  # beyond ±12 a probability says no more
 
 # Projection: how much a list's line counts beside its own evidence, and where the line begins.
@@ -73,8 +72,8 @@ class Calibration:
             row = self.coefficients[evidence]
             if set(row) != {*names, _INTERCEPT}:
                 raise ValueError(f"{evidence} needs coefficients for {', '.join(names)} and the {_INTERCEPT}")
-            if not all(type(number) in {int, float} and abs(number) <= _MOST for number in row.values()):
-                raise ValueError(f"a coefficient of {evidence} is not a number of at most {_MOST:g}")
+            if not all(map(parameter_file.is_number, row.values())):
+                raise ValueError(f"a coefficient of {evidence} is not a number of at most {parameter_file.MOST:g}")
 
     def write(self, path: Path) -> None:
         """Write a file that `read` reads."""

@@ -154,6 +154,7 @@ class Job:
     fusion: Algorithm | None = None
     diversity: float = 0.0
     watch: Stopwatch = field(default_factory=Stopwatch)
+    reads: bool = True  # whether the model reads the script of the query; else words alone decide
     query_tokens: int = 0  # of the query and of what it excludes
     query_cut: bool = False  # whether the query is longer than what is read of it
     cached: int = 0  # documents whose states were cached when the job began

@@ -12,6 +12,8 @@ from retrieval.errors import RetrievalError
 
 Made = TypeVar("Made")
 
+MOST = 1e100  # far above what can be fitted
+
 
 class ParameterFileError(RetrievalError):
     """A file does not hold parameters that can be used."""
@@ -60,6 +62,11 @@ def write(path: Path, version: int, content: Mapping[str, Any]) -> None:
     """Write a file that `read` reads."""
     numbered = {"format": version, **content}
     path.write_text(json.dumps({**numbered, "checksum": checksum(numbered)}, indent=1) + "\n", encoding="utf-8")
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a file is a number whose sums and products with scores do not overflow."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MOST
 
 
 def checksum(content: Mapping[str, Any]) -> str:

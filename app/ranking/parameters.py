@@ -18,7 +18,6 @@ FORMAT = 1
 _FIT = "make one with `qrerank fit`"
 _FITTED = ("slopes", "intercepts", "coefficients")
 _WIDEST = 16.0  # as in the settings
-_MOST = 1e100  # of a weight or another number: above what can be fitted, and no sum of such overflows
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ class Parameters:
     def check(self) -> None:
         """ValueError, or KeyError for what is missing, unless all numbers are in range."""
         for number in self._numbers():
-            if type(number) not in {int, float} or not abs(number) <= _MOST:
-                raise ValueError(f"{number!r:.20} is not a number of at most {_MOST:g}")
+            if not parameter_file.is_number(number):
+                raise ValueError(f"{number!r:.20} is not a number of at most {parameter_file.MOST:g}")
         if not isinstance(self.circuit["map"], str) or type(self.circuit["qubits"]) is not int:
             raise ValueError("the circuit's map must be a text, and its qubits a whole number")
         weights = self.weights.values()

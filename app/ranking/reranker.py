@@ -127,7 +127,7 @@ class Reranker:
         """
         if not documents or isinstance(documents, str):  # whose letters would be ranked
             raise ValueError("there are no documents to rank; give a list of texts")
-        job = Job(query, **options)
+        job = self._job(query, **options)
         with self._announced(job, job.deadline.at) as pending:
             with self._processor(job), job.watch("prescore"):
                 candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
@@ -167,10 +167,10 @@ class Reranker:
         """
         if options.get("language", AUTO) == AUTO:
             options["language"] = collection.language
-        job = Job(query, **options)
+        job = self._job(query, **options)
         check_encoder(collection, self.encoder)
         words, nearest = collection.words(job.terms), None
-        first_stage = first_stage if self._reads(job) else first_stage.by_words()
+        first_stage = first_stage if job.reads else first_stage.by_words()
         with self._announced(job, math.inf) as pending:
             if self.encoder.breaker or self.source.shared_encoder.is_busy:  # another machine, or other threads encode
                 _waited(job, pending)
@@ -319,6 +319,12 @@ class Reranker:
             found = SentDocuments(documents, source)
             self._rank(job, query_states, found, found.matches(job.terms))
 
+    def _job(self, query: str, **options: Unpack[Options]) -> Job:
+        """A request; `hybrid` goes by words alone if the model does not read the query's script."""
+        job = Job(query, **options)
+        job.reads = BASE[job.method] != "hybrid" or is_read(query, self.encoder.scripts)
+        return job
+
     @contextmanager
     def _processor(self, job: Job) -> Iterator[None]:
         """Hold a CPU slot within the block; Cancelled if nobody waits for the result any more."""
@@ -347,18 +353,13 @@ class Reranker:
             return job.ranking(unread(self.calibration, job.terms, matches), candidates)
         job.query_tokens, job.query_cut = int(query_states.lengths.sum()), self.source.is_cut(job.query)
         per_token = self.encoder.granularity == "token"
-        reads, own = self._reads(job), (self.feature_map, self.fusion, self.calibration)
-        scorer = Scorer(*own, job, query_states, per_token, self.backend, reads)
+        scorer = Scorer(self.feature_map, self.fusion, self.calibration, job, query_states, per_token, self.backend)
         scored = self._read_parts(scorer, candidates, matches)
         if job.method == CROSS_METHOD and self.cross:
             scored = self._crossed(self.cross, scorer, scored, candidates, matches)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
         return job.ranking(scored, candidates)
-
-    def _reads(self, job: Job) -> bool:
-        """Whether vectors tell what a job's query is about, as far as its method could tell it by words."""
-        return BASE[job.method] != "hybrid" or is_read(job.query, self.encoder.scripts)
 
     def _read_parts(self, scorer: Scorer, candidates: Candidates, matches: Matches) -> Scored:
         """Score candidates part by part, the most promising first, and report the ranking after each part but the last.

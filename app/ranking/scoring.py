@@ -71,7 +71,8 @@ class _Best:
     chunks: NDArray[np.int64]  # (m,) places of the chunks among those of all parts
     pooled: NDArray[np.float32]  # (m, P)
     found: Arrays  # (m,) each, as in `_Part`
-    readable: bool  # whether the vectors say what the query and the documents are about
+    known: bool  # whether the model knows most tokens of the query and of the documents
+    readable: bool  # and whether its vectors say what they are about
 
 
 def _rankers(found: Arrays) -> dict[str, NDArray[np.float64]]:
@@ -113,7 +114,6 @@ class Scorer:
     states: Encoded  # of the query, at 0, and of the excluded texts
     per_token: bool = True  # whether each token has a row; else one row stands for a whole text
     backend: Backend | None = None  # what runs the circuits of one row a text; None: the exact kernel
-    reads: bool = True  # whether the model reads the script of the query; else words alone decide
     parts: dict[int, _Part] = field(default_factory=dict)
 
     def put(
@@ -183,7 +183,7 @@ class Scorer:
             if len(self.states.pooled) > 1:
                 log_odds, fused = self._without_excluded(best, log_odds, fused)
             projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
-            if self.job.diversity and best.readable:
+            if self.job.diversity and best.known:  # copies are told apart where words alone decide, too
                 projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
         owners, content, n = self._all("owners"), self._all("content"), len(copies)
         found = {name: _spread(values, chosen, n) for name, values in best.found.items()}
@@ -219,8 +219,8 @@ class Scorer:
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
         _, first_copy, copy = np.unique(copies[documents], return_index=True, return_inverse=True)
         equal, chunks = {name: values[first_copy[copy]] for name, values in best.items()}, order[first]
-        readable = self.reads and bool(most_unknown <= _MOST_UNKNOWN)
-        return _Best(documents, chunks, self._all("pooled")[chunks], equal, readable)
+        known = bool(most_unknown <= _MOST_UNKNOWN)
+        return _Best(documents, chunks, self._all("pooled")[chunks], equal, known, known and self.job.reads)
 
     def best_chunks(self, documents: Candidates) -> list[str]:
         """Of each of n documents the chunk that scored best, by the spans that were put; all of one without states."""

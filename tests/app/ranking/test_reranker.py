@@ -90,6 +90,15 @@ def test_a_query_in_a_script_that_the_model_only_spells_is_ranked_by_words(metho
         assert ranking.order[:2].tolist() == [1, 3]
 
 
+def test_copies_stand_apart_in_a_script_that_the_model_only_spells():
+    documents = ["Сова охотится ночью", "Сова охотится ночью тихо", "Сова охотится ночью!", "Ночью поют птицы"]
+    reranker = Reranker(Spelling())
+    diverse = reranker.rerank("сова ночью", documents, diversity=0.9)
+    assert set(reranker.rerank("сова ночью", documents).order[:2]) == {0, 2}
+    assert set(diverse.order[:2]) == {0, 3}
+    assert diverse.near_duplicates > 0
+
+
 def test_equal_documents_tie_in_input_order(reranker, method):
     ranking = reranker.rerank("owl", ["dusk", "owl", "owl", "dusk", "owl"], method=method)
     assert ranking.order.tolist() == [1, 2, 4, 0, 3]

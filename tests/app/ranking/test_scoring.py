@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -141,7 +139,8 @@ def test_where_the_model_knows_no_token_words_decide():
 
 
 def test_where_the_model_only_spells_the_query_words_decide():
-    spelling = replace(scorer(), reads=False)
+    spelling = scorer()
+    spelling.job.reads = False
     put(spelling, 0, np.arange(5), HashEncoder().encode(TEXTS))
     scored = spelling.scores(LEXICAL, sent(TEXTS))
     assert not scored.readable

@@ -1,11 +1,13 @@
 """What the characters of a text tell of it."""
 
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.text.characters import is_read, symbol_share
+from retrieval.text.characters import is_read, script_of, symbol_share
 
 ANY = st.text(st.characters(), max_size=20)  # with lone surrogates
 ENGLISH = frozenset({"LATIN"})
@@ -50,6 +52,7 @@ def test_a_text_is_read_if_half_of_its_letters_are(text, read):
 
 
 @given(ANY)
-def test_every_text_is_read_or_not(text):
-    assert is_read(text, ENGLISH) in {True, False}
-    assert is_read(text, None)
+def test_a_text_is_read_by_who_reads_all_of_its_scripts_and_by_nobody_if_it_has_letters(text):
+    letters = {script_of(letter) for letter in unicodedata.normalize("NFKC", text)} - {None}
+    assert is_read(text, frozenset(letters))
+    assert is_read(text, frozenset()) == (not letters)
