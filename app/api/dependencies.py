@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from starlette.requests import HTTPConnection
 
+from app.auth import audit
+from app.auth.authenticator import presented
 from app.engine.engine import Engine
+from app.errors import Forbidden, Unauthorized
 from app.health.health import Health
-from app.quotas.fair_share import Shares
+from app.identity import ANONYMOUS, RANK, Identity, Role
+from app.quotas.fair_share import Shares, address_of, caller_of
 from app.quotas.quotas import Quotas
 from app.service.collections import OpenCollections
 from app.service.ingestion import Ingestion
@@ -23,13 +27,6 @@ if TYPE_CHECKING:
     from app.auth.auth import Auth  # imported for types only: SQLAlchemy takes memory
     from app.feedback.feedback import Feedback
     from app.telemetry.tracing import Tracing
-from collections.abc import Awaitable, Callable
-
-from app.auth import audit
-from app.auth.authenticator import presented
-from app.errors import Forbidden, Unauthorized
-from app.identity import ANONYMOUS, RANK, Identity, Role
-from app.quotas.fair_share import address_of, caller_of
 
 
 @dataclass(frozen=True)

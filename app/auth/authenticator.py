@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from app.auth import audit
 from app.auth.keys import Pepper
@@ -16,11 +19,6 @@ from app.identity import Identity
 
 if TYPE_CHECKING:
     from app.auth.tokens import Tokens
-import base64
-import binascii
-import math
-from collections.abc import Mapping
-from typing import TypeVar
 
 _HEADERS = ("x-api-key", "api-key")
 

@@ -11,11 +11,15 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
+import orjson
+
 from app.engine.admission import Admission, size_of
 from app.engine.self_test import check_order, check_pairs
 from app.errors import NotReady
 from app.quotas.quotas import Cost
 from app.ranking.job import Stopwatch
+from app.ranking.methods import CROSS_METHOD, RankMethod, split_method
+from app.ranking.reranker import Reranker
 from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.deadline import Deadline
 from retrieval.encoder.batching import EncoderCounts
@@ -25,10 +29,6 @@ from retrieval.states.cache import CacheCounts
 
 if TYPE_CHECKING:  # redis-py takes 0.3 s of a start, and many do without
     from retrieval.states.redis import RedisStates, ReplicaCounts
-import orjson
-
-from app.ranking.methods import CROSS_METHOD, RankMethod, split_method
-from app.ranking.reranker import Reranker
 
 
 @dataclass(frozen=True)
