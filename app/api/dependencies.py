@@ -63,11 +63,10 @@ def allow(role: Role, *, to_write: bool = False) -> Check:
     """A dependency that requires a role of at least this rank, and stores the identity in the connection's state.
 
     to_write: whether the route changes collections, which some callers may only read.
-
-    On a WebSocket, call it again for each request, so that a revoked key is refused within moments.
     """
 
     async def check(connection: HTTPConnection) -> Identity:
+        connection.state.check = check
         try:
             identity = await _identify(connection)
         except Unauthorized:
@@ -82,6 +81,11 @@ def allow(role: Role, *, to_write: bool = False) -> Check:
         return identity
 
     return check
+
+
+async def still_allowed(connection: HTTPConnection) -> None:
+    """Check again what `allow` did: a revoked key is refused within moments, also on what lasts for hours."""
+    await connection.state.check(connection)
 
 
 async def allow_operators(connection: HTTPConnection) -> None:

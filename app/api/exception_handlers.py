@@ -16,7 +16,8 @@ from app.api.middleware.security_headers import ALWAYS
 from app.api.problems import Problem, problem_of, unforeseen
 from app.telemetry.request_record import CLIENT_GONE
 
-_METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "PATCH", "DELETE")}
+_METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "DELETE")}
+_SHOWN = 200  # characters of a path in a message
 
 
 def _request_id(request: Request) -> str:
@@ -54,7 +55,8 @@ _KINDS = {HTTPStatus.NOT_FOUND: NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED: METHOD
 async def http_error(request: Request, error: Exception) -> Response:
     """The response to a path or method without a route."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
-    message = f"{request.method} {path_of(request.scope)}: {HTTPStatus(status).phrase}; see /docs for the routes"
+    path = path_of(request.scope)[:_SHOWN]
+    message = f"{request.method} {path}: {HTTPStatus(status).phrase}; see /docs for the routes"
     kind = _KINDS.get(HTTPStatus(status), INTERNAL if status >= HTTPStatus.INTERNAL_SERVER_ERROR else MALFORMED)
     record_of(request).failed(status, kind)
     response = _response(request, Problem(status, kind, message, _request_id(request), root_path=_root_path(request)))
@@ -76,7 +78,7 @@ def _allowed(request: Request) -> list[str]:
 async def any_error(request: Request, error: Exception) -> Response:
     """The response to an unexpected exception; the server logs the exception itself."""
     response = _response(request, unforeseen(error, _request_id(request), _root_path(request)))
-    response.headers.update(ALWAYS)  # this response passes no middleware
+    response.headers.update({**ALWAYS, "Connection": "close"})  # it passes no middleware, and the server closes then
     record = getattr(request.state, "record", None)
     if record and request.method == "POST":
         response.raw_headers += times(record, response.status_code)

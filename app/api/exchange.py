@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from app.api.dependencies import dependencies
 from app.api.dialects.body import memory_of
 from app.api.middleware.request_record import record_of
-from app.errors import MalformedBody, NotReady, ServiceError, TooLarge, TooManyRequests, TooSlow
+from app.errors import InvalidRequest, MalformedBody, NotReady, ServiceError, TooLarge, TooManyRequests, TooSlow
 from app.identity import Identity
 from app.quotas.quotas import Cost, Quotas
 from app.quotas.windows import Standing, Verdict
@@ -29,6 +30,7 @@ from retrieval.deadline import Cancelled, Deadline
 T = TypeVar("T")
 R = TypeVar("R", bound=ResolvedRequest[Any])
 
+_DIGITS = 20  # of a number in an address, at most
 _INLINE_BYTES = 2**17  # a body of 100 passages is parsed in 0.2 ms; a larger one in a thread, not to hold up the loop
 
 
@@ -57,6 +59,14 @@ def check_plain(request: Request) -> None:
 async def aside(body: bytes, parse: Callable[[bytes], T]) -> T:
     """Parse a body, in a thread if it is large."""
     return parse(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(parse, body)
+
+
+def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
+    """A number in the query of the address; InvalidRequest for one that is out of range, or none."""
+    text = request.query_params.get(name, str(default))
+    if text.isascii() and text.isdigit() and len(text) < _DIGITS and least <= int(text) <= most:
+        return int(text)
+    raise InvalidRequest(f"{name}: must be a whole number from {least} to {most}", (name,))
 
 
 async def _read(request: Request, limit: int) -> bytes:
@@ -107,6 +117,18 @@ async def counted(connection: HTTPConnection, read: Callable[[], Awaitable[T]]) 
     except (ServiceError, ClientDisconnect):
         _settle(connection, await quotas.take(identity, Cost()))
         raise
+
+
+async def paid(
+    request: Request,
+    parse: Callable[[bytes], T],
+    cost: Callable[[T], Cost] = lambda _: Cost(),
+    most_bytes: int | None = None,
+) -> T:
+    """What the body of a request that is no ranking parses to, once its caller's quotas paid for it; see `parsed`."""
+    found = await counted(request, partial(parsed, request, parse, most_bytes))
+    await pay(request, cost(found))
+    return found
 
 
 async def pay(connection: HTTPConnection, cost: Cost) -> None:

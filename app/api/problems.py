@@ -115,7 +115,7 @@ class ProblemResponse(BaseModel):
     job: str | None = Field(None, description="Of such an upload: its job.")
 
 
-PROBLEMS: dict[int | str, dict[str, Any]] = {
+PROBLEMS: dict[int | str, dict[str, Any]] = {  # what FastAPI is told of each status
     status: {"description": text, "content": {"application/problem+json": {"schema": reference(ProblemResponse)}}}
     for status, text in {
         400: "The body is not JSON, or the path has control characters.",
@@ -130,3 +130,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         504: "A filter could not be checked on all documents in time.",
     }.items()
 }
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI is told of these statuses."""
+    return {status: PROBLEMS[status] for status in statuses}

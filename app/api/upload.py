@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from app.api.dependencies import dependencies
+from app.api.dependencies import dependencies, still_allowed
 from app.api.dialects.body import memory_of
 from app.api.dialects.collections import SHOWN, documents_of_lines, job_id, no_documents, no_valid_document
 from app.api.exchange import counted, pay
@@ -65,14 +65,16 @@ class Upload:
     async def _take(self, batch: Batch) -> None:
         """Store one batch. Few do so at once: they share the memory and the threads with all other requests."""
         deps = dependencies(self.request)
-        if self.is_begun and deps.engine.stops:
-            raise NotReady("the service is about to stop")
+        if self.is_begun:
+            await still_allowed(self.request)
+            if deps.engine.stops:
+                raise NotReady("the service is about to stop")
         async with deps.ingestion.uploading:
             self.request.state.hold(await asyncio.to_thread(_memory, batch.lines))
             found, failed, count = await asyncio.to_thread(documents_of_lines, batch.lines, batch.first, self.documents)
+            await self._pay(len(found))
             if batch.is_last and not self.stored + len(found):
                 raise no_valid_document((self.failed + failed)[0]) if self.documents + count else no_documents()
-            await self._pay(len(found))
             await self._write(found, Writing(self.key, len(failed), batch.is_last))
         self.is_begun = True
         self.lines += len(batch.lines)

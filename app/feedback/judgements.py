@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -76,6 +76,10 @@ class Lesson:
     learning: Learning
     scope: Scope
     who: str  # whose request it is
+
+    def of(self, collection: str) -> Lesson:
+        """The lesson in a collection's own name, which an alias is not."""
+        return replace(self, scope=self.scope._replace(collection=collection))
 
     def weigh(self, defaults: NDArray[np.float64]) -> NDArray[np.float64]:
         """The (3,) weights of the rankers. defaults: (3,) those without feedback."""

@@ -47,7 +47,9 @@ class FeedbackStore:
         table = tables.ranked
         mine = and_(table.c.who == who, table.c.request_id == request_id)
         with self._database.writing() as connection:
-            row = connection.execute(select(table).where(mine).with_for_update()).first()
+            row = None
+            if request_id.isprintable():  # as every id is; PostgreSQL has no U+0000
+                row = connection.execute(select(table).where(mine).with_for_update()).first()
             if row is None:
                 raise UnknownRequest(
                     "there is no ranking with this request_id that was made with your key, fuses several rankers and "

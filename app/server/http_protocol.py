@@ -37,6 +37,7 @@ class _BoundedConnection(h11.Connection):
         super().__init__(h11.SERVER, max_incomplete_event_size=head_bytes)
         self._head_bytes = head_bytes
         self._chunks = self._bytes = 0  # of the current body
+        self.reason = ""  # of the last error, if it is not h11's own
         self.too_large = False  # whether the last error was the headers' size or number
 
     def next_event(self) -> Event:
@@ -47,6 +48,9 @@ class _BoundedConnection(h11.Connection):
             raise
         if isinstance(event, h11.Request):
             self._chunks = self._bytes = 0
+            names = {name for name, _ in event.headers}
+            if {b"transfer-encoding", b"content-length"} <= names:  # servers disagree on where such a request ends
+                raise self._error("the request has both Content-Length and Transfer-Encoding; send one of them")
             if not self._is_bounded(event):  # h11 limits incomplete headers only
                 self.too_large = True
                 raise h11.RemoteProtocolError("the headers are too large")
@@ -54,8 +58,12 @@ class _BoundedConnection(h11.Connection):
             self._chunks += 1
             self._bytes += len(event.data)
             if self._chunks > _CHUNKS + self._bytes // _BYTES_PER_CHUNK:
-                raise h11.RemoteProtocolError("the chunks are too small")
+                raise self._error("the chunks of the body are too small; send larger ones")
         return event
+
+    def _error(self, reason: str) -> h11.RemoteProtocolError:
+        self.reason = reason
+        return h11.RemoteProtocolError(reason)
 
     def _is_bounded(self, request: h11.Request) -> bool:
         size = len(request.target) + sum(len(name) + len(value) + 4 for name, value in request.headers)
@@ -146,7 +154,7 @@ class BoundedProtocol(H11Protocol):
             message = f"the headers are more than {self._limits.head_bytes} bytes or more than {_HEADERS}"
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
         else:
-            self._refuse(HTTPStatus.BAD_REQUEST, msg)
+            self._refuse(HTTPStatus.BAD_REQUEST, self.conn.reason or msg)
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
         self._stop_head_timer()

@@ -68,7 +68,13 @@ def _search(
     selected = None if wanted is None else collections.select(name, wanted, until)
     opened = collections.open(name) if selected is None else selected
     collection = opened.index
-    request = replace(request, choice=search.models.choose_for(request.choice, collection.model.digest))
+    request = replace(
+        request,
+        choice=search.models.choose_for(request.choice, collection.model.digest),
+        lesson=request.lesson and request.lesson.of(opened.name),
+    )
+    if request.lesson:
+        options["weigh"] = request.lesson.weigh
     try:
         of_ids, unknown_ids = None, None
         if selected is not None and asked.ids is not None:

@@ -53,6 +53,7 @@ _SIZES = {
     b",": 32,
 }  # CPython's sizes in bytes: dict, list, dict entry, half a str, number
 _MESSAGES = {  # in place of pydantic's own messages
+    "int_parsing_size": "is too large a number",
     "string_too_short": "must not be empty",
     "too_short": "must hold at least one entry",
     "model_type": "must be a JSON object",
@@ -215,6 +216,11 @@ def validate(model: type[B], fields: object) -> B:
         raise _explained(error) from error
 
 
+def place_of(item: ErrorDetails) -> list[int | str]:
+    """Which field it is, by indices and names; long names are cut: an answer does not repeat a whole body."""
+    return [part if isinstance(part, int) else part[:_MAX_NAMES] for part in item["loc"]]
+
+
 def message_of(item: ErrorDetails) -> str:
     """What is wrong with a field, by what pydantic says."""
     return _MESSAGES.get(item["type"], item["msg"].removeprefix("Value error, "))
@@ -224,9 +230,9 @@ def _explained(error: ValidationError) -> InvalidRequest:
     items = error.errors(include_url=False, include_context=False, include_input=False)
     lines = []
     for item in items[:_SHOWN_ERRORS]:
-        path = ".".join(str(part) for part in item["loc"])
+        path = ".".join(map(str, place_of(item)))
         message = message_of(item)
         if item["type"] == "model_type" and not path:
             message = f"the body {message}"
         lines.append(f"{path}: {message}" if path else message)
-    return InvalidRequest("; ".join(lines), items[0]["loc"])
+    return InvalidRequest("; ".join(lines), place_of(items[0]))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.api.dialects.body import Language, Selecting, StrictBody, fields_of, message_of
+from app.api.dialects.body import Language, Selecting, StrictBody, fields_of, message_of, place_of
 from app.api.dialects.keys import moment
 from app.errors import InvalidRequest, MalformedBody
 from app.settings import CollectionName
@@ -395,5 +395,5 @@ def _reason(error: MalformedBody | ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(map(str, first["loc"])) or "the document"
+    where = ".".join(map(str, place_of(first))) or "the document"
     return f"{where}: {message_of(first)}"

@@ -52,7 +52,7 @@ _BY_PATH = {"/v1/rerank": STANDARD_WITH_DATA, "/infinity/rerank": INFINITY}
 _FOR_LITELLM = {STANDARD: LITELLM, STANDARD_WITH_DATA: LITELLM_WITH_DATA}  # LiteLLM crashes on an object without `text`
 _DIALECT_BY_OWN_PATH = {nim.PATH: NIM, dashscope.PATH: DASHSCOPE}  # paths that only this dialect's clients call
 _KNOWN_FIELDS = {*cohere.StandardBody.model_fields, "candidates", "top_k"}
-_NEVER_IN_VOYAGE = {"top_n", "candidates", "collection", "method", "fusion", "exclude", "deadline_ms", "explain"}
+_NEVER_IN_VOYAGE = {"candidates", *cohere.StandardBody.model_fields} - {*voyage.VoyageBody.model_fields}
 
 
 def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from app.api.dialects.schema import Exact
 from app.service.result import RerankResult
 
 Stage = Literal["prescore", "refined"]
@@ -15,11 +16,7 @@ Id = str | int | float
 _ID_CHARACTERS = 128
 
 
-class _Exact(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class Place(_Exact):
+class Place(Exact):
     """One document's index and score in a partial ranking."""
 
     index: int = Field(description="Position among the documents sent or retrieved.")
@@ -28,7 +25,7 @@ class Place(_Exact):
     )
 
 
-class Order(_Exact):
+class Order(Exact):
     """A partial ranking, best first."""
 
     stage: Stage = Field(description="prescore: by BM25 only; refined: also by the documents encoded so far.")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dialects.body import Documents, Model, Query
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact
-from app.api.dialects.similarity import Milliseconds, check_not_empty
+from app.api.dialects.similarity import Milliseconds
 from app.ranking.methods import Method
 from app.ranking.token_matches import TextMatches, TokenMatches
 
@@ -28,9 +28,7 @@ class MatchesBody(BaseModel):
     )
 
     query: Query
-    documents: Annotated[Documents, BeforeValidator(check_not_empty)] = Field(
-        description="Texts, or objects with a `text`."
-    )
+    documents: Documents = Field(description="Texts, or objects with a `text`.")
     deadline_ms: Milliseconds = None
     model: Model
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.dialects.body import Count, Documents, Model, Number, Phrases, Query
 from app.api.dialects.documents import text_of
@@ -15,13 +15,6 @@ from app.api.dialects.schema import Exact, Usage
 from app.ranking.methods import Method
 from app.service.similarity import Circuit, Similarities
 from retrieval.fusion import ranking
-
-
-def check_not_empty(value: object) -> object:
-    """Refuse an empty list."""
-    if value == []:
-        raise ValueError("must hold at least one entry")
-    return value
 
 
 def _rename_aliases(body: object, names: Mapping[str, Sequence[str]]) -> object:
@@ -96,12 +89,8 @@ class BatchSimilarityBody(_Body):
         }
     )
 
-    queries: Annotated[Phrases, BeforeValidator(check_not_empty)] = Field(
-        description="A text or a list of texts. Alias: `query`."
-    )
-    documents: Annotated[Documents, BeforeValidator(check_not_empty)] = Field(
-        description="Texts, or objects with a `text`. Alias: `candidates`."
-    )
+    queries: Annotated[Phrases, Field(min_length=1)] = Field(description="A text or a list of texts. Alias: `query`.")
+    documents: Documents = Field(description="Texts, or objects with a `text`. Alias: `candidates`.")
     top_k: Count | None = Field(None, description="Number of matches per query; absent: all. Alias: `top_n`.")
     threshold: Annotated[float, Field(ge=0, le=1), Number] | None = Field(
         None, description="Minimum similarity of a match."

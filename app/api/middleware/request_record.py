@@ -33,7 +33,8 @@ TIMES = (
     "X-Compute-Tokens",
 )
 _RESPONSE_STARTS = {"http.response.start", "websocket.accept", "websocket.http.response.start"}
-_VALID_ID = re.compile(r"[\w.:+/=-]{1,128}", re.ASCII)
+MOST_CHARACTERS = 128  # of a request's id
+_VALID_ID = re.compile(rf"[\w.:+/=-]{{1,{MOST_CHARACTERS}}}", re.ASCII)
 
 
 def record_of(connection: HTTPConnection) -> RequestRecord:

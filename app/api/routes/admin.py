@@ -27,7 +27,7 @@ from app.api.dialects.keys import (
 )
 from app.api.exchange import as_json, parsed
 from app.api.openapi import content, example, reference
-from app.api.problems import PROBLEMS
+from app.api.problems import PROBLEMS, problems
 from app.auth import audit
 from app.auth.store import Key
 from app.errors import ServiceError
@@ -141,15 +141,15 @@ def _add(
     route: Callable[[Request], Any],
     summary: str,
     response: type[BaseModel],
-    problems: tuple[int, ...],
+    errors: tuple[int, ...],
     body: type[BaseModel] | None = None,
 ) -> None:
     status = HTTPStatus.CREATED if route is create_key else HTTPStatus.OK
     extra: dict[str, Any] = {"parameters": [_ID]} if "{id}" in path else {}
     if body:
         extra["requestBody"] = {"required": False, **content(reference(body), {"example": example(body)})}
-    responses: dict[int | str, dict[str, Any]] = {problem: PROBLEMS[problem] for problem in problems}
-    if 404 in problems:
+    responses = problems(*errors)
+    if 404 in errors:
         responses[400] = PROBLEMS[400]
         responses[404] = PROBLEMS[404] | {"description": "There is no key with this id."}
         responses[405] = PROBLEMS[404] | {"description": "The path has no id."}

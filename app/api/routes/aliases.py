@@ -7,10 +7,9 @@ from pydantic import BaseModel
 
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.collections import AliasBody, AliasListResponse, AliasResponse
-from app.api.exchange import as_json, counted, parsed, pay
+from app.api.exchange import as_json, paid
 from app.api.routes.collections import add_route, check_may_name, in_thread, name_in_path
 from app.errors import UnknownCollection
-from app.quotas.quotas import Cost
 from app.service.collections import check_visible
 from app.service.ingestion import Ingestion
 
@@ -29,8 +28,7 @@ async def put_alias(request: Request) -> Response:
 
     409 if a collection has this name, or if what it is to lead to is an alias.
     """
-    body = await counted(request, lambda: parsed(request, lambda raw: validate(AliasBody, fields_of(raw))))
-    await pay(request, Cost())
+    body = await paid(request, lambda raw: validate(AliasBody, fields_of(raw)))
     alias = name_in_path(request, "alias")
     check_may_name(request, alias)
     check_visible(request.state.identity, body.collection)

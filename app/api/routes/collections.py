@@ -25,13 +25,12 @@ from app.api.dialects.collections import (
     describe_job,
 )
 from app.api.dialects.detect import STANDARD
-from app.api.exchange import answer, as_json, charged, counted, parsed, pay
+from app.api.exchange import answer, as_json, charged, paid, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
-from app.api.problems import PROBLEMS
+from app.api.problems import PROBLEMS, problems
 from app.errors import Forbidden, InvalidRequest
 from app.identity import Identity
-from app.quotas.quotas import Cost
 from app.service.collections import check_visible
 from app.service.ingestion import Description, Ingestion
 from app.service.request import ResolvedRerank, resolve
@@ -54,10 +53,7 @@ async def list_collections(request: Request) -> Response:
 async def create(request: Request) -> Response:
     """Make a collection. One that exists is left as it is; 409 if it has another model, language or chunking."""
     settings = dependencies(request).settings
-    body = await counted(
-        request, lambda: parsed(request, lambda raw: validate(CollectionBody, fields_of(raw) if raw.strip() else {}))
-    )
-    await pay(request, Cost())
+    body = await paid(request, lambda raw: validate(CollectionBody, fields_of(raw) if raw.strip() else {}))
     language = body.language or settings.language
     chunking = body.chunking.to_chunking() if body.chunking else settings.chunking.to_chunking()
     name = name_in_path(request)
@@ -87,8 +83,7 @@ async def encode(request: Request) -> Response:
 
     409 if an encoding with another model is on its way. To send it again changes nothing.
     """
-    body = await counted(request, lambda: parsed(request, lambda raw: validate(EncodeBody, fields_of(raw))))
-    await pay(request, Cost())
+    body = await paid(request, lambda raw: validate(EncodeBody, fields_of(raw)))
     name = name_of(request)
     return as_json(describe_job(name, await in_thread(request, Ingestion.encode, name, body.model)))
 
@@ -250,11 +245,11 @@ def _problems_of(
         statuses += [408, 413, 429]
     if filters:
         statuses.append(504)
-    problems: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in statuses}
+    described = problems(*statuses)
     if conflicts:
         conflict = "There is something else of this name, or it is in use: see the message."
-        problems[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
-    return problems
+        described[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
+    return described
 
 
 _ALL = "/v1/collections"

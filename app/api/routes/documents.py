@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
 
 import orjson
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
-from app.api.dependencies import caller, dependencies
+from app.api.dependencies import caller, dependencies, still_allowed
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.collections import (
     SHOWN,
@@ -27,10 +27,10 @@ from app.api.dialects.collections import (
     filter_of,
     job_id,
 )
-from app.api.exchange import as_json, check_plain, counted, parsed, pay
+from app.api.exchange import as_json, check_plain, counted, paid, whole_number
 from app.api.routes.collections import ONE, add_route, in_thread, name_of
 from app.api.upload import Upload
-from app.errors import InvalidRequest, UnknownDocument
+from app.errors import UnknownDocument
 from app.quotas.quotas import Cost
 from app.service.ingestion import Ingestion
 from app.service.request import deadline_of
@@ -56,8 +56,8 @@ async def put_documents(request: Request) -> Response:
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON:
         return await _put_stream(request)
-    documents, failed, wait = await counted(request, lambda: parsed(request, documents_of))
-    await pay(request, Cost(len(documents), len(documents), "embedding"))
+    documents, failed, wait = await paid(request, documents_of, _cost)
+    wait = checked_wait(request.query_params.get("wait", wait))
     name, key = name_of(request), new_key()
     found = await in_thread(request, Ingestion.find, name)
     changed = await in_thread(request, Ingestion.put, found, documents, Writing(key, len(failed)))
@@ -71,6 +71,11 @@ async def put_documents(request: Request) -> Response:
             "job": job_id(name, key),
         }
     )
+
+
+def _cost(read: tuple[Sequence[Document], object, object]) -> Cost:
+    count = len(read[0])
+    return Cost(count, count, "embedding")
 
 
 async def _put_stream(request: Request) -> Response:
@@ -103,21 +108,25 @@ async def _searchable(request: Request, collection: Collection, key: str, wait: 
 
 async def list_documents(request: Request) -> Response:
     """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
-    after, wanted = _number(request, "after", 0, 2**62), filter_of(request.query_params.get("filter"))
+    after, wanted = whole_number(request, "after", 0, 0, 2**62), filter_of(request.query_params.get("filter"))
     accepted = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")}
     if accepted & _NDJSON:
         collection = await in_thread(request, Ingestion.find, name_of(request))
-        return StreamingResponse(_export(collection, after, wanted), media_type="application/x-ndjson")
-    limit = max(1, _number(request, "limit", _PAGE, _LARGEST_PAGE))
+        return StreamingResponse(_export(request, collection, after, wanted), media_type="application/x-ndjson")
+    limit = max(1, whole_number(request, "limit", _PAGE, 0, _LARGEST_PAGE))
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit, wanted)
     following = page[-1][0] if is_full(page, limit) else None
     return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
 
 
-async def _export(collection: Collection, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:
-    """All documents that a filter leaves, as `put_documents` takes them; also of one that is deleted meanwhile."""
+async def _export(request: Request, collection: Collection, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:
+    """All documents that a filter leaves, as `put_documents` takes them; also of one that is deleted meanwhile.
+
+    It breaks off where the caller's key is revoked.
+    """
     while found := await asyncio.to_thread(collection.page, after, _LARGEST_PAGE, wanted):
         yield await asyncio.to_thread(_lines, [each for _, each in found])
+        await still_allowed(request)
         after = found[-1][0]
 
 
@@ -142,19 +151,11 @@ async def delete_document(request: Request) -> Response:
 
 async def delete_documents(request: Request) -> Response:
     """Delete documents by id, or those that a filter leaves. Ids that the collection does not have are passed over."""
-    body = await counted(request, lambda: parsed(request, lambda raw: validate(DeletionBody, fields_of(raw))))
-    await pay(request, Cost())
+    body = await paid(request, lambda raw: validate(DeletionBody, fields_of(raw)))
     name = name_of(request)
     if body.filter is not None:
         return as_json({"deleted": await in_thread(request, Ingestion.delete_where, name, body.filter)})
     return as_json({"deleted": await in_thread(request, Ingestion.delete, name, body.ids)})
-
-
-def _number(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= most):
-        raise InvalidRequest(f"{name}: must be a whole number up to {most}", (name,))
-    return int(text)
 
 
 MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description

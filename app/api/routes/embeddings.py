@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -14,7 +12,7 @@ from app.api.dialects.openai_embeddings import EmbeddingsBody, EmbeddingsRespons
 from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
-from app.api.problems import PROBLEMS
+from app.api.problems import PROBLEMS, problems
 from app.service.embeddings import embed, resolve
 from app.service.request import ResolvedRequest
 from app.service.result import WorkDone
@@ -55,9 +53,7 @@ async def embeddings(request: Request) -> Response:
 
 MODELS: tuple[type[BaseModel], ...] = (EmbeddingsBody, EmbeddingsResponse)  # referenced by the OpenAPI description
 
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 422, 429, 503)
-}
+_RESPONSES = problems(400, 401, 403, 408, 413, 422, 429, 503)
 _RESPONSES[504] = PROBLEMS[504] | {"description": "Not all texts were embedded by the longest deadline."}
 _RESPONSES[200] = {"description": "One vector per text, in their order.", **content(reference(EmbeddingsResponse))}
 

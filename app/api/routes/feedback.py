@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.dependencies import dependencies
+from app.api.dependencies import dependencies, origin_of
 from app.api.dialects.body import fields_of, validate
 from app.api.dialects.feedback import (
     FeedbackBody,
@@ -18,13 +17,15 @@ from app.api.dialects.feedback import (
     StandingsResponse,
     respond_standings,
 )
-from app.api.exchange import as_json, counted, parsed, pay
+from app.api.exchange import as_json, paid
 from app.api.openapi import content, example, reference
-from app.api.problems import PROBLEMS
+from app.api.problems import problems
+from app.auth import audit
 from app.auth.usage import who
-from app.errors import UnknownRequest
-from app.quotas.quotas import Cost
+from app.errors import InvalidRequest, UnknownRequest
+from app.identity import TIERS
 from app.ranking.hybrid import RANKERS
+from app.settings import NAME_RULE, is_collection_name
 
 if TYPE_CHECKING:
     from app.feedback.feedback import Feedback  # for types only: SQLAlchemy takes memory
@@ -38,9 +39,8 @@ admin_router = APIRouter(tags=["feedback"])
 MODELS: tuple[type[BaseModel], ...] = (FeedbackBody, FeedbackResponse, StandingsResponse, ForgottenResponse)
 
 
-def _responses(response: type[BaseModel], *problems: int) -> dict[int | str, dict[str, Any]]:
-    described: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in problems}
-    return described | {HTTPStatus.OK.value: {"description": response.__doc__, **content(reference(response))}}
+def _responses(response: type[BaseModel], *errors: int) -> dict[int | str, dict[str, Any]]:
+    return problems(*errors) | {HTTPStatus.OK.value: {"description": response.__doc__, **content(reference(response))}}
 
 
 def _feedback(request: Request) -> Feedback:
@@ -65,10 +65,7 @@ async def judge(request: Request) -> Response:
     that the ranking was made with. Each document counts once.
     """
     feedback = _feedback(request)
-    body = await counted(
-        request, partial(parsed, request, lambda raw: validate(FeedbackBody, fields_of(raw)), _MAX_BYTES)
-    )
-    await pay(request, Cost())
+    body = await paid(request, lambda raw: validate(FeedbackBody, fields_of(raw)), most_bytes=_MAX_BYTES)
     judgements = body.all_judgements()
     accepted = await feedback.judge(who(request.state.identity), body.request_id, judgements)
     return as_json(
@@ -104,11 +101,21 @@ _OF = [
 @admin_router.delete(
     _PATH,
     summary="Forget what was learned",
-    responses=_responses(ForgottenResponse, 401, 403, 404, 503),
+    responses=_responses(ForgottenResponse, 401, 403, 404, 422, 503),
     openapi_extra={"parameters": _OF},
 )
 async def forget(request: Request) -> Response:
     """Rank as without feedback again. What was judged is not counted anew."""
-    query = request.query_params
-    callers = await _feedback(request).forget(query.get("collection"), query.get("key_group"))
+    feedback, asked = _feedback(request), dict(request.query_params)
+    collection, key_group = asked.pop("collection", None), asked.pop("key_group", None)
+    if asked:  # a mistyped one would forget everything
+        raise InvalidRequest("send `collection`, `key_group`, both or none: nothing else is known here")
+    if collection and not is_collection_name(collection):
+        raise InvalidRequest(f"collection: a name {NAME_RULE}", ("collection",))
+    if key_group not in {None, *TIERS}:
+        raise InvalidRequest(f"key_group: must be one of {', '.join(TIERS)}", ("key_group",))
+    callers = await feedback.forget(collection, key_group)
+    about = {"collection": collection, "key_group": key_group, "callers": callers}
+    by, origin = request.state.identity.name, origin_of(request)
+    audit.record("feedback.forgotten", by=by, origin=origin, result="done", about=about)
     return as_json({"object": "feedback.forgotten", "callers": callers})

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from app.api.dependencies import allow_operators, dependencies
 from app.api.dialects.health import HealthResponse, respond
 from app.api.openapi import content, reference
-from app.api.problems import PROBLEMS, RETRY_AFTER_S
+from app.api.problems import RETRY_AFTER_S, problems
 from app.errors import NotReady
 
 router: APIRouter = APIRouter(tags=["operations"])
@@ -21,7 +21,7 @@ MODELS: tuple[type[BaseModel], ...] = (HealthResponse,)  # referenced by the Ope
 _DETAILED: dict[int | str, dict[str, Any]] = {
     200: {"description": "The service serves.", **content(reference(HealthResponse))},
     503: {"description": "The service does not serve; see Retry-After.", **content(reference(HealthResponse))},
-    **{status: PROBLEMS[status] for status in (401, 403)},
+    **problems(401, 403),
 }
 
 
@@ -31,7 +31,7 @@ async def health() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/health/ready", responses={503: PROBLEMS[503]}, summary="Is the service ready?")
+@router.get("/health/ready", responses=problems(503), summary="Is the service ready?")
 async def ready(request: Request) -> dict[str, str]:
     """200 while the models rerank a probe in time and the default collection is intact; else 503 with the reason.
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Depends, Request, Response
@@ -14,12 +14,12 @@ from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
-from app.api.dependencies import caller, dependencies
+from app.api.dependencies import caller, dependencies, still_allowed
 from app.api.dialects.collections import JobListResponse, JobResponse, describe_job
 from app.api.exchange import as_json
 from app.api.middleware.request_record import record_of
 from app.api.openapi import one_of
-from app.api.problems import PROBLEMS, ProblemResponse
+from app.api.problems import ProblemResponse, problems
 from app.api.routes.collections import ONE, PARAMETERS, add_route, in_thread, name_of
 from app.api.routes.stream import SSE_HEADERS, problem
 from app.errors import Overloaded, ServiceError, UnknownJob
@@ -104,6 +104,7 @@ async def _events(request: Request, name: str, collection: Collection, job: Job)
             return
         await asyncio.sleep(_LOOK_EVERY_S)
         try:
+            await still_allowed(request)
             job = await in_thread(request, Ingestion.job, collection, job.key)
         except ServiceError as error:  # the collection was deleted, or cannot be read
             fault = orjson.dumps(problem(error, record_of(request))).decode()
@@ -144,7 +145,7 @@ _EVENT = {
         },
     },
 }
-_RESPONSES: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (400, 401, 404, 422, 503)}
+_RESPONSES = problems(400, 401, 404, 422, 503)
 _RESPONSES[200] = {
     "description": "Events.",
     "content": {"text/event-stream": {"itemSchema": _EVENT, "example": _EXAMPLE}},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -14,7 +12,7 @@ from app.api.dialects.matches import MatchesBody, MatchesResponse, respond
 from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
-from app.api.problems import PROBLEMS
+from app.api.problems import problems
 from app.engine.admission import PIECE
 from app.errors import InvalidRequest, TooLarge
 from app.service.result import WorkDone
@@ -25,9 +23,7 @@ router = APIRouter(tags=["similarity"])
 _MOST_PIECES = 128  # the answer names each token: a thousand long documents would be hundreds of megabytes
 
 MODELS: tuple[type[BaseModel], ...] = (MatchesBody, MatchesResponse)  # referenced by the OpenAPI description
-_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 422, 429, 503)
-}
+_RESPONSES = problems(400, 401, 403, 408, 413, 422, 429, 503)
 _RESPONSES[200] = {"description": MatchesResponse.__doc__, **content(reference(MatchesResponse))}
 
 

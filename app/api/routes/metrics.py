@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from app.api.dependencies import allow_operators, dependencies
-from app.api.problems import PROBLEMS
+from app.api.problems import problems
 
 metrics_router: APIRouter = APIRouter(tags=["operations"])  # not included if metrics have a port of their own
 
@@ -17,7 +17,7 @@ metrics_router: APIRouter = APIRouter(tags=["operations"])  # not included if me
     "/metrics",
     response_class=PlainTextResponse,
     dependencies=[Depends(allow_operators)],
-    responses={status: PROBLEMS[status] for status in (401, 403, 503)},
+    responses=problems(401, 403, 503),
     summary="Prometheus metrics",
 )
 async def metrics(request: Request) -> Response:

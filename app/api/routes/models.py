@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from app.api.dependencies import dependencies
-from app.api.problems import PROBLEMS
+from app.api.problems import problems
 from app.engine.engine import Choice, ModelRegistry
 
 router: APIRouter = APIRouter(tags=["models"])
@@ -21,7 +21,7 @@ def _models(request: Request) -> ModelRegistry:
     return dependencies(request).engine.ready_models()
 
 
-@open_router.get("/info", responses={503: PROBLEMS[503]}, summary="The model and its limits (TEI)")
+@open_router.get("/info", responses=problems(503), summary="The model and its limits (TEI)")
 async def info(request: Request) -> dict[str, Any]:
     """The model and its limits in the format of Hugging Face's text-embeddings-inference."""
     settings = dependencies(request).settings
@@ -51,7 +51,7 @@ async def cluster_auth(request: Request) -> dict[str, bool]:
     return {"auth": dependencies(request).auth is not None}
 
 
-@router.get("/v1/models", responses={401: PROBLEMS[401], 503: PROBLEMS[503]}, summary="The models (OpenAI)")
+@router.get("/v1/models", responses=problems(401, 503), summary="The models (OpenAI)")
 async def list_models(request: Request) -> dict[str, Any]:
     """All names that select a model: the models' own, then the aliases."""
     models = _models(request)
@@ -64,7 +64,7 @@ _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "str
 
 @router.get(
     "/v1/models/{name:path}",
-    responses={status: PROBLEMS[status] for status in (400, 401, 503)},
+    responses=problems(400, 401, 503),
     summary="One model (OpenAI, Xinference)",
     openapi_extra={"parameters": [_NAME]},
 )

@@ -22,7 +22,7 @@ from app.api.dialects.similarity import (
 from app.api.exchange import answer, charged, parsed
 from app.api.middleware.request_record import note, record_of
 from app.api.openapi import content, example, reference
-from app.api.problems import PROBLEMS
+from app.api.problems import PROBLEMS, problems
 from app.service.result import WorkDone
 from app.service.similarity import Body, ResolvedPairs, Similarities, circuit_of, compare, resolve
 from app.telemetry.request_record import RequestRecord
@@ -114,9 +114,7 @@ MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
     BatchSimilarityBody,
     BatchSimilarityResponse,
 )
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: PROBLEMS[status] for status in (400, 401, 403, 408, 413, 422, 429, 503)
-}
+_PROBLEMS = problems(400, 401, 403, 408, 413, 422, 429, 503)
 _PROBLEMS[504] = PROBLEMS[504] | {"description": "Not all texts were compared by `deadline_ms`."}
 
 

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 
 from app.api.dependencies import dependencies
 from app.api.dialects.keys import AllUsageResponse, UsageResponse, respond_all_usage, respond_usage
+from app.api.exchange import whole_number
 from app.api.openapi import content, reference
-from app.api.problems import PROBLEMS
+from app.api.problems import problems
 from app.auth.usage import who
-from app.errors import InvalidRequest
 from app.identity import Identity
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ admin_router = APIRouter(tags=["admin"])
 
 
 MODELS: tuple[type[BaseModel], ...] = (UsageResponse, AllUsageResponse)  # referenced by the OpenAPI description
-_RESPONSES: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (401, 403, 422, 503)}
+_RESPONSES = problems(401, 403, 422, 503)
 _OWN: dict[int | str, dict[str, Any]] = {
     200: {"description": UsageResponse.__doc__, **content(reference(UsageResponse))}
 }
@@ -53,7 +53,7 @@ async def own_usage(request: Request) -> dict[str, Any]:
 
     Rotating a key keeps its usage. Without authentication no usage is stored.
     """
-    days = _days(request)
+    days = whole_number(request, "days", _DEFAULT_DAYS, 1, _LONGEST_DAYS)
     identity: Identity = request.state.identity
     auth = dependencies(request).auth
     if auth is None:
@@ -70,13 +70,6 @@ async def own_usage(request: Request) -> dict[str, Any]:
 )
 async def all_usage(request: Request) -> dict[str, Any]:
     """The usage of every caller per day in UTC: keys by their id, tokens and keys of the environment by their name."""
-    days = _days(request)
+    days = whole_number(request, "days", _DEFAULT_DAYS, 1, _LONGEST_DAYS)
     auth = cast("Auth", dependencies(request).auth)  # an administrator has a key
     return respond_all_usage(await auth.in_thread(partial(auth.used.read, days)))
-
-
-def _days(request: Request) -> int:
-    text = request.query_params.get("days", str(_DEFAULT_DAYS))
-    if not (text.isascii() and text.isdigit() and len(text) < 4 and 1 <= int(text) <= _LONGEST_DAYS):
-        raise InvalidRequest(f"days: must be a whole number from 1 to {_LONGEST_DAYS}", ("days",))
-    return int(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +17,13 @@ from starlette.websockets import WebSocketState
 from structlog.contextvars import bind_contextvars
 from websockets.frames import CloseCode
 
-from app.api.dependencies import allow, caller, dependencies, origin_of
+from app.api.dependencies import caller, dependencies, origin_of, still_allowed
 from app.api.dialects.body import check_lists, fields_of, memory_of
 from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
 from app.api.exchange import aside, charged, counted
 from app.api.middleware.body_limits import HeldMemory
-from app.api.middleware.request_record import finish
+from app.api.middleware.request_record import MOST_CHARACTERS, finish
 from app.api.middleware.root_path import path_of
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
@@ -32,7 +33,7 @@ from app.telemetry.request_record import RequestRecord
 from retrieval.deadline import Deadline
 
 router = APIRouter()
-_admit = allow("user")
+_OWN_CHARACTERS = 64  # of a client's id in a request's; a longer one is hashed
 
 
 @router.websocket("/v1/ws")
@@ -59,7 +60,17 @@ def _is_cross_origin(websocket: WebSocket) -> bool:
 
 def _frame(request_id: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
     header = {"type": kind, "id": request_id}
+    if kind == "final":
+        header["request_id"] = fields["id"]
     return orjson.dumps(header | {**fields} | header).decode()  # first in the frame, and never overwritten by fields
+
+
+def _long_id(connection_id: str, request_id: Id) -> str:
+    """The id of a request in logs and for feedback: the connection's and the client's, at most 128 characters."""
+    own = ascii(request_id).strip("'")
+    if len(own) > _OWN_CHARACTERS:
+        own = hashlib.blake2b(own.encode(), digest_size=_OWN_CHARACTERS // 2).hexdigest()
+    return f"{connection_id[: MOST_CHARACTERS - len(own) - 1]}/{own}"
 
 
 @dataclass
@@ -132,9 +143,9 @@ class _Session:
             raise InvalidRequest("id: a request with this id is in flight, and continues; choose another id", ("id",))
         else:
             received.request_id = request_id
-            record.request_id = f"{record.request_id}/{ascii(request_id).strip(chr(39))}"  # escaped for logs
+            record.request_id = _long_id(record.request_id, request_id)
             bind_contextvars(request_id=record.request_id)
-            await _admit(self._websocket)  # again for each request: the key may have been revoked since
+            await still_allowed(self._websocket)
             self._check_limit()
             read = partial(self._read, body, fields, record)
             resolved = await charged(self._websocket, read)

@@ -9,8 +9,10 @@ import httpx
 import pytest
 
 from app.api.routes import documents
+from app.service.ingestion import Ingestion
 from app.settings import Settings
 from retrieval.store.collection import Collection, remove
+from retrieval.store.documents import Documents
 from retrieval.store.rows import Document
 from tests.app.live import live
 from tests.app.problems import problem
@@ -115,6 +117,60 @@ def test_a_quota_that_ends_within_a_stream_says_what_was_kept(tmp_path):
         assert client.get("/v1/collections/birds").json()["documents"] == 1000
         left = client.put("/v1/collections/birds").headers["x-ratelimit-remaining"]
         assert left == "2", "the stream was one request"
+
+
+def test_a_stream_of_invalid_documents_is_paid_for(tmp_path):
+    quotas = {"standard": {"similarities_per_hour": 100, "requests_per_minute": 4, "documents": 10}}
+    with serving(Settings(model="hash", data_dir=tmp_path, auth={"enabled": True}, quotas=quotas)) as client:
+        client.headers["x-api-key"] = client.app.state.dependencies.auth.keys.create("a", "user", "standard", None)[1]
+        client.put("/v1/collections/birds")
+        assert [upload(client, b"{}\n").status_code for _ in range(4)] == [422, 422, 422, 429]
+
+
+@pytest.fixture
+def revoked_meanwhile(tmp_path, monkeypatch):
+    """A client with a collection of 2500 documents, and what revokes its key as soon as a function was called."""
+    with serving(Settings(model="hash", data_dir=tmp_path, auth={"enabled": True})) as client:
+        auth = client.app.state.dependencies.auth
+        key, plain = auth.keys.create("a", "user", "unlimited", None)
+        client.headers["x-api-key"] = plain
+        client.put("/v1/collections/birds")
+        upload(client, lines(range(2500)))
+
+        def after(of, name):
+            work = getattr(of, name)
+
+            def revoked(*of_it, **options):
+                found = work(*of_it, **options)
+                auth.keys.revoke(key.id)
+                auth.authenticator.forget()
+                return found
+
+            monkeypatch.setattr(of, name, revoked)
+
+        yield client, after
+
+
+def test_a_revoked_key_ends_an_upload(revoked_meanwhile):
+    client, after = revoked_meanwhile
+    after(Ingestion, "put")
+    problem(upload(client, lines(range(3000))), 401, "1000 documents of them are kept")
+
+
+def test_a_revoked_key_ends_an_export(revoked_meanwhile):
+    client, after = revoked_meanwhile
+    after(Collection, "page")
+    assert ids(client) == {str(i) for i in range(1000)}
+
+
+def test_a_revoked_key_ends_the_events_of_a_job(revoked_meanwhile, monkeypatch):
+    client, after = revoked_meanwhile
+    monkeypatch.setattr(Documents, "waiting", lambda *_: [])
+    job = upload(client, lines(range(2500, 2600))).json()["job"]
+    after(Collection, "job")
+    text = client.get(f"/v1/jobs/{job}/events").text
+    assert [line for line in text.splitlines() if line.startswith("event")] == ["event: running", "event: error"]
+    assert "revoked" in text
 
 
 def test_two_streams_at_once_are_both_stored(birds):

@@ -239,9 +239,16 @@ def test_a_body_may_not_come_in_too_many_small_chunks(port):
     body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
     chunked = head(b"Transfer-Encoding: chunked", b"Connection: close")
     assert talk(port, chunked + chunks + body).startswith(b"HTTP/1.1 200")
-    refused(talk(port, chunked + chunks * 2 + body), 400, "Invalid HTTP")
+    refused(talk(port, chunked + chunks * 2 + body), 400, "send larger ones")
     large = b"200\r\n" + b" " * 512 + b"\r\n"
     assert talk(port, chunked + large * 900 + body).startswith(b"HTTP/1.1 200")
+
+
+def test_a_body_has_one_length(port):
+    both = head(b"Transfer-Encoding: chunked", b"Content-Length: 4") + b"0\r\n\r\n"
+    answer = talk(port, both + head(b"Content-Length: %d" % len(BODY)) + BODY)
+    refused(answer, 400, "both Content-Length and Transfer-Encoding")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 @pytest.mark.parametrize("trailer", [b"X-A: b\r\n", b"X-A: " + b"b" * 1000 + b"\r\n"])

@@ -46,6 +46,18 @@ def client(shared_client):
         ({"documents": DOCS}, "/infinity/rerank", {}, INFINITY),
         ({"candidates": DOCS, "top_k": 1}, "/rerank", {}, STANDARD),
         ({"documents": DOCS, "top_k": 1, "method": "quantum"}, "/rerank", {}, STANDARD),
+        *(
+            ({"documents": DOCS, "top_k": 1, name: None}, "/rerank", {}, STANDARD)
+            for name in (
+                "diversity",
+                "relevant_spans",
+                "raw_scores",
+                "rank_fields",
+                "max_tokens_per_doc",
+                "filter",
+                "ids",
+            )
+        ),
         ({"documents": DOCS, "top_k": None, "top_n": None}, "/v1/rerank", {}, STANDARD_WITH_DATA),
         ({"top_k": 3}, "/rerank", {}, STANDARD),
         ({"texts": DOCS}, "/v1/rerank", {}, TEI),

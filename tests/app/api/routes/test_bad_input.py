@@ -61,6 +61,29 @@ def test_a_document_of_any_size_is_found_by_its_end(client, size):
     assert client.delete("/v1/collections/long").status_code == 204
 
 
+LONG = "x" * 50_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/v1/collections/echo", {LONG: 1}),
+        ("PUT", "/v1/collections/echo", {"chunking": {LONG: 1}}),
+        ("POST", "/v1/collections/echo/documents", {"documents": [{"id": "a", "text": "b", LONG: 1}]}),
+        ("POST", "/v1/collections/echo/documents", {"documents": [{"text": "b", "metadata": {LONG: {LONG: {}}}}]}),
+        ("POST", "/rerank", {"query": "a", "documents": ["b"], "method": LONG}),
+        ("GET", "/v1/" + LONG, None),
+        ("GET", "/v1/collections/" + LONG, None),
+        ("GET", "/v1/jobs/" + LONG, None),
+    ],
+)
+def test_an_error_does_not_repeat_a_long_input(client, method, path, body):
+    client.put("/v1/collections/echo")
+    answer = client.request(method, path, json=body)
+    assert 400 <= answer.status_code < 500
+    assert len(answer.content) < 2000
+
+
 class Wide(HashEncoder):
     """Another model, whose vectors are twice as long."""
 

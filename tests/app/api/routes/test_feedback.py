@@ -1,9 +1,13 @@
 """Feedback over HTTP: rankings are judged, weights follow, and nobody judges what is somebody else's."""
 
+import json
+import logging
+
 import pytest
 
 from app.auth.stores import open_records
 from app.settings import Settings
+from tests.app.problems import problem
 from tests.conftest import serving
 
 DOCUMENTS = ["an owl sings", "owl owl owl owl", "a river", "market prices", "the song of a bird"]
@@ -80,6 +84,53 @@ def test_documents_of_a_collection_are_judged_by_id(client):
     assert [(row["collection"], row["callers"]) for row in standings(client)] == [("birds", 1)]
 
 
+def test_an_alias_learns_for_its_collection(client):
+    client.put("/v1/aliases/live", json={"collection": "birds"})
+    request_id, _ = ranked(client, {"query": "owl song"}, "/v1/collections/live/search")
+    judge(client, request_id, id="id 1", label="relevant")
+    assert [row["collection"] for row in standings(client)] == ["birds"]
+
+
+@pytest.mark.parametrize("own", ["a", 7, "é" * 128, "\x00" * 128, "'" * 128])
+@pytest.mark.parametrize("connection", [None, "c" * 128])
+def test_a_ranking_over_a_websocket_is_judged_by_the_id_in_its_last_frame(client, own, connection):
+    headers = {"Authorization": client.headers["Authorization"]} | ({"X-Request-ID": connection} if connection else {})
+    with client.websocket_connect("/v1/ws", headers=headers) as socket:
+        socket.send_json(BODY | {"type": "rerank", "id": own})
+        while (frame := socket.receive_json())["type"] == "order":
+            pass
+    assert (frame["type"], frame["id"]) == ("final", own)
+    assert len(frame["request_id"]) <= 128
+    assert judge(client, frame["request_id"], index=0, label="relevant")["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    "parameters", ["colection=birds", "collection=%00", "key_group=%00", "key_group=gold", "collection=birds&x=1"]
+)
+def test_what_is_mistyped_forgets_nothing(client, parameters):
+    judge(client, ranked(client)[0], index=0, label="relevant")
+    problem(client.delete(f"/v1/feedback?{parameters}", headers=client.admin), 422, "")
+    assert len(standings(client)) == 1
+
+
+def test_what_an_admin_forgets_is_in_the_audit_log(client, capsys, caplog):
+    judge(client, ranked(client)[0], index=0, label="relevant")
+    caplog.clear()
+    audited = logging.getLogger("qrerank.audit")
+    audited.addHandler(caplog.handler)
+    try:
+        client.delete("/v1/feedback?collection=", headers=client.admin)
+    finally:
+        audited.removeHandler(caplog.handler)
+    [line] = [json.loads(record.message) for record in caplog.records if record.name == "qrerank.audit"]
+    assert (line["event"], line["collection"], line["key_group"], line["callers"]) == (
+        "feedback.forgotten",
+        "",
+        None,
+        1,
+    )
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -108,7 +159,13 @@ def test_only_rankings_of_several_rankers_by_the_same_key_are_judged(client, mon
     monkeypatch.setattr("app.feedback.feedback.WRITE_EVERY_S", 0)  # an unknown ranking is waited for
     request_id, _ = ranked(client)
     quantum, _ = ranked(client, BODY | {"method": "quantum"})
-    for name, headers in ((request_id, client.other), (quantum, None), ("unknown", None)):
+    for name, headers in (
+        (request_id, client.other),
+        (quantum, None),
+        ("unknown", None),
+        ("a\x00b", None),
+        ("é", None),
+    ):
         answer = judge(client, name, 404, headers, index=0, label="relevant")
         assert answer["code"] == "unknown-request"
     assert client.get("/v1/feedback").status_code == 403

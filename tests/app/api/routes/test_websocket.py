@@ -46,6 +46,7 @@ def test_partial_rankings_come_before_the_final_one(client):
     assert [order.stage for order in orders] == ["prescore"] + ["refined"] * (len(orders) - 1)
     assert orders[0].encoded == 0
     assert len(orders[0].results) == len(DOCUMENTS)
+    assert frames[-1].pop("request_id").endswith("/a")
     final = RerankResponse.model_validate(frames[-1] | {"id": "a"})
     assert final.meta.encoded == len(final.results) == len(DOCUMENTS)
 
