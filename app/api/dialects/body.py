@@ -29,6 +29,7 @@ from retrieval.text.sentences import VISIBLE
 
 _SHOWN_ERRORS = 3
 _MAX_NAMES = 64  # names in a list, and characters of a name in a message
+_NO_TEXT = {b"\x1f": "it is compressed", b"\xff": "it is UTF-16", b"\xfe": "it is UTF-16"}  # by the first byte
 _BYTE_ORDER_MARK = "\ufeff".encode()  # some clients send it before the JSON
 _ORJSON_DEPTH = 254  # the deepest nesting that orjson serializes
 _MAX_DEPTH = 240  # a response adds some levels around the documents that it returns
@@ -162,7 +163,7 @@ def fields_of(body: bytes) -> Any:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        reason = broken_text(body) or f"{error.msg} at byte {error.pos}"
+        reason = broken_text(body) or _NO_TEXT.get(body[:1]) or f"{error.msg} at byte {error.pos}"
         raise MalformedBody(f"the body is not JSON in UTF-8: {reason}") from error
     if body.count(b"[") + body.count(b"{") > _MAX_DEPTH:  # a cheap upper bound of the depth
         _check_depth(fields)

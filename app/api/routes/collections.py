@@ -9,11 +9,10 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from app.api.dependencies import caller, dependencies
+from app.api.dependencies import dependencies
 from app.api.dialects.body import check_lists, fields_of, validate
 from app.api.dialects.cohere import RerankResponse, StandardBody
 from app.api.dialects.collections import (
@@ -25,16 +24,16 @@ from app.api.dialects.collections import (
     describe_job,
 )
 from app.api.dialects.detect import STANDARD
-from app.api.exchange import answer, as_json, charged, paid, parsed
-from app.api.middleware.request_record import note, record_of
+from app.api.exchange import as_json, paid, parsed
+from app.api.middleware.request_record import record_of
 from app.api.openapi import content, example, reference
 from app.api.problems import PROBLEMS, problems
+from app.api.routes.rerank import decided, ranked
 from app.errors import Forbidden, InvalidRequest
 from app.identity import Identity
 from app.service.collections import check_visible
 from app.service.ingestion import Description, Ingestion
-from app.service.request import ResolvedRerank, resolve
-from app.service.rerank import rerank
+from app.service.request import RerankRequest, ResolvedRerank
 from app.settings import NAME_RULE, is_collection_name
 
 T = TypeVar("T")
@@ -95,37 +94,24 @@ async def cancel_encoding(request: Request) -> Response:
 
 async def search(request: Request) -> Response:
     """Search a collection by meaning and words, and rerank what is found: /rerank without documents."""
-    deps, record = dependencies(request), record_of(request)
-    request.state.dialect, record.dialect = STANDARD, STANDARD.name
-    resolved = await charged(request, partial(_read_search, request))
-
-    def work() -> bytes:
-        result = rerank(resolved, deps.collections, record.request_id)
-        note(record, result.done)
-        with record.watch("serialise"):
-            return orjson.dumps(STANDARD.respond(result))
-
-    return await answer(request, resolved, work)
+    request.state.dialect, record_of(request).dialect = STANDARD, STANDARD.name
+    return await ranked(request, partial(_read_search, request))
 
 
 async def _read_search(request: Request) -> ResolvedRerank:
-    deps, name = dependencies(request), name_in_path(request)
+    name, most = name_in_path(request), dependencies(request).settings.limits.documents
 
-    def parse(raw: bytes) -> Any:
+    def parse(raw: bytes) -> RerankRequest:
         fields = fields_of(raw)
         if not isinstance(fields, Mapping):
             raise InvalidRequest("the body must be a JSON object")
-        check_lists(fields, deps.settings.limits.documents)
+        check_lists(fields, most)
         asked = STANDARD.request({**fields, "collection": name})
         if asked.documents is not None or fields.get("collection") not in (None, name):
             raise InvalidRequest("a search is of the collection in its path; send documents to /rerank")
         return asked
 
-    search_request, models = await parsed(request, parse), deps.engine.ready_models()
-    identity = request.state.identity
-    resolved = resolve(search_request, models, deps.settings, caller(request), identity, deps.feedback)
-    record_of(request).units = resolved.cost.units
-    return resolved
+    return decided(request, await parsed(request, parse), record_of(request))
 
 
 async def in_thread(request: Request, method: Callable[..., T], *arguments: Any) -> T:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import orjson
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
+from starlette.requests import HTTPConnection
 
 from app.api.dependencies import caller, dependencies
 from app.api.dialects.body import check_lists, fields_of
@@ -26,6 +27,7 @@ from app.api.problems import PROBLEMS, ProblemResponse
 from app.errors import InvalidRequest
 from app.service.request import RerankRequest, ResolvedRerank, resolve
 from app.service.rerank import rerank as rank
+from app.telemetry.request_record import RequestRecord
 
 router: APIRouter = APIRouter(tags=["rerank"])
 
@@ -36,8 +38,13 @@ async def rerank(request: Request) -> Response:
     The body's fields decide its dialect, not the path. Without `documents`, the candidates are the nearest passages of
     a collection. A body without documents that has texts in a field of another name is refused.
     """
+    return await ranked(request, partial(read, request))
+
+
+async def ranked(request: Request, read_body: Callable[[], Awaitable[ResolvedRerank]]) -> Response:
+    """The ranking of a request, in its dialect, once it is read and paid for."""
     deps, record = dependencies(request), record_of(request)
-    resolved = await charged(request, partial(read, request))
+    resolved = await charged(request, read_body)
 
     def work() -> bytes:
         result = rank(resolved, deps.collections, record.request_id)
@@ -61,11 +68,16 @@ async def read(request: Request, *, partial_rankings: bool = False) -> ResolvedR
         request.state.dialect, record.dialect = dialect, dialect.name  # later errors need it, too
         return dialect.request(fields)
 
-    asked = await parsed(request, parse)
-    models, identity = deps.engine.ready_models(), request.state.identity
-    resolved = resolve(
-        asked, models, deps.settings, caller(request), identity, deps.feedback, partial_rankings=partial_rankings
-    )
+    return decided(request, await parsed(request, parse), record, partial_rankings=partial_rankings)
+
+
+def decided(
+    connection: HTTPConnection, asked: RerankRequest, record: RequestRecord, *, partial_rankings: bool = False
+) -> ResolvedRerank:
+    """What is decided about a parsed request, see `resolve`; its units are recorded."""
+    deps, identity = dependencies(connection), connection.state.identity
+    models, who = deps.engine.ready_models(), caller(connection)
+    resolved = resolve(asked, models, deps.settings, who, identity, deps.feedback, partial_rankings=partial_rankings)
     record.units = resolved.cost.units
     return resolved
 

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocketState
 from structlog.contextvars import bind_contextvars
 from websockets.frames import CloseCode
 
-from app.api.dependencies import caller, dependencies, origin_of, still_allowed
+from app.api.dependencies import dependencies, origin_of, still_allowed
 from app.api.dialects.body import check_lists, fields_of, memory_of
 from app.api.dialects.detect import dialect_of
 from app.api.dialects.events import Id, id_of
@@ -25,9 +25,10 @@ from app.api.exchange import aside, charged, counted
 from app.api.middleware.body_limits import HeldMemory
 from app.api.middleware.request_record import MOST_CHARACTERS, finish
 from app.api.middleware.root_path import path_of
+from app.api.routes.rerank import decided
 from app.api.routes.stream import problem, work_of
 from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
-from app.service.request import RerankRequest, ResolvedRerank, resolve
+from app.service.request import RerankRequest, ResolvedRerank
 from app.service.streaming import follow
 from app.telemetry.request_record import RequestRecord
 from retrieval.deadline import Deadline
@@ -186,11 +187,7 @@ class _Session:
             return dialect.request(fields)
 
         rerank_request = await aside(body, translate)
-        deps, who, identity = self._deps, caller(self._websocket), self._websocket.state.identity
-        models = deps.engine.ready_models()
-        resolved = resolve(rerank_request, models, deps.settings, who, identity, deps.feedback, partial_rankings=True)
-        record.units = resolved.cost.units
-        return resolved
+        return decided(self._websocket, rerank_request, record, partial_rankings=True)
 
     def _check_limit(self) -> None:
         running = len(self._in_flight) + self._cancelling

@@ -1,3 +1,4 @@
+import gzip
 import tracemalloc
 import unicodedata
 
@@ -41,6 +42,15 @@ def test_a_lone_surrogate_is_refused_with_its_document():
         MalformedBody, match=r"not JSON in UTF-8: document 1 holds half of a character.*cut texts between"
     ):
         fields_of(rb'{"query": "secret", "documents": ["a", "secret \ud83d"]}')
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [(gzip.compress(b"{}"), "compressed"), ("{}".encode("utf-16"), "UTF-16"), (b"\xfe\xff\x00{\x00}", "UTF-16")],
+)
+def test_what_is_no_text_at_all_is_named(body, what):
+    with pytest.raises(MalformedBody, match=f"not JSON in UTF-8: it is {what}"):
+        fields_of(body)
 
 
 # Zero width space, joiners, byte order mark, soft hyphen, left-to-right mark, word joiner, a tag.
