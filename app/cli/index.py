@@ -246,5 +246,8 @@ def encode(
                 if is_alone:
                     indexer.encode_next(collection, encoder, lambda _: None)
             time.sleep(_LET_OTHERS_S)
+    job = collection.job(begun)
+    if job and job.error:
+        raise CollectionError(f"{name} is not encoded with {model}: {job.error}")
     told = f"{name} is searched with {collection.settings.model.name}"
     show({"collection": name, "model": collection.settings.model.name}, told, as_json=as_json)

@@ -51,7 +51,7 @@ def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
 
 def merge_next(collection: Collection, encoding: Encoding) -> None:
     """Merge small segments of the next generation, if there are such. What is damaged waits for the switch."""
-    while rows := _due(collection.next.segments.all()):
+    while rows := _due(collection.next.rows(encoding)):
         try:
             parts = [Part(row.number, Segment(collection.segment_folder(row.number)), row.live) for row in rows]
         except CollectionError:
@@ -123,8 +123,8 @@ def sweep(collection: Collection) -> None:
     """Remove the folders of segments that the database does not know: killed writes, and merged ones."""
     collection.check_there()
     known = {str(row.number) for row in collection.segments.all()}
-    if collection.next.encoding():
-        known |= {str(row.number) for row in collection.next.segments.all()}
+    if encoding := collection.next.encoding():
+        known |= {str(row.number) for row in collection.next.rows(encoding)}
     for folder in (collection.folder / SEGMENTS).glob("*"):
         if folder.name not in known and not folder.name.startswith("."):
             shutil.rmtree(folder, ignore_errors=True)

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from retrieval.index.passage_index import Model
 from retrieval.store import jobs
 from retrieval.store.connection import TABLES, Connection
-from retrieval.store.rows import Waiting
-from retrieval.store.segment_table import SegmentTable, in_next
+from retrieval.store.rows import SegmentRow, Waiting
+from retrieval.store.segment_table import SegmentTable, forget, in_next
+
+_JOB = f"(SELECT key FROM jobs WHERE kind = '{jobs.ENCODE}' AND NOT is_complete)"  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Encoding:
     until: int  # the number of the last document that is encoded
     done: int  # documents that are encoded
     total: int  # documents
+    job: str | None  # its key, which tells it from an encoding that was begun after it was cancelled
 
 
 class NextGeneration:
@@ -43,12 +46,12 @@ class NextGeneration:
     def encoding(self) -> Encoding | None:
         """Return how far it is; None if there is none."""
         found = self._connection.read(
-            "SELECT value, (SELECT count(*) FROM documents WHERE number <= value ->> 'until'), "
-            "(SELECT count(*) FROM documents) FROM about WHERE name = 'next'"
+            "SELECT value, (SELECT count(*) FROM documents WHERE number <= value ->> 'until'), "  # noqa: S608
+            f"(SELECT count(*) FROM documents), {_JOB} FROM about WHERE name = 'next'"
         )
-        for value, done, total in found:
+        for value, done, total, job in found:
             state = json.loads(value)
-            return Encoding(Model(**state["model"]), state["until"], done, total)
+            return Encoding(Model(**state["model"]), state["until"], done, total, job)
         return None
 
     def begin(self, model: Model) -> str | None:
@@ -85,6 +88,12 @@ class NextGeneration:
             _note(connection, encoding.model, indexed[-1].number)
         return True
 
+    def rows(self, encoding: Encoding) -> list[SegmentRow]:
+        """Return its segments; none if the encoding was cancelled meanwhile."""
+        with self._connection.reading():
+            current = self.encoding()
+            return self.segments.all() if current and current.job == encoding.job else []
+
     def replace(self, encoding: Encoding, merged: Mapping[int, NDArray[np.int64]], number: int) -> None:
         """Put one segment in the place of several, unless the encoding was cancelled. See `SegmentTable.replace`."""
         with self._connection.writing() as connection:
@@ -92,10 +101,11 @@ class NextGeneration:
                 self.segments.replace(merged, number)
 
     def set_aside(self, encoding: Encoding, document: Waiting, fault: str) -> None:
-        """Pass over a document that the next model cannot encode."""
+        """Pass over a document that the next model cannot encode; its older content is not found any more, either."""
         with self._connection.writing() as connection:
             if _is_on(connection, encoding):
                 connection.execute("INSERT OR REPLACE INTO next_faults VALUES (?, ?)", (document.number, fault))
+                forget(connection, [document.document.id], is_next=True)
                 _note(connection, encoding.model, document.number)
 
     def switch(self, encoding: Encoding) -> bool:
@@ -122,8 +132,8 @@ class NextGeneration:
 
 
 def _is_on(connection: apsw.Connection, encoding: Encoding) -> bool:
-    digest = connection.execute("SELECT value ->> '$.model.digest' FROM about WHERE name = 'next'").get
-    return bool(digest == encoding.model.digest)
+    found = connection.execute(f"SELECT {_JOB} FROM about WHERE name = 'next'").fetchall()  # noqa: S608
+    return found == [(encoding.job,)]
 
 
 def _note(connection: apsw.Connection, model: Model, until: int) -> None:

@@ -196,13 +196,18 @@ def test_documents_are_built_exported_searched_and_deleted_by_a_filter(tmp_path,
         assert qrerank("index", "delete", "owls", *words)[0] == 2
 
 
-def test_a_collection_is_encoded_with_another_model(tmp_path, birds, monkeypatch):
-    class New(HashEncoder):
-        name, digest = "new", "new"
+class New(HashEncoder):
+    name, digest = "new", "new"
 
+
+@pytest.fixture
+def new_model(monkeypatch):
     monkeypatch.setattr(
         "app.engine.loader.load_encoder", lambda name, *_, **__: New() if name == "new" else HashEncoder()
     )
+
+
+def test_a_collection_is_encoded_with_another_model(tmp_path, birds, new_model):
     assert birds("encode", "birds")[0] == 2
     assert "nothing to cancel" in birds("encode", "birds", "--cancel")[1]
     status, printed, errors = birds("encode", "birds", "--model", "new")
@@ -210,3 +215,17 @@ def test_a_collection_is_encoded_with_another_model(tmp_path, birds, monkeypatch
     assert found(tmp_path, "owl") == ["a"]
     assert "new" in birds("stats", "birds")[1]
     assert Collection(tmp_path / "data" / "collections" / "birds").snapshot().model.digest == "new"
+
+
+def test_an_encoding_that_is_cancelled_meanwhile_is_an_error(tmp_path, birds, new_model, monkeypatch):
+    client = Collection(tmp_path / "data" / "collections" / "birds")
+
+    def cancelled(self, tokens):
+        client.next.cancel()
+        return HashEncoder().encode_tokens(tokens)
+
+    monkeypatch.setattr(New, "encode_tokens", cancelled)
+    status, printed, errors = birds("encode", "birds", "--model", "new")
+    assert (status, printed) == (1, "")
+    assert "birds is not encoded with new: it was cancelled" in errors
+    assert found(tmp_path, "owl") == ["a"]

@@ -13,7 +13,7 @@ from retrieval.index.first_stage import BOTH
 from retrieval.index.passage_index import Model
 from retrieval.index.token_rows import pack
 from retrieval.store.collection import Collection, CollectionSettings
-from retrieval.store.compaction import damaged, merge, repair
+from retrieval.store.compaction import damaged, merge, repair, write_segment
 from retrieval.store.indexer import begin_encoding, encode_next, index_all, index_waiting
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
@@ -28,6 +28,15 @@ class New(HashEncoder):
 
     def forward(self, batch):
         return super().forward([replace(text, ids=text.ids + 1) for text in batch])
+
+
+class Choosy(New):
+    """The other model, which cannot encode one of the documents."""
+
+    def tokenize(self, texts, *role):
+        if any("number 3" in text for text in texts):
+            raise EncodingError("no tokens for a text")
+        return super().tokenize(texts, *role)
 
 
 NEW = New()
@@ -169,17 +178,54 @@ def test_one_at_a_time_and_only_by_its_model(collection):
 
 
 def test_documents_that_the_next_model_cannot_encode_are_set_aside_at_the_switch(collection):
-    class Choosy(New):
-        def tokenize(self, texts, *role):
-            if any("number 3" in text for text in texts):
-                raise EncodingError("no tokens for a text")
-            return super().tokenize(texts, *role)
-
     begin_encoding(collection, NEW, model(NEW))
     while encode_next(collection, Choosy(), quiet):
         assert collection.counts().failed == 0
     assert (collection.counts().failed, collection.counts().waiting, collection.counts().passages) == (1, 0, 9)
     assert "3" not in found(collection, NEW)
+
+
+def test_the_older_content_of_a_document_that_is_set_aside_is_not_found_after_the_switch(collection):
+    begin_encoding(collection, NEW, model(NEW))
+    encode_next(collection, NEW, quiet)
+    collection.put([Document("3", "owl number 3, changed")])
+    while encode_next(collection, Choosy(), quiet):
+        pass
+    assert (collection.counts().failed, collection.counts().passages) == (1, 9)
+    assert "3" not in found(collection, NEW)
+
+
+def test_a_batch_of_an_encoding_that_was_cancelled_is_no_part_of_one_that_was_begun_meanwhile(collection):
+    client = Collection(collection.folder)
+
+    class Interrupted(New):
+        def forward(self, batch):
+            assert client.next.cancel()
+            begin_encoding(client, NEW, model(NEW))
+            return super().forward(batch)
+
+    begin_encoding(collection, NEW, model(NEW))
+    encode_next(collection, NEW, quiet, 4)
+    assert encode_next(collection, Interrupted(), quiet, 4)
+    assert collection.encoding().done == 0
+    while encode_next(collection, NEW, quiet, 4):
+        pass
+    assert found(collection, NEW) == [str(at) for at in range(10)]
+
+
+def test_an_encoding_that_is_cancelled_while_its_segments_are_merged_ends(collection, monkeypatch):
+    client = Collection(collection.folder)
+
+    def cancel_and_write(*segment):
+        assert client.next.cancel()
+        write_segment(*segment)
+
+    monkeypatch.setattr("retrieval.store.compaction.write_segment", cancel_and_write)
+    begin_encoding(collection, NEW, model(NEW))
+    while encode_next(collection, NEW, quiet, 1):
+        pass
+    assert collection.encoding() is None
+    assert found(collection) == [str(at) for at in range(10)]
 
 
 def test_a_segment_that_was_damaged_before_the_switch_is_derived_again_after_it(collection):
