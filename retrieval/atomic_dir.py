@@ -14,6 +14,7 @@ from pathlib import Path
 # Temporary folders start with a dot; collections and models never do.
 _PARTIAL = ".partial-"
 _REPLACED = ".replaced-"
+_REMOVED = ".removed-"
 _ABANDONED_AFTER_S = 3600.0
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -34,7 +35,7 @@ def whole_folder(final: Path, *, replace: bool = False, parents: bool = True) ->
     """
     if parents:
         final.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(final.parent)
+    sweep(final.parent)
     partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
     try:
         yield partial
@@ -79,9 +80,20 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def _sweep(parent: Path) -> None:
-    """Remove folders that killed processes left; newer ones may belong to a running process."""
+def remove_folder(folder: Path) -> None:
+    """Remove a folder. It is gone at once, and its files soon after, at the latest by the next `sweep`."""
+    doomed = folder.with_name(f"{_REMOVED}{os.getpid()}-{time.monotonic_ns()}")
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the folders that killed processes left in one; newer ones may belong to a running process."""
+    for removed in parent.glob(f"{_REMOVED}*"):
+        shutil.rmtree(removed, ignore_errors=True)
     for leftover in parent.glob(f"{_PARTIAL}*"):
-        with suppress(FileNotFoundError):  # another process has finished it
-            if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER_S:
+        with suppress(FileNotFoundError):  # another process has finished it, or is at it
+            # A long build seldom changes the folder itself, but always something in it.
+            newest = max(path.lstat().st_mtime for path in (leftover, *leftover.rglob("*")))
+            if time.time() - newest > _ABANDONED_AFTER_S:
                 shutil.rmtree(leftover, ignore_errors=True)

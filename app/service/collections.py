@@ -34,6 +34,7 @@ from app.service.collection_check import (
     with_remedy,
 )
 from retrieval import errors
+from retrieval.atomic_dir import sweep
 from retrieval.errors import CollectionError, Fault, FilterUnfinished, WrongModel
 from retrieval.index import milvus as remote
 from retrieval.index.milvus_client import Milvus
@@ -210,6 +211,11 @@ class OpenCollections:
     def aliases(self) -> dict[str, str]:
         """The collection of each alias."""
         return aliases(self._folder)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left beside the collections."""
+        with suppress(OSError):  # whoever needs the folder says that it cannot be read
+            sweep(self._folder)
 
     def names(self) -> list[str]:
         """The names of all collections on the disk."""

@@ -97,6 +97,7 @@ class Indexing:
 
     def _run(self) -> None:
         turns: dict[str, Future[None]] = {}
+        self.collections.sweep()
         with ThreadPoolExecutor(_COLLECTIONS, thread_name_prefix=_CALLER) as pool:
             while not self._stopped.cancelled:
                 for name in self._names():

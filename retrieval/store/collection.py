@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import shutil
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from retrieval.atomic_dir import whole_folder
+from retrieval.atomic_dir import remove_folder, whole_folder
 from retrieval.errors import CollectionDeleted, CollectionError
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
@@ -330,14 +327,12 @@ def remove(folder: Path, remote: Remote | None = None) -> None:
     check_deletable(folder)
     if remote:  # first: no machine must find what has no documents
         remote.drop()
-    doomed = folder.with_name(f".removed-{os.getpid()}-{time.monotonic_ns()}")
     try:
-        folder.rename(doomed)
+        remove_folder(folder)
     except OSError as error:
         raise CollectionError(
             f"there is no collection at {folder}, or it cannot be deleted: {error.strerror}"
         ) from error
-    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _at(job: Job, encoding: Encoding | None) -> Job:

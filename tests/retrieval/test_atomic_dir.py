@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from retrieval.atomic_dir import whole_folder
+from retrieval.atomic_dir import remove_folder, whole_folder
 
 
 def test_a_folder_appears_whole(tmp_path):
@@ -98,9 +98,25 @@ def test_two_that_finish_at_once_leave_one_whole_folder(tmp_path):
 
 
 def test_only_abandoned_leftovers_are_swept(tmp_path):
-    for name, age in ((".partial-old", 7200), (".partial-young", 60)):
-        (tmp_path / name).mkdir()
-        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    for name, age in ((".partial-old", 7200), (".partial-young", 60), (".partial-long", 7200)):
+        (tmp_path / name / "segments").mkdir(parents=True)
+        (tmp_path / name / "segments" / "1").write_text("")
+        for path in (tmp_path / name, *(tmp_path / name).rglob("*")):
+            os.utime(path, (time.time() - age,) * 2)
+    (tmp_path / ".partial-long" / "segments" / "1").write_text("a build that began long ago goes on")
     with whole_folder(tmp_path / "final"):
         pass
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-young", "final"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-long", ".partial-young", "final"]
+
+
+def test_a_folder_whose_removal_was_killed_is_swept(tmp_path, monkeypatch):
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    write(tmp_path / "old", "one")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", killed)
+        remove_folder(tmp_path / "old")
+    assert not (tmp_path / "old").exists(), "it is gone at once"
+    write(tmp_path / "new", "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]

@@ -102,6 +102,13 @@ def test_a_collection_that_is_replaced_or_deleted_under_it_is_the_new_one_soon(b
     assert ids(birds) == ["a river"]
 
 
+def test_a_deletion_that_was_killed_is_ended_when_a_service_starts(hash_settings):
+    removed = hash_settings.collections_dir / ".removed-1-1"
+    removed.mkdir(parents=True)
+    with serving(hash_settings):
+        eventually(lambda: not removed.exists())
+
+
 @contextmanager
 def mounted(folder: Path, options: str):
     """A small file system; skips where this process may not mount one."""
