@@ -43,12 +43,13 @@ class Documents:
                 stored.add(each.id)
                 metadata = json.dumps(each.metadata, ensure_ascii=False)
                 known = connection.execute(
-                    "SELECT digest, number, is_indexed FROM documents WHERE id = ?", (each.id,)
+                    "SELECT digest, title, number, is_indexed FROM documents WHERE id = ?", (each.id,)
                 ).fetchone()
-                if known and known[0] == each.digest:
-                    connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (metadata, known[1]))
-                    if not known[2]:
-                        waiting.append(known[1])
+                # Of a title or a text with U+0000 the digest alone does not say where the text begins.
+                if known and known[:2] == (each.digest, each.title):
+                    connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (metadata, known[2]))
+                    if not known[3]:
+                        waiting.append(known[2])
                     continue
                 connection.execute("DELETE FROM documents WHERE id = ?", (each.id,))
                 connection.execute(

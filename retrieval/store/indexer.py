@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -187,28 +187,30 @@ def index_waiting(
         collection.remote.flush()
         at_once = min(at_once, BLOCK)  # they are in memory with their states
     done, size = 0, min(at_once, most)
-    while done < most and collection.documents.are_waiting():
+    while done < most and (first := collection.documents.waiting(min(2, most - done))):
+        batches = [[each] for each in first] if size == 1 else _waiting(collection, size, most - done)
         try:
-            for count in _indexed(collection, encoder, progress, size, most - done):
+            for count in _indexed(collection, encoder, progress, batches):
                 done += count
+                first = first[1:]  # if they come one by one, an error is that of the next one
                 while merge(collection):
                     pass
         except (EncodingError, PassageTooLarge) as error:
             if size > 1:  # fewer at once, until the one is found; those before it were indexed
                 size = -(-size // 2)
                 continue
-            collection.documents.set_aside(collection.documents.waiting(1)[0], str(error))
+            collection.documents.set_aside(first[0], str(error))  # if it still waits
             done += 1
         size = min(at_once, most)
     return done
 
 
 def _indexed(
-    collection: Collection, encoder: Encodes, progress: Callable[[int], None], size: int, most: int
+    collection: Collection, encoder: Encodes, progress: Callable[[int], None], batches: Iterable[Sequence[Waiting]]
 ) -> Iterator[int]:
-    """Index waiting documents, so many at once; the number of each such batch when it is searchable."""
+    """Index batches of documents; the number of each batch when it is searchable."""
     settings = collection.settings
-    with closing(pipeline(_waiting(collection, size, most), encoder, settings.chunking, settings.language)) as blocks:
+    with closing(pipeline(batches, encoder, settings.chunking, settings.language)) as blocks:
         for batch in by_batch(blocks, progress):
             if collection.remote:
                 collection.remote.write(batch.documents, batch.owners, list(batch.blocks()))

@@ -16,7 +16,7 @@ import apsw
 
 from retrieval.store.connection import Connection
 
-KEPT = 10_000  # older jobs are forgotten
+KEPT = 10_000  # older jobs are forgotten, but for those that the indexer has still to do
 LOST_AFTER_S = 60.0  # a write that says nothing for so long was killed
 Status = Literal["running", "done", "failed"]
 
@@ -187,7 +187,10 @@ def record(connection: apsw.Connection, writing: Writing, stored: int, changed: 
             writing.error,
         ),
     )
-    connection.execute("DELETE FROM jobs WHERE number <= (SELECT max(number) FROM jobs) - ?", (KEPT,))
+    connection.execute(
+        "DELETE FROM jobs WHERE number <= (SELECT max(number) FROM jobs) - ? AND (is_complete OR kind = ?)",
+        (KEPT, WRITE),  # what the indexer has still to do is kept
+    )
 
 
 def _job(row: tuple[Any, ...]) -> Job:

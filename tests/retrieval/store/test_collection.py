@@ -332,6 +332,24 @@ def test_documents_that_the_model_cannot_encode_are_set_aside_and_the_others_fou
     assert (collection.counts().failed, collection.counts().passages) == (0, 9)
 
 
+@pytest.mark.parametrize("change", [lambda of: of.delete(["bad"]), lambda of: of.put([Document("bad", "owl")])])
+def test_a_document_is_not_set_aside_for_another_one_that_was_deleted_or_mended_meanwhile(collection, change):
+    client = Collection(collection.folder)
+
+    class Choosy(HashEncoder):
+        def tokenize(self, texts, *role):
+            if any("poison" in text for text in texts):
+                if len(texts) == 1:
+                    change(client)
+                raise EncodingError("no tokens for a text")
+            return super().tokenize(texts, *role)
+
+    collection.put([Document("first", "owl"), Document("bad", "owl poison"), Document("good", "owl")])
+    index_all(collection, Choosy(), quiet)
+    counts = collection.counts()
+    assert (counts.passages, counts.failed) == (counts.documents, 0)
+
+
 def test_another_models_documents_are_not_indexed(collection):
     class Other(HashEncoder):
         digest = "other"

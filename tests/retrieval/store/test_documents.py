@@ -58,6 +58,13 @@ def test_what_is_unchanged_does_not_wait_again_and_its_metadata_is_replaced(data
     assert database.documents.counts() == Counts(1, 0, 1, 0)
 
 
+def test_a_text_that_begins_elsewhere_is_another_one(database):
+    database.documents.put([Document("a", "b\0c", "a")])
+    moved = Document("a", "c", "a\0b")
+    assert database.documents.put([moved]) == ["a"]
+    assert database.documents.get(["a"]) == [moved]
+
+
 def test_documents_come_in_the_order_that_was_asked_for_and_page_by_page(database):
     database.documents.put(Document(str(at), f"text {at}") for at in range(10))
     assert [document.id for document in database.documents.get(["7", "none", "2"])] == ["7", "2"]

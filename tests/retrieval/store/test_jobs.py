@@ -110,6 +110,18 @@ def test_old_jobs_are_forgotten(database, monkeypatch, kept):
     assert Jobs(database.connection).get("a").stored == 1, "an upload goes on though its job was forgotten"
 
 
+def test_a_job_for_the_indexer_is_not_forgotten_before_it_is_done(database, monkeypatch):
+    monkeypatch.setattr(jobs, "KEPT", 2)
+    found = Jobs(database.connection)
+    key = found.request(COMPACT)
+    for name in "abc":
+        put(database, name, 0, 1)
+    assert (found.is_requested(COMPACT), found.get(key).status) == (True, "running")
+    found.complete(COMPACT)
+    put(database, "d", 0, 1)
+    assert found.get(key) is None
+
+
 def test_a_job_for_the_indexer_is_made_once_until_it_is_done(database):
     found = Jobs(database.connection)
     key = found.request(COMPACT)
