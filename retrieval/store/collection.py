@@ -145,8 +145,11 @@ class Collection:
         return self.remote.delete(delete) if self.remote else delete()
 
     def delete_where(self, wanted: Filter) -> int:
-        """Delete the documents that a filter leaves; returns how many there were."""
-        delete = partial(self.documents.delete_where, wanted.where())
+        """Delete the documents that a filter leaves; returns how many there were. FilterUnfinished: see `page`."""
+        where = wanted.where()
+        # Others write while all documents are read, so those that are found are checked again when they are deleted.
+        found = self._selections.read(lambda connection, until: Documents(connection).numbers(where, until))
+        delete = partial(self.documents.delete_where, where.among(found))
         return self.remote.delete(delete) if self.remote else delete()
 
     def get(self, ids: Sequence[str]) -> list[Document]:

@@ -74,6 +74,11 @@ class Documents:
             forget_everywhere(connection, ids)
         return len(ids)
 
+    def numbers(self, where: Where, until: float = math.inf) -> list[int]:
+        """Return the numbers of the documents of which a condition holds. until: as of `page`."""
+        rows = self._connection.read(f"SELECT number FROM documents WHERE {where.sql}", where.values, until)  # noqa: S608
+        return [number for (number,) in rows]
+
     def get(self, ids: Sequence[str]) -> list[Document]:
         """Return the documents with these ids, in their order; those that are not there are left out."""
         where = with_ids(ids)

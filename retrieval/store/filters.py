@@ -56,6 +56,11 @@ class Where(NamedTuple):
     sql: str
     values: tuple[str | int | float, ...]
 
+    def among(self, numbers: list[int]) -> Where:
+        """Return the condition that a document has one of these numbers, and that this one holds of it."""
+        sql = f"number IN (SELECT value FROM json_each(?)) AND {self.sql}"  # noqa: S608 - no value is in it
+        return Where(sql, (json.dumps(numbers), *self.values))
+
 
 ALL = Where("1", ())
 

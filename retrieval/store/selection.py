@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,11 +28,20 @@ _LONGEST_S = 60.0  # that a condition is checked: others wait for it
 _OVERHEAD_BYTES = 500  # of a condition without rows
 
 
+@dataclass
+class _Check:
+    """A condition that is being checked, or whose turn will come."""
+
+    rows: Future[Rows]
+    waiting: int = 0  # requests that wait for it
+
+
 class Selections:
     """The passages of conditions, least recently used first. Thread-safe.
 
     A condition is checked on every document, which takes a second for a million. So one thread does it, with a
-    connection of its own, and goes on where a request could not wait any longer: the next one finds what it found.
+    connection of its own, and goes on where a request could not wait any longer: the next one finds what it found. A
+    check that has not begun ends with the last request that waits for it.
     """
 
     def __init__(self, folder: Path, revision: Callable[[], int], most_bytes: int = _MOST_BYTES) -> None:
@@ -46,7 +56,7 @@ class Selections:
         self._connection: Connection | None = None
         self._checking = ThreadPoolExecutor(1, thread_name_prefix="filter")
         self._lock = threading.Lock()  # held for moments
-        self._running: dict[tuple[Where, int], Future[Rows]] = {}  # by the revision that they must not be older than
+        self._running: dict[tuple[Where, int], _Check] = {}  # by the revision that they must not be older than
         self._known: OrderedDict[Where, Rows] = OrderedDict()
         self._of = -1  # the revision that they are of
         self._bytes = 0
@@ -71,12 +81,18 @@ class Selections:
         with self._lock:
             key = where, revision
             if key not in self._running:
-                self._running[key] = self._checking.submit(self._check, where, revision)
-            running = self._running[key]
+                self._running[key] = _Check(self._checking.submit(self._check, where, revision))
+            check = self._running[key]
+            check.waiting += 1
         try:
-            return running.result(None if until == math.inf else max(0.0, until - time.monotonic()))
+            return check.rows.result(None if until == math.inf else max(0.0, until - time.monotonic()))
         except TimeoutError:
-            raise FilterUnfinished("the filter takes longer than there is time; it goes on, so ask again") from None
+            raise FilterUnfinished("the filter takes longer than there is time; ask again") from None
+        finally:
+            with self._lock:
+                check.waiting -= 1
+                if not check.waiting and check.rows.cancel():  # it has not begun
+                    del self._running[key]
 
     def read(self, reads: Callable[[Connection, float], T]) -> T:
         """Return what is read with the connection of filters, in its thread: all else is read meanwhile.

@@ -203,7 +203,8 @@ def add_route(
             **content(reference(body), {"example": example(body)}),
         }
     described_as = content(reference(response)) if response else {}
-    responses = _problems_of(method, path, body, filters="filter" in query or route is search, conflicts=conflicts)
+    filters = "filter" in (*query, *(body.model_fields if body else ()))
+    responses = _problems_of(method, path, body, filters=filters, conflicts=conflicts)
     responses[status.value] = {"description": (response.__doc__ if response else "It is deleted."), **described_as}
     if route is create:
         responses[HTTPStatus.CREATED.value] = {"description": "It is new.", **described_as}

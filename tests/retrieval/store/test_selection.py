@@ -2,13 +2,15 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
 from retrieval.errors import FilterUnfinished
+from retrieval.store.collection import Collection
 from retrieval.store.compaction import merge
-from retrieval.store.filters import parse
+from retrieval.store.filters import instant, parse
 from retrieval.store.rows import Document
 from retrieval.store.selection import Selections, size_of
 from tests.retrieval.store.test_filters import filled
@@ -80,27 +82,78 @@ def test_a_filter_that_takes_too_long_is_ended(collection, monkeypatch):
     assert collection.segments.rows(OF_A.where())
 
 
-def test_while_a_filter_is_checked_for_a_list_all_else_is_read(tmp_path, monkeypatch):
-    checking, go_on = threading.Event(), threading.Event()
+class Dated:
+    """A collection of one document, whose date is only compared when it may be."""
 
-    def instant(_):
-        checking.set()
-        assert go_on.wait(PATIENT_S)
-        return 0
+    def __init__(self, folder, monkeypatch) -> None:
+        self.compared, self.checking, self._may = list[str](), threading.Event(), threading.Event()
+        monkeypatch.setattr("retrieval.store.connection.instant", self._instant)
+        self.collection = filled(folder, [Document("a", "owl", metadata={"at": "2024-01-01"})], 1)
 
-    monkeypatch.setattr("retrieval.store.connection.instant", instant)
-    collection = filled(tmp_path / "c", [Document("a", "owl", metadata={"at": "2024-01-01"})], 1)
-    wanted = parse({"range": {"at": {"gte": "1970-01-01"}}})
-    with ThreadPoolExecutor(2) as pool:
-        try:
-            listed = pool.submit(collection.page, 0, 10, wanted)
-            assert checking.wait(PATIENT_S)
-            assert pool.submit(collection.counts).result(PATIENT_S).documents == 1
-            assert not listed.done()
-        finally:
-            go_on.set()
-        assert [document.id for _, document in listed.result(PATIENT_S)] == ["a"]
-    collection.close()
+    def _instant(self, date: str) -> int | None:
+        self.compared.append(date)
+        self.checking.set()
+        assert self._may.wait(PATIENT_S)
+        return instant(date)
+
+    @contextmanager
+    def while_checked(self, work, *arguments):
+        """Run it beside what is done once it has come to the date; what it will give."""
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                running = pool.submit(work, *arguments)
+                assert self.checking.wait(PATIENT_S)
+                yield running
+                assert not running.done()
+            finally:
+                self._may.set()
+
+
+@pytest.fixture
+def dated(tmp_path, monkeypatch):
+    dated = Dated(tmp_path / "c", monkeypatch)
+    yield dated
+    dated.collection.close()
+
+
+def since(date: str):
+    return parse({"range": {"at": {"gte": date}}})
+
+
+def test_while_a_filter_is_checked_for_a_list_all_else_is_read(dated):
+    with dated.while_checked(dated.collection.page, 0, 10, since("1970-01-01")) as listed:
+        assert dated.collection.counts().documents == 1
+    assert [document.id for _, document in listed.result(PATIENT_S)] == ["a"]
+
+
+def test_a_filter_that_nobody_waits_for_is_not_checked_if_that_has_not_begun(dated):
+    collection = dated.collection
+    with ThreadPoolExecutor(1) as pool, dated.while_checked(collection.rows, since("1970-01-01")):
+        for year in range(1971, 2000):
+            with pytest.raises(FilterUnfinished, match="ask again"):
+                collection.rows(since(f"{year}-01-01"), until=0.0)
+        waiting = pool.submit(collection.rows, since("2000-01-01"))
+        with pytest.raises(FilterUnfinished, match="ask again"):
+            collection.rows(since("2000-01-01"), until=0.0)
+    assert waiting.result(PATIENT_S), "somebody waited for it"
+    assert len(dated.compared) == 2
+
+
+def test_others_write_while_a_filter_is_checked_for_a_deletion(dated):
+    collection, other = dated.collection, Collection(dated.collection.folder)
+    collection.put([Document("b", "owl", metadata={"at": "2024-01-02"})])
+    with dated.while_checked(collection.delete_where, since("1970-01-01")) as deleted:
+        other.put([Document("b", "owl", metadata={"at": "1969-12-31"}), Document("c", "owl")])
+    assert deleted.result(PATIENT_S) == 1
+    assert [document.id for _, document in other.page(0, 10)] == ["b", "c"], "of b the filter does not hold any more"
+
+
+def test_a_deletion_by_a_filter_that_takes_too_long_deletes_nothing(collection, monkeypatch):
+    monkeypatch.setattr("retrieval.store.connection._STEPS", 1)
+    monkeypatch.setattr("retrieval.store.selection._LONGEST_S", 0.0)
+    with pytest.raises(FilterUnfinished, match="send fewer conditions"):
+        collection.delete_where(OF_A)
+    assert collection.counts().documents == 4
 
 
 def test_rows_of_segments_that_a_snapshot_lacks_are_not_searched_in_others(collection):
