@@ -7,7 +7,7 @@ Zobel & Moffat 2006, "Inverted files for text search engines", DOI 10.1145/11329
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -79,21 +79,18 @@ def _language(code: int) -> str:
 class Postings:
     """The inverted index of an open collection. Thread-safe."""
 
-    def __init__(
-        self, folder: Path, files: HeldFiles, lengths: NDArray[np.int64], languages: Mapping[str, int]
-    ) -> None:
+    def __init__(self, folder: Path, files: HeldFiles, lengths: NDArray[np.int64]) -> None:
         """Open the index that `InvertedIndex` wrote.
 
         Args:
             folder: Its folder.
             files: The open files of the folder.
             lengths: (n,) the terms in each passage.
-            languages: How many passages are in each language.
 
         Raises:
             OSError, ValueError: A file is missing or damaged.
         """
-        self._files, self.lengths, self.languages = files, lengths, languages
+        self._files, self.lengths = files, lengths
         self.keys, self.starts = load_integers(folder / _KEYS, np.uint64), load_integers(folder / _STARTS)
         self.codes = load_integers(folder / _LANGUAGES, np.uint32)  # (n,) of the language of each passage
         rises = bool(np.all(self.keys[1:] > self.keys[:-1]))
@@ -160,9 +157,8 @@ class WordSearch:
         counted = self.lengths if self._there is None else self.lengths[self._there]
         self.count = len(counted)
         self.damping = damping(self.lengths, mean=float(counted.mean()) if len(counted) else 0.0)
-        self.languages = Counter[str]()
-        for index in indexes:
-            self.languages.update(index.languages)
+        codes, counts = np.unique(self.codes if self._there is None else self.codes[self._there], return_counts=True)
+        self.languages = dict(zip(map(_language, codes.tolist()), counts.tolist(), strict=True))
 
     def lists(self, query: QueryTerms) -> list[Held]:
         """Return the passages that hold each of the m words of a query; CollectionError if they cannot be read."""

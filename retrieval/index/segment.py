@@ -92,7 +92,7 @@ class Segment:
             self.text_traits = load_records(folder / "traits.npy", TRAITS)  # (n,)
             _check_size(self.files, self.spec)
             lengths = Terms.count(np.diff(self.term_records.offsets))
-            self.postings = Postings(folder, self.files, lengths, self.spec.languages)
+            self.postings = Postings(folder, self.files, lengths)
             self.index = FaissIndex.build(load_vectors(folder / "pooled.npy"))
         except (OSError, ValueError, EOFError, CollectionError) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:

@@ -251,6 +251,23 @@ def filled(folder, documents, at_once=1):
     return collection
 
 
+def test_words_weigh_as_if_there_were_no_documents_of_another_language(tmp_path):
+    german = [Document(f"de{at}", f"Die Eule jagt in der Nacht {at}", metadata={"in": "de"}) for at in range(4)]
+    english = [Document(f"en{at}", f"The owl hunts at night {at}", metadata={"in": "en"}) for at in range(2)]
+    both, alone = filled(tmp_path / "both", german + english, 3), filled(tmp_path / "alone", english)
+
+    def words(index) -> dict[str, float]:
+        positions, scores = index.words(QueryTerms.of("the owl of the night")).search(9)
+        return {passage.id: score for passage, score in zip(index.passages(positions), scores.tolist(), strict=True)}
+
+    expected = pytest.approx(words(alone.snapshot()))
+    assert words(both.select(parse({"eq": {"in": "en"}}))) == expected
+    both.delete_where(parse({"eq": {"in": "de"}}))
+    assert words(both.snapshot()) == expected, "before the segments are written anew, too"
+    both.close()
+    alone.close()
+
+
 def test_ids_are_selected_and_what_is_not_there_is_not(tmp_path):
     collection = filled(tmp_path / "c", [Document(str(at), "owl") for at in range(5)], 2)
     selected = collection.select(["3", "none", "0"])
