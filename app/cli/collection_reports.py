@@ -110,7 +110,7 @@ def _table(collection: Collection, faults: dict[int, str]) -> Table:
     table.add_row("on disk", f"{collection.bytes() / 2**20:.1f} MiB")
     table.add_row("folder", str(collection.folder))
     table.add_row("journal", collection.journal())
-    table.add_row("integrity", _described(faults))
+    table.add_row("integrity", _described(collection.name, faults))
     return table
 
 
@@ -129,7 +129,7 @@ def verify(
             compaction.repair(collection)
             indexer.index_all(collection, encoder, reporting(report, name))
         faults = _damaged(collection)
-    show({"name": name, **_whole(faults)}, _described(faults), as_json=as_json)
+    show({"name": name, **_whole(faults)}, _described(name, faults), as_json=as_json)
     if faults:
         raise typer.Exit(1)
 
@@ -143,9 +143,8 @@ def _whole(faults: dict[int, str]) -> dict[str, object]:
     return {"whole": not faults, "faults": list(faults.values())}
 
 
-def _described(faults: dict[int, str]) -> str:
+def _described(name: str, faults: dict[int, str]) -> str:
     if not faults:
         return "holds"
-    return (
-        f"damaged: {'; '.join(escaped(fault) for fault in faults.values())}; `qrerank index verify --repair` mends it"
-    )
+    told = "; ".join(escaped(fault) for fault in faults.values())
+    return f"damaged: {told}; `qrerank index verify {name} --repair` mends it"

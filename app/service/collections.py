@@ -280,7 +280,7 @@ class OpenCollections:
         self.last_fault = Fault.now(text)
         if not isinstance(error, WrongModel):
             self._suspected.add(own or name)
-        return DamagedCollection(f"the collection {name!r} cannot be searched: {with_remedy(str(error))}")
+        return DamagedCollection(f"the collection {name!r} cannot be searched: {with_remedy(name, str(error))}")
 
     def damaged(self, name: str) -> frozenset[int]:
         """The segments that are, or may be, damaged; all of them once a search has failed. It touches no file."""
@@ -341,7 +341,7 @@ class OpenCollections:
         except Exception as error:  # a damaged file must not affect other collections
             log.exception("the collection %s cannot be opened", name)
             text = f"it cannot be opened ({type(error).__name__})"
-        return self._put(name, Entry(identity, fault=Fault.now(with_remedy(text)), files=files_of(folder)))
+        return self._put(name, Entry(identity, fault=Fault.now(with_remedy(name, text)), files=files_of(folder)))
 
     def _put(self, name: str, entry: Entry) -> Entry:
         before = self._entries.get(name)

@@ -106,7 +106,9 @@ class Collection:
                 Place.of(about.get("remote")),
             )
         except (KeyError, TypeError) as error:
-            raise CollectionError(f"collection {self.name} is damaged: it says {error!r}") from error
+            raise CollectionError(
+                f"collection {self.name} is damaged: it says {error!r}; restore its folder from a backup"
+            ) from error
 
     def encoding(self) -> Encoding | None:
         """Return how far the encoding with another model is; None if there is none."""

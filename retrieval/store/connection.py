@@ -309,7 +309,9 @@ def _translated(folder: Path) -> Iterator[None]:
     except (apsw.FullError, apsw.ReadOnlyError, apsw.IOError, apsw.PermissionsError, apsw.BusyError) as error:
         raise CollectionUnwritable(f"collection {folder.name} cannot be written: {error}") from error
     except apsw.Error as error:
-        raise CollectionError(f"collection {folder.name} is damaged: {error}; restore its {FILE}") from error
+        raise CollectionError(
+            f"collection {folder.name} is damaged: {error}; restore its folder from a backup"
+        ) from error
 
 
 def _check_readable(folder: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_damaged_collection_is_mended_from_its_documents(tmp_path, birds):
     status, printed, _ = birds("verify", "birds")
     assert status == 1
     assert "tokens.bin" in printed
-    assert "--repair` mends it" in printed
+    assert "`qrerank index verify birds --repair` mends it" in printed
     assert birds("stats", "birds")[0] == 1
     status, printed, errors = birds("verify", "birds", "--repair")
     assert (status, printed.strip()) == (0, "holds"), errors

@@ -71,7 +71,7 @@ def test_one_that_is_cut_short_is_refused_at_once_and_mends(collections, tmp_pat
     whole = file.read_bytes()
     os.truncate(file, 40)
     for _ in range(3):
-        with pytest.raises(DamagedCollection, match=r"'birds' is damaged: .*verify .*--repair` mends it"):
+        with pytest.raises(DamagedCollection, match=r"'birds' is damaged: .*verify birds --repair` mends it"):
             collections.get("birds")
     assert not collections.counts()["birds"].certified
     assert str(tmp_path) not in collections.counts()["birds"].fault.text
@@ -125,6 +125,13 @@ def test_whatever_its_files_hold_it_is_damaged_and_the_others_are_checked(collec
     with pytest.raises(DamagedCollection, match="--repair` mends it") as refused:
         collections.get("birds")
     assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_damaged_database_is_to_be_restored_for_nothing_else_mends_it(collections, tmp_path):
+    (tmp_path / "birds" / "documents.sqlite").write_bytes(b"not a database" * 400)
+    for find in (collections.get, collections.store):
+        with pytest.raises(DamagedCollection, match=r"not a database; restore its folder from a backup$"):
+            find("birds")
 
 
 def test_a_check_that_fails_in_a_way_nobody_thought_of_is_a_fault(collections, tmp_path, caplog):
