@@ -195,6 +195,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         shutdown.callback(deps.engine.close)
         if deps.collections.milvus:
             shutdown.callback(deps.collections.milvus.close)
+        shutdown.callback(deps.ingestion.close)
         shutdown.callback(deps.ingestion.indexing.stop)
         shutdown.callback(deps.quotas.close)
         shutdown.callback(deps.gauges.publish)  # a last time, so that other workers can report the values

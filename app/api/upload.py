@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -87,8 +88,8 @@ class Upload:
             await pay(self.request, Cost(0, documents, "embedding", requests=0 if self.is_begun else 1))
 
     async def _write(self, documents: Sequence[Document], job: Writing) -> None:
-        put = dependencies(self.request).ingestion.put
-        changed = await asyncio.to_thread(put, self.collection, documents, job)
+        ingestion = dependencies(self.request).ingestion
+        changed = await ingestion.in_thread(partial(ingestion.put, self.collection, documents, job))
         self.stored += len({each.id for each in documents})
         self.changed += len(set(changed))
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from app.engine.engine import Engine
 from app.errors import (
@@ -47,6 +50,9 @@ from retrieval.text.splitters import Chunking
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+_THREADS = 32  # most of them wait: for a disk, another writer or a filter
 _UPLOADING = 2  # batches of uploads that are parsed and stored at a time
 _LOOK_EVERY_S = 0.02
 
@@ -78,12 +84,24 @@ class Description:
 
 @dataclass
 class Ingestion:
-    """Changes collections. Its methods block; call them in a thread."""
+    """Changes collections. Its methods block; call them by `in_thread`."""
 
     collections: OpenCollections
     engine: Engine
     indexing: Indexing
     uploading: asyncio.Semaphore = field(default_factory=partial(asyncio.Semaphore, _UPLOADING))
+    # A separate pool: waiting for a collection must not delay the parsing of bodies, or metrics.
+    _threads: ThreadPoolExecutor = field(
+        default_factory=partial(ThreadPoolExecutor, _THREADS, thread_name_prefix="collections")
+    )
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work in a thread and return its result. Its log lines keep the request's context."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, work)
+
+    def close(self) -> None:
+        """Let the threads end, each after what it is doing."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def create(self, name: str, model: str | None, language: str, chunking: Chunking) -> tuple[Description, bool]:
         """Make a collection, unless there is one like it; its description, and whether it is new.
@@ -286,7 +304,7 @@ class Ingestion:
 
     async def searchable(self, collection: Collection, key: str, until: Deadline) -> bool:
         """Wait until the documents of a job are searchable; False if the deadline came first."""
-        while (await asyncio.to_thread(self.job, collection, key)).waiting:
+        while (await self.in_thread(partial(self.job, collection, key))).waiting:
             if time.monotonic() >= until.at:
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)

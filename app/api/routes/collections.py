@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -116,7 +115,8 @@ async def _read_search(request: Request) -> ResolvedRerank:
 
 async def in_thread(request: Request, method: Callable[..., T], *arguments: Any) -> T:
     """Call a method of Ingestion, which blocks."""
-    return await asyncio.to_thread(method, dependencies(request).ingestion, *arguments)
+    ingestion = dependencies(request).ingestion
+    return await ingestion.in_thread(partial(method, ingestion, *arguments))
 
 
 def name_of(request: Request) -> str:

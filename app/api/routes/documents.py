@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -124,7 +125,8 @@ async def _export(request: Request, collection: Collection, after: int, wanted: 
 
     It breaks off where the caller's key is revoked.
     """
-    while found := await asyncio.to_thread(collection.page, after, _LARGEST_PAGE, wanted):
+    in_thread = dependencies(request).ingestion.in_thread
+    while found := await in_thread(partial(collection.page, after, _LARGEST_PAGE, wanted)):
         yield await asyncio.to_thread(_lines, [each for _, each in found])
         await still_allowed(request)
         after = found[-1][0]

@@ -1,8 +1,11 @@
 """A service whose disk fails under it: it says what is wrong, loses nothing, and mends itself."""
 
+import asyncio
 import os
 import shutil
 import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,14 +15,17 @@ import pytest
 from app.service.indexing import Indexing
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.store.collection import Collection
 from retrieval.store.connection import Connection
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.app.problems import problem
 from tests.conftest import serving
-from tests.waiting import eventually
+from tests.waiting import PATIENT_S, eventually
 
 PATH = "/v1/collections/birds"
+OWL = b'{"id": "owl", "text": "An owl hunts at night."}\n'
+NDJSON = {"accept": "application/x-ndjson", "content-type": "application/x-ndjson"}
 
 
 def put(client, *texts: str, wait: str = "searchable") -> httpx.Response:
@@ -47,6 +53,40 @@ def birds(client):
 @pytest.fixture
 def segments(birds, hash_settings) -> list[Path]:
     return sorted((hash_settings.collections_dir / "birds" / "segments").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("method", "sent"),
+    [
+        ("counts", {"method": "GET", "url": PATH}),
+        ("page", {"method": "GET", "url": f"{PATH}/documents", "headers": NDJSON}),
+        ("put", {"method": "POST", "url": f"{PATH}/documents", "headers": NDJSON, "content": OWL}),
+    ],
+)
+def test_a_request_that_waits_for_a_collection_leaves_the_threads_of_others_free(birds, monkeypatch, method, sent):
+    async def have_one_thread() -> None:
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+
+    waits, go_on, real = threading.Event(), threading.Event(), getattr(Collection, method)
+    in_time = list[bool]()
+
+    def slow(*arguments):
+        waits.set()
+        in_time.append(go_on.wait(PATIENT_S))
+        return real(*arguments)
+
+    birds.portal.call(have_one_thread)
+    monkeypatch.setattr(Collection, method, slow)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            slow_one = pool.submit(birds.request, **sent)
+            assert waits.wait(PATIENT_S)
+            assert birds.get("/metrics").status_code == 200
+            assert not slow_one.done()
+        finally:
+            go_on.set()
+        assert slow_one.result(PATIENT_S).status_code == 200
+        assert all(in_time)
 
 
 def test_a_damaged_segment_is_indexed_again_while_the_rest_is_searched(birds, segments, monkeypatch, caplog):
