@@ -41,6 +41,12 @@ def test_a_page_allows_only_its_own_files(client, path):
     assert not re.search(r"<script(?![^>]*src=)", page.text)
 
 
+@pytest.mark.parametrize(("scheme", "policy"), [("https", "same-origin"), ("http", None)])
+def test_a_page_is_alone_in_its_window_where_browsers_take_that(client, scheme, policy):
+    page = TestClient(client.app, base_url=f"{scheme}://testserver").get("/")
+    assert page.headers.get("cross-origin-opener-policy") == policy
+
+
 def test_no_file_names_another_host():
     for name, file in FILES.items():
         assert not OTHER_HOST.search(file.content.decode()), name
