@@ -72,6 +72,35 @@ def test_a_key_is_made_shown_once_and_revoked(admin):
     assert [fault for fault in admin.faults if "404" not in fault] == []  # feedback is off
 
 
+def test_a_new_key_comes_into_view_and_stays_until_it_was_taken(admin):
+    page, made = admin.page, admin.page.locator(".made")
+    page.set_viewport_size({"width": 1280, "height": 400})
+    page.get_by_text("Make a key").click()
+    for count in (1, 2):
+        page.get_by_label("Name").fill(f"maker {count}")
+        page.get_by_role("button", name="Make it").click()
+        expect(made).to_have_count(count)
+        expect(made.last).to_contain_text(f"“maker {count}”")
+        expect(made.last).to_be_focused()
+        expect(made.last.locator("code")).to_be_in_viewport()
+    made.first.get_by_role("button", name="I have it").click()
+    expect(made).to_have_count(1)
+    expect(made).to_contain_text("“maker 2”")
+
+
+def test_a_question_takes_the_focus_and_gives_it_back(admin):
+    row = admin.page.locator("tr", has_text="boss").first
+    rotate, height = row.get_by_role("button", name="Rotate").first, row.bounding_box()["height"]
+    rotate.focus()
+    admin.page.keyboard.press("Enter")
+    expect(admin.page.get_by_role("alertdialog")).to_be_visible()
+    assert row.bounding_box()["height"] == height
+    expect(admin.page.get_by_role("button", name="Leave it")).to_be_focused()
+    admin.page.keyboard.press("Enter")
+    expect(admin.page.get_by_role("alertdialog")).to_have_count(0)
+    expect(rotate).to_be_focused()
+
+
 def test_what_cannot_be_made_says_why(admin):
     admin.page.get_by_text("Make a key").click()
     admin.page.get_by_label("Role").select_option("admin")
@@ -107,9 +136,15 @@ def test_a_collection_is_deleted_after_it_was_named(admin):
 
 def test_a_users_key_is_not_enough(visit, services: Services):
     _, key = services.keyed.app.state.dependencies.auth.keys.create("person", "user", "unlimited", None)
+    visit.page.clock.install()
     visit.page.goto(f"http://127.0.0.1:{services.keyed.port}/admin")
     enter_key(visit.page, key)
-    expect(visit.page.get_by_role("alert").get_by_text("This key is not an administrator’s.")).to_be_visible()
+    message = visit.page.get_by_role("alert").get_by_text("This key is not an administrator’s.")
+    expect(message).to_be_visible()
+    for _ in range(2):  # rounds that ask for little and are answered
+        with visit.page.expect_response("**/metrics"):
+            visit.page.clock.fast_forward(2000)
+        assert message.is_visible()
     expect(visit.page.get_by_role("heading", name="Keys")).to_have_count(0)
 
 

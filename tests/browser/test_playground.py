@@ -43,7 +43,7 @@ def bring_unsettled(page: Page, passages: list[str], question: str = QUESTION) -
 
 
 def settled(page: Page, count: int) -> None:
-    expect(page.get_by_text(re.compile(f"^{count} passages ranked"))).to_be_visible()
+    expect(page.get_by_text(re.compile(f"^{count} passages? ranked"))).to_be_visible()
 
 
 def texts_of(services: Services, **changes) -> list[str]:
@@ -125,6 +125,54 @@ def test_an_exclusion_ranks_anew_and_back_takes_it_back(page, visit, services):
     expect(page.locator(".passage .text").first).to_have_text(plain[0])
 
 
+def test_back_shows_each_setting_also_after_a_reload(page):
+    method, deadline = page.get_by_label("Method"), page.get_by_label("Deadline")
+    method.select_option("quantum")
+    deadline.select_option("none")
+    page.reload()
+    settled(page, 12)
+    method.select_option("classical")
+    deadline.select_option("2 s")
+    for chosen in (("classical", "0"), ("quantum", "0"), ("quantum", ""), ("hybrid", "")):
+        page.go_back()
+        expect(method).to_have_value(chosen[0])
+        expect(deadline).to_have_value(chosen[1])
+    assert page.url.endswith("#scene=docs")
+
+
+def test_a_reload_keeps_the_language_that_was_taken_from_a_scene(page):
+    page.get_by_role("button", name="Another language").click()
+    page.get_by_label("Language").select_option("the service’s own")
+    expect(page).to_have_url(re.compile("language="))
+    page.reload()
+    settled(page, 9)
+    expect(page.get_by_label("Language")).to_have_value("")
+
+
+def test_after_a_reload_the_demo_has_a_question(page, visit):
+    question = page.get_by_label("Question", exact=True)
+    offered = question.input_value()
+    question.fill("night trains")
+    question.press("Enter")
+    expect(page).to_have_url(re.compile("#collection=demo$"))
+    page.reload()
+    settled(page, 12)
+    assert question.input_value() == offered
+    assert page.locator(".problem p").count() == 0
+
+
+def test_the_program_has_the_question_that_was_ranked(page):
+    question = page.get_by_label("Question", exact=True)
+    ranked = question.input_value()
+    question.fill("not ranked yet")
+    page.get_by_label("Threshold").fill("0.2")
+    assert ranked in program(page)
+    assert '"min_score": 0.2' in program(page)
+    assert question.input_value() == "not ranked yet"
+    page.get_by_label("Method").select_option("quantum")
+    expect(page.locator("pre")).to_contain_text("not ranked yet")
+
+
 def test_the_threshold_greys_what_is_below_without_asking(page, visit):
     bring(page, PASSAGES)
     scores = [float(text) for text in page.locator(".number").all_text_contents()]
@@ -189,6 +237,19 @@ def test_a_word_of_the_question_shows_what_it_met(page):
     page.get_by_role("button", name="night", exact=True).click()
     page.get_by_role("heading", level=1).hover()
     assert set(page.evaluate(outlined)) == {"night"}
+
+
+def test_a_long_question_leaves_room_for_the_passages(page):
+    bring(page, PASSAGES, f"{QUESTION} " * 40)
+    expect(page.locator(".token").first).to_be_visible()
+    assert page.locator(".question").bounding_box()["height"] <= 900 / 4 + 1
+
+
+def test_the_chart_is_drawn_for_the_width_that_it_has(page):
+    for width, labels in ((1280, 5), (1000, 0), (900, 0), (700, 5), (360, 0)):
+        page.set_viewport_size({"width": width, "height": 900})
+        expect(page.locator(".line.best text")).to_have_count(labels)
+        page.wait_for_function("Math.abs(document.querySelector('.plot svg').getScreenCTM().a - 1) < 0.01")
 
 
 def test_a_thousand_passages(page, visit):
@@ -271,6 +332,16 @@ def test_a_bad_file_says_which_line(page, visit):
     assert visit.rows() == before
 
 
+def test_in_one_column_a_fault_opens_what_hides_it(visit, services: Services):
+    visit.page.set_viewport_size({"width": 390, "height": 800})
+    visit.page.goto(f"http://127.0.0.1:{services.open.port}/#collection=gone")
+    expect(visit.page.get_by_label("Search in")).to_be_hidden()
+    visit.page.get_by_label("Question", exact=True).fill("owl")
+    visit.page.keyboard.press("Enter")
+    expect(visit.page.locator(".source [role=alert]")).to_contain_text("gone")
+    expect(visit.page.locator(".source [role=alert] p")).to_be_in_viewport()
+
+
 def test_the_page_works_below_a_sub_path(visit, proxy: Proxy):
     proxy.paths.clear()
     visit.page.goto(proxy.url)
@@ -326,6 +397,7 @@ def test_a_key_is_asked_for_and_kept_in_memory_only(visit, services: Services):
     _, expired = auth.keys.create("late", "user", "unlimited", time.time() - 1)
     enter_key(page, expired)
     expect(page.get_by_role("alert").get_by_text("This key is not accepted")).to_be_visible()
+    assert len(visit.rows()) == 10  # the recorded ones
     enter_key(page, key)
     settled(page, 10)
     stored = page.evaluate(

@@ -1,11 +1,11 @@
 // The admin page: health, live figures, keys and their use, collections and jobs, what was learned from feedback.
 
-import { html, render, useCallback, useEffect, useRef, useState } from "./vendor/preact-htm.js";
+import { html, render, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { Collections } from "./admin_collections.js";
 import { Keys } from "./admin_keys.js";
 import { Live } from "./admin_live.js";
 import { Problem, ask, askText, hasKey } from "./service.js";
-import { Bar, Confirmed, Message, minute, startTheme } from "./shell.js";
+import { Bar, Confirmed, Head, Message, minute, startTheme } from "./shell.js";
 
 const EVERY_MS = 2000;
 const KEPT = 30; // readings of the metrics: a minute
@@ -14,64 +14,64 @@ const SELDOM = 5; // rounds between looks at what changes slowly
 function App() {
 	const [needed, setNeeded] = useState(null);
 	const [problem, setProblem] = useState(null);
-	const [health, setHealth] = useState(null);
-	const [readings, setReadings] = useState([]);
-	const [collections, setCollections] = useState(null);
-	const [keys, setKeys] = useState(null);
-	const [feedback, setFeedback] = useState(null);
-	const [metricsProblem, setMetricsProblem] = useState(null);
+	const [seen, setSeen] = useState({}); // what each route answered
+	const { health, collections, keys, feedback, metricsProblem, readings = [] } = seen;
 	const round = useRef(0);
 	const works = useRef(false); // whether a collection is being written: then it is looked at in every round
 	works.current = collections?.some(({ waiting, encoding }) => waiting > 0 || encoding) ?? false;
 	const off = useRef(false); // whether there is no feedback
 	const turn = useRef(0); // of the key: what was asked with another one is not shown
 
-	const look = useCallback(async () => {
-		const count = round.current++;
+	const look = async () => {
+		const isFull = round.current++ % SELDOM === 0;
 		const asked = turn.current;
 		const { auth } = await ask("GET", "v1/cluster/auth");
 		setNeeded(auth);
 		if (auth && !hasKey()) throw new Problem("Enter a key with the role admin. `qrerank keys create --role admin` makes one.", { kind: "asked", place: "key" });
 		const ifCurrent = (set) => (value) => asked === turn.current && set(value);
+		const take = (name) => ifCurrent((value) => setSeen((before) => ({ ...before, [name]: value })));
 		const wanted = [
 			askText("metrics").then(ifCurrent((text) => {
-				setMetricsProblem(null);
-				setReadings((before) => [...before, { at: performance.now(), text }].slice(-KEPT));
-			}), ifCurrent(setMetricsProblem)),
+				const reading = { at: performance.now(), text };
+				setSeen(({ readings = [], ...others }) => ({ ...others, readings: [...readings, reading].slice(-KEPT), metricsProblem: null }));
+			}), take("metricsProblem")),
 		];
-		if (count % SELDOM === 0 || works.current) wanted.push(ask("GET", "v1/collections").then(({ data }) => ifCurrent(setCollections)(data)));
-		if (count % SELDOM === 0) {
-			wanted.push(ask("GET", "health/detailed").then(ifCurrent(setHealth)));
-			if (!off.current) wanted.push(ask("GET", "v1/feedback").then(ifCurrent(setFeedback), (fault) => {
+		if (isFull || works.current) wanted.push(ask("GET", "v1/collections").then(({ data }) => take("collections")(data)));
+		if (isFull) {
+			wanted.push(ask("GET", "health/detailed").then(take("health")));
+			if (!off.current) wanted.push(ask("GET", "v1/feedback").then(take("feedback"), (fault) => {
 				if (fault.status !== 404) throw fault;
 				off.current = true;
 			}));
-			if (auth) wanted.push(keysOf().then(ifCurrent(setKeys)));
+			if (auth) wanted.push(keysOf().then(take("keys")));
 		}
 		const faults = (await Promise.allSettled(wanted)).filter(({ status }) => status === "rejected").map(({ reason }) => reason);
-		ifCurrent(setProblem)(faults.find((fault) => fault.place === "key") ?? faults[0] ?? null);
-	}, []);
-	const again = useCallback(() => {
+		if (faults.length || isFull) ifCurrent(setProblem)(faults.find((fault) => fault.place === "key") ?? faults[0] ?? null);
+	};
+	const failed = (fault) => {
+		round.current = 0; // so that the next round asks for all, and may find that it works again
+		setProblem(fault);
+	};
+	const again = () => {
 		round.current = 0;
 		turn.current += 1;
 		setProblem(null);
-		return look().catch(setProblem);
-	}, [look]);
-	const withKey = useCallback(() => { // nothing stays of what another key showed
-		for (const set of [setHealth, setCollections, setKeys, setFeedback, setMetricsProblem]) set(null);
-		setReadings([]);
+		return look().catch(failed);
+	};
+	const withKey = () => { // nothing stays of what another key showed
+		setSeen({});
 		off.current = false;
 		return again();
-	}, [again]);
+	};
 	useEffect(() => {
 		let timer = null;
 		const tick = async () => {
-			if (!document.hidden) await look().catch(setProblem);
+			if (!document.hidden) await look().catch(failed);
 			timer = setTimeout(tick, EVERY_MS);
 		};
 		tick();
 		return () => clearTimeout(timer);
-	}, [look]);
+	}, []);
 
 	const keyed = problem?.place === "key" ? { ...problem, message: problem.status === 403 ? "This key is not an administrator’s." : problem.message, retryAfter: null } : null;
 	return html`
@@ -118,9 +118,9 @@ function Feedback({ standings, changed }) {
 	};
 	return html`<section aria-labelledby="feedback">
 		<h2 id="feedback">Learned from feedback</h2>
-		${standings.length === 0 && html`<p class="hint">Nothing was judged yet.</p>`}
+		${!standings.length && html`<p class="hint">Nothing was judged yet.</p>`}
 		${standings.length > 0 && html`<div class="scroll"><table>
-			<thead><tr><th scope="col">Where</th><th scope="col">Tier</th><th scope="col">Judged</th><th scope="col">Cosine</th><th scope="col">Quantum</th><th scope="col">Words</th><th scope="col">The usual weights are best</th></tr></thead>
+			<${Head} names=${["Where", "Tier", "Judged", "Cosine", "Quantum", "Words", "The usual weights are best"]} />
 			<tbody>${standings.map((each) => html`<tr><th scope="row">${each.collection ?? "documents sent"}</th><td>${each.key_group}</td><td>${each.judged.toFixed(0)}</td>
 				${["classical", "quantum", "lexical"].map((ranker) => html`<td>${each.weights[ranker].toFixed(2)}</td>`)}<td>${Math.round(100 * each.defaults)} % sure</td></tr>`)}</tbody>
 		</table></div>

@@ -2,7 +2,7 @@
 
 import { html, useState } from "./vendor/preact-htm.js";
 import { ask } from "./service.js";
-import { Confirmed, Copy, Message } from "./shell.js";
+import { Confirmed, Copy, Head, Message } from "./shell.js";
 
 const DAYS = 30;
 const DAY_MS = 86_400_000;
@@ -10,16 +10,16 @@ const date = (time) => (time ? time.slice(0, 10) : "–");
 
 /** The table of keys, and the form that makes one. `changed` reads them anew. */
 export function Keys({ keys, usage, changed }) {
-	const [made, setMade] = useState(null);
+	const [made, setMade] = useState([]);
+	const show = (key) => setMade((others) => [...others, key]);
 	const [ended, setEnded] = useState(false);
 	const days = lastDays();
-	const used = new Map();
-	for (const row of usage) used.set(row.caller, new Map([...(used.get(row.caller) ?? []), [row.day, row]]));
+	const used = Map.groupBy(usage, (row) => row.caller);
 	const most = Math.max(1, ...usage.map((row) => row.requests));
 	const shown = keys.filter((key) => ended || key.status === "active");
 	const others = [...used.keys()].filter((caller) => !keys.some((key) => key.id === caller));
 	const rotate = async (key) => {
-		setMade(await ask("POST", `v1/admin/keys/${key.id}/rotate`, {}));
+		show(await ask("POST", `v1/admin/keys/${key.id}/rotate`, {}));
 		await changed();
 	};
 	const revoke = async (key) => {
@@ -28,9 +28,9 @@ export function Keys({ keys, usage, changed }) {
 	};
 	return html`<section aria-labelledby="keys">
 		<h2 id="keys">Keys</h2>
-		${made && html`<${Made} made=${made} done=${() => setMade(null)} />`}
+		${made.map((key) => html`<${Made} key=${key.key} made=${key} done=${() => setMade((all) => all.filter((each) => each !== key))} />`)}
 		<div class="scroll"><table>
-			<thead><tr><th scope="col">Name</th><th scope="col">Begins with</th><th scope="col">Role, tier</th><th scope="col">Sees</th><th scope="col">Last used</th><th scope="col">Ends</th><th scope="col">Requests, ${DAYS} days</th><th scope="col"><span class="unseen">Actions</span></th></tr></thead>
+			<${Head} names=${["Name", "Begins with", "Role, tier", "Sees", "Last used", "Ends", `Requests, ${DAYS} days`, ""]} />
 			<tbody>
 				${shown.map((key) => html`<tr key=${key.id}>
 					<th scope="row">${key.name || "without a name"}${key.status !== "active" && html` <small>${key.status}</small>`}</th><td><code>${key.prefix}</code></td><td>${key.role}, ${key.tier}</td>
@@ -45,13 +45,15 @@ export function Keys({ keys, usage, changed }) {
 			</tbody>
 		</table></div>
 		${keys.some((key) => key.status !== "active") && html`<button class="plain" aria-pressed=${ended} onClick=${() => setEnded(!ended)}>${ended ? "Hide" : "Show"} expired and revoked keys</button>`}
-		<${Create} made=${async (key) => (setMade(key), await changed())} />
+		<${Create} made=${async (key) => (show(key), await changed())} />
 	</section>`;
 }
 
+const focus = (element) => element?.focus(); // and so brings it into view: it may stand far above what was pressed
+
 function Made({ made, done }) {
-	return html`<div class="made" role="status">
-		<p><b>Copy this key now: it is shown this once, and nobody can read it again.</b></p>
+	return html`<div class="made" role="status" tabindex="-1" ref=${focus}>
+		<p><b>Copy the key${made.name ? ` “${made.name}”` : ""} now: it is shown this once, and nobody can read it again.</b></p>
 		<p><code tabindex="0">${made.key}</code></p>
 		<p><${Copy} text=${() => made.key} label="Copy the key" /> <button onClick=${done}>I have it</button></p>
 	</div>`;
@@ -64,12 +66,12 @@ function lastDays() {
 
 /** A bar for each day, refused requests in another shade; the sum in words. */
 function Days({ days, used, most }) {
-	const rows = days.map((day) => used?.get(day));
+	const rows = days.map((day) => used?.find((row) => row.day === day));
 	const sum = (name) => rows.reduce((total, row) => total + (row?.[name] ?? 0), 0);
+	const bar = (at, name, count) => html`<rect class=${name} x=${4 * at} y=${24 - height(count, most)} width="3" height=${height(count, most)} />`;
 	return html`<span class="days"><svg viewBox="0 0 ${4 * DAYS} 24" aria-hidden="true">${rows.map((row, at) => row && html`<g>
 			<title>${days[at]}: ${row.requests} requests, ${row.rejected} refused</title>
-			<rect x=${4 * at} y=${24 - height(row.requests, most)} width="3" height=${height(row.requests, most)} />
-			<rect class="refused" x=${4 * at} y=${24 - height(row.rejected, most)} width="3" height=${height(row.rejected, most)} />
+			${bar(at, "", row.requests)}${bar(at, "refused", row.rejected)}
 		</g>`)}</svg> <span>${sum("requests").toLocaleString("en")}${sum("rejected") ? `, ${sum("rejected").toLocaleString("en")} refused` : ""}</span></span>`;
 }
 
@@ -94,13 +96,14 @@ function Create({ made }) {
 			setProblem(error);
 		}
 	};
-	const choice = (id, label, names) => html`<div class="field"><label for=${id}>${label}</label><select id=${id} name=${id}>${names.map((name) => html`<option value=${name}>${name}</option>`)}</select></div>`;
+	const field = (id, label, input) => html`<div class="field"><label for=${id}>${label}</label>${input}</div>`;
+	const choice = (id, label, names) => field(id, label, html`<select id=${id} name=${id}>${names.map((name) => html`<option value=${name}>${name}</option>`)}</select>`);
 	return html`<details><summary>Make a key</summary><form class="create" onSubmit=${create}>
-		<div class="field"><label for="name">Name</label><input id="name" name="name" maxlength="128" autocomplete="off" placeholder="whose it is" /></div>
+		${field("name", "Name", html`<input id="name" name="name" maxlength="128" autocomplete="off" placeholder="whose it is" />`)}
 		${choice("role", "Role", ["user", "read-only", "admin"])}
 		${choice("tier", "Tier", ["standard", "public", "premium", "unlimited"])}
-		<div class="field"><label for="days">Days until it ends</label><input id="days" name="days" type="number" min="1" max="36500" placeholder="never" /></div>
-		<div class="field"><label for="collections">Collections</label><input id="collections" name="collections" autocomplete="off" placeholder="all, or names and team-*" /></div>
+		${field("days", "Days until it ends", html`<input id="days" name="days" type="number" min="1" max="36500" placeholder="never" />`)}
+		${field("collections", "Collections", html`<input id="collections" name="collections" autocomplete="off" placeholder="all, or names and team-*" />`)}
 		<label class="check"><input type="checkbox" name="reads" /> searches, and changes nothing</label>
 		<button class="main">Make it</button>
 		<${Message} problem=${problem} />

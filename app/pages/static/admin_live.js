@@ -4,7 +4,7 @@ import { html, useMemo } from "./vendor/preact-htm.js";
 import { stageName } from "./ranking.js";
 
 /** The samples of one reading: a Map from name to [{labels, value}]. */
-export function parse(text) {
+function parse(text) {
 	const samples = new Map();
 	for (const [, name, labels, value] of text.matchAll(/^(\w+)(?:\{(.*)\})? (\S+)$/gm)) {
 		const pairs = Object.fromEntries([...(labels ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, key, of]) => [key, of]));
@@ -19,7 +19,7 @@ const names = (samples, name, label) => [...new Set((samples.get(name) ?? []).ma
 const rises = (from, to, name, keep) => Math.max(0, sum(to, name, keep) - sum(from, name, keep));
 
 /** What happened between the oldest and the newest reading; since the start, if nothing did. */
-export function figures(readings) {
+function figures(readings) {
 	const last = parse(readings.at(-1).text);
 	const first = parse(readings[0].text);
 	const seconds = (readings.at(-1).at - readings[0].at) / 1000;
@@ -50,20 +50,23 @@ export function figures(readings) {
 export function Live({ readings, problem }) {
 	const found = useMemo(() => (readings.length ? figures(readings) : null), [readings]);
 	if (!found && !problem) return null;
-	if (!found) return html`<section aria-labelledby="live"><h2 id="live">Now</h2><p class="hint">${problem.status === 404 ? "The metrics are on a port of their own, which this page cannot read." : problem.message}</p></section>`;
-	const most = Math.max(...found.stages.map(({ ms }) => ms), 0.001);
 	return html`<section aria-labelledby="live">
 		<h2 id="live">Now</h2>
-		<ul class="figures">
+		${found ? html`<${Figures} found=${found} />` : html`<p class="hint">${problem.status === 404 ? "The metrics are on a port of their own, which this page cannot read." : problem.message}</p>`}
+	</section>`;
+}
+
+function Figures({ found }) {
+	const most = Math.max(...found.stages.map(({ ms }) => ms), 0.001);
+	return html`<ul class="figures">
 			<li><b>${found.perSecond.toFixed(1)}</b> rankings a second</li><li><b>${found.running}</b> running</li><li><b>${found.waiting}</b> waiting</li>
 		</ul>
 		<div class="halves">
 			<div><h3>Stages, mean of ${found.now ? `the last ${Math.max(2, Math.round(found.seconds))} s` : "all since the start"}</h3>
-				${found.stages.length === 0 && html`<p class="hint">Nothing was ranked yet.</p>`}
+				${!found.stages.length && html`<p class="hint">Nothing was ranked yet.</p>`}
 				<ul class="meters">${found.stages.map(({ stage, ms, count }) => html`<li key=${stage}><span>${stageName(stage)}</span><span class="meter"><i style=${{ width: `${(100 * ms) / most}%` }}></i></span><span>${ms.toFixed(ms < 10 ? 2 : 1)} ms <small>× ${count}</small></span></li>`)}</ul></div>
 			<div><h3>Refused</h3>
-				${found.reasons.length === 0 && html`<p class="hint">Nothing was refused since the start.</p>`}
+				${!found.reasons.length && html`<p class="hint">Nothing was refused since the start.</p>`}
 				<ul class="meters two">${found.reasons.map(({ reason, total, now }) => html`<li key=${reason}><span>${reason}</span><span>${total.toLocaleString("en")}${now ? `, ${now.toLocaleString("en")} now` : ""}</span></li>`)}</ul></div>
-		</div>
-	</section>`;
+		</div>`;
 }

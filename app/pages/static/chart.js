@@ -1,22 +1,30 @@
 // The bump chart: a column of ranks for each ranker, a line for each passage.
 
-import { html, useMemo, useState } from "./vendor/preact-htm.js";
-import { CHARTED, READ_BY_MODEL, ordinal } from "./ranking.js";
+import { html, useEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
+import { CHARTED, READ_BY_MODEL, counted, ordinal } from "./ranking.js";
+import { Head } from "./shell.js";
 
-const WIDTH = 800;
-const TOP = 26; // for the columns' names
-const LABELS = 320; // for the passages' first words
+const LABELLED = 560; // the least width with room for the passages' first words
+const LETTER = 7; // their width
+const TOP = 34; // of the first rank, below the columns' names
 const LABEL_HEIGHT = 16;
 const LEFT = 40;
 
 /** The chart of a ranking. `active`: the index of the passage that is pointed at; `choose` sets it, `open` goes to it. */
-export function Chart({ results, columns, active, choose, open, narrow }) {
+export function Chart({ results, columns, active, choose, open }) {
 	const [asTable, setAsTable] = useState(false);
+	const [width, setWidth] = useState(LABELLED);
+	const drawing = useRef(null);
+	useEffect(() => {
+		const watcher = new ResizeObserver(([{ contentRect }]) => setWidth(Math.round(contentRect.width)));
+		watcher.observe(drawing.current);
+		return () => watcher.disconnect();
+	}, []);
 	const shown = results.slice(0, CHARTED);
-	const lines = useMemo(() => place(shown, columns, narrow), [results, columns, narrow]);
+	const lines = useMemo(() => place(shown, columns, width, results.length), [results, columns, width]);
 	const step = (event) => {
 		const at = shown.findIndex((row) => row.index === active);
-		const to = { ArrowDown: at + 1, ArrowUp: at < 0 ? 0 : at - 1, Home: 0, End: shown.length - 1 }[event.key];
+		const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: shown.length - 1 }[event.key];
 		if (to !== undefined) {
 			choose(shown[Math.max(0, Math.min(to, shown.length - 1))].index);
 			event.preventDefault();
@@ -28,7 +36,7 @@ export function Chart({ results, columns, active, choose, open, narrow }) {
 	return html`<figure class="chart" aria-label="Bump chart">
 		<div class="plot" tabindex="0" role="application" aria-roledescription="bump chart" aria-label=${about(columns, shown)}
 			onKeyDown=${step} onMouseLeave=${() => choose(null)} onBlur=${() => choose(null)}>
-			<svg viewBox="0 0 ${lines.width} ${lines.height}" aria-hidden="true">
+			<svg viewBox="0 0 ${width} ${lines.height}" aria-hidden="true" ref=${drawing}>
 				${columns.map((column, at) => html`<text class="column ${at === columns.length - 1 ? "final" : ""}" x=${lines.x(at)} y="14" text-anchor="middle">${column.name}</text>`)}
 				${lines.ranks.map(({ rank, y }) => html`<text class="rank" x=${LEFT - 16} y=${y + 4} text-anchor="end">${rank}</text>`)}
 				${lines.all.map((line) => html`<${Line} key=${line.index} line=${line} lines=${lines} active=${active} choose=${choose} open=${open} />`)}
@@ -40,7 +48,7 @@ export function Chart({ results, columns, active, choose, open, narrow }) {
 			<button class="plain" aria-expanded=${asTable} onClick=${() => setAsTable(!asTable)}>${asTable ? "Hide the table" : "As a table"}</button>
 		</figcaption>
 		<p class="unseen" role="status">${said ? spoken(said, columns) : ""}</p>
-		<div class=${asTable ? "ranks" : "unseen"}><${Table} shown=${shown} columns=${columns} /></div>
+		<div class=${asTable ? "" : "unseen"}><${Table} shown=${shown} columns=${columns} /></div>
 	</figure>`;
 }
 
@@ -50,14 +58,14 @@ function Line({ line, lines, active, choose, open }) {
 		<path class="hit" d=${line.path} />
 		<path d=${line.path} />
 		${line.points.map(({ x, y, off }) => html`<circle cx=${x} cy=${y} r=${line.best ? 5 : 3.5} class=${off ? "off" : ""} />`)}
-		${(line.label ?? (state === "strong" && line.more)) && html`<path class="lead" d="M${lines.x(lines.last) + 6} ${line.points.at(-1).y}L${lines.x(lines.last) + 18} ${line.labelY}" /><text x=${lines.x(lines.last) + 22} y=${line.labelY + 4}>${line.label ?? line.more}</text>`}
+		${(line.label ?? (state === "strong" && line.more)) && html`<path class="lead" d="M${lines.end + 6} ${line.points.at(-1).y}L${lines.end + 18} ${line.labelY}" /><text x=${lines.end + 22} y=${line.labelY + 4}>${line.label ?? line.more}</text>`}
 	</g>`;
 }
 
 function Table({ shown, columns }) {
 	return html`<table>
 		<caption>Rank of each passage by each method</caption>
-		<thead><tr><th scope="col">Passage</th>${columns.map((column) => html`<th scope="col">${column.name}</th>`)}</tr></thead>
+		<${Head} names=${["Passage", ...columns.map((column) => column.name)]} />
 		<tbody>${shown.map((row) => html`<tr key=${row.index}>
 			<th scope="row" dir="auto">${row.label}</th>${columns.map((column) => html`<td>${column.ranks.get(row.index) ?? "–"}</td>`)}
 		</tr>`)}</tbody>
@@ -65,33 +73,32 @@ function Table({ shown, columns }) {
 }
 
 /** Where everything stands: a path and points for each passage. A rank beyond the last drawn one ends below the plot. */
-function place(shown, columns, narrow) {
+function place(shown, columns, width, total) {
 	const count = shown.length;
 	const row = count <= 12 ? 22 : count <= 25 ? 16 : 9.5;
-	const width = narrow ? 360 : WIDTH;
-	const right = narrow ? 24 : LABELS;
+	const labels = width < LABELLED ? 0 : 0.4 * width;
+	const right = labels || LEFT;
 	const last = columns.length - 1;
 	const x = (at) => LEFT + (last ? (at * (width - LEFT - right)) / last : 0);
-	const y = (rank) => TOP + 8 + (Math.min(rank, count + 1) - 1) * row;
+	const y = (rank) => TOP + (rank > count ? (count - 1) * row + Math.max(row, LABEL_HEIGHT) : (rank - 1) * row);
 	const all = shown.map((passage, at) => {
 		const points = columns.map((column, column_) => {
 			const rank = column.ranks.get(passage.index) ?? count + 1;
 			return { x: x(column_), y: y(rank), off: rank > count };
 		});
 		const isLabelled = row >= LABEL_HEIGHT || at < READ_BY_MODEL;
-		const label = narrow ? null : short(passage.label);
-		const labelY = isLabelled ? Math.max(points.at(-1).y, TOP + 8 + at * LABEL_HEIGHT) : Math.max(points.at(-1).y, TOP + 8 + READ_BY_MODEL * LABEL_HEIGHT); // none over another
+		const label = labels ? short(passage.label, Math.floor(labels / LETTER) - 3) : null;
+		const labelY = Math.max(points.at(-1).y, TOP + (isLabelled ? at : READ_BY_MODEL) * LABEL_HEIGHT); // none over another
 		return { index: passage.index, points, path: curve(points), best: at < READ_BY_MODEL, label: isLabelled ? label : null, more: label, labelY };
 	});
 	const beyond = all.some((line) => line.points.some((point) => point.off));
 	const ranks = shown.map((_, at) => at + 1).filter((rank) => row >= LABEL_HEIGHT || rank === 1 || rank % 5 === 0);
 	return {
 		all: all.reverse(), // so that the best are drawn last, over the others
-		ranks: [...ranks.map((rank) => ({ rank, y: y(rank) })), ...(beyond ? [{ rank: `>${count}`, y: y(count + 1) }] : [])],
+		ranks: [...ranks.map((rank) => ({ rank, y: y(rank) })), ...(beyond ? [{ rank: total > count ? `>${count}` : "–", y: y(count + 1) }] : [])],
 		height: y(count + (beyond ? 1 : 0)) + 14,
-		width,
 		x,
-		last,
+		end: x(last),
 	};
 }
 
@@ -104,10 +111,10 @@ function curve(points) {
 	}).join("");
 }
 
-const short = (label) => (label.length > 42 ? `${label.slice(0, 41).trimEnd()}…` : label);
+const short = (label, most) => `\u2068${label.length > most ? `${label.slice(0, most - 1).trimEnd()}…` : label}\u2069`; // isolated: its direction is its own
 
 const about = (columns, shown) =>
-	`Ranks of ${shown.length} passages by ${columns.map((column) => column.name).join(", ")}. Arrow keys go from passage to passage, Enter opens one. A table follows.`;
+	`Ranks of ${counted(shown.length)} by ${columns.map((column) => column.name).join(", ")}. Arrow keys go from passage to passage, Enter opens one. A table follows.`;
 
 const spoken = (row, columns) =>
 	`${row.label}: ${columns.map((column) => (column.ranks.has(row.index) ? `${ordinal(column.ranks.get(row.index))} by ${column.name}` : `not ranked by ${column.name}`)).join(", ")}.`;

@@ -1,10 +1,21 @@
 // One passage of a ranking: its place, its score on an absolute scale, its text with the tokens that matched.
 
-import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
-import { pure } from "./pure.js";
+import { Component, html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { LEVELS, level, reasons, slicer } from "./ranking.js";
+import { Head } from "./shell.js";
 
 const FOLDED = 600; // code points of a long passage that are shown at first
+
+/** A component that is drawn again only when a property changed. */
+const pure = (draw) => class extends Component {
+	shouldComponentUpdate(next) {
+		return Object.keys(next).some((name) => next[name] !== this.props[name]);
+	}
+
+	render(properties) {
+		return html`<${draw} ...${properties} />`;
+	}
+};
 
 /** A passage's row. `matches`: its tokens, once they are known; `seen` is called when the row is about to be seen. */
 export const Passage = pure(({ row, rank, results, threshold, matches, active, choose, seen, moved }) => {
@@ -17,9 +28,10 @@ export const Passage = pure(({ row, rank, results, threshold, matches, active, c
 	}, [row, seen]);
 	const score = row.relevance_score;
 	const below = threshold > 0 && score < threshold;
+	const [arrow, where] = moved > 0 ? ["▲", "above"] : ["▼", "below"];
 	return html`<li ref=${element} class="passage ${below ? "below" : ""} ${active ? "active" : ""}" id="passage-${row.index}" tabindex="-1" data-index=${row.index}
 		onMouseEnter=${() => choose(row.index)} onMouseLeave=${() => choose(null)}>
-		<div class="rank"><span class="unseen">Rank </span>${rank}${moved ? html`<small class=${moved > 0 ? "up" : "down"}>${moved > 0 ? "▲" : "▼"} ${Math.abs(moved)}<span class="unseen"> places ${moved > 0 ? "above" : "below"} cosine</span></small>` : ""}</div>
+		<div class="rank"><span class="unseen">Rank </span>${rank}${moved !== 0 && html`<small>${arrow} ${Math.abs(moved)}<span class="unseen"> places ${where} cosine</span></small>`}</div>
 		<div class="score">
 			<div class="bar" style=${{ "--score": score, "--threshold": threshold }}><i></i>${threshold > 0 && html`<b></b>`}</div>
 			<span class="number">${score.toFixed(3)}</span>${below && html`<small>below the threshold</small>`}
@@ -41,7 +53,7 @@ function Why({ row, results }) {
 	return html`<div class="why">
 		<p>${sentence} ${typeof coverage === "number" && `It holds ${Math.round(100 * coverage)} % of the question’s words, rare ones counting more.`}</p>
 		<table>
-			<thead><tr><th scope="col">Ranker</th><th scope="col">Score</th><th scope="col">Rank</th></tr></thead>
+			<${Head} names=${["Ranker", "Score", "Rank"]} />
 			<tbody>${lines.map((line) => html`<tr><th scope="row">${line.name}</th><td>${line.score.toFixed(3)}</td><td>${line.rank}</td></tr>`)}</tbody>
 		</table>
 		${typeof log_odds === "number" && html`<p>Alone, without the others of this list, it would score ${(1 / (1 + Math.exp(-log_odds))).toFixed(3)}.</p>`}
@@ -113,11 +125,11 @@ export function Question({ query, tokens, point, pinned }) {
 	if (!tokens?.length) return null;
 	const slice = slicer(query);
 	const words = wordsOf(tokens, slice);
-	const nodes = words.flatMap(({ start, end, tokens: numbers }, at) => [
-		slice(words[at - 1]?.end ?? 0, start),
-		html`<button class="token" data-tokens=${` ${numbers.join(" ")} `} aria-pressed=${pinned?.[0] === numbers[0]}
-			onMouseEnter=${() => point(numbers)} onMouseLeave=${() => point(null)} onFocus=${() => point(numbers)} onBlur=${() => point(null)}
-			onClick=${() => point(numbers, true)}>${slice(start, end)}</button>`,
-	]);
+	const leave = () => point(null);
+	const nodes = words.flatMap(({ start, end, tokens: numbers }, at) => {
+		const enter = () => point(numbers);
+		return [slice(words[at - 1]?.end ?? 0, start), html`<button class="token" data-tokens=${numbers.join(" ")} aria-pressed=${pinned?.[0] === numbers[0]}
+			onMouseEnter=${enter} onMouseLeave=${leave} onFocus=${enter} onBlur=${leave} onClick=${() => point(numbers, true)}>${slice(start, end)}</button>`];
+	});
 	return html`<p class="question" dir="auto"><span class="hint" dir="ltr">Point at a word to see which tokens it met. Fidelity from ${LEVELS.map((least, at) => html`<mark class="t${at + 1}">${least}</mark> `)}</span> ${nodes}${slice(words.at(-1).end)}</p>`;
 }

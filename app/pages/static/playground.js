@@ -6,7 +6,7 @@ import { useRanker } from "./ranker.js";
 import { Result } from "./result.js";
 import { SCENES, offered } from "./scenes.js";
 import { ask, hasKey } from "./service.js";
-import { Bar, Message, startTheme, useMedia } from "./shell.js";
+import { Bar, Message, startTheme } from "./shell.js";
 import { Past, ofFragment, ofScene } from "./state.js";
 
 const ONE_COLUMN = matchMedia("(max-width: 899px)");
@@ -19,18 +19,16 @@ function App({ service }) {
 	const [asked, setAsked] = useState(first.query);
 	const ranker = useRanker();
 	const question = useRef(null);
-	const narrow = useMedia(ONE_COLUMN);
 
-	const show = (next, run) => {
-		setState(next);
-		setAsked(next.query);
-		if (run) ranker.rank(next);
-	};
 	const set = (control, changes, run = true) => {
-		const next = { ...state, query: asked, ...changes };
+		const question = run && asked !== state.query ? { query: asked, scene: null } : {};
+		const next = { ...state, ...question, ...changes };
 		past.push(next, control);
-		show(next, false);
-		if (run) ranker.rank(next, control);
+		setState(next);
+		if (run) {
+			setAsked(next.query);
+			ranker.rank(next, control);
+		}
 	};
 	const keyed = async () => {
 		setCollections(await collectionsOf().catch(() => []));
@@ -44,20 +42,25 @@ function App({ service }) {
 		else ranker.showRecorded(first);
 	}, []);
 	useEffect(() => {
-		const back = () => show(past.current(state), true);
+		const back = () => {
+			const next = past.current(state);
+			setState(next);
+			setAsked(next.query);
+			ranker.rank(next);
+		};
 		addEventListener("popstate", back);
 		return () => removeEventListener("popstate", back);
 	});
 
 	const submit = (event) => {
 		event.preventDefault();
-		set("query", { scene: asked === state.query ? state.scene : null });
+		set("query", {});
 	};
 	const { problem } = ranker;
 	const problems = problem ? { [problem.place]: problem } : {};
 	return html`
 		<${Bar} here="playground" needed=${service.needsKey} problem=${problems.key} keyed=${keyed}>
-			<p class="summary">${state.collection ? `collection ${state.collection}` : "your passages"} · ${state.method} · ${state.deadline === null ? "usual deadline" : state.deadline ? `${state.deadline} ms` : "no deadline"}</p>
+			<p class="summary">${state.collection ? `collection ${state.collection}` : "your passages"} · ${state.method} · ${state.deadline === null ? "usual deadline" : state.deadline ? `${state.deadline} ms` : "no deadline"}${state.exclude.map((text) => ` · without ${text}`)}</p>
 		<//>
 		<main>
 			<section class="asking" aria-label="Question and passages">
@@ -69,13 +72,14 @@ function App({ service }) {
 				</form>
 				<${Message} problem=${problems.query} />
 				<p class="scenes">Try ${offered(collections).map((name) => html`<button class="plain" key=${name} aria-pressed=${state.scene === name} onClick=${() => set("scene", ofScene(name))}>${SCENES[name].label}</button>`)}</p>
-				<details class="options" open=${!narrow}><summary>Passages and how to rank them</summary>
+				<details class="options" open=${!ONE_COLUMN.matches}><summary>Passages and how to rank them</summary>
 					<${Source} state=${state} set=${set} collections=${collections} most=${service.most} problem=${problems.documents ?? problems.collection} />
 					<${Threshold} state=${state} set=${set} results=${ranker.view?.rows ?? []} />
 					<${Controls} state=${state} set=${set} notes=${ranker.notes} problems=${problems} crossed=${service.crossed} />
 				</details>
 			</section>
 			<section class="result" aria-label="Ranking" aria-busy=${ranker.busy !== null}>
+				<h2 class="unseen">Ranking</h2>
 				<${Result} view=${ranker.view} state=${state} busy=${ranker.busy} problem=${problems.result} again=${() => ranker.rank(state)} />
 			</section>
 		</main>`;

@@ -1,15 +1,14 @@
 // Ranks over the stream, the newest request only. The last good ranking stays where one fails.
 
 import { useRef, useState } from "./vendor/preact-htm.js";
-import { columns, remember, same } from "./ranking.js";
-import { Problem, rankLive, recorded } from "./service.js";
+import { columns, counted, remember, same } from "./ranking.js";
+import { Problem, ask, rankLive } from "./service.js";
 import { candidatesOf, toBody } from "./state.js";
 
 const SLOW_MS = 300; // after which the page says what is happening
 const PAUSE_MS = 150; // of a slider that moves
 const LABEL = 80; // characters of a passage that stand for it
 const ASKED = "This service takes a key. Enter yours to rank; whoever runs the service can make you one.";
-const NOTE = "This ranking was recorded, with the default model. With a key you make your own.";
 
 /** What is shown, what is happening, what went wrong, what each control did; and what ranks anew. */
 export function useRanker() {
@@ -28,7 +27,10 @@ export function useRanker() {
 		at.abort?.abort();
 		const wrong = checked(state);
 		setProblem(wrong);
-		if (wrong) return setBusy(null);
+		if (wrong) {
+			setView(at.view);
+			return setBusy(null);
+		}
 		const { signal } = (at.abort = new AbortController());
 		const partial = partials(state, at.view, signal, setView, setBusy);
 		try {
@@ -57,11 +59,13 @@ export function useRanker() {
 	const showRecorded = async (state) => {
 		setProblem(new Problem(ASKED, { kind: "asked", place: "key" }));
 		if (state.scene !== "shop") return;
-		const found = await recorded().catch(setProblem);
+		const found = await ask("GET", "pages/recorded.json").catch(setProblem);
 		if (!found) return;
-		const { rows: listed, ...tokens } = found;
-		const rows = listed.map((row) => dressed(row, state));
-		setView((last) => last ?? { rows, columns: columns(rows, "hybrid", new Map()), meta: null, query: state.query, recorded: { ...tokens, note: NOTE } });
+		const rows = found.results.map(([index, relevance_score, classical, quantum, lexical]) => dressed({ index, relevance_score, scores: { classical, quantum, lexical } }, state));
+		const named = (tokens) => tokens.map(([start, end, fidelity, match]) => ({ start, end, fidelity, match }));
+		const recorded = { query: named(found.query), matches: found.tokens.map((tokens) => ({ tokens: named(tokens) })) };
+		now.current.view ??= { rows, columns: columns(rows, "hybrid", new Map()), meta: null, query: state.query, recorded };
+		setView(now.current.view);
 	};
 	return { view, busy, problem, notes, rank, showRecorded };
 }
@@ -93,12 +97,12 @@ function partials(state, last, signal, setView, setBusy) {
 }
 
 function happening({ collection, passages }, order) {
-	if (!order) return collection ? `Searching ${collection} …` : `Reading ${passages.length} passages …`;
-	return order.encoded ? `${order.encoded} passages read so far …` : "Ranked by words; reading the passages …";
+	if (!order) return collection ? `Searching ${collection} …` : `Reading ${counted(passages.length)} …`;
+	return order.encoded ? `${counted(order.encoded)} read so far …` : "Ranked by words; reading the passages …";
 }
 
 function checked({ query, collection, passages }) {
-	if (!query.trim()) return new Problem("Type a question first.", { place: "query" });
+	if (!query.trim()) return new Problem("Type a question first.", { kind: "asked", place: "query" });
 	if (!collection && !passages.length) return new Problem("There is nothing to rank yet: paste passages, or choose a collection.", { place: "documents" });
 	return null;
 }

@@ -34,6 +34,12 @@ const present = (scores) => Object.fromEntries(Object.entries(scores ?? {}).filt
 /** 0 for a weak match, then 1 to 5. */
 export const level = (fidelity) => LEVELS.filter((least) => fidelity >= least).length;
 
+/** How many there are of something. */
+export const counted = (count, noun = "passage") => `${count.toLocaleString("en", { useGrouping: "min2" })} ${noun}${count === 1 ? "" : "s"}`;
+
+/** Words as a sentence. */
+export const sentence = (words) => words && words[0].toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? "" : ".");
+
 const ORDINALS = ["zeroth", "first", "second", "third", "fourth", "fifth"];
 
 export function ordinal(rank) {
@@ -50,8 +56,7 @@ export function reasons(row, results) {
 		return { name: NAMES[ranker] ?? ranker, score, rank };
 	});
 	const said = { cosine: "by meaning", quantum: "token by token", words: "by words", "cross-encoder": "by the cross-encoder" };
-	const sentence = lines.map(({ name, rank }) => `${ordinal(rank)} ${said[name]}`).join(", ");
-	return { lines, sentence: sentence && `${sentence[0].toUpperCase()}${sentence.slice(1)}.` };
+	return { lines, sentence: sentence(lines.map(({ name, rank }) => `${ordinal(rank)} ${said[name]}`).join(", ")) };
 }
 
 const STAGES = {
@@ -71,7 +76,7 @@ export function stages(meta) {
 }
 
 const DEGRADED = {
-	deadline: "The deadline left some passages unread; they stand below the others.",
+	deadline: "The deadline left passages unread: they stand below those that were read.",
 	encoder: "The model’s server does not answer, so words alone scored what was not cached.",
 	truncated: "The end of a passage was not looked at.",
 	chunks: "Some passages are longer than what is read of them.",

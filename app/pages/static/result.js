@@ -3,8 +3,8 @@
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { Chart } from "./chart.js";
 import { Passage, Question } from "./passage.js";
-import { stages, warnings } from "./ranking.js";
-import { Copy, Message, useMedia } from "./shell.js";
+import { counted, stages, warnings } from "./ranking.js";
+import { Copy, Message } from "./shell.js";
 import { SNIPPETS } from "./snippets.js";
 import { ROOT } from "./service.js";
 import { toBody } from "./state.js";
@@ -12,7 +12,6 @@ import { Tints } from "./tints.js";
 
 const SHOWN = 100; // rows at first
 const SLIDE_MS = 200;
-const NARROW = matchMedia("(max-width: 560px)");
 const STILL = matchMedia("(prefers-reduced-motion: reduce)");
 const pointing = new CSSStyleSheet();
 document.adoptedStyleSheets = [pointing];
@@ -22,11 +21,9 @@ export function Result({ view, state, busy, problem, again }) {
 	const [active, setActive] = useState(null);
 	const [all, setAll] = useState(false);
 	const [, drawn] = useState(0);
-	const narrow = useMedia(NARROW);
 	const tints = useMemo(() => view && new Tints(view, () => drawn((count) => count + 1)), [view?.query, view?.recorded]);
 	const [pinned, setPinned] = useState(null);
 	const list = useSliding(view?.rows);
-	const choose = useCallback((index) => setActive(index), []);
 	const open = useCallback((index) => {
 		const row = document.getElementById(`passage-${index}`);
 		row?.scrollIntoView({ block: "center", behavior: STILL.matches ? "auto" : "smooth" });
@@ -54,14 +51,14 @@ export function Result({ view, state, busy, problem, again }) {
 	return html`
 		<${Message} problem=${problem} again=${again} />
 		<p class="busy" role="status">${busy ?? said(view, state)}</p>
-		${view.recorded && html`<p class="hint">${view.recorded.note}</p>`}
-		${columns.length > 1 && html`<${Chart} results=${rows} columns=${columns} active=${active} choose=${choose} open=${open} narrow=${narrow} />`}
+		${view.recorded && html`<p class="hint">This ranking was recorded, with the default model. With a key you make your own.</p>`}
+		${columns.length > 1 && html`<${Chart} results=${rows} columns=${columns} active=${active} choose=${setActive} open=${open} />`}
 		${meta && html`<${Time} meta=${meta} count=${rows.length} />`}
 		${tints?.problem && html`<p class="hint">Matched tokens cannot be shown: ${tints.problem}</p>`}
 		<${Question} query=${view.query} tokens=${tints?.query} point=${point} pinned=${pinned} />
 		<ol class="passages" ref=${list} onMouseOver=${over} aria-label="Passages, best first">
 			${shown.map((row, at) => html`<${Passage} key=${row.key} row=${row} rank=${at + 1} results=${rows} threshold=${state.threshold} active=${active === row.index}
-				matches=${tints?.of(row)} choose=${choose} seen=${seen} moved=${cosine?.ranks.has(row.index) ? cosine.ranks.get(row.index) - at - 1 : 0} />`)}
+				matches=${tints?.of(row)} choose=${setActive} seen=${seen} moved=${cosine?.ranks.has(row.index) ? cosine.ranks.get(row.index) - at - 1 : 0} />`)}
 		</ol>
 		${rows.length > shown.length && html`<button onClick=${() => setAll(true)}>Show all ${rows.length} passages</button>`}
 		${!rows.length && html`<p class="empty">Nothing was found.</p>`}
@@ -72,12 +69,12 @@ function said({ rows, meta, partial }, { threshold }) {
 	if (partial || !meta) return partial ?? "";
 	const best = rows[0]?.relevance_score ?? 0;
 	const answer = best >= (threshold || 0.5) ? "" : " None of them answers the question, by its score.";
-	return `${rows.length} passages ranked. The best scores ${best.toFixed(2)}.${answer}`;
+	return `${counted(rows.length)} ranked. The best scores ${best.toFixed(2)}.${answer}`;
 }
 
 function Time({ meta, count }) {
 	const { all, total, cached } = stages(meta);
-	const read = meta.encoded === count ? `all ${count} passages read` : `${meta.encoded} of ${count} passages read`;
+	const read = `${meta.encoded === count ? "all" : `${meta.encoded} of`} ${counted(count)} read`;
 	return html`<section class="time ${cached ? "cached" : ""}" aria-label="Time by stage">
 		<p>${total.toFixed(1)} ms: ${read}${cached ? ", their states from the cache" : ""}</p>
 		<div class="stack" aria-hidden="true">${all.map(({ name, ms }) => html`<i style=${{ flexGrow: ms }} title="${name}: ${ms.toFixed(1)} ms"></i>`)}</div>
@@ -114,8 +111,9 @@ function useSliding(rows) {
 		const now = new Map();
 		for (const row of list.current?.children ?? []) {
 			const { top } = row.getBoundingClientRect();
-			now.set(row.dataset.index, top + scrollY);
-			const moved = (before.current.get(row.dataset.index) ?? top + scrollY) - top - scrollY;
+			const place = top + scrollY;
+			now.set(row.dataset.index, place);
+			const moved = (before.current.get(row.dataset.index) ?? place) - place;
 			const near = top < innerHeight && top > -200;
 			if (moved && near && !STILL.matches) row.animate([{ transform: `translateY(${moved}px)` }, { transform: "none" }], { duration: SLIDE_MS, easing: "ease-out" });
 		}

@@ -1,8 +1,8 @@
 // The service's routes, as the pages call them. The key is in this module's memory and nowhere else.
 
+import { sentence } from "./ranking.js";
+
 export const ROOT = new URL("..", import.meta.url); // the pages' files lie one level below the service
-const NETWORK = "The service does not answer. Is it running, and is this machine connected?";
-const LOST = "The connection was lost before the ranking was complete.";
 const FIELDS = ["query", "documents", "collection", "method", "deadline_ms", "language", "diversity", "exclude"];
 const PLACES = { 401: "key", 403: "key", 413: "documents", 429: "query" };
 const KINDS = { "invalid-vector": "exclude", "unknown-collection": "collection", "damaged-collection": "collection", "index-unavailable": "collection" };
@@ -27,31 +27,31 @@ export class Problem extends Error {
 		let place = PLACES[fields.status] ?? KINDS[fields.error_type] ?? (FIELDS.includes(where) ? where : "result");
 		if (place === "documents" && fields.message?.includes("excluded")) place = "exclude";
 		const keys = fields.status === 401 ? "This key is not accepted, or none was given. Enter one that is valid." : null;
-		return new Problem(keys ?? fields.message ?? `The service answered ${fields.status}.`, {
+		return new Problem(keys ?? sentence(fields.message || `The service answered ${fields.status}`), {
 			status: fields.status,
 			kind: fields.error_type,
 			place,
-			retryAfter: fields.retry_after_s ?? null,
+			retryAfter: (!/ again in \d/.test(fields.message) && fields.retry_after_s) || null, // once is enough
 		});
 	}
 }
 
 async function send(method, path, body, signal) {
-	const headers = body === undefined ? {} : { "Content-Type": "application/json" };
+	const headers = body ? { "Content-Type": "application/json" } : {};
 	if (key) headers.Authorization = `Bearer ${key}`;
 	let response;
 	try {
 		response = await fetch(new URL(path, ROOT), {
 			method,
 			headers,
-			body: body === undefined ? undefined : JSON.stringify(body),
+			body: JSON.stringify(body),
 			signal,
 			credentials: "omit",
 			redirect: "error",
 		});
 	} catch (error) {
 		if (signal?.aborted) throw error;
-		throw new Problem(NETWORK);
+		throw new Problem("The service does not answer. Is it running, and is this machine connected?");
 	}
 	if (!response.ok) throw await refusal(response);
 	return response;
@@ -71,14 +71,6 @@ export async function ask(method, path, body, signal) {
 	return response.status === 204 ? null : response.json();
 }
 
-/** A ranking of a scene that was recorded, shown where no key was given yet: {rows, query, matches}. */
-export async function recorded() {
-	const { results, query, tokens } = await ask("GET", "pages/recorded.json");
-	const rows = results.map(([index, relevance_score, classical, quantum, lexical]) => ({ index, relevance_score, scores: { classical, quantum, lexical } }));
-	const named = ([start, end, fidelity, match]) => ({ start, end, fidelity, match });
-	return { rows, query: query.map(named), matches: tokens.map((of) => ({ tokens: of.map(named) })) };
-}
-
 /** The text that a route answers. */
 export async function askText(path, signal) {
 	return (await send("GET", path, undefined, signal)).text();
@@ -95,7 +87,7 @@ export async function rankLive(body, onOrder, signal) {
 	throw lost();
 }
 
-const lost = () => new Problem(LOST, { kind: "lost" });
+const lost = () => new Problem("The connection was lost before the ranking was complete.", { kind: "lost" });
 
 /** The server-sent events of a response's body, their data parsed as JSON. */
 async function* events(stream, signal) {
@@ -109,10 +101,8 @@ async function* events(stream, signal) {
 		const blocks = (rest + value).split("\n\n");
 		rest = blocks.pop();
 		for (const block of blocks) {
-			const fields = block.split("\n").filter((line) => !line.startsWith(":"));
-			const field = (name) =>
-				fields.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).trimStart());
-			if (fields.length) yield { event: field("event").join(""), data: JSON.parse(field("data").join("\n")) };
+			const [event, data] = ["event", "data"].map((field) => new RegExp(`^${field}: ?(.*)$`, "m").exec(block)?.[1]);
+			if (data) yield { event, data: JSON.parse(data) }; // else it keeps the connection alive
 		}
 	}
 }

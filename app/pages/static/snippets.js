@@ -35,16 +35,16 @@ for row in response.json()["results"]:
 
 function cohere(url, { query, documents, ...rest }) {
 	if (!documents) return "# Cohere’s SDK sends passages with each request: choose “your own passages”.";
-	const more = `\n    request_options={"additional_body_parameters": ${python(rest, "    ")}},`;
 	return `import os
 
 import cohere
 
-client = cohere.ClientV2(os.environ["QRERANK_API_KEY"], base_url=${quoted(url.replace(/\/$/, ""))})
+client = cohere.ClientV2(os.environ["QRERANK_API_KEY"], base_url=${quoted(url.slice(0, -1))})
 response = client.rerank(
     model="quantum-rerank",
     query=${quoted(query)},
-    documents=${python(documents, "    ")},${Object.keys(rest).length ? more : ""}
+    documents=${python(documents, "    ")},
+    request_options={"additional_body_parameters": ${python(rest, "    ")}},
 )
 for row in response.results:
     print(row.index, row.relevance_score)`;
@@ -60,8 +60,8 @@ from langchain_cohere import CohereRerank
 from langchain_core.documents import Document
 ${note}
 reranker = CohereRerank(
-    model=${quoted(`quantum-rerank${method && method !== "hybrid" ? `:${method}` : ""}`)},
-    base_url=${quoted(url.replace(/\/$/, ""))},
+    model=${quoted(`quantum-rerank${method !== "hybrid" ? `:${method}` : ""}`)},
+    base_url=${quoted(url.slice(0, -1))},
     cohere_api_key=os.environ["QRERANK_API_KEY"],
     top_n=5,
 )

@@ -24,30 +24,30 @@ export function ofScene(name) {
 
 /** The fragment that stands for a state. */
 function toFragment(state) {
-	const said = { scene: state.scene, collection: state.scene ? null : state.collection, method: state.method === "hybrid" ? null : state.method };
-	const numbers = { deadline: state.deadline, threshold: state.threshold || null, diversity: state.diversity };
-	const language = state.language === (SCENES[state.scene]?.language ?? null) ? null : state.language;
-	const all = Object.entries({ ...said, ...numbers, language }).filter(([, value]) => value !== null);
-	return new URLSearchParams(all.map(([name, value]) => [name, String(value)])).toString();
+	const { scene, collection, method, deadline, threshold, diversity, language } = state;
+	const usual = { ...NOTHING, language: SCENES[scene]?.language ?? null };
+	const said = Object.entries({ scene, collection: scene ? null : collection, method, deadline, threshold, diversity, language });
+	return new URLSearchParams(said.filter(([name, value]) => value !== usual[name]).map(([name, value]) => [name, value ?? ""])).toString();
 }
 
 /** The state that a fragment stands for; what it does not say, or says wrongly, is as in `otherwise`. */
 export function ofFragment(fragment, otherwise) {
-	const said = new URLSearchParams(fragment.replace(/^#/, ""));
-	const scene = said.get("scene");
-	const start = Object.hasOwn(SCENES, scene ?? "") ? ofScene(scene) : said.has("collection") ? { ...NOTHING } : otherwise;
-	const number = (name, low, high, instead) => {
-		const value = Number.parseFloat(said.get(name) ?? "");
-		return value >= low && value <= high ? value : instead;
+	const said = Object.fromEntries(new URLSearchParams(fragment.slice(1)));
+	const { collection, query } = SCENES.docs; // its question does for the collection, too: texts are not in the address
+	const own = { ...NOTHING, query: said.collection === collection ? query : "" };
+	const start = Object.hasOwn(SCENES, said.scene ?? "") ? ofScene(said.scene) : "collection" in said ? own : otherwise;
+	const number = (name, most) => {
+		const value = Number.parseFloat(said[name]);
+		return value >= 0 && value <= most ? value : NOTHING[name];
 	};
 	return {
 		...start,
-		collection: said.get("collection") ?? start.collection,
-		method: METHODS.includes(said.get("method")) ? said.get("method") : "hybrid",
-		deadline: number("deadline", 0, 600_000, null),
-		threshold: number("threshold", 0, 1, 0),
-		diversity: number("diversity", 0, 1, null),
-		language: /^[a-z]{2,4}$/.test(said.get("language") ?? "") ? said.get("language") : start.language,
+		collection: said.collection ?? start.collection,
+		method: METHODS.includes(said.method) ? said.method : NOTHING.method,
+		deadline: number("deadline", 600_000),
+		threshold: number("threshold", 1),
+		diversity: number("diversity", 1),
+		language: /^([a-z]{2,4})?$/.test(said.language ?? "?") ? said.language || null : start.language,
 	};
 }
 
@@ -72,7 +72,6 @@ export const candidatesOf = (state) => JSON.stringify([state.query, state.collec
 /** A history of states for the browser's back button. The texts of each are in memory only, by its number. */
 export class Past {
 	#states = new Map();
-	#count = 0;
 	#timer = null;
 	#last = { control: null, at: 0 };
 
@@ -80,7 +79,7 @@ export class Past {
 	push(state, control, { replace = false } = {}) {
 		const now = performance.now();
 		const merged = replace || (control !== null && control === this.#last.control && now - this.#last.at < 1000);
-		const number = merged ? (history.state?.number ?? 0) : (this.#count += 1);
+		const number = merged ? (history.state?.number ?? 0) : Date.now(); // new also after a reload
 		this.#states.set(number, state);
 		this.#last = { control, at: now };
 		clearTimeout(this.#timer);
@@ -91,6 +90,8 @@ export class Past {
 
 	/** The state of the entry that the browser went to. */
 	current(otherwise) {
+		clearTimeout(this.#timer); // it would write into the entry that the browser went to
+		this.#last = { control: null, at: 0 };
 		return this.#states.get(history.state?.number) ?? ofFragment(location.hash, otherwise);
 	}
 }

@@ -7,7 +7,8 @@ const AT_ONCE = 6; // long ones have up to 16 pieces, and the service compares 1
 
 export class Tints {
 	#known = new Map(); // by the ranked text
-	#wanted = new Map();
+	#wanted = new Set(); // texts, also those that were asked for
+	#queue = [];
 	#timer = null;
 
 	/** `view`: what is ranked, perhaps with recorded tokens; `changed` is called when more is known. */
@@ -24,22 +25,21 @@ export class Tints {
 	want(row) {
 		const text = row.shown.ranked;
 		if (this.problem || this.#known.has(text) || this.#wanted.has(text) || !text.trim() || row.tokens?.read === 0) return;
-		this.#wanted.set(text, false);
+		this.#wanted.add(text);
+		this.#queue.push(text);
 		this.#timer ??= setTimeout(() => this.#ask(), WAIT_MS);
 	}
 
 	async #ask() {
-		const texts = [...this.#wanted].filter(([, asked]) => !asked).map(([text]) => text).slice(0, AT_ONCE);
-		for (const text of texts) this.#wanted.set(text, true);
+		const texts = this.#queue.splice(0, AT_ONCE);
 		try {
 			const { query, results } = await ask("POST", "v1/matches", { query: this.question, documents: texts });
 			this.query = query;
 			results.forEach((each, at) => this.#known.set(texts[at], each));
-			this.changed();
 		} catch (problem) {
 			this.problem = problem.message;
-			this.changed();
 		}
-		this.#timer = [...this.#wanted.values()].includes(false) && !this.problem ? setTimeout(() => this.#ask(), 0) : null;
+		this.changed();
+		this.#timer = this.#queue.length && !this.problem ? setTimeout(() => this.#ask()) : null;
 	}
 }
