@@ -332,6 +332,64 @@ def test_a_bad_file_says_which_line(page, visit):
     assert visit.rows() == before
 
 
+def choose_file(page: Page, name: str, content: bytes) -> None:
+    page.locator("input[type=file]").set_input_files({"name": name, "mimeType": "", "buffer": content})
+
+
+@pytest.fixture
+def own(page: Page) -> Page:
+    """The playground with passages of one's own."""
+    page.get_by_label("Search in").select_option("your own passages")
+    return page
+
+
+def test_files_of_other_programs_are_read_as_they_are_meant(own):
+    for name, content, passages in (
+        ("semicolons.csv", b"id;text\r\n1;an owl, at night\r\n", ["an owl, at night"]),
+        ("tabs.csv", b"id\ttext\n1\ta train, late\n", ["a train, late"]),
+        ("old.csv", b"text\rone mouse\rtwo mice\r", ["one mouse", "two mice"]),
+        ("old.txt", b"a bird\rtwo birds", ["a bird", "two birds"]),
+        ("marked.csv", "\ufefftext,id\nan oak,1\n".encode(), ["an oak"]),
+        ("large.csv", b'text\n"' + b'a ""b"" ' * 100_000 + b'"\n"the end"\n', ["the end"]),
+    ):
+        choose_file(own, name, content)
+        for passage in passages:
+            expect(own.locator(".passage .text").get_by_text(passage, exact=True)).to_be_visible()
+        expect(own.locator(".file")).to_contain_text(name)
+
+
+def test_a_file_that_would_be_ranked_wrong_says_why(own, visit):
+    before, alert = visit.rows(), own.locator(".source [role=alert]")
+    for name, content, message in (
+        ("latin.txt", "Käuze jagen".encode("latin-1"), "not in UTF-8"),
+        ("a.pdf", b"%PDF-1.4", "a.pdf is not a .txt, .jsonl or .csv file."),
+        ("a.json", b"[]", "a.json is not"),
+        ("wide.csv", b"id,text\n1,fine\n2,an owl, at night\n", "Row 3 has more cells than the first"),
+        ("columns.csv", b"id,score\n1,2\n", "call the one with passages “text”"),
+        ("empty.txt", b"", "empty.txt holds no passages."),
+    ):
+        choose_file(own, name, content)
+        expect(alert).to_contain_text(message)
+    assert visit.rows() == before
+    own.get_by_role("button", name="Another language").click()
+    expect(alert).to_be_empty()
+
+
+def test_a_file_may_be_dropped_anywhere_and_text_falls_into_fields(own):
+    drop = """([content, name]) => {
+        const data = new DataTransfer();
+        if (name) data.items.add(new File([content], name));
+        else data.setData("text/plain", content);
+        const drop = new DragEvent("drop", {bubbles: true, cancelable: true, dataTransfer: data});
+        document.querySelector(name ? "h1" : "#passages").dispatchEvent(drop);
+        return drop.defaultPrevented;
+    }"""
+    assert not own.evaluate(drop, ["an owl", None])
+    assert own.evaluate(drop, ["an owl\na train", "dropped.txt"])
+    settled(own, 2)
+    expect(own.locator(".file")).to_contain_text("2 passages of dropped.txt")
+
+
 def test_in_one_column_a_fault_opens_what_hides_it(visit, services: Services):
     visit.page.set_viewport_size({"width": 390, "height": 800})
     visit.page.goto(f"http://127.0.0.1:{services.open.port}/#collection=gone")

@@ -2,6 +2,7 @@
 
 import { html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { ofFile, ofLines } from "./passages.js";
+import { counted } from "./ranking.js";
 import { Message } from "./shell.js";
 
 const MOST_BYTES = 16 * 2 ** 20; // of a file: a request takes no more, unless the service was told so
@@ -16,14 +17,16 @@ const MEANINGS = {
 	"hybrid+cross": "and a cross-encoder on the best",
 };
 
-const numeric = (text) => (text === "" ? null : Number(text));
-
 function Field({ id, label, note, problem, children }) {
 	return html`<div class="field"><label for=${id}>${label}</label>${children}<small class="note" role="status">${note}</small><${Message} problem=${problem} /></div>`;
 }
 
 function Select({ id, value, options, change }) {
-	return html`<select id=${id} value=${value} onChange=${(event) => change(event.target.value)}>${Object.entries(options).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select>`;
+	return html`<select id=${id} value=${value ?? ""} onChange=${(event) => change(event.target.value)}>${Object.entries(options).map(([name, words]) => html`<option value=${name}>${words}</option>`)}</select>`;
+}
+
+function Slider({ id, value, step, change }) {
+	return html`<span class="slider"><input id=${id} type="range" min="0" max="1" step=${step} value=${value} onInput=${(event) => change(Number(event.target.value))} /><output for=${id}>${value.toFixed(2)}</output></span>`;
 }
 
 /** Method, deadline, diversity, language, exclusions. `notes`: what a control did to this list. */
@@ -34,20 +37,19 @@ export function Controls({ state, set, notes, problems, crossed }) {
 			<${Select} id="method" value=${state.method} options=${methods} change=${(method) => set("method", { method })} />
 		<//>
 		<${Field} id="deadline" label="Deadline" note=${notes.deadline} problem=${problems.deadline_ms}>
-			<${Select} id="deadline" value=${state.deadline ?? ""} options=${withValue(DEADLINES, state.deadline, (ms) => `${ms} ms`)} change=${(value) => set("deadline", { deadline: numeric(value) })} />
+			<${Select} id="deadline" value=${state.deadline} options=${withValue(DEADLINES, state.deadline, " ms")} change=${(value) => set("deadline", { deadline: value === "" ? null : Number(value) })} />
 		<//>
 		<${Field} id="language" label="Language" note=${notes.language} problem=${problems.language}>
-			<${Select} id="language" value=${state.language ?? ""} options=${withValue(LANGUAGES, state.language, String)} change=${(value) => set("language", { language: value || null })} />
+			<${Select} id="language" value=${state.language} options=${withValue(LANGUAGES, state.language)} change=${(value) => set("language", { language: value || null })} />
 		<//>
 		<${Field} id="diversity" label="Diversity" note=${notes.diversity} problem=${problems.diversity}>
-			<span class="slider"><input id="diversity" type="range" min="0" max="1" step="0.05" value=${state.diversity ?? 0} onInput=${(event) => set("diversity", { diversity: Number(event.target.value) || null })} />
-			<output for="diversity">${(state.diversity ?? 0).toFixed(2)}</output></span>
+			<${Slider} id="diversity" value=${state.diversity ?? 0} step="0.05" change=${(value) => set("diversity", { diversity: value || null })} />
 		<//>
 		<${Exclusions} state=${state} set=${set} note=${notes.exclude} problem=${problems.exclude} />
 	</fieldset>`;
 }
 
-const withValue = (options, value, words) => (value === null || value in options ? options : { ...options, [value]: words(value) });
+const withValue = (options, value, unit = "") => (value === null || value in options ? options : { ...options, [value]: value + unit });
 
 function Exclusions({ state, set, note, problem }) {
 	const add = (event) => {
@@ -68,57 +70,68 @@ function Exclusions({ state, set, note, problem }) {
 }
 
 /** The threshold: what scores less is greyed at once, without asking the service. */
-export function Threshold({ state, set, results, problem }) {
+export function Threshold({ state, set, results }) {
 	const below = results.filter((row) => row.relevance_score < state.threshold).length;
 	const note = !state.threshold ? "" : below ? `${below} of ${results.length} below it` : "No effect on this list";
-	return html`<${Field} id="threshold" label="Threshold" note=${note} problem=${problem}>
-		<span class="slider"><input id="threshold" type="range" min="0" max="1" step="0.01" value=${state.threshold} onInput=${(event) => set("threshold", { threshold: Number(event.target.value) }, false)} />
-		<output for="threshold">${state.threshold.toFixed(2)}</output></span>
+	return html`<${Field} id="threshold" label="Threshold" note=${note}>
+		<${Slider} id="threshold" value=${state.threshold} step="0.01" change=${(threshold) => set("threshold", { threshold }, false)} />
 	<//>`;
+}
+
+/** Whether a file is held over the page. `load` gets the files that are dropped; else the browser would leave for them. */
+function useDropped(load) {
+	const [over, setOver] = useState(false);
+	useEffect(() => {
+		const drag = (event) => {
+			if (!event.dataTransfer.types.includes("Files")) return;
+			event.preventDefault();
+			setOver(event.type === "dragover");
+			if (event.type === "drop") load(event.dataTransfer.files);
+		};
+		const types = ["dragover", "dragleave", "drop"];
+		types.forEach((type) => addEventListener(type, drag));
+		return () => types.forEach((type) => removeEventListener(type, drag));
+	});
+	return over;
 }
 
 /** The passages: a collection, or the person's own, pasted or of a file. */
 export function Source({ state, set, collections, most, problem }) {
 	const [fault, setFault] = useState(null);
-	const [over, setOver] = useState(false);
 	const own = useRef(null);
-	useEffect(() => { // what is being typed stays as it is
-		const lines = state.passages.join("\n");
+	useEffect(() => {
+		setFault(null);
+		const lines = state.passages.join("\n"); // what is being typed stays as it is
 		if (own.current && ofLines(own.current.value).join("\n") !== lines) own.current.value = lines;
 	}, [state.passages, state.file, state.collection]);
-	const load = async (files) => {
-		setOver(false);
-		if (!files.length) return;
+	const load = async ([file]) => {
+		if (!file) return;
 		try {
-			if (files[0].size > MOST_BYTES) throw new Error(`${files[0].name} is larger than ${MOST_BYTES / 2 ** 20} MiB.`);
-			const passages = ofFile(files[0].name, await files[0].text());
-			setFault(null);
-			set("passages", { passages: passages.slice(0, most), collection: null, file: files[0].name, scene: null });
-			if (passages.length > most) setFault(new Error(`${files[0].name} has ${passages.length} passages, and the service takes ${most} at once: the first ${most} are ranked.`));
+			if (file.size > MOST_BYTES) throw new Error(`${file.name} is larger than ${MOST_BYTES / 2 ** 20} MiB.`);
+			const passages = ofFile(file.name, await file.arrayBuffer());
+			const left = passages.length > most ? `, which has ${passages.length}: the service takes no more at once` : "";
+			set("passages", { passages: passages.slice(0, most), collection: null, file: file.name + left, scene: null });
 		} catch (error) {
 			setFault(error);
 		}
 	};
-	const drop = (event) => {
-		event.preventDefault();
-		load(event.dataTransfer.files);
-	};
+	const over = useDropped(load);
 	const choose = (name) => {
-		setFault(null);
-		set("collection", name ? { collection: name, scene: null } : { collection: null, scene: null });
+		set("collection", { collection: name || null, scene: null });
 		if (!name) requestAnimationFrame(() => own.current?.focus());
 	};
-	const typed = (event) => set("passages", { passages: ofLines(event.target.value), file: null, scene: null }, false);
-	const options = { "": "your own passages", ...Object.fromEntries([...collections, ...(state.collection && !collections.includes(state.collection) ? [state.collection] : [])].map((name) => [name, `collection ${name}`])) };
-	return html`<div class="field source ${over ? "over" : ""}" onDragOver=${(event) => (event.preventDefault(), setOver(true))} onDragLeave=${() => setOver(false)} onDrop=${drop}>
+	const typed = (run) => set("passages", { passages: ofLines(own.current.value), file: null, scene: null }, run);
+	const names = [...new Set([...collections, state.collection])].filter(Boolean);
+	const options = { "": "your own passages", ...Object.fromEntries(names.map((name) => [name, `collection ${name}`])) };
+	return html`<div class="field source ${over ? "over" : ""}">
 		<label for="source">Search in</label>
-		<${Select} id="source" value=${state.collection ?? ""} options=${options} change=${choose} />
+		<${Select} id="source" value=${state.collection} options=${options} change=${choose} />
 		${state.collection === null && html`
 			<label for="passages">Passages, one a line ${state.passages.length > 0 && html`<span class="count">${state.passages.length}</span>`}</label>
 			${state.file
-				? html`<p class="file"><span>${state.passages.length} passages of ${state.file}</span> <button class="plain" onClick=${() => set("passages", { file: null, passages: state.passages.map((text) => text.replace(/\s+/g, " ")) }, false)}>Edit as lines</button></p>`
-				: html`<textarea id="passages" ref=${own} rows="9" dir="auto" spellcheck="false" placeholder="Paste passages here, one a line" onInput=${typed} onPaste=${() => setTimeout(() => set("passages", { passages: ofLines(own.current.value), file: null, scene: null }))}></textarea>`}
-			<label class="upload">or drop a .txt, .jsonl or .csv file, or <input type="file" accept=".txt,.jsonl,.ndjson,.csv" onChange=${(event) => load(event.target.files)} /><span class="as-link">choose one</span></label>`}
+				? html`<p class="file"><span>${counted(state.passages.length)} of ${state.file}</span> <button class="plain" onClick=${() => set("passages", { file: null, passages: state.passages.map((text) => text.replace(/\s+/g, " ")) }, false)}>Edit as lines</button></p>`
+				: html`<textarea id="passages" ref=${own} rows="9" dir="auto" spellcheck="false" placeholder="Paste passages here, one a line" onInput=${() => typed(false)} onPaste=${() => setTimeout(() => typed(true))}></textarea>`}
+			<label class="upload">or drop a .txt, .jsonl or .csv file, or <input type="file" class="unseen" accept=".txt,.jsonl,.ndjson,.csv" onClick=${(event) => (event.target.value = "")} onChange=${(event) => load(event.target.files)} /><span class="as-link">choose one</span></label>`}
 		<${Message} problem=${fault ?? problem} />
 	</div>`;
 }

@@ -2,29 +2,41 @@
 
 const TEXTS = ["text", "passage", "content", "contents", "document", "body", "page_content"];
 
-/** One passage a line; blank lines are none. */
-export const ofLines = (text) => text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean);
+const LINE = /\r\n?|\n/;
 
-/** The passages of a file. Throws an Error that says which line is wrong. */
-export function ofFile(name, text) {
+/** One passage a line; blank lines are none. */
+export const ofLines = (text) => text.split(LINE).map((line) => line.trim()).filter(Boolean);
+
+/** The passages of a file with these bytes. Throws an Error that says what is wrong, and in which line. */
+export function ofFile(name, bytes) {
 	const ending = name.toLowerCase().split(".").pop();
-	const passages = { jsonl: ofJsonLines, ndjson: ofJsonLines, csv: ofCsv }[ending]?.(text) ?? ofLines(text);
+	const read = { txt: ofLines, jsonl: ofJsonLines, ndjson: ofJsonLines, csv: ofCsv }[ending];
+	if (!read) throw new Error(`${name} is not a .txt, .jsonl or .csv file.`);
+	const passages = read(decoded(bytes));
 	if (!passages.length) throw new Error(`${name} holds no passages.`);
 	return passages;
 }
 
+function decoded(bytes) {
+	try {
+		return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+	} catch {
+		throw new Error("The file is not in UTF-8: save it so.");
+	}
+}
+
 function ofJsonLines(text) {
-	const lines = text.split("\n").map((line, at) => [line.trim(), at + 1]);
-	return lines.filter(([line]) => line).map(([line, number]) => {
+	return text.split(LINE).flatMap((line, at) => {
+		if (!line.trim()) return [];
 		let value;
 		try {
 			value = JSON.parse(line);
 		} catch {
-			throw new Error(`Line ${number} is not JSON.`);
+			throw new Error(`Line ${at + 1} is not JSON.`);
 		}
 		const passage = typeof value === "string" ? value : joined(value);
-		if (!passage) throw new Error(`Line ${number} has no text: a passage is a string, or an object with “text”.`);
-		return passage;
+		if (!passage) throw new Error(`Line ${at + 1} has no text: a passage is a string, or an object with “text”.`);
+		return [passage];
 	});
 }
 
@@ -35,23 +47,28 @@ function joined(fields) {
 
 function ofCsv(text) {
 	const [head, ...rows] = csvRows(text);
-	const names = (head ?? []).map((name) => name.trim().toLowerCase());
+	const wide = rows.findIndex((row) => row.length > head.length);
+	if (wide >= 0) throw new Error(`Row ${wide + 2} has more cells than the first: put cells with commas into quotes.`);
+	const names = head.map((name) => name.trim().toLowerCase());
 	const column = names.findIndex((name) => TEXTS.includes(name));
 	if (column >= 0) {
 		const title = names.indexOf("title");
 		return rows.map((row) => [row[title], row[column]].filter(Boolean).join(" ").trim()).filter(Boolean);
 	}
 	if (names.length > 1) throw new Error(`The file has the columns ${names.join(", ")}; call the one with passages “text”.`);
-	return [head ?? [], ...rows].map(([cell]) => (cell ?? "").trim()).filter(Boolean);
+	return [head, ...rows].map(([cell]) => cell.trim()).filter(Boolean);
 }
 
-/** The cells of CSV as RFC 4180 describes it: quoted cells may hold commas, lines and doubled quotes. */
+/** The cells of CSV, with commas (RFC 4180), or semicolons or tabs as some spreadsheets write it. */
 function csvRows(text) {
+	const [line] = text.split(LINE, 1);
+	const [mark] = [",", ";", "\t"].sort((a, b) => line.split(b).length - line.split(a).length);
+	const cell = new RegExp(`(?:"([^"]*(?:""[^"]*)*)"|([^${mark}\\r\\n]*))(${mark}|\\r\\n?|\\n|$)`, "g");
 	const rows = [[]];
-	for (const [, quoted, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^,\r\n]*))(,|\r?\n|$)/g)) {
+	for (const [, quoted, plain, end] of text.matchAll(cell)) {
 		rows.at(-1).push(quoted === undefined ? plain : quoted.replaceAll('""', '"'));
 		if (end === "") break;
-		if (end !== ",") rows.push([]);
+		if (end !== mark) rows.push([]);
 	}
-	return rows.filter((row) => row.some(Boolean));
+	return rows;
 }
