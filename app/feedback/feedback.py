@@ -64,12 +64,15 @@ class Feedback:
         """
 
         def learn(ranking: Ranked) -> tuple[Mapping[str, str], Evidence]:
-            new: dict[int, Label] = {}
+            owners: list[int] = ranking.owners.tolist()
+            judged = {owners[int(at)] for at in ranking.judged}
+            new: dict[int, tuple[int, Label]] = {}  # by document: the passage that was named, and the label
             for judgement in judgements:
                 at = _find(ranking, judgement)
-                if str(at) not in ranking.judged:
-                    new.setdefault(at, judgement.label)
-            return {str(at): label for at, label in new.items()}, _evidence(ranking, new)
+                if owners[at] not in judged:
+                    new.setdefault(owners[at], (at, judgement.label))
+            labels = {str(document): label for document, (_, label) in new.items()}
+            return labels, _evidence(ranking, dict(new.values()))
 
         def work() -> int:
             self.write()  # the ranking may be waiting here
@@ -152,7 +155,7 @@ class Feedback:
 
 
 def _find(ranking: Ranked, judgement: Judgement) -> int:
-    """The index of the judged document: of several passages of one, that which stands highest."""
+    """The index of the judged passage: of a document that is named by its id, that which stands highest."""
     documents, count = ranking.documents, ranking.scores.shape[1]
     if isinstance(judgement.document, int):
         if judgement.document < count:
@@ -168,10 +171,10 @@ def _find(ranking: Ranked, judgement: Judgement) -> int:
 
 
 def _evidence(ranking: Ranked, labels: Mapping[int, Label]) -> Evidence:
-    """What judgements say, by the index of each document."""
-    judged, losses = 0.0, np.zeros(EXPERTS)
+    """What judgements say, by the index of a passage of each document."""
+    judged, losses, owners = 0.0, np.zeros(EXPERTS), ranking.owners
     for at, label in labels.items():
         weight = click_weight(int(ranking.positions[at]) or 1) if label == "clicked" else 1.0
         judged += weight
-        losses += weight * losses_of(ranking.scores, ranking.defaults, at, relevant=label != "not")
+        losses += weight * losses_of(ranking.scores, ranking.defaults, at, relevant=label != "not", owners=owners)
     return Evidence(judged, losses)

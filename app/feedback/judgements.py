@@ -35,8 +35,16 @@ class Ranked:
     scores: NDArray[np.float32]  # (3, n), what each ranker adds to the fused score at weight 1
     defaults: NDArray[np.float64]  # (3,) its weights without feedback
     positions: NDArray[np.int16]  # (n,) from 1, of the documents that were shown; 0 for the others
-    documents: Sequence[str] | None = None  # digests of the ids of a collection's documents
-    judged: Mapping[str, str] = field(default_factory=dict)  # labels by document
+    documents: Sequence[str] | None = None  # (n,) digests of the ids of a collection's documents, one a passage
+    judged: Mapping[str, str] = field(default_factory=dict)  # labels by the index of a passage of the document
+
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """(n,) the document of each passage, by the index of its first one; what came with the request owns itself."""
+        if self.documents is None:
+            return np.arange(self.scores.shape[1])
+        first: dict[str, int] = {}
+        return np.array([first.setdefault(name, at) for at, name in enumerate(self.documents)], dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -88,13 +96,13 @@ class Lesson:
     def remember(
         self, request_id: str, made_of: Contributions, shown: Sequence[int], ids: Sequence[str] | None
     ) -> None:
-        """Keep the ranking of n documents.
+        """Keep the ranking of n passages.
 
         Args:
             request_id: What it is called.
             made_of: What its order was made of.
-            shown: The positions of the documents that were shown, best first.
-            ids: (n,) of a collection's documents.
+            shown: The positions of the passages that were shown, best first.
+            ids: (n,) of a collection's documents, one a passage; None: each passage is a document of the request.
         """
         places = np.zeros(made_of.scores.shape[1], dtype=np.int16)
         places[list(shown)] = np.arange(1, len(shown) + 1)

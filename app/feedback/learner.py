@@ -34,21 +34,31 @@ class Evidence:
 
 
 def losses_of(
-    scores: NDArray[np.float32], default: NDArray[np.float64], document: int, *, relevant: bool
+    scores: NDArray[np.float32],
+    default: NDArray[np.float64],
+    passage: int,
+    *,
+    relevant: bool,
+    owners: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
     """What one judgement costs each expert, (EXPERTS,) in [0, 1].
 
     A relevant document at rank r from 1 costs 1 − 1/log₂(1 + r), its missing part of DCG; one that is not costs
-    1/log₂(1 + r).
+    1/log₂(1 + r). A document stands where its best passage does.
 
     Args:
-        scores: (3, n), what each ranker adds to the fused score at weight 1, in the order of `RANKERS`.
+        scores: (3, n) of n passages, what each ranker adds to the fused score at weight 1, in the order of `RANKERS`.
         default: (3,) the weights that the request had by default.
-        document: The position of the judged one.
+        passage: The position of one of the judged document.
         relevant: What was said of it.
+        owners: (n,) the number of each passage's document, below n; None: each passage is a document.
     """
     fused = _experts(default) @ scores.astype(np.float64)
-    above = np.count_nonzero(fused > fused[:, document, None], axis=1)
+    if owners is not None:
+        best = np.full_like(fused, -np.inf)  # of each document, in the column of its number; other columns stay below
+        np.maximum.at(best.T, owners, fused.T)
+        fused, passage = best, int(owners[passage])
+    above = np.count_nonzero(fused > fused[:, passage, None], axis=1)
     gain = 1 / np.log2(2 + above)
     losses: NDArray[np.float64] = 1 - gain if relevant else gain
     return losses

@@ -10,6 +10,7 @@ from app.auth.keys import Pepper
 from app.errors import FeedbackUnavailable, UnknownRequest
 from app.feedback.feedback import Feedback
 from app.feedback.judgements import Judgement, Lesson, Scope
+from app.feedback.learner import EXPERTS, Evidence, probabilities, weights
 from app.feedback.settings import FeedbackSettings
 from app.ranking.job import Contributions
 
@@ -28,8 +29,8 @@ def feedback(tmp_path, monkeypatch):
     database.close()
 
 
-def remember(feedback, name, shown=(0, 1)):
-    Lesson(feedback, SCOPE, "key_a").remember(name, Contributions(SCORES, DEFAULTS), shown, None)
+def remember(feedback, name, shown=(0, 1), ids=None):
+    Lesson(feedback, SCOPE, "key_a").remember(name, Contributions(SCORES, DEFAULTS), shown, ids)
 
 
 def judge(feedback, name, label="relevant", document=1):
@@ -44,6 +45,25 @@ def test_weights_are_the_defaults_until_something_is_learned(feedback):
     assert learned.sum() == pytest.approx(1)
     assert learned[1] > 0.4  # the ranker that put it first
     np.testing.assert_allclose(feedback.weights(Scope("", "premium"), DEFAULTS), DEFAULTS / DEFAULTS.sum())
+
+
+@pytest.mark.parametrize(("first", "then"), [(0, 1), (1, 0), ("owl", 1), (1, "owl")])
+def test_a_document_counts_once_whichever_of_its_passages_is_named(feedback, first, then):
+    remember(feedback, "a", ids=["owl", "owl", "stone"])
+    assert judge(feedback, "a", document=first) == 1
+    assert judge(feedback, "a", document=then) == 0
+    remember(feedback, "b", ids=["owl", "owl", "stone"])
+    both = [Judgement(first, "relevant"), Judgement(then, "not")]
+    assert asyncio.run(feedback.judge("key_a", "b", both)) == 1
+    assert judge(feedback, "b", document="stone") == 1
+
+
+def test_passages_of_one_document_do_not_stand_above_each_other(feedback):
+    """Whatever the weights, the document that was judged is the first: no expert is better than another."""
+    remember(feedback, "a", ids=["owl", "owl", "stone"])
+    assert judge(feedback, "a", document=0) == 1
+    nothing_learned = weights(probabilities([Evidence(1.0, np.zeros(EXPERTS))], 10), DEFAULTS)
+    np.testing.assert_allclose(feedback.weights(SCOPE, DEFAULTS), nothing_learned)
 
 
 def test_what_waits_for_a_database_is_written_when_it_answers(feedback, tmp_path):

@@ -35,6 +35,27 @@ def test_a_document_that_an_expert_puts_first_costs_it_nothing():
     assert losses[0] == pytest.approx(1 - 1 / np.log2(4))  # by default it is the last of three
 
 
+def test_a_document_stands_where_its_best_passage_does():
+    """Two documents, the first of which has two passages: none of them stands above its own document."""
+    scores, owners = np.array([[2, 3, 1], [1, 0, 3], [2, 3, 1]], dtype=np.float32), np.array([0, 0, 2])
+    first_ranker, second_ranker = -1, 5  # the experts that hear one alone
+    for passage in (0, 1):
+        losses = losses_of(scores, DEFAULTS, passage, relevant=True, owners=owners)
+        assert losses[first_ranker] == 0.0
+        assert losses[second_ranker] == pytest.approx(1 - 1 / np.log2(3))
+    other = losses_of(scores, DEFAULTS, 2, relevant=True, owners=owners)
+    assert other[first_ranker] == pytest.approx(1 - 1 / np.log2(3))  # one document is above, with two passages
+    assert other[second_ranker] == 0.0
+
+
+@given(rankings())
+def test_documents_of_one_passage_are_ranked_as_passages(ranking):
+    scores, document = ranking
+    owners = np.arange(scores.shape[1])
+    alone, owned = (losses_of(scores, DEFAULTS, document, relevant=True, owners=each) for each in (None, owners))
+    np.testing.assert_array_equal(alone, owned)
+
+
 @pytest.fixture(scope="module")
 def forecaster():
     """Make river's forecaster of a rate. To import it takes a second, which only this process needs."""
