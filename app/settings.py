@@ -52,6 +52,7 @@ OWN_PATHS = frozenset(
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
+MapName = Literal["angle", "entangled", "amplitude", "iqp"]
 Language = Annotated[str, AfterValidator(check_language)]
 
 
@@ -263,7 +264,7 @@ class FusionSettings(_Group):
 class CircuitSettings(_Group):
     """The feature map of the quantum method. Its circuit is checked when the service starts."""
 
-    map: Literal["angle", "entangled", "amplitude", "iqp"] = Field(
+    map: MapName = Field(
         "angle",
         description="Feature map. angle: one RY rotation per qubit; entangled: two RY layers with CX gates between; "
         "amplitude: three features and a bias as amplitudes of two qubits; iqp: phases of features and of products.",

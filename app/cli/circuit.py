@@ -17,7 +17,7 @@ from app.cli.options import AsJson, Query, not_blank, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out, show
 from app.engine.loader import open_encoder
-from app.settings import Settings
+from app.settings import MapName, Settings
 from app.telemetry.printable import escaped
 from quantum.backends import Backend, Cost, ExactBackend, cost_of
 from quantum.diagnostics import check_spread
@@ -43,9 +43,7 @@ class BackendName(StrEnum):
     sampler = "sampler"
 
 
-MapOption = Annotated[
-    str | None, typer.Option("--map", help=f"{', '.join(MAPS[:-1])} or {MAPS[-1]}. Absent: the configured map.")
-]
+MapOption = Annotated[MapName | None, typer.Option("--map", help="The feature map. Absent: the configured one.")]
 Qubits = Annotated[int | None, typer.Option(min=2, max=4, help="Qubits per register. Absent: as configured.")]
 Bandwidth = Annotated[
     float | None, typer.Option(help="Rotation angle per unit of a feature, in radians. Absent: as configured.")
@@ -59,7 +57,7 @@ Device = Annotated[
 AllowDeep = Annotated[bool, typer.Option("--allow-deep", help="Run circuits deeper than 15 after routing.")]
 
 
-def chosen_map(name: str | None, qubits: int | None, bandwidth: float | None = None) -> FeatureMap:
+def chosen_map(name: MapName | None, qubits: int | None, bandwidth: float | None = None) -> FeatureMap:
     """The configured map with what the options change; QuantumError for what is not supported."""
     configured = Settings().circuit
     chosen = configured.bandwidth if bandwidth is None else bandwidth

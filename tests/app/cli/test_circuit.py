@@ -72,7 +72,7 @@ def test_what_takes_long_is_said_and_needs_a_yes(qrerank, monkeypatch):
         (("--backend", "aer", "--mitigate"), "needs shots, and noise"),
         (("--backend", "aer", "--shots", 0), "greater than or equal to 1"),
         (("--backend", "sampler", "--map", "iqp", "--device", "fake_manila"), "at most depth 15 is run, unless"),
-        (("--map", "magic"), "known: amplitude, angle"),
+        (("--map", "magic"), "'magic' is not one of 'angle', 'entangled', 'amplitude', 'iqp'"),
         (("--bandwidth", 0), "above 0"),
     ],
 )

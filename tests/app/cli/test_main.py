@@ -158,6 +158,8 @@ def test_a_file_in_place_of_a_folder_is_named(here, tmp_path, beir):
         (["index", "build", "x", "blank.txt"], 1, "no passages"),
         (["circuit", "--svg", "none/x.svg"], 2, "none/x.svg: No such file or directory"),
         (["circuit", "--svg", "."], 2, "is a folder"),
+        (["circuit", "--map", "nosuch"], 2, "'--map': 'nosuch' is not one of 'angle'"),
+        (["circuit", "check", "--map", "nosuch"], 2, "'--map': 'nosuch' is not one of 'angle'"),
         (["circuit", "[/x]:smile:\x1b"], 2, "[/x]:smile:"),
         (["[/x]"], 2, "No such command '[/x]'"),
     ],
