@@ -1,7 +1,6 @@
 """Weights of r rankers for one query, from what is known of them: (r,), at least 0.
 
-Equal weights are None in `retrieval.fusion.algorithms`, fixed ones an array. Those by type of query lie between two
-fixed ones, by how much the query is of one type: see `between`.
+Equal weights are None in `retrieval.fusion.algorithms`, fixed ones an array.
 """
 
 from __future__ import annotations
@@ -54,8 +53,3 @@ def by_performance(performance: Sequence[float], power: float = _POWER) -> Vecto
     raised = np.asarray(performance, dtype=np.float64) ** power
     weights: Vector = raised / raised.mean()
     return weights
-
-
-def between(one: Sequence[float], other: Sequence[float], share: float) -> Vector:
-    """Return the weights between those for one type of query (share 0) and those for another (share 1)."""
-    return (1 - share) * np.asarray(one, dtype=np.float64) + share * np.asarray(other, dtype=np.float64)

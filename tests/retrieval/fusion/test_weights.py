@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from retrieval.fusion.weights import between, by_agreement, by_performance, by_spread
+from retrieval.fusion.weights import by_agreement, by_performance, by_spread
 
 SCORES = hnp.arrays(
     np.float64,
@@ -40,7 +40,6 @@ def test_a_ranker_that_contradicts_the_others_gets_nothing() -> None:
     np.testing.assert_array_equal(by_agreement(x[np.newaxis]), [0])  # there is nobody to agree with
 
 
-def test_past_performance_and_types_of_query() -> None:
+def test_past_performance() -> None:
     np.testing.assert_allclose(by_performance([0.1, 0.3]), [0.2, 1.8])
     np.testing.assert_allclose(by_performance([0.1, 0.3], power=1), [0.5, 1.5])
-    np.testing.assert_allclose(between([1, 0], [0, 4], 0.25), [0.75, 1])
