@@ -30,6 +30,7 @@ from app.quotas.settings import QuotaSettings
 from app.ranking.hybrid import Weighting
 from app.ranking.methods import split_method
 from retrieval.fusion.algorithms import DEFAULT, Algorithm
+from retrieval.index.first_stage import FirstStage
 from retrieval.index.milvus_client import Milvus, MilvusUrlError, parse_url
 from retrieval.text.languages import check_language
 from retrieval.text.splitters import By, Chunking
@@ -188,6 +189,10 @@ class FirstStageSettings(_Group):
         if not (self.dense or self.lexical):
             raise ValueError("dense and lexical are both 0: nothing would be found")
         return self
+
+    def to_first_stage(self) -> FirstStage:
+        """As a search takes it."""
+        return FirstStage(self.dense, self.lexical)
 
 
 class ChunkingSettings(_Group):

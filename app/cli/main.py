@@ -36,20 +36,22 @@ from app.cli.options import (
     Query,
     TopN,
     check_method,
+    options_of,
     readable,
+    reading_of,
 )
 from app.cli.progress import bar
 from app.cli.terminal import print_line, show
 from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
 from app.engine.malloc import keep_memory
 from app.ranking.circuit_check import check_circuit
+from app.ranking.job import Options
 from app.ranking.methods import RankMethod
 from app.ranking.reranker import Ranking
 from app.server.startup_checks import allow_open_files, bare, check_start, free_port
 from app.settings import Settings
 from app.telemetry.metrics_port import metrics_served, url_of
 from retrieval.evaluation.text_files import read_text
-from retrieval.index.first_stage import FirstStage
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -165,7 +167,7 @@ def rerank(
     method: MethodOption = "hybrid",
     top_n: TopN = 10,
     exclude: Exclude = None,
-    diversity: Diversity = 0.0,
+    diversity: Diversity = None,
     as_json: AsJson = False,
 ) -> None:
     """Rerank the lines of a file for a query."""
@@ -174,10 +176,11 @@ def rerank(
         raise typer.BadParameter("the file contains no text; write one document per line")
     settings = Settings()
     check_method(method, settings)
+    options = _options(settings, method, exclude, diversity)
     with bar("preparing") as report:
-        reranker = open_reranker(settings, report)
-        ranking = reranker.rerank(query, documents, method=method, exclude=exclude or (), diversity=diversity)
-    _show_ranking(query, method, [""] * len(documents), documents, ranking, top_n, as_json=as_json)
+        ranking = open_reranker(settings, report).rerank(query, documents, reading=reading_of(settings), **options)
+    shown = _shown(ranking, top_n, settings)
+    _show_ranking(query, method, [""] * len(documents), documents, ranking, shown, as_json=as_json)
 
 
 @cli.command()
@@ -189,13 +192,14 @@ def search(
     method: MethodOption = "hybrid",
     top_n: TopN = 5,
     exclude: Exclude = None,
-    diversity: Diversity = 0.0,
+    diversity: Diversity = None,
     wanted: FilterOption = None,
     as_json: AsJson = False,
 ) -> None:
     """Search a collection: retrieve passages by meaning and words, and rerank them."""
     settings = Settings()
     check_method(method, settings)
+    options = _options(settings, method, exclude, diversity)
     opened = searchable(settings, collection, wanted)
     with bar("preparing") as report:
         reranker = open_reranker(settings.model_copy(update={"model": opened.model.name}), report)
@@ -203,15 +207,25 @@ def search(
             query,
             opened,
             candidates=settings.candidates,
-            method=method,
-            exclude=exclude or (),
-            diversity=diversity,
-            language=settings.language,
-            first_stage=FirstStage(**settings.first_stage.model_dump()),
+            first_stage=settings.first_stage.to_first_stage(),
+            **options,
         )
     passages = opened.passages(positions)
     titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
-    _show_ranking(query, method, titles, texts, ranking, top_n, as_json=as_json)
+    _show_ranking(query, method, titles, texts, ranking, _shown(ranking, top_n, settings), as_json=as_json)
+
+
+def _options(settings: Settings, method: RankMethod, exclude: Sequence[str] | None, diversity: float | None) -> Options:
+    """How to rank: as the command line says, else as the settings do."""
+    options = options_of(settings, method=method, exclude=exclude or ())
+    if diversity is not None:
+        options["diversity"] = diversity
+    return options
+
+
+def _shown(ranking: Ranking, top_n: int, settings: Settings) -> int:
+    """How many of the best are shown: at most `top_n`, and none below the least score of the settings."""
+    return min(top_n, int((ranking.scores >= settings.min_score).sum()))
 
 
 def _show_ranking(

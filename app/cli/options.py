@@ -8,16 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Unpack
 
 import typer
 
+from app.ranking.job import Options
 from app.ranking.methods import CROSS_METHOD, RankMethod
 from app.settings import Settings
-from retrieval.encoder.chunks import splitter
+from retrieval.encoder.chunks import Reading, splitter
 from retrieval.encoder.protocol import Encoder
 from retrieval.store.filters import Filter, FilterError, loads
 from retrieval.text.languages import NONE, check_language
+from retrieval.text.sentences import VISIBLE
 from retrieval.text.splitters import By, Chunking
 
 
@@ -34,10 +36,11 @@ def utf8(value: str) -> str:
 
 
 def not_blank(value: str) -> str:
-    """Decode an argument as UTF-8; a usage error if it is blank."""
-    if not value.strip():
+    """Decode an argument as UTF-8; a usage error if nothing of it can be seen."""
+    value = utf8(value)
+    if not VISIBLE.search(value):
         raise typer.BadParameter("it is empty; give a text")
-    return utf8(value)
+    return value
 
 
 def check_method(method: str, settings: Settings) -> None:
@@ -93,6 +96,16 @@ def as_filter(text: str) -> Filter:
         raise typer.BadParameter(str(error)) from None
 
 
+def options_of(settings: Settings, **others: Unpack[Options]) -> Options:
+    """How the service ranks by these settings, but without a deadline. others: what the command line says."""
+    return {"language": settings.language, "diversity": settings.diversity, **others}
+
+
+def reading_of(settings: Settings) -> Reading:
+    """What the service reads of each document that is sent."""
+    return Reading(max_chunks=settings.limits.chunks_per_document)
+
+
 @contextmanager
 def _usage(path: Path) -> Iterator[None]:
     try:
@@ -114,8 +127,12 @@ Exclude = Annotated[
     list[str] | None, typer.Option(parser=not_blank, help="Text that results must not be about. May be repeated.")
 ]
 Diversity = Annotated[
-    float,
-    typer.Option(min=0, max=1, help="How much results differ from those before them: 0, by relevance alone, to 1."),
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="How much results differ from those before them: 0, by relevance alone, to 1. Absent: QRERANK_DIVERSITY.",
+    ),
 ]
 Chunks = Annotated[
     By | None,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import reprlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +17,7 @@ import orjson
 import typer
 from numpy.typing import NDArray
 
-from app.cli.options import AsJson, readable
+from app.cli.options import AsJson, options_of, readable, reading_of
 from app.cli.progress import bar
 from app.cli.terminal import note, show
 from app.engine.loader import open_reranker
@@ -29,7 +31,11 @@ from retrieval.text.sentences import VISIBLE
 _FEW = 20  # pairs
 _Z = 1.959964  # of a two-sided 95 % interval
 _RESAMPLES = 2000
-_ANSWERS = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False, "y": True, "n": False}
+_DIGITS = Decimal("0.000001")  # of the score that is printed
+_NAMES = ("query", "document", "relevant")
+_ANSWERS = dict.fromkeys(("yes", "y", "true", "1", "1.0"), True) | dict.fromkeys(
+    ("no", "n", "false", "0", "0.0"), False
+)
 
 
 @dataclass(frozen=True)
@@ -73,15 +79,18 @@ def threshold(
     pairs = read_pairs(file)
     if len(pairs) < _FEW:
         note(f"{len(pairs)} pairs are few; with {_FEW} to 50 the interval becomes useful")
+    settings = Settings()
     with bar("scoring") as report:
-        scores = score(open_reranker(Settings(), report), pairs, report)
+        scores = score(open_reranker(settings, report), settings, pairs, report)
     relevant = np.array([pair.relevant for pair in pairs])
     found = choose(scores, relevant, precision)
     if found is None:
         best = max(_precisions(scores, relevant))
         raise DataError(f"no score gives a precision of {precision:.0%} on these pairs; the best is {best:.0%}")
+    # Rounded up, or to the nearest, it would leave out the pair that defines it.
+    min_score = Decimal(found.score).quantize(_DIGITS, ROUND_FLOOR)
     told = (
-        f"min_score {found.score:.3f} (95 % interval {found.low:.3f} to {found.high:.3f})\n"
+        f"min_score {min_score} (95 % interval {found.low:.3f} to {found.high:.3f})\n"
         f"precision {found.precision:.0%} ({found.precision_low:.0%} to {found.precision_high:.0%}), "
         f"recall {found.recall:.0%}, on {len(pairs)} pairs"
     )
@@ -117,9 +126,11 @@ def _table_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
         table = [cells for cells in rows if any(map(str.strip, cells))]
     except csv.Error as error:
         raise DataError(f"{file}: not CSV or TSV ({error}); write lines of JSON") from error
-    names = ("query", "document", "relevant")
-    if table and [cell.strip().lower() for cell in table[0]] == list(names):
+    names = [cell.strip().lower() for cell in table[0]] if table else []
+    if set(_NAMES) <= set(names):
         table = table[1:]
+    else:
+        names = list(_NAMES)
     for cells in table:
         yield dict(zip(names, cells, strict=False))
 
@@ -128,16 +139,19 @@ def _pair(file: Path, number: int, row: dict[str, Any]) -> Pair:
     relevant = _ANSWERS.get(str(row.get("relevant")).strip().lower())
     query, document = row.get("query"), row.get("document")
     if relevant is None or not isinstance(query, str) or not isinstance(document, str) or not VISIBLE.search(query):
-        raise DataError(f"{file}, pair {number}: it needs a query, a document, and yes or no for `relevant`")
+        raise DataError(
+            f"{file}, pair {number}: it needs a query, a document, and yes or no for `relevant`; "
+            f"it has {', '.join(f'{name}: {reprlib.repr(row.get(name))}' for name in _NAMES)}"
+        )
     return Pair(query, document, relevant)
 
 
-def score(reranker: Reranker, pairs: Sequence[Pair], report: Progress) -> NDArray[np.float64]:
+def score(reranker: Reranker, settings: Settings, pairs: Sequence[Pair], report: Progress) -> NDArray[np.float64]:
     """The (p,) scores of the pairs, each document alone."""
-    scores = np.empty(len(pairs))
+    scores, reading, options = np.empty(len(pairs)), reading_of(settings), options_of(settings)
     for at, pair in enumerate(pairs):
         report("scoring pairs", at, len(pairs))
-        scores[at] = reranker.rerank(pair.query, [pair.document]).scores[0]
+        scores[at] = reranker.rerank(pair.query, [pair.document], reading=reading, **options).scores[0]
     report("scoring pairs", len(pairs), len(pairs))
     return scores
 

@@ -180,7 +180,7 @@ def _search(asked: RerankRequest, models: ModelRegistry, settings: Settings, ide
     return Search(
         collection,
         settings.candidates if asked.ids is None else settings.limits.documents,
-        FirstStage(settings.first_stage.dense, settings.first_stage.lexical),
+        settings.first_stage.to_first_stage(),
         identity,
         models,
     )

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import Settings
+from tests.conftest import serving
+
 CORPUS = [
     {"_id": "a", "title": "Owls", "text": "an owl song at dusk"},
     {"_id": "b", "title": "", "text": "market prices"},
@@ -145,6 +148,10 @@ def test_a_file_in_place_of_a_folder_is_named(here, tmp_path, beir):
         (["rerank", " ", "ok.txt"], 2, "'query': it is empty"),
         (["search", "\u3000"], 2, "'query': it is empty"),
         (["rerank", "owl", "ok.txt", "--exclude", "fox", "--exclude", ""], 2, "'--exclude': it is empty"),
+        (["rerank", "\u200b", "ok.txt"], 2, "'query': it is empty"),
+        (["search", "\u200b"], 2, "'query': it is empty"),
+        (["circuit", "run", "\u200b", "an owl"], 2, "'query': it is empty"),
+        (["rerank", "owl", "ok.txt", "--exclude", "\u200b"], 2, "'--exclude': it is empty"),
         (["rerank", "owl", "ok.txt", "--exclude", "\udce9"], 2, "'--exclude': it is not UTF-8"),
         (["rerank", "owl", "ok.txt", "--exclude", "owl"], 1, "parallel to the query"),
         (["rerank", "owl", "ok.txt", "--method", "hybrid+cross"], 2, "set QRERANK_CROSS_ENCODER__MODEL"),
@@ -173,6 +180,45 @@ def test_mistakes_are_one_sentence(here, tmp_path, words, status, message):
     assert message in said
     assert len(said.splitlines()) == 1
     assert "\x1b" not in said
+
+
+DOCUMENTS = [
+    "Die Katzen singen nachts",
+    "Die Katzen singen nachts",
+    "Nachts singen Vögel",
+    f"{'Von Häusern und Straßen ist die Rede. ' * 200} Die Katze singt.",
+    "Börsenkurse",
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LANGUAGE", "none"), ("DIVERSITY", "0.7"), ("LIMITS__CHUNKS_PER_DOCUMENT", "1"), ("MIN_SCORE", "0.5")],
+)
+def test_rerank_ranks_as_the_service_does(here, monkeypatch, tmp_path, name, value):
+    (tmp_path / "documents.txt").write_text("\n".join(DOCUMENTS))
+    words = ("rerank", "Katze singt", "documents.txt", "--json")
+    usual = json.loads(here(*words)[1])["results"]
+    monkeypatch.setenv(f"QRERANK_{name}", value)
+    status, said, errors = here(*words)
+    assert status == 0, errors
+    body = {"query": "Katze singt", "documents": DOCUMENTS, "deadline_ms": 0}
+    with serving(Settings()) as client:
+        served = client.post("/rerank", json=body).json()["results"]
+    found = [(each["index"], each["relevance_score"]) for each in json.loads(said)["results"]]
+    assert found == [(each["index"], pytest.approx(each["relevance_score"])) for each in served]
+    assert found != [(each["index"], each["relevance_score"]) for each in usual]
+
+
+def test_search_takes_the_diversity_of_the_settings_unless_the_command_says_another(here, tmp_path):
+    lines = [json.dumps({"_id": str(at), "text": text}) for at, text in enumerate(DOCUMENTS)]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    assert here("index", "build", "cats", "corpus.jsonl")[0] == 0
+    words = ("search", "Katze singt", "--collection", "cats", "--json")
+    usual, chosen = here(*words)[1], here(*words, "--diversity", "0.7")[1]
+    assert usual != chosen
+    assert here(*words, QRERANK_DIVERSITY="0.7")[1] == chosen
+    assert here(*words, "--diversity", "0", QRERANK_DIVERSITY="0.7")[1] == usual
 
 
 def test_help_tells_of_exit_statuses_and_keeps_brackets(here):

@@ -23,7 +23,7 @@ def test_bytes_that_are_not_utf8_are_refused(value):
             take(os.fsdecode(value))
 
 
-@pytest.mark.parametrize("value", ["", " ", "\t\n", "\u3000", "\x1c"])
+@pytest.mark.parametrize("value", ["", " ", "\t\n", "\u3000", "\x1c", "\u200b", " \u2060\ufeff"])
 def test_a_text_that_is_blank_is_refused(value):
     assert utf8(value) == value
     with pytest.raises(typer.BadParameter, match="it is empty"):

@@ -22,6 +22,10 @@ PAIRS = [("owl song", "an owl song", "yes"), ("owl song", "market prices", "no")
         "owl song,an owl song,1\n\nowl song,market prices,0",
         'owl song,"an owl song",Yes\nowl song,market prices,NO',
         "Query\tDocument\tRelevant\nowl song\tan owl song\ttrue\nowl song\tmarket prices\tfalse",
+        "relevant,document,query\nyes,an owl song,owl song\nno,market prices,owl song",
+        "id,Query,Relevant,Document\n7,owl song,1,an owl song\n8,owl song,0,market prices",
+        "owl song,an owl song,1.0\nowl song,market prices,0.0",
+        "\n".join(json.dumps({"query": q, "document": d, "relevant": float(r == "yes")}) for q, d, r in PAIRS),
         "\ufeff\n" + "owl song,an owl song,yes\r\nowl song,market prices,no\r\n",
     ],
 )
@@ -38,6 +42,8 @@ def test_pairs_come_in_several_forms(tmp_path, text):
         ("", "holds no pairs"),
         ("owl,an owl,yes\nowl,another,maybe", "pair 2: it needs a query, a document, and yes or no"),
         ("owl,an owl", "pair 1: it needs"),
+        ("owl,an owl, at dusk,yes", r"it has query: 'owl', document: 'an owl', relevant: ' at dusk'"),
+        ('{"query": "owl", "text": "an owl", "relevant": 2}', "it has query: 'owl', document: None, relevant: 2"),
         (" ,an owl,yes", "pair 1: it needs"),
         ('{"query": "owl", "document": "an owl", "relevant": true}\n{"query"', "line 2: not JSON"),
         ('{"query": "owl", "document": 3, "relevant": true}', "pair 1: it needs"),
@@ -107,8 +113,20 @@ def test_the_command_prints_what_to_set(tmp_path, qrerank):
     assert status == 0, errors
     assert "min_score 0." in said
     assert "precision 100%" in said
-    status, said, _ = qrerank("threshold", "pairs.csv", "--json")
+    printed = float(said.partition("min_score ")[2].split()[0])
+    status, said, _ = qrerank("threshold", "pairs.csv", "--precision", "0.95", "--json")
     assert (status, json.loads(said)["recall"]) == (0, 1.0)
+    assert printed <= json.loads(said)["score"] < printed + 1e-6  # the pair that defines it reaches what is printed
+
+
+def test_pairs_are_scored_in_the_language_of_the_settings(tmp_path, qrerank):
+    (tmp_path / "pairs.csv").write_text("Katze,die Katzen schlafen,yes\nKatze,Börsenkurse,no")
+    score = {}
+    for language in ("de", "none"):
+        status, said, errors = qrerank("threshold", "pairs.csv", "--json", QRERANK_LANGUAGE=language)
+        assert status == 0, errors
+        score[language] = json.loads(said)["score"]
+    assert score["de"] > score["none"]
 
 
 def test_few_pairs_are_told_and_an_impossible_precision_is_an_error(tmp_path, qrerank):
