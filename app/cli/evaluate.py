@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
@@ -116,7 +116,9 @@ def evaluate(
     chunks: Chunks = None,
     chunk_size: ChunkSize = None,
     overlap: ChunkOverlap = None,
-    split: Annotated[str, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv. Absent: test.")
+    ] = None,
     known_item: Known = None,
     queries: Annotated[
         int | None,
@@ -153,13 +155,13 @@ def evaluate(
     Collections are encoded once and kept, in the user's cache folder under quantum-rerank/evaluated or in --cache.
     Texts are encoded on this machine; nothing is sent anywhere.
     """
-    settings = configurations(config or ())
-    chosen = _methods(methods, settings)
-    outputs = _Outputs(json_file, run_out, report, plots, times=not no_times)
-    _check(folders, exclude_file, run_in or (), known_item, outputs)
     choice = ChunkingChoice(chunks, chunk_size, overlap)
     search = SearchOptions(candidates, encode_limit, first_stage, keep_identical_ids, choice)
-    source = _Source(split, known_item, queries, seed, exclude_file, run_in or (), keep_identical_ids)
+    settings = configurations(config or (), search.overridden())
+    chosen = _methods(methods, settings)
+    outputs = _Outputs(json_file, run_out, report, plots, times=not no_times)
+    _check(folders, exclude_file, run_in or (), known_item, split, outputs)
+    source = _Source(split or "test", known_item, queries, seed, exclude_file, run_in or (), keep_identical_ids)
     cases = [source.case(folder) for folder in folders]
     outputs.prepare(cases)
     _check_baseline(baseline, [*chosen, BM25, *cases[0].runs], [each.name for each in settings])
@@ -194,13 +196,22 @@ class _Source:
         else:
             dataset, judgements = load(folder, self.split), f"qrels/{self.split}.tsv"
             exclusions = load_exclusions(self.exclude_file) if self.exclude_file else ()
-            queries = sampled(judged_queries(dataset, exclusions), self.queries, self.seed)
+            judged = judged_queries(dataset, exclusions)
+            if self.exclude_file and len(judged) < len(exclusions):
+                lacking = f"{len(exclusions) - len(judged)} of {len(exclusions)} queries in {self.exclude_file}"
+                note = f"{lacking} have no relevant document, and are left out"
+                dataset = replace(dataset, notes=(*dataset.notes, note))
+            queries = sampled(judged, self.queries, self.seed)
         return Case(dataset, queries, judgements, self._runs(dataset, queries))
 
     def _runs(self, dataset: BeirDataset, queries: Sequence[Query]) -> Mapping[str, Ranked]:
         runs: dict[str, Ranked] = {}
         for file in self.run_in:
             name = file.stem
+            if AT in name:  # hybrid@words is a row of ours
+                raise typer.BadParameter(
+                    f"{name!r} has {AT!r}, as rows of --config do; rename {file}", param_hint="'--run-in'"
+                )
             if name in (*runs, *RANK_METHODS, BM25):
                 raise typer.BadParameter(f"{name!r} is the name of another row; rename {file}", param_hint="'--run-in'")
             runs[name] = run_of(file, dataset, queries, self.keep_identical_ids)
@@ -272,6 +283,7 @@ def _check(
     exclude_file: Path | None,
     run_in: Sequence[Path],
     known_item: KnownItem | None,
+    split: str | None,
     outputs: _Outputs,
 ) -> None:
     """Refuse options that do not go together, before any work."""
@@ -282,6 +294,8 @@ def _check(
         raise typer.BadParameter("--run-in ranks the queries of one collection; give one folder")
     if exclude_file and known_item:
         raise typer.BadParameter("--exclude-file replaces queries that --known-item makes; give one of them")
+    if split is not None and known_item:
+        raise typer.BadParameter("--split names judgements, and --known-item is without any; give one of them")
     if (outputs.run_out or outputs.plots) and len(set(names)) < len(names):
         raise typer.BadParameter("two collections have the same name, and so would their files; rename one")
     if (outputs.report or outputs.plots) and find_spec("matplotlib") is None:

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.cli.configurations import Configuration
-from app.cli.options import ChunkingChoice, possible
+from app.cli.options import ChunkingChoice, options_of, possible
 from app.cli.results import AT, Evaluation, Ranked, scored
 from app.engine.loader import open_encoder, open_models
 from app.ranking.methods import RankMethod
 from app.ranking.reranker import Ranking, Reranker
+from app.settings import Settings
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
@@ -55,9 +56,20 @@ class SearchOptions:
     keep_identical_ids: bool = False
     chunking: ChunkingChoice = field(default_factory=ChunkingChoice)
 
-    def first_stage(self, weights: Mapping[str, float]) -> FirstStage:
-        """What retrieves the candidates. weights: of the settings."""
-        return FirstStage(**weights) if self.stage == "both" else BY_NAME[self.stage]
+    def first_stage(self, settings: Settings) -> FirstStage:
+        """What retrieves the candidates."""
+        return settings.first_stage.to_first_stage() if self.stage == "both" else BY_NAME[self.stage]
+
+    def overridden(self) -> dict[str, str]:
+        """The settings that have no effect beside these options, and the option of each."""
+        given = {
+            "candidates": ("--candidates", self.candidates),
+            "first_stage": ("--first-stage", None if self.stage == "both" else self.stage),
+            "chunking": ("--chunks", self.chunking.by),
+            "chunking.size": ("--chunk-size", self.chunking.size),
+            "chunking.overlap": ("--overlap", self.chunking.overlap),
+        }
+        return {setting: option for setting, (option, value) in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -91,28 +103,28 @@ def evaluate(
         progress: Called before and after every query.
     """
     rows: list[dict[str, Ranked]] = [{} for _ in cases]
-    encoders = []
-    for configuration, reranker in _rerankers(configurations, progress):
+    opened = [  # all before any ranks: what is wrong with the last one is said at once
+        (configuration, reranker, possible(reranker.encoder, options.chunking.of(configuration.settings)))
+        for configuration, reranker in _rerankers(configurations, progress)
+    ]
+    for configuration, reranker, chunking in opened:
         settings, suffix = configuration.settings, configuration.name and AT + configuration.name
-        encoders.append(reranker.encoder)
         search = partial(
             reranker.search,
             candidates=options.candidates or settings.candidates,
-            encode_limit=options.encode_limit,
-            first_stage=options.first_stage(settings.first_stage.model_dump()),
+            first_stage=options.first_stage(settings),
             grouped=True,
+            **options_of(settings, encode_limit=options.encode_limit),
         )
-        chunking = possible(reranker.encoder, options.chunking.of(settings))
         for case, found in zip(cases, rows, strict=True):
             place = open_dataset(case.dataset, reranker.encoder, cache, progress, chunking, settings.language)
             ranked = rank(search, case, place, methods, progress, keep_identical_ids=options.keep_identical_ids)
             if suffix:
                 ranked.pop(BM25)
             found.update({name + suffix: each for name, each in ranked.items()})
-    k = options.candidates or configurations[0].settings.candidates
+    k, encoder = options.candidates or configurations[0].settings.candidates, opened[0][1].encoder
     return [
-        _evaluation(case, found, encoders[0], options.stage, k, baseline)
-        for case, found in zip(cases, rows, strict=True)
+        _evaluation(case, found, encoder, options.stage, k, baseline) for case, found in zip(cases, rows, strict=True)
     ]
 
 
@@ -153,7 +165,7 @@ def open_dataset(
     chunking: Chunking = WHOLE,
     language: str = AUTO,
 ) -> Segment:
-    """Open the dataset's documents as a collection, built once per content, model, arithmetic and chunking.
+    """Open the dataset's documents as a collection, built once per content, model, arithmetic, chunking and language.
 
     Args:
         dataset: Its documents are indexed; the number of each is its place.
@@ -161,17 +173,18 @@ def open_dataset(
         cache: The folder of such collections.
         progress: Called during the build.
         chunking: How long documents are split.
-        language: Of the documents, for that.
+        language: Of the documents, for that and for their words.
     """
     split = splitter(encoder, chunking, language)
     chunking = split.chunking
-    content = hashlib.sha256(repr((dataset.document_ids, dataset.documents)).encode()).hexdigest()
+    content = hashlib.sha256(repr(list(dataset.passages)).encode()).hexdigest()
     name = _NOT_PLAIN.sub("-", dataset.name)[:_NAME_CHARACTERS]
-    chunks = "" if chunking == WHOLE else f"-{chunking.by}-{chunking.size}-{chunking.overlap}-{language}"
-    folder = cache / f"{name}-{FORMAT}-{content[:12]}-{encoder.digest[:12]}-{encoder.arithmetic}{chunks}"
+    chunks = "" if chunking == WHOLE else f"-{chunking.by}-{chunking.size}-{chunking.overlap}"
+    made_by = f"{encoder.digest[:12]}-{encoder.arithmetic}{chunks}-{language}"
+    folder = cache / f"{name}-{FORMAT}-{content[:12]}-{made_by}"
     if not folder.exists():
         passages = [passage for some in split.passages(dataset.passages) for passage in some]
-        build(folder, passages, encoder, lambda done, total: progress(f"encoding {dataset.name}", done, total))
+        build(folder, passages, encoder, partial(progress, f"encoding {dataset.name}"), language)
     try:
         return Segment(folder)
     except CollectionError as error:

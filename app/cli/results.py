@@ -164,12 +164,12 @@ def compared(results: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def _pairs(result: Evaluation) -> list[tuple[str, str]]:
-    """The names of what is compared with what."""
+    """The names of what is compared with what; no two twice, or one test would be corrected for as two."""
     names = list(result.methods)
     pairs = [(name, result.baseline) for name in names if result.baseline in names and name != result.baseline]
     for name in names:
         method, _, configuration = name.rpartition(AT)
-        if configuration and method in names and (name, method) not in pairs:
+        if configuration and method in names and not {(name, method), (method, name)} & set(pairs):
             pairs.append((name, method))
     return pairs
 

@@ -67,19 +67,37 @@ def figures(evaluate, *words):
         (["--config", "x:candidates=0"], 2, "x: candidates: Input should be greater than or equal to 1"),
         (["--config", "x:first_stage.words=1"], 2, "x: first_stage.words: Extra inputs are not permitted"),
         (["--config", "x:candidates=3", "--config", "x:candidates=4"], 2, "'x' is given twice"),
+        (["--config", "x:min_score=0.5"], 2, "x: min_score changes no ranking here"),
+        (["--config", "x:candidates=3", "--candidates", "4"], 2, "x: candidates has no effect beside --candidates"),
+        (["--config", "x:chunking.by=token", "--chunks", "none"], 2, "chunking.by has no effect beside --chunks"),
+        (["--config", "x:CHUNKING__SIZE=9", "--chunks", "token"], 2, "chunking.size has no effect beside --chunks"),
+        (["--config", "x:chunking.size=9", "--chunk-size", "8"], 2, "chunking.size has no effect beside --chunk-size"),
+        (["--config", "x:chunking.overlap=1", "--overlap", "0"], 2, "chunking.overlap has no effect beside --overlap"),
+        (
+            ["--config", "x:first_stage.dense=0", "--first-stage", "dense"],
+            2,
+            "first_stage.dense has no effect beside --first-stage",
+        ),
         (["--run-in", "none.run"], 2, "'--run-in': none.run: No such file or directory"),
         (["--run-in", "unknown.run"], 1, "unknown.run:1: document 'z' is not in corpus.jsonl"),
         (["--run-in", "nan.run"], 1, "nan.run:1: the score 'nan' is not a finite number"),
         (["--run-in", "hybrid.run"], 2, "'hybrid' is the name of another row; rename hybrid.run"),
+        (["--run-in", "hybrid@x.run"], 2, "'hybrid@x' has '@', as rows of --config do; rename hybrid@x.run"),
         (["--run-out", "/dev/null/runs"], 1, "Not a directory; check the path"),
         (["--plots", "/dev/null/plots"], 1, "Not a directory; check the path"),
         (["--known-item", "title"], 1, "no document has a title of its own"),
         (["--known-item", "title", "--exclude-file", "unjudged.jsonl"], 2, "give one of them"),
+        (["--known-item", "title", "--split", "dev"], 2, "--split names judgements"),
     ],
 )
 def test_invalid_arguments_are_rejected_before_any_work(evaluate, beir, words, status, message):
     write_lines(beir.parent / "unjudged.jsonl", [{"_id": "b", "text": "prices", "exclude": ["river"]}])
-    for name, score, document in (("unknown", "1", "z"), ("nan", "nan", "a"), ("hybrid", "1", "a")):
+    for name, score, document in (
+        ("unknown", "1", "z"),
+        ("nan", "nan", "a"),
+        ("hybrid", "1", "a"),
+        ("hybrid@x", "1", "a"),
+    ):
         (beir.parent / f"{name}.run").write_text(f"1 Q0 {document} 1 {score} x")
     ended, printed, said = evaluate("birds", *words, **NOWHERE)
     assert (ended, printed) == (status, "")
@@ -220,6 +238,43 @@ def test_a_configuration_is_a_row_beside_the_settings(evaluate, judged):
     _, printed, _ = evaluate("birds", "--config", "one:candidates=1", "--baseline", "hybrid@one")
     assert "birds: configurations" in printed
     assert "vs hybrid@one" in printed
+
+
+def test_a_configuration_may_have_another_language(evaluate, beir):
+    """Without stems the query's word is nowhere; with those of German it is in one document."""
+    write_lines(beir / "queries.jsonl", [{"_id": "1", "text": "Katze"}])
+    write_lines(beir / "corpus.jsonl", [{"_id": "a", "text": "drei Katzen"}, {"_id": "b", "text": "ein Hund"}])
+    words = ("birds", "--first-stage", "lexical", "--config", "de:language=de", "--json", "out.json")
+    status, _, said = evaluate(*words, QRERANK_LANGUAGE="none")
+    assert status == 0, said
+    results = json.loads((beir.parent / "out.json").read_text())
+    assert results["methods"]["hybrid"]["recall@100"] == 0.0
+    assert results["methods"]["hybrid@de"]["recall@100"] == 1.0
+
+
+def test_a_configuration_may_have_another_diversity(evaluate, beir):
+    """The two relevant documents are copies: with diversity the second one falls."""
+    texts = {"a": "an owl song at dusk", "b": "an owl song at dusk", "c": "a song", "d": "river stone at dusk"}
+    write_lines(beir / "corpus.jsonl", [{"_id": i, "text": text} for i, text in texts.items()])
+    (beir / "qrels" / "test.tsv").write_text("1\ta\t1\n1\tb\t1\n")
+    results, _ = figures(evaluate, "birds", "--config", "x:diversity=0.9")
+    assert results["methods"]["hybrid"]["ndcg@10"] == 1.0
+    assert results["methods"]["hybrid@x"]["ndcg@10"] < 1.0
+
+
+def test_chunks_that_cannot_be_made_are_refused_before_any_configuration_is_ranked(evaluate, beir):
+    status, printed, said = evaluate("birds", "--config", "x:chunking.by=token,chunking.size=4,chunking.overlap=5")
+    assert (status, printed) == (2, "")
+    assert "the chunks cannot be made" in said.splitlines()[-1]
+    assert not (beir.parent / "cache" / "quantum-rerank" / "evaluated").exists()
+
+
+def test_exclusions_of_queries_without_judgements_are_noted(evaluate, beir):
+    queries = [{"_id": i, "text": "owl", "exclude": ["river"]} for i in ("1", "b", "unknown")]
+    write_lines(beir / "e.jsonl", queries)
+    results, said = figures(evaluate, "birds", "--exclude-file", "birds/e.jsonl")
+    assert results["queries"] == 1
+    assert "2 of 3 queries in birds/e.jsonl have no relevant document, and are left out" in said.splitlines()
 
 
 def test_runs_go_out_and_come_in(evaluate, judged):

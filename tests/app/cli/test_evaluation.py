@@ -58,6 +58,21 @@ def test_the_dataset_is_encoded_once_for_its_content(dataset, reranker, tmp_path
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_corpus_whose_titles_move_is_another_one(dataset, reranker, tmp_path):
+    """Title and text joined are the same; what is split into chunks is not."""
+    corpora = [[Passage("a", "Owls at", "dusk")], [Passage("a", "Owls", "at dusk")]]
+    assert len({corpus[0].content for corpus in corpora}) == 1
+    for corpus in corpora:
+        moved = replace(dataset, document_ids=["a"], documents=["Owls at dusk"], corpus=corpus)
+        place = open_dataset(moved, reranker.encoder, tmp_path, quiet, Chunking("sentence"))
+        assert place.passages(np.array([0]))[0].title == corpus[0].title
+
+
+def test_a_corpus_is_encoded_for_each_language(dataset, reranker, tmp_path):
+    places = [open_dataset(dataset, reranker.encoder, tmp_path, quiet, language=each) for each in ("de", "none")]
+    assert [place.language for place in places] == ["de", "none"]
+
+
 def test_figures_are_those_of_reranking_by_hand(dataset, collection, reranker: Reranker):
     result = evaluate(reranker, dataset, collection, judged_queries(dataset), METHODS, 4)
     assert set(result.methods) == {*METHODS, BM25}
@@ -117,6 +132,16 @@ def test_a_configuration_is_compared_with_the_same_method(dataset, collection, r
     (again,) = compared([replace(result, methods=rows)])
     assert again.versus("hybrid@words", "hybrid").delta == pytest.approx(-again.versus("hybrid").delta)
     assert again.versus("hybrid@words").delta == 0.0
+
+
+def test_a_configuration_as_the_baseline_is_tested_once(dataset, collection, reranker):
+    """Two tests of the same pair would be corrected for as two."""
+    result = evaluate(reranker, dataset, collection, judged_queries(dataset), ["classical", "hybrid"])
+    rows = {**result.methods, "hybrid@words": result.methods["classical"]}
+    (again,) = compared([replace(result, methods=rows, baseline="hybrid@words")])
+    pairs = [frozenset((each.one, each.other)) for each in again.paired]
+    assert len(set(pairs)) == len(pairs) == 3
+    assert again.versus("hybrid") is not None
 
 
 def test_a_run_made_elsewhere_is_scored_beside_ours(dataset, collection, reranker, tmp_path):
