@@ -51,6 +51,7 @@ from app.telemetry.printable import escaped
 from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, load
+from retrieval.index.first_stage import FirstStage
 
 _FEW = 50  # queries; with fewer the parameters depend on which ones they are
 
@@ -80,13 +81,16 @@ def fit_parameters(
     datasets = _datasets(folders, split, queries, calibration=calibration)
     cache = user_cache_path("quantum-rerank")
     output = output or Path("calibration.json" if calibration else "parameters.json")
+    settings = Settings()
+    first_stage = settings.first_stage.to_first_stage()
     with bar("preparing") as report:
-        reranker = open_reranker(Settings(), report)
-        judged = [_judged(dataset, reranker, queries, cache / "evaluated", report) for dataset in datasets]
-        fusion = None if calibration else _fit_fusion(reranker, judged, cache / "judged", report)
+        reranker = open_reranker(settings, report)
+        encoded = cache / "evaluated"
+        judged = [_judged(dataset, reranker, settings.language, queries, encoded, report) for dataset in datasets]
+        fusion = None if calibration else _fit_fusion(reranker, judged, first_stage, cache / "judged", report)
         if fusion:
             reranker = _with(reranker, fusion.choice)
-        found = cases(reranker, judged, report)
+        found = cases(reranker, judged, report, first_stage)
         evidence = []
         for done, case in enumerate(found):
             report("evidence", done, len(found))
@@ -119,9 +123,11 @@ def _datasets(folders: Sequence[Path], split: str, queries: int, *, calibration:
     return datasets
 
 
-def _judged(dataset: BeirDataset, reranker: Reranker, queries: int, cache: Path, report: Progress) -> Judged:
+def _judged(
+    dataset: BeirDataset, reranker: Reranker, language: str, queries: int, cache: Path, report: Progress
+) -> Judged:
     """A collection with at most so many of its judged queries, encoded."""
-    place = open_dataset(dataset, reranker.encoder, cache, report)
+    place = open_dataset(dataset, reranker.encoder, cache, report, language=language)
     return Judged(dataset, place, chosen(dataset, judged_queries(dataset), queries))
 
 
@@ -129,17 +135,21 @@ def _print(output: Path, fusion: FittedFusion | None, held_out: dict[str, HeldOu
     """What people see."""
     if fusion:
         out.print(_fusion_table(fusion))
-    out.print(_table(held_out))
+    if held_out:
+        out.print(_table(held_out))
     use = "qrerank serve --parameters " if fusion else "QRERANK_CALIBRATION="
     out.print(f"wrote {escaped(str(output))}; serve with {use}{escaped(str(output))}", highlight=False)
 
 
-def _fit_fusion(reranker: Reranker, judged: Sequence[Judged], cache: Path, report: Progress) -> FittedFusion:
+def _fit_fusion(
+    reranker: Reranker, judged: Sequence[Judged], first_stage: FirstStage, cache: Path, report: Progress
+) -> FittedFusion:
     """What is chosen on the judged lists of all collections."""
-    found = [
-        judged_lists(reranker, each.dataset, each.collection, each.queries, own_documents(each.dataset), cache, report)
-        for each in judged
-    ]
+    found = []
+    for each in judged:
+        own = own_documents(each.dataset)
+        lists = judged_lists(reranker, each.dataset, each.collection, each.queries, own, cache, report, first_stage)
+        found.append(lists)
     return fit_fusion(found, reranker.fusion, report)
 
 
@@ -196,7 +206,10 @@ class HeldOut:
 def left_out(
     reranker: Reranker, found: Sequence[Case], evidence: Sequence[Example], progress: Progress
 ) -> dict[str, HeldOut]:
-    """By collection: how its queries do with parameters fitted on the others; of one alone, its other half."""
+    """By collection: how its queries do with parameters fitted on the others; of one alone, its other half.
+
+    A group is missing if nothing can be fitted on the others.
+    """
     names = list(dict.fromkeys(each.collection for each in evidence))
     if len(names) == 1:
         groups = {f"{names[0]}, other half": np.arange(len(found)) % 2 == 1} if len(found) > 1 else {}
@@ -205,11 +218,15 @@ def left_out(
     result = {}
     for done, (name, held) in enumerate(groups.items()):
         progress("left out", done, len(groups))
-        calibration = _calibration(reranker, list(compress(evidence, ~held)))
+        try:
+            calibration = _calibration(reranker, list(compress(evidence, ~held)))
+        except DataError:  # the others are all relevant, or none is
+            continue
         result[name] = HeldOut(
             rates(reranker.variant(calibration=calibration), list(compress(found, held))),
             reliability(calibration, list(compress(evidence, held))),
         )
+    progress("left out", len(groups), len(groups))
     return result
 
 

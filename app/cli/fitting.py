@@ -18,6 +18,7 @@ from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import ndcg
 from retrieval.fusion import ranking as best_first
+from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.segment import Segment
 from retrieval.text.bm25 import QueryTerms
 
@@ -88,22 +89,28 @@ def chosen(dataset: BeirDataset, queries: Sequence[Query], most: int) -> list[Qu
     return random.Random(dataset.name).sample(queries, min(most, len(queries)))  # noqa: S311
 
 
-def cases(reranker: Reranker, judged: Sequence[Judged], progress: Progress) -> list[Case]:
+def cases(
+    reranker: Reranker, judged: Sequence[Judged], progress: Progress, first_stage: FirstStage = BOTH
+) -> list[Case]:
     """Each collection's queries with their passages, chosen at random but always the same."""
     found = []
     for at, own in enumerate(judged):
         other = judged[(at + 1) % len(judged)]
         for done, query in enumerate(own.queries):
             progress(f"candidates of {own.dataset.name}", done, len(own.queries))
-            found.append(_case(reranker, own, other, query))
+            found.append(_case(reranker, own, other, query, first_stage))
         progress(f"candidates of {own.dataset.name}", len(own.queries), len(own.queries))
     return found
 
 
-def _case(reranker: Reranker, own: Judged, other: Judged, query: Query) -> Case:
+def _case(reranker: Reranker, own: Judged, other: Judged, query: Query, first_stage: FirstStage) -> Case:
     dataset, ids = own.dataset, own.dataset.document_ids
     positions, ranking = reranker.search(
-        query.text, own.collection, candidates=CANDIDATES, leave_out=own_documents(dataset).get(query.id)
+        query.text,
+        own.collection,
+        candidates=CANDIDATES,
+        leave_out=own_documents(dataset).get(query.id),
+        first_stage=first_stage,
     )
     grades, best = dataset.qrels[query.id], positions[ranking.order]
     is_relevant = np.array([grades.get(ids[at], 0) > 0 for at in best.tolist()], dtype=bool)
@@ -133,7 +140,8 @@ def example(reranker: Reranker, case: Case) -> Example:
             return np.zeros((0, len(names)))
         ranking = reranker.rank_passages(case.query.text, place.collection, positions)
         found = {"cosine": ranking.rankers["classical"], **ranking.evidence}
-        found["query_length"] = np.full(len(positions), math.log(QueryTerms.of(case.query.text).length))
+        terms = QueryTerms.of(case.query.text, place.collection.language)
+        found["query_length"] = np.full(len(positions), math.log(terms.length))
         return np.stack([found[name] for name in names], axis=1)
 
     own, other = case.own, case.other

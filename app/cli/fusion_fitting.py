@@ -59,6 +59,7 @@ def ndcg_of_choices(lists: JudgedLists, choices: Sequence[Choice], fusion: Fusio
     for done, each in enumerate(lists):
         progress(f"weights on {lists.collection}", done, len(lists))
         values[done] = _of_query(each, choices, fusion)
+    progress(f"weights on {lists.collection}", len(lists), len(lists))
     return values
 
 
@@ -145,30 +146,38 @@ CONFIGURED, FITTED = "configured", "fitted"
 def fit_fusion(found: Sequence[JudgedLists], fusion: Fusion, progress: Progress) -> FittedFusion:
     """Choose weights, smoothing and bandwidth, and fit the other algorithms' parameters.
 
-    The choice is kept only where it is significantly better (p < 0.05) on held-out queries, in the mean over groups;
-    else that of the configuration stays.
+    The choice is kept only where it is significantly better (p < 0.05) in the mean over all held-out queries; else that
+    of the configuration stays. A group is not judged if the others have no query with candidates of both kinds.
 
     Args:
         found: The judged lists of each collection.
         fusion: As configured.
         progress: Called after each query.
+
+    Raises:
+        DataError: No query has candidates of both kinds, or there is one query alone.
     """
-    choices = grid(fusion)
+    choices, of_all = grid(fusion), fit_rankers(found)
     values = [ndcg_of_choices(lists, choices, fusion, progress) for lists in found]
     held_out: dict[str, dict[str, Vector]] = {}
     for name, kept, left in _splits(found):
+        try:
+            fitted = fit_rankers([found[at].part(rows) for at, rows in kept])
+        except DataError:  # nothing to fit on among the others
+            continue
         chosen = best_choice(*_stacked([values[at][rows] for at, rows in kept]))
-        fitted = fit_rankers([found[at].part(rows) for at, rows in kept])
         at, rows = left
         held_out[name] = {CONFIGURED: values[at][rows, 0], FITTED: values[at][rows, chosen]}
         for algorithm in _LEARNED:
             tried = replace(fusion, algorithm=algorithm, fitted=fitted)
             held_out[name][algorithm] = found[at].part(rows).ndcg(partial(by_fusion, fusion=tried))
+    if not held_out:
+        raise DataError("one query is too few: what is fitted on some is judged on others; give more judged queries")
     ours, before = (np.concatenate([of[name] for of in held_out.values()]) for name in (FITTED, CONFIGURED))
     test = paired_test(ours, before)
     better = test.delta > 0 and test.p < _SIGNIFICANT
     choice = choices[best_choice(*_stacked(values)) if better else 0]
-    return FittedFusion(choice, fit_rankers(found), held_out, better, test.delta, test.p)
+    return FittedFusion(choice, of_all, held_out, better, test.delta, test.p)
 
 
 def by_fusion(query: JudgedList, fusion: Fusion) -> Vector:

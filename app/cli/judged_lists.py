@@ -22,8 +22,10 @@ from quantum.kernel import gram
 from quantum.maxsim import score_documents
 from retrieval.array_files import load_arrays
 from retrieval.encoder.prepare import Progress
+from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.fusion.normalization import ranking
+from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.segment import Segment
 
 FORMAT = 2
@@ -109,6 +111,7 @@ def judged_lists(
     own: Mapping[str, int],
     cache: Path,
     progress: Progress,
+    first_stage: FirstStage = BOTH,
 ) -> JudgedLists:
     """Retrieve and score the candidates of queries, or read what an earlier call found.
 
@@ -120,13 +123,19 @@ def judged_lists(
         own: By query, the number of a document that is not a candidate, as `own_documents` tells.
         cache: The folder of such files.
         progress: Called after each query.
+        first_stage: What retrieves the candidates.
+
+    DataError if no query has candidates; those that have none are left out, since no fusion orders them.
     """
-    path = list_file(cache, collection, reranker, _asked(dataset, queries, own))
+    path = list_file(cache, collection, reranker, [*_asked(dataset, queries, own), first_stage])
     if not path.exists():
         found = []
         for done, query in enumerate(queries):
             progress(f"scores of {dataset.name}", done, len(queries))
-            found.append(_judged_list(reranker, dataset, collection, query, own.get(query.id)))
+            each = _judged_list(reranker, dataset, collection, query, own.get(query.id), first_stage)
+            found += [each] if each else []
+        if not found:
+            raise DataError(f"{dataset.name}: none of the {len(queries)} queries finds a document")
         cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.npz")
         np.savez(partial, **_padded(found))
@@ -136,7 +145,7 @@ def judged_lists(
 
 
 def list_file(cache: Path, collection: Segment, reranker: Reranker, asked: Sequence[object]) -> Path:
-    """Where the lists lie that were made of these: another model, circuit or query has another file."""
+    """Where the lists lie that were made of these: another model, circuit, query or first stage has another file."""
     made_of = repr((FORMAT, CANDIDATES, ROWS, reranker.feature_map, asked))
     return cache / f"{collection.name}-{hashlib.sha256(made_of.encode()).hexdigest()[:12]}.npz"
 
@@ -146,9 +155,18 @@ def _asked(dataset: BeirDataset, queries: Sequence[Query], own: Mapping[str, int
 
 
 def _judged_list(
-    reranker: Reranker, dataset: BeirDataset, collection: Segment, query: Query, leave_out: int | None
-) -> JudgedList:
-    positions, found = reranker.search(query.text, collection, candidates=CANDIDATES, leave_out=leave_out, grouped=True)
+    reranker: Reranker,
+    dataset: BeirDataset,
+    collection: Segment,
+    query: Query,
+    leave_out: int | None,
+    first_stage: FirstStage,
+) -> JudgedList | None:
+    positions, found = reranker.search(
+        query.text, collection, candidates=CANDIDATES, leave_out=leave_out, first_stage=first_stage, grouped=True
+    )
+    if not len(positions):
+        return None
     states, asked = collection.states(positions), reranker.encoder.encode([query.text])
     fidelities = gram(reranker.feature_map, np.concatenate([asked.pooled, states.pooled]))
     others = [

@@ -90,6 +90,47 @@ def test_all_is_fitted_and_served(tmp_path, run):
         assert meta["calibrated"]
 
 
+def test_what_changes_the_lists_makes_new_ones(tmp_path, run):
+    folder = tmp_path / "cache" / "quantum-rerank" / "judged"
+    for number, variables in enumerate(
+        ({}, {"QRERANK_FIRST_STAGE__LEXICAL": "2"}, {"QRERANK_LANGUAGE": "none"}, {"QRERANK_MIN_SCORE": "0.5"}), 1
+    ):
+        assert run("fit", "page", **variables)[0] == 0
+        assert len(list(folder.glob("*.npz"))) == min(number, 3)
+
+
+def test_a_query_that_finds_no_document_is_left_out(tmp_path, run):
+    """By words alone nothing is found for a word that is nowhere."""
+    with (tmp_path / "page" / "queries.jsonl").open("a") as lines:
+        lines.write('\n{"_id": "zeppelin", "text": "zeppelin"}')
+    with (tmp_path / "page" / "qrels" / "test.tsv").open("a") as lines:
+        lines.write("zeppelin\t0\t1\n")
+    for extra in ([], ["--calibration"]):
+        status, _, errors = run("fit", "page", "dusk", *extra, QRERANK_FIRST_STAGE__DENSE="0")
+        assert status == 0, errors
+    (tmp_path / "page" / "queries.jsonl").write_text('{"_id": "zeppelin", "text": "zeppelin"}')
+    status, _, errors = run("fit", "page", "dusk", QRERANK_FIRST_STAGE__DENSE="0")
+    assert status == 1
+    assert "page: none of the 1 queries finds a document" in errors
+
+
+def test_the_progress_ends_where_the_work_does(run):
+    status, _, errors = run("fit", "page", "dusk")
+    assert status == 0
+    assert "2/2" in next(line for line in errors.splitlines() if line.startswith("left out"))
+
+
+def test_a_half_on_which_nothing_can_be_fitted_is_not_judged(tmp_path, run):
+    """All documents are relevant to every other query, so nothing can be fitted on these."""
+    judged = [f"{topic}\t{at}\t1" for topic in TOPICS[::2] for at in range(40)]
+    judged += [f"{topic}\t{at}\t1" for topic in TOPICS[1::2] for at in range(3)]
+    (tmp_path / "page" / "qrels" / "test.tsv").write_text("\n".join(judged) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("app.cli.fit.chosen", lambda dataset, queries, most: queries)  # noqa: ARG005 - in their order
+        status, _, errors = run("fit", "page", "--calibration")
+    assert status == 0, errors
+
+
 def test_parameters_of_another_model_are_refused(tmp_path):
     other = replace(fallback(), model="other", digest="0" * 64)
     replace(PARAMETERS, calibration=other).write(tmp_path / "p.json")

@@ -64,6 +64,22 @@ def test_a_choice_must_be_better_by_a_standard_error():
     assert best_choice(values[:, [1, 0]], weights) == 0
 
 
+def test_a_group_is_not_judged_if_the_others_have_candidates_of_one_kind():
+    """One query tells relevant documents from others; where it is left out, nothing can be fitted."""
+    found = lists("a", 5, 0, 1)
+    found.grades[[0, 1, 2, 4]] = 0
+    fitted = fit_fusion([found], Fusion(), silent)
+    assert set(fitted.held_out) == {f"a, {number} of 5" for number in (1, 2, 3, 5)}
+    found.grades[:] = 0
+    with pytest.raises(DataError, match="no query has candidates of both kinds"):
+        fit_fusion([found], Fusion(), silent)
+
+
+def test_one_query_is_too_few():
+    with pytest.raises(DataError, match="one query is too few"):
+        fit_fusion([lists("a", 1, 0, 1)], Fusion(), silent)
+
+
 def test_what_holds_on_other_collections_is_kept():
     """BM25 alone tells relevant documents: the fit finds it, and stacking, too."""
     found = fit_fusion([lists("a", 30, 1, 2), lists("b", 30, 2, 2)], Fusion(), silent)
