@@ -174,7 +174,7 @@ PARAMETERS = {
     "id": _parameter("id", "path", "The document's id."),
     "after": _parameter("after", "query", "`next` of the page before.", "integer"),
     "filter": _parameter("filter", "query", "Conditions on the documents' metadata, as JSON."),
-    "limit": _parameter("limit", "query", "Documents in a page, up to 1000.", "integer"),
+    "limit": _parameter("limit", "query", "Documents in a page, 1 to 1000.", "integer"),
 }
 
 

@@ -114,7 +114,7 @@ async def list_documents(request: Request) -> Response:
     if accepted & _NDJSON:
         collection = await in_thread(request, Ingestion.find, name_of(request))
         return StreamingResponse(_export(request, collection, after, wanted), media_type="application/x-ndjson")
-    limit = max(1, whole_number(request, "limit", _PAGE, 0, _LARGEST_PAGE))
+    limit = whole_number(request, "limit", _PAGE, 1, _LARGEST_PAGE)
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit, wanted)
     following = page[-1][0] if is_full(page, limit) else None
     return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})

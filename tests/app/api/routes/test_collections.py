@@ -323,7 +323,7 @@ def test_documents_are_listed_page_by_page(birds):
         seen += [document["id"] for document in page["data"]]
         after = page["next"]
     assert seen == ["owl", "a/b c", "0", "1", "2", "3", "4"]
-    for name, value in (("after", "-1"), ("limit", "1001"), ("limit", "x")):
+    for name, value in (("after", "-1"), ("limit", "0"), ("limit", "1001"), ("limit", "x")):
         problem(birds.get("/v1/collections/birds/documents", params={name: value}), 422, f"{name}: must be a whole")
 
 
