@@ -8,7 +8,7 @@ from rich.table import Table
 
 from app.cli.progress import bar
 from app.cli.tables import ranked
-from app.cli.terminal import OutputFailed, errors, fail, note, out, print_json, print_line
+from app.cli.terminal import OutputFailed, PlainConsole, errors, fail, note, out, print_json, print_line
 from app.ranking.job import Ranking
 
 ODD = ["[/x]", "[bold]a[/bold]", ":smile:", "[link=file:///etc/passwd]x[/link]", "a[0]", "\\[x]", "[/INST]"]
@@ -80,7 +80,7 @@ def test_json_is_the_same_in_every_locale(capsys):
     assert json.loads(printed) == value
 
 
-@pytest.mark.parametrize("print_it", [out.print, print_line])
+@pytest.mark.parametrize("print_it", [PlainConsole().print, print_line])  # one that keeps nothing for other tests
 def test_output_that_cannot_be_written_is_an_error_of_its_own(print_it, monkeypatch):
     with open("/dev/full", "w") as full:  # noqa: PTH123 - as standard output
         monkeypatch.setattr(sys, "stdout", full)
