@@ -54,7 +54,8 @@ def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
     """Build the demo collection from Python's documentation, unless a usable one exists."""
     folder, milvus = folder_of(settings, DEMO), milvus_of(settings)
     if not _fits(folder, encoder, milvus):
-        indexer.build(folder, demo_passages(), encoder, reporting(report, DEMO), "en", milvus)
+        chunking = settings.chunking.to_chunking()  # some passages have more tokens than the model reads
+        indexer.build(folder, demo_passages(), encoder, reporting(report, DEMO), "en", milvus, chunking)
 
 
 def _fits(folder: Path, encoder: Encoder, milvus: Milvus | None) -> bool:

@@ -29,7 +29,7 @@ _CODE_BYTES = 4
 _SHORT_QUERY = 300  # code points; the terms of longer queries are not cached
 _QUERIES = 256  # cached: at most 30 MB, if each is compared with documents of all languages
 _TERMS_AT_ONCE = 2**16  # of documents
-_BUCKETS = 2**16  # of terms: a look into them spares the search for all but few
+_BUCKETS = 2**16  # of terms, by their lower halves: a look into them spares the search for all but few
 _CELLS = 2**20  # cells of a (documents, words) block that is scored at once
 
 
@@ -245,11 +245,11 @@ def _occurrences(
         wanted = query.within(language).terms
         order = np.argsort(wanted, kind="stable")  # of words that are one term in this language, the first counts
         may_be = np.zeros(_BUCKETS, dtype=bool)
-        may_be[wanted % _BUCKETS] = True
+        may_be[wanted.astype(np.uint16)] = True
         ends = np.cumsum(lengths[of_language])
         for rows in np.split(of_language, np.flatnonzero(np.diff(ends // _TERMS_AT_ONCE)) + 1):
             joined = np.concatenate([documents[row].numbers for row in rows.tolist()])
-            near = np.flatnonzero(may_be[joined % _BUCKETS])  # nearly all others are no word of the query
+            near = np.flatnonzero(may_be.take(joined.astype(np.uint16)))  # nearly all others are no word of the query
             found = joined[near]
             place = order[np.searchsorted(wanted, found, sorter=order).clip(max=m - 1)]
             hit = wanted[place] == found
