@@ -117,10 +117,14 @@ def _other_values(fields: Any, chance: random.Random) -> bytes:
     """Replace some values at any depth by junk, and add some fields."""
     for _ in range(chance.randint(1, 3)):
         if isinstance(fields, dict) and chance.random() < 0.4:
-            fields[chance.choice(_FIELDS)] = chance.choice(JUNK)
+            fields[chance.choice(_FIELDS)] = _junk(chance)
         else:
             fields = _replaced(fields, chance)
     return json.dumps(fields).encode()
+
+
+def _junk(chance: random.Random) -> Any:
+    return copy.deepcopy(chance.choice(JUNK))  # a copy: a later change of it would be in all other cases
 
 
 def _replaced(value: Any, chance: random.Random) -> Any:
@@ -130,7 +134,7 @@ def _replaced(value: Any, chance: random.Random) -> Any:
     if isinstance(value, list) and value and chance.random() < 0.7:
         at = chance.randrange(len(value))
         return [*value[:at], _replaced(value[at], chance), *value[at + 1 :]]
-    return chance.choice(JUNK)
+    return _junk(chance)
 
 
 def _missing(fields: dict[str, Any], chance: random.Random) -> bytes:
