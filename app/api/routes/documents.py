@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
+from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -57,8 +58,12 @@ async def put_documents(request: Request) -> Response:
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON:
         return await _put_stream(request)
-    documents, failed, wait = await paid(request, documents_of, _cost)
-    wait = checked_wait(request.query_params.get("wait", wait))
+
+    def parse(raw: bytes) -> tuple[list[Document], list[dict[str, Any]], Wait]:
+        documents, failed, wait = documents_of(raw)
+        return documents, failed, checked_wait(request.query_params.get("wait", wait))
+
+    documents, failed, wait = await paid(request, parse, _cost)
     name, key = name_of(request), new_key()
     found = await in_thread(request, Ingestion.find, name)
     changed = await in_thread(request, Ingestion.put, found, documents, Writing(key, len(failed)))

@@ -34,10 +34,11 @@ def test_every_response_has_security_headers(client, path):
         assert "access-control-allow-origin" not in response.headers
 
 
-def test_an_unexpected_error_has_security_headers(client, monkeypatch):
+def test_an_unexpected_error_has_security_headers_and_says_that_the_connection_ends(client, monkeypatch):
     monkeypatch.setattr(client.app.state.dependencies.engine.models.default, "rerank", crash)
     response = client.post("/rerank", json=BODY)
     assert response.status_code == 500
+    assert response.headers["connection"] == "close"
     assert response.headers["x-content-type-options"] == "nosniff"
     assert response.headers["cache-control"] == "no-store"
 

@@ -275,6 +275,12 @@ def test_a_body_that_holds_no_documents_is_refused(birds, body, message):
     problem(birds.post("/v1/collections/birds/documents", json=body), 422, message)
 
 
+def test_the_address_may_say_what_to_wait_for(birds):
+    path, body = "/v1/collections/birds/documents", {"documents": [OWL], "wait": "stored"}
+    assert birds.post(path + "?wait=searchable", json=body).json()["searchable"] is True
+    problem(birds.post(path + "?wait=soon", json=body), 422, "wait: must be stored or searchable")
+
+
 @pytest.mark.parametrize("name", [".old", "-", "a b", "%00", "🐦" * 64, "x" * 65, "鳥" * 86, "ที่", "a\u200db"])
 def test_a_name_that_no_collection_can_have_is_refused(client, name):
     for answer in (client.put(f"/v1/collections/{name}"), client.get(f"/v1/collections/{name}")):

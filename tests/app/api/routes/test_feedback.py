@@ -113,7 +113,7 @@ def test_what_is_mistyped_forgets_nothing(client, parameters):
     assert len(standings(client)) == 1
 
 
-def test_what_an_admin_forgets_is_in_the_audit_log(client, capsys, caplog):
+def test_what_an_admin_forgets_is_in_the_audit_log(client, caplog):
     judge(client, ranked(client)[0], index=0, label="relevant")
     caplog.clear()
     audited = logging.getLogger("qrerank.audit")

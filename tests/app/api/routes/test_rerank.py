@@ -367,6 +367,7 @@ def test_the_setting_is_the_default_of_min_score(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"top_n": 1e30}, "top_n: is too large a number"),
         ({"min_score": 2}, "min_score: "),
         ({"min_score": -0.1}, "min_score: "),
         ({"min_score": True}, "min_score: must be a number, not true"),
