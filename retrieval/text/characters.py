@@ -1,4 +1,4 @@
-"""What the characters of a text tell of it: whether it looks like a program, and which scripts it is in."""
+"""What characters are, by Unicode's categories, and what those of a text tell: whether it is a program, its scripts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ import unicodedata
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 _BEGINNING = 1000  # code points that are looked at
 _SYMBOLS = b"{}()[]=<>_;:.*&|\\/#@$%^~+\"'`"
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA")  # in Japanese they stand together
+_PLANES = 0x20000  # above are letters, and the tags and variation selectors at 0xE0000
+
+# By code point, in two ASCII letters.
+_CATEGORIES = np.frombuffer("".join(map(unicodedata.category, map(chr, range(_PLANES)))).encode(), dtype="S2")
+
+
+def of_categories(*categories: str) -> NDArray[np.bool_]:
+    """By code point below 0x20000, whether the character is of one of these Unicode categories, such as "Mn"."""
+    return np.isin(_CATEGORIES, [category.encode() for category in categories])
+
+
+def class_of_categories(*categories: str) -> str:
+    """The inside of a regular expression's class of the characters of these Unicode categories, as ranges."""
+    edges = np.flatnonzero(np.diff(of_categories(*categories).astype(np.int8), prepend=0, append=0)).reshape(-1, 2)
+    return "".join(f"\\U{first:08x}-\\U{end - 1:08x}" for first, end in edges.tolist())
 
 
 def symbol_share(text: str) -> float:

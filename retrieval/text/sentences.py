@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from retrieval.text.characters import class_of_categories
 
 # Quotes and brackets may follow the end mark of a sentence. A full stop inside a number or a name does not end one.
 # The lookbehind lets a match start only at the first mark of a run, or a run would take quadratic time.
 _END = re.compile(r"""(?<![.!?…])[.!?…]++["'”’»)\]]*+(?=\s)|[。！？]++[」』”’）]*+|[\n\r\v\f\x85\u2028\u2029]""")
 
-_INVISIBLE_CATEGORIES = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # control and format characters, separators
-_PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # all other planes hold letters only, or are unassigned
-
 # Any character except white space, control and format characters (zero width spaces and joiners, soft hyphens, byte
 # order marks). A text without a visible character is blank.
-_INVISIBLE = [
-    chr(code) for plane in _PLANES for code in plane if unicodedata.category(chr(code)) in _INVISIBLE_CATEGORIES
-]
-VISIBLE = re.compile(f"[^{''.join(_INVISIBLE)}]")
+VISIBLE = re.compile(f"[^{class_of_categories('Cc', 'Cf', 'Zl', 'Zp', 'Zs')}\U000e0001\U000e0020-\U000e007f]")
 
 
 def sentences(text: str) -> list[tuple[int, int]]:

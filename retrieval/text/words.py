@@ -16,12 +16,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.text.characters import class_of_categories, of_categories
+
 LONG_WORD = 64  # code points; longer ones are neither stemmed nor split into parts
 
 _MARKS_IN_A_ROW = 30  # Unicode Standard Annex 15, definition D4
 _GROWTH = 4  # limit of the normalised length, as a multiple of the original; one character can become 18
 _SHORT = 1000  # code points; a normalised text up to this length is never truncated
-_PLANES = 0x20000  # above are letters, and the tags and variation selectors at 0xE0000
 
 _SPACELESS = (
     (0x0E00, 0x0EFF),  # Thai, Lao
@@ -40,9 +41,6 @@ _SPACELESS = (
 )
 
 
-_CATEGORIES = np.array([unicodedata.category(chr(code)) for code in range(_PLANES)])
-
-
 def _codes(text: str) -> NDArray[np.uint32]:
     """The code points of a text."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
@@ -53,14 +51,7 @@ def _holds(characters: NDArray[np.bool_], text: str) -> bool:
     return bool(characters.take(_codes(text)).any())
 
 
-def _class(*categories: str) -> str:
-    """The inside of a regular expression's class of the characters of these Unicode categories, as ranges."""
-    holds = np.isin(_CATEGORIES, categories).astype(np.int8)
-    edges = np.flatnonzero(np.diff(holds, prepend=0, append=0)).reshape(-1, 2)
-    return "".join(f"\\U{first:08x}-\\U{end - 1:08x}" for first, end in edges.tolist())
-
-
-_MARK = _class("Mn", "Mc")
+_MARK = class_of_categories("Mn", "Mc")
 _DENSE = "".join(f"{chr(first)}-{chr(last)}" for first, last in _SPACELESS)
 _LETTER = rf"(?:[^\W{_DENSE}]|[{_MARK}])"  # of a script with spaces; combining marks are no `\w`, but belong to a word
 
@@ -71,13 +62,13 @@ _WORD = re.compile(rf"[^\W{_DENSE}]{_LETTER}*+(?:'{_LETTER}++)*+|[{_DENSE}][{_DE
 _IS_DENSE = re.compile(f"[{_DENSE}]")
 # By code point: what a word begins, or goes on, with in another way than `\w`; and what `_FORMAT` removes.
 _NEEDS_CARE, _FORMATS = (np.zeros(sys.maxunicode + 1, dtype=bool) for _ in range(2))
-_NEEDS_CARE[:_PLANES] = np.isin(_CATEGORIES, ("Mn", "Mc"))
+_NEEDS_CARE[np.flatnonzero(of_categories("Mn", "Mc"))] = True
 for _first, _last in _SPACELESS:
     _NEEDS_CARE[_first : _last + 1] = True
-_FORMATS[:_PLANES] = _CATEGORIES == "Cf"
+_FORMATS[np.flatnonzero(of_categories("Cf"))] = True
 _FORMATS[0xE0000:0xE1000] = True
 _CLUSTER = re.compile(f"[^{_MARK}][{_MARK}]*+")  # a character with its combining marks
-_FORMAT = re.compile(f"[{_class('Cf')}\U000e0000-\U000e0fff]+")
+_FORMAT = re.compile(f"[{class_of_categories('Cf')}\U000e0000-\U000e0fff]+")
 # The lookbehind lets a match start only at the beginning of a word, or a long word would take quadratic time.
 _DOTTED = re.compile(r"(?<!\w)\w++(?:[./\\:]++\w++)++")
 _BEFORE_WORD = re.compile(r"[./\\:]\w")  # without one, nothing is dotted: ten times faster to see
@@ -153,7 +144,8 @@ def _parts(word: str) -> Iterator[str]:
 def _reorderable_marks() -> NDArray[np.bool_]:
     """By code point, whether normalisation can reorder it: combining marks, and characters that decompose to them."""
     marks = np.zeros(sys.maxunicode + 1, dtype=bool)
-    marks[:0x20000] = [unicodedata.combining(chr(code)) > 0 for code in range(0x20000)]
+    codes = np.flatnonzero(of_categories("Mn", "Mc"))
+    marks[codes] = [unicodedata.combining(chr(code)) > 0 for code in codes]
     marks[[0x0F73, 0x0F75, 0x0F81, 0xFF9E, 0xFF9F]] = True
     return marks
 
