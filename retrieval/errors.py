@@ -11,6 +11,7 @@ RetrievalError
 │   ├── CollectionTaken       another machine has a collection of this name
 │   ├── IndexUnavailable      where its passages are does not answer at the moment
 │   ├── WrongModel            it was made with another model than the one that searches it
+│   ├── SegmentDamaged        its files are damaged; `qrerank index verify NAME --repair` mends it from its documents
 │   └── SegmentUnreadable     its files cannot be opened now; nothing says that they are damaged
 └── DataError         an input file is invalid; the message names the file, the line and the remedy
 """
@@ -73,6 +74,10 @@ class IndexUnavailable(CollectionError):
 
 class WrongModel(CollectionError):
     """A collection was made with another model than the one that searches it."""
+
+
+class SegmentDamaged(CollectionError):
+    """Files of a segment are damaged. Its message says how, but not what mends it: it does not know the collection."""
 
 
 class SegmentUnreadable(CollectionError):

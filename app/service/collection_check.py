@@ -15,7 +15,6 @@ from retrieval.store.collection import Collection
 from retrieval.store.snapshot import Snapshot
 
 _REPAIRING = "a segment was damaged, and its documents are being indexed again"
-_REMEDIES = ("mends it", "derives them again", "build it again", "restore its folder", "try again")
 FolderIdentity = tuple[int, int]
 
 
@@ -66,16 +65,14 @@ def checked(identity: FolderIdentity | None, collection: Collection, before: Sna
         next(iter(snapshot.faults.values()), None),
     )
     text = integrity.fault or (_REPAIRING if snapshot.is_repairing else None)
-    fault = Fault(with_remedy(collection.name, text), integrity.at) if text else None
+    fault = Fault(repairable(collection.name, text), integrity.at) if text else None
     passages = collection.counts().passages if collection.remote else int(snapshot.live.sum())
     return Entry(identity, collection, revision, snapshot, passages, integrity, fault, files_of(collection.folder))
 
 
-def with_remedy(name: str, text: str) -> str:
-    """What is wrong with a collection, and what mends it; one remedy, also if the text says it."""
-    return (
-        text if any(each in text for each in _REMEDIES) else f"{text}; `qrerank index verify {name} --repair` mends it"
-    )
+def repairable(name: str, text: str) -> str:
+    """What is wrong with segments of a collection, and what mends them."""
+    return f"{text}; `qrerank index verify {name} --repair` mends it"
 
 
 def files_of(folder: Path) -> Mapping[str, tuple[int, int]]:

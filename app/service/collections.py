@@ -31,11 +31,11 @@ from app.service.collection_check import (
     checked,
     counts_of,
     files_of,
-    with_remedy,
+    repairable,
 )
 from retrieval import errors
 from retrieval.atomic_dir import sweep
-from retrieval.errors import CollectionError, Fault, FilterUnfinished, WrongModel
+from retrieval.errors import CollectionError, Fault, FilterUnfinished, SegmentDamaged, WrongModel
 from retrieval.index import milvus as remote
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import PassageIndex, Selection
@@ -280,7 +280,8 @@ class OpenCollections:
         self.last_fault = Fault.now(text)
         if not isinstance(error, WrongModel):
             self._suspected.add(own or name)
-        return DamagedCollection(f"the collection {name!r} cannot be searched: {with_remedy(name, str(error))}")
+        told = repairable(name, str(error)) if isinstance(error, SegmentDamaged) else error
+        return DamagedCollection(f"the collection {name!r} cannot be searched: {told}")
 
     def damaged(self, name: str) -> frozenset[int]:
         """The segments that are, or may be, damaged; all of them once a search has failed. It touches no file."""
@@ -340,8 +341,8 @@ class OpenCollections:
             text = f"it cannot be read: {error.strerror}"
         except Exception as error:  # a damaged file must not affect other collections
             log.exception("the collection %s cannot be opened", name)
-            text = f"it cannot be opened ({type(error).__name__})"
-        return self._put(name, Entry(identity, fault=Fault.now(with_remedy(name, text)), files=files_of(folder)))
+            text = repairable(name, f"it cannot be opened ({type(error).__name__})")
+        return self._put(name, Entry(identity, fault=Fault.now(text), files=files_of(folder)))
 
     def _put(self, name: str, entry: Entry) -> Entry:
         before = self._entries.get(name)

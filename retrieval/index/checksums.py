@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from retrieval.errors import CollectionError
+from retrieval.errors import SegmentDamaged
 from retrieval.index.held_files import HeldFiles
 
 FILE = "blocks.json"  # by name of a file the CRC-32 of each of its blocks
@@ -31,7 +31,7 @@ def _sums(path: Path) -> Iterator[int]:
 
 
 def read_checksums(files: HeldFiles) -> Checksums:
-    """Read what `write_checksums` wrote; ValueError if it is damaged, CollectionError if it cannot be read."""
+    """Read what `write_checksums` wrote; ValueError if it is damaged, SegmentDamaged if it cannot be read."""
     try:
         sums = json.loads(files.read(FILE, 0, files.sizes[FILE]))
         return {str(name): [int(each) for each in blocks] for name, blocks in sums.items()}
@@ -40,7 +40,7 @@ def read_checksums(files: HeldFiles) -> Checksums:
 
 
 def check_blocks(files: HeldFiles, checksums: Checksums, name: str, most: int | None = None) -> None:
-    """Compare a file with its checksums; CollectionError if it was cut, grew or holds other bytes.
+    """Compare a file with its checksums; SegmentDamaged if it was cut, grew or holds other bytes.
 
     Args:
         files: The open files of the folder.
@@ -50,12 +50,12 @@ def check_blocks(files: HeldFiles, checksums: Checksums, name: str, most: int | 
     """
     size, sums = files.sizes.get(name), checksums[name]
     if size is None:
-        raise CollectionError(f"{name} is missing")
+        raise SegmentDamaged(f"{name} is missing")
     if -(-size // BLOCK) != len(sums):
-        raise CollectionError(f"{name} has {size} bytes, and should have {len(sums)} blocks of {BLOCK}")
+        raise SegmentDamaged(f"{name} has {size} bytes, and should have {len(sums)} blocks of {BLOCK}")
     chosen = range(len(sums)) if most is None else np.random.default_rng().permutation(len(sums))[:most].tolist()
     last = len(sums) - 1  # which shows that the file was cut short or grew
     for at in {*chosen, last} - {-1}:
         content = files.read(name, at * BLOCK, min(BLOCK, size - at * BLOCK))
         if zlib.crc32(content) != sums[at]:
-            raise CollectionError(f"{name} holds other bytes than were written")
+            raise SegmentDamaged(f"{name} holds other bytes than were written")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.array_files import load_array
-from retrieval.errors import CollectionError
+from retrieval.errors import SegmentDamaged
 
 
 class HeldFiles:
@@ -39,7 +39,7 @@ class HeldFiles:
         return None
 
     def read(self, name: str, start: int, count: int) -> bytes:
-        """Read `count` bytes of a file from offset `start`; CollectionError if it is too short or cannot be read."""
+        """Read `count` bytes of a file from offset `start`; SegmentDamaged if it is too short or cannot be read."""
         try:
             file = self._files[name].fileno()
             content = os.pread(file, count, start)
@@ -72,7 +72,7 @@ class Lines:
         self._files, self._name, self.offsets = files, name, offsets
 
     def at(self, positions: NDArray[np.int64]) -> list[bytes]:
-        """Return the lines at (m,) positions; CollectionError if the file is too short."""
+        """Return the lines at (m,) positions; SegmentDamaged if the file is too short."""
         starts = self.offsets[positions]
         counts = self.offsets[positions + 1] - starts
         ranges = zip(starts.tolist(), counts.tolist(), strict=True)
@@ -104,9 +104,9 @@ def _load(path: Path, dimensions: int, dtype: type[np.generic] | np.dtype[np.voi
     return numbers
 
 
-def _unreadable(name: str, error: Exception) -> CollectionError:
-    return CollectionError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}")
+def _unreadable(name: str, error: Exception) -> SegmentDamaged:
+    return SegmentDamaged(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def _cut_short(name: str) -> CollectionError:
-    return CollectionError(f"{name} was cut short while it was open")
+def _cut_short(name: str) -> SegmentDamaged:
+    return SegmentDamaged(f"{name} was cut short while it was open")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from retrieval.errors import CollectionError
+from retrieval.errors import SegmentDamaged
 from retrieval.index import postings
 from retrieval.index.checksums import FILE, check_blocks, read_checksums
 from retrieval.index.segment import TOKENS, Segment
@@ -65,7 +65,7 @@ def verify(segment: Segment, sample: int = SAMPLE, *, whole: bool = False) -> In
         _check_equal(FILE, read_checksums(segment.files), segment.checksums)
         for name in segment.checksums:
             check_blocks(segment.files, segment.checksums, name, None if whole else sample)
-    except (CollectionError, OSError, ValueError) as error:  # damaged files
+    except (SegmentDamaged, OSError, ValueError) as error:  # damaged files
         fault = str(error)
     except Exception as error:  # a bug here must not stop the checks of other segments
         log.exception("the segment %s cannot be checked", segment.name)
@@ -76,7 +76,7 @@ def verify(segment: Segment, sample: int = SAMPLE, *, whole: bool = False) -> In
 def _check_sizes(segment: Segment) -> None:
     """Check that the files have their sizes at opening, and the sizes in the spec."""
     if changed := segment.files.changed():
-        raise CollectionError(changed)
+        raise SegmentDamaged(changed)
     spec, rows = segment.spec, segment.index.rows
     n, width = spec.passages, rows.shape[1]
     _check_equal("lengths.npy", segment.lengths.shape, (n,))
@@ -92,7 +92,7 @@ def _check_sizes(segment: Segment) -> None:
 
 def _check_equal(file: str, actual: object, expected: object) -> None:
     if actual != expected:
-        raise CollectionError(f"{file} holds {actual}, and should hold {expected}"[:200])
+        raise SegmentDamaged(f"{file} holds {actual}, and should hold {expected}"[:200])
 
 
 def _check_offsets(segment: Segment) -> None:
@@ -105,30 +105,30 @@ def _check_offsets(segment: Segment) -> None:
     }
     for file, (offsets, end) in ends.items():
         if offsets[0] != 0 or offsets[-1] != end or not np.all(np.diff(offsets) > 0):
-            raise CollectionError(f"{file} does not rise from 0 to {end}")
+            raise SegmentDamaged(f"{file} does not rise from 0 to {end}")
 
 
 def _check_states(segment: Segment, sample_positions: NDArray[np.int64]) -> None:
     """Check that the sampled (m,) passages can be read; what their token rows hold, only checksums tell."""
     segment.passages(sample_positions)
     if missing := segment.postings.missing(sample_positions, segment.terms(sample_positions)):
-        raise CollectionError(f"{postings.FILE} lacks {missing} terms of the sampled passages")
+        raise SegmentDamaged(f"{postings.FILE} lacks {missing} terms of the sampled passages")
     segment.states(sample_positions)
 
 
 def _check_index(segment: Segment, sample_positions: NDArray[np.int64]) -> float:
-    """Return the recall of the index; CollectionError if it is too low or a sampled vector does not find itself."""
+    """Return the recall of the index; SegmentDamaged if it is too low or a sampled vector does not find itself."""
     queries = segment.index.rows[sample_positions]  # (m, P)
     best_scores = _exact_scores(segment, queries)
     ids, scores = segment.index.search(queries, _NEAREST)
     if np.any(np.abs(scores[:, 0] - 1) > _ROUNDING):
-        raise CollectionError("the index does not find passages with their own vectors")
+        raise SegmentDamaged("the index does not find passages with their own vectors")
     true_scores = np.einsum("mkp,mp->mk", segment.index.rows[ids], queries)  # expected scores of the hits
     # Equal scores may come in any order, so scores are compared and not ids.
     correct = (np.abs(true_scores - scores) <= _ROUNDING) & (true_scores >= best_scores[:, -1:] - _ROUNDING)
     recall = float(correct.mean())
     if recall < _LEAST_RECALL:
-        raise CollectionError(f"the index has a recall of {recall:.3f}, and should have 1")
+        raise SegmentDamaged(f"the index has a recall of {recall:.3f}, and should have 1")
     return recall
 
 
@@ -141,9 +141,9 @@ def _exact_scores(segment: Segment, queries: NDArray[np.float32]) -> NDArray[np.
         block = np.frombuffer(content, dtype=np.float32).reshape(end - begin, -1)
         squared_norms = np.einsum("np,np->n", block, block)
         if not np.all(np.abs(squared_norms - 1) <= 2 * _ROUNDING):  # fails for NaN, too
-            raise CollectionError("pooled.npy holds vectors that are not of length 1")
+            raise SegmentDamaged("pooled.npy holds vectors that are not of length 1")
         if not np.array_equal(block, rows[begin:end]):
-            raise CollectionError("pooled.npy holds other vectors than were opened")
+            raise SegmentDamaged("pooled.npy holds other vectors than were opened")
         best = np.concatenate([best, queries @ block.T], axis=1)
         k = min(_NEAREST, best.shape[1])
         best = np.sort(np.partition(best, -k, axis=1)[:, -k:], axis=1)[:, ::-1]

@@ -65,7 +65,7 @@ class About:
             values = orjson.loads(text)
             about = About(**values | {"model": Model(**values["model"])})
         except (ValueError, TypeError, KeyError):
-            raise CollectionError("a collection of Milvus is not one of ours") from None
+            raise CollectionError("a collection of Milvus is not one of ours; rename it there") from None
         if about.format != FORMAT:
             raise CollectionError(f"a collection of Milvus has format {about.format}, not {FORMAT}; build it again")
         return about
@@ -183,7 +183,7 @@ class MilvusIndex:
         try:
             return [self._found[number] for number in numbers]
         except KeyError:
-            raise CollectionError(f"passages of the collection {self.name} were deleted meanwhile") from None
+            raise CollectionError(f"passages of the collection {self.name} were deleted meanwhile; try again") from None
 
     def _fetch(self, numbers: list[int]) -> None:
         if not numbers:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import CollectionError
+from retrieval.errors import SegmentDamaged
 from retrieval.fusion import ranking
 from retrieval.index.held_files import HeldFiles, load_integers
 from retrieval.text.bm25 import Matches, QueryTerms, Terms, bm25_of, damping, gains, main_language, weights
@@ -128,7 +128,7 @@ class Postings:
         content = self._files.read(FILE, start * _POSTING.itemsize, (end - start) * _POSTING.itemsize)
         found = np.frombuffer(content, dtype=_POSTING)
         if found["passage"][0] < 0 or found["passage"][-1] >= len(self.lengths):
-            raise CollectionError(f"{FILE} names passages that do not exist")
+            raise SegmentDamaged(f"{FILE} names passages that do not exist")
         return found
 
 
@@ -161,7 +161,7 @@ class WordSearch:
         self.languages = dict(zip(map(_language, codes.tolist()), counts.tolist(), strict=True))
 
     def lists(self, query: QueryTerms) -> list[Held]:
-        """Return the passages that hold each of the m words of a query; CollectionError if they cannot be read."""
+        """Return the passages that hold each of the m words of a query; SegmentDamaged if they cannot be read."""
         keys = [_keys(language, terms(query.words, language)) for language in self.languages]
         different, first = np.unique(np.concatenate([_NO_KEYS, *keys]), return_index=True)  # some words may be one term
         words = (first % max(1, len(query.words))).tolist()
@@ -196,7 +196,7 @@ class QueryWords:
     def search(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the positions (k',) of the passages with the highest BM25 scores above 0, and the scores; k' ≤ k.
 
-        Best first, ties by position. CollectionError if an index cannot be read.
+        Best first, ties by position. SegmentDamaged if an index cannot be read.
         """
         index, found = self._index, self._lists
         df = np.array([len(passages) for passages, _ in found], dtype=np.float64)

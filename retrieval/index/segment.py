@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionError, SegmentUnreadable
+from retrieval.errors import CollectionError, SegmentDamaged, SegmentUnreadable
 from retrieval.index import checksums, postings
 from retrieval.index.checksums import check_blocks, read_checksums, write_checksums
 from retrieval.index.faiss import FaissIndex
@@ -70,7 +70,7 @@ class Segment:
     is_remote, is_whole, finds_words = False, True, True
 
     def __init__(self, folder: Path) -> None:
-        """Open a folder that `build` created; CollectionError if it is missing or damaged."""
+        """Open a folder that `build` created; SegmentDamaged if it is missing or damaged."""
         self.name = folder.name
         self.spec = _read_spec(folder)
         try:
@@ -94,10 +94,10 @@ class Segment:
             lengths = Terms.count(np.diff(self.term_records.offsets))
             self.postings = Postings(folder, self.files, lengths)
             self.index = FaissIndex.build(load_vectors(folder / "pooled.npy"))
-        except (OSError, ValueError, EOFError, CollectionError) as error:
+        except (OSError, ValueError, EOFError, SegmentDamaged) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:
                 raise SegmentUnreadable(f"segment {folder.name} cannot be read: {error.strerror}") from error
-            raise CollectionError(f"segment {folder.name} is damaged: {error}") from error
+            raise SegmentDamaged(f"segment {folder.name} is damaged: {error}") from error
 
     def __len__(self) -> int:
         return self.spec.passages
@@ -133,7 +133,7 @@ class Segment:
         return WordSearch([self.postings], [None])
 
     def states(self, positions: NDArray[np.int64]) -> Encoded:
-        """Return the stored states of the passages at (m,) positions; CollectionError if tokens.bin is too short."""
+        """Return the stored states of the passages at (m,) positions; SegmentDamaged if tokens.bin is too short."""
         return states_of([(self, np.arange(len(positions)), positions)], len(positions))
 
     def read_tokens(self, packed: NDArray[np.uint8], starts: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
@@ -157,18 +157,18 @@ class Segment:
         return self.lengths[positions] >= self.spec.model.max_tokens
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
-        """Return the passages at (m,) positions; CollectionError if they cannot be read."""
+        """Return the passages at (m,) positions; SegmentDamaged if they cannot be read."""
         try:
             return [Passage.of(orjson.loads(line)) for line in self.texts.at(positions)]
         except (ValueError, TypeError, KeyError):  # without the cause, whose message may quote a passage
-            raise CollectionError("passages.jsonl holds lines that cannot be read") from None
+            raise SegmentDamaged("passages.jsonl holds lines that cannot be read") from None
 
     def terms(self, positions: NDArray[np.int64]) -> list[Terms]:
-        """Return the lexical terms of the passages at (m,) positions; CollectionError if they cannot be read."""
+        """Return the lexical terms of the passages at (m,) positions; SegmentDamaged if they cannot be read."""
         try:
             return [Terms.from_bytes(record) for record in self.term_records.at(positions)]
         except ValueError:
-            raise CollectionError("terms.bin holds terms that cannot be read") from None
+            raise SegmentDamaged("terms.bin holds terms that cannot be read") from None
 
 
 # Of one segment: (k,) positions, and before them the (k,) places of those passages among m of several segments.
@@ -185,7 +185,7 @@ def column(of_each: Sequence[Rows], m: int, of: Callable[[Segment], NDArray[Any]
 
 
 def states_of(of_each: Sequence[Rows], m: int) -> Encoded:
-    """Return the stored states of m passages of one or more segments; CollectionError if they cannot be read."""
+    """Return the stored states of m passages of one or more segments; SegmentDamaged if they cannot be read."""
     if not of_each:
         nothing = np.zeros(0, dtype=np.int64)
         return Encoded(np.zeros((0, 1), np.float32), np.zeros((0, 1), np.int8), np.zeros(1, np.int64), nothing, nothing)
@@ -302,16 +302,16 @@ def _read_spec(folder: Path) -> SegmentSpec:
         content = json.loads((folder / SPEC).read_text(encoding="utf-8"))
         spec = SegmentSpec(**content | {"model": Model(**content["model"])})
     except FileNotFoundError as error:
-        raise CollectionError(f"segment {folder.name} is missing") from error
+        raise SegmentDamaged(f"segment {folder.name} is missing") from error
     except OSError as error:
-        kind = SegmentUnreadable if error.errno in _PASSING else CollectionError
+        kind = SegmentUnreadable if error.errno in _PASSING else SegmentDamaged
         raise kind(f"segment {folder.name} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError) as error:
-        raise CollectionError(f"segment {folder.name} is damaged or of another version") from error
+        raise SegmentDamaged(f"segment {folder.name} is damaged or of another version") from error
     if spec.format != FORMAT:
-        raise CollectionError(f"segment {folder.name} has format {spec.format}, not {FORMAT}")
+        raise SegmentDamaged(f"segment {folder.name} has format {spec.format}, not {FORMAT}")
     if not all(isinstance(size, int) and size > 0 for size in (spec.passages, spec.tokens, spec.token_dimension)):
-        raise CollectionError(f"segment {folder.name} is damaged: {SPEC} has invalid sizes")
+        raise SegmentDamaged(f"segment {folder.name} is damaged: {SPEC} has invalid sizes")
     return spec
 
 

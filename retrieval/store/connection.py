@@ -305,7 +305,9 @@ def _translated(folder: Path) -> Iterator[None]:
     except apsw.InterruptError as error:
         raise FilterUnfinished("the filter takes too long on so many documents; send fewer conditions") from error
     except apsw.CantOpenError as error:
-        raise CollectionError(f"collection {folder.name} cannot be opened: {error}") from error
+        raise CollectionError(
+            f"collection {folder.name} cannot be opened: {error}; see that its files may be read"
+        ) from error
     except (apsw.FullError, apsw.ReadOnlyError, apsw.IOError, apsw.PermissionsError, apsw.BusyError) as error:
         raise CollectionUnwritable(f"collection {folder.name} cannot be written: {error}") from error
     except apsw.Error as error:

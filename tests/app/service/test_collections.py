@@ -1,11 +1,13 @@
 """Collections that are opened, damaged and repaired while in use."""
 
+import errno
 import os
 import resource
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from app.errors import DamagedCollection, UnknownCollection
 from app.service.collection_check import checked
 from app.service.collections import OpenCollections
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.errors import CollectionError, SegmentDamaged
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 
@@ -132,6 +135,25 @@ def test_a_damaged_database_is_to_be_restored_for_nothing_else_mends_it(collecti
     for find in (collections.get, collections.store):
         with pytest.raises(DamagedCollection, match=r"not a database; restore its folder from a backup$"):
             find("birds")
+
+
+def test_what_its_documents_do_not_mend_names_no_repair(collections, tmp_path, monkeypatch):
+    make(tmp_path / "of_another_version")
+    with apsw.Connection(str(tmp_path / "of_another_version" / "documents.sqlite")) as database:
+        database.execute("PRAGMA user_version = 1")
+    with pytest.raises(DamagedCollection, match=r"has format 1, not \d+; build it again$"):
+        collections.get("of_another_version")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "documents.sqlite")
+
+    monkeypatch.setattr("retrieval.store.connection._check_readable", refused)
+    with pytest.raises(DamagedCollection, match=r"cannot be read: Permission denied$"):
+        collections.get("birds")
+    with pytest.raises(DamagedCollection, match=r"is being merged; try again$"):
+        raise collections.failed("birds", CollectionError("it is being merged; try again"))
+    with pytest.raises(DamagedCollection, match=r"was cut short; `qrerank index verify birds --repair` mends it$"):
+        raise collections.failed("birds", SegmentDamaged("tokens.bin was cut short"))
 
 
 def test_a_check_that_fails_in_a_way_nobody_thought_of_is_a_fault(collections, tmp_path, caplog):
