@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import logging
+import os
 import resource
 import socket
 from collections.abc import Sequence
@@ -44,8 +45,13 @@ def check_start(settings: Settings, host: str) -> None:
         Exposed: Authentication is off on a public address, or operations need an admin's key while it is off.
         KeysMisconfigured: No key could ever be checked.
         ParameterFileError: A file of parameters cannot be used.
+        NotADirectoryError: A file stands where the data are to be.
     """
     check_exposure(settings, host)
+    folder = settings.data_dir.absolute()
+    taken = next(path for path in (folder, *folder.parents) if path.exists())
+    if not taken.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(taken))
     if settings.auth.enabled:
         _check_keys(settings)
 

@@ -133,3 +133,11 @@ def test_metrics_for_admins_need_authentication(tmp_path):
     with pytest.raises(Exposed, match="QRERANK_AUTH__ENABLED=true"):
         check_start(Settings(data_dir=tmp_path, operations=admin_only), "127.0.0.1")
     check_start(Settings(data_dir=tmp_path, operations=admin_only, auth={"enabled": True}), "127.0.0.1")
+
+
+@pytest.mark.parametrize("below", ["", "data", "data/of/ours"])
+def test_a_file_where_the_data_are_to_be_is_named(tmp_path, below):
+    check_start(Settings(data_dir=tmp_path / "new" / below), "127.0.0.1")
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"file'$"):
+        check_start(Settings(data_dir=tmp_path / "file" / below), "127.0.0.1")
