@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -42,8 +41,8 @@ def presented(headers: Mapping[str, str]) -> list[str]:
 
 def _basic(encoded: str) -> list[str]:
     try:
-        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+        user, _, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except ValueError:  # not base64, not UTF-8, or not even ASCII
         return []
     return [user, password]
 

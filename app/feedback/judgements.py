@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from app.ranking.job import Contributions
 
 Label = Literal["relevant", "clicked", "not"]
+_LAST = np.iinfo(np.int16).max  # the position of all that stand below: a click there counts as much
 _UNREAD = -1000.0  # z-score of a document that was not read: below all others, whatever the weights
 
 
@@ -34,7 +35,7 @@ class Ranked:
     created: float  # seconds since the epoch
     scores: NDArray[np.float32]  # (3, n), what each ranker adds to the fused score at weight 1
     defaults: NDArray[np.float64]  # (3,) its weights without feedback
-    positions: NDArray[np.int16]  # (n,) from 1, of the documents that were shown; 0 for the others
+    positions: NDArray[np.int16]  # (n,) from 1, at most 32767, of the documents that were shown; 0 for the others
     documents: Sequence[str] | None = None  # (n,) digests of the ids of a collection's documents, one a passage
     judged: Mapping[str, str] = field(default_factory=dict)  # labels by the index of a passage of the document
 
@@ -105,7 +106,7 @@ class Lesson:
             ids: (n,) of a collection's documents, one a passage; None: each passage is a document of the request.
         """
         places = np.zeros(made_of.scores.shape[1], dtype=np.int16)
-        places[list(shown)] = np.arange(1, len(shown) + 1)
+        places[list(shown)] = np.arange(1, len(shown) + 1).clip(max=_LAST)
         scores = np.nan_to_num(made_of.scores, nan=_UNREAD).astype(np.float32)
         documents = None if ids is None else [digest(name) for name in ids]
         ranked = Ranked(self.who, request_id, self.scope, time.time(), scores, made_of.defaults, places, documents)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth import tables
@@ -28,10 +28,9 @@ class FeedbackStore:
         """Store requests, the last one of each id; forget those from before `oldest`, and all but the newest `most`."""
         rows = {(request.who, request.id): _row(request) for request in requests}
         table = tables.ranked
-        same = and_(table.c.who == bindparam("of"), table.c.request_id == bindparam("named"))
         with self._database.writing() as connection:
-            connection.execute(delete(table).where(same), [{"of": who, "named": name} for who, name in rows])
-            connection.execute(insert(table), list(rows.values()))
+            # Sorted: replicas that lock rows in different orders would deadlock.
+            connection.execute(_LATEST[connection.dialect.name], [rows[key] for key in sorted(rows)])
             beyond = select(table.c.created).order_by(table.c.created.desc()).offset(most).limit(1)
             last = connection.scalar(beyond)
             forgotten = oldest if last is None else max(oldest, last)
@@ -125,7 +124,14 @@ def _request(row: Row[Any]) -> Ranked:
     )
 
 
-_FIRST = {
-    name: on.insert(tables.evidence).on_conflict_do_nothing()
-    for name, on in (("sqlite", sqlite), ("postgresql", postgresql))
-}
+def _latest(insert: Any) -> Any:
+    """A ranking replaces that of the same id, which another replica may store at the same time."""
+    statement = insert(tables.ranked)
+    key = {column.name for column in tables.ranked.primary_key}
+    replaced = {column.name: column for column in statement.excluded if column.name not in key}
+    return statement.on_conflict_do_update(index_elements=sorted(key), set_=replaced)
+
+
+_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_LATEST = {name: _latest(insert) for name, insert in _INSERTS.items()}
+_FIRST = {name: insert(tables.evidence).on_conflict_do_nothing() for name, insert in _INSERTS.items()}

@@ -1,6 +1,7 @@
 """Feedback of one process, whose database goes away and comes back."""
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -104,3 +105,13 @@ def test_a_document_that_was_not_read_is_last_whatever_the_weights(feedback):
     remember(feedback, "a")
     judge(feedback, "a", document=2)
     np.testing.assert_allclose(feedback.weights(SCOPE, DEFAULTS), DEFAULTS / DEFAULTS.sum(), atol=0.2)
+
+
+def test_a_click_far_below_counts_as_one_on_the_tenth():
+    """Positions are stored in 16 bits, and a request may have more documents than those count."""
+    many, rankings = 40_000, []
+    learning = SimpleNamespace(remember=rankings.append)
+    Lesson(learning, SCOPE, "key_a").remember("a", Contributions(np.zeros((3, many)), DEFAULTS), range(many), None)
+    positions = rankings[0].positions
+    assert (positions[0], positions[many - 1]) == (1, 32_767)
+    assert (np.diff(positions.astype(int)) >= 0).all()

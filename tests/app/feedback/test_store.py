@@ -101,3 +101,17 @@ def test_what_was_learned_is_forgotten_by_scope(store):
     assert store.forget("birds", "public") == 1
     assert store.forget(None, None) == 1
     assert store.evidence() == {}
+
+
+def test_replicas_may_store_one_request_id_at_once(store, opened):
+    """A caller that sends the same X-Request-ID each time loses no ranking of others, which are written with its own."""
+    stores, rounds = [FeedbackStore(opened()) for _ in range(4)], range(20)
+
+    def remember(at):
+        both = [replace(RANKED, id="the same"), replace(RANKED, id=str(at))]
+        stores[at % 4].remember(both[:: -1 if at % 2 else 1], oldest=0, most=100)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(remember, rounds))
+    for at in rounds:
+        assert judged(store, name=str(at)).id == str(at)
