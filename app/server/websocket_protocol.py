@@ -110,7 +110,9 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
             super().shutdown()
         else:
             self.stop_keepalive()
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": CloseCode.SERVICE_RESTART})
+            # A client may close with this code, too, so the message says that the server does.
+            disconnect = {"type": "websocket.disconnect", "code": CloseCode.SERVICE_RESTART, "is_shutdown": True}
+            self.queue.put_nowait(disconnect)
 
     def _reserve(self, size: int) -> bool:
         """Reserve `size` bytes in all for the unfinished message (0: there is none); False if too little is left."""

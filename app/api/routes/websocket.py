@@ -107,7 +107,7 @@ class _Session:
         """The next frame; None if the server shuts down and receives no more."""
         message = await self._websocket.receive()
         if message["type"] == "websocket.disconnect":
-            if message["code"] == CloseCode.SERVICE_RESTART:
+            if message.get("is_shutdown"):
                 return None
             raise WebSocketDisconnect(message["code"])
         text: str | None = message.get("text")

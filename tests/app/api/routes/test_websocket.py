@@ -11,7 +11,7 @@ from app.api.dialects.events import Order
 from app.settings import Settings
 from tests.app.live import live
 from tests.app.talking import ASKED, DOCUMENTS, SMALL, talking
-from tests.waiting import PATIENT_S
+from tests.waiting import PATIENT_S, eventually
 
 
 @pytest.fixture
@@ -182,13 +182,15 @@ def test_cancelling_a_finished_request_is_no_error(client):
     assert client.receive() == {"type": "cancelled", "id": "a"}
 
 
-def test_disconnecting_cancels_all_requests(held):
+@pytest.mark.parametrize("code", [1000, 1012])  # 1012: as the server itself closes when it stops
+def test_disconnecting_cancels_all_requests(held, code):
     client, go, here = held
     for request_id in "abc":
         client.send(ASKED | {"id": request_id})
         client.until(request_id, "order")
     assert here.admitted == 3
-    client.connection.close()
+    client.connection.close(code)
+    eventually(here.called_off)
     go.set()
     assert here.is_free()
 
