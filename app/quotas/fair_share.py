@@ -39,8 +39,9 @@ class Shares:
         """Take an amount ≥ 0 for a caller; False, and nothing taken, if it exceeds the caller's share or the rest."""
         if self._total + amount > self.amount or self._taken[caller] + amount > self.of_one:
             return False
-        self._taken[caller] += amount
-        self._total += amount
+        if amount:  # whoever holds nothing is not remembered: the number of callers is not bounded
+            self._taken[caller] += amount
+            self._total += amount
         return True
 
     def give(self, caller: str, amount: int) -> None:
@@ -48,7 +49,7 @@ class Shares:
         self._total -= amount
         self._taken[caller] -= amount
         if not self._taken[caller]:
-            del self._taken[caller]  # the number of callers is not bounded
+            del self._taken[caller]
 
 
 def address_of(client: Sequence[Any] | None) -> str:

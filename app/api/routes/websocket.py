@@ -121,8 +121,9 @@ class _Session:
             received.memory.take(len(body) + memory_of(body))
             is_started = await self._dispatch(body, received, requests)
         except ServiceError as error:
-            await self._send_frame(received.request_id, "error", problem(error, received.record))
+            failure = problem(error, received.record)
             finish(received.record, self._deps.watchers)
+            await self._send_frame(received.request_id, "error", failure)
         finally:
             if not is_started:
                 received.memory.give()
@@ -151,7 +152,8 @@ class _Session:
             read = partial(self._read, body, fields, record)
             resolved = await charged(self._websocket, read)
             self._in_flight[request_id] = resolved.deadline
-            requests.create_task(self._answer(request_id, resolved, received))
+            answering = requests.create_task(self._answer(request_id, resolved, received.record))
+            answering.add_done_callback(lambda _: self._end(received))  # also of a task that is cancelled unstarted
             return True
         return False
 
@@ -194,14 +196,15 @@ class _Session:
         if running >= self._deps.settings.limits.socket_requests:
             raise Overloaded(f"{running} requests are in flight on this connection; wait for one, or cancel one")
 
-    async def _answer(self, request_id: Id, resolved: ResolvedRerank, received: _Received) -> None:
-        """Serve one request, and pass its record to the watchers."""
-        try:
-            completed = await self._report(request_id, resolved, received.record)
-            self._cancelling -= not completed
-        finally:
-            received.memory.give()
-            finish(received.record, self._deps.watchers)
+    async def _answer(self, request_id: Id, resolved: ResolvedRerank, record: RequestRecord) -> None:
+        """Serve one request."""
+        completed = await self._report(request_id, resolved, record)
+        self._cancelling -= not completed
+
+    def _end(self, received: _Received) -> None:
+        """Release the memory of a request, and pass its record to the watchers."""
+        received.memory.give()
+        finish(received.record, self._deps.watchers)
 
     async def _report(self, request_id: Id, resolved: ResolvedRerank, record: RequestRecord) -> bool:
         """Run one request and send its reports; False if it was cancelled before the last one."""

@@ -104,7 +104,7 @@ def test_what_was_learned_is_forgotten_by_scope(store):
 
 
 def test_replicas_may_store_one_request_id_at_once(store, opened):
-    """A caller that sends the same X-Request-ID each time loses no ranking of others, which are written with its own."""
+    """A caller that sends the same X-Request-ID each time loses no ranking of others, written with its own."""
     stores, rounds = [FeedbackStore(opened()) for _ in range(4)], range(20)
 
     def remember(at):

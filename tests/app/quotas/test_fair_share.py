@@ -33,6 +33,7 @@ def test_what_is_taken_and_given_back_is_counted_once(steps, amount):
         elif held.get(caller):
             shares.give(caller, held.pop(caller))
         assert shares.total == sum(held.values())
+        assert set(shares._taken) == {caller for caller, size in held.items() if size}
     for caller, size in held.items():
         shares.give(caller, size)
     assert (shares.total, dict(shares._taken)) == (0, {})

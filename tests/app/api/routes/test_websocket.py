@@ -195,6 +195,34 @@ def test_disconnecting_cancels_all_requests(held, code):
     assert here.is_free()
 
 
+def test_a_client_that_leaves_at_once_leaves_nothing_behind(shared_client):
+    """Its disconnect is read before the task of its request has begun: the request is released and counted."""
+    deps, records, frames = shared_client.app.state.dependencies, [], []
+    messages = iter(
+        [
+            {"type": "websocket.connect"},
+            {"type": "websocket.receive", "text": json.dumps(SMALL | {"id": 1})},
+            {"type": "websocket.disconnect", "code": 1006},
+        ]
+    )
+
+    async def receive():
+        return next(messages)
+
+    async def send(message):
+        frames.append(message["type"])
+
+    scope = {"type": "websocket", "path": "/v1/ws", "query_string": b"", "headers": [], "client": ("here", 1)}
+    deps.watchers.append(records.append)
+    try:
+        shared_client.portal.call(shared_client.app, scope, receive, send)
+    finally:
+        deps.watchers.pop()
+    assert frames == ["websocket.accept"]
+    assert [(record.route, record.status) for record in records] == [("/v1/ws", 499)]
+    assert deps.bodies.total == 0
+
+
 def test_an_unexpected_error_ends_one_request_and_its_message_is_not_sent(client, monkeypatch, caplog):
     def crash(*_):
         raise ZeroDivisionError("secret")
