@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -51,7 +51,10 @@ from app.ranking.reranker import Ranking
 from app.server.startup_checks import allow_open_files, bare, check_start, free_port
 from app.settings import Settings
 from app.telemetry.metrics_port import metrics_served, url_of
+from retrieval.evaluation.beir import JSON_LINES, read_passages
 from retrieval.evaluation.text_files import read_text
+from retrieval.text.passages import Passage
+from retrieval.text.sentences import VISIBLE
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -161,7 +164,8 @@ def rerank(
         Path,
         typer.Argument(
             callback=readable,
-            help="Documents, one per line, in UTF-8, blank lines not counted; - reads standard input.",
+            help="Documents in UTF-8, one per line, blank ones not counted; of .jsonl and .ndjson, an object with "
+            '"text" and perhaps "title" per line. - reads lines of standard input.',
         ),
     ],
     method: MethodOption = "hybrid",
@@ -170,17 +174,28 @@ def rerank(
     diversity: Diversity = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rerank the lines of a file for a query."""
-    documents = [line.strip() for line in read_text(file).replace("\r", "\n").split("\n") if line.strip()]
-    if not documents:
-        raise typer.BadParameter("the file contains no text; write one document per line")
+    """Rerank the documents of a file for a query."""
+    passages = _passages(file)
     settings = Settings()
     check_method(method, settings)
     options = _options(settings, method, exclude, diversity)
     with bar("preparing") as report:
+        documents = [passage.content for passage in passages]
         ranking = open_reranker(settings, report).rerank(query, documents, reading=reading_of(settings), **options)
-    shown = _shown(ranking, top_n, settings)
-    _show_ranking(query, method, [""] * len(documents), documents, ranking, shown, as_json=as_json)
+    _show_ranking(query, method, passages, ranking, _shown(ranking, top_n, settings), as_json=as_json)
+
+
+def _passages(file: Path) -> list[Passage]:
+    """The documents of a file that are not blank, objects of JSON lines or lines; a usage error if there are none."""
+    read: Iterable[Passage]
+    if file.suffix in JSON_LINES:
+        read = read_passages(file)
+    else:
+        read = (Passage("", "", line.strip()) for line in read_text(file).replace("\r", "\n").split("\n"))
+    passages = [passage for passage in read if VISIBLE.search(passage.content)]
+    if not passages:
+        raise typer.BadParameter("the file contains no text; write one document per line")
+    return passages
 
 
 @cli.command()
@@ -210,9 +225,8 @@ def search(
             first_stage=settings.first_stage.to_first_stage(),
             **options,
         )
-    passages = opened.passages(positions)
-    titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
-    _show_ranking(query, method, titles, texts, ranking, _shown(ranking, top_n, settings), as_json=as_json)
+    passages, shown = opened.passages(positions), _shown(ranking, top_n, settings)
+    _show_ranking(query, method, passages, ranking, shown, as_json=as_json)
 
 
 def _options(settings: Settings, method: RankMethod, exclude: Sequence[str] | None, diversity: float | None) -> Options:
@@ -229,16 +243,10 @@ def _shown(ranking: Ranking, top_n: int, settings: Settings) -> int:
 
 
 def _show_ranking(
-    query: str,
-    method: RankMethod,
-    titles: Sequence[str],
-    texts: Sequence[str],
-    ranking: Ranking,
-    top_n: int,
-    *,
-    as_json: bool,
+    query: str, method: RankMethod, passages: Sequence[Passage], ranking: Ranking, top_n: int, *, as_json: bool
 ) -> None:
-    """Print a ranking; its JSON has the fields of the service's response. Arguments as of `tables.ranked`."""
+    """Print the best of a ranking of passages; its JSON has the fields of the service's response."""
+    titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
     results = [
         {
             "index": index,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Row, and_, delete, select, update
+from sqlalchemy import Connection, Row, Table, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth import tables
@@ -132,6 +132,6 @@ def _latest(insert: Any) -> Any:
     return statement.on_conflict_do_update(index_elements=sorted(key), set_=replaced)
 
 
-_INSERTS = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_INSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 _LATEST = {name: _latest(insert) for name, insert in _INSERTS.items()}
 _FIRST = {name: insert(tables.evidence).on_conflict_do_nothing() for name, insert in _INSERTS.items()}

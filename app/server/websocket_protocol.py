@@ -111,7 +111,7 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
         else:
             self.stop_keepalive()
             # A client may close with this code, too, so the message says that the server does.
-            disconnect = {"type": "websocket.disconnect", "code": CloseCode.SERVICE_RESTART, "is_shutdown": True}
+            disconnect: Any = {"type": "websocket.disconnect", "code": CloseCode.SERVICE_RESTART, "is_shutdown": True}
             self.queue.put_nowait(disconnect)
 
     def _reserve(self, size: int) -> bool:

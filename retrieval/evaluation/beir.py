@@ -18,7 +18,7 @@ from retrieval.store.rows import Document, check_metadata
 from retrieval.text.passages import Passage, split_passages
 from retrieval.text.sentences import VISIBLE
 
-_LINES = {".jsonl", ".ndjson"}  # the ends of names of files with a JSON object a line
+JSON_LINES = {".jsonl", ".ndjson"}  # the ends of names of files with a JSON object a line
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
     or the line number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types
     at once, and while iterating for a malformed line or a repeated id.
     """
-    if path.suffix in _LINES:
+    if path.suffix in JSON_LINES:
         return (Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered))
     if path.suffix in {".txt", ".md"}:
         return _text_passages(path)
@@ -141,7 +141,7 @@ def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file."""
-    if path.suffix in _LINES:
+    if path.suffix in JSON_LINES:
         return _jsonl_documents(path, numbered=True)
     return (Document(each.id, each.text, each.title) for each in read_passages(path))
 

@@ -59,6 +59,20 @@ def test_prepare_fails_with_a_model_that_is_nowhere(typed):
     assert "'no-such-model' is neither a folder nor installed" in run.stderr
 
 
+def test_rerank_reads_objects_of_json_lines_with_their_titles(here, tmp_path):
+    lines = ['{"text": "market prices"}', '{"_id": "7", "title": "An owl", "text": "sings"}', '{"text": "\\u200b"}']
+    for name in ("birds.jsonl", "birds.ndjson"):
+        (tmp_path / name).write_text("\n".join(lines))
+        status, printed, said = here("rerank", "owl song", name, "--json")
+        assert (status, said) == (0, "")
+        found = [(each["index"], each["document"]) for each in json.loads(printed)["results"]]
+        assert found == [(1, {"title": "An owl", "text": "sings"}), (0, {"text": "market prices"})]
+    (tmp_path / "birds.jsonl").write_text('{"text": "an owl"}\nan owl')
+    status, printed, said = here("rerank", "owl song", "birds.jsonl")
+    assert (status, printed) == (1, "")
+    assert "birds.jsonl:2: " in said
+
+
 def test_rerank_reads_lines(typed):
     run = typed("rerank", "owl song", "-", "--top-n", "2", stdin="market prices\nan owl song\n\nriver\n")
     assert run.returncode == 0, run.stderr

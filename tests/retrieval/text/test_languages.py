@@ -144,7 +144,7 @@ def test_cached_terms_of_all_threads_together_take_some_megabytes():
     alphabet = "𐐨𐐩𐐪𐐫"  # four bytes each; distinct words of the maximal length
 
     def work() -> None:
-        for number in range(2 * languages._STEMS):
+        for number in range(languages._STEMS + 100):
             word = "".join(alphabet[number >> 2 * digit & 3] for digit in range(9)) + alphabet[0] * 55
             languages._cached_term(word, "en")
 
