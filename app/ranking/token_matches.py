@@ -38,7 +38,7 @@ class _Found:
     fidelity: list[NDArray[np.floating]] = field(default_factory=list)  # (t,)
     query_token: list[NDArray[np.int64]] = field(default_factory=list)  # (t,)
     best: list[NDArray[np.floating]] = field(default_factory=list)  # (q,)
-    start: list[NDArray[np.int64]] = field(default_factory=list)  # (q,) where the best token begins
+    token: list[NDArray[np.int64]] = field(default_factory=list)  # (q,) the best token, by its place among all t
 
 
 class TokenMatches:
@@ -73,11 +73,11 @@ class TokenMatches:
                 continue
             of, places = self._found[chunk.document], spans[shown] + chunk.start
             fidelity = self._feature_map.fidelity(self._rows, directions(tokens[shown], np.float32))  # (q, t)
+            of.token.append(sum(map(len, of.spans)) + fidelity.argmax(axis=1))
             of.spans.append(places)
             of.fidelity.append(fidelity.max(axis=0))
             of.query_token.append(fidelity.argmax(axis=0))
             of.best.append(fidelity.max(axis=1))
-            of.start.append(places[fidelity.argmax(axis=1), 0])
 
     def texts(self) -> list[TextMatches]:
         """The matches of each text, its tokens as they stand in it."""
@@ -94,7 +94,7 @@ class TokenMatches:
             np.concatenate(arrays) for arrays in (found.spans, found.fidelity, found.query_token)
         )
         order = np.argsort(spans[:, 0], kind="stable")
-        best, start = np.stack(found.best), np.stack(found.start)  # (chunks, q)
+        best, token = np.stack(found.best), np.stack(found.token)  # (chunks, q)
         of_best = best.argmax(axis=0), np.arange(asked)
-        token = np.searchsorted(spans[order, 0], start[of_best])
-        return TextMatches(spans[order], fidelity[order], query_token[order], best[of_best], token)
+        place = np.argsort(order)  # of each token in the order; several may begin at one code point
+        return TextMatches(spans[order], fidelity[order], query_token[order], best[of_best], place[token[of_best]])

@@ -269,7 +269,7 @@ class StateSource:
         return sum(map(len, self._query_chunks(query))) < len(query)
 
     def _query_chunks(self, text: str) -> list[str]:
-        if len(text) <= self._query_chunker.size:
+        if text.isascii() and len(text) <= self._query_chunker.size:  # one character of another script may be 18 tokens
             return [text]
         [cuts] = self._query_chunker.cuts([text], USUAL)
         return cut_up(text, cuts) if cuts else [text]

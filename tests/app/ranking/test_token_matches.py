@@ -72,6 +72,13 @@ def test_real_word_pieces_lie_in_their_words(real_reranker):
     assert not len(blank.spans)
 
 
+def test_a_token_that_matched_is_told_from_others_of_its_character(real_reranker):
+    """The model reads a syllable of Korean as two or three letters, all of which lie at that syllable."""
+    [found] = real_reranker.token_matches("한국어 문법 조사", ["한국어는 교착어이며 조사와 어미가 발달하였다"]).texts()
+    assert len(np.unique(found.spans[:, 0])) < len(found.spans)
+    assert (found.fidelity[found.token] >= found.best).all()
+
+
 def test_what_is_not_read_in_time_has_no_tokens(reranker):
     late = reranker.token_matches(QUERY, ["a bird sings"], deadline=Deadline.after(0))
     assert [len(found.spans) for found in late.texts()] == [0]

@@ -166,6 +166,15 @@ def test_a_long_query_is_read_in_chunks_up_to_a_limit():
     assert [source.is_cut(text) for text in (short, long, longer)] == [False, False, True]
 
 
+def test_a_query_of_characters_that_are_several_tokens_is_read_to_its_end(real_encoder):
+    """The model reads a syllable of Korean as two or three letters."""
+    source, query = StateSource(real_encoder), "한국어 문법 조사 " * 20
+    assert len(query) < source.chunker.size < len(real_encoder.token_spans([query])[0])
+    states = source.encode_query([query], NEVER, Deadline())
+    assert states.offsets[1] == len(real_encoder.token_spans([query])[0])
+    assert not source.is_cut(query)
+
+
 def test_no_query_is_tokenised_further_than_is_read():
     encoder = Short()
     source = StateSource(encoder, StateCache(BIG))
