@@ -16,7 +16,9 @@ class CpuSlots:
     """
 
     def __init__(self, processors: int) -> None:
-        """Take the number of processors, at least 1."""
+        """Take the number of processors; ValueError if it is below 1, as all threads would wait for ever."""
+        if processors < 1:
+            raise ValueError(f"at least one thread must compute; got {processors} processors")
         self._free = processors
         self._lock = threading.Lock()  # guards the free ones and what waits
         self._waiting: dict[str, deque[threading.Event]] = {}  # by caller, the next caller first

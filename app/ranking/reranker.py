@@ -125,7 +125,8 @@ class Reranker:
                 hybrid+cross without a cross-encoder.
             Cancelled: The deadline was cancelled.
         """
-        if not documents or isinstance(documents, str):  # whose letters would be ranked
+        _check_list(documents)
+        if len(documents) == 0:
             raise ValueError("there are no documents to rank; give a list of texts")
         job = self._job(query, **options)
         with self._announced(job, job.deadline.at) as pending:
@@ -223,7 +224,8 @@ class Reranker:
             deadline: When the answer is due.
 
         Raises:
-            ValueError: An empty query, a threshold or number out of range, or a model without vectors of tokens.
+            ValueError: An empty query, one text in place of several, a threshold or number out of range, or a model
+                without vectors of tokens.
             Cancelled: The deadline was cancelled.
         """
         if self.encoder.granularity != "token":
@@ -249,7 +251,7 @@ class Reranker:
             deadline: When the answer is due. Texts that it left unread have no tokens.
 
         Raises:
-            ValueError: An empty query, or a model without vectors of tokens.
+            ValueError: An empty query, one text in place of several, or a model without vectors of tokens.
             Cancelled: The deadline was cancelled.
         """
         if self.encoder.granularity != "token":
@@ -264,6 +266,7 @@ class Reranker:
         self, query: str, texts: Sequence[str], reading: Reading, deadline: Deadline | None
     ) -> tuple[Job, SentDocuments, Encoded | None]:
         """A job that compares tokens, its texts, and the states of its query; None if there was no time for them."""
+        _check_list(texts)
         job = Job(query, "quantum", deadline=deadline or Deadline())
         with self._processor(job):
             candidates = SentDocuments(texts, self.source, reading, job.deadline)
@@ -397,6 +400,12 @@ class Reranker:
         logits = cross.logits(job, scored, scorer.best_chunks(candidates), until)
         with self._processor(job):
             return scorer.scores(matches, candidates, logits)
+
+
+def _check_list(texts: Sequence[str]) -> None:
+    """ValueError for one text in place of several."""
+    if isinstance(texts, str):
+        raise ValueError("give a list of texts: of a single one, each letter would count")  # noqa: TRY004 - as the others
 
 
 def _waited(job: Job, pending: PendingStates) -> Encoded | None:

@@ -12,6 +12,7 @@ from tokenizers import Encoding, Tokenizer
 from retrieval.encoder.openvino_runtime import Run
 from retrieval.encoder.protocol import PAD_TOKENS, Tokens
 from retrieval.errors import EncodingError
+from retrieval.text.characters import well_formed
 from retrieval.text.limits import most_code_points
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -67,7 +68,9 @@ class PairModel:
     def pairs(self, query: str, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise the query with each of n texts. A pair that is too long loses tokens of the longer text."""
         end = most_code_points(self.max_tokens)
-        return [self._tokens(e) for e in self._tokenizer.encode_batch([(query[:end], text[:end]) for text in texts])]
+        query = well_formed(query[:end])
+        pairs = [(query, well_formed(text[:end])) for text in texts]
+        return [self._tokens(encoding) for encoding in self._tokenizer.encode_batch(pairs)]
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Tokenise texts with an empty query, to measure what they cost."""

@@ -13,6 +13,7 @@ import orjson
 from numpy.typing import NDArray
 
 from retrieval.errors import EncoderUnavailable
+from retrieval.text.characters import well_formed
 
 Format = Literal["base64", "float"]
 
@@ -46,7 +47,7 @@ class Unusable(EncoderUnavailable):
 
 def request_body(model: str, texts: Sequence[str], form: Format) -> bytes:
     """Return the JSON that asks for the vectors of n texts. Servers refuse empty texts: a blank stands for them."""
-    readable = [text.encode("utf-8", "replace").decode() or " " for text in texts]  # no lone surrogates
+    readable = [well_formed(text) or " " for text in texts]
     return orjson.dumps({"model": model, "input": readable, "encoding_format": form})
 
 

@@ -18,6 +18,7 @@ from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, pa
 from retrieval.encoder.scripts import scripts_of
 from retrieval.encoder.states import Encoded, join, quantise, unit_rows
 from retrieval.errors import EncodingError
+from retrieval.text.characters import well_formed
 from retrieval.text.limits import most_code_points
 
 # (b, t) int64 ids and mask in; (b, t, D) token vectors and (b, P) pooled vectors out, float32, any length.
@@ -113,7 +114,7 @@ class TextEncoder:
         prompt = self._spec.prompts.get("document", "")
         return [
             np.maximum(_pairs(e.offsets)[~np.array(e.special_tokens_mask, dtype=bool)] - len(prompt), 0)
-            for e in self._tokenizer.encode_batch([prompt + text for text in texts])
+            for e in self._tokenizer.encode_batch([prompt + well_formed(text) for text in texts])
         ]
 
     def row_spans(self, texts: Sequence[str], role: Role = "document") -> list[NDArray[np.int64]]:
@@ -129,7 +130,7 @@ class TextEncoder:
         self, texts: Sequence[str], role: Role, encode: Callable[[list[str]], list[Encoding]]
     ) -> list[Encoding]:
         prompt, end = self._spec.prompts.get(role, ""), most_code_points(self.max_tokens)
-        return encode([prompt + text[:end] for text in texts])
+        return encode([prompt + well_formed(text[:end]) for text in texts])
 
     def _read(self, encoding: Encoding, role: Role) -> tuple[Tokens, NDArray[np.int64]]:
         """The tokens of a text, and for each its position in the encoding, -1 for one that is not of the text."""

@@ -49,6 +49,11 @@ def is_read(text: str, scripts: frozenset[str] | None) -> bool:
     return 2 * sum(script in scripts for script in letters) >= len(letters)
 
 
+def well_formed(text: str) -> str:
+    """Return a text with "?" for each lone surrogate, which no tokenizer and no server takes; places stay the same."""
+    return text.encode("utf-8", "replace").decode()
+
+
 @lru_cache(10_000)
 def script_of(letter: str) -> str | None:
     """The script of a character, as its name in Unicode begins, such as "LATIN"; None if it is no letter."""

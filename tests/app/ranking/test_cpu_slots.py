@@ -1,7 +1,14 @@
 import threading
 
+import pytest
+
 from app.ranking.cpu_slots import CpuSlots
 from tests.waiting import PATIENT_S, eventually
+
+
+def test_without_a_processor_all_would_wait_for_ever():
+    with pytest.raises(ValueError, match="at least one thread"):
+        CpuSlots(0)
 
 
 def test_no_more_compute_at_once_than_there_are_processors():

@@ -198,7 +198,6 @@ def test_excluding_the_query_itself_is_an_error(reranker, method):
         ({"exclude": ["a", "\ufeff"]}, "must not be empty"),
         ({"exclude": [""]}, "must not be empty"),
         ({"documents": []}, "no documents"),
-        ({"documents": "one text"}, "a list of texts"),
         ({"exclude": "one text"}, "a list of texts"),
         ({"language": "english"}, "the code of a known language: .*en"),
         ({"method": "magic"}, "classical, quantum, hybrid"),
@@ -208,6 +207,16 @@ def test_excluding_the_query_itself_is_an_error(reranker, method):
 def test_bad_arguments_are_refused(reranker, arguments, message):
     with pytest.raises(ValueError, match=message):
         reranker.rerank(**({"query": "owl", "documents": ["owl"]} | arguments))
+
+
+def test_one_text_is_no_list_of_texts(reranker):
+    for compare in (reranker.rerank, reranker.relevant_spans, reranker.token_matches):
+        with pytest.raises(ValueError, match="a list of texts"):
+            compare("owl", "one text")
+
+
+def test_documents_may_be_an_array(reranker):
+    assert reranker.rerank("owl", np.array(["a lamp", "an owl"])).order.tolist() == [1, 0]
 
 
 def test_a_non_finite_score_is_an_error_and_no_ranking(method):

@@ -32,6 +32,11 @@ def test_each_text_gets_its_logit_wherever_it_stands(model):
     assert cross_encoder.counts()[0].texts == len(TEXTS)  # the copy was not read again
 
 
+def test_half_of_a_character_is_read_as_a_question_mark(model):
+    half, whole = (read(CrossEncoder(model), [f"an owl {mark}"], f"owls {mark}") for mark in ("\ud83e", "?"))
+    np.testing.assert_array_equal(half, whole)
+
+
 def test_what_was_read_is_not_read_again(model):
     cross_encoder = CrossEncoder(model, 2**20)
     first = read(cross_encoder)

@@ -56,7 +56,7 @@ def test_encoding_twice_gives_the_same_bytes(encoder):
     np.testing.assert_array_equal(first.tokens, second.tokens)
 
 
-@pytest.mark.parametrize("odd", ["", "   ", "\x00", "🦉", "ﷺ" * 50, "a" * 10_000])
+@pytest.mark.parametrize("odd", ["", "   ", "\x00", "🦉", "ﷺ" * 50, "a" * 10_000, "half \ud83e of an owl"])
 def test_odd_texts_get_states_too(encoder, odd):
     states = encoder.encode([odd, "owl"])
     assert (np.diff(states.offsets) >= 1).all()
@@ -117,7 +117,17 @@ def test_spans_say_where_the_tokens_lie(encoder):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "   ", "🦉 İstanbul e\u0301a", "ﷺ" * 50, "你好世界。再见", "a" * 10_000, "x-y_z " * 500]
+    "text",
+    [
+        "",
+        "   ",
+        "🦉 İstanbul e\u0301a",
+        "ﷺ" * 50,
+        "你好世界。再见",
+        "a" * 10_000,
+        "x-y_z " * 500,
+        "half \ud83e of an owl",
+    ],
 )
 def test_there_is_a_span_for_each_token_and_row_however_long_the_text(encoder, text):
     (read,), (spans,) = encoder.tokenize([text]), encoder.token_spans([text])
