@@ -95,6 +95,9 @@ def serve(
     from app.server.asgi import options
     from app.telemetry.logs import set_up
 
+    # The kernel gives process 1 of a container no signal that it does not handle: a stop while models are prepared would
+    # be lost. Besides, uvicorn raises SIGTERM again after its shutdown.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     keep_memory()  # before threads start, because each would create a heap of its own
     allow_open_files()
     if parameters:
@@ -108,7 +111,6 @@ def serve(
     with metrics_served(workers, bare(operations.metrics_host or host), operations.metrics_port):
         served = _prepare_app(settings, workers, demo)
         log.info("quantum-rerank listens on %s (documentation: /docs)", url_of(host, port))
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises SIGTERM again after its shutdown
         uvicorn.run(
             served,
             factory=True,

@@ -160,10 +160,14 @@ def _convert(model: str, source: Path, digest: str, folder: Path, progress: Prog
     message: object = None
     with tempfile.TemporaryFile() as log:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child:  # noqa: S603 - our own
-            for line in child.stdout or ():
-                message = json.loads(line)
-                if isinstance(message, list):
-                    progress(*message)
+            try:
+                for line in child.stdout or ():
+                    message = json.loads(line)
+                    if isinstance(message, list):
+                        progress(*message)
+            except BaseException:  # such as a signal: `with` would wait for the end of the conversion
+                child.kill()
+                raise
         if child.returncode == 0:
             return
         log.seek(0)

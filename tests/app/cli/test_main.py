@@ -257,3 +257,16 @@ def test_an_unusable_address_is_reported_before_a_model_is_opened(tmp_path):
             assert run.returncode == 1
             assert message in run.stderr
             assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_stop_while_models_are_prepared_ends_serve():
+    """Process 1 of a container gets no SIGTERM that it does not handle."""
+    script = (
+        "import os, signal\n"
+        "from app.cli import main\n"
+        "main._prepare_app = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "main.main()\n"
+    )
+    command = [sys.executable, "-c", script, "serve", "--port", "0"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own script
+    assert (run.returncode, run.stderr) == (0, "")

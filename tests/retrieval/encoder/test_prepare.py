@@ -152,6 +152,21 @@ def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
     assert not list(tmp_path.glob(".partial-*"))
 
 
+def test_a_preparation_that_is_stopped_stops_its_conversion(tmp_path, monkeypatch):
+    conversion, finished = tmp_path / "conversion", tmp_path / "finished"
+    conversion.write_text(f"#!/bin/sh\necho '[\"converting\", 2, 4]'\nsleep 5\ntouch {finished}\n")
+    conversion.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(conversion))
+
+    def stop(_: str, done: int, __: int) -> None:
+        if done == 2:
+            sys.exit(0)  # as SIGTERM does
+
+    with pytest.raises(SystemExit):
+        prepare("all-MiniLM-L6-v2", tmp_path / "models", stop)
+    assert not finished.exists()
+
+
 def torch_modules_after_serving(model_dir: Path) -> str:
     """Return the loaded modules that only preparation needs, in a process that has served a request."""
     script = (
