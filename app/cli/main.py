@@ -95,8 +95,8 @@ def serve(
     from app.server.asgi import options
     from app.telemetry.logs import set_up
 
-    # The kernel gives process 1 of a container no signal that it does not handle: a stop while models are prepared would
-    # be lost. Besides, uvicorn raises SIGTERM again after its shutdown.
+    # Process 1 of a container gets no signal that it does not handle: a stop while models are prepared would be lost.
+    # Besides, uvicorn raises SIGTERM again after its shutdown.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     keep_memory()  # before threads start, because each would create a heap of its own
     allow_open_files()

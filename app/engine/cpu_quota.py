@@ -9,11 +9,11 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
-_ROOT = Path("/sys/fs/cgroup")
-_SELF = Path("/proc/self/cgroup")
+ROOT = Path("/sys/fs/cgroup")
+SELF = Path("/proc/self/cgroup")
 
 
-def granted_cpus(root: Path = _ROOT, membership: Path = _SELF) -> int:
+def granted_cpus(root: Path = ROOT, membership: Path = SELF) -> int:
     """The smaller of the CPU affinity and the cgroup's CPU quota (v2 or v1), at least 1.
 
     Quotas are rounded up: with one thread, a quota of 1.5 CPUs would be left half unused whenever it waits.
@@ -42,7 +42,7 @@ def _quotas(root: Path, membership: Path) -> Iterator[float]:
             yield quota
 
 
-def control_groups(controller: str, root: Path = _ROOT, membership: Path = _SELF) -> Iterator[Path]:
+def control_groups(controller: str, root: Path = ROOT, membership: Path = SELF) -> Iterator[Path]:
     """The folders of the process's control group and of its ancestors, of v2 and of a controller of v1."""
     lines = membership.read_text(encoding="utf-8").splitlines() if membership.exists() else []
     for line in lines:

@@ -100,6 +100,7 @@ _PROCESS = (
     _gauge("index_bytes", "Bytes of a collection's files.", "collection", over="livemax"),
     _gauge("index_certified", "1 if the last integrity check passed, 0 if it failed.", "collection", over="livemin"),
     _gauge("process_memory_bytes", "Resident memory of all workers."),
+    _gauge("memory_limit_bytes", "Memory that all workers may use: the container's, or the machine's.", over="livemin"),
     _gauge("workers", "Worker processes."),
     _gauge("ready", "Workers that are ready."),
     _histogram("event_loop_lag_seconds", "Delay of due tasks on the event loop.", buckets=_LAG_S),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
-from app.telemetry.memory import resident_bytes
+from app.telemetry.memory import memory_limit, resident_bytes
 from app.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 EVERY_S = 1.0
 _QUOTAS = ("requests", "similarities")
+_MOST_COLLECTIONS = 1000  # with series of their own: clients make and delete any number, and series cannot be removed
+_OTHERS = "other"  # the label of all further ones
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ class Gauges:
         self._metrics, self._sources = metrics, sources
         self._lock = threading.Lock()
         self._published: dict[tuple[Counter, tuple[str, ...]], float] = {}  # the counters' last totals
-        self._collections: set[str] = set()  # all that were ever published
+        self._collections: set[str] = set()  # labels that were ever published
         self._failing: set[str] = set()  # parts whose last publication failed
         metrics.build_info.labels(version("quantum-rerank"), model).set(1)
         metrics.workers.set(1)
+        if limit := memory_limit():
+            metrics.memory_limit_bytes.set(limit)
 
     def publish(self) -> None:
         """Update all metrics. A source that fails does not stop the others; its failure is logged once."""
@@ -138,12 +142,15 @@ class Gauges:
     def _publish_collections(self, counts: Mapping[str, CollectionCounts]) -> None:
         """A removed collection counts as empty and intact, since its series cannot be removed."""
         metrics = self._metrics
-        self._collections |= counts.keys()
-        for name in self._collections:
-            collection = counts.get(name)
-            metrics.index_passages.labels(name).set(collection.passages if collection else 0)
-            metrics.index_bytes.labels(name).set(collection.bytes if collection else 0)
-            metrics.index_certified.labels(name).set(collection.certified if collection else True)
+        by_label: dict[str, list[CollectionCounts]] = {label: [] for label in self._collections}
+        for name, collection in counts.items():
+            has_room = name in by_label or len(by_label) < _MOST_COLLECTIONS
+            by_label.setdefault(name if has_room else _OTHERS, []).append(collection)
+        self._collections.update(by_label)
+        for label, group in by_label.items():
+            metrics.index_passages.labels(label).set(sum(each.passages for each in group))
+            metrics.index_bytes.labels(label).set(sum(each.bytes for each in group))
+            metrics.index_certified.labels(label).set(all(each.certified for each in group))
 
     def _raise(self, counter: Counter, total: float, *labels: str) -> None:
         """Increase a counter to a total, which only grows."""

@@ -60,6 +60,7 @@ class Metrics:
     index_bytes: Gauge
     index_certified: Gauge
     process_memory_bytes: Gauge
+    memory_limit_bytes: Gauge
     workers: Gauge
     ready: Gauge
     event_loop_lag_seconds: Histogram

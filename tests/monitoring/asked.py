@@ -8,10 +8,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 SECRET = "a-secret-for-tokens-of-at-least-thirty-two-bytes"  # noqa: S105 - for tests only
-# A service with quotas, an unreachable Redis and token issuer, and capacity for one large request.
+# A service with quotas, an unreachable Redis, Milvus and token issuer, and capacity for one large request.
 SETTINGS = {
     "model": "hash",
     "auth": {"enabled": True, "jwt": {"secret": SECRET, "jwks_url": "http://127.0.0.1:9/jwks.json"}},
+    "index": {"url": "milvus://127.0.0.1:9"},
     "cache": {"redis_url": "redis://127.0.0.1:9"},
     "quotas": {"public": {"requests_per_minute": 2}},
     "engine": {"requests": 1, "queue_requests": 0, "drain_seconds": 0},

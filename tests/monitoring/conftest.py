@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from app.cli.index import DEMO, build_demo
-from app.settings import Settings
+from app.settings import IndexSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from tests.conftest import quiet, serving
 from tests.embeddings_peer import as_second_model, serving_peer
@@ -62,7 +62,7 @@ def exercised(tmp_path_factory) -> Iterator[list[Sample]]:
 
 
 def _exercised(settings: Settings) -> list[Sample]:
-    build_demo(settings, HashEncoder(), quiet)
+    build_demo(settings.model_copy(update={"index": IndexSettings()}), HashEncoder(), quiet)  # not in Milvus
     with serving(settings) as client:
 
         def rerank(documents, tier, **fields):

@@ -13,11 +13,11 @@ import apsw
 
 import app
 from app.cli.doctor.finding import Finding, judged
-from app.engine.cpu_quota import control_groups, granted_cpus
+from app.engine.cpu_quota import granted_cpus
 from app.settings import Settings
+from app.telemetry.memory import meminfo, memory_limit
 
-_CPUINFO, _MEMINFO = Path("/proc/cpuinfo"), Path("/proc/meminfo")
-_MEMORY_LIMITS = ("memory.max", "memory.limit_in_bytes")  # of control groups v2 and v1
+_CPUINFO = Path("/proc/cpuinfo")
 
 # What to call instructions, and the flags of /proc/cpuinfo of which one is enough.
 _X86 = {
@@ -70,23 +70,13 @@ def memory(settings: Settings) -> Iterator[Finding]:
     needed = _MARGIN * (
         _WORKER_MIB * 2**20 + settings.cache.max_bytes + _REQUEST_MIB * 2**20 * settings.engine.requests
     )
-    limit, free = memory_limit(), _meminfo().get("MemAvailable")
+    limit, free = memory_limit(), meminfo().get("MemAvailable")
     if limit is None:
         yield Finding("memory", "ok", "not known on this system")
         return
     found = f"{_gib(limit)} may be used" + (f", {_gib(free)} free" if free is not None else "")
     fault = f"one worker needs up to {_gib(needed)}" if limit < needed else None
     yield judged("memory", found, fault, "lower QRERANK_CACHE__MAX_BYTES or QRERANK_ENGINE__REQUESTS, or allow more")
-
-
-def memory_limit() -> int | None:
-    """The bytes that this process may use: the smaller of the machine's memory and its control groups' limits."""
-    limits = [_meminfo().get("MemTotal")]
-    for folder in control_groups("memory"):
-        for name in _MEMORY_LIMITS:
-            text = (folder / name).read_text(encoding="ascii").strip() if (folder / name).exists() else ""
-            limits.append(int(text) if text.isdigit() else None)
-    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def open_files(settings: Settings) -> Iterator[Finding]:
@@ -122,13 +112,6 @@ def _flags() -> set[str]:
     lines = _CPUINFO.read_text(encoding="utf-8").splitlines() if _CPUINFO.exists() else []
     found = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
     return set(next(found, "").split())
-
-
-def _meminfo() -> dict[str, int]:
-    """The bytes that /proc/meminfo tells, by name."""
-    lines = _MEMINFO.read_text(encoding="ascii").splitlines() if _MEMINFO.exists() else []
-    parts = (line.replace(":", " ").split() for line in lines)
-    return {name: int(count) * 1024 for name, count, *_ in parts}
 
 
 def _gib(size: float) -> str:

@@ -1,7 +1,10 @@
 import os
+from dataclasses import replace
 
 from app.engine.engine import EngineCounts
+from app.service.collection_check import CollectionCounts
 from app.settings import AuthSettings, Settings
+from retrieval.errors import Fault
 from tests.app.service.test_collections import make
 from tests.app.telemetry.test_metrics import BODY, values
 from tests.conftest import serving
@@ -23,7 +26,7 @@ def test_what_the_engine_counts_is_published(client):
     assert found["encoder_passes_total model=hash texts=1"] == 3
     assert found["requests_running"] == found["requests_waiting"] == 0
     assert found["workers"] == found["ready"] == 1
-    assert found["process_memory_bytes"] > 10**7
+    assert found["memory_limit_bytes"] > found["process_memory_bytes"] > 10**7
     assert not [name for name in found if name.startswith(("replica_cache", "breaker_open"))]
 
 
@@ -63,6 +66,24 @@ def test_collections_are_told_of_from_when_they_are_asked_for_until_they_are_gon
         assert client.post("/rerank", json=body).status_code == 404
         found = values(client)
         assert (found["index_passages collection=birds"], found["index_certified collection=birds"]) == (0, 1)
+
+
+def test_collections_that_come_and_go_make_a_bounded_number_of_series(client, monkeypatch):
+    monkeypatch.setattr("app.telemetry.gauges._MOST_COLLECTIONS", 3)
+    gauges = client.app.state.dependencies.gauges
+
+    def publish(*names: str, fault: Fault | None = None) -> dict[str, float]:
+        opened = {name: CollectionCounts(7, 100, fault, None) for name in names}
+        monkeypatch.setattr(gauges, "_sources", replace(gauges._sources, collections=lambda: opened))
+        return {name: value for name, value in values(client).items() if name.startswith("index_passages")}
+
+    for number in range(9):
+        found = publish(f"of session {number}", "one that stays")
+    labels = ["of session 0", "of session 1", "one that stays", "other"]
+    assert found == {f"index_passages collection={label}": 7.0 * (label in labels[2:]) for label in labels}
+    publish("of session 0", "of session 8", fault=Fault.now("damaged"))
+    found = values(client)
+    assert [found[f"index_certified collection={label}"] for label in labels] == [0, 1, 1, 0]
 
 
 def test_a_lost_database_of_keys_is_an_open_breaker(tmp_path):
