@@ -46,6 +46,17 @@ def test_a_backup_that_is_taken_while_somebody_writes_is_whole_and_for_nobody_el
         place.run("backup-sqlite")
 
 
+def test_a_service_without_collections_whose_pepper_is_in_the_environment_is_backed_up(tmp_path):
+    folders = {name: tmp_path / name.lower() for name in ("BACKUP", "RESTORED")}
+    place = install(tmp_path / "here", Commands(), QRERANK_AUTH__PEPPER="p" * 32, **folders)
+    create_admin(place)
+    back_up(place, "sqlite")
+    for name in ("restore-files", "restore-sqlite"):
+        place.run(name)
+    restored = place.with_settings(QRERANK_DATA_DIR=folders["RESTORED"])
+    assert "admin" in restored.run("restore-verify")
+
+
 def test_a_damaged_backup_is_not_restored(place):
     with (Path(place.environment["BACKUP"]) / "auth.sqlite3").open("ab") as file:
         file.write(b"x")
