@@ -32,6 +32,7 @@ def metrics_port(number):
 SEVEN = {"autoscaling": {"enabled": True, "minReplicas": 7}}
 CLAIMED = {"index": {"enabled": True, "claim": "a"}}
 PEPPERED = existing(name="a", keys=["QRERANK_AUTH__PEPPER"])
+REMOTE = {"config": {"encoder": {"remote": {"url": "https://models.example.com/v1/embeddings"}}}}
 CACHED = {"secretConfig": {"cache": {"redis_url": "redis://a"}}}
 WRONG = [  # what is named, what is wrong, and what mends it
     ("replicaCount", merged({"replicaCount": 2}, SHARED), merged(STORED, EGRESS)),
@@ -53,6 +54,14 @@ WRONG = [  # what is named, what is wrong, and what mends it
     ("networkPolicy.egress", STORED, EGRESS),
     ("networkPolicy.egress", STORED, {"networkPolicy": {"enabled": False}}),
     ("networkPolicy.egress", {"config": {"tracing": {"endpoint": "http://collector:4318"}}}, EGRESS),
+    ("networkPolicy.egress", REMOTE, EGRESS),
+    ("networkPolicy.egress", merged(REMOTE, {"secretConfig": {"encoder": {"remote": {"api_key": KEY}}}}), EGRESS),
+    ("index.enabled", merged(REMOTE, {**CLAIMED, **EGRESS}), {"index": {"enabled": False}}),
+    (
+        "index.enabled",
+        {"secretConfig": {"index": {"url": "milvus://a"}}, **CLAIMED, **EGRESS},
+        {"secretConfig": {"index": {"url": ""}}},
+    ),
     ("autoscaling.minReplicas", merged(SEVEN, {**SHARED, **STORED, **EGRESS}), {"autoscaling": {"maxReplicas": 7}}),
     ("ingress.host", {"ingress": {"enabled": True}}, {"ingress": {"host": "rerank.example.com"}}),
     ("index.enabled", {**CLAIMED, **secret(keys=[KEY]), **APART}, {"persistence": {"enabled": True}}),
