@@ -15,6 +15,7 @@ from tests.conftest import serving, wait_for_redis
 from tests.embeddings_peer import as_second_model, serving_peer
 from tests.paths import ROOT
 from tests.redis_server import RedisServer
+from tests.retrieval.cross_encoder.tiny_models import save_onnx
 
 PAGE = (ROOT / "docs" / "operations" / "health.md").read_text(encoding="utf-8")
 
@@ -36,11 +37,15 @@ def client(tmp_path_factory):
         pytest.MonkeyPatch.context() as patch,
     ):
         wait_for_redis(patch)
+        patch.setattr("app.engine.engine.check_pairs", lambda _: None)  # the tiny model knows nothing of birds
         settings = Settings(
             model="hash",
             **as_second_model(peer),
             data_dir=folder,
+            model_dir=folder / "models",
             default_collection="demo",
+            cross_encoder={"model": str(save_onnx(folder / "cross"))},
+            index={"url": "milvus://127.0.0.1:9"},
             cache={"redis_url": redis.url},
             quotas={"redis_timeout_s": 10},
             auth={"enabled": True, "jwt": {"jwks_file": folder / "keys.json"}},
