@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import Overloaded, TooLarge
+from app.api.middleware.security_headers import ALWAYS
+from app.api.problems import problem_of
+from app.errors import NotReady, Overloaded, TooLarge
 from app.quotas.fair_share import Shares, address_of, caller_of
 from app.settings import LimitSettings
 
@@ -22,6 +25,7 @@ _TOO_LARGE = (
     "the body needs more than the {} bytes of memory that one caller may use; send fewer or shorter documents, and "
     "fewer fields"
 )
+_STOPS = "the service stops, and has waited long enough for this request; send it again"
 _MARGIN_BYTES = 2**26  # a client that exceeds the body limit by more than this is disconnected
 
 
@@ -42,16 +46,22 @@ class BodyLimitsMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(self._bodies, scope, receive)
+        body, has_started = _Body(self._bodies, scope, receive), False
         scope.setdefault("state", {}).update(hold=body.take, release=body.give)
 
         async def send_after_body(message: Message) -> None:
+            nonlocal has_started
             if message["type"] == "http.response.start" and body.is_incomplete:
                 await self._drain(body, message)
+            has_started = True
             await send(message)
 
         try:
             await self._app(scope, body.receive, send_after_body)
+        except asyncio.CancelledError:  # the server stops, and would send a 500
+            if has_started:
+                raise
+            await _stopped(scope)(scope, receive, send)
         finally:
             body.give()
 
@@ -61,6 +71,15 @@ class BodyLimitsMiddleware:
             await body.drain(max(self._limits.body_bytes, body.received) + _MARGIN_BYTES, self._limits.body_seconds)
         if body.is_incomplete:
             MutableHeaders(scope=message)["Connection"] = "close"
+
+
+def _stopped(scope: Scope) -> Response:
+    """The response to a request that was not done when the server had to stop."""
+    problem = problem_of(NotReady(_STOPS), scope["state"].get("request_id", ""), scope.get("root_path", ""))
+    assert problem is not None  # noqa: S101 - of every error of the service
+    response = problem.response()
+    response.headers.update({**ALWAYS, "Connection": "close"})  # it passes no other middleware
+    return response
 
 
 @dataclass

@@ -6,6 +6,7 @@ request, and so to the tasks and threads started there.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -18,7 +19,9 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
+from app.api.error_catalogue import code_of
 from app.api.problems import HEADER
+from app.errors import NotReady
 from app.service.result import WorkDone
 from app.telemetry.request_record import CLIENT_GONE, UNKNOWN, RequestRecord, Watcher
 
@@ -81,9 +84,9 @@ class RequestRecordMiddleware:
 
         try:
             await self._app(inner, receive, send_and_record)
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
             if record.status == CLIENT_GONE:  # the error response is sent by an outer middleware
-                record.failed(HTTPStatus.INTERNAL_SERVER_ERROR, "internal")
+                _record_failure(record, error)
             raise
         finally:
             _record_route(record, inner)
@@ -94,6 +97,14 @@ class RequestRecordMiddleware:
         """The Timing-Allow-Origin header, if the origin is allowed."""
         allowed = "*" if "*" in self._origins else origin if origin in self._origins else None
         return ((b"timing-allow-origin", allowed.encode("latin-1")),) if allowed else ()
+
+
+def _record_failure(record: RequestRecord, error: BaseException) -> None:
+    """Record an error that no handler turned into a response."""
+    if isinstance(error, asyncio.CancelledError):  # the server stops
+        record.failed(HTTPStatus.SERVICE_UNAVAILABLE, code_of(NotReady))
+    else:
+        record.failed(HTTPStatus.INTERNAL_SERVER_ERROR, "internal")
 
 
 def _record_route(record: RequestRecord, scope: Scope) -> None:
