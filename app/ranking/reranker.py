@@ -257,7 +257,8 @@ class Reranker:
         if self.encoder.granularity != "token":
             raise ValueError(f"{self.encoder.name} gives one vector for a whole text, and none for a token")
         job, candidates, query_states = self._compared(query, texts, reading, deadline)
-        matches = TokenMatches(query, len(texts), self.encoder, self.feature_map, query_states)
+        chunks = self.source.query_chunks(query)
+        matches = TokenMatches(chunks, len(texts), self.encoder, self.feature_map, query_states)
         if query_states is not None:
             self._read_by(matches, job, candidates)
         return matches

@@ -45,22 +45,23 @@ class TokenMatches:
     """Compares the tokens of a query with those of n texts, whose chunks come in any order."""
 
     def __init__(
-        self, query: str, count: int, encoder: Encoder, feature_map: FeatureMap, query_states: Encoded | None
+        self, query: Sequence[str], count: int, encoder: Encoder, feature_map: FeatureMap, query_states: Encoded | None
     ) -> None:
         """Find the tokens of the query.
 
         Args:
-            query: What is asked.
+            query: The chunks that are read of it, from its beginning.
             count: The number n of texts.
             encoder: The model that reads them.
             feature_map: Compares pairs of tokens.
             query_states: The query's state, at 0; None: it was not read, and nothing matches.
         """
         self._encoder, self._feature_map = encoder, feature_map
-        [spans] = encoder.row_spans([query], "query")
+        starts, of_chunks = np.cumsum([0, *map(len, query[:-1])]), encoder.row_spans(query, "query")
+        spans = np.concatenate([of + at * (of[:, 1:] > 0) for of, at in zip(of_chunks, starts, strict=True)])
         rows = query_states.take([0]).tokens if query_states is not None else np.zeros((0, 1), dtype=np.int8)
         self._shown = np.flatnonzero(spans[: len(rows), 1] > spans[: len(rows), 0])
-        self.query = spans[self._shown]  # (q, 2) code points of each token, as far as the model reads at once
+        self.query = spans[self._shown]  # (q, 2) code points of each token
         self._rows = directions(rows[self._shown], np.float32) if self._shown.size else None
         self._found = [_Found() for _ in range(count)]
 

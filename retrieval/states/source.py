@@ -243,7 +243,7 @@ class StateSource:
         Raises:
             EncoderUnavailable: The encoder is on another machine and fails.
         """
-        chunks = [self._query_chunks(text) for text in texts]
+        chunks = [self.query_chunks(text) for text in texts]
         pieces = [piece for text in chunks for piece in text]
         states = self.cached(pieces, "query")
         missing = [piece for piece, state in zip(pieces, states, strict=True) if state is None]
@@ -266,9 +266,10 @@ class StateSource:
 
     def is_cut(self, query: str) -> bool:
         """Whether a query is longer than what is read of it."""
-        return sum(map(len, self._query_chunks(query))) < len(query)
+        return sum(map(len, self.query_chunks(query))) < len(query)
 
-    def _query_chunks(self, text: str) -> list[str]:
+    def query_chunks(self, text: str) -> list[str]:
+        """Return the chunks in which a query is read, from its beginning."""
         if text.isascii() and len(text) <= self._query_chunker.size:  # one character of another script may be 18 tokens
             return [text]
         [cuts] = self._query_chunker.cuts([text], USUAL)

@@ -100,5 +100,5 @@ class MatchesResponse(Exact):
     id: str
     object: Literal["token_matches"]
     model: str
-    query: list[TokenSpan] = Field(description="The query's tokens, as far as the model reads at once.")
+    query: list[TokenSpan] = Field(description="The query's tokens, as far as it is read.")
     results: list[DocumentMatches]

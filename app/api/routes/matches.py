@@ -38,7 +38,8 @@ _RESPONSES[200] = {"description": MatchesResponse.__doc__, **content(reference(M
 async def matches(request: Request) -> Response:
     """For each token of each document, the query's token that it matches best by fidelity, and the reverse.
 
-    The mean of the query's best fidelities is the document's `quantum` score, where one chunk holds the document.
+    The mean of the query's best fidelities is the document's `quantum` score, where one chunk holds the document and
+    the model adds no tokens of its own to the query.
     """
     record = record_of(request)
     resolved = await charged(request, lambda: _read(request))

@@ -30,6 +30,22 @@ def test_the_mean_of_the_best_is_the_quantum_score(text):
         assert set(found.token) == {-1}
 
 
+def test_all_of_a_long_query_is_compared():
+    reranker, text = Reranker(Short()), "a bird sings"
+    matches = reranker.token_matches(QUERY, [text])
+    assert [QUERY[start:end] for start, end in matches.query] == QUERY.split()
+    score = reranker.rerank(QUERY, [text], method="quantum").rankers["quantum"][0]
+    assert matches.texts()[0].best.mean() == pytest.approx(score, abs=1e-5)
+
+
+def test_each_chunk_of_a_query_has_markers_of_its_own(late_encoder):
+    reranker, query, text = Reranker(late_encoder), "which owl hunts at night " * 10, "an owl hunts mice"
+    chunks = reranker.source.query_chunks(query)
+    apart = [reranker.token_matches(chunk, [text]).texts()[0].best for chunk in chunks]
+    assert [len(best) for best in apart] == [25, 25]
+    np.testing.assert_allclose(reranker.token_matches(query, [text]).texts()[0].best, np.concatenate(apart), atol=1e-6)
+
+
 @given(WORDS)
 def test_tokens_lie_in_their_text_in_order_and_match_what_is_like_them(text):
     matches = Reranker(HashEncoder()).token_matches(QUERY, [text])

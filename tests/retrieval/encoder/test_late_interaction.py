@@ -30,7 +30,7 @@ def test_nothing_of_a_long_query_is_lost(late_encoder):
     source = StateSource(late_encoder)
     query = "which owl hunts at night " * 10
     states = source.encode_query([query], np.inf, Deadline())
-    chunks = source._query_chunks(query)
+    chunks = source.query_chunks(query)
     assert "".join(chunks) == query
     assert [len(spans) for spans in late_encoder.token_spans(chunks)] == [25, 25]
     assert states.offsets.tolist() == [0, 64]
