@@ -56,10 +56,15 @@ class Page:
         return anchors
 
     @cached_property
+    def fences(self):
+        """Fenced code blocks: (language, number of the line above the code, text)."""
+        fences = [token for token in self._tokens if token.type == "fence"]
+        return [(fence.info.partition(" ")[0], fence.map[0] + 1, fence.content) for fence in fences]
+
+    @property
     def blocks(self):
         """Fenced code blocks: (language, text)."""
-        fences = [token for token in self._tokens if token.type == "fence"]
-        return [(fence.info.partition(" ")[0], fence.content) for fence in fences]
+        return [(language, text) for language, _, text in self.fences]
 
     @cached_property
     def spans(self):

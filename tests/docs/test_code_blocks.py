@@ -7,8 +7,6 @@ import threading
 
 import pytest
 import uvicorn
-from sybil import Sybil
-from sybil.parsers.markdown import CodeBlockParser
 
 from app.cli.index import DEMO, build_demo
 from app.main import create_app
@@ -21,7 +19,6 @@ from tests.paths import ROOT
 from tests.waiting import eventually
 
 HERE = "127.0.0.1:8000"  # where pages say that the service is
-PARSERS = {language: Sybil([CodeBlockParser(language, lambda _: None)]) for language in ("python", "sh")}
 # Packages of clients (`make clients` runs those), a model (test_library.py), and a broken state.
 ELSEWHERE = {"README.md", "docs/library.md"}
 QUOTED = re.compile(r"'[^']*'|> *\S+")
@@ -41,15 +38,10 @@ def asks_the_service(text):
 
 def runnable(page):
     """The blocks of a page that run here, in their order: (language, line, text)."""
-    found = [
-        (language, example.line, example.parsed)
-        for language, parser in PARSERS.items()
-        for example in parser.parse(page.path).examples()
-    ]
     return [
-        block
-        for block in sorted(found, key=lambda block: block[1])
-        if block[0] == "python" or asks_the_service(block[2])
+        (language, line, text)
+        for language, line, text in page.fences
+        if language == "python" or (language == "sh" and asks_the_service(text))
     ]
 
 
