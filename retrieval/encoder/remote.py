@@ -60,7 +60,6 @@ class RemoteEncoder:
     granularity: Granularity = "document"
     late_interaction = False
     scripts = None
-    arithmetic = "remote"
 
     def __init__(
         self,
@@ -85,6 +84,7 @@ class RemoteEncoder:
         self.pooled_dimension = self.token_dimension = len(probe)
         longest = max((_count(prompt) for prompt in reach.prompts.values()), default=0)
         self.max_tokens = max(1, reach.max_tokens - longest)
+        self.arithmetic = f"remote-{self.max_tokens}"  # states of texts that were cut elsewhere differ
         self._batch = reach.batch  # texts in one request: fewer once the server refused as many
         self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="encode")
         self.breaker = CircuitBreaker(

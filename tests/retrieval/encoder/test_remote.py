@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,9 @@ from retrieval.encoder.embeddings_client import Endpoint
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.remote import Reach, connect
 from retrieval.errors import EncoderUnavailable, EncodingError, ModelError
+from retrieval.states.cache import StateCache
 from retrieval.states.record import TextState, from_bytes, to_bytes
+from retrieval.states.source import StateSource
 from retrieval.text.bm25 import NO_TERMS
 from tests.embeddings_peer import at_most, connected, drop, edit, poison, serving_peer, status, truncate
 from tests.waiting import PATIENT_S, eventually
@@ -86,6 +89,17 @@ def test_tokens_are_estimated_and_long_texts_cut_where_they_say(proxy, tmp_path)
     assert (eight.ids.size, nine.ids.size, nine.text) == (8, 8, "night owls hunt a a a a")
     assert [len(spans) for spans in encoder.token_spans(["night owls, 夜鳥", ""])] == [6, 0]
     assert encoder.tokenize(["owl"], "query")[0].text == "find: owl"
+
+
+def test_what_was_read_with_another_limit_is_not_taken_for_the_whole_text(proxy, tmp_path):
+    """Replicas share states, and one that was started with a greater limit must read more of the same text."""
+    cache, text = StateCache(10**6), "night owls hunt " * 5
+    for limit, tokens in ((10, 10), (64, 15)):
+        encoder, _ = connected(proxy, tmp_path, max_tokens=limit)
+        source = StateSource(encoder, cache)
+        assert source.cached([text]) == [None]
+        source.encode([text], [NO_TERMS], math.inf, Deadline())
+        assert source.cached([text])[0].encoded.lengths.tolist() == [tokens]
 
 
 def test_ranking_is_as_with_the_model_at_hand(tmp_path, real_encoder, monkeypatch):
