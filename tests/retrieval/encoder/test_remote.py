@@ -94,7 +94,7 @@ def test_tokens_are_estimated_and_long_texts_cut_where_they_say(proxy, tmp_path)
 def test_what_was_read_with_another_limit_is_not_taken_for_the_whole_text(proxy, tmp_path):
     """Replicas share states, and one that was started with a greater limit must read more of the same text."""
     cache, text = StateCache(10**6), "night owls hunt " * 5
-    for limit, tokens in ((10, 10), (64, 15)):
+    for limit, tokens in ((10, 10), (64, 20)):
         encoder, _ = connected(proxy, tmp_path, max_tokens=limit)
         source = StateSource(encoder, cache)
         assert source.cached([text]) == [None]
