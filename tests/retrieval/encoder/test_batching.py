@@ -1,6 +1,7 @@
 """An encoder whose passes wait for the test makes concurrency deterministic."""
 
 import threading
+from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.batching import SharedEncoder
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.protocol import PASS_TOKENS, pass_shapes
 from retrieval.errors import EncodingError
 from tests.waiting import PATIENT_S, Clock, eventually
 
@@ -308,6 +310,18 @@ def test_warming_up_learns_and_counts_nothing():
     counts = shared.counts()
     assert counts.seconds_per_token > 0
     assert (counts.texts, counts.passes) == (0, {})
+
+
+def test_warming_up_runs_each_small_shape_once_and_measures_full_ones_on_all_streams():
+    encoder = HashEncoder()
+    encoder.streams, ran = 3, Counter()
+    encoder.forward = lambda batch: (ran.update([(len(batch), batch[0].padded)]), HashEncoder.forward(encoder, batch))[
+        1
+    ]
+    SharedEncoder(encoder).warm_up()
+    small = {shape for shape in pass_shapes(encoder.max_tokens) if shape[0] * shape[1] <= PASS_TOKENS // 4}
+    assert {shape: times for shape, times in ran.items() if shape in small} == dict.fromkeys(small, 1)
+    assert {times for shape, times in ran.items() if shape not in small} == {3}
 
 
 def test_many_threads_get_what_they_asked_for():
