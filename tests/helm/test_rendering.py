@@ -1,8 +1,11 @@
 """What the defaults and single values come to."""
 
 import json
+import re
 
-from scripts.chart import merged
+import yaml
+
+from scripts.chart import CHART, merged
 from scripts.chart.engine import GOLDEN, chart, golden, package
 from tests.helm.drawn import PASSWORD, PEPPER, STORES
 from tests.helm.laws import of_kind
@@ -25,6 +28,16 @@ def test_the_default_render_is_the_committed_one_and_the_archive_renders_the_sam
     assert golden(helm) == committed, "run `.venv-chart/bin/python -m scripts.chart.engine --golden`; review the diff"
     with chart(package(tmp_path)) as packed:
         assert golden(packed) == committed
+
+
+def test_the_values_on_the_page_of_proxies_render_below_its_sub_path(helm):
+    page = (CHART.parents[1] / "docs" / "proxies.md").read_text(encoding="utf-8")
+    shown = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert [values["ingress"]["className"] for values in shown] == ["nginx", "traefik", "alb"]
+    for values in shown:
+        ingress = found(helm.manifests(values), "Ingress", f"{NAME}-api")
+        assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/ranking/"
+        assert ingress["metadata"].get("annotations", {}).items() >= values["ingress"].get("annotations", {}).items()
 
 
 def test_settings_become_variables_as_the_service_reads_them(helm):
@@ -111,7 +124,8 @@ def test_alerts_and_dashboard_are_those_of_monitoring_but_for_the_runbooks(helm)
     assert found(manifests, "Service", f"{NAME}-metrics")["metadata"]["labels"][label] == "quantum-rerank"
     groups = found(manifests, "PrometheusRule")["spec"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
-    assert len(rules) == 18
+    written = yaml.safe_load((CHART / "files" / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    assert [rule["alert"] for rule in rules] == [rule["alert"] for group in written for rule in group["rules"]]
     assert {rule["annotations"]["runbook_url"] for rule in rules} == {
         f"https://w.example/r/{rule['alert']}.md" for rule in rules
     }
