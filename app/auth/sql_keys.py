@@ -146,7 +146,8 @@ def _key(connection: Connection, id_or_prefix: str) -> Key:
 def _keys(connection: Connection, *conditions: Any) -> list[Key]:
     rows = connection.execute(select(tables.keys).where(*conditions).order_by(_KEYS.created, _KEYS.id)).all()
     secrets: dict[str, list[Secret]] = {row.id: [] for row in rows}
-    newest_first = (_SECRETS.created.desc(), _SECRETS.prefix)
+    # The newest alone has no end; by time it may be another one, where the clocks of replicas differ.
+    newest_first = (_SECRETS.expires.is_not(None), _SECRETS.created.desc(), _SECRETS.prefix)
     query = select(tables.secrets).join(tables.keys).where(*conditions).order_by(*newest_first)
     for row in connection.execute(query):
         secrets[row.key_id].append(Secret(row.prefix, row.created, row.expires))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -171,6 +172,8 @@ def describe(key: Key) -> dict[str, Any]:
     """A key as `KeyResponse`."""
     now = time.time()
     has_expired = key.expires is not None and key.expires <= now
+    status = "revoked" if key.revoked is not None else "expired" if has_expired else "active"
+    ends = {old.prefix: min(old.expires, key.expires or math.inf) for old in key.secrets[1:] if old.expires is not None}
     return {
         "object": "key",
         "id": key.id,
@@ -180,15 +183,15 @@ def describe(key: Key) -> dict[str, Any]:
         "tier": key.tier,
         "collections": None if key.collections is None else list(key.collections),
         "read_only": not key.can_write,
-        "status": "revoked" if key.revoked is not None else "expired" if has_expired else "active",
+        "status": status,
         "created": moment(key.created),
         "expires": moment(key.expires),
         "revoked": moment(key.revoked),
         "last_used": moment(key.last_used),
         "replaced": [
-            {"prefix": old.prefix, "expires": moment(old.expires)}
-            for old in key.secrets[1:]
-            if old.expires is not None and old.expires > now
+            {"prefix": prefix, "expires": moment(end)}
+            for prefix, end in ends.items()
+            if end > now and status == "active"
         ],
     }
 

@@ -104,6 +104,14 @@ def test_rotation_overlaps(keys, clock):
     assert "revoked" in find(keys, new).reason
 
 
+def test_the_newest_secret_is_first_though_the_clock_of_another_replica_is_behind(keys, clock):
+    key, _ = keys.create("", "user", "public")
+    clock.now -= 5
+    rotated, new = keys.rotate(key.id, 60)
+    assert new.startswith(rotated.prefix)
+    assert keys.all() == [rotated]
+
+
 def test_a_rotation_without_overlap_ends_the_old_ones_and_lengthens_none(keys, clock):
     key, first = keys.create("", "user", "public")
     _, second = keys.rotate(key.id, 10)

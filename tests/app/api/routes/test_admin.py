@@ -116,6 +116,14 @@ def test_rotation_overlaps_and_revocation_is_immediate_in_its_process(client):
     problem(client.post(f"/v1/admin/keys/{old['id']}/rotate"), 422, "create a new one")
 
 
+def test_replaced_keys_are_shown_as_long_as_they_open(client):
+    """No longer than their key, however long the overlap, and not once it is revoked."""
+    key = client.post("/v1/admin/keys", json={"expires_days": 1}).json()
+    rotated = client.post(f"/v1/admin/keys/{key['id']}/rotate", json={"overlap_hours": 48}).json()
+    assert rotated["replaced"] == [{"prefix": key["prefix"], "expires": key["expires"]}]
+    assert client.delete(f"/v1/admin/keys/{key['id']}").json()["replaced"] == []
+
+
 def test_invalid_keys_are_refused(client):
     for body, message in WRONG:
         problem(client.post("/v1/admin/keys", json=body), 422, message)
