@@ -209,12 +209,13 @@ class Splitter:
                 yield start, len(block)
                 return
             end = next((cut for cuts in levels if (cut := _last(cuts, reach)) > end), reach)
-            yield start, end
-            start = end
+            begun, start = start, end
             if overlap:
                 first = int(np.searchsorted(tokens, end)) - overlap
                 least = max(end - most_code_points(overlap), int(tokens[first]) if first > 0 else 0)
                 start = next((cut for cuts in levels if (cut := _first(cuts, least)) < end), least)
+            if start > begun:  # else the next chunk repeats all of this one
+                yield begun, end
 
     def _fitting(self, block: str, chunks: Iterable[Range], room: int) -> Iterator[Range]:
         """The chunks; one that has more tokens by itself than in the block is divided."""

@@ -68,6 +68,12 @@ def test_chunks_cover_the_text_fit_and_overlap_as_asked(real_encoder, by, text, 
             assert tokens_of(real_encoder, text[start:end]) <= size
 
 
+def test_no_chunk_is_repeated_whole_by_the_next(real_encoder):
+    text = "An owl hunts. " + "at night " * 100  # a short sentence before one that is cut
+    first, second, *_ = splitter(real_encoder, Chunking("sentence", 64, 16), "en").split(text)
+    assert first[0] < second[0] < first[1]
+
+
 @pytest.mark.parametrize("by", SPLITTING)
 @settings(max_examples=25)
 @given(title=PIECES, text=PIECES)
