@@ -99,7 +99,7 @@ class Scored:
     tokens_read: NDArray[np.int64]  # (n,) of each document, without special tokens
     tokens: int = 0  # that the encoder read, now or once: of a `Ranking` with the query's
     encoded: int = 0  # documents of which a chunk at least was read; the rest stand below them in pre-score order
-    readable: bool = True  # whether the model can read the query and the documents; else words alone decide
+    readable: bool = True  # whether the model can read the query and any document; else words alone decide
     contributions: Contributions | None = None  # where the weights are the caller's
     near_duplicates: float | None = None  # share of documents that are nearly equal to a better one; with diversity
 

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 Arrays = Mapping[str, NDArray[np.float64]]  # by name, one value a document or chunk
 
 _LEAST_LOG_FIDELITY = -20.0  # of a token; one that nothing is like must not decide a whole mean
-_MOST_UNKNOWN = 0.5  # of the tokens, on average; beyond it the model cannot read the language
+_MOST_UNKNOWN = 0.5  # of the tokens; beyond it the model cannot read the language
 _EXCLUDED = 0.75  # weight of the excluded share's z-score
 _EXCLUDED_LOG_ODDS = 4.0  # that a document loses which is all about what is excluded
 _GAP = 1e-6  # log-odds between the last document with a state and the first one without
@@ -71,7 +71,7 @@ class _Best:
     chunks: NDArray[np.int64]  # (m,) places of the chunks among those of all parts
     pooled: NDArray[np.float32]  # (m, P)
     found: Arrays  # (m,) each, as in `_Part`
-    known: bool  # whether the model knows most tokens of the query and of the documents
+    known: bool  # whether the model knows most tokens of the query and of a document at least
     readable: bool  # and whether its vectors say what they are about
 
 
@@ -213,9 +213,9 @@ class Scorer:
         found = {name: np.concatenate([part.found[name] for part in parts]) for name in names}
         order = np.lexsort((-found.get("fidelity", found.get("cosine", np.zeros(len(owners)))), owners))
         documents, first = np.unique(owners[order], return_index=True)
-        most_unknown = max(
-            self.states.unknown[0] / self.states.offsets[1], (self._all("unknown") / self._all("rows")).mean()
-        )
+        # One document that is known is enough, or others, such as emoji, would leave it to words alone.
+        of_documents = (self._all("unknown") / self._all("rows")).min()
+        most_unknown = max(self.states.unknown[0] / self.states.offsets[1], of_documents)
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
         _, first_copy, copy = np.unique(copies[documents], return_index=True, return_inverse=True)
         equal, chunks = {name: values[first_copy[copy]] for name, values in best.items()}, order[first]

@@ -138,6 +138,14 @@ def test_where_the_model_knows_no_token_words_decide():
     assert np.argsort(-scored.scores, kind="stable").tolist() == [0, 2, 3, 1, 4]
 
 
+def test_documents_of_which_no_token_is_known_leave_the_others_to_the_model(real_reranker):
+    query, documents = "which bird sings at night", ["stock prices fell", "a nightingale warbles after dusk"]
+    ranking = real_reranker.rerank(query, [*documents, "🦉", "🎵🎵", "ሰላም", "👍"])
+    assert ranking.readable
+    assert ranking.order[0] == 1
+    assert not real_reranker.rerank(query, ["🦉", "🎵🎵", "ሰላም"]).readable
+
+
 def test_where_the_model_only_spells_the_query_words_decide():
     spelling = scorer()
     spelling.job.reads = False
