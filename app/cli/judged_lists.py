@@ -172,14 +172,14 @@ def _judged_list(
     others = [
         score_documents(each, asked.tokens, states.tokens, states.offsets) for each in bandwidths(reranker.feature_map)
     ]
-    passages, grades = collection.passages(positions), dataset.qrels[query.id]
+    passages, grades, traits = collection.passages(positions), dataset.qrels[query.id], collection.traits(positions)
     best = sorted((grade for grade in grades.values() if grade > 0), reverse=True)[: len(_DISCOUNTS)]
     return JudgedList(
         np.stack([*(found.rankers[name] for name in RANKERS), fidelities[0, 1:], *others]),
         fidelities[1:, 1:],
         np.array([max(0.0, grades.get(passage.id, 0.0)) for passage in passages]),
         float(np.asarray(best) @ _DISCOUNTS[: len(best)]),
-        code_share(collection.traits(positions)["symbols"]),
+        code_share(traits["symbols"], traits["characters"]),
         found.readable,
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from retrieval.fusion.algorithms import DEFAULT, Algorithm, Fitted, feedback, fuse, smooth
 from retrieval.fusion.normalization import finite, zscore
 from retrieval.fusion.weights import by_agreement, by_spread
+from retrieval.text.characters import BEGINNING
 
 Vector = NDArray[np.float64]
 Weighting = Literal["type", "fixed", "equal", "spread", "agreement"]
@@ -114,7 +115,15 @@ class Fusion:
         return sure if sure.any() else given
 
 
-def code_share(symbols: Vector) -> float:
-    """How much n documents look like programs, 0 (text) to 1, by their (n,) shares of symbols, NaN of empty ones."""
-    shares: list[float] = symbols[~np.isnan(symbols)].tolist()
-    return min(1.0, max(0.0, (sum(shares) / max(1, len(shares)) - _TEXT) / (_CODE - _TEXT)))
+def code_share(symbols: Vector, characters: NDArray[np.int64]) -> float:
+    """How much n documents look like programs together, 0 (text) to 1.
+
+    A short one counts as little as it says: a line of stars makes no programs of the others.
+
+    Args:
+        symbols: (n,) shares of symbols at their beginnings, NaN of empty ones.
+        characters: (n,) their lengths in code points.
+    """
+    looked_at = np.minimum(characters, BEGINNING)
+    share = float(looked_at @ np.nan_to_num(symbols)) / max(1, int(looked_at.sum()))
+    return min(1.0, max(0.0, (share - _TEXT) / (_CODE - _TEXT)))

@@ -273,7 +273,8 @@ class Scorer:
             return zscore(rankers[method]), None
         fusion = replace(self.fusion, algorithm=self.job.fusion or self.fusion.algorithm)
         nothing = np.zeros_like(lexical)  # of one that was left out: equal scores order nothing
-        rows, code = np.stack([rankers.get(name, nothing) for name in RANKERS]), code_share(documents.symbols)
+        rows = np.stack([rankers.get(name, nothing) for name in RANKERS])
+        code = code_share(documents.symbols, documents.characters)
         if self.job.weigh is None or not fusion.is_linear:
             return fusion.fuse(rows, code, kernel), None
         parts, defaults = fusion.parts(rows, code, kernel)

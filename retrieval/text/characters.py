@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-_BEGINNING = 1000  # code points that are looked at
+BEGINNING = 1000  # code points that are looked at
 _SYMBOLS = b"{}()[]=<>_;:.*&|\\/#@$%^~+\"'`"
 _EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA")  # in Japanese they stand together
 _PLANES = 0x20000  # above are letters, and the tags and variation selectors at 0xE0000
@@ -33,7 +33,7 @@ def symbol_share(text: str) -> float:
 
     Texts have at most 3 % on average, Python functions 12 % (measured on the development collections).
     """
-    beginning = text[:_BEGINNING].encode("utf-8", "replace")
+    beginning = text[:BEGINNING].encode("utf-8", "replace")
     return 1 - len(beginning.translate(None, _SYMBOLS)) / len(beginning) if beginning else np.nan
 
 
@@ -44,7 +44,7 @@ def is_read(text: str, scripts: frozenset[str] | None) -> bool:
     """
     if scripts is None:
         return True
-    beginning = unicodedata.normalize("NFKC", text[:_BEGINNING])
+    beginning = unicodedata.normalize("NFKC", text[:BEGINNING])
     letters = [script for letter in beginning if (script := script_of(letter)) is not None]
     return 2 * sum(script in scripts for script in letters) >= len(letters)
 

@@ -60,6 +60,11 @@ def test_weights_lie_between_those_of_text_and_of_code():
     assert Weights(1, 2, 3, 0).towards(Weights(3, 2, 1, 1), 0.5) == Weights(2, 2, 2, 0.5)
 
 
+def code_of(texts: list[str]) -> float:
+    traits = traits_of(texts)
+    return code_share(traits["symbols"], traits["characters"])
+
+
 PROGRAM = "def area(radius):\n    # of a circle (2d)\n    return math.pi * radius ** 2\n"
 
 
@@ -75,10 +80,13 @@ PROGRAM = "def area(radius):\n    # of a circle (2d)\n    return math.pi * radiu
     ],
 )
 def test_programs_are_told_from_text(texts, share):
-    assert code_share(traits_of(texts)["symbols"]) == share
+    assert code_of(texts) == share
 
 
 def test_a_list_of_both_is_in_between():
     text = "The nightingale sings after dusk, and its song is heard by many birds at night."
-    mixed = [text, text, PROGRAM, PROGRAM]
-    assert 0 < code_share(traits_of(mixed)["symbols"]) < 1
+    assert 0 < code_of([text, text, PROGRAM, PROGRAM]) < 1
+
+
+def test_a_few_symbols_make_no_program_of_long_texts():
+    assert code_of(["The nightingale sings after dusk, and its song is heard by many birds."] * 9 + ["***", "..."]) == 0
