@@ -194,7 +194,7 @@ def bm25_of(
         block = slice(*np.searchsorted(cells, [start * m, rows.stop * m]))
         tf = np.bincount(cells[block] - start * m, counts[block], (rows.stop - start) * m).reshape(-1, m)
         scores[rows] = gains(tf, damped[rows, None]) @ of_words
-        coverage[rows] = ((tf > 0) * rarity[of[rows]]).sum(axis=1)
+        coverage[rows] = ((tf > 0) * rarity[of[rows]]).sum(axis=1).clip(max=1)  # rounding leaves a sum a little over 1
     return Matches(scores, coverage)
 
 

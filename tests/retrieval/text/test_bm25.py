@@ -79,7 +79,7 @@ def test_laws(one, two, documents):
     matches = bm25(query_of(one), documents_of(documents))
     assert matches.scores.shape == matches.coverage.shape == (len(documents),)
     assert np.all(matches.scores >= 0)
-    assert np.all((matches.coverage >= 0) & (matches.coverage <= 1 + 1e-12))
+    assert np.all((matches.coverage >= 0) & (matches.coverage <= 1))
     # Additive in the query, independent of order, and 0 exactly for documents without a query term.
     np.testing.assert_allclose(scores_of(one + two, documents), matches.scores + scores_of(two, documents), rtol=1e-12)
     np.testing.assert_allclose(scores_of(one[::-1], documents[::-1])[::-1], matches.scores, rtol=1e-12)
@@ -101,6 +101,12 @@ def test_coverage_is_the_share_of_the_words_by_rarity():
     both, rare, common, none = bm25(query, documents).coverage
     np.testing.assert_allclose([both, none, rare + common], [1, 0, 1], atol=1e-12)
     assert rare > 2 * common
+
+
+@pytest.mark.parametrize("query", ["night lamp", "owl bird lamp", "owl bird song market"])
+def test_no_document_holds_more_than_all_words(query):
+    """The weights of these words add up to a little over 1."""
+    assert bm25(QueryTerms.of(query, "en"), [Terms.of(query, "en")]).coverage[0] == 1
 
 
 def test_nothing_to_score():
