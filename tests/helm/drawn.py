@@ -53,7 +53,7 @@ PARTS = [  # what may be switched on beside
 # What the sets above decide, since each of it asks for something else.
 _DECIDED = (
     *("replicaCount", "secretConfig", "existingSecret", "config.auth", "config.operations", "config.tracing.endpoint"),
-    "config.encoder.remote.url",
+    *("config.encoder.remote.url", "service.type"),
     *("redis.enabled", "redis.password", "postgresql.enabled", "postgresql.password", "networkPolicy.egress", "mounts"),
     *("persistence.enabled", "persistence.accessMode", "index.enabled", "index.configMap", "index.claim"),
     *("autoscaling.enabled", "autoscaling.minReplicas", "autoscaling.maxReplicas", "ingress.enabled", "ingress.host"),

@@ -62,6 +62,12 @@ WRONG = [  # what is named, what is wrong, and what mends it
         {"secretConfig": {"index": {"url": "milvus://a"}}, **CLAIMED, **EGRESS},
         {"secretConfig": {"index": {"url": ""}}},
     ),
+    (
+        "networkPolicy.clientCidrs",
+        {"service": {"type": "NodePort"}},
+        {"networkPolicy": {"clientCidrs": ["10.0.0.0/16"]}},
+    ),
+    ("networkPolicy.clientCidrs", {"service": {"type": "LoadBalancer"}}, {"networkPolicy": {"enabled": False}}),
     ("autoscaling.minReplicas", merged(SEVEN, {**SHARED, **STORED, **EGRESS}), {"autoscaling": {"maxReplicas": 7}}),
     ("ingress.host", {"ingress": {"enabled": True}}, {"ingress": {"host": "rerank.example.com"}}),
     ("index.enabled", {**CLAIMED, **secret(keys=[KEY]), **APART}, {"persistence": {"enabled": True}}),

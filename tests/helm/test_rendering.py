@@ -37,6 +37,9 @@ def test_the_values_on_the_page_of_proxies_render_below_its_sub_path(helm):
     for values in shown:
         ingress = found(helm.manifests(values), "Ingress", f"{NAME}-api")
         assert ingress["spec"]["rules"][0]["http"]["paths"][0]["path"] == "/ranking/"
+        froms = found(helm.manifests(values), "NetworkPolicy")["spec"]["ingress"][0]["from"]
+        cidrs = values.get("networkPolicy", {}).get("clientCidrs", [])
+        assert [each["ipBlock"]["cidr"] for each in froms if "ipBlock" in each] == cidrs
         assert ingress["metadata"].get("annotations", {}).items() >= values["ingress"].get("annotations", {}).items()
 
 
