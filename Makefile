@@ -7,7 +7,7 @@ WIRE ?= ../shared/wire
 # Set, as in many images, it would make each process that a test starts compile the application again.
 export PYTHONDONTWRITEBYTECODE :=
 
-TESTS := $(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+TESTS := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test browser steady soak load rehearse rollout clients milvus check format docs pages bench lines large monitoring chart chart-package image image-push wheel publish lock clean
