@@ -13,6 +13,7 @@ from app.service.request import RerankRequest
 from app.service.result import RerankResult, Row
 
 PATH = "/api/v1/services/rerank/text-rerank/text-rerank"
+COMPATIBLE_PATH = "/compatible-api/v1/reranks"  # of newer models, in Cohere's dialect
 
 
 class DashScopeInput(BaseModel):

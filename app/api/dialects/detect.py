@@ -46,7 +46,10 @@ DASHSCOPE = Dialect(  # its SDK reads errors of this media type only
 )
 
 # The paths on which clients call a reranker. Each accepts every dialect.
-PATHS = ("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking", nim.PATH, dashscope.PATH)
+PATHS = (
+    *("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking", "/v1/reranks"),
+    *(nim.PATH, dashscope.PATH, dashscope.COMPATIBLE_PATH),
+)
 
 _BY_PATH = {"/v1/rerank": STANDARD_WITH_DATA, "/infinity/rerank": INFINITY}
 _FOR_LITELLM = {STANDARD: LITELLM, STANDARD_WITH_DATA: LITELLM_WITH_DATA}  # LiteLLM crashes on an object without `text`

@@ -32,7 +32,7 @@ def jwks(*keys: dict[str, Any]) -> bytes:
 
 def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = None, **claims: object) -> str:
     """A signed token; a claim that is None is left out."""
-    claims = {"sub": "owl", "exp": time.time() + 60} | claims
+    claims = {"sub": "owl", "exp": time.time() + 86_400} | claims
     own = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(own, key, algorithm, {"kid": kid} if kid else None)
 

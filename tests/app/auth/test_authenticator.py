@@ -204,11 +204,11 @@ def test_entries_expire(at):
 
 
 def test_an_entry_expires_with_its_credential(at):
-    remembered = CredentialCache(seconds=2)
-    remembered.put(b"a", Grant(ANONYMOUS, time.time() + 1), 100)
-    at(100.9)
+    remembered = CredentialCache(seconds=2000)
+    remembered.put(b"a", Grant(ANONYMOUS, time.time() + 1000), 100)
+    at(1000)
     assert remembered.get(b"a")
-    at(101.1)
+    at(1101)
     assert not remembered.get(b"a")
 
 

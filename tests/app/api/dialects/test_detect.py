@@ -188,6 +188,14 @@ def test_documents_have_the_form_of_their_dialect(client):
     returning = ALI | {"parameters": {"return_documents": "true"}}
     assert first(dashscope.PATH, returning)["document"] == {"text": "an owl song"}
     assert "document" not in first(dashscope.PATH, ALI)
+    newer = {
+        "documents": DOCS,
+        "model": "qwen3-rerank",
+        "top_n": 1,
+        "instruct": "Find the answer.",
+        "return_documents": True,
+    }
+    assert first(dashscope.COMPATIBLE_PATH, newer)["document"] == {"text": "an owl song"}
     for row in (first("/rerank", {"documents": DOCS}), first("/v1/rerank", {"documents": DOCS}, "data")):
         assert set(row) == {"index", "relevance_score", "tokens"}
 
