@@ -76,9 +76,9 @@ def test_the_61st_request_of_a_minute_is_refused_with_retry_after(tmp_path):
             response = client.post(path, json=sent)
             problem(response, 429, "this caller's 60 requests per minute are used up; there are 60 again in ")
             assert quota_headers(response) == (60, 0, "requests")
-            assert 50 < int(response.headers["retry-after"]) == response.json()["retry_after_s"] <= 60
+            assert 0 < int(response.headers["retry-after"]) == response.json()["retry_after_s"] <= 60
             assert int(response.headers["x-ratelimit-reset"]) == pytest.approx(reset, abs=1)
-            assert int(response.headers["x-ratelimit-reset"]) == pytest.approx(time.time() + 60, abs=20)
+            assert int(response.headers["x-ratelimit-reset"]) == pytest.approx(time.time() + 60, abs=60)
         metrics = client.get("/metrics").text
         assert 'qrerank_quota_refusals_total{quota="requests"} 3.0' in metrics
 
