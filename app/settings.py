@@ -49,7 +49,20 @@ _HEADER_VALUE = re.compile("[!-~]+")
 
 # The first parts of paths below which the service has routes, and pages and descriptions that no path may hide.
 OWN_PATHS = frozenset(
-    {"v1", "v2", "api", "infinity", "health", "docs", "pages", "admin", "errors", "metrics", "openapi.json"}
+    {
+        "v1",
+        "v2",
+        "api",
+        "infinity",
+        "compatible-api",
+        "health",
+        "docs",
+        "pages",
+        "admin",
+        "errors",
+        "metrics",
+        "openapi.json",
+    }
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
