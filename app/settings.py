@@ -48,22 +48,7 @@ _COLLECTION_NAME = re.compile(COLLECTION_NAME)
 _HEADER_VALUE = re.compile("[!-~]+")
 
 # The first parts of paths below which the service has routes, and pages and descriptions that no path may hide.
-OWN_PATHS = frozenset(
-    {
-        "v1",
-        "v2",
-        "api",
-        "infinity",
-        "compatible-api",
-        "health",
-        "docs",
-        "pages",
-        "admin",
-        "errors",
-        "metrics",
-        "openapi.json",
-    }
-)
+OWN_PATHS = frozenset("v1 v2 api infinity compatible-api health docs pages admin errors metrics openapi.json".split())
 
 Share = Annotated[float, Field(ge=0, le=1)]
 MapName = Literal["angle", "entangled", "amplitude", "iqp"]
