@@ -23,8 +23,6 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.protocol import PASS_TOKENS, Tokens, pass_shapes, pass_size
 from retrieval.errors import EncoderUnavailable
 
-_SMALL = PASS_TOKENS // 4  # padded tokens of a pass that the first compilation would slow much
-
 
 class Results(Protocol):
     """What a model makes of a batch: states of texts, scores of pairs."""
@@ -246,16 +244,16 @@ class SharedEncoder(Generic[Out]):
         """Run the small batch shapes so that kernels are compiled; measure the cost with full batches on all streams.
 
         The first pass of a shape takes about 5 ms more, whatever its size and on whichever stream: all share what it
-        compiles. That doubles the time of a small one, and slows a larger one by a fifth at most: those are left out,
-        since they would take most of the time of a start. Another machine's encoder has no kernels here, and its passes
-        may cost money.
+        compiles. That doubles the time of a small one; the large ones, of 40 ms and more, are left out, since they
+        would take most of the time of a start. Another machine's encoder has no kernels here, and its passes may cost
+        money.
 
         shapes: (batch size, padded length) of each, the longest first; by default of all passes.
         """
         if self.encoder.breaker:
             return
         shapes = list(shapes or pass_shapes(self.encoder.max_tokens))
-        small = [(size, length) for size, length in shapes if size * length <= _SMALL]
+        small = [(size, length) for size, length in shapes if size * length <= PASS_TOKENS // 2]
         full = {length: (size, length) for size, length in reversed(shapes)}
         streams = range(self.encoder.streams)
         list(self._pool.map(self._run_shapes, [small[stream :: len(streams)] for stream in streams]))
