@@ -47,7 +47,7 @@ DASHSCOPE = Dialect(  # its SDK reads errors of this media type only
 
 # The paths on which clients call a reranker. Each accepts every dialect.
 PATHS = (
-    *("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking", "/v1/reranks"),
+    *("/rerank", "/v1/rerank", "/v2/rerank", "/infinity/rerank", "/v1/reranking"),
     *(nim.PATH, dashscope.PATH, dashscope.COMPATIBLE_PATH),
 )
 
