@@ -10,6 +10,7 @@ from rich.table import Table
 
 from app.api.dialects.collections import describe_job
 from app.cli.collection_access import Name, alone, milvus_of, opened, reporting
+from app.cli.errors import check_data_dir
 from app.cli.options import AsJson, FilterOption
 from app.cli.progress import bar
 from app.cli.terminal import print_line, show
@@ -29,6 +30,7 @@ def list_command(as_json: AsJson = False) -> None:
     """List all collections."""
     table = Table("collection", "documents", "passages", "model", "aliases", show_edge=False)
     settings = Settings()
+    check_data_dir(settings)
     folder, milvus, data = settings.collections_dir, milvus_of(settings), list[dict[str, object]]()
     names = aliases(folder)
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:

@@ -69,6 +69,12 @@ def run(command: Callable[[], Any]) -> int:
         return FAILED
 
 
+def check_data_dir(settings: Settings) -> None:
+    """FileNotFoundError if there is no data folder: a command that only reads must not make one of a mistyped name."""
+    if not settings.data_dir.exists():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder, so nothing is stored yet", settings.data_dir)
+
+
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
     """Set the file name of an OSError in the block: errors of `write` have none."""

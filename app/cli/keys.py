@@ -15,6 +15,7 @@ from rich.table import Column, Table
 from app.api.dialects.keys import DAY_S, DEFAULT_OVERLAP_HOURS, HOUR_S, LONGEST_OVERLAP_HOURS, KeyBody, describe, moment
 from app.auth import audit
 from app.auth.store import Key
+from app.cli.errors import check_data_dir
 from app.cli.options import AsJson, utf8
 from app.cli.terminal import errors, note, out, print_json, print_line
 from app.identity import Role, Tier
@@ -59,7 +60,9 @@ def create(
         option = "--" + str(first["loc"][0]).replace("_", "-")
         raise typer.BadParameter(first["msg"].removeprefix("Value error, "), param_hint=option) from None
     expires = None if expires_days is None else time.time() + expires_days * DAY_S
-    key, plain = records().keys.create(body.name, role, tier, expires, body.collections, can_write=not read_only)
+    key, plain = records(make=True).keys.create(
+        body.name, role, tier, expires, body.collections, can_write=not read_only
+    )
     details = body.model_dump(include={"role", "tier", "collections", "read_only"}) | {"expires": moment(expires)}
     _record("key.created", key, details)
     _show_new(key, plain, as_json=as_json)
@@ -131,11 +134,13 @@ def usage(
     out.print(table)
 
 
-def records() -> Records:
-    """The stores of keys, usage and feedback, as the settings name them."""
+def records(*, make: bool = False) -> Records:
+    """The stores of keys, usage and feedback, as the settings name them. make: the data folder, if it is missing."""
     from app.auth.stores import open_records  # imported late: SQLAlchemy takes memory that serving may not need
 
     settings = Settings()
+    if not (make or (settings.auth.database_url and settings.auth.pepper)):
+        check_data_dir(settings)
     logging.getLogger("app.auth").setLevel(logging.ERROR)  # a failure ends the command with a message anyway
     audit.open_log(settings.auth.audit_file)
     return open_records(settings.auth, settings.data_dir)

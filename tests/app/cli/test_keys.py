@@ -30,6 +30,7 @@ class Run(NamedTuple):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("QRERANK_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setattr(out, "_width", 200)
+    (tmp_path / "data").mkdir()
     return tmp_path / "data"
 
 
@@ -148,6 +149,34 @@ def test_a_name_that_is_there_already_is_shown_escaped(keys, folder, bad):
 def test_usage_of_nobody_is_an_empty_table(keys):
     assert json.loads(done(keys("usage", "--json"))) == {"object": "list", "data": []}
     assert "requests" in done(keys("usage", "--days", "3"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "keys list",
+        "keys usage",
+        "keys revoke key_0",
+        "keys rotate key_0",
+        "feedback list",
+        "feedback forget",
+        "index list",
+    ],
+)
+def test_a_mistyped_data_folder_is_named_and_not_made(folder, monkeypatch, capsys, words):
+    folder.rmdir()
+    monkeypatch.setattr(sys, "argv", ["qrerank", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    told = f"{folder}: there is no such folder, so nothing is stored yet; set QRERANK_DATA_DIR to "
+    assert (ended.value.code, *capsys.readouterr()) == (1, "", told + "a folder that can be read and written\n")
+    assert not folder.exists()
+
+
+def test_the_first_key_makes_the_data_folder(keys, folder):
+    folder.rmdir()
+    assert re.fullmatch(KEY, done(keys("create")).strip())
+    assert json.loads(done(keys("list", "--json")))["data"]
 
 
 @pytest.mark.parametrize(
