@@ -170,6 +170,8 @@ def evaluate(
         results = compared(run(settings, cases, chosen, baseline, search, place, progress))
     for line in (line for case in cases for line in _notes(case, keep_identical_ids=keep_identical_ids)):
         note(line)
+    if baseline not in results[0].methods:
+        note(f"no row {baseline}, so nothing is compared with it; add it to --methods, or name another --baseline")
     outputs.write(results)
     for table in () if outputs.prints else tables.evaluations(results):
         out.print(table)

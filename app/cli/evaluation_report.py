@@ -73,7 +73,8 @@ def _page(results: Sequence[Evaluation], *, times: bool) -> Iterator[str]:
     )
     setup = (
         f"quantum-rerank {version('quantum-rerank')}, {first.model} ({first.encoder}), {first.candidates} candidates "
-        f"of the first stage “{first.first_stage}”, reranked; compared with {first.baseline}."
+        f"of the first stage “{first.first_stage}”, reranked"
+        + (f"; compared with {first.baseline}." if first.baseline in first.methods else ".")
     )
     yield f"<p>{_text(setup)}</p>\n{_figure(svg(overview(results)), 'nDCG@10 of every row on every collection')}"
     if len(results) > 1:

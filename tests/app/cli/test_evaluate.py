@@ -156,6 +156,17 @@ def test_a_query_finds_the_document_of_its_own_id_only_where_that_is_asked_for(e
     assert "share their id" not in stderr
 
 
+def test_it_is_said_where_nothing_is_compared(evaluate, beir):
+    told = "no row classical, so nothing is compared with it; add it to --methods, or name another --baseline"
+    results, said = figures(evaluate, "birds", "--methods", "hybrid", "--report", "a.html")
+    assert told in said.splitlines()
+    assert results["paired"] == {}
+    assert "compared with classical" not in (beir.parent / "a.html").read_text()
+    results, said = figures(evaluate, "birds", "--methods", "hybrid", "--baseline", "bm25")
+    assert "nothing is compared" not in said
+    assert [*results["paired"]] == ["hybrid vs bm25"]
+
+
 def test_a_folder_may_be_called_anything(evaluate, beir):
     for name in ("[x]:smile:\x1b[31m", os.fsdecode(b"caf\xe9"), "x" * 250):
         beir = beir.rename(beir.parent / name)
