@@ -51,8 +51,8 @@ from app.ranking.reranker import Ranking
 from app.server.startup_checks import allow_open_files, bare, check_start, free_port
 from app.settings import Settings
 from app.telemetry.metrics_port import metrics_served, url_of
-from retrieval.evaluation.beir import JSON_LINES, read_passages
-from retrieval.evaluation.text_files import read_text
+from retrieval.evaluation.beir import JSON_LINES
+from retrieval.evaluation.text_files import read_records, read_text, text_of, title_of
 from retrieval.text.passages import Passage
 from retrieval.text.sentences import VISIBLE
 
@@ -191,7 +191,8 @@ def _passages(file: Path) -> list[Passage]:
     """The documents of a file that are not blank, objects of JSON lines or lines; a usage error if there are none."""
     read: Iterable[Passage]
     if file.suffix in JSON_LINES:
-        read = read_passages(file)
+        records = read_records(file)  # ids, which may repeat, and metadata have no part in a ranking
+        read = (Passage("", title_of(each, place), text_of(each, "text", place)) for place, each in records)
     else:
         read = (Passage("", "", line.strip()) for line in read_text(file).replace("\r", "\n").split("\n"))
     passages = [passage for passage in read if VISIBLE.search(passage.content)]

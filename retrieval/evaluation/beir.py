@@ -13,7 +13,7 @@ from pathlib import Path
 from retrieval.errors import DataError
 from retrieval.evaluation.metrics import Qrels
 from retrieval.evaluation.qrels import qrels_file, read_qrels
-from retrieval.evaluation.text_files import add_once, id_of, read_records, read_text, text_of
+from retrieval.evaluation.text_files import add_once, id_of, read_records, read_text, text_of, title_of
 from retrieval.store.rows import Document, check_metadata
 from retrieval.text.passages import Passage, split_passages
 from retrieval.text.sentences import VISIBLE
@@ -153,7 +153,6 @@ def _jsonl_documents(path: Path, *, numbered: bool) -> Iterator[Document]:
             record["_id"] = place.rpartition(":")[2] if record.get("id") is None else record["id"]
         passage_id = id_of(record, place)
         add_once(ids, passage_id, None, place)
-        title = text_of(record, "title", place) if record.get("title") is not None else ""
         metadata = {} if record.get("metadata") is None else record["metadata"]
         if not isinstance(metadata, dict):
             raise DataError(f"{place}: metadata is no object; write one, or leave it out")
@@ -161,7 +160,7 @@ def _jsonl_documents(path: Path, *, numbered: bool) -> Iterator[Document]:
             check_metadata(metadata)
         except ValueError as error:
             raise DataError(f"{place}: metadata {error}; change it") from error
-        yield Document(passage_id, text_of(record, "text", place), title, metadata)
+        yield Document(passage_id, text_of(record, "text", place), title_of(record, place), metadata)
 
 
 def _text_passages(path: Path) -> Iterator[Passage]:

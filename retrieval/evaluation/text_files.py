@@ -69,6 +69,11 @@ def text_of(record: dict[str, Any], key: str, place: str, *, blank: bool = True)
     return text
 
 
+def title_of(record: dict[str, Any], place: str) -> str:
+    """Return a record's "title", which may be missing or null; DataError if it is anything but a string."""
+    return "" if record.get("title") is None else text_of(record, "title", place)
+
+
 def finite(text: str) -> float | None:
     """Return the finite decimal number that a text is; None if it is none."""
     value = float(text) if _NUMBER.fullmatch(text) else math.inf

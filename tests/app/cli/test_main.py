@@ -59,7 +59,7 @@ def test_prepare_fails_with_a_model_that_is_nowhere(typed):
     assert "'no-such-model' is neither a folder nor installed" in run.stderr
 
 
-def test_rerank_reads_objects_of_json_lines_with_their_titles(here, tmp_path):
+def test_rerank_reads_objects_of_json_lines_with_their_titles_and_whatever_ids(here, tmp_path):
     lines = ['{"text": "market prices"}', '{"_id": "7", "title": "An owl", "text": "sings"}', '{"text": "\\u200b"}']
     for name in ("birds.jsonl", "birds.ndjson"):
         (tmp_path / name).write_text("\n".join(lines))
@@ -67,6 +67,9 @@ def test_rerank_reads_objects_of_json_lines_with_their_titles(here, tmp_path):
         assert (status, said) == (0, "")
         found = [(each["index"], each["document"]) for each in json.loads(printed)["results"]]
         assert found == [(1, {"title": "An owl", "text": "sings"}), (0, {"text": "market prices"})]
+    repeated = ['{"_id": "7", "text": "market"}', '{"_id": "7", "text": "an owl song"}', '{"id": 1.5, "text": "a"}']
+    (tmp_path / "birds.jsonl").write_text("\n".join(repeated))
+    assert json.loads(here("rerank", "owl song", "birds.jsonl", "--json")[1])["results"][0]["index"] == 1
     (tmp_path / "birds.jsonl").write_text('{"text": "an owl"}\nan owl')
     status, printed, said = here("rerank", "owl song", "birds.jsonl")
     assert (status, printed) == (1, "")
