@@ -16,18 +16,20 @@ from retrieval.fusion.normalization import by_ranker, zscore
 Vector = NDArray[np.float64]
 
 _TOP = 10  # documents whose scores show how sure a ranker is
+_ROUNDING = 1e-9  # of a mean correlation
 _AGREEMENT = 1.5  # a correlation of two thirds is as much agreement as rankers have that err in their own ways
 _POWER = 2.0
 
 
 def by_spread(scores: NDArray[Any], top: int = _TOP) -> Vector:
-    """Weigh rankers by how far their best documents stand out: the mean z-score of each one's `top` best.
+    """Weigh rankers by how far their best documents stand out: the mean z-score of each one's `top` best, at most half.
 
     A query on which scores hardly differ is one that the ranker cannot answer (Shtok et al. 2012, "Predicting query
     performance by query-drift estimation", DOI 10.1145/2180868.2180873, who take the deviation of the best scores).
     scores: (r, n), NaN where missing. A ranker whose scores are all equal gets 0.
     """
     standard = by_ranker(zscore, np.asarray(scores, dtype=np.float64))
+    top = min(top, (standard.shape[1] + 1) // 2)  # the z-scores of all documents have the mean 0
     best: Vector = -np.sort(-standard, axis=1)[:, :top]
     return np.maximum(best.mean(axis=1), 0.0) if best.size else np.zeros(len(standard))
 
@@ -41,7 +43,7 @@ def by_agreement(scores: NDArray[Any]) -> Vector:
     standard = by_ranker(zscore, np.asarray(scores, dtype=np.float64))
     correlation = standard @ standard.T / max(1, standard.shape[1])
     mean: Vector = (correlation.sum(axis=1) - np.diag(correlation)) / max(1, len(standard) - 1)
-    return np.clip(_AGREEMENT * mean, 0.0, 1.0)
+    return np.where(mean > _ROUNDING, np.minimum(_AGREEMENT * mean, 1.0), 0.0)
 
 
 def by_performance(performance: Sequence[float], power: float = _POWER) -> Vector:
