@@ -227,7 +227,8 @@ def best_fidelities(
         InvalidVector: A row is zero or not finite, or the widths differ.
         QuantumError: A document has no rows, or there is no query token.
     """
-    query_tokens, pieces = real_rows(query_tokens), [real_rows(rows) for rows in pieces]
+    # numkong takes rows whose entries lie side by side; those that do are not copied.
+    query_tokens, *pieces = (np.ascontiguousarray(real_rows(rows)) for rows in (query_tokens, *pieces))
     if not len(query_tokens):
         raise QuantumError("there must be at least one query token")
     dtypes, widths = {query_tokens.dtype, *(rows.dtype for rows in pieces)}, {rows.shape[1] for rows in pieces}

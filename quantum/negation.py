@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantum.errors import InvalidVector
+from quantum.vectors import directions
 
 # The smallest norm of an excluded unit vector's residual orthogonal to the query; less is rounding error.
 _PARALLEL = 1e-6
@@ -51,12 +52,7 @@ def excluded_shares(query: NDArray[Any], excluded: NDArray[Any], documents: NDAr
 
 
 def _unit(rows: NDArray[Any], name: str) -> NDArray[np.float64]:
-    if rows.ndim != 2 or rows.dtype.kind not in "fiu":
-        raise InvalidVector(f"{name} vectors must be real rows, got {rows.dtype} of shape {rows.shape}")
-    rows = rows.astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    invalid = np.flatnonzero(~(np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)))
-    if invalid.size:
-        raise InvalidVector(f"{name} vector {invalid[0]} is zero or not finite: leave it out or encode it again")
-    unit: NDArray[np.float64] = rows / norms
-    return unit
+    try:
+        return directions(rows, np.float64).astype(np.float64, copy=False)
+    except InvalidVector as error:
+        raise InvalidVector(f"{name} vectors: {error}") from error

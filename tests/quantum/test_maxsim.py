@@ -219,3 +219,14 @@ def test_bytes_and_floats_may_meet_in_either_role(name: str) -> None:
     expected = score_documents(fm, query, tokens, offsets)
     for q, d in ((query.astype(np.float32), tokens), (query, tokens.astype(np.float32))):
         np.testing.assert_allclose(score_documents(fm, q, d, offsets), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+def test_rows_may_lie_in_memory_in_any_way(dtype: type) -> None:
+    fm, whole = feature_map(), np.random.default_rng(5).integers(-127, 128, size=(6, 16)).astype(dtype)
+    query, tokens, offsets = whole[:2], whole[2:], np.array([0, 1, 4])
+    expected = score_documents(fm, query, tokens, offsets)
+    ways = (np.asfortranarray, lambda x: x.repeat(2, axis=1)[:, ::2], lambda x: x.repeat(2, axis=0)[::2])
+    for way in (*ways, lambda x: x[::-1].copy()[::-1], lambda x: x[:, ::-1].copy()[:, ::-1]):
+        for q, d in ((way(query), tokens), (query, way(tokens))):
+            np.testing.assert_array_equal(score_documents(fm, q, d, offsets), expected)

@@ -84,6 +84,15 @@ def test_float32_is_computed_in_float64() -> None:
     np.testing.assert_allclose(narrow, excluded_shares(query, excluded, documents), atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e160, 1e300])
+def test_vectors_of_any_norm_have_their_directions_alone(scale: float) -> None:
+    query, excluded, documents = unit_rows(3, 1)[0], unit_rows(4, 2), unit_rows(5, 4)
+    expected = excluded_shares(query, excluded, documents)
+    for sizes in np.where(np.eye(3, dtype=bool), scale, 1.0):
+        scaled = (size * x for size, x in zip(sizes, (query, excluded, documents), strict=True))
+        np.testing.assert_allclose(excluded_shares(*scaled), expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize("excluded", [X, -X, X + 1e-8 * Y])
 def test_an_exclusion_parallel_to_the_query_is_refused(excluded: np.ndarray) -> None:
     with pytest.raises(InvalidVector, match="excluded vector 1 is parallel to the query"):
@@ -92,11 +101,11 @@ def test_an_exclusion_parallel_to_the_query_is_refused(excluded: np.ndarray) -> 
 
 @pytest.mark.parametrize("bad", [np.zeros(3), np.array([1.0, np.nan, 0.0]), np.array([np.inf, 0.0, 0.0])])
 def test_vectors_without_direction_are_refused_and_named(bad: np.ndarray) -> None:
-    with pytest.raises(InvalidVector, match="query vector 0 is zero or not finite"):
+    with pytest.raises(InvalidVector, match="query vectors: row 0 is zero or not finite"):
         excluded_shares(bad, Y[np.newaxis], np.array([Z]))
-    with pytest.raises(InvalidVector, match="excluded vector 0"):
+    with pytest.raises(InvalidVector, match="excluded vectors: row 0"):
         excluded_shares(X, bad[np.newaxis], np.array([Z]))
-    with pytest.raises(InvalidVector, match="document vector 1"):
+    with pytest.raises(InvalidVector, match="document vectors: row 1"):
         excluded_shares(X, Y[np.newaxis], np.array([Z, bad]))
 
 
@@ -107,5 +116,5 @@ def test_shapes_must_agree() -> None:
         excluded_shares(X, Y[np.newaxis], np.ones((2, 4)))
     with pytest.raises(InvalidVector, match="at least one excluded vector"):
         excluded_shares(X, np.empty((0, 3)), np.array([Z]))
-    with pytest.raises(InvalidVector, match="excluded vectors must be real rows"):
+    with pytest.raises(InvalidVector, match=r"excluded vectors: expected rows .* of real numbers"):
         excluded_shares(X, Y, np.array([Z]))
