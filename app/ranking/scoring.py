@@ -72,7 +72,7 @@ class _Best:
     pooled: NDArray[np.float32]  # (m, P)
     found: Arrays  # (m,) each, as in `_Part`
     known: bool  # whether the model knows most tokens of the query and of a document at least
-    readable: bool  # and whether its vectors say what they are about
+    readable: NDArray[np.bool_]  # (m,) of which documents its vectors say what they are about
 
 
 def _rankers(found: Arrays) -> dict[str, NDArray[np.float64]]:
@@ -194,7 +194,7 @@ class Scorer:
             log_odds=log_odds,
             evidence={name: found[name] for name in found if name not in _RANKERS} | {"coverage": matches.coverage},
             fused=_spread(before, chosen, n),
-            readable=best.readable,
+            readable=bool(best.readable.any()),
             encoded=len(chosen),
             tokens=sum(part.tokens for part in self.parts.values()),
             chunks_read=np.bincount(owners, minlength=n),
@@ -213,14 +213,13 @@ class Scorer:
         found = {name: np.concatenate([part.found[name] for part in parts]) for name in names}
         order = np.lexsort((-found.get("fidelity", found.get("cosine", np.zeros(len(owners)))), owners))
         documents, first = np.unique(owners[order], return_index=True)
-        # One document that is known is enough, or others, such as emoji, would leave it to words alone.
-        of_documents = (self._all("unknown") / self._all("rows")).min()
-        most_unknown = max(self.states.unknown[0] / self.states.offsets[1], of_documents)
+        # One chunk that is known is enough, or others, such as emoji, would leave it to words alone.
+        of_documents = np.minimum.reduceat((self._all("unknown") / self._all("rows"))[order], first)
+        known = np.maximum(of_documents, self.states.unknown[0] / self.states.offsets[1]) <= _MOST_UNKNOWN
         best = {name: np.maximum.reduceat(values[order], first) for name, values in found.items()}
         _, first_copy, copy = np.unique(copies[documents], return_index=True, return_inverse=True)
         equal, chunks = {name: values[first_copy[copy]] for name, values in best.items()}, order[first]
-        known = bool(most_unknown <= _MOST_UNKNOWN)
-        return _Best(documents, chunks, self._all("pooled")[chunks], equal, known, known and self.job.reads)
+        return _Best(documents, chunks, self._all("pooled")[chunks], equal, bool(known.any()), known & self.job.reads)
 
     def best_chunks(self, documents: Candidates) -> list[str]:
         """Of each of n documents the chunk that scored best, by the spans that were put; all of one without states."""
@@ -237,10 +236,11 @@ class Scorer:
         return np.concatenate([getattr(part, name) for part in self.parts.values()])
 
     def _evidence(self, best: _Best, matches: Matches) -> NDArray[np.float64]:
-        """The (n,) log-odds of all documents: by their words, and of those that were read by what else is known."""
+        """The (n,) log-odds of all documents: by their words, and of those that the model can read by their states."""
         log_odds = _log_odds(self.calibration, "lexical", self.job.terms, matches, {})
-        if best.readable:
-            chosen, found = best.documents, best.found
+        if best.readable.any():
+            chosen = best.documents[best.readable]
+            found = {name: values[best.readable] for name, values in best.found.items()}
             evidence = _EVIDENCE["cosine" in found, "fidelity" in found]
             known = Matches(matches.scores[chosen], matches.coverage[chosen])
             log_odds[chosen] = _log_odds(self.calibration, evidence, self.job.terms, known, found)
@@ -266,7 +266,7 @@ class Scorer:
 
         lexical: (m,), which alone orders what the model cannot read.
         """
-        if not best.readable:
+        if not best.readable.any():
             return zscore(lexical), None
         rankers = _rankers(best.found) | {"lexical": lexical}
         if (method := BASE[self.job.method]) != "hybrid":

@@ -146,6 +146,16 @@ def test_documents_of_which_no_token_is_known_leave_the_others_to_the_model(real
     assert not real_reranker.rerank(query, ["🦉", "🎵🎵", "ሰላም"]).readable
 
 
+@pytest.mark.parametrize("method", ["classical", "quantum", "hybrid"])
+@pytest.mark.parametrize("exclude", [[], ["a market of stocks"]])
+def test_the_evidence_of_a_document_that_the_model_cannot_read_is_its_own(real_reranker, method, exclude):
+    query, documents = "which bird sings at night", ["🦉", "stock prices fell", "a nightingale warbles", "ሰላም bird"]
+    together = real_reranker.rerank(query, documents, method=method, exclude=exclude)
+    for document, log_odds in zip(documents, together.log_odds, strict=True):
+        alone = real_reranker.rerank(query, [document], method=method, exclude=exclude)
+        np.testing.assert_allclose(log_odds, alone.log_odds, atol=1e-5)
+
+
 def test_where_the_model_only_spells_the_query_words_decide():
     spelling = scorer()
     spelling.job.reads = False
