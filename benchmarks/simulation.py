@@ -27,8 +27,9 @@ from qiskit_machine_learning.kernels import FidelityQuantumKernel, FidelityState
 from app.settings import Settings
 from benchmarks.report import number, percentile, table, timed, verdict
 from quantum.backends.aer import AerBackend
-from quantum.circuits import bound_angles, check_limits, compute_uncompute, fidelity_circuit, state_circuit
+from quantum.circuits import bound_angles, fidelity_circuit, state_circuit
 from quantum.feature_maps import FeatureMap, feature_map
+from quantum.gates import check_limits, compute_uncompute
 from quantum.kernel import gram
 from quantum.maxsim import late_interaction, score_documents
 from quantum.simulator import log_register_fidelity

@@ -1,107 +1,20 @@
-"""Feature maps as Qiskit circuits, for limits, drawings, verification and devices."""
+"""Feature maps as Qiskit circuits, for drawings, verification and devices."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from io import BytesIO, StringIO
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit, qasm3, qpy
-from qiskit.circuit import Parameter, ParameterExpression, ParameterVector, SessionEquivalenceLibrary
-from qiskit.circuit.library import CXGate
-from qiskit.transpiler import PassManager
-from qiskit.transpiler.passes import BasisTranslator, InverseCancellation, Optimize1qGatesDecomposition
+from qiskit.circuit import Parameter, ParameterExpression, ParameterVector
 
-from quantum.errors import CircuitTooLarge, QuantumError
-from quantum.feature_maps import MAX_QUBITS, CxLayer, FeatureMap, Layer, PhaseLayer, TurnLayer
-
-MAX_DEPTH = 15
-BASIS_GATES = ("ry", "rz", "cx")
+from quantum.errors import QuantumError
+from quantum.feature_maps import FeatureMap
+from quantum.gates import Gate, compute_uncompute, gates_of
 
 Features: TypeAlias = Sequence[float] | NDArray[np.floating[Any]] | Sequence[ParameterExpression] | ParameterVector
 Angle: TypeAlias = Any  # radians, or a ParameterExpression
-
-
-@dataclass(frozen=True)
-class CircuitSize:
-    """The size of a transpiled circuit. counts: (gate name, number of gates), sorted by name."""
-
-    qubits: int
-    depth: int
-    counts: tuple[tuple[str, int], ...]
-
-    @property
-    def two_qubit_gates(self) -> int:
-        """How many CX there are."""
-        return dict(self.counts).get("cx", 0)
-
-
-@dataclass(frozen=True)
-class Gate:
-    """One gate of U(d)^dagger U(q). Its angle is constant + query[q_slot] - document[d_slot]; None: no such part."""
-
-    name: Literal["ry", "rz", "cx"]
-    qubits: tuple[int, ...]
-    q_slot: int | None = None
-    d_slot: int | None = None
-    constant: float = 0.0
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether no register decides about it."""
-        return self.q_slot is None and self.d_slot is None
-
-
-def compute_uncompute(feature_map: FeatureMap) -> tuple[Gate, ...]:
-    """Return the gates of U(d)^dagger U(q), merged where U(q) ends and U(d)^dagger begins.
-
-    There, layers that depend on no feature cancel, and one layer of RY, or a run of phases, which all commute, becomes
-    one of the differences of angles. So a device runs fewer gates: transpilers do not merge gates whose angles are
-    parameters.
-    """
-    head = list(feature_map.layers)
-    while isinstance(head[-1], (CxLayer, TurnLayer)):
-        head.pop()
-    seam: list[Layer] = [head.pop()]
-    while head and isinstance(seam[-1], PhaseLayer) and isinstance(head[-1], PhaseLayer):
-        seam.append(head.pop())
-    n = feature_map.n_qubits
-    return (
-        *(gate for layer in head for gate in _gates(layer, n, 1, 0)),
-        *(gate for layer in reversed(seam) for gate in _gates(layer, n, 1, 1)),
-        *(gate for layer in reversed(head) for gate in reversed(_gates(layer, n, 0, 1))),
-    )
-
-
-def _gates(layer: Layer, n_qubits: int, query: int, document: int) -> list[Gate]:
-    """The gates of a layer of U(q), of U(d)^dagger, or of both at the seam."""
-    if isinstance(layer, CxLayer):
-        return [Gate("cx", pair) for pair in layer.pairs]
-    if isinstance(layer, TurnLayer):
-        return [Gate("ry", (qubit,), constant=(query - document) * layer.angle) for qubit in range(n_qubits)]
-
-    def rotation(name: Literal["ry", "rz"], qubit: int, slot: int) -> Gate:
-        return Gate(name, (qubit,), slot if query else None, slot if document else None)
-
-    if isinstance(layer, PhaseLayer):
-        return _phases(layer, partial(rotation, "rz"))
-    return [rotation("ry", qubit, slot) for qubit, slot in enumerate(layer.slots) if slot is not None]
-
-
-def _phases(layer: PhaseLayer, rz: Callable[[int, int], Gate]) -> list[Gate]:
-    """RZ as it is, and RZZ as CX, RZ on the target, CX; the RZ of the control runs beside that of the target."""
-    gates: list[Gate] = []
-    for qubits, slot in layer.terms:
-        last = gates[-1] if gates else None
-        if len(qubits) == 2:
-            gates += [Gate("cx", qubits), rz(qubits[1], slot), Gate("cx", qubits)]
-        elif last and last.name == "cx" and last.qubits[0] == qubits[0]:
-            gates.insert(-1, rz(qubits[0], slot))  # it commutes with the CX that it controls
-        else:
-            gates.append(rz(qubits[0], slot))
-    return gates
 
 
 def bound_angles(feature_map: FeatureMap, query: NDArray[Any], document: NDArray[Any]) -> NDArray[np.float64]:
@@ -161,7 +74,7 @@ def state_circuit(feature_map: FeatureMap, features: Features) -> QuantumCircuit
     QuantumError for another length.
     """
     angles = _angles(feature_map, features, feature_map.bandwidth)
-    gates = [gate for layer in feature_map.layers for gate in _gates(layer, feature_map.n_qubits, 1, 0)]
+    gates = [gate for layer in feature_map.layers for gate in gates_of(layer, feature_map.n_qubits, 1, 0)]
     return _build(gates, feature_map.n_qubits, lambda gate: angles[gate.q_slot])
 
 
@@ -203,32 +116,6 @@ def _angles(feature_map: FeatureMap, features: Features, bandwidth: Any) -> Any:
         return feature_map.encoding(np.asarray(list(features)), bandwidth)
     except (AttributeError, TypeError) as error:  # of a function that Qiskit's parameters do not have
         raise QuantumError(f"the angles of {feature_map.name!r} need numbers, and not Qiskit's parameters") from error
-
-
-def circuit_size(circuit: QuantumCircuit) -> CircuitSize:
-    """Return qubits, depth and gates in the basis {ry, rz, cx} with neighbouring rotations merged.
-
-    Raises CircuitTooLarge, with both numbers, above 4 qubits or depth 15.
-    """
-    # Not `transpile`, which loads the plugins of all packages that are installed: with qiskit-ibm-runtime 0.7 s.
-    merging = (InverseCancellation([CXGate()]), Optimize1qGatesDecomposition(list(BASIS_GATES)))
-    translating = BasisTranslator(SessionEquivalenceLibrary, list(BASIS_GATES))
-    compiled = PassManager([translating, *merging, *merging]).run(circuit)
-    qubits, depth = compiled.num_qubits, compiled.depth()
-    if qubits > MAX_QUBITS or depth > MAX_DEPTH:
-        raise CircuitTooLarge(
-            f"the circuit has {qubits} qubits and depth {depth}; "
-            f"at most {MAX_QUBITS} qubits and depth {MAX_DEPTH} are allowed: use fewer qubits or layers"
-        )
-    return CircuitSize(qubits, depth, tuple(sorted(compiled.count_ops().items())))
-
-
-def check_limits(feature_map: FeatureMap) -> CircuitSize:
-    """Return the size of the map's compute-uncompute circuit. Raises CircuitTooLarge, see `circuit_size`."""
-    # All features differ: equal or zero angles would cancel gates that real vectors need.
-    k = feature_map.features_per_register
-    features = np.sqrt(np.arange(2, 2 * k + 2)) / feature_map.bandwidth
-    return circuit_size(fidelity_circuit(feature_map, features[:k], features[k:]))
 
 
 def draw(circuit: QuantumCircuit, output: Literal["text", "svg"] = "text") -> str:

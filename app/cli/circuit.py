@@ -23,6 +23,7 @@ from quantum.backends import Backend, Cost, ExactBackend, cost_of
 from quantum.diagnostics import check_spread
 from quantum.estimates import Estimates, rank_intervals
 from quantum.feature_maps import MAPS, FeatureMap, feature_map
+from quantum.gates import check_limits
 
 if TYPE_CHECKING:
     from quantum.backends.noise import Noise
@@ -74,7 +75,7 @@ def draw_circuit(
     """Draw the fidelity circuit of one register, and print its size in the basis {ry, rz, cx}."""
     if context.invoked_subcommand:
         return
-    from quantum.circuits import check_limits, draw, symbolic_circuit
+    from quantum.circuits import draw, symbolic_circuit  # imported late: Qiskit takes half a second
 
     chosen = chosen_map(map_name, qubits)
     size = check_limits(chosen)
@@ -94,8 +95,6 @@ def maps(
     width: Annotated[int, typer.Option(min=1, help="Features of a vector.")] = _WIDTH, as_json: AsJson = False
 ) -> None:
     """List the feature maps: registers, and the size of their composed circuits in the basis {ry, rz, cx}."""
-    from quantum.circuits import check_limits
-
     rows = []
     for each in (feature_map(name, qubits) for name in MAPS for qubits in (2, 3, 4)):
         size = check_limits(each)

@@ -42,9 +42,8 @@ from app.cli.options import (
 )
 from app.cli.progress import bar
 from app.cli.terminal import print_line, show
-from app.engine.loader import circuit_of, log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
+from app.engine.loader import log_progress, open_cross_encoder, open_encoder, open_reranker, processors_of
 from app.engine.malloc import keep_memory
-from app.ranking.circuit_check import check_circuit
 from app.ranking.job import Options
 from app.ranking.methods import RankMethod
 from app.ranking.reranker import Ranking
@@ -128,16 +127,14 @@ def _prepare_app(settings: Settings, workers: int, demo: bool) -> str | Callable
 
     pretty = is_pretty(settings.logs, terminal=sys.stderr.isatty())
     with bar("preparing") if pretty else nullcontext(log_progress) as report, ThreadPoolExecutor(1) as background:
-        checked = background.submit(check_circuit, circuit_of(settings))  # imports Python code while OpenVINO compiles
         if workers == 1:
-            background.submit(import_module, "app.main")  # an error here is raised by the later import
+            background.submit(import_module, "app.main")  # while OpenVINO compiles; the later import raises an error
         encoders = {model: open_encoder(settings, report, model) for model in (settings.model, *settings.models)}
         if workers > 1:  # else it is opened, and prepared if needed, with the application
             open_cross_encoder(settings, report)
         if demo:
             cli_index.build_demo(settings, encoders[settings.model], report)
             os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
-        checked.result()
     if workers == 1:
         return partial(application, encoders)
     # Each worker opens the prepared models itself, and the workers share the CPUs.

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from app.ranking.calibration import Calibration, fallback
 from app.ranking.candidates import Candidates, FoundPassages, SentDocuments
-from app.ranking.circuit_check import check_map
 from app.ranking.cpu_slots import CpuSlots
 from app.ranking.cross_encoding import NAME, CrossEncoding
 from app.ranking.hybrid import Fusion
@@ -29,8 +28,10 @@ from app.ranking.scoring import Scorer, unread
 from app.ranking.spans import ChunkReader, SentenceScores, Span
 from app.ranking.token_matches import TokenMatches
 from quantum.backends import Backend
+from quantum.diagnostics import check_spread
 from quantum.errors import QuantumError
 from quantum.feature_maps import FeatureMap, feature_map
+from quantum.gates import check_limits
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
@@ -88,7 +89,8 @@ class Reranker:
         self._slots = slots or CpuSlots(processors)
         self._pace = Pace()
         self.backend = backend
-        check_map(self.feature_map, self.encoder.token_dimension)
+        check_limits(self.feature_map)
+        check_spread(self.feature_map, self.encoder.token_dimension)
         if backend and self.encoder.granularity == "token":
             raise QuantumError(
                 f"the backend {backend.name} runs a circuit for each register of a pair, and {self.encoder.name} has a "

@@ -25,12 +25,12 @@ from app.engine.engine import ModelRegistry
 from app.errors import TooLarge, TooLate
 from app.quotas.quotas import Cost
 from app.ranking.calibration import probability
-from app.ranking.circuit_check import check_circuit
 from app.ranking.job import Lap, Stopwatch, milliseconds
 from app.ranking.methods import BASE, DEFAULT_METHOD, Method
 from app.ranking.reranker import Reranker
 from app.service.request import ResolvedRequest, checked, deadline_of, units_of_queries
 from app.settings import LimitSettings, Settings
+from quantum.gates import check_limits
 from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import Reading
 from retrieval.text.limits import runs
@@ -137,7 +137,7 @@ def _check_queries(queries: Sequence[str], limits: LimitSettings) -> None:
 def circuit_of(reranker: Reranker) -> Circuit:
     """The circuit that the quantum method simulates for each register."""
     states = reranker.feature_map
-    size = check_circuit(states)
+    size = check_limits(states)
     return Circuit(
         states.name, states.bandwidth, size.qubits, size.depth, states.register_count(reranker.encoder.token_dimension)
     )

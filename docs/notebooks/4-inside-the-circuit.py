@@ -8,7 +8,8 @@
 # %%
 import numpy as np
 
-from quantum.circuits import check_limits, draw, symbolic_circuit
+from quantum.circuits import draw, symbolic_circuit
+from quantum.gates import check_limits
 from quantum.feature_maps import feature_map
 
 small = feature_map("angle", 2)

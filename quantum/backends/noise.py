@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from quantum.circuits import BASIS_GATES
 from quantum.errors import QuantumError
+from quantum.gates import BASIS_GATES
 
 _ONE_QUBIT = tuple(name for name in BASIS_GATES if name == "ry")  # RZ is a change of phase: it takes no time
 

@@ -9,9 +9,9 @@ from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.transpiler.preset_passmanagers import generate_preset_pass_manager
 
-from quantum.circuits import BASIS_GATES, MAX_DEPTH
 from quantum.errors import CircuitTooLarge
 from quantum.feature_maps import MAX_QUBITS
+from quantum.gates import BASIS_GATES, MAX_DEPTH
 
 _SEED = 20  # of the layout, so that the same circuit lies on the same qubits
 

@@ -10,18 +10,18 @@ def imported(*names):
     return sorted(name for name in sys.modules if name.startswith(names))
 
 import app.cli.main
-assert imported("qiskit") == []
 # Workers set the folder of the Prometheus client, which it reads when it is imported.
 import uvicorn, app.server.asgi, app.telemetry.metrics_port
 assert imported("prometheus_client") == []
 from app.main import create_app
 from app.settings import Settings
-create_app(Settings(model="hash", data_dir=sys.argv[1]))
-assert imported("app.telemetry.tracing", "opentelemetry.sdk", "opentelemetry.exporter") == []
-from app.ranking.circuit_check import check_circuit
-from quantum.feature_maps import feature_map
-check_circuit(feature_map())
-assert imported("qiskit_ibm_runtime", "qiskit_aer") == []
+from starlette.testclient import TestClient
+with TestClient(create_app(Settings(model="hash", data_dir=sys.argv[1]))) as client:
+    while client.get("/health/ready").status_code != 200: pass
+    body = {"documents": ["an owl"], "method": "quantum"}
+    assert client.post("/rerank", json=body | {"query": "owl"}).status_code == 200
+    assert client.post("/v1/batch-similarity", json=body | {"queries": ["owl"]}).status_code == 200
+assert imported("app.telemetry.tracing", "opentelemetry.sdk", "opentelemetry.exporter", "qiskit") == []
 """
 
 

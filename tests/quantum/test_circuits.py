@@ -4,24 +4,20 @@ import sys
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 
 from quantum.circuits import (
-    CircuitSize,
     bound_angles,
     bulk_circuit,
-    check_limits,
-    circuit_size,
     draw,
     fidelity_circuit,
     parameter_meanings,
     state_circuit,
     symbolic_circuit,
 )
-from quantum.errors import CircuitTooLarge, QuantumError
+from quantum.errors import QuantumError
 from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
 from quantum.simulator import log_register_fidelity
 
@@ -153,107 +149,6 @@ def test_amplitude_needs_numbers() -> None:
 def test_a_register_takes_its_number_of_features(count: int) -> None:
     with pytest.raises(QuantumError, match=f"needs 4 features, got {count}"):
         state_circuit(feature_map("angle", 4), np.ones(count))
-
-
-@pytest.mark.parametrize(
-    ("name", "n", "depth", "gates"),
-    [
-        ("angle", 2, 1, (("ry", 2),)),
-        ("angle", 3, 1, (("ry", 3),)),
-        ("angle", 4, 1, (("ry", 4),)),
-        ("entangled", 2, 5, (("cx", 2), ("ry", 6))),
-        ("entangled", 3, 7, (("cx", 4), ("ry", 9))),
-        ("entangled", 4, 7, (("cx", 6), ("ry", 12))),
-        ("amplitude", 2, 5, (("cx", 2), ("ry", 5))),
-        ("amplitude", 3, 5, (("cx", 2), ("ry", 6))),
-        ("amplitude", 4, 5, (("cx", 4), ("ry", 10))),
-        ("iqp", 2, 6, (("cx", 2), ("ry", 4), ("rz", 3))),
-        ("iqp", 3, 8, (("cx", 4), ("ry", 6), ("rz", 5))),
-        ("iqp", 4, 8, (("cx", 6), ("ry", 8), ("rz", 7))),
-    ],
-)
-def test_size_of_each_map(name: str, n: int, depth: int, gates: tuple[tuple[str, int], ...]) -> None:
-    size = check_limits(feature_map(name, n))
-    assert (size.qubits, size.depth, size.counts) == (n, depth, gates)
-
-
-@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
-def test_composed_circuits_are_small_even_if_no_gates_are_merged(name: str, n: int) -> None:
-    """Nothing but Qiskit: U(q), then the inverse of U(d), compiled to {ry, rz, cx}."""
-    fm = feature_map(name, n)
-    q, d = rows(7, 2, fm.features_per_register)
-    plain = state_circuit(fm, q).compose(state_circuit(fm, d).inverse())
-    for level in range(4):
-        compiled = transpile(plain, basis_gates=["ry", "rz", "cx"], optimization_level=level, seed_transpiler=1)
-        assert set(compiled.count_ops()) <= {"ry", "rz", "cx"}
-        assert compiled.num_qubits <= 4
-        assert compiled.depth() <= 14  # one less than the limit; docs/quantum.md says so
-        if level == 1:
-            assert circuit_size(plain) == CircuitSize(n, compiled.depth(), tuple(sorted(compiled.count_ops().items())))
-
-
-@pytest.mark.parametrize(("n", "depth"), [(2, 16), (3, 22), (4, 22)])
-def test_two_repetitions_of_the_iqp_map_are_too_deep(n: int, depth: int) -> None:
-    """Why `iqp` has one, unlike the map of Havlicek et al. 2019."""
-    once = feature_map("iqp", n)
-    turn, phases = once.layers
-    twice = FeatureMap("twice", n, 1.0, (turn, phases, TurnLayer(-np.pi / 2), phases), once.encoding, n)
-    with pytest.raises(CircuitTooLarge, match=f"depth {depth}"):
-        check_limits(twice)
-
-
-@pytest.mark.parametrize("bandwidth", [1e-6, 1.0, np.pi, 100.0])
-def test_size_does_not_depend_on_the_bandwidth(bandwidth: float) -> None:
-    assert check_limits(feature_map("entangled", 4, bandwidth)).depth == 7
-
-
-def alternating(n_qubits: int, cx_layers: int) -> FeatureMap:
-    """RY, then (CX chain link, RY) repeated: the whole circuit has depth 4 * cx_layers + 1."""
-    ry = RyLayer(tuple(range(n_qubits)))
-    layers: list[RyLayer | CxLayer] = [ry]
-    for _ in range(cx_layers):
-        layers += [CxLayer(((0, 1),)), ry]
-    return FeatureMap("alternating", n_qubits, 1.0, tuple(layers))
-
-
-def test_four_qubits_pass_and_five_are_refused() -> None:
-    assert check_limits(alternating(4, 1)).qubits == 4
-    with pytest.raises(CircuitTooLarge, match=r"5 qubits and depth 5; at most 4 qubits and depth 15"):
-        check_limits(alternating(5, 1))
-
-
-def test_a_map_too_deep_is_refused() -> None:
-    assert check_limits(alternating(4, 3)).depth == 13
-    with pytest.raises(CircuitTooLarge, match="4 qubits and depth 17"):
-        check_limits(alternating(4, 4))
-
-
-def test_a_map_of_depth_fifteen_passes() -> None:
-    layers: Layers = (
-        RyLayer((0, 1, 2)),
-        *(CxLayer(((0, 1),)), RyLayer((0, 1, 2))) * 2,
-        CxLayer(((0, 1),)),
-        CxLayer(((1, 2),)),
-        RyLayer((0, 1, 2)),
-    )
-    assert check_limits(FeatureMap("fifteen", 3, 1.0, layers)).depth == 15
-
-
-@pytest.mark.parametrize(("depth", "allowed"), [(15, True), (16, False)])
-def test_depth_fifteen_passes_and_sixteen_is_refused(depth: int, allowed: bool) -> None:
-    # Compute-uncompute circuits are palindromes around a merged rotation, so their depth is odd; the circuit of depth
-    # 16 is built by hand.
-    circuit = QuantumCircuit(2)
-    for step in range(depth):
-        if step % 2:
-            circuit.cx(0, 1)
-        else:
-            circuit.ry(0.3 + step, [0, 1])
-    if allowed:
-        assert circuit_size(circuit).depth == depth
-    else:
-        with pytest.raises(CircuitTooLarge, match="2 qubits and depth 16"):
-            circuit_size(circuit)
 
 
 def test_text_drawing_shows_every_gate() -> None:

@@ -13,7 +13,7 @@ from app.ranking.cpu_slots import CpuSlots
 from app.ranking.methods import METHODS
 from app.ranking.reranker import Reranker
 from app.ranking.scoring import Scorer
-from quantum.errors import CircuitTooLarge, InvalidVector
+from quantum.errors import CircuitTooLarge, InvalidVector, Saturated
 from quantum.feature_maps import CxLayer, FeatureMap, RyLayer, feature_map
 from quantum.maxsim import score_documents
 from retrieval.deadline import Cancelled, Deadline
@@ -235,6 +235,11 @@ def test_a_circuit_that_is_too_deep_is_refused_at_once():
     layers = tuple(layer for _ in range(9) for layer in (rotation, CxLayer(((0, 1), (2, 3)))))
     with pytest.raises(CircuitTooLarge, match="depth"):
         Reranker(HashEncoder(), FeatureMap("deep", 4, 1.0, layers))
+
+
+def test_a_map_that_tells_nothing_apart_is_refused():
+    with pytest.raises(Saturated, match=r"mean fidelity of 0\.998"):
+        Reranker(HashEncoder(), feature_map(bandwidth=0.0633))
 
 
 def test_search_ranks_what_the_collection_holds(tmp_path, real_reranker, method):

@@ -11,8 +11,8 @@ import app.service.similarity
 from app.errors import TooLate
 from app.ranking.reranker import Reranker
 from app.service.similarity import circuit_of, compare
-from quantum.circuits import check_limits
 from quantum.feature_maps import feature_map
+from quantum.gates import check_limits
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.states.cache import StateCache
