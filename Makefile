@@ -8,6 +8,7 @@ WIRE ?= ../shared/wire
 export PYTHONDONTWRITEBYTECODE :=
 
 TESTS := $(BIN)/pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+SLOW := -m "not soak and not clients and not chart and not milvus and not browser"
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test browser steady soak load rehearse rollout clients milvus check format docs pages bench lines large monitoring chart chart-package image image-push wheel publish lock clean
@@ -28,7 +29,7 @@ $(STAMP): pyproject.toml
 run: $(STAMP) ## serve on 127.0.0.1:8000 with the demo collection
 	$(BIN)/qrerank serve --host 127.0.0.1 --port 8000 --demo
 
-test: $(STAMP) ## run the tests
+test: $(STAMP) ## run the tests that are not slow
 	$(TESTS)
 
 BROWSER := $(BIN)/pytest -m browser tests/browser
@@ -83,12 +84,12 @@ format: $(STAMP) ## rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-check: $(STAMP) ## format, lint, types, import contracts, tests; the pages, where there is Chromium
+check: $(STAMP) ## format, lint, types, import contracts, all tests but long ones; the pages, where there is Chromium
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(TESTS)
+	$(TESTS) $(SLOW)
 	@if command -v chromium >/dev/null; then echo "$(BROWSER)"; $(BROWSER); else echo "no Chromium here: the pages are not tried; see make browser"; fi
 
 docs: $(STAMP) .venv-docs/.setup build/mermaid.min.js ## write the generated pages, run the notebooks, and build the site into build/site; npm draws its pictures

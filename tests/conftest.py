@@ -1,6 +1,7 @@
 """Shared fixtures: the real default model (prepared once in the user's cache) and the weight-free one."""
 
 import gc
+import logging
 import os
 import string
 import time
@@ -63,10 +64,23 @@ def pytest_collection():
     return collected
 
 
+def log_levels() -> dict[str, int]:
+    """The levels of our loggers."""
+    ours = ("app", "quantum", "retrieval")
+    return {name: logging.getLogger(name).level for name in [*logging.root.manager.loggerDict] if name.startswith(ours)}
+
+
 @pytest.fixture(autouse=True)
-def clean_log_context():
-    """Lines that a test logs carry no request id that another test bound."""
+def clean_logs():
+    """Lines that a test logs carry no request id that another test bound, and have the level that they had before.
+
+    A command may set its process's levels; tests of the command line run it in theirs.
+    """
     clear_contextvars()
+    before = log_levels()
+    yield
+    for name in log_levels():
+        logging.getLogger(name).setLevel(before.get(name, logging.NOTSET))
 
 
 COUNT = "count"  # a property of test reports, which pytest-xdist's workers pass on

@@ -15,6 +15,8 @@ from scripts.trial import free_port
 from tests.app.telemetry.test_metrics import BODY, parsed, series
 from tests.waiting import PATIENT_S, eventually
 
+pytestmark = pytest.mark.slow
+
 RERANKED = series(
     "requests_total",
     route="/rerank",

@@ -9,6 +9,8 @@ from tests.faults.replicas import replicas
 from tests.redis_server import RedisServer
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 SMALL = {"query": "owl", "documents": ["an owl"], "method": "classical"}
 TEN = {"queries": ["owl"], "documents": [f"an owl {number}" for number in range(10)], "method": "quantum"}
 BREAKER = 'breaker_open{dependency="quota_redis"}'

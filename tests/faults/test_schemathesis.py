@@ -11,6 +11,8 @@ import pytest
 from app.settings import Settings
 from tests.app.live import live
 
+pytestmark = pytest.mark.slow
+
 _CHECKS = (
     *("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance"),
     *("response_schema_conformance", "allow_header_conformance"),

@@ -12,6 +12,8 @@ from retrieval.errors import ModelError
 from tests.conftest import quiet
 from tests.retrieval.cross_encoder.tiny_models import MAX_TOKENS, QUERY, TEXTS, save_bert, save_onnx, tokenizer
 
+pytestmark = pytest.mark.slow  # torch
+
 
 def logits(model, texts=TEXTS):
     """One pass for each text."""

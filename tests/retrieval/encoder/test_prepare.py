@@ -198,6 +198,7 @@ def test_int8_states_are_close_to_full_ones():
     assert cosines.mean() > 0.999
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_converted_says_why(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"not weights")

@@ -23,6 +23,8 @@ from retrieval.encoder.transformer import ModelSpec, TextEncoder
 from retrieval.errors import ModelError
 from tests.conftest import quiet, serving
 
+pytestmark = pytest.mark.slow
+
 TEXTS = ["An owl hunts at night.", "", "The quick brown fox " * 30, "Prices fell."]
 
 

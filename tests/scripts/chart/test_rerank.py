@@ -12,6 +12,8 @@ from app.settings import Settings
 from scripts.chart import CHART
 from tests.app.live import live
 
+pytestmark = pytest.mark.slow
+
 KEY = "a-key-of-the-environment"
 ON = {"QRERANK_AUTH__ENABLED": "true"}
 

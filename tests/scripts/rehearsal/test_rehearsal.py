@@ -18,6 +18,8 @@ from scripts.rehearse_rollout import judge_kill
 from scripts.trial import Findings
 from scripts.wheel import ROOT
 
+pytestmark = pytest.mark.slow
+
 FOLDER = ROOT / "docs" / "operations"
 TEXTS = {page: (FOLDER / f"{page}.md").read_text() for page in ("README", "capacity", *PAGES)}
 
