@@ -139,18 +139,21 @@ class Splitter:
             return
         room = min(self._window if room is None else room, self._tokens)
         split = self._in_language(text)
-        start, length = 0, _BLOCK
+        start, length, reached = 0, _BLOCK, 0
         while True:
             block = text[start : start + length]
             chunks = list(self._fitting(block, split(block, room), room))
-            if start + length >= len(text):
-                yield from ((start + first, start + last) for first, last in chunks)
-                return
-            if len(chunks) == 1:
+            is_last = start + length >= len(text)
+            if not is_last and len(chunks) == 1:
                 length *= 2
                 continue
             # The last chunk may go on after the block: the next block begins with it.
-            yield from ((start + first, start + last) for first, last in chunks[:-1])
+            for first, last in chunks if is_last else chunks[:-1]:
+                if start + last > reached:  # else the chunk before it, of the block before, holds all of it
+                    reached = start + last
+                    yield start + first, reached
+            if is_last:
+                return
             start, length = start + chunks[-1][0], _BLOCK
 
     @property
