@@ -12,7 +12,7 @@ from stat import S_ISREG
 from retrieval.errors import Fault
 from retrieval.index.integrity import IntegrityReport, verify
 from retrieval.store.collection import Collection
-from retrieval.store.snapshot import Snapshot
+from retrieval.store.snapshot import Snapshot, repairable
 
 _REPAIRING = "a segment was damaged, and its documents are being indexed again"
 FolderIdentity = tuple[int, int]
@@ -64,15 +64,10 @@ def checked(identity: FolderIdentity | None, collection: Collection, before: Sna
         min((report.recall for report in reports), default=1.0),
         next(iter(snapshot.faults.values()), None),
     )
-    text = integrity.fault or (_REPAIRING if snapshot.is_repairing else None)
-    fault = Fault(repairable(collection.name, text), integrity.at) if text else None
+    text = integrity.fault or (repairable(collection.name, _REPAIRING) if snapshot.is_repairing else None)
+    fault = Fault(text, integrity.at) if text else None
     passages = collection.counts().passages if collection.remote else int(snapshot.live.sum())
     return Entry(identity, collection, revision, snapshot, passages, integrity, fault, files_of(collection.folder))
-
-
-def repairable(name: str, text: str) -> str:
-    """What is wrong with segments of a collection, and what mends them."""
-    return f"{text}; `qrerank index verify {name} --repair` mends it"
 
 
 def files_of(folder: Path) -> Mapping[str, tuple[int, int]]:

@@ -31,7 +31,6 @@ from app.service.collection_check import (
     checked,
     counts_of,
     files_of,
-    repairable,
 )
 from retrieval import errors
 from retrieval.atomic_dir import sweep
@@ -43,7 +42,7 @@ from retrieval.store.aliases import aliases, target
 from retrieval.store.collection import Collection
 from retrieval.store.connection import identity_of
 from retrieval.store.filters import Filter
-from retrieval.store.snapshot import Snapshot
+from retrieval.store.snapshot import Snapshot, repairable
 
 log = logging.getLogger(__name__)
 

@@ -38,7 +38,14 @@ FORMAT = "v8"  # version of the folder's layout and of its terms; collections of
 TOKENS = "tokens.bin"
 _BY_POSITION = ("passages.jsonl", "terms.bin", TOKENS, "pooled.npy", postings.FILE)  # not checked when it is opened
 _FILES = (*_BY_POSITION, checksums.FILE)
-_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM}  # the files may be as they were
+_TOO_MANY, _NO_RIGHT = "raise the limit of open files", "let the user of this process read its files"
+_PASSING = {  # the files may be as they were: what helps
+    errno.EMFILE: _TOO_MANY,
+    errno.ENFILE: _TOO_MANY,
+    errno.ENOMEM: "free memory",
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
+}
 BLOCK = 256  # passages encoded at once: enough to batch by length, few enough for memory
 
 
@@ -96,7 +103,7 @@ class Segment:
             self.index = FaissIndex.build(load_vectors(folder / "pooled.npy"))
         except (OSError, ValueError, EOFError, SegmentDamaged) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:
-                raise SegmentUnreadable(f"segment {folder.name} cannot be read: {error.strerror}") from error
+                raise _unreadable(folder, error) from error
             raise SegmentDamaged(f"segment {folder.name} is damaged: {error}") from error
 
     def __len__(self) -> int:
@@ -304,8 +311,7 @@ def _read_spec(folder: Path) -> SegmentSpec:
     except FileNotFoundError as error:
         raise SegmentDamaged(f"segment {folder.name} is missing") from error
     except OSError as error:
-        kind = SegmentUnreadable if error.errno in _PASSING else SegmentDamaged
-        raise kind(f"segment {folder.name} cannot be read: {error.strerror}") from error
+        raise _unreadable(folder, error) from error
     except (ValueError, TypeError, KeyError) as error:
         raise SegmentDamaged(f"segment {folder.name} is damaged or of another version") from error
     if spec.format != FORMAT:
@@ -313,6 +319,11 @@ def _read_spec(folder: Path) -> SegmentSpec:
     if not all(isinstance(size, int) and size > 0 for size in (spec.passages, spec.tokens, spec.token_dimension)):
         raise SegmentDamaged(f"segment {folder.name} is damaged: {SPEC} has invalid sizes")
     return spec
+
+
+def _unreadable(folder: Path, error: OSError) -> SegmentUnreadable | SegmentDamaged:
+    text, remedy = f"segment {folder.name} cannot be read: {error.strerror}", _PASSING.get(error.errno or 0)
+    return SegmentUnreadable(f"{text}; {remedy}") if remedy else SegmentDamaged(text)
 
 
 def _check_size(files: HeldFiles, spec: SegmentSpec) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.atomic_dir import remove_folder, whole_folder
-from retrieval.errors import CollectionDeleted, CollectionError
+from retrieval.errors import CollectionDeleted, CollectionError, SegmentUnreadable
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex, Selection
@@ -32,7 +32,7 @@ from retrieval.store.remote import Place, Remote
 from retrieval.store.rows import Counts, Document
 from retrieval.store.segment_table import SegmentTable
 from retrieval.store.selection import Rows, Selections
-from retrieval.store.snapshot import Part, Snapshot
+from retrieval.store.snapshot import Part, Snapshot, repairable
 from retrieval.text.languages import AUTO
 from retrieval.text.splitters import WHOLE, Chunking
 
@@ -260,8 +260,10 @@ class Collection:
             for number in (row.number for row in rows if row.number not in known):
                 try:
                     known[number] = self._segment(number)
-                except CollectionError as error:
+                except SegmentUnreadable as error:  # which says what helps
                     faults[number] = str(error)
+                except CollectionError as error:
+                    faults[number] = repairable(self.name, str(error))
             numbers = {row.number for row in SegmentTable(self._reader).all()} if faults else set[int]()
             if numbers >= faults.keys():  # else they were merged, and removed before they could be opened
                 break

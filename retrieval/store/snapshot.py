@@ -55,7 +55,7 @@ class Snapshot:
             model: What encoded the passages.
             language: That was asked for.
             parts: The segments, in the order of their documents.
-            faults: Why further segments cannot be searched, by number.
+            faults: Why further segments cannot be searched, and what helps, by number.
             is_repairing: Whether documents of segments that were damaged are not indexed again yet.
         """
         self.name, self.model, self.language, self.parts = name, model, language, parts
@@ -87,15 +87,14 @@ class Snapshot:
     def check_whole(self) -> None:
         """CollectionError if a damaged segment is missing."""
         if not self.is_whole:
-            fault = next(iter(self.faults.values()), "documents of a damaged segment are not indexed again yet")
-            raise CollectionError(
-                f"collection {self.name} is damaged: {fault}; `qrerank index verify {self.name} --repair` mends it"
-            )
+            waiting = repairable(self.name, "documents of a damaged segment are not indexed again yet")
+            fault = next(iter(self.faults.values()), waiting)
+            raise CollectionError(f"collection {self.name} cannot be searched whole: {fault}")
 
     def without(self, faults: Mapping[int, str]) -> Snapshot:
         """Return a snapshot that does not search these segments, and why, by number."""
         kept = [part for part in self.parts if part.number not in faults]
-        known = {**self.faults, **faults}
+        known = {**self.faults, **{number: repairable(self.name, fault) for number, fault in faults.items()}}
         return Snapshot(self.name, self.model, self.language, kept, known, is_repairing=self.is_repairing)
 
     def changed(self) -> str | None:
@@ -193,6 +192,11 @@ class Snapshot:
             (self.parts[number].segment, at, positions[at] - self._starts[number])
             for number, at in zip(numbers, places, strict=True)
         ]
+
+
+def repairable(name: str, fault: str) -> str:
+    """Return what is wrong with segments of a collection, and what mends them."""
+    return f"{fault}; `qrerank index verify {name} --repair` mends it"
 
 
 def _at(rows: NDArray[np.int64], n: int) -> NDArray[np.bool_]:

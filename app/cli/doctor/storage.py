@@ -16,7 +16,7 @@ from app.ranking.reranker import Reranker
 from app.settings import Settings
 from retrieval.encoder import weights
 from retrieval.encoder.prepare import open_prepared, prepared_copies
-from retrieval.errors import CollectionError, ModelError, RetrievalError
+from retrieval.errors import CollectionError, ModelError, RetrievalError, SegmentUnreadable
 from retrieval.index.milvus_client import Milvus
 from retrieval.store import compaction
 from retrieval.store.collection import Collection
@@ -130,6 +130,9 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
         with closing(Collection(path, milvus)) as collection:
             counts, model = collection.counts(), collection.settings.model.name
             faults = compaction.damaged(collection)
+    except SegmentUnreadable as error:  # perhaps whole
+        found, _, remedy = str(error).rpartition("; ")
+        return Finding("collection", "error", f"{path.name}: {found}", remedy)
     except CollectionError as error:
         return Finding("collection", "error", f"{path.name}: {error}", "restore it, or build it again")
     found = f"{path.name}: {counts.documents:,} documents, {counts.passages:,} passages"

@@ -1,5 +1,6 @@
 """Whatever happens to any file that is derived: it is noticed, never searched, and derived again from the documents."""
 
+import errno
 import os
 import random
 import shutil
@@ -160,13 +161,18 @@ def test_a_segment_that_cannot_be_opened_for_now_is_not_forgotten(built, tmp_pat
     collection = Collection(folder)
 
     def too_many(*_):
-        raise OSError(24, "Too many open files")
+        raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
         patch.setattr("retrieval.index.segment.HeldFiles", too_many)
         assert len(collection.snapshot().faults) == 3
-        with pytest.raises(CollectionError, match="cannot be read: Too many open files"):
+        told = "segment 1 cannot be read: Too many open files; raise the limit of open files"
+        with pytest.raises(CollectionError, match=f"^{told}$"):
             repair(collection)
+        with pytest.raises(CollectionError, match=f"^collection birds cannot be searched whole: {told}$"):
+            collection.snapshot().check_whole()
+        with pytest.raises(DamagedCollection, match=f"{told}$"):
+            OpenCollections(tmp_path).get("birds")
     assert collection.snapshot().is_whole
     assert collection.counts().waiting == 0
 

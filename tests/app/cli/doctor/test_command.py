@@ -1,5 +1,6 @@
 """`qrerank doctor` finds what is wrong and says how to mend it; where nothing is wrong it says so."""
 
+import errno
 import json
 import socket
 from pathlib import Path
@@ -98,11 +99,19 @@ def test_a_port_that_others_have_is_an_error(doctor, monkeypatch):
     assert (found["status"], found["remedy"][:16]) == ("error", "stop the process")
 
 
-def test_collections_are_checked_byte_by_byte(doctor, qrerank, tmp_path):
+def forbidden(*_):
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_collections_are_checked_byte_by_byte(doctor, qrerank, tmp_path, monkeypatch):
     (tmp_path / "birds.txt").write_text("owls hunt at night\n\nlarks sing at dawn\n")
     assert qrerank("index", "build", "birds", "birds.txt")[0] == 0
     status, found = doctor()
     assert (status, found["collection"]["status"]) == (0, "ok")
+    with monkeypatch.context() as patch:
+        patch.setattr("retrieval.index.segment.HeldFiles", forbidden)
+        status, found = doctor()
+    assert (status, found["collection"]["remedy"]) == (1, "let the user of this process read its files")
     segment = next(Path(tmp_path, "data", "collections", "birds").rglob("token*"))
     segment.write_bytes(segment.read_bytes()[:-1])
     status, found = doctor()
