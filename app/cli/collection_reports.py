@@ -39,9 +39,10 @@ def list_command(as_json: AsJson = False) -> None:
         own = [alias for alias, name in names.items() if name == path.name]
         try:
             collection = Collection(path, milvus)
-        except CollectionError as error:
-            data.append({"name": path.name, "error": str(error), "aliases": own})
-            table.add_row(escaped(path.name), "", "", escaped(str(error)), escaped(", ".join(own)))
+        except (CollectionError, OSError) as error:
+            told = f"it cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            data.append({"name": path.name, "error": told, "aliases": own})
+            table.add_row(escaped(path.name), "", "", escaped(told), escaped(", ".join(own)))
             continue
         counts, model = collection.counts(), collection.settings.model.name
         row: dict[str, object] = {"documents": counts.documents, "passages": counts.passages, "model": model}

@@ -133,6 +133,9 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
     except SegmentUnreadable as error:  # perhaps whole
         found, _, remedy = str(error).rpartition("; ")
         return Finding("collection", "error", f"{path.name}: {found}", remedy)
+    except OSError as error:
+        found = f"{path.name}: it cannot be read: {error.strerror}"
+        return Finding("collection", "error", found, "let the user of this process read its files")
     except CollectionError as error:
         return Finding("collection", "error", f"{path.name}: {error}", "restore it, or build it again")
     found = f"{path.name}: {counts.documents:,} documents, {counts.passages:,} passages"

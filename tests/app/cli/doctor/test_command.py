@@ -103,6 +103,27 @@ def forbidden(*_):
     raise PermissionError(errno.EACCES, "Permission denied")
 
 
+def test_a_collection_whose_database_cannot_be_read_leaves_the_others_to_be_seen(
+    doctor, qrerank, tmp_path, monkeypatch
+):
+    (tmp_path / "birds.txt").write_text("owls hunt at night\n")
+    for name in ("birds", "cats"):
+        assert qrerank("index", "build", name, "birds.txt")[0] == 0
+
+    def of_another(folder):
+        if folder.name == "birds":
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("retrieval.store.connection._check_readable", of_another)
+    status, printed, _ = qrerank("index", "list", "--json")
+    birds, cats = json.loads(printed)["data"]
+    assert (status, birds["error"], cats["documents"]) == (0, "it cannot be read: Permission denied", 1)
+    status, printed, _ = qrerank("doctor", "--json", "--port", free_port())
+    birds, cats = (each for each in json.loads(printed)["checks"] if each["check"] == "collection")
+    assert (status, birds["status"], cats["status"]) == (1, "error", "ok")
+    assert birds["remedy"] == "let the user of this process read its files"
+
+
 def test_collections_are_checked_byte_by_byte(doctor, qrerank, tmp_path, monkeypatch):
     (tmp_path / "birds.txt").write_text("owls hunt at night\n\nlarks sing at dawn\n")
     assert qrerank("index", "build", "birds", "birds.txt")[0] == 0
