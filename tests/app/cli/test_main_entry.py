@@ -65,7 +65,7 @@ def test_a_circuit_is_drawn_in_ascii_too(shell):
             "standard output cannot be written: No space left on device\n",
             marks=pytest.mark.soak,
         ),
-        ("qrerank keys list >&-", 1, "standard output cannot be written: Bad file descriptor\n"),
+        ("qrerank circuit maps >&-", 1, "standard output cannot be written: Bad file descriptor\n"),
         pytest.param(
             "qrerank openapi >&-", 1, "standard output cannot be written: Bad file descriptor\n", marks=pytest.mark.soak
         ),
