@@ -281,7 +281,9 @@ class Meta(Exact):
         "part of the collection was damaged, and is not searched until it is indexed again."
     )
     best: float = Field(ge=0, le=1, description="The highest score, also if nothing is returned. 0: nothing was found.")
-    answerable: bool = Field(description="Whether the best score reaches `min_score`, or 0.5 if that is not set.")
+    answerable: bool = Field(
+        description="Whether the best score reaches `min_score`, or 0.5 where that is 0 or absent."
+    )
     calibrated: bool = Field(
         description="Whether the scores were calibrated for this model. If not, the order is right, the level a guess."
     )

@@ -17,7 +17,7 @@ def text_of(
     """The text of a document that is ranked.
 
     A string is used as it is. For an object: the requested `fields`, in their order; else its `text`; else the text
-    parts of its `content` (vLLM, Dify); else all its entries, as lines of "key: value".
+    parts of its `content` (vLLM, Dify); else all its entries, as lines of "key: value". An entry that is null is none.
 
     Args:
         document: A string or an object.
@@ -37,9 +37,9 @@ def text_of(
         return "\n".join(values)
     if isinstance(document.get("text"), str):
         return str(document["text"])
-    if "content" in document:
+    if document.get("content") is not None:
         return _content(document["content"], index, field)
-    if "image" in document or not document:
+    if document.get("image") is not None or not document:
         raise _error(index, field, "holds no text; this service ranks text only")
     return "\n".join(f"{name}: {_plain(value)}" for name, value in document.items() if value is not None)
 
@@ -50,9 +50,9 @@ def as_object(document: Document, text: str) -> dict[str, Any]:  # noqa: ARG001 
 
 
 def with_text(document: Document, text: str) -> dict[str, Any]:
-    """A document as an object with a `text`; an object without one gets the ranked text."""
+    """A document as an object with a `text`; an object whose `text` is none gets the ranked text."""
     returned = as_object(document, text)
-    return returned if "text" in returned else {**returned, "text": text}
+    return returned if isinstance(returned.get("text"), str) else {**returned, "text": text}
 
 
 def as_text(document: Document, text: str) -> str:  # noqa: ARG001 - has the signature of `with_text`

@@ -20,6 +20,7 @@ from app.errors import InvalidRequest
         ({"title": "x", "body": "b", "none": None}, None, "title: x\nbody: b"),
         ({"text": 3, "n": 1}, None, "text: 3\nn: 1"),
         ({"content": "c"}, None, "c"),
+        ({"text": None, "content": None, "image": None, "title": "t"}, None, "title: t"),
         ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, None, "a\nb"),
         ({"content": {"type": "text", "text": "a"}}, None, "a"),
     ],
@@ -57,6 +58,11 @@ def test_a_string_is_returned_as_its_text():
     assert as_text("a", "a") == "a"
 
 
+@pytest.mark.parametrize("text", [None, 3, ["a"]])
+def test_a_text_that_is_none_is_returned_as_what_was_ranked(text):
+    assert with_text({"text": text, "title": "t"}, "title: t") == {"text": "title: t", "title": "t"}
+
+
 names = st.sampled_from(["text", "title", "content"]) | st.text()
 plain = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()
 
@@ -69,6 +75,6 @@ def test_any_object_is_ranked_or_refused_and_never_modified(document):
     except InvalidRequest:
         return
     assert as_object(document, text) == sent
-    assert with_text(document, text) == {"text": text} | sent
+    assert with_text(document, text) == sent | {"text": sent["text"] if isinstance(sent.get("text"), str) else text}
     assert as_text(document, text) == text
     assert document == sent
