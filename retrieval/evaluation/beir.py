@@ -132,16 +132,16 @@ def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
     or the line number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types
     at once, and while iterating for a malformed line or a repeated id.
     """
-    if path.suffix in JSON_LINES:
+    if path.suffix.lower() in JSON_LINES:
         return (Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered))
-    if path.suffix in {".txt", ".md"}:
+    if path.suffix.lower() in {".txt", ".md"}:
         return _text_passages(path)
     raise DataError(f"{path}: passages can be read from .jsonl, .ndjson, .txt and .md files; convert this one")
 
 
 def read_documents(path: Path) -> Iterator[Document]:
     """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file."""
-    if path.suffix in JSON_LINES:
+    if path.suffix.lower() in JSON_LINES:
         return _jsonl_documents(path, numbered=True)
     return (Document(each.id, each.text, each.title) for each in read_passages(path))
 

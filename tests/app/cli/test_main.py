@@ -61,7 +61,7 @@ def test_prepare_fails_with_a_model_that_is_nowhere(typed):
 
 def test_rerank_reads_objects_of_json_lines_with_their_titles_and_whatever_ids(here, tmp_path):
     lines = ['{"text": "market prices"}', '{"_id": "7", "title": "An owl", "text": "sings"}', '{"text": "\\u200b"}']
-    for name in ("birds.jsonl", "birds.ndjson"):
+    for name in ("birds.jsonl", "birds.ndjson", "BIRDS.JSONL"):
         (tmp_path / name).write_text("\n".join(lines))
         status, printed, said = here("rerank", "owl song", name, "--json")
         assert (status, said) == (0, "")

@@ -169,7 +169,7 @@ def test_passages_from_json_lines(tmp_path: Path) -> None:
         list(read_passages(path))
 
 
-@pytest.mark.parametrize("name", ["birds.txt", "birds.md"])
+@pytest.mark.parametrize("name", ["birds.txt", "birds.md", "BIRDS.TXT"])
 def test_passages_from_text(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("\ufeff" + "owl " * 100 + "\n\n" + "wren " * 100, encoding="utf-8")
     passages = list(read_passages(tmp_path / name))
