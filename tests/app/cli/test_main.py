@@ -76,6 +76,13 @@ def test_rerank_reads_objects_of_json_lines_with_their_titles_and_whatever_ids(h
     assert "birds.jsonl:2: " in said
 
 
+def test_rerank_refuses_a_list_in_json(here, tmp_path):
+    (tmp_path / "birds.json").write_text('[\n{"text": "an owl"},\n{"text": "a lark"}\n]')
+    status, printed, said = here("rerank", "owl song", "birds.json")
+    assert (status, printed) == (2, "")
+    assert "write one object per line into a .jsonl file" in said
+
+
 def test_rerank_reads_lines(typed):
     run = typed("rerank", "owl song", "-", "--top-n", "2", stdin="market prices\nan owl song\n\nriver\n")
     assert run.returncode == 0, run.stderr
