@@ -84,8 +84,7 @@ def lightning(fm: FeatureMap, query: Rows, documents: Rows, repeats: int) -> tup
 
 def beside_others(fm: FeatureMap, repeats: int = REPEATS) -> str:
     """The table of one feature map: milliseconds for all documents."""
-    x = np.random.default_rng(20).normal(size=(1 + DOCUMENTS, fm.features_per_register))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x = directions(np.random.default_rng(20).normal(size=(1 + DOCUMENTS, fm.features_per_register)), np.float64)
     query, documents = x[:1], x[1:]
     circuit = state_circuit(fm, ParameterVector("x", fm.features_per_register))
     warm = FidelityStatevectorKernel(feature_map=circuit, auto_clear_cache=False)
