@@ -45,7 +45,7 @@ def sampler_backend(
         return SamplerBackend(sampler, shots, mitigate=mitigate, allow_deep=allow_deep)
     is_remote = not device.startswith("fake_")
     target = _real_device(device) if is_remote else fake_device(device)
-    sampler = _runtime().SamplerV2(mode=target)
+    sampler = _runtime().executor_sampler.Sampler(mode=target)
     if not is_remote and seed is not None:
         sampler.options.simulator.seed_simulator = 1 + seed  # 0 means none there
     return SamplerBackend(sampler, shots, target, mitigate=mitigate, allow_deep=allow_deep, is_remote=is_remote)
@@ -64,7 +64,7 @@ def _real_device(name: str) -> Any:
 
 def _runtime() -> Any:
     try:
-        import qiskit_ibm_runtime
+        import qiskit_ibm_runtime.executor_sampler
         import qiskit_ibm_runtime.fake_provider
     except ImportError as error:
         raise QuantumError("devices need qiskit-ibm-runtime: pip install 'quantum-rerank[devices]'") from error
