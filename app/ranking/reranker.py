@@ -125,6 +125,7 @@ class Reranker:
         Raises:
             ValueError: An empty query, no documents or one text in their place, an unknown method or language, or
                 hybrid+cross without a cross-encoder.
+            TypeError: A document is no string.
             Cancelled: The deadline was cancelled.
         """
         _check_list(documents)
@@ -406,9 +407,12 @@ class Reranker:
 
 
 def _check_list(texts: Sequence[str]) -> None:
-    """ValueError for one text in place of several."""
+    """ValueError for one text in place of several, TypeError where one of them is none."""
     if isinstance(texts, str):
         raise ValueError("give a list of texts: of a single one, each letter would count")  # noqa: TRY004 - as the others
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {number} is a {type(text).__name__}; give a list of strings")
 
 
 def _waited(job: Job, pending: PendingStates) -> Encoded | None:

@@ -215,6 +215,13 @@ def test_one_text_is_no_list_of_texts(reranker):
             compare("owl", "one text")
 
 
+@pytest.mark.parametrize("other", [b"an owl", None, {"text": "an owl"}, 7])
+def test_a_document_that_is_no_text_is_named(reranker, other):
+    for compare in (reranker.rerank, reranker.relevant_spans, reranker.token_matches):
+        with pytest.raises(TypeError, match=f"text 1 is a {type(other).__name__}; give a list of strings"):
+            compare("owl", ["a lamp", other])
+
+
 def test_documents_may_be_an_array(reranker):
     assert reranker.rerank("owl", np.array(["a lamp", "an owl"])).order.tolist() == [1, 0]
 
