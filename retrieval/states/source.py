@@ -12,8 +12,9 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from retrieval.deadline import Deadline
-from retrieval.encoder.batching import Interrupted, Job, SharedEncoder
+from retrieval.encoder.batching import SharedEncoder
 from retrieval.encoder.chunks import USUAL, Chunker, Cuts, Reading, cut_up
+from retrieval.encoder.jobs import Interrupted, Job
 from retrieval.encoder.protocol import Encoder, Role, Tokens
 from retrieval.encoder.states import Encoded, join, merge
 from retrieval.states.cache import StateCache, StateKeys

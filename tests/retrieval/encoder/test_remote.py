@@ -18,9 +18,10 @@ from cryptography.x509.oid import NameOID
 
 from app.ranking import Reranker
 from retrieval.deadline import Deadline
-from retrieval.encoder.batching import Interrupted, SharedEncoder
+from retrieval.encoder.batching import SharedEncoder
 from retrieval.encoder.embeddings_client import Endpoint
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.encoder.jobs import Interrupted
 from retrieval.encoder.remote import Reach, connect
 from retrieval.errors import EncoderUnavailable, EncodingError, ModelError
 from retrieval.states.cache import StateCache
