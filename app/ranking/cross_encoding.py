@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.ranking.job import Job, Scored
 from retrieval.deadline import Cancelled
 from retrieval.fusion.cascade import reorder
-from retrieval.fusion.normalization import zscore
+from retrieval.fusion.normalization import first_of_each, zscore
 
 if TYPE_CHECKING:
     from retrieval.cross_encoder.cross_encoder import CrossEncoder
@@ -31,8 +31,10 @@ class CrossEncoding:
     encoder: CrossEncoder
     top_k: int = 10
 
-    def logits(self, job: Job, scored: Scored, chunks: Sequence[str], until: float) -> NDArray[np.float64]:
-        """The (n,) logits of the documents that stand highest by fusion, NaN for the others.
+    def logits(
+        self, job: Job, scored: Scored, chunks: Sequence[str], copies: NDArray[np.int64], until: float
+    ) -> NDArray[np.float64]:
+        """The (n,) logits of the documents that stand highest by fusion, NaN for the others. Copies are read once.
 
         What is not read in time, or cannot be read, is left out, and the job says so.
 
@@ -40,21 +42,23 @@ class CrossEncoding:
             job: The request.
             scored: The n documents.
             chunks: What is read of each of the n documents.
+            copies: (n,) of `Candidates.copies`.
             until: Time limit, in `time.monotonic()` seconds.
         """
-        logits = np.full(len(chunks), np.nan)
-        best = np.argsort(-scored.fused, kind="stable")[: self.top_k]  # NaN comes last
-        best = best[np.isfinite(scored.fused[best])]
+        of_texts = np.full(len(chunks), np.nan)  # at the place where each text comes first
+        known = np.argsort(-scored.fused, kind="stable")[: np.count_nonzero(np.isfinite(scored.fused))]  # NaN is last
+        best = known[first_of_each(copies[known])][: self.top_k]
         with job.watch(NAME):
             try:
-                logits[best] = self.encoder.scores(job.query, [chunks[at] for at in best.tolist()], until, job.deadline)
+                read = self.encoder.scores(job.query, [chunks[at] for at in best.tolist()], until, job.deadline)
+                of_texts[copies[best]] = read
             except Cancelled:
                 raise
             except Exception:  # the answer is given without it
                 log.exception("the cross-encoder failed; requests are answered without it")
-        if not len(best) or np.isnan(logits[best]).any():
+        if not len(best) or np.isnan(of_texts[copies[best]]).any():
             job.dropped.append(NAME)
-        return logits
+        return np.where(np.isfinite(scored.fused), of_texts[copies], np.nan)
 
 
 def add(fused: NDArray[np.float64], logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -401,7 +401,7 @@ class Reranker:
         if job.report:
             job.report(job.ranking(scored, candidates))
         until = self._pace.encode_until(job.deadline, 0)  # the chunks are scored already
-        logits = cross.logits(job, scored, scorer.best_chunks(candidates), until)
+        logits = cross.logits(job, scored, scorer.best_chunks(candidates), candidates.copies, until)
         with self._processor(job):
             return scorer.scores(matches, candidates, logits)
 
