@@ -130,7 +130,7 @@ def _pause(state: RetryCallState) -> float:
 
 
 def _retry_after(response: urllib3.BaseHTTPResponse) -> float | None:
-    with suppress(InvalidHeader):
+    with suppress(InvalidHeader, ValueError, OverflowError):  # the latter for dates and numbers out of range
         return _HEADERS.get_retry_after(response)
     return None
 

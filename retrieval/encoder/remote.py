@@ -171,13 +171,15 @@ class RemoteEncoder:
 
     def _divide(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of n ≥ 1 texts, half at a time if the server refuses so many; Refused if it refuses one."""
-        half = len(texts) // 2
-        if len(texts) <= self._batch:
-            try:
-                return self._client.embed(texts, self.pooled_dimension)
-            except Refused:
-                if not half:
-                    raise
+        most = self._batch
+        if len(texts) > most:  # another thread's were refused since these were put together
+            return np.concatenate([self._divide(texts[at : at + most]) for at in range(0, len(texts), most)])
+        try:
+            return self._client.embed(texts, self.pooled_dimension)
+        except Refused:
+            if len(texts) == 1:
+                raise
+        half = -(-len(texts) // 2)
         rows = np.concatenate([self._divide(texts[:half]), self._divide(texts[half:])])
         if half < self._batch:  # both halves were taken, so it was their number
             log.info("the server of the model %s takes no more than %d texts at once", self.name, half)

@@ -157,10 +157,16 @@ def test_after_four_tries_it_is_given_up(remote, proxy):
 
 
 def test_the_pause_that_the_server_wants_is_made(remote, proxy):
-    proxy.next.extend([status(429, Retry_After="3"), status(429, Retry_After="not a number")])
+    proxy.next.append(status(429, Retry_After="3"))
     assert same(remote.encode(TEXTS), TEXTS)
-    assert remote.pauses[0] == 3
-    assert 0.2 <= remote.pauses[1] <= 0.3
+    assert remote.pauses == [3]
+
+
+@pytest.mark.parametrize("odd", ["not a number", "Fri, 31 Dec 99999 23:59:59 GMT", "9" * 5000])
+def test_a_pause_that_nobody_can_read_is_as_none(remote, proxy, odd):
+    proxy.next.append(status(429, Retry_After=odd))
+    assert same(remote.encode(TEXTS), TEXTS)
+    assert 0.1 <= remote.pauses[0] <= 0.2
 
 
 def test_a_pause_longer_than_there_is_time_is_the_clients(remote, proxy):
@@ -187,6 +193,19 @@ def test_fewer_texts_are_sent_once_the_server_refuses_so_many(remote, proxy, cod
     assert same(remote.encode(texts), texts)
     assert proxy.sizes == [8] * 8
     assert remote.tokenize(["owl"])[0].padded * 8 == 512, "so a pass of many requests' texts has eight, too"
+
+
+@pytest.mark.parametrize(("batch", "taken"), [(25, 13), (50, 13), (32, 16), (17, 9)])
+def test_requests_shrink_no_further_than_the_server_wants(proxy, tmp_path, batch, taken):
+    encoder, _ = connected(proxy, tmp_path, batch=batch)
+    proxy.always = at_most(16)
+    texts = [f"text {i}" for i in range(4 * batch + 5)]
+    assert same(encoder.encode(texts), texts)
+    proxy.sent.clear()
+    encoder.encode(texts)
+    assert max(proxy.sizes) == taken
+    assert len(proxy.sizes) == -(-len(texts) // taken)
+    encoder.breaker.close()
 
 
 @pytest.mark.parametrize("code", [400, 422, 500])
