@@ -38,19 +38,22 @@ from app.cli.fitting import (
     reliability,
 )
 from app.cli.fusion_fitting import Choice, FittedFusion, fit_fusion
-from app.cli.judged_lists import judged_lists
+from app.cli.judged_lists import BANDWIDTHS, bandwidths, judged_lists
 from app.cli.options import AsJson, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out, print_json
 from app.engine.loader import open_reranker
 from app.ranking.calibration import Calibration
-from app.ranking.parameters import Parameters
+from app.ranking.parameters import WIDEST, Parameters
 from app.ranking.reranker import Reranker
 from app.settings import Settings
 from app.telemetry.printable import escaped
+from quantum.diagnostics import reference_spread
+from quantum.feature_maps import FeatureMap
 from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, load
+from retrieval.fusion.algorithms import DEFAULT
 from retrieval.index.first_stage import FirstStage
 
 _FEW = 50  # queries; with fewer the parameters depend on which ones they are
@@ -150,7 +153,27 @@ def _fit_fusion(
         own = own_documents(each.dataset)
         lists = judged_lists(reranker, each.dataset, each.collection, each.queries, own, cache, report, first_stage)
         found.append(lists)
-    return fit_fusion(found, reranker.fusion, report)
+    fusion = replace(reranker.fusion, algorithm=DEFAULT, weighting="type", feedback=0.0)
+    if fusion != reranker.fusion:
+        note(
+            "weights are chosen for QRERANK_FUSION__ALGORITHM=weighted, QRERANK_FUSION__WEIGHTING=type and "
+            "QRERANK_FUSION__FEEDBACK=0: that is what `configured` and `fitted` mean here, whatever the settings say"
+        )
+    factors = served_factors(reranker.feature_map, reranker.encoder.token_dimension)
+    return fit_fusion(found, fusion, report, factors)
+
+
+def served_factors(feature_map: FeatureMap, width: int) -> list[float]:
+    """The factors of the bandwidth to choose from: with another one, what is fitted would be refused when it is served.
+
+    width: the dimension of token vectors.
+    """
+    tried = zip(BANDWIDTHS, bandwidths(feature_map), strict=True)
+    return [1.0] + [
+        factor
+        for factor, changed in tried
+        if changed.bandwidth <= WIDEST and not reference_spread(changed, width).is_saturated
+    ]
 
 
 def _with(reranker: Reranker, choice: Choice) -> Reranker:

@@ -43,11 +43,11 @@ class Choice:
     ridge: float
 
 
-def grid(fusion: Fusion) -> list[Choice]:
-    """All choices; the first is what is configured."""
+def grid(fusion: Fusion, factors: Sequence[float] = _FACTORS) -> list[Choice]:
+    """All choices; the first is what is configured. factors: of the bandwidth."""
     tried = [
         Choice(factor, Weights(cosine, 1.0, lexical, smoothed), ridge)
-        for factor, cosine, lexical, smoothed, ridge in product(_FACTORS, _WEIGHTS, _WEIGHTS, _SMOOTHED, _RIDGES)
+        for factor, cosine, lexical, smoothed, ridge in product(factors, _WEIGHTS, _WEIGHTS, _SMOOTHED, _RIDGES)
         if smoothed or ridge == _RIDGES[0]  # without smoothing the ridge does not matter
     ]
     return list(dict.fromkeys([Choice(1.0, fusion.text, fusion.ridge), *tried]))
@@ -143,7 +143,9 @@ class FittedFusion:
 CONFIGURED, FITTED = "configured", "fitted"
 
 
-def fit_fusion(found: Sequence[JudgedLists], fusion: Fusion, progress: Progress) -> FittedFusion:
+def fit_fusion(
+    found: Sequence[JudgedLists], fusion: Fusion, progress: Progress, factors: Sequence[float] = _FACTORS
+) -> FittedFusion:
     """Choose weights, smoothing and bandwidth, and fit the other algorithms' parameters.
 
     The choice is kept only where it is significantly better (p < 0.05) in the mean over all held-out queries; else that
@@ -151,13 +153,14 @@ def fit_fusion(found: Sequence[JudgedLists], fusion: Fusion, progress: Progress)
 
     Args:
         found: The judged lists of each collection.
-        fusion: As configured.
+        fusion: As configured; a weighted sum by type, without feedback.
         progress: Called after each query.
+        factors: Of the bandwidth, to choose from.
 
     Raises:
         DataError: No query has candidates of both kinds, or there is one query alone.
     """
-    choices, of_all = grid(fusion), fit_rankers(found)
+    choices, of_all = grid(fusion, factors), fit_rankers(found)
     values = [ndcg_of_choices(lists, choices, fusion, progress) for lists in found]
     held_out: dict[str, dict[str, Vector]] = {}
     for name, kept, left in _splits(found):

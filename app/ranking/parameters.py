@@ -17,7 +17,7 @@ from retrieval.fusion.algorithms import Fitted
 FORMAT = 1
 _FIT = "make one with `qrerank fit`"
 _FITTED = ("slopes", "intercepts", "coefficients")
-_WIDEST = 16.0  # as in the settings
+WIDEST = 16.0  # bandwidth, as in the settings
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Parameters:
         weights = self.weights.values()
         if min(weights) < 0 or not any(weights[:3]) or self.weights.smoothed > 1:
             raise ValueError("weights must be at least 0 and not all 0, and a share of smoothing at most 1")
-        if self.ridge <= 0 or not 0 < float(self.circuit["bandwidth"]) <= _WIDEST:
-            raise ValueError(f"the ridge must be above 0, the bandwidth above 0 and at most {_WIDEST}")
+        if self.ridge <= 0 or not 0 < float(self.circuit["bandwidth"]) <= WIDEST:
+            raise ValueError(f"the ridge must be above 0, the bandwidth above 0 and at most {WIDEST}")
 
     def _numbers(self) -> Iterator[Any]:
         yield from self.weights.values()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.cli.evaluation import judged_queries, open_dataset
+from app.cli.fit import served_factors
 from app.cli.fitting import (
     OTHERS,
     Case,
@@ -20,12 +21,16 @@ from app.cli.fitting import (
     rates,
     reliability,
 )
+from app.cli.judged_lists import BANDWIDTHS
 from app.engine.loader import open_reranker
 from app.ranking.calibration import FEATURES, Calibration, fallback, probability
 from app.ranking.hybrid import Weights
 from app.ranking.parameter_file import ParameterFileError
 from app.ranking.parameters import Parameters
 from app.settings import Settings
+from quantum.diagnostics import check_spread
+from quantum.errors import Saturated
+from quantum.feature_maps import feature_map
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query, load
 from tests.app.ranking.test_parameters import PARAMETERS
@@ -88,6 +93,26 @@ def test_all_is_fitted_and_served(tmp_path, run):
         assert client.get("/info").json()["parameters"] == "parameters.json"
         meta = client.post("/rerank", json={"query": "owl", "documents": ["an owl", "a lamp"]}).json()["meta"]
         assert meta["calibrated"]
+
+
+@pytest.mark.parametrize("setting", ["ALGORITHM=borda", "WEIGHTING=equal", "FEEDBACK=0.5"])
+def test_weights_are_judged_as_the_weighted_sum_uses_them(tmp_path, run, setting):
+    name, value = setting.split("=")
+    assert run("fit", "page")[0] == 0
+    plain = Parameters.read(tmp_path / "parameters.json")
+    status, _, errors = run("fit", "page", **{f"QRERANK_FUSION__{name}": value})
+    assert status == 0
+    assert f"QRERANK_FUSION__{name}" in errors
+    found = Parameters.read(tmp_path / "parameters.json")
+    assert found.calibration.provenance["fusion"] == plain.calibration.provenance["fusion"]
+
+
+def test_no_bandwidth_is_chosen_that_cannot_be_served():
+    assert served_factors(feature_map(), 64) == [1.0, *BANDWIDTHS]
+    assert max(served_factors(replace(feature_map(), bandwidth=10.0), 64)) == 2**0.5, "20 is more than a setting takes"
+    assert served_factors(replace(feature_map(), bandwidth=0.15), 64) == [1.0, 2**0.5, 2.0]
+    with pytest.raises(Saturated):
+        check_spread(replace(feature_map(), bandwidth=0.15 * 0.5**0.5), 64)
 
 
 def test_what_changes_the_lists_makes_new_ones(tmp_path, run):
