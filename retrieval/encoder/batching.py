@@ -275,8 +275,9 @@ class SharedEncoder(Generic[Out]):
         return [ticket for _, ticket in picked]
 
     def _fits(self, job: Job[Out], tokens: int) -> bool:
-        """Whether a pass of this many padded tokens ends in time. A job's first always fits, to update the cost."""
-        expected = tokens * self._cost if job.started else 0.0
+        """Whether a pass of this many padded tokens ends in time. A job's first text always fits: the cost is learned."""
+        is_first = not job.started and tokens <= job.queue[0].tokens.padded
+        expected = 0.0 if is_first else tokens * self._cost
         return time.monotonic() + expected <= job.until
 
     def _run(self, batch: list[Ticket[Out]]) -> None:

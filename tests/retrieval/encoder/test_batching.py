@@ -208,15 +208,16 @@ def test_newcomers_do_not_hold_up_an_elder_for_good():
         future.result(PATIENT_S)
 
 
-def test_what_does_not_fit_before_the_deadline_is_not_begun(monotonic):
+@pytest.mark.parametrize(("lengths", "left"), [((6, 12, 3), 10), ((6, 6, 6), 5), ((6, 6, 6, 6, 3), 5)])
+def test_what_does_not_fit_before_the_deadline_is_not_begun(monotonic, lengths, left):
     gated = Gated()
     callers = Callers(gated)
     callers.shared._cost = 1.0
-    texts = [words(6, "a"), words(12, "b"), words(3, "c")]
-    future = callers.encode(texts, until=monotonic() + 10)
+    texts = [words(length, f"a{at}") for at, length in enumerate(lengths)]
+    future = callers.encode(texts, until=monotonic() + left)
     gated.go()
     found = future.result(PATIENT_S)
-    assert [states is not None for states in found] == [True, False, False]
+    assert [states is not None for states in found] == [True, *[False] * (len(texts) - 1)]
     assert gated.passes == [[6]]
 
 
