@@ -275,7 +275,7 @@ class SharedEncoder(Generic[Out]):
         return [ticket for _, ticket in picked]
 
     def _fits(self, job: Job[Out], tokens: int) -> bool:
-        """Whether a pass of this many padded tokens ends in time. A job's first text always fits: the cost is learned."""
+        """Whether a pass of this many padded tokens ends in time. A job's first text always fits, to learn the cost."""
         is_first = not job.started and tokens <= job.queue[0].tokens.padded
         expected = 0.0 if is_first else tokens * self._cost
         return time.monotonic() + expected <= job.until
