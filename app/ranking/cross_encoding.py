@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from app.ranking.job import Job, Scored
 from retrieval.deadline import Cancelled
 from retrieval.fusion.cascade import reorder
-from retrieval.fusion.normalization import first_of_each, zscore
+from retrieval.fusion.normalization import first_of_each, ranking, zscore
 
 if TYPE_CHECKING:
     from retrieval.cross_encoder.cross_encoder import CrossEncoder
@@ -34,7 +34,9 @@ class CrossEncoding:
     def logits(
         self, job: Job, scored: Scored, chunks: Sequence[str], copies: NDArray[np.int64], until: float
     ) -> NDArray[np.float64]:
-        """The (n,) logits of the documents that stand highest by fusion, NaN for the others. Copies are read once.
+        """The (n,) logits of the documents that stand highest, NaN for the others. Copies are read once.
+
+        Where texts are excluded or documents should differ, those stand highest that do so then.
 
         What is not read in time, or cannot be read, is left out, and the job says so.
 
@@ -46,7 +48,8 @@ class CrossEncoding:
             until: Time limit, in `time.monotonic()` seconds.
         """
         of_texts = np.full(len(chunks), np.nan)  # at the place where each text comes first
-        known = np.argsort(-scored.fused, kind="stable")[: np.count_nonzero(np.isfinite(scored.fused))]  # NaN is last
+        was_read, order = scored.chunks_read > 0, ranking(scored.scores)
+        known = order[was_read[order]]
         best = known[first_of_each(copies[known])][: self.top_k]
         with job.watch(NAME):
             try:
@@ -58,7 +61,7 @@ class CrossEncoding:
                 log.exception("the cross-encoder failed; requests are answered without it")
         if not len(best) or np.isnan(of_texts[copies[best]]).any():
             job.dropped.append(NAME)
-        return np.where(np.isfinite(scored.fused), of_texts[copies], np.nan)
+        return np.where(was_read, of_texts[copies], np.nan)
 
 
 def add(fused: NDArray[np.float64], logits: NDArray[np.float64]) -> NDArray[np.float64]:

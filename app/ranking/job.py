@@ -94,7 +94,6 @@ class Scored:
     log_odds: NDArray[np.float64]  # (n,) of being relevant, by each document's own evidence
     evidence: Mapping[str, NDArray[np.float64]]  # (n,) each, beside the rankers': `coverage`, the share of the query's
     # words, weighted by rarity, in [0, 1]; `log_fidelity`, the mean over the query's tokens, at most 0
-    fused: NDArray[np.float64]  # (n,) before exclusion; NaN without states
     chunks_read: NDArray[np.int64]  # (n,) of each document
     tokens_read: NDArray[np.int64]  # (n,) of each document, without special tokens
     tokens: int = 0  # that the encoder read, now or once: of a `Ranking` with the query's

@@ -97,7 +97,6 @@ def unread(calibration: Calibration, query: QueryTerms, matches: Matches) -> Sco
         rankers={"lexical": matches.scores},
         log_odds=log_odds,
         evidence={"coverage": matches.coverage},
-        fused=np.full(len(log_odds), np.nan),
         chunks_read=nothing,
         tokens_read=nothing,
     )
@@ -179,7 +178,7 @@ class Scorer:
             chosen, kernel = best.documents, cache(partial(gram, self.feature_map, best.pooled))
             log_odds = self._evidence(best, matches)
             fused, contributions = self._fused(best, matches.scores[chosen], kernel, documents)
-            before = fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
+            fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
             if len(self.states.pooled) > 1:
                 log_odds, fused = self._without_excluded(best, log_odds, fused)
             projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
@@ -193,7 +192,6 @@ class Scorer:
             rankers=_rankers(found) | {"lexical": matches.scores} | read,
             log_odds=log_odds,
             evidence={name: found[name] for name in found if name not in _RANKERS} | {"coverage": matches.coverage},
-            fused=_spread(before, chosen, n),
             readable=bool(best.readable.any()),
             encoded=len(chosen),
             tokens=sum(part.tokens for part in self.parts.values()),

@@ -79,6 +79,17 @@ def test_the_best_are_read_and_the_rest_stays_below_in_its_order(encoder, top_k)
     np.testing.assert_array_equal(crossed.rankers["cross_encoder"][read], expected)
 
 
+@pytest.mark.parametrize("options", [{"exclude": ["the nightingale sings"]}, {"diversity": 0.9}])
+@pytest.mark.parametrize("top_k", [1, 2, 3])
+def test_those_are_read_that_stand_first_by_what_is_excluded_and_how_they_differ(encoder, top_k, options):
+    both = reranker(encoder, top_k)
+    order = both.rerank(QUERY, DOCUMENTS, **options).order
+    assert order.tolist() != both.rerank(QUERY, DOCUMENTS).order.tolist()
+    best = list(dict.fromkeys(DOCUMENTS[at] for at in order))[:top_k]
+    crossed = both.rerank(QUERY, DOCUMENTS, method="hybrid+cross", **options)
+    assert [text in best for text in DOCUMENTS] == np.isfinite(crossed.rankers["cross_encoder"]).tolist()
+
+
 def test_the_same_request_gets_the_same_answer_cached_or_not(encoder, folder):
     fresh = CrossEncoder(load_cross_encoder(str(folder), folder, quiet))
     answers = [reranker(each).rerank(QUERY, DOCUMENTS, method="hybrid+cross") for each in (encoder, encoder, fresh)]
