@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import openvino
 from tokenizers import Tokenizer
@@ -20,7 +21,8 @@ CROSS_ENCODER = Kind("cross-v1", "retrieval.cross_encoder.conversion", "cross-en
 
 _TOKENIZER = "tokenizer.json"
 _MAX_TOKENS = 512  # of a model that does not say
-_NO_LIMIT = 10**6  # transformers write 10³⁰ where there is none
+_LEAST_TOKENS = 16  # as in the settings
+_NO_LIMIT = 10**6
 
 
 def load_cross_encoder(
@@ -70,13 +72,17 @@ def _onnx_spec(model: str, onnx: Path) -> PairSpec:
 
 
 def _stated_max_tokens(folder: Path) -> int:
-    """The most tokens that the model reads, by the files beside it."""
-    for name, keys in (("tokenizer_config.json", ("model_max_length",)), ("config.json", ("max_position_embeddings",))):
-        if (folder / name).is_file():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
-            stated = [int(found[key]) for key in keys if isinstance(found.get(key), int | float)]
-            if stated and stated[0] < _NO_LIMIT:
-                return stated[0]
+    """The most tokens that the model reads, by the files beside it. ModelError if one of them is damaged."""
+    for name, key in (("tokenizer_config.json", "model_max_length"), ("config.json", "max_position_embeddings")):
+        path = folder / name
+        if path.is_file():
+            try:
+                found = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise ModelError(f"{path} is damaged ({error}); put the model's own there, or delete it") from error
+            stated: Any = found.get(key) if isinstance(found, dict) else None
+            if type(stated) in {int, float} and _LEAST_TOKENS <= stated < _NO_LIMIT:  # -1 and 10³⁰ mean none
+                return int(stated)
     return _MAX_TOKENS
 
 

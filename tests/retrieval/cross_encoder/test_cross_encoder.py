@@ -8,7 +8,7 @@ import pytest
 from retrieval.cross_encoder.cross_encoder import CrossEncoder
 from retrieval.cross_encoder.prepare import load_cross_encoder
 from retrieval.deadline import Cancelled, Deadline
-from retrieval.errors import EncodingError
+from retrieval.errors import EncodingError, ModelError
 from tests.conftest import quiet
 from tests.retrieval.cross_encoder.tiny_models import QUERY, TEXTS, save_onnx
 
@@ -102,3 +102,26 @@ def test_warming_up_leaves_no_counts(model):
     passes, _ = cross_encoder.counts()
     assert (passes.texts, passes.passes) == (0, {})
     assert passes.seconds_per_token > 0
+
+
+STATED = {"tokenizer_config.json": "model_max_length", "config.json": "max_position_embeddings"}
+
+
+@pytest.mark.parametrize("name", STATED)
+@pytest.mark.parametrize(
+    ("stated", "read"),
+    [("20", 20), ("512", 512), ("1e30", 512), ("-1", 512), ("0", 512), ("Infinity", 512), ("true", 512), ('"20"', 512)],
+)
+def test_the_files_beside_an_onnx_model_say_how_much_it_reads_or_nothing(tmp_path, name, stated, read):
+    folder = save_onnx(tmp_path)
+    (folder / name).write_text(f'{{"{STATED[name]}": {stated}}}')
+    assert load_cross_encoder(str(folder), tmp_path, quiet).max_tokens == read
+
+
+@pytest.mark.parametrize("name", STATED)
+@pytest.mark.parametrize("content", [b"{", b"\xff"])
+def test_a_damaged_file_beside_an_onnx_model_is_named(tmp_path, name, content):
+    folder = save_onnx(tmp_path)
+    (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"{name} is damaged .* delete it"):
+        load_cross_encoder(str(folder), tmp_path, quiet)
