@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 from structlog.contextvars import clear_contextvars
 from tokenizers import Tokenizer
 
-from app.auth.database import _POSTGRESQL
 from app.main import create_app
 from app.ranking.reranker import Reranker
 from app.settings import Settings
@@ -40,7 +39,6 @@ for variable in [name for name in os.environ if name.startswith("QRERANK_") and 
 os.environ["QRERANK_ENGINE__DEADLINE_MS"] = "600000"
 # No load shedding either: on a busy machine, it would depend on chance.
 os.environ["QRERANK_ENGINE__LEAST_PART"] = "0"
-_POSTGRESQL["connect_timeout"] = PATIENT_S  # a busy PostgreSQL takes seconds to begin one more process
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx, an oracle, would be compiled for a minute
 
 

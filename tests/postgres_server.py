@@ -80,11 +80,11 @@ class PostgresServer:
             self._process = None
 
     def database(self) -> str:
-        """Create an empty database; its URL."""
+        """Create an empty database; its URL, which waits long for a connection: on a busy machine one takes seconds."""
         name = f"test_{uuid.uuid4().hex}"
         with self._connect() as connection:
             connection.execute(f'CREATE DATABASE "{name}" STRATEGY file_copy')  # type: ignore[call-overload]
-        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{name}?connect_timeout={PATIENT_S}"
 
     def _connect(self) -> psycopg.Connection:
         return psycopg.connect(host="127.0.0.1", port=self.port, user="postgres", dbname="postgres", autocommit=True)

@@ -35,7 +35,7 @@ _TIMEOUTS = (  # they hold until the transaction ends
 )
 _CONFLICTS = {"40001", "40P01", "55P03"}  # SQLSTATE: serialization failure, deadlock, lock not available
 _UNREACHABLE = ("08", "57P")  # prefixes of SQLSTATE: connection exceptions, and a server that stops or starts
-_POSTGRESQL = {
+_POSTGRESQL = {  # unless the URL says otherwise
     "connect_timeout": _PATIENCE_S,
     "tcp_user_timeout": _PATIENCE_S * 1000,
     "application_name": "quantum-rerank",
@@ -255,7 +255,7 @@ def _engine(url: URL) -> Engine:
         engine = create_engine(
             url,
             hide_parameters=True,
-            connect_args=_POSTGRESQL,
+            connect_args={name: value for name, value in _POSTGRESQL.items() if name not in url.query},
             pool_size=4,
             max_overflow=2,
             pool_timeout=_PATIENCE_S,

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
@@ -91,6 +92,17 @@ def test_tables_of_a_newer_version_are_not_changed(database, opened):
     with pytest.raises(KeysUnavailable) as refused, opened().reading():
         pass
     assert "9999" in refused.value.reason
+
+
+@pytest.mark.parametrize(("option", "name"), [("", "quantum-rerank"), ("&application_name=mine", "mine")])
+def test_options_of_the_url_hold(postgres, option, name):
+    url = postgres.database()
+    database = Database(url_of(url + option, None), PEPPER)
+    SqlKeys(database, PEPPER).create("", "user", "public")
+    with psycopg.connect(url, application_name="test") as connection:
+        query = "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database()"
+        assert {row[0] for row in connection.execute(query)} == {"test", name}
+    database.close()
 
 
 def test_it_reconnects_after_an_outage(caplog):
