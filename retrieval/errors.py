@@ -83,6 +83,11 @@ class SegmentDamaged(CollectionError):
 class SegmentUnreadable(CollectionError):
     """Files of a segment cannot be opened now, for want of memory, descriptors or rights; they may be as they were."""
 
+    def __init__(self, fault: str, remedy: str) -> None:
+        """Tell both."""
+        super().__init__(f"{fault}; {remedy}")
+        self.fault, self.remedy = fault, remedy
+
 
 class DataError(RetrievalError):
     """An input file is invalid or cannot be read."""

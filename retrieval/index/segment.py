@@ -323,7 +323,7 @@ def _read_spec(folder: Path) -> SegmentSpec:
 
 def _unreadable(folder: Path, error: OSError) -> SegmentUnreadable | SegmentDamaged:
     text, remedy = f"segment {folder.name} cannot be read: {error.strerror}", _PASSING.get(error.errno or 0)
-    return SegmentUnreadable(f"{text}; {remedy}") if remedy else SegmentDamaged(text)
+    return SegmentUnreadable(text, remedy) if remedy else SegmentDamaged(text)
 
 
 def _check_size(files: HeldFiles, spec: SegmentSpec) -> None:

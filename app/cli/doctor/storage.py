@@ -131,8 +131,7 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
             counts, model = collection.counts(), collection.settings.model.name
             faults = compaction.damaged(collection)
     except SegmentUnreadable as error:  # perhaps whole
-        found, _, remedy = str(error).rpartition("; ")
-        return Finding("collection", "error", f"{path.name}: {found}", remedy)
+        return Finding("collection", "error", f"{path.name}: {error.fault}", error.remedy)
     except OSError as error:
         found = f"{path.name}: it cannot be read: {error.strerror}"
         return Finding("collection", "error", found, "let the user of this process read its files")
