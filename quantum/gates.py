@@ -1,4 +1,4 @@
-"""The gates of a feature map's circuits, their number and depth, without Qiskit: its import takes 50 MB and 0.5 s."""
+"""The gates of a feature map's circuits, their number and depth, without Qiskit, which serving does not import."""
 
 from collections import Counter
 from collections.abc import Callable
