@@ -1,0 +1,44 @@
+"""What groups of settings are made of, and values that more than one of them has."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from retrieval.text.languages import check_language
+
+COLLECTION_NAME = r"\w[\w.-]{0,63}"  # one plain folder name
+_NAME_BYTES = 255  # the maximum length of a folder name on common file systems
+NAME_RULE = (
+    "is up to 64 letters, digits, dots, dashes and underscores, at most 255 bytes, has no combining marks (an accent "
+    "is one character with its letter), and does not begin with a dot or a dash"
+)
+_COLLECTION_NAME = re.compile(COLLECTION_NAME)
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Language = Annotated[str, AfterValidator(check_language)]
+
+
+def is_collection_name(name: str) -> bool:
+    """Whether a collection may have this name: its folder has it, too."""
+    return _COLLECTION_NAME.fullmatch(name) is not None and len(name.encode()) <= _NAME_BYTES
+
+
+def _check_collection_name(name: str) -> str:
+    if not is_collection_name(name):
+        raise ValueError(f"a name {NAME_RULE}")
+    return name
+
+
+# Pydantic's own patterns take more for a letter, such as vowel signs: the name must be one that a collection can have.
+CollectionName = Annotated[
+    str, AfterValidator(_check_collection_name), Field(json_schema_extra={"pattern": f"^{COLLECTION_NAME}$"})
+]
+
+
+class Group(BaseModel):
+    """Settings that belong together. They are frozen, and unknown names are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
