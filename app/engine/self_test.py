@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from app.errors import NotReady
 from app.ranking.reranker import Reranker
-from retrieval.cross_encoder.cross_encoder import CrossEncoder
 from retrieval.deadline import Deadline
+
+if TYPE_CHECKING:
+    from retrieval.cross_encoder.cross_encoder import CrossEncoder
 
 
 def check_order(reranker: Reranker, number: int) -> None:

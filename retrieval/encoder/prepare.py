@@ -16,16 +16,18 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tokenizers import Tokenizer
 
 from retrieval.encoder import weights
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.encoder.openvino_runtime import Precision, forward, resolve_precision
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.transformer import ModelSpec, TextEncoder
 from retrieval.errors import ModelError
+
+if TYPE_CHECKING:
+    from retrieval.encoder.openvino_runtime import Precision
 
 Runtime = Literal["openvino", "torch"]
 Progress = Callable[[str, int, int], None]  # current step, steps done, total steps
@@ -87,6 +89,8 @@ def open_prepared(
     folder: Path, *, precision: Precision = "auto", streams: int = 1, prompts: Mapping[str, str] | None = None
 ) -> Encoder:
     """Load a prepared model from its folder; ModelError if it is damaged or cannot run here. Arguments as above."""
+    from retrieval.encoder.openvino_runtime import forward, resolve_precision  # a tenth of each command's start
+
     arithmetic = resolve_precision(precision, folder)
     try:
         spec = ModelSpec.read(folder / "spec.json")

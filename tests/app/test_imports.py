@@ -10,6 +10,7 @@ def imported(*names):
     return sorted(name for name in sys.modules if name.startswith(names))
 
 import app.cli.main
+assert imported("openvino.", "retrieval.cross_encoder.") == []
 # Workers set the folder of the Prometheus client, which it reads when it is imported.
 import uvicorn, app.server.asgi, app.telemetry.metrics_port
 assert imported("prometheus_client") == []
@@ -21,7 +22,8 @@ with TestClient(create_app(Settings(model="hash", data_dir=sys.argv[1]))) as cli
     body = {"documents": ["an owl"], "method": "quantum"}
     assert client.post("/rerank", json=body | {"query": "owl"}).status_code == 200
     assert client.post("/v1/batch-similarity", json=body | {"queries": ["owl"]}).status_code == 200
-assert imported("app.telemetry.tracing", "opentelemetry.sdk", "opentelemetry.exporter", "qiskit") == []
+assert imported("openvino.", "retrieval.cross_encoder.", "qiskit") == []
+assert imported("app.telemetry.tracing", "opentelemetry.sdk", "opentelemetry.exporter") == []
 """
 
 
