@@ -32,6 +32,7 @@ _ALL: dict[str, Any] = {
         {"name": "models", "path": "/models", "claim": "models"},
         {"name": "ca", "path": "/ca", "secret": "ca"},
     ],
+    "env": [{"name": "OTEL_EXPORTER_OTLP_HEADERS", "valueFrom": {"secretKeyRef": {"name": "otel", "key": "headers"}}}],
     "service": {"annotations": {"example.com/a": "b"}},
     "serviceAccount": {"annotations": {"example.com/role": "none"}},
     "image": {"digest": "sha256:" + "0" * 64, "pullSecrets": ["registry"]},
@@ -53,8 +54,6 @@ _ALL: dict[str, Any] = {
 
 def examples() -> dict[str, Values]:
     """Example values by name."""
-    files = {
-        path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(CHART.glob("values-*.yaml"))
-    }
+    files = {path.name: yaml.safe_load(path.read_bytes()) for path in sorted(CHART.glob("values-*.yaml"))}
     files["values-air-gapped.yaml"] = merged(files["values-air-gapped.yaml"], _SECRETS)
     return {"values.yaml": {}, **files, "everything": _ALL}

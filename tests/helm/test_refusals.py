@@ -98,6 +98,8 @@ def test_all_that_is_wrong_is_told_at_once(helm):
     [
         ({"config": {"engine": {"requests": 1025}}}, "'/config/engine/requests': maximum: got 1,025, want 1,024"),
         ({"config": {"operations": {"metrics_port": None}}}, "'/config/operations': missing property 'metrics_port'"),
+        ({"env": [{"name": "QRERANK_MODEL", "value": "hash"}]}, "'/env/0/name': 'not' failed"),
+        ({"env": [{"name": "A"}]}, "'/env/0': 'oneOf' failed"),
         ({"resources": {"limits": {"cpus": "2"}}}, "'/resources/limits': additional properties 'cpus' not allowed"),
     ],
 )

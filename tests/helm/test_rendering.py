@@ -65,6 +65,15 @@ def test_settings_become_variables_as_the_service_reads_them(helm):
     assert (said["QRERANK_DATA_DIR"], said["QRERANK_MODEL_DIR"]) == ("/data", "/models")
 
 
+def test_further_variables_stand_after_the_secrets(helm):
+    further = [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "c", "key": "d"}}}]
+    for values, names in (({}, []), ({"secretConfig": {"auth": {"pepper": PEPPER}}}, ["QRERANK_AUTH__PEPPER"])):
+        pod = found(helm.manifests(values | {"env": further}), "Deployment")["spec"]["template"]["spec"]
+        env = pod["containers"][0]["env"]
+        assert [each["name"] for each in env] == [*names, "A", "B"]
+        assert env[-2:] == further
+
+
 def test_passwords_are_escaped_in_addresses_and_plain_for_their_servers(helm):
     values = {
         "redis": {"enabled": True, "password": PASSWORD},
