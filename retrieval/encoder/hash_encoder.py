@@ -18,6 +18,7 @@ DIMENSION = 64
 _WORD = re.compile(r"\w++")
 
 
+@lru_cache(maxsize=65536)
 def _word_id(word: str) -> int:
     """Return the word's hash as a number, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=7).digest())

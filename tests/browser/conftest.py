@@ -8,7 +8,8 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from app.settings import AuthSettings, Settings
+from app.auth.settings import AuthSettings
+from app.settings import Settings
 from tests.app.live import Live, live
 from tests.browser.proxy import Proxy, proxied
 from tests.paths import ROOT

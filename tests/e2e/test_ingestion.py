@@ -47,6 +47,7 @@ def searched(client: httpx.Client, number: str) -> list[tuple[str, str]]:
     return [(row["document"]["id"], row["document"]["text"]) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.soak)])
 def test_acknowledged_documents_survive_kills_and_are_found_once(tmp_path, kills):
     chance, kept = random.Random(kills), dict[str, str]()  # noqa: S311 - the same in every run

@@ -17,6 +17,8 @@ from tests.postgres_server import PASSWORD, PostgresServer
 from tests.processes import running
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = {
     "QRERANK_AUTH__KEYS": "hidden-key-of-the-environment",
     "QRERANK_AUTH__PEPPER": "hidden-pepper-of-thirty-two-characters",

@@ -13,6 +13,8 @@ from benchmarks.server import ours
 from tests.indexers import indexed_elsewhere
 from tests.waiting import PATIENT_S
 
+pytestmark = pytest.mark.slow
+
 MIB = 2**20
 MOST_GROWTH = 24 * MIB  # a batch is 1 MiB, and takes a few once it is parsed
 

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from app.settings import QuotaSettings
+from app.quotas.settings import QuotaSettings
 from loadtests.mix import DOCUMENTS, KINDS, PASSAGES, PRD, QUERIES, TIERS, Refused, Wrong, check, open_traffic, traffic
 from loadtests.shapes import NORMAL_USERS, PLANS, Stage, stretched, users_at
 

@@ -6,7 +6,9 @@ import re
 import pytest
 
 from app.api.problems import KINDS
-from app.settings import AuthSettings, QuotaSettings, Settings
+from app.auth.settings import AuthSettings
+from app.quotas.settings import QuotaSettings
+from app.settings import Settings
 from app.telemetry.metrics import Metrics
 from app.telemetry.watchers import count_requests
 from tests.app.live import is_called_off

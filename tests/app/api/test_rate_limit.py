@@ -7,8 +7,9 @@ import pytest
 
 from app.auth.settings import AuthSettings
 from app.auth.stores import open_records
+from app.quotas.settings import QuotaSettings
 from app.quotas.windows import LocalCounters
-from app.settings import QuotaSettings, Settings
+from app.settings import Settings
 from tests.app.problems import problem
 from tests.conftest import serving
 

@@ -65,6 +65,7 @@ def test_many_may_start_at_once(opened):
         assert len(connection.exec_driver_sql("SELECT * FROM qrerank_pepper").all()) == 1
 
 
+@pytest.mark.slow
 def test_many_processes_may_start_at_once(database_url, tmp_path):
     program = (
         "import sys; from pathlib import Path; from app.auth.database import *; from app.auth.keys import *\n"

@@ -253,6 +253,7 @@ def test_help_tells_of_exit_statuses_and_keeps_brackets(here):
     assert here()[::2] == (2, printed)
 
 
+@pytest.mark.slow
 def test_an_unusable_address_is_reported_before_a_model_is_opened(tmp_path):
     """In a process of its own, of which `serve` sets limits and logs."""
     environment = os.environ | {"QRERANK_MODEL": "no-such-model", "QRERANK_DATA_DIR": str(tmp_path)}

@@ -78,6 +78,7 @@ else:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["alone", "worker"])
 def test_the_heaps_of_a_server_are_bounded_before_its_threads_make_any(tmp_path, process):
     environment = os.environ | {"QRERANK_DATA_DIR": str(tmp_path)}

@@ -8,7 +8,7 @@ import pytest
 from app.errors import Forbidden, TooLarge
 from app.identity import ANONYMOUS, Identity
 from app.quotas.quotas import Cost, Quotas
-from app.settings import QuotaSettings
+from app.quotas.settings import QuotaSettings
 from tests.app.quotas.counting import left
 from tests.redis_server import RedisServer, answering
 from tests.waiting import eventually

@@ -1,9 +1,10 @@
 import os
 from dataclasses import replace
 
+from app.auth.settings import AuthSettings
 from app.engine.engine import EngineCounts
 from app.service.collection_check import CollectionCounts
-from app.settings import AuthSettings, Settings
+from app.settings import Settings
 from retrieval.errors import Fault
 from tests.app.service.test_collections import make
 from tests.app.telemetry.test_metrics import BODY, values

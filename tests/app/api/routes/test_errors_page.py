@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from app.api.error_catalogue import CATALOGUE
-from app.settings import AuthSettings, Settings
+from app.auth.settings import AuthSettings
+from app.settings import Settings
 from tests.conftest import serving
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from app.api.dialects import dashscope, nim
 from app.api.dialects.detect import PATHS
-from app.auth.settings import TokenSettings
-from app.settings import AuthSettings, Settings
+from app.auth.settings import AuthSettings, TokenSettings
+from app.settings import Settings
 from tests.app.auth.issuer import SHARED, token
 from tests.app.problems import problem
 from tests.conftest import serving

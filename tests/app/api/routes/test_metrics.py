@@ -1,4 +1,5 @@
-from app.settings import AuthSettings, Settings
+from app.auth.settings import AuthSettings
+from app.settings import Settings
 from tests.app.problems import problem
 from tests.conftest import serving
 

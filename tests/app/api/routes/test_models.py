@@ -2,7 +2,8 @@
 
 import pytest
 
-from app.settings import AuthSettings, Settings
+from app.auth.settings import AuthSettings
+from app.settings import Settings
 from tests.app.problems import problem
 from tests.conftest import serving
 

@@ -5,8 +5,9 @@ import re
 import pytest
 from starlette.testclient import WebSocketDenialResponse
 
+from app.auth.settings import AuthSettings
 from app.identity import ROLES
-from app.settings import AuthSettings, Settings
+from app.settings import Settings
 from tests.conftest import serving
 from tests.paths import ROOT
 
