@@ -63,9 +63,7 @@ def simulate(of: list[Query], order: NDArray[np.int64]) -> tuple[Vector, Vector]
     return np.array(got), probabilities([known], CALLER_LIMIT)
 
 
-def main(
-    plot: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/images/feedback.png"),
-) -> None:
+def main(plot: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/images/feedback.png")) -> None:
     """Print the table and draw the curves."""
     with bar("scores") as progress:
         found = {lists.collection: queries(lists) for lists in judged(progress)}

@@ -13,11 +13,8 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 
-from app.cli.evaluation_plots import drawing, png
 from app.cli.progress import bar
 from app.engine.loader import open_encoder
 from app.ranking import Reranker
@@ -77,6 +74,8 @@ def compared(
     estimates: Estimates, exact: Estimates, value: Callable[[Values], float], noisy: Values, shots: int
 ) -> Found:
     """One query's estimates beside its exact ones. noisy: (documents, R) probabilities that shots are drawn from."""
+    from scipy.stats import kendalltau  # here and below: tests import this module, and its libraries take a second
+
     log_f, truth = estimates.log_fidelity[0], exact.log_fidelity[0]
     shift = float((log_f - truth).mean())
     ranks = rank_intervals(log_f, estimates.log_standard_error[0])
@@ -131,6 +130,10 @@ def report(found: dict[Any, Values]) -> str:
 
 def draw(found: dict[Any, Values], path: Path) -> None:
     """Draw the first three columns against the shots, with their bands."""
+    from matplotlib.figure import Figure
+
+    from app.cli.evaluation_plots import drawing, png
+
     with drawing():
         figure = Figure((9, 3.4), layout="constrained")
         for at, axes in enumerate(figure.subplots(1, 3)):

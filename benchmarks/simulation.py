@@ -150,11 +150,7 @@ def short_cuts(fm: FeatureMap, question: Rows, documents: Encoded, repeats: int 
 
 
 def _beside(
-    name: str,
-    closed: Callable[[], Rows],
-    simulated: Callable[[], Rows],
-    exact: Rows,
-    how: tuple[int, int | None],
+    name: str, closed: Callable[[], Rows], simulated: Callable[[], Rows], exact: Rows, how: tuple[int, int | None]
 ) -> list[str]:
     repeats, target = how
     error = np.abs(closed() / exact - 1).max()

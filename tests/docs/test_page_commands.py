@@ -16,6 +16,7 @@ VERBS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="u
 OURS = ("app", "benchmarks", "loadtests", "monitoring", "scripts")
 CLI = get_command(cli)
 _ENDS = {"|", "||", "&", "&&", ";", "(", ")", "<", ">", ">>", "2>", "then", "do"}
+_NAMED = re.compile("make|qrerank|python")  # to take the rest apart takes most of a second
 _PREFIX = re.compile(r"[A-Z_]+=.*")  # a variable of one command's environment
 
 
@@ -40,7 +41,7 @@ def simple_commands(text):
 def shown(page):
     """The shell that a page shows."""
     blocks = [text for language, text in page.blocks if language in {"sh", "bash", "console"}]
-    return [*blocks, *page.spans]
+    return [text for text in [*blocks, *page.spans] if _NAMED.search(text)]
 
 
 COMMANDS = sorted({(page.name, *words) for page in PAGES for text in shown(page) for words in simple_commands(text)})

@@ -55,27 +55,29 @@ def test_a_circuit_is_drawn_in_ascii_too(shell):
     assert b"\\" not in ran.stdout
 
 
+NO_SPACE = "standard output cannot be written: No space left on device\n"
+NO_OUTPUT = "standard output cannot be written: Bad file descriptor\n"
+
+
 @pytest.mark.parametrize(
     ("line", "status", "sentence"),
     [
-        ("qrerank rerank owl birds.txt >/dev/full", 1, "standard output cannot be written: No space left on device\n"),
-        pytest.param(
-            "qrerank openapi >/dev/full",
-            1,
-            "standard output cannot be written: No space left on device\n",
-            marks=pytest.mark.soak,
-        ),
-        ("qrerank circuit maps >&-", 1, "standard output cannot be written: Bad file descriptor\n"),
-        pytest.param(
-            "qrerank openapi >&-", 1, "standard output cannot be written: Bad file descriptor\n", marks=pytest.mark.soak
-        ),
+        ("qrerank rerank owl birds.txt >/dev/full", 1, NO_SPACE),
         ("qrerank openapi | true", 1, ""),
-        pytest.param("qrerank circuit | true", 1, "", marks=pytest.mark.soak),
-        ("qrerank rerank owl - <&-", 2, "the file contains no text"),
-        pytest.param("qrerank rerank owl birds.txt 2>&- >/dev/null", 0, "", marks=pytest.mark.soak),
-        pytest.param("qrerank rerank owl birds.txt <&- >/dev/null", 0, "", marks=pytest.mark.soak),
-        ("qrerank rerank owl none.txt <&- >&- 2>&-", 2, ""),
         ("qrerank rerank $'caf\\xe9' birds.txt", 2, "'query': it is not UTF-8"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [
+                ("qrerank openapi >/dev/full", 1, NO_SPACE),
+                ("qrerank circuit maps >&-", 1, NO_OUTPUT),
+                ("qrerank openapi >&-", 1, NO_OUTPUT),
+                ("qrerank circuit | true", 1, ""),
+                ("qrerank rerank owl - <&-", 2, "the file contains no text"),
+                ("qrerank rerank owl birds.txt 2>&- >/dev/null", 0, ""),
+                ("qrerank rerank owl birds.txt <&- >/dev/null", 0, ""),
+                ("qrerank rerank owl none.txt <&- >&- 2>&-", 2, ""),
+            ]
+        ),
     ],
 )
 def test_streams_may_be_closed_or_full(shell, line, status, sentence):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import isotonic_regression
 
 from app.ranking import calibration
 from app.ranking.calibration import FEATURES, Calibration, fallback, probability, project
@@ -114,6 +113,8 @@ def test_different_fused_scores_stay_different(lists):
 
 @given(LISTS)
 def test_without_patience_all_of_it_is_isotonic_regression(lists):
+    from scipy.optimize import isotonic_regression  # see tests/retrieval/evaluation/test_significance.py
+
     log_odds, fused = np.array(lists[0]), np.arange(len(lists[0]), 0, -1.0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calibration, "_PATIENCE", 1e99)

@@ -260,7 +260,9 @@ def test_the_environment_alone_has_nothing_sent(collector, tmp_path, monkeypatch
     assert not collector.paths
 
 
-@pytest.mark.parametrize("missing", ["opentelemetry.sdk", "opentelemetry.exporter"])
+@pytest.mark.parametrize(
+    "missing", ["opentelemetry.sdk", pytest.param("opentelemetry.exporter", marks=pytest.mark.slow)]
+)
 def test_without_the_extra_the_service_does_not_start_and_says_what_to_install(missing):
     program = (
         f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['qrerank', 'serve']\n"

@@ -4,7 +4,6 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from retrieval.evaluation.significance import Paired, holm, paired_test
 
@@ -15,6 +14,8 @@ NEAR, FAR = A + 0.03 * RNG.standard_normal(60) - 0.008, A - 0.1 + 0.1 * RNG.stan
 
 @pytest.mark.parametrize("b", [NEAR, FAR, RNG.random(60), A + 0.02 * RNG.standard_normal(60)])
 def test_agrees_with_scipy(b: np.ndarray) -> None:
+    from scipy import stats  # takes half a second, which other processes of the tests need not spend
+
     result = paired_test(A, b)
     expected = stats.permutation_test(
         (A, b), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=9999, rng=1

@@ -482,7 +482,14 @@ with indexing(collection) as alone:
 
 @pytest.mark.parametrize(
     ("lines", "disk"),
-    [(1, None), (7, None), (20, None), (33, None), (58, None), (7, "nfs4"), (33, "nfs4")],
+    [
+        (20, None),
+        (33, "nfs4"),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [(1, None), (7, None), (33, None), (58, None), (7, "nfs4")]
+        ),
+    ],
     indirect=["disk"],
 )
 def test_what_was_acknowledged_survives_a_kill_and_is_found_once(disk, collection, lines):

@@ -3,7 +3,6 @@
 import gc
 import tracemalloc
 
-import bm25s
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,6 +60,8 @@ def test_the_background_by_hand():
 @settings(deadline=None, max_examples=50)
 @given(QUERY.filter(bool), DOCUMENTS.filter(any))
 def test_agrees_with_bm25s(query, documents):
+    import bm25s  # see tests/retrieval/evaluation/test_significance.py
+
     oracle = bm25s.BM25(method="lucene", k1=1.2, b=0.75, dtype="float64")
     oracle.index(documents, show_progress=False)
     # bm25s has no factor k1 + 1, counts a repeated query term once, and fails on terms it never saw.
