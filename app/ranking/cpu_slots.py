@@ -16,9 +16,9 @@ class CpuSlots:
     """
 
     def __init__(self, processors: int) -> None:
-        """Take the number of processors; ValueError if it is below 1, as all threads would wait for ever."""
-        if processors < 1:
-            raise ValueError(f"at least one thread must compute; got {processors} processors")
+        """Take the number of processors; ValueError unless it is a whole one, 1 or more: a half is never used up."""
+        if processors < 1 or processors % 1:
+            raise ValueError(f"a whole number of processors must compute, at least one; got {processors}")
         self._free = processors
         self._lock = threading.Lock()  # guards the free ones and what waits
         self._waiting: dict[str, deque[threading.Event]] = {}  # by caller, the next caller first

@@ -80,6 +80,6 @@ def check_shots(shots: int | None, *, required: bool = False) -> int | None:
     """Return a number of shots; QuantumError if it is out of range, or absent where it is required."""
     if shots is None and not required:
         return None
-    if shots is None or not 1 <= shots <= MOST_SHOTS:
-        raise QuantumError(f"shots must be a number from 1 to {MOST_SHOTS}; got {shots}")
+    if shots is None or not 1 <= shots <= MOST_SHOTS or shots % 1:
+        raise QuantumError(f"shots must be a whole number from 1 to {MOST_SHOTS}; got {shots}")
     return shots

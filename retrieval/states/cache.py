@@ -16,7 +16,7 @@ from retrieval.encoder.protocol import Role
 from retrieval.states.record import TextState
 
 # The version of the terms: raise the number whenever `bm25.Terms.of` returns other terms for any text.
-LEXICAL_FORMAT = f"terms-2 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
+LEXICAL_FORMAT = f"terms-3 snowball-{Stemmer.version()} unicode-{unicodedata.unidata_version}"
 
 _KEY_BYTES = 24  # long enough that collisions cannot be constructed on purpose
 

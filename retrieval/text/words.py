@@ -21,6 +21,8 @@ from retrieval.text.characters import class_of_categories, of_categories
 LONG_WORD = 64  # code points; longer ones are neither stemmed nor split into parts
 
 _MARKS_IN_A_ROW = 30  # Unicode Standard Annex 15, definition D4
+# What people and keyboards write for the apostrophe of "don't", "п'ять" and "o'zbek".
+_APOSTROPHES = "‘’ʻʼ"
 _GROWTH = 4  # limit of the normalised length, as a multiple of the original; one character can become 18
 _SHORT = 1000  # code points; a normalised text up to this length is never truncated
 
@@ -90,7 +92,7 @@ def words_of(text: str, *, query: bool = False) -> list[str]:
         pattern, words = _ASCII_WORD, _ASCII_WORD.findall(text.lower())
     else:
         text = _normalised(text)
-        lower = text.lower()  # which gives some letters a mark
+        lower = text.lower()
         pattern = _WORD if _holds(_NEEDS_CARE, lower) else _PLAIN_WORD
         words = pattern.findall(lower)
         if pattern is _WORD:
@@ -115,11 +117,17 @@ def _between_spaces(pattern: re.Pattern[str], text: str) -> Iterator[str]:
 
 
 def _normalised(text: str) -> str:
-    """NFKC replaces ligatures and full-width letters."""
+    """One spelling of each word: NFKC replaces ligatures and full-width letters, but leaves apostrophes.
+
+    Turkish İ becomes I, since its lower case would be i with a mark, which "istanbul" has not.
+    """
     most = max(_SHORT, _GROWTH * len(text))
     if _holds(_FORMATS, text):
         text = _FORMAT.sub("", text)
-    return unicodedata.normalize("NFKC", stream_safe(text))[:most].replace("’", "'")
+    text = unicodedata.normalize("NFKC", stream_safe(text))[:most].replace("İ", "I")
+    for mark in _APOSTROPHES:
+        text = text.replace(mark, "'")
+    return text
 
 
 def _pieces(word: str, *, query: bool) -> list[str]:

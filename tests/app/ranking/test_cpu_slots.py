@@ -6,9 +6,10 @@ from app.ranking.cpu_slots import CpuSlots
 from tests.waiting import PATIENT_S, eventually
 
 
-def test_without_a_processor_all_would_wait_for_ever():
-    with pytest.raises(ValueError, match="at least one thread"):
-        CpuSlots(0)
+@pytest.mark.parametrize("processors", [0, -1, 0.5, 1.5])
+def test_less_than_a_processor_would_be_waited_for_for_ever_and_half_of_one_never_used_up(processors):
+    with pytest.raises(ValueError, match="a whole number of processors"):
+        CpuSlots(processors)
 
 
 def test_no_more_compute_at_once_than_there_are_processors():

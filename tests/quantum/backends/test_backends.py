@@ -104,7 +104,7 @@ def test_nothing_to_compare_gives_nothing(made):
 
 
 def test_a_shot_less_than_one_and_more_than_the_most_are_refused():
-    for shots in (0, MOST_SHOTS + 1):
+    for shots in (0, 1.5, MOST_SHOTS + 1):
         with pytest.raises(QuantumError, match=f"from 1 to {MOST_SHOTS}"):
             AerBackend(shots)
         with pytest.raises(QuantumError, match=f"from 1 to {MOST_SHOTS}"):
