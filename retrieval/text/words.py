@@ -69,6 +69,10 @@ for _first, _last in _SPACELESS:
     _NEEDS_CARE[_first : _last + 1] = True
 _FORMATS[np.flatnonzero(of_categories("Cf"))] = True
 _FORMATS[0xE0000:0xE1000] = True
+# By code point, the ASCII digit of the same value; 0 for what is no digit or one of ASCII.
+_DIGIT_OF = np.zeros(sys.maxunicode + 1, dtype=np.uint8)
+for _code in np.flatnonzero(of_categories("Nd"))[10:].tolist():
+    _DIGIT_OF[_code] = ord("0") + unicodedata.decimal(chr(_code))
 _CLUSTER = re.compile(f"[^{_MARK}][{_MARK}]*+")  # a character with its combining marks
 _FORMAT = re.compile(f"[{class_of_categories('Cf')}\U000e0000-\U000e0fff]+")
 # The lookbehind lets a match start only at the beginning of a word, or a long word would take quadratic time.
@@ -117,7 +121,7 @@ def _between_spaces(pattern: re.Pattern[str], text: str) -> Iterator[str]:
 
 
 def _normalised(text: str) -> str:
-    """One spelling of each word: NFKC replaces ligatures and full-width letters, but leaves apostrophes.
+    """One spelling of each word: NFKC replaces ligatures and full-width letters, but leaves apostrophes and digits.
 
     Turkish İ becomes I, since its lower case would be i with a mark, which "istanbul" has not.
     """
@@ -127,7 +131,8 @@ def _normalised(text: str) -> str:
     text = unicodedata.normalize("NFKC", stream_safe(text))[:most].replace("İ", "I")
     for mark in _APOSTROPHES:
         text = text.replace(mark, "'")
-    return text
+    digits = _DIGIT_OF.take(codes := _codes(text))
+    return np.where(digits, digits, codes).tobytes().decode("utf-32-le", "surrogatepass") if digits.any() else text
 
 
 def _pieces(word: str, *, query: bool) -> list[str]:

@@ -20,6 +20,7 @@ from retrieval.text.words import stream_safe, words_of
         ("Don't say it's the dog’s", ["don't", "say", "it's", "the", "dog's"]),
         ("п’ять п'ять п\u02bcять", ["п'ять"] * 3),
         ("o‘zbek o\u02bbzbek O’zbek ‘owl’ rock ‘n’ roll", ["o'zbek"] * 3 + ["owl", "rock", "n", "roll"]),
+        ("۱۴۰۲ ١٤٠٢ १४०२ ১৪০২ ๑๔๐๒ ၁၄၀၂ 𝟏402", ["1402"] * 7),
         ("İstanbul I\u0307STANBUL istanbul İZMİR'de", ["istanbul"] * 3 + ["izmir'de"]),
         ("ﬁnding ｆｕｌｌ ЁЖ", ["finding", "full", "ёж"]),
         ("soft\u00adhyphen, zero\u200bwidth, \u202bright\u202c", ["softhyphen", "zerowidth", "right"]),
