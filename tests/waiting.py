@@ -4,8 +4,10 @@ The limits are only reached if the code is wrong. They are generous, so that tes
 """
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,6 +24,12 @@ def eventually(holds: Callable[[], T], within_s: float = PATIENT_S) -> T:
         # Who waits long asks seldom: to ask takes processors from what is waited for.
         time.sleep(min(max(0.005, waited / 20), 0.1))
     return value
+
+
+def is_removed(folder: Path) -> bool:
+    """Remove a folder, and say whether it is gone: it is not if a service makes a file in it meanwhile."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 async def soon(holds: Callable[[], T]) -> T:
