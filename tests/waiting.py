@@ -26,7 +26,7 @@ def eventually(holds: Callable[[], T], within_s: float = PATIENT_S) -> T:
     return value
 
 
-def is_removed(folder: Path) -> bool:
+def try_to_remove(folder: Path) -> bool:
     """Remove a folder, and say whether it is gone: it is not if a service makes a file in it meanwhile."""
     shutil.rmtree(folder, ignore_errors=True)
     return not folder.exists()

@@ -89,10 +89,7 @@ def open_prepared(
     folder: Path, *, precision: Precision = "auto", streams: int = 1, prompts: Mapping[str, str] | None = None
 ) -> Encoder:
     """Load a prepared model from its folder; ModelError if it is damaged or cannot run here. Arguments as above."""
-    from retrieval.encoder.openvino_runtime import (
-        forward,
-        resolve_precision,
-    )  # takes 0.1 s, which most commands need not spend
+    from retrieval.encoder.openvino_runtime import forward, resolve_precision  # on use: its import takes 0.1 s
 
     arithmetic = resolve_precision(precision, folder)
     try:

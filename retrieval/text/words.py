@@ -21,8 +21,8 @@ from retrieval.text.characters import class_of_categories, of_categories
 LONG_WORD = 64  # code points; longer ones are neither stemmed nor split into parts
 
 _MARKS_IN_A_ROW = 30  # Unicode Standard Annex 15, definition D4
-# What people and keyboards write for the apostrophe of "don't", "п'ять" and "o'zbek".
-_APOSTROPHES = "‘’ʻʼ"
+# What stands for ' in "don't", Ukrainian "п'ять", Uzbek "o'zbek" and Hebrew "צ'ק": quotation marks, letters, geresh.
+_APOSTROPHES = "\u2018\u2019\u02bb\u02bc\u05f3"
 _GROWTH = 4  # limit of the normalised length, as a multiple of the original; one character can become 18
 _SHORT = 1000  # code points; a normalised text up to this length is never truncated
 
@@ -121,14 +121,15 @@ def _between_spaces(pattern: re.Pattern[str], text: str) -> Iterator[str]:
 
 
 def _normalised(text: str) -> str:
-    """One spelling of each word: NFKC replaces ligatures and full-width letters, but leaves apostrophes and digits.
+    """One spelling of each word: by NFKC, with the apostrophe and the digits of ASCII, and no dot above i.
 
-    Turkish İ becomes I, since its lower case would be i with a mark, which "istanbul" has not.
+    NFKC replaces ligatures and full-width letters. The lower case of Turkish İ is i with a dot above, a mark that
+    "istanbul" has not.
     """
     most = max(_SHORT, _GROWTH * len(text))
     if _holds(_FORMATS, text):
         text = _FORMAT.sub("", text)
-    text = unicodedata.normalize("NFKC", stream_safe(text))[:most].replace("İ", "I")
+    text = unicodedata.normalize("NFKC", stream_safe(text))[:most].replace("İ", "I").replace("i\u0307", "i")
     for mark in _APOSTROPHES:
         text = text.replace(mark, "'")
     digits = _DIGIT_OF.take(codes := _codes(text))

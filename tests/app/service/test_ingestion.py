@@ -21,7 +21,7 @@ from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from tests.app.problems import problem
 from tests.conftest import serving
-from tests.waiting import PATIENT_S, eventually, is_removed
+from tests.waiting import PATIENT_S, eventually, try_to_remove
 
 PATH = "/v1/collections/birds"
 OWL = b'{"id": "owl", "text": "An owl hunts at night."}\n'
@@ -134,7 +134,7 @@ def test_a_collection_that_is_replaced_or_deleted_under_it_is_the_new_one_soon(b
     eventually(lambda: ids(birds) == ["new"])
     assert put(birds, "a stone").json()["searchable"]
     assert ids(birds) == ["a stone", "new"]
-    eventually(lambda: is_removed(folder))
+    eventually(lambda: try_to_remove(folder))
     problem(search(birds), 404, "there is no collection 'birds'")
     problem(put(birds, "a river"), 404, "there is no collection 'birds'")
     assert birds.put(PATH).status_code == 201

@@ -16,7 +16,7 @@ from retrieval.store.rows import Document
 from tests.app.problems import problem
 from tests.conftest import serving
 from tests.indexers import indexed_elsewhere
-from tests.waiting import eventually, is_removed
+from tests.waiting import eventually, try_to_remove
 
 OWL = {"id": "owl", "text": "An owl hunts at night.", "title": "Owls", "metadata": {"page": 3, "tags": ["ä"]}}
 LAMP = {"id": "a/b c", "text": "  A lamp in the hall.\n"}
@@ -392,7 +392,7 @@ def test_a_collection_that_is_deleted_while_it_is_indexed_does_not_come_back(bir
     collection = Collection(hash_settings.collections_dir / "birds")
     with indexed_elsewhere(collection.folder):
         put(birds, [{"id": "new", "text": "a stone"}], "stored")
-        eventually(lambda: is_removed(collection.folder))
+        eventually(lambda: try_to_remove(collection.folder))
     eventually(lambda: birds.get("/v1/collections/birds").status_code == 404)
     assert birds.put("/v1/collections/bees").status_code == 201
     put(birds, [OWL], name="bees")
