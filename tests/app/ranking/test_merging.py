@@ -29,6 +29,10 @@ def query(request):
 
 @pytest.fixture(scope="module")
 def candidates(reranker, query):
+    return nearest(reranker, query)
+
+
+def nearest(reranker, query):
     """Thirty passages, nearest first."""
     order = reranker.rerank(query, PASSAGES, method="classical").order
     return [PASSAGES[at] for at in order[:30]]
@@ -36,16 +40,23 @@ def candidates(reranker, query):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("parts", [2, 3, 10])
-def test_parts_merged_by_score_have_nearly_the_order_of_the_whole(reranker, query, candidates, method, parts):
-    whole = reranker.rerank(query, candidates, method=method)
-    merged = np.empty(len(candidates))
-    for at in np.array_split(np.random.default_rng(0).permutation(len(candidates)), parts):
-        merged[at] = reranker.rerank(query, [candidates[i] for i in at], method=method).scores
-    top = set(whole.order[:10].tolist())
-    assert len(top & set(np.argsort(-merged, kind="stable")[:10].tolist())) >= 7
-    ranks = np.argsort(np.argsort(merged)), np.argsort(np.argsort(whole.scores))
-    assert np.corrcoef(*ranks)[0, 1] > 0.8
-    assert np.abs(merged - whole.scores).mean() < 0.1
+def test_parts_merged_by_score_have_nearly_the_order_of_the_whole(reranker, method, parts):
+    """In the mean over queries and partitions: one query's depends on how the processor rounds."""
+    found = []
+    for query in QUERIES:
+        candidates = nearest(reranker, query)
+        whole = reranker.rerank(query, candidates, method=method)
+        for seed in range(5):
+            merged = np.empty(len(candidates))
+            for at in np.array_split(np.random.default_rng(seed).permutation(len(candidates)), parts):
+                merged[at] = reranker.rerank(query, [candidates[i] for i in at], method=method).scores
+            common = set(whole.order[:10].tolist()) & set(np.argsort(-merged, kind="stable")[:10].tolist())
+            ranks = np.argsort(np.argsort(merged)), np.argsort(np.argsort(whole.scores))
+            found.append((len(common), np.corrcoef(*ranks)[0, 1], np.abs(merged - whole.scores).mean()))
+    common, correlation, moved = np.mean(found, axis=0)
+    assert common >= 7.5
+    assert correlation > 0.8
+    assert moved < 0.06
 
 
 @pytest.mark.parametrize("fusion", ALGORITHMS)
