@@ -1,7 +1,8 @@
 """What a request costs as a multiple of a fixed NumPy workload, beside a committed baseline: `make bench` prints it.
 
 Processor seconds are compared, ours and the workload's in turn, so that neither the machine nor others' work counts
-much. A ratio of 1.3 times its baseline is a regression, and the exit status 1. `--write` makes the ratios the baseline.
+much. Processors that compute the model in int8 and those that compute it in f32 or bf16 have a baseline each. A ratio
+of 1.3 times its baseline is a regression, and the exit status 1. `--write` makes the ratios the baseline.
 The second table says what the threads of a server take of a request, and for how long the event loop answers nobody.
 """
 
@@ -126,17 +127,22 @@ def longest_pause(port: int, requests: list[Request]) -> float:
     return longest
 
 
-def main(write: Annotated[bool, typer.Option(help="Make this the baseline.")] = False) -> None:
+def main(write: Annotated[bool, typer.Option(help="Make this the baseline of such processors.")] = False) -> None:
     """Measure, print and compare."""
     os.environ.setdefault("QRERANK_ENGINE__PROCESSORS", "1")
     reranker = open_models(Settings(), lambda *_: None).default
     reranker.warm_up()
+    baselines, arithmetic = json.loads(BASELINE.read_text(encoding="utf-8")), reranker.encoder.arithmetic
     found = ratios(works(reranker))
     if write:
-        BASELINE.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    kept = json.loads(BASELINE.read_text(encoding="utf-8"))
+        baselines[arithmetic] = found
+        BASELINE.write_text(json.dumps(baselines, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    kept = baselines.get(arithmetic, {})
     worse = [name for name, ratio in found.items() if ratio > WORSE * kept.get(name, float("inf"))]
-    verdicts = {name: "**worse**" if name in worse else "" for name in found}
-    rows = [(name, number(r), number(kept.get(name, r)), verdicts[name]) for name, r in found.items()]
-    print(f"{table(('times the NumPy workload', 'now', 'baseline', ''), rows)}\n\n{table(('', ''), threads())}")
+    rows = [
+        (name, number(ratio), number(kept[name]) if name in kept else "none", "**worse**" if name in worse else "")
+        for name, ratio in found.items()
+    ]
+    head = (f"times the NumPy workload, model in {arithmetic}", "now", "baseline", "")
+    print(f"{table(head, rows)}\n\n{table(('', ''), threads())}")
     raise typer.Exit(bool(worse))

@@ -125,7 +125,11 @@ class SentDocuments:
         deadline: Deadline | None = None,
         language: str = AUTO,
     ) -> None:
-        """Look up the states of n texts, as far as each is read, and find the terms of those that are not cached."""
+        """Look up the states of n texts, as far as each is read, and find the terms of those that are not cached.
+
+        Raises: ValueError for one text in place of several, TypeError where one of them is none.
+        """
+        _check_list(texts)
         deadline = deadline or Deadline()
         self._source, self._reading, self._language = source, reading, language
         limit, end = source.bounds(reading)
@@ -269,6 +273,15 @@ class SentDocuments:
     def _cached_terms(self, state: TextState | None) -> Terms | None:
         """The terms of a cached text, if they are in the language that was asked for."""
         return state.terms if state and self._language in {AUTO, state.terms.language} else None
+
+
+def _check_list(texts: Sequence[str]) -> None:
+    """ValueError for one text in place of several, TypeError where one of them is none."""
+    if isinstance(texts, str):
+        raise ValueError("give a list of texts: of a single one, each letter would count")  # noqa: TRY004 - as the others
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text {number} is a {type(text).__name__}; give a list of strings")
 
 
 def _most_promising_first(documents: Sequence[list[Chunk]], query: QueryTerms) -> list[list[Chunk]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 from app.ranking.candidates import Candidates
 from app.ranking.methods import BASE, RANK_METHODS, RankMethod
 from retrieval.deadline import Deadline
-from retrieval.errors import EncoderUnavailable
+from retrieval.errors import CollectionError, EncoderUnavailable
 from retrieval.fusion import first_of_each, ranking
 from retrieval.fusion.algorithms import ALGORITHMS, Algorithm
-from retrieval.text.bm25 import QueryTerms
+from retrieval.text.bm25 import Matches, QueryTerms
 from retrieval.text.languages import AUTO
 from retrieval.text.limits import most_code_points
 from retrieval.text.sentences import VISIBLE
+
+log = logging.getLogger(__name__)
 
 
 class Lap(NamedTuple):
@@ -182,6 +185,19 @@ class Job:
         needed = {"classical", "quantum", "lexical"} if BASE[self.method] == "hybrid" else {self.method}
         self.dropped.append(ranker)
         return not needed <= {*self.dropped}
+
+    def matches(self, candidates: Candidates) -> Matches:
+        """How n candidates match by words; where that fails and others can answer, none does."""
+        try:
+            return candidates.matches(self.terms)
+        except CollectionError:  # what is damaged is not ranked by its rest
+            raise
+        except Exception:
+            if not self.drop("lexical"):
+                raise
+            log.exception("the ranker lexical failed; the others answer")
+            nothing = np.zeros(len(candidates.characters))
+            return Matches(nothing, nothing)
 
     def ranking(self, scored: Scored, candidates: Candidates) -> Ranking:
         """The ranking of candidates by their scores. It copies the laps so far: the job goes on."""

@@ -7,11 +7,10 @@ array([1, 0])
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Unpack
 
 import numpy as np
@@ -36,7 +35,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.chunks import USUAL, Reading
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded
-from retrieval.errors import CollectionError, EncoderUnavailable
+from retrieval.errors import EncoderUnavailable
 from retrieval.fusion import ranking
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.passage_index import PassageIndex, check_encoder
@@ -47,10 +46,6 @@ from retrieval.text.characters import is_read
 from retrieval.text.languages import AUTO
 
 __all__ = ["Ranking", "Reranker", "Span"]
-
-log = logging.getLogger(__name__)
-
-_WARM_UP_BYTES = 2**26  # more than the states of its texts
 
 
 class Reranker:
@@ -93,9 +88,8 @@ class Reranker:
         check_spread(self.feature_map, self.encoder.token_dimension)
         if backend and self.encoder.granularity == "token":
             raise QuantumError(
-                f"the backend {backend.name} runs a circuit for each register of a pair, and {self.encoder.name} has a "
-                "vector for each token, thousands of pairs a request: leave it exact, or serve a model with one vector "
-                "a text"
+                f"{backend.name} runs a circuit for each register of a pair, and {self.encoder.name} has a vector for "
+                "each token, thousands of pairs a request: leave it exact, or serve a model with one vector a text"
             )
 
     @property
@@ -128,14 +122,13 @@ class Reranker:
             TypeError: A document is no string.
             Cancelled: The deadline was cancelled.
         """
-        _check_list(documents)
         if len(documents) == 0:
             raise ValueError("there are no documents to rank; give a list of texts")
         job = self._job(query, **options)
         with self._announced(job, job.deadline.at) as pending:
             with self._processor(job), job.watch("prescore"):
                 candidates = SentDocuments(documents, self.source, reading, job.deadline, job.language)
-                matches = _matches(job, candidates)
+                matches = job.matches(candidates)
             job.incomplete = candidates.late
             if job.report:
                 job.report(job.ranking(unread(self.calibration, job.terms, matches), candidates))
@@ -180,7 +173,8 @@ class Reranker:
                 _waited(job, pending)
             if positions is None:  # whoever gets a processor first encodes and searches for all that wait for one
                 nearest = first_stage.announce(collection, lambda: _needed(pending()).pooled[0], candidates, leave_out)
-            with self._searching(job, collection):
+            # Where another machine searches, this one's processors are left to others.
+            with nullcontext() if collection.is_remote else self._processor(job):
                 query_states = _needed(_waited(job, pending))
                 with job.watch("retrieve"):
                     if positions is None:
@@ -190,7 +184,7 @@ class Reranker:
                         )
                     found = FoundPassages(positions, collection, words, grouped=grouped)
                 with job.watch("prescore"):
-                    matches = _matches(job, found)
+                    matches = job.matches(found)
         if job.report:
             job.report(job.ranking(unread(self.calibration, job.terms, matches), found))
         return positions, self._rank(job, query_states, found, matches)
@@ -198,10 +192,6 @@ class Reranker:
     def rank_passages(self, query: str, collection: PassageIndex, positions: NDArray[np.int64]) -> Ranking:
         """Rank the passages at (n,) positions of a collection for a query; see `search`."""
         return self.search(query, collection, positions=positions)[1]
-
-    def _searching(self, job: Job, collection: PassageIndex) -> AbstractContextManager[object]:
-        """A processor, unless another machine searches: whoever waits for it leaves this one's to others."""
-        return nullcontext() if collection.is_remote else self._processor(job)
 
     def relevant_spans(
         self,
@@ -270,7 +260,6 @@ class Reranker:
         self, query: str, texts: Sequence[str], reading: Reading, deadline: Deadline | None
     ) -> tuple[Job, SentDocuments, Encoded | None]:
         """A job that compares tokens, its texts, and the states of its query; None if there was no time for them."""
-        _check_list(texts)
         job = Job(query, "quantum", deadline=deadline or Deadline())
         with self._processor(job):
             candidates = SentDocuments(texts, self.source, reading, job.deadline)
@@ -289,10 +278,11 @@ class Reranker:
         states: FeatureMap | None = None,
         fusion: Fusion | None = None,
         calibration: Calibration | None = None,
+        source: StateSource | None = None,
     ) -> Reranker:
-        """One with another circuit, fusion or parameters of the scores, on the same caches and processors."""
+        """One with another circuit, fusion, parameters of the scores or source, otherwise the same."""
         return Reranker(
-            self.source,
+            source or self.source,
             states or self.feature_map,
             fusion or self.fusion,
             slots=self._slots,
@@ -303,22 +293,13 @@ class Reranker:
 
     def isolated_copy(self) -> Reranker:
         """An isolated copy for probes: the same model on the same processors; see `StateSource.isolated_copy`."""
-        return Reranker(
-            self.source.isolated_copy(),
-            self.feature_map,
-            self.fusion,
-            slots=self._slots,
-            calibration=self.calibration,
-            cross=self.cross,
-            backend=self.backend,
-        )
+        return self.variant(source=self.source.isolated_copy())
 
     def warm_up(self) -> None:
         """Compile kernels and learn the costs, so that the first requests are about as fast as the hundredth."""
         self.source.shared_encoder.warm_up()
-        source = self.source.isolated_copy(StateCache(_WARM_UP_BYTES))  # so that all is encoded once, and forgotten
-        lengths = range(5, 51, 5)  # each text comes five times, and is encoded once
-        documents = [" ".join(f"word{i} number{j}" for j in range(i)) for i in lengths] * 5
+        source = self.source.isolated_copy(StateCache(2**26))  # all is encoded once, has room, and is forgotten
+        documents = [" ".join(f"word{i} number{j}" for j in range(i)) for i in range(5, 51, 5)] * 5
         for _ in range(3):
             self._pace.cost = 0.0  # what the last time took is what counts
             job = Job("word number", "hybrid")
@@ -406,15 +387,6 @@ class Reranker:
             return scorer.scores(matches, candidates, logits)
 
 
-def _check_list(texts: Sequence[str]) -> None:
-    """ValueError for one text in place of several, TypeError where one of them is none."""
-    if isinstance(texts, str):
-        raise ValueError("give a list of texts: of a single one, each letter would count")  # noqa: TRY004 - as the others
-    for number, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise TypeError(f"text {number} is a {type(text).__name__}; give a list of strings")
-
-
 def _waited(job: Job, pending: PendingStates) -> Encoded | None:
     """Wait for the states of a job's query; None if there was no time for them."""
     with job.watch("encode_query"):
@@ -426,17 +398,3 @@ def _needed(query_states: Encoded | None) -> Encoded:
     if query_states is None:
         raise RuntimeError("the query's state is missing")
     return query_states
-
-
-def _matches(job: Job, candidates: Candidates) -> Matches:
-    """How n documents match by words; where that fails and others can answer, none does."""
-    try:
-        return candidates.matches(job.terms)
-    except CollectionError:  # what is damaged is not ranked by its rest
-        raise
-    except Exception:
-        if not job.drop("lexical"):
-            raise
-        log.exception("the ranker lexical failed; the others answer")
-        nothing = np.zeros(len(candidates.characters))
-        return Matches(nothing, nothing)
