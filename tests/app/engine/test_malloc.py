@@ -73,7 +73,7 @@ if sys.argv.pop() == "worker":  # a worker that uvicorn spawns starts here
     served(application)
 else:
     uvicorn.run = served
-    sys.argv = ["qrerank", "serve"]
+    sys.argv = ["qrerank", "serve", "--port", "0"]
     main()
 """
 
@@ -83,5 +83,6 @@ else:
 def test_the_heaps_of_a_server_are_bounded_before_its_threads_make_any(tmp_path, process):
     environment = os.environ | {"QRERANK_DATA_DIR": str(tmp_path)}
     command = [sys.executable, "-c", HEAPS, process]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=300)  # noqa: S603
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)  # noqa: S603
+    assert done.returncode == 0, done.stderr
     assert int(done.stdout.splitlines()[-1]) <= 2, done.stdout

@@ -63,7 +63,9 @@ def talk(port: int, *pieces: bytes, pause: float = 0) -> bytes:
                 else:
                     raise TimeoutError("the server neither responds nor closes the connection")
             except ConnectionError:
-                return received
+                if not unsent:
+                    return received
+                unsent.clear()  # what the server said before it closed is still to be read
 
 
 def refused(received: bytes, status: int, detail: str) -> None:

@@ -67,7 +67,7 @@ def save_onnx(folder: Path, zero_point: int = 0, scores: int = 1) -> Path:
         "types": rng.normal(size=(2, width)).astype(np.float32),
         "weights": rng.integers(-127 + zero_point, 128 + zero_point, (width, 2 * width)).astype(kind),
         "weights_zero": np.array(zero_point, dtype=kind),
-        "weights_scale": np.array(0.01, dtype=np.float32),
+        "weights_scale": np.array(0.001, dtype=np.float32),
         "classifier": rng.normal(size=(2 * width, scores)).astype(np.float32),
         "last": np.array([2]),
         "tokens": np.array([1]),
