@@ -33,7 +33,7 @@ from app.api.routes.docs_page import router as docs_page
 from app.api.routes.errors_page import router as errors_page
 from app.api.routes.metrics import metrics_router
 from app.auth.usage import UsageCounts
-from app.engine.engine import Engine
+from app.engine.engine import Engine, ModelRegistry
 from app.engine.graceful_shutdown import drained
 from app.engine.loader import log_progress, open_models
 from app.engine.malloc import GIVE_BACK_EVERY_S, give_back
@@ -245,12 +245,19 @@ def _open_feedback(settings: Settings, auth: Auth | None) -> Feedback | None:
 
 def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:
     engine = settings.engine
-    return Engine(
-        partial(open_models, settings, log_progress, encoders),
-        engine.requests,
-        engine.queue_requests,
-        engine.least_part,
-    )
+    return Engine(partial(_open_models, settings, encoders), engine.requests, engine.queue_requests, engine.least_part)
+
+
+def _open_models(settings: Settings, encoders: Mapping[str, Encoder]) -> ModelRegistry:
+    models = open_models(settings, log_progress, encoders)
+    slow = [name for name, reranker in models.served.items() if reranker.encoder.arithmetic.endswith("-f32")]
+    if slow and settings.encoder.precision == "auto":
+        log.warning(
+            "%s computes in f32: texts that are not cached take several times as long as on a processor with VNNI or "
+            "AMX; index what is searched often, or raise QRERANK_ENGINE__DEADLINE_MS",
+            ", ".join(slow),
+        )
+    return models
 
 
 def _collections(settings: Settings) -> OpenCollections:

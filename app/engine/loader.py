@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -128,37 +128,39 @@ def open_models(
         EncoderUnavailable: The server of a remote model does not answer; it may do so later.
         ParameterFileError: The file of parameters cannot be used, or belongs to no model that is served.
     """
-    fitted = _fitted(settings)
     cache, slots = StateCache(settings.cache.max_bytes), CpuSlots(processors_of(settings))
     names = (settings.model, *settings.models)
     remote_first = sorted(names, key=lambda name: name != settings.remote_model)  # it may fail, and is tried again
     opened = {name: encoders.get(name) or open_encoder(settings, progress, name) for name in remote_first}
-    cross = open_cross_encoder(settings, progress)
-    if fitted and all(encoder.digest != fitted.digest for encoder in opened.values()):
+    cross, fitted = open_cross_encoder(settings, progress), fitted_with(settings, opened.values())
+    served = {}
+    for name in names:
+        source = StateSource(opened[name], cache, _replicas(settings, opened[name]))
+        served[name] = reranker_of(settings, source, slots, fitted, cross)
+    return ModelRegistry(served, settings.aliases)
+
+
+def fitted_with(settings: Settings, encoders: Iterable[Encoder]) -> Parameters | Calibration | None:
+    """What the configured file of parameters holds; ParameterFileError if it was fitted with none of these encoders."""
+    fitted: Parameters | Calibration | None = None
+    if settings.parameters:
+        fitted = Parameters.read(settings.parameters)
+    elif settings.calibration:
+        fitted = Calibration.read(settings.calibration)
+    if fitted and all(encoder.digest != fitted.digest for encoder in encoders):
         raise ParameterFileError(
             f"{settings.parameters or settings.calibration} was fitted with {fitted.model!r}, which is not served, or "
             "is another version of it; fit it again with `qrerank fit`"
         )
-    served = {}
-    for name in names:
-        source = StateSource(opened[name], cache, _replicas(settings, opened[name]))
-        served[name] = _reranker(settings, source, slots, fitted, cross)
-    return ModelRegistry(served, settings.aliases)
+    return fitted
 
 
-def _fitted(settings: Settings) -> Parameters | Calibration | None:
-    """What the configured file of parameters holds."""
-    if settings.parameters:
-        return Parameters.read(settings.parameters)
-    return Calibration.read(settings.calibration) if settings.calibration else None
-
-
-def _reranker(
+def reranker_of(
     settings: Settings,
     source: StateSource,
-    slots: CpuSlots,
+    slots: CpuSlots | None,
     fitted: Parameters | Calibration | None,
-    cross: CrossEncoding | None,
+    cross: CrossEncoding | None = None,
 ) -> Reranker:
     """The reranker of one model. Weights and bandwidth are those that were fitted with it, else the configured ones."""
     circuit, fusion = circuit_of(settings), Fusion(**settings.fusion.model_dump())

@@ -98,6 +98,7 @@ class Health:
         self._isolated: dict[str, Reranker] = {}
         self._probe_numbers = count(1)
         self._probe_ms: dict[str, float] = {}
+        self._told: str | None = engine.state.reason  # what the log knows of it
 
     async def run(self, loading: asyncio.Task[None]) -> None:
         """Sample the metrics every ten seconds; verify collections once the models are loaded. Runs until cancelled."""
@@ -105,7 +106,20 @@ class Health:
         await asyncio.gather(sampling, self._keep_verifying(loading))
 
     async def wrong(self) -> str | None:
-        """Why the service is not ready; None if it is. Returns within a bounded time, even if a probe hangs."""
+        """Why the service is not ready; None if it is. Returns within a bounded time, even if a probe hangs.
+
+        Each change is logged.
+        """
+        reason = await self._reason()
+        if reason != self._told:
+            self._told = reason
+            if reason:
+                log.warning("not ready: %s", reason)
+            else:
+                log.info("ready")
+        return reason
+
+    async def _reason(self) -> str | None:
         state = self._engine.state
         if state.phase != "ready":
             return state.reason
@@ -213,9 +227,9 @@ class Health:
     async def _keep_verifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
         try:
-            await self._index.wrong()  # opens the default collection before the first search
+            await self.wrong()  # opens the default collection before the first search
         except Exception:  # worker boundary: the first request for it opens it
-            log.exception("opening the default collection failed")
+            log.exception("the first probes failed")
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
             await run_periodically(every_s, self._collections.verify, "verifying the collections")

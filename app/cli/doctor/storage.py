@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from app.cli.doctor.finding import Finding, judged
+from app.cli.doctor.finding import Finding, Status, judged
+from app.engine.loader import fitted_with, reranker_of
 from app.engine.self_test import check_order
-from app.errors import NotReady
+from app.errors import NotReady, ServiceError
 from app.ranking.reranker import Reranker
 from app.settings import Settings
+from quantum.errors import QuantumError
 from retrieval.encoder import weights
+from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.prepare import open_prepared, prepared_copies
+from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError, ModelError, RetrievalError, SegmentUnreadable
 from retrieval.index.milvus_client import Milvus
+from retrieval.states.source import StateSource
 from retrieval.store import compaction
 from retrieval.store.collection import Collection
 from retrieval.store.file_systems import network_file_system
@@ -51,34 +56,50 @@ def _existing(path: Path) -> Path:
 
 
 def models(settings: Settings) -> Iterator[Finding]:
-    """Whether each model that runs here is prepared, whole, and ranks two texts as it should."""
-    for model in (settings.model, *settings.models):
-        if model in {settings.remote_model, "hash"}:
-            continue
+    """Whether each model that runs here is prepared, whole, and ranks two texts by the circuit and the fitted files."""
+    names = dict.fromkeys((settings.model, *settings.models))
+    encoders: list[Encoder] = [HashEncoder()] if "hash" in names else []
+    for model in names.keys() - {"hash", settings.remote_model}:
         try:
-            yield _model(settings, model)
+            finding, encoder = _model(settings, model)
         except (RetrievalError, NotReady) as error:
-            yield Finding("model", "error", f"{model}: {error}", "`qrerank prepare` makes it anew")
+            finding, encoder = Finding("model", "error", f"{model}: {error}", "`qrerank prepare` makes it anew"), None
+        yield finding
+        encoders += [encoder] if encoder else []
+    if len(encoders) == len(names):  # else nobody knows here what the others are
+        yield _ranking(settings, encoders)
 
 
-def _model(settings: Settings, model: str) -> Finding:
+def _ranking(settings: Settings, encoders: Sequence[Encoder]) -> Finding:
+    """Whether all models rank with what is configured: the circuit, and the files of `qrerank fit`."""
+    remedy = "correct QRERANK_CIRCUIT__…, QRERANK_PARAMETERS or QRERANK_CALIBRATION: the service would never be ready"
+    try:
+        fitted = fitted_with(settings, encoders)
+        for encoder in encoders:
+            check_order(reranker_of(settings, StateSource(encoder), None, fitted), 0)
+    except (QuantumError, RetrievalError, ServiceError) as error:
+        return Finding("ranking", "error", str(error), remedy)
+    return Finding("ranking", "ok", "the circuit and what was fitted suit the models")
+
+
+def _model(settings: Settings, model: str) -> tuple[Finding, Encoder | None]:
     at_hand = weights.find(model) if weights.is_default(model) or Path(model).is_dir() else None  # asks no network
     digest = weights.digest(model, at_hand) if at_hand else None
     copies = prepared_copies(model, settings.model_dir)
     if not copies and at_hand is None:
         remedy = "run `qrerank prepare` where it can be downloaded, or set QRERANK_MODEL to a folder"
-        return Finding("model", "error", f"{model} is not prepared in {settings.model_dir}", remedy)
+        return Finding("model", "error", f"{model} is not prepared in {settings.model_dir}", remedy), None
     if digest:
         copies = [folder for folder in copies if folder.name.endswith(f"-{digest[:16]}")]
     if not copies:
         remedy = "`qrerank prepare` does it; else the next start"
-        return Finding("model", "warning", f"{model} is not prepared yet", remedy)
+        return Finding("model", "warning", f"{model} is not prepared yet", remedy), None
     if len(copies) > 1:
         raise ModelError(f"{settings.model_dir} holds {len(copies)} prepared copies; delete all but one")
     return _prepared(settings, model, copies[0])
 
 
-def _prepared(settings: Settings, model: str, folder: Path) -> Finding:
+def _prepared(settings: Settings, model: str, folder: Path) -> tuple[Finding, Encoder]:
     """What a prepared folder holds, after its model has ranked two texts."""
     begun = time.perf_counter()
     encoder = open_prepared(folder, precision=settings.encoder.precision)
@@ -88,7 +109,7 @@ def _prepared(settings: Settings, model: str, folder: Path) -> Finding:
     seconds = time.perf_counter() - begun
     checksum = weights.digest_of(folder, sorted(path for path in folder.iterdir() if path.is_file()))
     found = f"{model}: {encoder.arithmetic}, ranks as it should ({seconds:.1f} s), SHA-256 {checksum[:_SHOWN]}…"
-    return Finding("model", "ok", found)
+    return Finding("model", "ok", found), encoder
 
 
 def cross_encoder(settings: Settings) -> Iterator[Finding]:
@@ -103,6 +124,9 @@ def cross_encoder(settings: Settings) -> Iterator[Finding]:
         is_there = bool(find_onnx(Path(model)) or prepared_copies(model, settings.model_dir, CROSS_ENCODER))
     except ModelError as error:
         yield Finding("cross-encoder", "error", str(error), "leave one model in the folder")
+        return
+    if not is_there and model.startswith(("/", "./", "../", "~")):
+        yield Finding("cross-encoder", "error", f"{model} is no folder", "correct QRERANK_CROSS_ENCODER__MODEL")
         return
     fault = None if is_there else f"not prepared in {settings.model_dir}"
     yield judged("cross-encoder", model, fault, "`qrerank prepare` does it; else the next start")
@@ -142,5 +166,10 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
         remedy = f"`qrerank index verify {path.name} --repair`"
         return Finding("collection", "error", f"{found}: {'; '.join(faults.values())}", remedy)
     if model not in (settings.model, *settings.models):
-        return Finding("collection", "warning", f"{found}: made with {model}, which is not served", "QRERANK_MODELS")
+        default = (
+            settings.default_collection and (path.parent / settings.default_collection).resolve() == path.resolve()
+        )
+        remedy = f"add it to QRERANK_MODELS, or `qrerank index encode {path.name} --model {settings.model}`"
+        status: Status = "error" if default else "warning"  # without the default one the service is not ready
+        return Finding("collection", status, f"{found}: made with {model}, which is not served", remedy)
     return Finding("collection", "ok", f"{found}, whole")

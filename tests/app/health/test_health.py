@@ -231,6 +231,24 @@ def test_a_lost_issuer_of_tokens_degrades_it_and_is_met_again(tmp_path, monkeypa
             assert client.get("/v1/models", headers=bearer).status_code == 200
 
 
+def test_the_log_tells_each_change_of_readiness_once_and_why(tmp_path, caplog):
+    caplog.set_level("INFO", "app.health.health")
+    with serving(settings_of(tmp_path, default_collection="birds")) as client:
+        for _ in range(3):
+            assert client.get("/health/ready").status_code == 503
+        make(tmp_path, "birds")
+        eventually(lambda: client.get("/health/ready").status_code == 200)
+        assert client.get("/health/ready").status_code == 200
+    told = [record.getMessage() for record in caplog.records if record.name == "app.health.health"]
+    assert [line.partition(":")[0] for line in told] == ["not ready", "ready"]
+    assert "birds" in told[0]
+
+
+def test_the_log_tells_why_models_cannot_be_loaded(tmp_path, caplog):
+    with serving(settings_of(tmp_path, circuit={"bandwidth": 0.1})):
+        eventually(lambda: "not ready: Saturated: the map 'angle' saturates" in caplog.text)
+
+
 def test_what_fails_once_is_done_again(tmp_path, monkeypatch, caplog):
     done = Counter()
 

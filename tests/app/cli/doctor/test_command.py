@@ -3,13 +3,19 @@
 import errno
 import json
 import socket
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from app.cli.doctor import machine, services
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.store.indexer import build
+from retrieval.text.passages import Passage
 from scripts.trial import free_port
 from tests.redis_server import RedisServer
+
+SHIPPED_CALIBRATION = files("app.ranking") / "calibration.json"  # of the default model
 
 
 @pytest.fixture
@@ -67,6 +73,9 @@ def test_settings_that_are_wrong_are_named_each(doctor):
         ({"TRACING__ENDPOINT": "http://127.0.0.1:1"}, "QRERANK_TRACING__ENDPOINT", "127.0.0.1:1 cannot be reached"),
         ({"OPERATIONS__ACCESS": "admin"}, "access", "authentication is disabled"),
         ({"CALIBRATION": "none.json"}, "access", "none.json"),
+        ({"CALIBRATION": SHIPPED_CALIBRATION}, "ranking", "which is not served"),
+        ({"CIRCUIT__BANDWIDTH": 0.1}, "ranking", "saturates"),
+        ({"CROSS_ENCODER__MODEL": "/no/folder"}, "cross-encoder", "/no/folder is no folder"),
     ],
 )
 def test_what_is_wrong_is_an_error(doctor, variables, check, says):
@@ -75,6 +84,17 @@ def test_what_is_wrong_is_an_error(doctor, variables, check, says):
     assert found[check]["status"] == "error"
     assert says in found[check]["found"]
     assert "a-secret" not in json.dumps(found)
+
+
+def test_a_collection_whose_model_is_not_served_is_an_error_where_it_is_the_default_one(doctor, tmp_path):
+    passages = [Passage("a", "", "an owl song")]
+    build(tmp_path / "data" / "collections" / "birds", passages, HashEncoder(), lambda *_: None)
+    assert doctor()[0] == 0
+    for default, expected in (({}, "warning"), ({"DEFAULT_COLLECTION": "birds"}, "error")):
+        _, found = doctor(MODEL="nobody/has-it", **default)
+        assert found["collection"]["status"] == expected
+        assert "made with hash, which is not served" in found["collection"]["found"]
+        assert "QRERANK_MODELS" in found["collection"]["remedy"]
 
 
 def test_a_public_address_needs_keys(doctor):
@@ -140,8 +160,9 @@ def test_collections_are_checked_byte_by_byte(doctor, qrerank, tmp_path, monkeyp
 
 
 def test_a_cross_encoder_that_is_not_there_is_a_warning(doctor, tmp_path):
-    status, found = doctor(CROSS_ENCODER__MODEL=tmp_path / "cross")
+    status, found = doctor(CROSS_ENCODER__MODEL="somebody/cross")
     assert (status, found["cross-encoder"]["status"]) == (0, "warning")
+    assert doctor(CROSS_ENCODER__MODEL=tmp_path / "cross")[1]["cross-encoder"]["status"] == "error"
     (tmp_path / "cross").mkdir()
     (tmp_path / "cross" / "model.onnx").touch()
     assert doctor()[1]["cross-encoder"]["status"] == "ok"
