@@ -57,9 +57,9 @@ def _existing(path: Path) -> Path:
 
 def models(settings: Settings) -> Iterator[Finding]:
     """Whether each model that runs here is prepared, whole, and ranks two texts by the circuit and the fitted files."""
-    names = dict.fromkeys((settings.model, *settings.models))
+    names = dict.fromkeys((settings.model, *settings.models))  # each once
     encoders: list[Encoder] = [HashEncoder()] if "hash" in names else []
-    for model in names.keys() - {"hash", settings.remote_model}:
+    for model in (name for name in names if name not in {"hash", settings.remote_model}):
         try:
             finding, encoder = _model(settings, model)
         except (RetrievalError, NotReady) as error:
