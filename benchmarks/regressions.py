@@ -133,11 +133,10 @@ def main(write: Annotated[bool, typer.Option(help="Make this the baseline of suc
     reranker = open_models(Settings(), lambda *_: None).default
     reranker.warm_up()
     baselines, arithmetic = json.loads(BASELINE.read_text(encoding="utf-8")), reranker.encoder.arithmetic
-    found = ratios(works(reranker))
+    kept, found = baselines.get(arithmetic, {}), ratios(works(reranker))
     if write:
         baselines[arithmetic] = found
         BASELINE.write_text(json.dumps(baselines, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    kept = baselines.get(arithmetic, {})
     worse = [name for name, ratio in found.items() if ratio > WORSE * kept.get(name, float("inf"))]
     rows = [
         (name, number(ratio), number(kept[name]) if name in kept else "none", "**worse**" if name in worse else "")
