@@ -216,6 +216,22 @@ class OpenCollections:
         with suppress(OSError):  # whoever needs the folder says that it cannot be read
             sweep(self._folder)
 
+    def forget_removed(self) -> list[str]:
+        """Let go of collections whose folders are gone or replaced; returns their names.
+
+        Their files take space and descriptors until then, and nobody may ask for them again.
+        """
+        with self._opening:
+            opened = {name: identity for name, (identity, _) in self._stores.items()}
+            checked = {name: entry.identity for name, entry in list(self._entries.items())}
+            gone = [
+                name for name, identity in (opened | checked).items() if identity != identity_of(self._folder / name)
+            ]
+            for name in gone:
+                self._stores.pop(name, None)
+                self._entries.pop(name, None)
+        return gone
+
     def names(self) -> list[str]:
         """The names of all collections on the disk."""
         try:

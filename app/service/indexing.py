@@ -100,13 +100,22 @@ class Indexing:
         self.collections.sweep()
         with ThreadPoolExecutor(_COLLECTIONS, thread_name_prefix=_CALLER) as pool:
             while not self._stopped.cancelled:
+                self._forget_removed()
+                turns = {name: turn for name, turn in turns.items() if not turn.done()}
                 for name in self._names():
-                    if name not in turns or turns[name].done():
-                        turns[name] = pool.submit(self._index, name)
-                    else:
+                    if name in turns:
                         self._again.add(name)
+                    else:
+                        turns[name] = pool.submit(self._index, name)
                 self._wake.wait(_EVERY_S)
                 self._wake.clear()
+
+    def _forget_removed(self) -> None:
+        for name in self.collections.forget_removed():
+            for names in (self._thinned, self._swept, self._published, self._again):
+                names.discard(name)
+            self._repair_at.pop(name, None)
+            self._faults.pop(name, None)
 
     def _names(self) -> Sequence[str]:
         try:

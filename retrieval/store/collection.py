@@ -80,7 +80,8 @@ class Collection:
         self._suspected: set[int] = set()  # segments that were damaged when they were last looked at
         self._revision: int | None = None
         self._snapshot = Snapshot(self.name, self.settings.model, self.settings.language, [])
-        self._selections = Selections(folder, self.revision)
+        # Nothing in it refers to it: a deleted one's files are closed when its last user ends, and not later.
+        self._selections = Selections(folder, self._reader.revision)
         self.remote = self._remote(milvus)
 
     def check_there(self) -> None:

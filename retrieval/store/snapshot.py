@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -60,7 +60,7 @@ class Snapshot:
         """
         self.name, self.model, self.language, self.parts = name, model, language, parts
         self.faults, self.is_repairing = faults, is_repairing
-        self._starts = np.cumsum([0, *(len(part.live) for part in parts)])
+        self._starts = _starts(parts)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -112,7 +112,7 @@ class Snapshot:
 
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """See `PassageIndex.nearest`."""
-        positions: NDArray[np.int64] = self._nearest(query[None, :], k)[0]
+        positions: NDArray[np.int64] = _nearest(self.parts, query[None, :], k)[0]
         return positions
 
     def announce(self, query: PendingVector, k: int) -> Find:
@@ -121,21 +121,7 @@ class Snapshot:
 
     @cached_property
     def _searches(self) -> SharedSearch:
-        return SharedSearch(self._nearest)
-
-    def _nearest(self, queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-        """The (m, k') positions that are nearest to each of (m, P) queries."""
-        positions, scores = [np.zeros((len(queries), 0), np.int64)], [np.zeros((len(queries), 0), np.float32)]
-        least: NDArray[np.float32] | float = -np.inf  # what the k-th best has at least
-        parts = zip(self._starts.tolist(), self.parts, strict=False)
-        for start, part in sorted(parts, key=lambda each: len(each[1].live), reverse=True):  # then few others matter
-            ids, found = part.segment.index.search(queries, k, None if part.live.all() else part.live, least)
-            positions.append(ids + start)
-            scores.append(found)
-            if found.shape[1] == k:
-                least = np.maximum(least, found[:, -1])
-        nearest, _ = best(np.concatenate(positions, axis=1), np.concatenate(scores, axis=1), k)
-        return nearest
+        return SharedSearch(partial(_nearest, self.parts))  # no method of this one, whose files it would keep open
 
     def words(self, query: QueryTerms) -> QueryWords:
         """See `PassageIndex.words`."""
@@ -192,6 +178,26 @@ class Snapshot:
             (self.parts[number].segment, at, positions[at] - self._starts[number])
             for number, at in zip(numbers, places, strict=True)
         ]
+
+
+def _starts(parts: Sequence[Part]) -> NDArray[np.int64]:
+    """(parts + 1,) the position at which each begins, and where the last one ends."""
+    return np.cumsum([0, *(len(part.live) for part in parts)])
+
+
+def _nearest(parts: Sequence[Part], queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """The (m, k') positions that are nearest to each of (m, P) queries."""
+    positions, scores = [np.zeros((len(queries), 0), np.int64)], [np.zeros((len(queries), 0), np.float32)]
+    least: NDArray[np.float32] | float = -np.inf  # what the k-th best has at least
+    placed = zip(_starts(parts).tolist(), parts, strict=False)
+    for start, part in sorted(placed, key=lambda each: len(each[1].live), reverse=True):  # then few others matter
+        ids, found = part.segment.index.search(queries, k, None if part.live.all() else part.live, least)
+        positions.append(ids + start)
+        scores.append(found)
+        if found.shape[1] == k:
+            least = np.maximum(least, found[:, -1])
+    nearest, _ = best(np.concatenate(positions, axis=1), np.concatenate(scores, axis=1), k)
+    return nearest
 
 
 def repairable(name: str, fault: str) -> str:

@@ -1,6 +1,7 @@
 """Collections that are opened, damaged and repaired while in use."""
 
 import errno
+import gc
 import os
 import resource
 import threading
@@ -12,12 +13,16 @@ import numpy as np
 import pytest
 
 from app.errors import DamagedCollection, UnknownCollection
+from app.ranking.reranker import Reranker
 from app.service.collection_check import checked
 from app.service.collections import OpenCollections
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError, SegmentDamaged
+from retrieval.store.collection import remove
+from retrieval.store.filters import In
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
+from tests.waiting import eventually
 
 PASSAGES = [Passage(f"p{i}", "", f"passage {i} of an owl") for i in range(20)]
 
@@ -59,6 +64,44 @@ def test_who_asks_first_is_not_charged_for_opening(collections, monkeypatch):
     assert len(collections.get("birds")) == 20
     assert len(threads) == 1
     assert threading.current_thread() not in threads
+
+
+def in_use(folder):
+    """Files below a folder that this process has open or in its memory, deleted ones included."""
+    opened = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    return [line for line in (*opened, *mapped) if f"{folder}/" in line]
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="nothing tells what is open")
+@pytest.mark.parametrize("use", ["stored", "searched", "filtered"])
+def test_nothing_of_a_removed_collection_stays_open(collections, tmp_path, use):
+    """The space of its files and their descriptors are free at once, without Python's search for cycles."""
+    make(tmp_path / "owls")
+    gc.disable()
+    try:
+        for name in ("birds", "owls"):
+            collections.store(name).counts()
+            if use != "stored":
+                Reranker(HashEncoder()).search("owl", collections.get(name))
+            if use == "filtered":
+                collections.select(name, In(("a",), (1,)))
+        assert in_use(tmp_path / "birds")
+        remove(tmp_path / "birds")
+        assert collections.forget_removed() == ["birds"]
+        assert collections.forget_removed() == []
+        eventually(lambda: not in_use(tmp_path / "birds"))  # the thread of filters ends
+        assert in_use(tmp_path / "owls")
+    finally:
+        gc.enable()
+
+
+def test_a_collection_in_the_place_of_a_removed_one_is_another(collections, tmp_path):
+    collections.get("birds")
+    remove(tmp_path / "birds")
+    make(tmp_path / "birds", 7)
+    assert collections.forget_removed() == ["birds"]
+    assert len(collections.get("birds")) == 7
 
 
 def test_a_collection_that_is_not_there_is_not_counted(collections):
