@@ -235,10 +235,13 @@ class SentDocuments:
                     self._truncated.add(at)
 
     def _cut_into_terms(self, until: float) -> None:
-        """Find the terms of documents that are not cached, as far as there is time."""
-        time_left, missing = Allowance(until), [at for at, terms in enumerate(self._terms) if terms is None]
+        """Find the terms of documents that are not cached, as far as there is time. Copies have those of the first."""
+        first = self.copies.tolist()
+        missing = [at for at in dict.fromkeys(first) if self._terms[at] is None]
+        time_left = Allowance(until)
         for run in runs([len(self.texts[at]) for at in missing]):
             self._add_terms(self._terms, self.texts, [at for at in missing[run] if time_left.covers(self.texts[at])])
+        self._terms = [self._terms[at] for at in first]
 
     def _add_terms(self, terms: list[Terms | None], texts: Sequence[str], missing: Sequence[int]) -> None:
         """Find the terms of those of the n texts that have none, and put them into their places."""
