@@ -239,6 +239,12 @@ def _open_feedback(settings: Settings, auth: Auth | None) -> Feedback | None:
     from app.auth.stores import open_records  # imported late: SQLAlchemy takes memory
     from app.feedback.feedback import Feedback
 
+    if settings.fusion.algorithm != "weighted":
+        log.warning(
+            "feedback learns the weights of the fusion `weighted`, and QRERANK_FUSION__ALGORITHM is %s: only requests "
+            "that ask for `weighted` can be judged",
+            settings.fusion.algorithm,
+        )
     database = auth.database if auth else open_records(settings.auth, settings.data_dir).database
     return Feedback(database, settings.feedback)
 

@@ -61,6 +61,13 @@ async def aside(body: bytes, parse: Callable[[bytes], T]) -> T:
     return parse(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(parse, body)
 
 
+def check_parameters(request: Request, *known: str) -> None:
+    """InvalidRequest for a parameter in the address that is not known: a mistyped filter would leave everything."""
+    if not request.query_params.keys() <= {*known}:
+        names = ", ".join(f"`{name}`" for name in known)
+        raise InvalidRequest(f"the address takes {names} after the ?, and nothing else")
+
+
 def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:
     """A number in the query of the address; InvalidRequest for one that is out of range, or none."""
     text = request.query_params.get(name, str(default))

@@ -18,6 +18,7 @@ from retrieval.index.milvus import find
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import PassageIndex
 from retrieval.store import indexer
+from retrieval.store.aliases import target
 from retrieval.store.collection import Collection
 from retrieval.store.filters import Filter
 
@@ -49,7 +50,9 @@ def milvus_of(settings: Settings) -> Milvus | None:
 
 def opened(settings: Settings, name: str) -> Collection:
     """A collection whose documents are here."""
-    return Collection(folder_of(settings, name), milvus_of(settings))
+    folder = folder_of(settings, name)
+    target(settings.collections_dir, name)  # an alias must lead to a collection beside it, and nowhere else
+    return Collection(folder, milvus_of(settings))
 
 
 def searchable(settings: Settings, name: str, wanted: Filter | None = None) -> PassageIndex:

@@ -51,8 +51,9 @@ class FeedbackStore:
                 row = connection.execute(select(table).where(mine).with_for_update()).first()
             if row is None:
                 raise UnknownRequest(
-                    "there is no ranking with this request_id that was made with your key, fuses several rankers and "
-                    "is not forgotten yet; send the X-Request-ID of its response"
+                    "there is no ranking with this request_id that was made with your key, adds up its rankers by "
+                    "weights (`hybrid` with the fusion `weighted`) and is not forgotten yet; send the X-Request-ID of "
+                    "its response"
                 )
             request = _request(row)
             labels, evidence = learn(request)

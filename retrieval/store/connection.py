@@ -323,7 +323,7 @@ def _check_readable(folder: Path) -> None:
     """
     file = folder / FILE
     try:
-        os.close(os.open(folder, os.O_RDONLY))
+        os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))  # a pipe would wait for a writer
         is_there = file.exists()
     except FileNotFoundError:
         is_there = False

@@ -29,7 +29,7 @@ from app.api.dialects.collections import (
     filter_of,
     job_id,
 )
-from app.api.exchange import as_json, check_plain, counted, paid, whole_number
+from app.api.exchange import as_json, check_parameters, check_plain, counted, paid, whole_number
 from app.api.routes.collections import ONE, add_route, in_thread, name_of
 from app.api.upload import Upload
 from app.errors import UnknownDocument
@@ -56,6 +56,7 @@ async def put_documents(request: Request) -> Response:
     is named in `failed`, and the others are kept; 422 if none is valid. A stream is stored as it comes: what was read
     before it breaks off is kept, and may be sent again.
     """
+    check_parameters(request, "wait")
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() in _NDJSON:
         return await _put_stream(request)
 
@@ -114,6 +115,7 @@ async def _searchable(request: Request, collection: Collection, key: str, wait: 
 
 async def list_documents(request: Request) -> Response:
     """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
+    check_parameters(request, "after", "filter", "limit")
     after, wanted = whole_number(request, "after", 0, 0, 2**62), filter_of(request.query_params.get("filter"))
     accepted = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")}
     if accepted & _NDJSON:

@@ -17,7 +17,7 @@ from app.api.dialects.feedback import (
     StandingsResponse,
     respond_standings,
 )
-from app.api.exchange import as_json, paid
+from app.api.exchange import as_json, check_parameters, paid
 from app.api.openapi import content, example, reference
 from app.api.problems import problems
 from app.auth import audit
@@ -106,10 +106,9 @@ _OF = [
 )
 async def forget(request: Request) -> Response:
     """Rank as without feedback again. What was judged is not counted anew."""
-    feedback, asked = _feedback(request), dict(request.query_params)
-    collection, key_group = asked.pop("collection", None), asked.pop("key_group", None)
-    if asked:  # a mistyped one would forget everything
-        raise InvalidRequest("send `collection`, `key_group`, both or none: nothing else is known here")
+    feedback, asked = _feedback(request), request.query_params
+    check_parameters(request, "collection", "key_group")
+    collection, key_group = asked.get("collection"), asked.get("key_group")
     if collection and not is_collection_name(collection):
         raise InvalidRequest(f"collection: a name {NAME_RULE}", ("collection",))
     if key_group not in {None, *TIERS}:

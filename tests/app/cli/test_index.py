@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 
 import pytest
 import typer
@@ -166,6 +168,25 @@ def test_an_alias_leads_to_a_collection_and_is_listed_beside_it(tmp_path, birds)
         assert message in " ".join(errors.replace("│", " ").split())
     assert birds("alias", "books", "--delete")[0] == 0
     assert birds("delete", "birds", "--all")[0] == 0
+
+
+def test_a_link_that_leads_out_of_the_folder_or_to_another_is_followed_nowhere(tmp_path, birds):
+    folder = tmp_path / "data" / "collections"
+    shutil.copytree(folder / "birds", tmp_path / "elsewhere")
+    (folder / "out").symlink_to(tmp_path / "elsewhere")
+    (folder / "books").symlink_to("birds")
+    (folder / "twice").symlink_to("books")
+    os.mkfifo(folder / "pipe")
+    for words in (("stats",), ("jobs",), ("export",), ("verify",)):
+        for name, message in (
+            ("out", "leads to no collection"),
+            ("twice", "leads to no collection"),
+            ("pipe", "Not a"),
+        ):
+            status, _, errors = birds(*words, name)
+            assert (status, message in errors) == (1, True), errors
+        assert birds(*words, "books")[0] == 0
+    assert "birds" in birds("list")[1]
 
 
 def test_jobs_are_shown(tmp_path, birds):

@@ -68,7 +68,10 @@ def test_who_asks_first_is_not_charged_for_opening(collections, monkeypatch):
 
 def in_use(folder):
     """Files below a folder that this process has open or in its memory, deleted ones included."""
-    opened = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    opened = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            opened.append(str(link.readlink()))
     mapped = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     return [line for line in (*opened, *mapped) if f"{folder}/" in line]
 

@@ -320,6 +320,15 @@ def test_all_documents_are_exported_for_whoever_takes_ndjson(birds, accept):
     assert [json.loads(line)["id"] for line in answer.text.splitlines()] == [OWL["id"], LAMP["id"]]
 
 
+@pytest.mark.parametrize("mistyped", ["filters={}", "Limit=1", "limit=1&foo=", "offset=3"])
+def test_a_mistyped_parameter_does_not_give_everything(birds, mistyped):
+    address = f"/v1/collections/birds/documents?{mistyped}"
+    problem(birds.get(address), 422, "`after`, `filter`, `limit`")
+    problem(birds.get(address, headers={"accept": "application/x-ndjson"}), 422, "`after`, `filter`, `limit`")
+    problem(birds.post(address, json={"documents": [{"id": "c", "text": "a stone"}]}), 422, "`wait`")
+    assert len(birds.get("/v1/collections/birds/documents").json()["data"]) == 2
+
+
 def test_documents_are_listed_page_by_page(birds):
     put(birds, [{"id": str(at), "text": f"stone {at}"} for at in range(5)])
     seen, after = [], 0
