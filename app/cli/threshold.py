@@ -128,6 +128,8 @@ def _table_rows(file: Path, text: str) -> Iterator[dict[str, Any]]:
         raise DataError(f"{file}: not CSV or TSV ({error}); write lines of JSON") from error
     names = [cell.strip().lower() for cell in table[0]] if table else []
     if set(_NAMES) <= set(names):
+        if len(set(names)) < len(names):
+            raise DataError(f"{file} names a column twice; only one of them could count")
         table = table[1:]
     else:
         names = list(_NAMES)

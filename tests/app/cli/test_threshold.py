@@ -50,6 +50,7 @@ def test_pairs_come_in_several_forms(tmp_path, text):
         ('{"a": %s}' % ("[" * 10_000), "line 1: not JSON"),
         ("\u200b,an owl,yes", "pair 1: it needs"),
         ("owl,%s,yes" % ("x" * 200_000), r"not CSV or TSV \(field larger than"),
+        ("query,document,relevant,Relevant\nowl,an owl,yes,no", "names a column twice"),
         ('""', "all of its 0 are alike"),
         ("owl,an owl,yes\nowl,owls,yes", "needs relevant and irrelevant pairs; all of its 2 are alike"),
     ],
