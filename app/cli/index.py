@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli import collection_reports as reports
-from app.cli.collection_access import Name, alone, folder_of, milvus_of, opened, reporting, whole
+from app.cli.collection_access import Name, alone, folder_of, milvus_of, opened, reporting, serves, whole
 from app.cli.options import (
     AsJson,
     ChunkingChoice,
@@ -21,7 +21,7 @@ from app.cli.options import (
     possible,
 )
 from app.cli.progress import bar
-from app.cli.terminal import show
+from app.cli.terminal import note, show
 from app.engine.loader import open_encoder
 from app.settings import Settings
 from retrieval.encoder.prepare import Progress
@@ -228,6 +228,11 @@ def encode(
         raise typer.BadParameter("give --model, or --cancel")
     settings = Settings()
     collection = opened(settings, name)
+    if model is not None and not serves(settings, model):
+        note(
+            f"a service with these settings does not serve {model}: once {name} is encoded, it refuses to search it; "
+            "add the model to QRERANK_MODELS and restart the service first"
+        )
     if model is None:
         was_there = collection.next.cancel()
         told = "cancelled" if was_there else "there is nothing to cancel"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from app.cli.collection_access import serves
 from app.cli.doctor.finding import Finding, judged
 from app.engine.self_test import check_order
 from app.errors import NotReady
@@ -141,6 +142,7 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
     if faults:
         remedy = f"`qrerank index verify {path.name} --repair`"
         return Finding("collection", "error", f"{found}: {'; '.join(faults.values())}", remedy)
-    if model not in (settings.model, *settings.models):
-        return Finding("collection", "warning", f"{found}: made with {model}, which is not served", "QRERANK_MODELS")
+    if not serves(settings, model):
+        remedy = f"add it to QRERANK_MODELS, or `qrerank index encode {path.name} --model {settings.model}`"
+        return Finding("collection", "warning", f"{found}: made with {model}, which is not served", remedy)
     return Finding("collection", "ok", f"{found}, whole")

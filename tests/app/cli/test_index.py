@@ -217,6 +217,16 @@ def test_a_collection_is_encoded_with_another_model(tmp_path, birds, new_model):
     assert Collection(tmp_path / "data" / "collections" / "birds").snapshot().model.digest == "new"
 
 
+def test_an_encoding_with_a_model_that_the_service_does_not_serve_warns(birds, new_model, monkeypatch):
+    status, _, errors = birds("encode", "birds", "--model", "new")
+    assert status == 0
+    assert "does not serve new" in errors
+    assert "add the model to QRERANK_MODELS" in errors
+    monkeypatch.setenv("QRERANK_MODELS", '["birds/new"]')
+    assert "does not serve" not in birds("encode", "birds", "--model", "new")[2]
+    assert "does not serve" not in birds("encode", "birds", "--model", "hash")[2]
+
+
 def test_an_encoding_that_is_cancelled_meanwhile_is_an_error(tmp_path, birds, new_model, monkeypatch):
     client = Collection(tmp_path / "data" / "collections" / "birds")
 

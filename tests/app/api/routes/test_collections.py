@@ -417,8 +417,8 @@ def test_a_document_whose_collection_is_deleted_is_not_encoded_to_its_end(client
     assert len(calls) <= 7, "three, those that were ahead, and the one of the new collection"
 
 
-def test_a_model_that_is_not_served_leaves_documents_waiting(birds, hash_settings, monkeypatch, caplog):
-    monkeypatch.setattr(Indexing, "_reranker", lambda *_: (_ for _ in ()).throw(ValueError("not served")))
+def test_a_fault_of_the_indexer_leaves_documents_waiting(birds, monkeypatch, caplog):
+    monkeypatch.setattr(Indexing, "_encoder", lambda *_: (_ for _ in ()).throw(ValueError("a fault")))
     sent = count()
 
     def is_said():  # by the turn after the one that may be under way, which has its model
