@@ -24,6 +24,7 @@ from app.cli.progress import bar
 from app.cli.terminal import note, show
 from app.engine.loader import open_encoder
 from app.settings import Settings
+from retrieval.encoder.chunks import splitter
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError, CollectionUnwritable
@@ -126,9 +127,12 @@ def _made_alike(
         raise
     except CollectionError:  # it is not there, damaged or of another version
         return None
-    made, wanted = collection.settings, (Model.of(encoder), language, chunking, milvus is not None)
-    is_alike = (made.model, made.language, made.chunking, made.remote is not None) == wanted
-    return collection if is_alike else None
+    made, wanted = collection.settings, (Model.of(encoder), language, milvus is not None)
+    is_alike = (made.model, made.language, made.remote is not None) == wanted
+    if not is_alike:
+        return None
+    old, new = (splitter(encoder, each, language).chunking for each in (made.chunking, chunking))
+    return collection if old == new else None
 
 
 @index.command()

@@ -113,7 +113,7 @@ class Ingestion:
         if self.collections.resolve(name) != name:
             raise Conflict(f"{name!r} is an alias; delete it first, or choose another name")
         try:
-            chunking = splitter(encoder, chunking, language).chunking
+            split = splitter(encoder, chunking, language)
         except ValueError as error:
             raise InvalidRequest(f"chunking: {error}", ("chunking",)) from error
         settings = CollectionSettings(Model.of(encoder), language, chunking)
@@ -125,7 +125,8 @@ class Ingestion:
                 f"the folder of {name!r} holds no collection of this version; have it built again by `qrerank index "
                 f"build {name} --force`, or choose another name"
             ) from None
-        if (found.model.digest, found.language, found.chunking) != (encoder.digest, language, chunking):
+        is_alike = (found.model.digest, found.language) == (encoder.digest, language)
+        if not is_alike or splitter(encoder, found.chunking, language).chunking != split.chunking:
             raise Conflict(
                 f"there is a collection {name!r} of the model {found.model.name!r}, the language {found.language!r} "
                 f"and the chunking {found.chunking}; delete it first, or choose another name"

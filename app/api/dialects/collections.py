@@ -57,7 +57,7 @@ class ChunkingResponse(BaseModel):
     """How documents are split."""
 
     by: By
-    size: int | None
+    size: int | None = Field(description="null: none was chosen, so it is as much as the model reads.")
     overlap: int
 
 

@@ -87,7 +87,8 @@ def test_a_collection_is_brought_up_to_date_without_encoding_what_is_unchanged(t
     assert birds("build", "birds", "birds.jsonl", "--update")[0] == 0
     assert (found(tmp_path, "owl"), found(tmp_path, "lamp"), encoded) == (["a", "c"], [], [1])
     assert birds("build", "birds", "birds.jsonl", "--update")[0] == 0
-    assert encoded == [1]
+    assert birds("build", "birds", "birds.jsonl", "--update", "--chunk-size", "511")[0] == 0
+    assert encoded == [1], "the size that it has without one"
     assert birds("build", "birds", "birds.jsonl", "--update", "--chunks", "token")[0] == 0
     assert encoded == [1, 2], "chunked in another way, it is another collection"
     file.write_text("")
