@@ -11,6 +11,7 @@ ServiceError
 ├── UnknownRequest      404
 ├── TooSlow             408
 ├── Conflict            409
+├── ModelNotServed      409
 ├── TooLarge            413
 ├── InvalidRequest      422
 ├── TooManyRequests     429
@@ -74,6 +75,10 @@ class TooSlow(ServiceError):
 
 class Conflict(ServiceError):
     """What exists under this name is not what is asked for."""
+
+
+class ModelNotServed(ServiceError):
+    """The collection was made with a model that the service does not serve: nothing can search it or write to it."""
 
 
 class TooLarge(ServiceError):

@@ -114,7 +114,8 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
 
 def _create_components(settings: Settings, encoders: Mapping[str, Encoder], tracing: Tracing | None) -> Dependencies:
     """Create the components of the application."""
-    engine, collections, metrics = _engine(settings, encoders), _collections(settings), Metrics()
+    engine, metrics = _engine(settings, encoders), Metrics()
+    collections = _collections(settings, engine)
     auth = _open_auth(settings)
     feedback = _open_feedback(settings, auth)
     redis_url = settings.quotas.redis_url or settings.cache.redis_url
@@ -266,8 +267,9 @@ def _open_models(settings: Settings, encoders: Mapping[str, Encoder]) -> ModelRe
     return models
 
 
-def _collections(settings: Settings) -> OpenCollections:
-    return OpenCollections(settings.collections_dir, settings.index.open(settings.engine.requests))
+def _collections(settings: Settings, engine: Engine) -> OpenCollections:
+    milvus = settings.index.open(settings.engine.requests)
+    return OpenCollections(settings.collections_dir, milvus, lambda: engine.models)
 
 
 def _trace(settings: Settings) -> Tracing | None:

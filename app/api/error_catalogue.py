@@ -19,6 +19,7 @@ from app.errors import (
     InvalidRequest,
     KeysUnavailable,
     MalformedBody,
+    ModelNotServed,
     NotReady,
     Overloaded,
     TooLarge,
@@ -114,6 +115,14 @@ ERRORS: Mapping[type[Exception], Entry] = {
         "alias; or an alias leads to the collection that is to be deleted.",
         "Choose another name, or delete first what the message names.",
         more="http.md#aliases",
+    ),
+    ModelNotServed: Entry(
+        HTTPStatus.CONFLICT,
+        "The collection was made with a model that this service does not serve, or with another version of it. Its "
+        "documents are kept; it is not searched and takes no writes.",
+        "The operator adds the model to `QRERANK_MODELS` and restarts the service, or has a served one read the "
+        "documents anew: `qrerank index encode NAME --model MODEL`, without a restart.",
+        more="troubleshooting.md#a-model-that-is-not-served",
     ),
     TooLarge: Entry(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -123,6 +123,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {  # what FastAPI is told of each st
         403: "The key's role does not allow this.",
         404: "There is no such collection, or no such document or job in it.",
         408: "The body did not arrive in time.",
+        409: "The collection was made with a model that is not served.",
         413: "The body, or a count in it, is over a limit.",
         422: "The JSON is not a valid request.",
         429: "The caller's quota is used up; see Retry-After.",

@@ -48,6 +48,16 @@ def milvus_of(settings: Settings) -> Milvus | None:
     return settings.index.open(settings.engine.requests)
 
 
+def serves(settings: Settings, model: str) -> bool:
+    """Whether a service with these settings serves a model, under its name or the last part of its path."""
+    served = (settings.model, *settings.models)
+    return _last_part(model) in map(_last_part, served)
+
+
+def _last_part(model: str) -> str:
+    return model.rstrip("/").rsplit("/", 1)[-1]
+
+
 def opened(settings: Settings, name: str) -> Collection:
     """A collection whose documents are here."""
     folder = folder_of(settings, name)

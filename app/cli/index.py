@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app.cli import collection_reports as reports
-from app.cli.collection_access import Name, alone, folder_of, milvus_of, opened, reporting, whole
+from app.cli.collection_access import Name, alone, folder_of, milvus_of, opened, reporting, serves, whole
 from app.cli.options import (
     AsJson,
     ChunkingChoice,
@@ -21,9 +21,10 @@ from app.cli.options import (
     possible,
 )
 from app.cli.progress import bar
-from app.cli.terminal import show
+from app.cli.terminal import note, show
 from app.engine.loader import open_encoder
 from app.settings import Settings
+from retrieval.encoder.chunks import splitter
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError, CollectionUnwritable
@@ -126,9 +127,12 @@ def _made_alike(
         raise
     except CollectionError:  # it is not there, damaged or of another version
         return None
-    made, wanted = collection.settings, (Model.of(encoder), language, chunking, milvus is not None)
-    is_alike = (made.model, made.language, made.chunking, made.remote is not None) == wanted
-    return collection if is_alike else None
+    made, wanted = collection.settings, (Model.of(encoder), language, milvus is not None)
+    is_alike = (made.model, made.language, made.remote is not None) == wanted
+    if not is_alike:
+        return None
+    old, new = (splitter(encoder, each, language).chunking for each in (made.chunking, chunking))
+    return collection if old == new else None
 
 
 @index.command()
@@ -228,6 +232,11 @@ def encode(
         raise typer.BadParameter("give --model, or --cancel")
     settings = Settings()
     collection = opened(settings, name)
+    if model is not None and not serves(settings, model):
+        note(
+            f"a service with these settings does not serve {model}: once {name} is encoded, it refuses to search it; "
+            "add the model to QRERANK_MODELS and restart the service first"
+        )
     if model is None:
         was_there = collection.next.cancel()
         told = "cancelled" if was_there else "there is nothing to cancel"

@@ -75,6 +75,8 @@ cli.command()(cli_threshold.threshold)
 cli.command()(doctor)
 log = logging.getLogger(__name__)
 
+_UNREACHED = "reaches the score of QRERANK_MIN_SCORE"
+
 
 @cli.command()
 def serve(
@@ -82,7 +84,12 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes. Each holds its own copy of the model.")] = 1,
     demo: Annotated[
-        bool, typer.Option("--demo", help="Build the demo collection if it is missing, and search it by default.")
+        bool,
+        typer.Option(
+            "--demo",
+            help="Build the demo collection if it is missing, and search it by default unless "
+            "QRERANK_DEFAULT_COLLECTION names another.",
+        ),
     ] = False,
     parameters: Annotated[
         Path | None, typer.Option(callback=readable, help="Parameter file from `qrerank fit`; sets QRERANK_PARAMETERS.")
@@ -134,12 +141,22 @@ def _prepare_app(settings: Settings, workers: int, demo: bool) -> str | Callable
             open_cross_encoder(settings, report)
         if demo:
             cli_index.build_demo(settings, encoders[settings.model], report)
-            os.environ["QRERANK_DEFAULT_COLLECTION"] = cli_index.DEMO
+            _search_demo_by_default(settings)
     if workers == 1:
         return partial(application, encoders)
     # Each worker opens the prepared models itself, and the workers share the CPUs.
     os.environ["QRERANK_ENGINE__PROCESSORS"] = str(max(1, processors_of(settings) // workers))
     return "app.server.asgi:application"
+
+
+def _search_demo_by_default(settings: Settings) -> None:
+    default, demo = settings.default_collection, cli_index.DEMO
+    if default is None:
+        os.environ["QRERANK_DEFAULT_COLLECTION"] = demo  # for every worker
+    elif default != demo:
+        log.warning(
+            "%s is searched by default, as QRERANK_DEFAULT_COLLECTION says; name %s to search that", default, demo
+        )
 
 
 @cli.command()
@@ -181,7 +198,8 @@ def rerank(
     with bar("preparing") as report:
         documents = [passage.content for passage in passages]
         ranking = open_reranker(settings, report).rerank(query, documents, reading=reading_of(settings), **options)
-    _show_ranking(query, method, passages, ranking, _shown(ranking, top_n, settings), as_json=as_json)
+    shown = _shown(ranking, top_n, settings)
+    _show_ranking(query, method, passages, ranking, shown, f"no document {_UNREACHED}", as_json=as_json)
 
 
 def _passages(file: Path) -> list[Passage]:
@@ -204,8 +222,12 @@ def _passages(file: Path) -> list[Passage]:
 def search(
     query: Query,
     collection: Annotated[
-        str, typer.Option(help="A collection from `qrerank index build`.", autocompletion=names)
-    ] = cli_index.DEMO,
+        str | None,
+        typer.Option(
+            help="A collection from `qrerank index build`. Absent: QRERANK_DEFAULT_COLLECTION, else demo.",
+            autocompletion=names,
+        ),
+    ] = None,
     method: MethodOption = "hybrid",
     top_n: TopN = 5,
     exclude: Exclude = None,
@@ -217,7 +239,8 @@ def search(
     settings = Settings()
     check_method(method, settings)
     options = _options(settings, method, exclude, diversity)
-    opened = searchable(settings, collection, wanted)
+    name = settings.default_collection or cli_index.DEMO if collection is None else collection
+    opened = searchable(settings, name, wanted)
     with bar("preparing") as report:
         reranker = open_reranker(settings.model_copy(update={"model": opened.model.name}), report)
         positions, ranking = reranker.search(
@@ -228,7 +251,19 @@ def search(
             **options,
         )
     passages, shown = opened.passages(positions), _shown(ranking, top_n, settings)
-    _show_ranking(query, method, passages, ranking, shown, as_json=as_json)
+    if passages:
+        nothing = f"no passage of {name} {_UNREACHED}"
+    else:
+        nothing = _nothing_of(name, "that matches the filter" if wanted else "", settings)
+    _show_ranking(query, method, passages, ranking, shown, nothing, as_json=as_json)
+
+
+def _nothing_of(name: str, matching: str, settings: Settings) -> str:
+    """Why a search of a collection has no candidates. matching: which of its passages were looked at; "": all."""
+    which = f"{name} {matching}".strip()
+    if settings.first_stage.dense:  # which finds the nearest passages, however far they are
+        return f"there is no passage of {which}" if matching else f"{name} holds no passage that can be searched"
+    return f"no passage of {which} has a word of the query"
 
 
 def _options(settings: Settings, method: RankMethod, exclude: Sequence[str] | None, diversity: float | None) -> Options:
@@ -245,9 +280,19 @@ def _shown(ranking: Ranking, top_n: int, settings: Settings) -> int:
 
 
 def _show_ranking(
-    query: str, method: RankMethod, passages: Sequence[Passage], ranking: Ranking, top_n: int, *, as_json: bool
+    query: str,
+    method: RankMethod,
+    passages: Sequence[Passage],
+    ranking: Ranking,
+    top_n: int,
+    nothing: str,
+    *,
+    as_json: bool,
 ) -> None:
-    """Print the best of a ranking of passages; its JSON has the fields of the service's response."""
+    """Print the best of a ranking of passages; its JSON has the fields of the service's response.
+
+    nothing: what people are told where `top_n` is 0.
+    """
     titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
     results = [
         {
@@ -258,7 +303,7 @@ def _show_ranking(
         }
         for index in ranking.order[:top_n].tolist()
     ]
-    shown = tables.ranked(titles, texts, ranking, top_n)
+    shown = tables.ranked(titles, texts, ranking, top_n) if top_n else nothing
     show({"query": query, "method": method, "results": results}, shown, as_json=as_json)
 
 

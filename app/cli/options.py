@@ -180,6 +180,7 @@ class ChunkingChoice:
 def possible(encoder: Encoder, chunking: Chunking) -> Chunking:
     """Check that documents can be split so for this model; a usage error if not."""
     try:
-        return splitter(encoder, chunking, NONE).chunking
+        splitter(encoder, chunking, NONE)
     except ValueError as error:
         raise typer.BadParameter(f"the chunks cannot be made: {error}") from None
+    return chunking

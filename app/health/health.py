@@ -37,7 +37,6 @@ from app.service.collections import OpenCollections
 from app.settings import Settings
 from app.telemetry.memory import resident_bytes
 from app.telemetry.periodic import run_periodically
-from retrieval.index.passage_index import check_encoder
 
 if TYPE_CHECKING:
     from app.auth.auth import Auth
@@ -212,13 +211,10 @@ class Health:
             self._probe_ms[name] = 1e3 * (monotonic() - start)
 
     def _open_default(self) -> None:
-        """Open the default collection if needed, and check that a served model built it."""
-        name, models = self._default, self._engine.models
-        if name and models:
+        """Open the default collection if needed; its error if it cannot be searched, or is of no served model."""
+        if self._default and self._engine.models:
             with suppress(IndexUnavailable):  # requests with documents need no Milvus
-                collection = self._collections.get(name)
-                own = models.choose_for(models.choose(None), collection.model.digest)
-                check_encoder(collection, own.reranker.encoder)
+                self._collections.get(self._default)
 
     def _check_replicas(self) -> None:
         for replicas in self._engine.replicas():

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
 
+from app.engine.engine import ModelRegistry
 from retrieval.errors import Fault
 from retrieval.index.integrity import IntegrityReport, verify
+from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection
 from retrieval.store.snapshot import Snapshot, repairable
 
@@ -80,12 +82,36 @@ def files_of(folder: Path) -> Mapping[str, tuple[int, int]]:
     return found
 
 
-def counts_of(entry: Entry) -> CollectionCounts:
-    """The state of a collection that was checked, and whether its files have changed since."""
+def why_unserved(name: str, model: Model, models: ModelRegistry | None, *, is_remote: bool) -> str | None:
+    """Why no served model can search a collection, and what to do; None if one can, or while models are loaded.
+
+    Args:
+        name: The collection, as whoever reads this calls it.
+        model: What encoded its passages.
+        models: Those that are served; None: nobody knows yet.
+        is_remote: Whether its passages are in Milvus, where another model cannot take its turn.
+    """
+    if models is None or models.by_digest(model.digest):
+        return None
+    if model.name in models.served:
+        of, wanted, remedy = f"another version of the model {model.name!r} than is served", model.name, ""
+    else:
+        of, wanted = f"the model {model.name!r}, which is not served", models.default.encoder.name
+        remedy = "add it to QRERANK_MODELS, or "
+    again = f"build it again with `qrerank index build {name} SOURCE --force`"
+    anew = again if is_remote else f"read it anew with `qrerank index encode {name} --model {wanted}`"
+    return f"the collection {name!r} was made with {of}: {remedy}{anew}"
+
+
+def counts_of(name: str, entry: Entry, models: ModelRegistry | None) -> CollectionCounts:
+    """The state of a collection that was checked: whether its files have changed since, and if its model is served."""
     size = sum(size for size, _ in entry.files.values())
     if entry.snapshot is None:
         return CollectionCounts(0, size, entry.fault, None)
     fault = entry.fault
     if fault is None and (changed := entry.snapshot.changed()):
         fault = Fault.now(changed)
+    is_remote = bool(entry.collection and entry.collection.remote)
+    if fault is None and (unserved := why_unserved(name, entry.snapshot.model, models, is_remote=is_remote)):
+        fault = Fault.now(unserved)
     return CollectionCounts(entry.passages, size, fault, entry.integrity)

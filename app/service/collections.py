@@ -14,10 +14,12 @@ from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from app.engine.engine import ModelRegistry
 from app.errors import (
     DamagedCollection,
     IndexUnavailable,
     InvalidRequest,
+    ModelNotServed,
     Overloaded,
     ServiceError,
     TooLate,
@@ -31,10 +33,11 @@ from app.service.collection_check import (
     checked,
     counts_of,
     files_of,
+    why_unserved,
 )
 from retrieval import errors
 from retrieval.atomic_dir import sweep
-from retrieval.errors import CollectionError, Fault, FilterUnfinished, SegmentDamaged, WrongModel
+from retrieval.errors import CollectionError, Fault, FilterUnfinished, SegmentDamaged
 from retrieval.index import milvus as remote
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import PassageIndex, Selection
@@ -77,22 +80,29 @@ def _unknown(name: str) -> UnknownCollection:
 
 
 class OpenCollections:
-    """Opens each collection once. What fails verification is not searched. Safe to use from several threads.
+    """Opens each collection once. What fails verification, or is of a model that is not served, is not searched.
 
     Each `get` sees what was written since, by any process: new segments are verified before they are searched. A
     folder that was replaced is opened again, and a removed one is forgotten.
 
     Where there is a Milvus, a collection without a folder is searched there: another machine keeps its documents.
+    Safe to use from several threads.
     """
 
-    def __init__(self, folder: Path, milvus: Milvus | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        milvus: Milvus | None = None,
+        models: Callable[[], ModelRegistry | None] = lambda: None,
+    ) -> None:
         """Open nothing yet.
 
         Args:
             folder: Contains one folder per collection.
             milvus: Where the passages of some collections are, and of all new ones.
+            models: Returns those that are served; None while nobody knows.
         """
-        self._folder, self.milvus = folder, milvus
+        self._folder, self.milvus, self._models = folder, milvus, models
         self._entries: dict[str, Entry] = {}
         self._stores: dict[str, tuple[FolderIdentity | None, Collection]] = {}
         self._lock = threading.Lock()  # held while verifying, not by `get` of an unchanged collection
@@ -109,6 +119,7 @@ class OpenCollections:
         Raises:
             UnknownCollection: There is none.
             DamagedCollection: It failed verification, and nothing of it can be searched.
+            ModelNotServed: It was made with a model that is not served.
             IndexUnavailable: Milvus does not say whether there is one.
         """
         return self._led(name, partial(self._get, name))
@@ -135,9 +146,8 @@ class OpenCollections:
                     entry = self._verifier.submit(copy_context().run, self._refresh, name).result()
         if entry.snapshot is None or (entry.fault and not entry.snapshot.live.any()):
             raise DamagedCollection(f"the collection {asked!r} is damaged: {entry.fault and entry.fault.text}")
-        if entry.collection and entry.collection.remote:
-            return entry.collection.remote.index()
-        return entry.snapshot
+        remote_passages = entry.collection.remote if entry.collection else None
+        return self._check_served(asked, remote_passages.index() if remote_passages else entry.snapshot)
 
     def _elsewhere(self, asked: str, name: str, milvus: Milvus) -> PassageIndex:
         """What can be searched of a collection whose documents another machine keeps. asked: as the client named it."""
@@ -147,7 +157,21 @@ class OpenCollections:
             raise self.failed(asked, error) from error
         if found is None:
             raise _unknown(asked)
-        return found
+        return self._check_served(asked, found)
+
+    def _check_served(self, name: str, index: PassageIndex) -> PassageIndex:
+        """What can be searched of a collection; ModelNotServed if no served model can, which is logged and kept."""
+        if reason := why_unserved(name, index.model, self._models(), is_remote=index.is_remote):
+            self._note(name, reason)
+            raise ModelNotServed(reason)
+        return index
+
+    def hindrance(self, collection: Collection) -> str | None:
+        """Why documents that are written to a collection do not become searchable here; None if they do."""
+        models, encoding = self._models(), collection.encoding()
+        if models and encoding and models.by_digest(encoding.model.digest):
+            return None  # they are searchable when that is done
+        return why_unserved(collection.name, collection.model, models, is_remote=collection.remote is not None)
 
     def open(self, name: str) -> Opened[PassageIndex]:
         """All of a collection that can be searched. Raises what `get` raises."""
@@ -289,14 +313,17 @@ class OpenCollections:
             return IndexUnavailable(
                 f"the collection {name!r} cannot be searched at the moment, because Milvus does not answer; try again"
             )
-        text = f"{name}: {error}"
-        if self.last_fault is None or self.last_fault.text != text:  # logged once, though many requests may fail
-            log.error("the collection %s could not be searched: %s", name, error)
-        self.last_fault = Fault.now(text)
-        if not isinstance(error, WrongModel):
-            self._suspected.add(own or name)
+        self._note(name, str(error))
+        self._suspected.add(own or name)
         told = repairable(name, str(error)) if isinstance(error, SegmentDamaged) else error
         return DamagedCollection(f"the collection {name!r} cannot be searched: {told}")
+
+    def _note(self, name: str, reason: str) -> None:
+        """Record why a collection could not be searched. It is logged once, though many requests may fail."""
+        text = f"{name}: {reason}"
+        if self.last_fault is None or self.last_fault.text != text:
+            log.error("the collection %s could not be searched: %s", name, reason)
+        self.last_fault = Fault.now(text)
 
     def damaged(self, name: str) -> frozenset[int]:
         """The segments that are, or may be, damaged; all of them once a search has failed. It touches no file."""
@@ -320,7 +347,8 @@ class OpenCollections:
 
     def counts(self) -> Mapping[str, CollectionCounts]:
         """The state of each requested collection. Takes a few file system calls and no lock."""
-        return {name: counts_of(entry) for name, entry in list(self._entries.items())}
+        models = self._models()
+        return {name: counts_of(name, entry, models) for name, entry in list(self._entries.items())}
 
     def _is_current(self, name: str, entry: Entry) -> bool:
         """Whether nothing has changed since the last check, neither the folder nor what is in it."""

@@ -17,14 +17,14 @@ from functools import partial
 from uuid import uuid4
 
 from app.engine.engine import Engine
-from app.errors import NotReady, UnknownCollection
+from app.errors import NotReady, ServiceError, UnknownCollection
 from app.ranking import Reranker
 from app.service.collections import OpenCollections
 from retrieval import errors
 from retrieval.deadline import Cancelled, Deadline
 from retrieval.encoder.protocol import Tokens
 from retrieval.encoder.states import Encoded, join
-from retrieval.errors import CollectionDeleted, CollectionError, EncoderUnavailable
+from retrieval.errors import CollectionDeleted, CollectionError, EncoderUnavailable, WrongModel
 from retrieval.index.passage_index import Model
 from retrieval.store.collection import Collection
 from retrieval.store.compaction import merge, repair, sweep
@@ -137,14 +137,15 @@ class Indexing:
             done = self._index_some(name, self.collections.store(name))
         except (NotReady, UnknownCollection, Cancelled, CollectionDeleted, errors.IndexUnavailable):  # others log that
             return False
-        except EncoderUnavailable as error:  # the documents wait
-            if self._is_new(name, error):
+        except (EncoderUnavailable, CollectionError, ServiceError) as error:  # the documents wait
+            # These messages hold no text of a client; a traceback in the log would come without them.
+            if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
                 log.warning("the documents of the collection %s cannot be indexed yet: %s", name, error)
             return False
         except Exception as error:  # one collection's fault must not keep the others waiting
             if self._stopped.cancelled:  # the process ends, and starts no more threads
                 return False
-            if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
+            if self.collections.folder(name).exists() and self._is_new(name, error):
                 log.exception("the documents of the collection %s cannot be indexed", name)
             return False
         self._faults.pop(name, None)
@@ -159,29 +160,55 @@ class Indexing:
         encoding = collection.encoding()
         if not (suspects or is_asked or encoding or collection.has_work()):
             return False
-        encoder = _InBackground(self._reranker(collection.settings.model), self._stopped)
+        following = self._encoder(encoding.model) if encoding else None
+        encoder = self._encoder(collection.settings.model)
+        if not (encoder or following or is_asked):
+            self._check_served(collection)
         with indexing(collection) as alone:
             if not alone:
                 return False
-            if name not in self._swept:
-                sweep(collection)
-                self._swept.add(name)
-            if suspects:
-                self._repair(name, collection, suspects)
-            done = index_waiting(collection, encoder, _ends_with(collection), _IN_A_ROW, _AT_ONCE) > 0
-            self._thinned.discard(name)
-            if collection.is_requested(COMPACT):
-                _compact(collection)
-            merge(collection)
-            if collection.trim():  # there may be more
-                self._thinned.add(name)
-            if encoding and not done:  # what waits to be found comes first
-                done = self._encode_some(name, collection, encoding)
+            done = self._index_alone(name, collection, encoder, suspects)
+            if encoding and following and not done:  # what waits to be found comes first
+                done = self._encode_some(name, collection, encoding, following)
+        if not done:
+            self._check_served(collection)
         return done
 
-    def _encode_some(self, name: str, collection: Collection, encoding: Encoding) -> bool:
+    def _index_alone(
+        self, name: str, collection: Collection, encoder: _InBackground | None, suspects: frozenset[int]
+    ) -> bool:
+        """Do what needs no other model, with the collection's lock; whether documents were indexed.
+
+        encoder: of the collection's model; None: it is not served, and what waits must go on waiting.
+        """
+        if name not in self._swept:
+            sweep(collection)
+            self._swept.add(name)
+        if suspects and encoder:
+            self._repair(name, collection, suspects)
+        done = bool(encoder and index_waiting(collection, encoder, _ends_with(collection), _IN_A_ROW, _AT_ONCE))
+        self._thinned.discard(name)
+        if collection.is_requested(COMPACT):
+            _compact(collection)
+        merge(collection)
+        if collection.trim():  # there may be more
+            self._thinned.add(name)
+        return done
+
+    def _check_served(self, collection: Collection) -> None:
+        """WrongModel if documents wait for a model that is not served."""
+        if collection.has_work() and (reason := self.collections.hindrance(collection)):
+            raise WrongModel(reason)
+        encoding = collection.encoding()
+        if encoding and not self._encoder(encoding.model):
+            next_one = encoding.model.name
+            raise WrongModel(
+                f"its next model {next_one!r} is not served: add it to QRERANK_MODELS, or go on with "
+                f"`qrerank index encode {collection.name} --model {next_one}`"
+            )
+
+    def _encode_some(self, name: str, collection: Collection, encoding: Encoding, encoder: _InBackground) -> bool:
         """Encode some documents with the next model; whether some are left."""
-        encoder = _InBackground(self._reranker(encoding.model), self._stopped)
         are_left = encode_next(collection, encoder, _ends_with(collection), _AT_ONCE)
         if not are_left and collection.settings.model == encoding.model:
             log.info("the collection %s is searched with the model %s now", name, encoding.model.name)
@@ -199,12 +226,10 @@ class Indexing:
         before, self._faults[name] = self._faults.get(name), str(error)
         return before != str(error)
 
-    def _reranker(self, model: Model) -> Reranker:
-        """The served model that is meant."""
+    def _encoder(self, model: Model) -> _InBackground | None:
+        """The encoder of a model, if it is served; NotReady while models are loaded."""
         reranker = self.engine.ready_models().by_digest(model.digest)
-        if reranker is None:
-            raise CollectionError(f"its model {model.name!r} is not served: add it to QRERANK_MODELS")
-        return reranker
+        return _InBackground(reranker, self._stopped) if reranker else None
 
 
 def _ends_with(collection: Collection) -> Callable[[int], None]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from app.errors import (
     Conflict,
     DamagedCollection,
     InvalidRequest,
+    ModelNotServed,
     TooLate,
     UnknownCollection,
     UnknownJob,
@@ -43,7 +44,7 @@ from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
 from retrieval.store.filters import Filter
 from retrieval.store.indexer import begin_encoding
-from retrieval.store.jobs import COMPACT, KEPT, Job, Writing
+from retrieval.store.jobs import COMPACT, KEPT, WRITE, Job, Writing
 from retrieval.store.placement import create
 from retrieval.store.rows import Document
 from retrieval.text.splitters import Chunking
@@ -112,7 +113,7 @@ class Ingestion:
         if self.collections.resolve(name) != name:
             raise Conflict(f"{name!r} is an alias; delete it first, or choose another name")
         try:
-            chunking = splitter(encoder, chunking, language).chunking
+            split = splitter(encoder, chunking, language)
         except ValueError as error:
             raise InvalidRequest(f"chunking: {error}", ("chunking",)) from error
         settings = CollectionSettings(Model.of(encoder), language, chunking)
@@ -124,7 +125,8 @@ class Ingestion:
                 f"the folder of {name!r} holds no collection of this version; have it built again by `qrerank index "
                 f"build {name} --force`, or choose another name"
             ) from None
-        if (found.model.digest, found.language, found.chunking) != (encoder.digest, language, chunking):
+        is_alike = (found.model.digest, found.language) == (encoder.digest, language)
+        if not is_alike or splitter(encoder, found.chunking, language).chunking != split.chunking:
             raise Conflict(
                 f"there is a collection {name!r} of the model {found.model.name!r}, the language {found.language!r} "
                 f"and the chunking {found.chunking}; delete it first, or choose another name"
@@ -247,8 +249,14 @@ class Ingestion:
             raise CollectionReadOnly(f"the alias {alias!r} cannot be deleted: {error.strerror}") from error
 
     def put(self, of: str | Collection, documents: Sequence[Document], job: Writing) -> list[str]:
-        """Write documents to the disk, as a part of a job; the ids of those whose content is new or changed."""
+        """Write documents to the disk, as a part of a job; the ids of those whose content is new or changed.
+
+        ModelNotServed if nothing here could make them searchable.
+        """
         with self._store(of) as collection:
+            # Without documents it only says how an upload ended, which its job must tell in any case.
+            if documents and (reason := self.collections.hindrance(collection)):
+                raise ModelNotServed(reason)
             changed = collection.put(documents, job)
         self.indexing.wake()
         return changed
@@ -288,12 +296,17 @@ class Ingestion:
             raise UnknownJob(
                 f"the collection has no job of this id, or it was one of more than {KEPT} and is forgotten"
             )
-        return found
+        return self._told(collection, found)
+
+    def _told(self, collection: Collection, job: Job) -> Job:
+        """A job, and why it does not go on here: its documents were written while their model was served."""
+        is_waiting = job.kind == WRITE and job.status == "running" and job.waiting
+        return replace(job, hindrance=self.collections.hindrance(collection)) if is_waiting else job
 
     def jobs(self, name: str, limit: int) -> list[Job]:
         """The newest jobs, the newest first."""
         with self._store(name) as collection:
-            return collection.newest_jobs(limit)
+            return [self._told(collection, job) for job in collection.newest_jobs(limit)]
 
     def compact(self, name: str) -> Job:
         """Have all segments merged into one by whoever indexes; the job."""

@@ -32,8 +32,9 @@ def rerank(
 ) -> RerankResult:
     """The result of a request. report: gets partial results, without documents, each time the ranking is known better.
 
-    UnknownCollection or DamagedCollection if it cannot be searched, Cancelled if its deadline was cancelled,
-    EncoderUnavailable if the query of a search cannot be encoded, TooLate if the client's deadline ends a filter.
+    UnknownCollection, DamagedCollection or ModelNotServed if it cannot be searched, Cancelled if its deadline was
+    cancelled, EncoderUnavailable if the query of a search cannot be encoded, TooLate if the client's deadline ends a
+    filter.
     """
     asked = request.asked
     options = Options(
@@ -95,7 +96,7 @@ def _search(
             request.lesson.remember(request_id, ranking.contributions, shown, ids)
         documents = None if asked.return_documents is False else _documents(passages, opened.documents)
     except CollectionError as error:  # damaged since it was looked at, or another model's
-        if isinstance(error, WrongModel) and request.choice.is_chosen:
+        if isinstance(error, WrongModel):  # the client chose that
             message = f"model: the collection {name!r} is of {collection.model.name!r}; send that, or none"
             raise InvalidRequest(message, ("model",)) from error
         raise collections.failed(name, error, opened.name) from error

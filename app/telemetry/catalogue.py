@@ -98,7 +98,12 @@ _DEPENDENCIES = (
 _PROCESS = (
     _gauge("index_passages", "Passages of an opened collection.", "collection", over="livemax"),
     _gauge("index_bytes", "Bytes of a collection's files.", "collection", over="livemax"),
-    _gauge("index_certified", "1 if the last integrity check passed, 0 if it failed.", "collection", over="livemin"),
+    _gauge(
+        "index_certified",
+        "1 if all of a collection can be searched; 0: damaged, or its model is not served.",
+        "collection",
+        over="livemin",
+    ),
     _gauge("process_memory_bytes", "Resident memory of all workers."),
     _gauge("memory_limit_bytes", "Memory that all workers may use: the container's, or the machine's.", over="livemin"),
     _gauge("workers", "Worker processes."),

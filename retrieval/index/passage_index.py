@@ -139,7 +139,9 @@ class Indexed(Protocol):
 def check_encoder(collection: Indexed, encoder: Named) -> None:
     """Raise WrongModel if the collection was built with another model."""
     if collection.model.digest != encoder.digest:
+        own, other = collection.model.name, encoder.name
+        of, than = ("another version of the model", "this") if own == other else ("the model", repr(other))
         raise WrongModel(
-            f"collection {collection.name!r} was built with model {collection.model.name!r} and cannot be searched "
-            f"with {encoder.name!r}; build it again with `qrerank index build`"
+            f"the collection {collection.name!r} was made with {of} {own!r}, not with {than}: read it anew with "
+            f"`qrerank index encode {collection.name} --model {other}`"
         )

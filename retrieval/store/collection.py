@@ -48,7 +48,7 @@ class CollectionSettings:
 
     model: Model
     language: str = AUTO  # of its documents: a code, "none" or "auto"
-    chunking: Chunking = WHOLE  # with its size
+    chunking: Chunking = WHOLE  # without a size where none was chosen: as much as its model reads
     remote: Place | None = None  # where in Milvus its passages are; None: they are in segments
 
 

@@ -20,6 +20,7 @@ from retrieval.store import jobs
 from retrieval.store.connection import TABLES, Connection
 from retrieval.store.rows import SegmentRow, Waiting
 from retrieval.store.segment_table import SegmentTable, forget, in_next
+from retrieval.text.splitters import Chunking
 
 _JOB = f"(SELECT key FROM jobs WHERE kind = '{jobs.ENCODE}' AND NOT is_complete)"  # noqa: S608
 
@@ -54,10 +55,15 @@ class NextGeneration:
             return Encoding(Model(**state["model"]), state["until"], done, total, job)
         return None
 
-    def begin(self, model: Model) -> str | None:
+    def begin(self, model: Model, chunking: Chunking) -> str | None:
         """Begin to encode with a model, unless that has begun; the key of the job.
 
-        Returns None if an encoding with another model is on its way.
+        Args:
+            model: The next one.
+            chunking: How documents are split from now on; with the model that serves, it must be what it was.
+
+        Returns:
+            None if an encoding with another model is on its way.
         """
         with self._connection.writing() as connection:
             known = connection.execute("SELECT value ->> '$.model.digest' FROM about WHERE name = 'next'").get
@@ -66,6 +72,9 @@ class NextGeneration:
                 connection.execute("CREATE TABLE next_faults (number INTEGER PRIMARY KEY, fault TEXT NOT NULL) STRICT")
                 ((version,),) = connection.execute("PRAGMA schema_version")  # a name that no index has
                 connection.execute(f"CREATE INDEX passages_of_{version} ON next_passages (id)")
+                connection.execute(
+                    "INSERT OR REPLACE INTO about VALUES ('chunking', ?)", (json.dumps(asdict(chunking)),)
+                )
                 _note(connection, model, 0)
             return jobs.begin(connection, jobs.ENCODE) if known in (None, model.digest) else None
 

@@ -63,10 +63,10 @@ def build(
         CollectionError: There are no passages, or the collection cannot be written.
         ValueError: A chunking that is not possible with this encoder.
     """
-    model = Model.of(encoder)
-    chunking = splitter(encoder, chunking, language).chunking
+    splitter(encoder, chunking, language)  # it is possible; a size that is not given is each model's own
+    made = CollectionSettings(Model.of(encoder), language, chunking)
     with (
-        placed(folder.name, CollectionSettings(model, language, chunking), encoder, milvus) as settings,
+        placed(folder.name, made, encoder, milvus) as settings,
         whole_folder(folder, replace=True) as partial,
     ):
         create_in(partial, settings)
@@ -232,15 +232,26 @@ def _waiting(collection: Collection, size: int, most: int) -> Iterator[list[Wait
 def begin_encoding(collection: Collection, encoder: Encodes, model: Model) -> str | None:
     """Begin to encode all documents with another model; `encode_next` goes on with it.
 
+    Where no size of chunks was chosen, they are as long as this model reads.
+
     Returns the key of the job; None if an encoding with another model is on its way. ValueError if it is not possible
     with this model.
     """
     if collection.remote:
         raise ValueError(f"the passages of the collection {collection.name} are in Milvus; build it again")
-    splitter(encoder, collection.settings.chunking, collection.settings.language)
-    if model.digest == collection.settings.model.digest:
+    settings = collection.settings
+    if model.digest == settings.model.digest:
         return None if collection.encoding() else collection.jobs.skip(ENCODE)
-    return collection.next.begin(model)
+    chunking = settings.chunking.without_default(settings.model.max_tokens)
+    try:
+        splitter(encoder, chunking, settings.language)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, which the collection {collection.name} was made with: get its documents by `qrerank index "
+            f"export {collection.name}`, and make a collection of them with other chunks, by --chunk-size and "
+            "--overlap of `qrerank index build` or by `chunking` over HTTP"
+        ) from error
+    return collection.next.begin(model, chunking)
 
 
 def encode_next(

@@ -44,6 +44,7 @@ class Job:
     error: str | None
     waiting: int  # documents that are not searchable yet; of ENCODE: not encoded yet
     failed: int  # documents that the model cannot encode
+    hindrance: str | None = None  # why those that wait cannot go on here now, though nothing is lost
 
     @property
     def status(self) -> Status:

@@ -31,7 +31,10 @@ Cuts: TypeAlias = NDArray[np.int64]  # (c,) rising code points at which a text m
 TokenSpans: TypeAlias = Callable[[Sequence[str]], list[NDArray[np.int64]]]  # see `Encoder.token_spans`
 
 LEAST_SIZE: Final = 32  # tokens; one character may have up to 18
-_CHARACTERS = 1000  # of a chunk, where no size is given
+_CHARACTERS = 1000  # of a chunk, where no size is given and the model reads as many
+# By how much a default size is below the tokens that a model reads: one is kept free, and two may be [CLS] and [SEP].
+# A prompt takes more; whether such a size was a default, nobody can tell.
+_BELOW_WINDOW = (1, 3)
 _BLOCK = 8192  # code points that are split at once; doubled while they make one chunk
 _WORD_START = re.compile(r"(?<=\s)\S")
 _DETECTED_BY = 4096  # code points that show a text's language
@@ -46,13 +49,18 @@ class Chunking:
     """
 
     by: By = "none"
-    size: int | None = None  # the most tokens of a chunk; of `character`, characters. None: as many as the model reads
+    size: int | None = None  # the most tokens of a chunk; of `character`, characters. None: as much as the model reads
     overlap: int = 0  # the most tokens (characters) of a chunk that the next one repeats
 
     def __str__(self) -> str:
         """As messages and tables show it."""
-        unit = "characters" if self.by == "character" else "tokens"
-        return self.by if self.by == "none" else f"{self.by} ({self.size} {unit}, overlap {self.overlap})"
+        if self.by == "none":
+            return self.by
+        of_characters = self.by == "character"
+        size = f"{self.size} {'characters' if of_characters else 'tokens'}"
+        if self.size is None:
+            size = f"up to {_CHARACTERS} characters" if of_characters else "as many tokens as the model reads"
+        return f"{self.by} ({size}, overlap {self.overlap})"
 
     def resolved(self, window: int) -> Chunking:
         """Return it with the size for a model that reads `window` tokens; ValueError for what cannot be."""
@@ -61,13 +69,21 @@ class Chunking:
                 raise ValueError("none splits nothing, so there is no size and no overlap")
             return self
         of_characters = self.by == "character"
-        size = self.size or (_CHARACTERS if of_characters else window)
         most = most_code_points(window) if of_characters else window
+        size = self.size or (min(_CHARACTERS, most) if of_characters else window)
         if not min(LEAST_SIZE, most) <= size <= most:
             raise ValueError(f"size: from {LEAST_SIZE} to {most} with this model, got {size}")
         if not 0 <= self.overlap <= size // 2:
             raise ValueError(f"overlap: from 0 to half of the size, {size // 2}, got {self.overlap}")
         return replace(self, size=size)
+
+    def without_default(self, max_tokens: int) -> Chunking:
+        """Return it without a size that nobody chose, as older versions kept it: all that a model reads.
+
+        max_tokens: that the model of the collection reads, including special tokens.
+        """
+        defaults = [_CHARACTERS] if self.by == "character" else [max_tokens - below for below in _BELOW_WINDOW]
+        return replace(self, size=None) if self.size in defaults else self
 
 
 WHOLE = Chunking()

@@ -123,7 +123,7 @@ def test_documents_of_a_collection_wait_for_the_server_and_another_model_is_refu
         patched.setattr("app.engine.engine.check_order", lambda *_: None)  # which such vectors do not pass
         with with_remote(proxy, tmp_path) as client:
             response = client.post("/rerank", json=search)
-            problem(response, 503, "was built with model 'hash'")
+            problem(response, 409, "was made with another version of the model 'hash'")
 
 
 def test_a_service_that_starts_before_the_server_waits_for_it(proxy, tmp_path):

@@ -57,7 +57,7 @@ class ChunkingResponse(BaseModel):
     """How documents are split."""
 
     by: By
-    size: int | None
+    size: int | None = Field(description="null: none was chosen, so it is as much as the model reads.")
     overlap: int
 
 
@@ -143,7 +143,7 @@ class JobResponse(BaseModel):
     failed: int = Field(description="Documents that are kept, and that the model cannot encode.")
     created_at: str
     seconds_left: float | None = Field(description="An estimate by the speed so far. null: not known, or it is over.")
-    error: str | None
+    error: str | None = Field(description="Why it failed; of one that is running: why it waits.")
 
 
 class JobListResponse(BaseModel):
@@ -170,7 +170,7 @@ def describe_job(name: str, job: Job) -> dict[str, Any]:
         "failed": job.failed,
         "created_at": moment(job.created_at),
         "seconds_left": None if job.seconds_left is None else round(job.seconds_left, 1),
-        "error": job.error or lost,
+        "error": job.error or lost or job.hindrance,
     }
 
 

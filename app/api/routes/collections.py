@@ -234,7 +234,7 @@ def _problems_of(
         statuses.append(504)
     described = problems(*statuses)
     if conflicts:
-        conflict = "There is something else of this name, or it is in use: see the message."
+        conflict = "There is something else of this name, it is in use, or its model is not served: see the message."
         described[HTTPStatus.CONFLICT.value] = PROBLEMS[404] | {"description": conflict}
     return described
 
@@ -256,4 +256,6 @@ add_route(
     conflicts=True,
 )
 add_route(writing, "DELETE", ONE + "/encode", cancel_encoding, "Cancel an encoding", CollectionResponse)
-add_route(searching, "POST", ONE + "/search", search, "Search a collection", RerankResponse, StandardBody)
+add_route(
+    searching, "POST", ONE + "/search", search, "Search a collection", RerankResponse, StandardBody, conflicts=True
+)

@@ -178,7 +178,16 @@ MODELS: tuple[type[BaseModel], ...] = (  # referenced by the OpenAPI description
 
 _ALL = ONE + "/documents"
 _EACH = _ALL + "/{id:path}"
-add_route(writing, "POST", _ALL, put_documents, "Insert or replace documents", DocumentsResponse, DocumentsBody)
+add_route(
+    writing,
+    "POST",
+    _ALL,
+    put_documents,
+    "Insert or replace documents",
+    DocumentsResponse,
+    DocumentsBody,
+    conflicts=True,
+)
 add_route(
     reading, "GET", _ALL, list_documents, "List documents", DocumentListResponse, None, ("after", "limit", "filter")
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from app.cli.collection_access import serves
 from app.cli.doctor.finding import Finding, Status, judged
 from app.engine.loader import fitted_with, reranker_of
 from app.engine.self_test import check_order
@@ -165,11 +166,10 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
     if faults:
         remedy = f"`qrerank index verify {path.name} --repair`"
         return Finding("collection", "error", f"{found}: {'; '.join(faults.values())}", remedy)
-    if model not in (settings.model, *settings.models):
-        default = (
-            settings.default_collection and (path.parent / settings.default_collection).resolve() == path.resolve()
-        )
+    if not serves(settings, model):
+        default = settings.default_collection
+        is_default = default is not None and (path.parent / default).resolve() == path.resolve()
         remedy = f"add it to QRERANK_MODELS, or `qrerank index encode {path.name} --model {settings.model}`"
-        status: Status = "error" if default else "warning"  # without the default one the service is not ready
+        status: Status = "error" if is_default else "warning"  # without the default one the service is not ready
         return Finding("collection", status, f"{found}: made with {model}, which is not served", remedy)
     return Finding("collection", "ok", f"{found}, whole")

@@ -5,7 +5,7 @@ import { sentence } from "./ranking.js";
 export const ROOT = new URL("..", import.meta.url); // the pages' files lie one level below the service
 const FIELDS = ["query", "documents", "collection", "method", "deadline_ms", "language", "diversity", "exclude"];
 const PLACES = { 401: "key", 403: "key", 413: "documents", 429: "query" };
-const KINDS = { "invalid-vector": "exclude", "unknown-collection": "collection", "damaged-collection": "collection", "index-unavailable": "collection" };
+const KINDS = { "invalid-vector": "exclude", "unknown-collection": "collection", "damaged-collection": "collection", "model-not-served": "collection", "index-unavailable": "collection" };
 
 let key = "";
 

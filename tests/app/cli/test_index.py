@@ -89,7 +89,8 @@ def test_a_collection_is_brought_up_to_date_without_encoding_what_is_unchanged(t
     assert birds("build", "birds", "birds.jsonl", "--update")[0] == 0
     assert (found(tmp_path, "owl"), found(tmp_path, "lamp"), encoded) == (["a", "c"], [], [1])
     assert birds("build", "birds", "birds.jsonl", "--update")[0] == 0
-    assert encoded == [1]
+    assert birds("build", "birds", "birds.jsonl", "--update", "--chunk-size", "511")[0] == 0
+    assert encoded == [1], "the size that it has without one"
     assert birds("build", "birds", "birds.jsonl", "--update", "--chunks", "token")[0] == 0
     assert encoded == [1, 2], "chunked in another way, it is another collection"
     file.write_text("")
@@ -236,6 +237,16 @@ def test_a_collection_is_encoded_with_another_model(tmp_path, birds, new_model):
     assert found(tmp_path, "owl") == ["a"]
     assert "new" in birds("stats", "birds")[1]
     assert Collection(tmp_path / "data" / "collections" / "birds").snapshot().model.digest == "new"
+
+
+def test_an_encoding_with_a_model_that_the_service_does_not_serve_warns(birds, new_model, monkeypatch):
+    status, _, errors = birds("encode", "birds", "--model", "new")
+    assert status == 0
+    assert "does not serve new" in errors
+    assert "add the model to QRERANK_MODELS" in errors
+    monkeypatch.setenv("QRERANK_MODELS", '["birds/new"]')
+    assert "does not serve" not in birds("encode", "birds", "--model", "new")[2]
+    assert "does not serve" not in birds("encode", "birds", "--model", "hash")[2]
 
 
 def test_an_encoding_that_is_cancelled_meanwhile_is_an_error(tmp_path, birds, new_model, monkeypatch):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import index, main
 from app.settings import Settings
+from retrieval.text.passages import Passage
 from tests.conftest import serving
 
 CORPUS = [
@@ -243,6 +245,51 @@ def test_search_takes_the_diversity_of_the_settings_unless_the_command_says_anot
     assert usual != chosen
     assert here(*words, QRERANK_DIVERSITY="0.7")[1] == chosen
     assert here(*words, "--diversity", "0", QRERANK_DIVERSITY="0.7")[1] == usual
+
+
+@pytest.fixture
+def shop(here, tmp_path):
+    """Runs the command line beside a collection `shop`, built of the documents with a colour."""
+    lines = [json.dumps({"_id": c, "text": f"a {c} owl", "metadata": {"colour": c}}) for c in ("red", "blue")]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    assert here("index", "build", "shop", "corpus.jsonl")[0] == 0
+    return here
+
+
+def test_search_takes_the_default_collection_of_the_settings(shop):
+    found = json.loads(shop("search", "owl", "--json", QRERANK_DEFAULT_COLLECTION="shop")[1])["results"]
+    assert len(found) == 2
+    for words in (("search", "owl"), ("search", "owl", "--collection", "demo")):
+        status, _, said = shop(*words, **({} if len(words) == 2 else {"QRERANK_DEFAULT_COLLECTION": "shop"}))
+        assert (status, "collections/demo" in said) == (1, True), said
+
+
+def test_a_search_that_finds_nothing_says_why(shop, tmp_path):
+    words = ("search", "owl", "--collection", "shop")
+    green = ("--filter", '{"eq": {"colour": "green"}}')
+    assert shop(*words, *green)[:2] == (0, "there is no passage of shop that matches the filter\n")
+    assert json.loads(shop(*words, *green, "--json")[1])["results"] == []
+    by_words = {"QRERANK_FIRST_STAGE__DENSE": "0"}
+    assert shop("search", "zebra", *words[2:], **by_words)[1] == "no passage of shop has a word of the query\n"
+    told = "no passage of shop reaches the score of QRERANK_MIN_SCORE\n"
+    assert shop(*words, QRERANK_MIN_SCORE="1")[1] == told
+    (tmp_path / "lines.txt").write_text("an owl\n")
+    told = "no document reaches the score of QRERANK_MIN_SCORE\n"
+    assert shop("rerank", "market", "lines.txt", QRERANK_MIN_SCORE="1")[1] == told
+    assert shop("index", "delete", "shop", "red", "blue")[0] == 0
+    assert shop(*words)[:2] == (0, "shop holds no passage that can be searched\n")
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "demo"), ("shop", "shop"), ("demo", "demo")])
+def test_the_demo_leaves_a_default_collection_that_is_set(monkeypatch, tmp_path, caplog, before, after):
+    monkeypatch.setattr(index, "demo_passages", lambda: [Passage("a", "", "an owl")])
+    monkeypatch.setenv("QRERANK_DEFAULT_COLLECTION", before or "")
+    if before is None:
+        monkeypatch.delenv("QRERANK_DEFAULT_COLLECTION")
+    main._prepare_app(Settings(model="hash", data_dir=tmp_path, default_collection=before), 1, True)
+    assert os.environ["QRERANK_DEFAULT_COLLECTION"] == after
+    assert ("shop is searched by default, as QRERANK_DEFAULT_COLLECTION says" in caplog.text) == (before == "shop")
+    assert (tmp_path / "collections" / "demo").is_dir()
 
 
 def test_help_tells_of_exit_statuses_and_keeps_brackets(here):

@@ -85,13 +85,40 @@ def test_a_collection_that_is_cut_short_under_a_request_costs_that_request_alone
         assert search(client, "birds").json()["results"] == before
 
 
-def test_a_collection_of_another_model_is_refused_with_the_remedy(tmp_path):
-    class Other(HashEncoder):
-        digest = "other"
+class Other(HashEncoder):
+    """Another version of the same model."""
 
-    build(tmp_path / "collections" / "birds", [Passage("p", "", "owl")], Other(), lambda *_: None)
+    digest = "other"
+
+
+class Unserved(Other):
+    """Another model."""
+
+    name = "new"
+
+
+@pytest.mark.parametrize(
+    ("encoder", "reason"),
+    [
+        (Unserved, "the model 'new', which is not served: add it to QRERANK_MODELS, or read it anew with "),
+        (Other, "another version of the model 'hash' than is served: read it anew with "),
+    ],
+)
+def test_a_collection_of_a_model_that_is_not_served_is_refused_with_the_remedy(tmp_path, encoder, reason):
+    build(tmp_path / "collections" / "birds", [Passage("p", "", "owl")], encoder(), lambda *_: None)
+    told = f"the collection 'birds' was made with {reason}`qrerank index encode birds --model hash`"
     with serving(settings_of(tmp_path)) as client:
-        problem(search(client, "birds"), 503, "cannot be searched with 'hash'; build it again")
+        answer = search(client, "birds")
+        problem(answer, 409, told)
+        assert answer.json()["error_type"] == "model-not-served"
+        assert "retry-after" not in answer.headers, "it does not go away by itself"
+        problem(client.post("/rerank", json={"query": "owl", "collection": "birds", "model": "new"}), 409, told)
+        index = component(client, "index")
+        (opened,) = index["facts"]["collections"]
+        assert (index["status"], opened["certified"], opened["fault"]) == ("degraded", False, told)
+        assert told in index["last_error"]
+        assert 'qrerank_index_certified{collection="birds"} 0.0' in client.get("/metrics").text
+        assert client.get("/health/ready").status_code == 200
 
 
 def test_until_the_default_collection_is_open_no_worker_counts_as_ready(tmp_path, monkeypatch):
@@ -135,12 +162,9 @@ def test_a_default_collection_that_is_not_there_makes_it_unready_until_it_is_bui
 
 
 def test_a_default_collection_of_another_model_makes_it_unready(tmp_path):
-    class Other(HashEncoder):
-        digest = "other"
-
-    build(tmp_path / "collections" / "birds", [Passage("p", "", "owl")], Other(), lambda *_: None)
+    build(tmp_path / "collections" / "birds", [Passage("p", "", "owl")], Unserved(), lambda *_: None)
     with serving(settings_of(tmp_path, default_collection="birds")) as client:
-        problem(client.get("/health/ready"), 503, "was built with model 'hash' and cannot be searched")
+        problem(client.get("/health/ready"), 503, "was made with the model 'new', which is not served")
 
 
 def test_a_lost_redis_degrades_what_used_it_and_is_met_again(tmp_path, monkeypatch, patient_cache):

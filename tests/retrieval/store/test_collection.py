@@ -355,7 +355,7 @@ def test_another_models_documents_are_not_indexed(collection):
         digest = "other"
 
     collection.put([Document("a", "owl")])
-    with pytest.raises(CollectionError, match="was built with model"):
+    with pytest.raises(CollectionError, match="was made with another version"):
         index_waiting(collection, Other(), quiet)
     assert collection.counts().waiting == 1
 

@@ -17,6 +17,7 @@ from retrieval.store.compaction import damaged, merge, repair, write_segment
 from retrieval.store.indexer import begin_encoding, encode_next, index_all, index_waiting
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
+from retrieval.text.splitters import Chunking
 
 OLD = HashEncoder()
 
@@ -175,6 +176,48 @@ def test_one_at_a_time_and_only_by_its_model(collection):
     assert not begin_encoding(collection, OLD, model(OLD)), "a job that is done would say that it goes on serving"
     assert collection.next.cancel()
     assert collection.job(begin_encoding(collection, OLD, model(OLD))).status == "done"
+
+
+class Short(New):
+    """A model that reads less than the old one."""
+
+    max_tokens = 64
+
+
+LONG = Document("long", " ".join(f"owl {at}" for at in range(100)))
+
+
+def split_by(tmp_path, chunking):
+    """A collection with a long document, split so."""
+    Collection.create(tmp_path / "split", CollectionSettings(Model.of(OLD), chunking=chunking))
+    collection = Collection(tmp_path / "split")
+    collection.put([LONG])
+    index_all(collection, OLD, quiet)
+    return collection
+
+
+@pytest.mark.parametrize("kept", [None, 511], ids=["absent", "as an older version kept it"])
+def test_where_no_size_was_chosen_chunks_are_as_long_as_the_next_model_reads(tmp_path, kept):
+    collection = split_by(tmp_path, Chunking("token", kept))
+    before = collection.counts().passages
+    begin_encoding(collection, Short(), model(Short()))
+    assert collection.settings.chunking == Chunking("token")
+    while encode_next(collection, Short(), quiet):
+        pass
+    assert (before, collection.counts().passages) == (1, 4)
+    begin_encoding(collection, OLD, model(OLD))
+    while encode_next(collection, OLD, quiet):
+        pass
+    assert collection.counts().passages == 1, "and as the one after that reads"
+
+
+def test_a_chosen_size_that_the_next_model_cannot_read_is_refused_with_the_remedy(tmp_path):
+    collection = split_by(tmp_path, Chunking("token", 100))
+    told = r"size: from 32 to 63 with this model, got 100, .* `qrerank index export split`, .* --chunk-size"
+    with pytest.raises(ValueError, match=told):
+        begin_encoding(collection, Short(), model(Short()))
+    assert collection.settings.chunking == Chunking("token", 100)
+    assert collection.encoding() is None
 
 
 def test_documents_that_the_next_model_cannot_encode_are_set_aside_at_the_switch(collection):

@@ -219,3 +219,23 @@ def test_without_a_size_chunks_are_as_long_as_the_model_reads(real_encoder):
 def test_a_model_of_few_tokens_is_served():
     split = Splitter(Chunking("token"), 3, HashEncoder().token_spans)
     assert list(split.split("a b c d")) == [(0, 6), (6, 7)]
+    by_characters = Splitter(Chunking("character"), 3, HashEncoder().token_spans)
+    assert by_characters.chunking.size == 96, "a size that nobody chose is one that the model can read"
+
+
+def test_a_chunking_says_whether_its_size_was_chosen():
+    assert str(Chunking("sentence", 100, 10)) == "sentence (100 tokens, overlap 10)"
+    assert str(Chunking("sentence")) == "sentence (as many tokens as the model reads, overlap 0)"
+    assert str(Chunking("character")) == "character (up to 1000 characters, overlap 0)"
+    assert str(Chunking("none")) == "none"
+
+
+@pytest.mark.parametrize("by", ["token", "sentence", "recursive"])
+def test_a_size_that_an_older_version_kept_though_nobody_chose_it_is_told_from_a_chosen_one(real_encoder, by):
+    for encoder in (HashEncoder(), real_encoder):
+        kept = splitter(encoder, Chunking(by, None, 8), "en").chunking
+        assert kept.without_default(encoder.max_tokens) == Chunking(by, None, 8)
+        chosen = Chunking(by, 100, 8)
+        assert chosen.without_default(encoder.max_tokens) == chosen
+    assert Chunking("character", 1000).without_default(512) == Chunking("character")
+    assert Chunking("none").without_default(512) == Chunking("none")

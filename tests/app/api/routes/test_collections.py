@@ -57,13 +57,15 @@ def test_a_collection_is_made_described_listed_and_deleted(client):
         "model": "hash",
         "language": "auto",
         "encoding": None,
-        "chunking": {"by": "sentence", "size": 511, "overlap": 0},
+        "chunking": {"by": "sentence", "size": None, "overlap": 0},
         "aliases": [],
     }
     made = client.put("/v1/collections/birds")
     assert (made.status_code, made.json()) == (201, expected)
     again = client.put("/v1/collections/birds", json={"model": "hash", "language": "auto"})
     assert (again.status_code, again.json()) == (200, expected)
+    by_its_number = client.put("/v1/collections/birds", json={"chunking": {"by": "sentence", "size": 511}})
+    assert (by_its_number.status_code, by_its_number.json()) == (200, expected), "as older versions kept it"
     for other in ({"language": "de"}, {"chunking": {"by": "none"}}, {"chunking": {"by": "sentence", "overlap": 16}}):
         problem(client.put("/v1/collections/birds", json=other), 409, "delete it first")
     assert client.get("/v1/collections/birds").json() == expected
@@ -426,8 +428,8 @@ def test_a_document_whose_collection_is_deleted_is_not_encoded_to_its_end(client
     assert len(calls) <= 7, "three, those that were ahead, and the one of the new collection"
 
 
-def test_a_model_that_is_not_served_leaves_documents_waiting(birds, hash_settings, monkeypatch, caplog):
-    monkeypatch.setattr(Indexing, "_reranker", lambda *_: (_ for _ in ()).throw(ValueError("not served")))
+def test_a_fault_of_the_indexer_leaves_documents_waiting(birds, monkeypatch, caplog):
+    monkeypatch.setattr(Indexing, "_encoder", lambda *_: (_ for _ in ()).throw(ValueError("a fault")))
     sent = count()
 
     def is_said():  # by the turn after the one that may be under way, which has its model
