@@ -293,18 +293,24 @@ def _show_ranking(
 
     nothing: what people are told where `top_n` is 0.
     """
-    titles, texts = [passage.title for passage in passages], [passage.text for passage in passages]
     results = [
         {
             "index": index,
             "relevance_score": float(ranking.scores[index]),
             "scores": {name: float(values[index]) for name, values in ranking.rankers.items()},
-            "document": {"title": titles[index], "text": texts[index]} if titles[index] else {"text": texts[index]},
+            "document": _document(passages[index]),
         }
         for index in ranking.order[:top_n].tolist()
     ]
-    shown = tables.ranked(titles, texts, ranking, top_n) if top_n else nothing
+    shown = tables.ranked(passages, ranking, top_n) if top_n else nothing
     show({"query": query, "method": method, "results": results}, shown, as_json=as_json)
+
+
+def _document(passage: Passage) -> dict[str, object]:
+    """What is known of it: of a file's lines, no id; of a whole document, no chunk."""
+    named = {name: value for name in ("id", "title") if (value := getattr(passage, name))}
+    chunk = {"chunk": dict(zip(("start", "end"), passage.chunk, strict=True))} if passage.chunk else {}
+    return {**named, "text": passage.text, **chunk}
 
 
 @cli.command()

@@ -9,26 +9,29 @@ from rich.table import Column, Table
 from app.cli.results import AT, MRR, NDCG, UNJUDGED, Comparison, Evaluation
 from app.ranking.reranker import Ranking
 from app.telemetry.printable import escaped
+from retrieval.text.passages import Passage
 
 _EXCERPT = 100
 
 
-def ranked(titles: Sequence[str], texts: Sequence[str], ranking: Ranking, top_n: int | None) -> Table:
-    """The best `top_n` documents with the score of each ranker.
+def ranked(passages: Sequence[Passage], ranking: Ranking, top_n: int | None) -> Table:
+    """The best `top_n` passages with the score of each ranker.
 
     Args:
-        titles: One per document; may be empty.
-        texts: One per document.
-        ranking: Of these documents.
+        passages: That were ranked. They are told apart by the ids of their documents, without these by their places.
+        ranking: Of these passages.
         top_n: Number of rows; None for all.
     """
-    table = Table("rank", "score", *ranking.rankers, "index", "document", title_justify="left")
+    have_ids = any(passage.id for passage in passages)
+    table = Table("rank", "score", *ranking.rankers, "id" if have_ids else "index", "document", title_justify="left")
     for rank, index in enumerate(ranking.order[:top_n].tolist(), start=1):
         ranker_scores = [f"{values[index]:.3f}" for values in ranking.rankers.values()]
-        text = " ".join(texts[index].split())
+        passage = passages[index]
+        text = " ".join(passage.text.split())
         excerpt = text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"
-        document = escaped(f"{titles[index]}: {excerpt}" if titles[index] else excerpt)
-        table.add_row(str(rank), f"{ranking.scores[index]:.4f}", *ranker_scores, str(index), document)
+        document = escaped(f"{passage.title}: {excerpt}" if passage.title else excerpt)
+        which = escaped(passage.id) if have_ids else str(index)
+        table.add_row(str(rank), f"{ranking.scores[index]:.4f}", *ranker_scores, which, document)
     return table
 
 

@@ -37,6 +37,16 @@ def test_rankings_have_the_fields_of_the_service(told):
         assert [row["document"]["text"] for row in best] == ["owls hunt at night"]
         assert 0 < best[0]["relevance_score"] < 1
         assert {"classical", "quantum"} <= set(best[0]["scores"])
+        assert ("id" in best[0]["document"]) == (words[0] == "search")
+
+
+def test_a_search_tells_which_part_of_which_document_it_found(told, tmp_path):
+    text = "Larks sing at dawn, and geese fly in autumn. " * 9 + "Owls hunt at night."
+    (tmp_path / "long.jsonl").write_text(json.dumps({"_id": "birds", "text": text}))
+    told("index", "build", "parts", "long.jsonl", "--chunks", "sentence", "--chunk-size", "32")
+    found = told("search", "owls", "--collection", "parts")["results"][0]["document"]
+    assert found["id"] == "birds"
+    assert found["text"] == text[found["chunk"]["start"] : found["chunk"]["end"]] != text
 
 
 def test_collections_are_told_as_numbers(told):

@@ -10,6 +10,7 @@ from app.cli.progress import bar
 from app.cli.tables import ranked
 from app.cli.terminal import OutputFailed, PlainConsole, errors, fail, note, out, print_json, print_line
 from app.ranking.job import Ranking
+from retrieval.text.passages import Passage
 
 ODD = ["[/x]", "[bold]a[/bold]", ":smile:", "[link=file:///etc/passwd]x[/link]", "a[0]", "\\[x]", "[/INST]"]
 EVIL = "\x1b]0;title\x07\x9b2J\u202e"
@@ -50,7 +51,8 @@ def test_no_control_character_reaches_the_terminal(capsys):
 def test_documents_and_titles_of_a_ranking_are_on_one_line_as_they_are(capsys, reranker):
     texts = [f"list[str] {EVIL} owl", "arr[i] = x[j] :smile:"]
     ranking: Ranking = reranker.rerank("owl", texts)
-    out.print(ranked(["[/INST]\nnext", ""], texts, ranking, None))
+    titles = ["[/INST]\nnext", ""]
+    out.print(ranked([Passage("", title, text) for title, text in zip(titles, texts, strict=True)], ranking, None))
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if rf"[/INST]\nnext: list[str] {SHOWN} owl" in line]
     assert [line for line in lines if "arr[i] = x[j] :smile:" in line]
