@@ -19,7 +19,7 @@ from types import MappingProxyType
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-PAGES = MappingProxyType({"/": "playground.html", "/admin": "admin.html"})
+PAGES = MappingProxyType({"/": "playground", "/admin": "admin"})
 _MEDIA_TYPES = MappingProxyType(
     {
         "css": "text/css",
@@ -29,7 +29,9 @@ _MEDIA_TYPES = MappingProxyType(
         "svg": "image/svg+xml",
     }
 )
-_ROOT = "{root}"  # in a page, where the addresses of its files begin
+_FRAME = "page.html"  # of both pages
+_ROOT = "{root}"  # in it, where the addresses of its files begin
+_PAGE = "{page}"  # and the page's name
 _HEADERS = MappingProxyType(
     {
         "Cache-Control": "no-cache",  # the browser keeps it, and asks whether it changed
@@ -83,8 +85,9 @@ def _read(folder: Traversable, prefix: str) -> list[tuple[str, StaticFile]]:
 def pages_router() -> APIRouter:
     """The routes of the pages. They need no key: what a page shows it asks of the other routes, with its user's key."""
     router, served = APIRouter(include_in_schema=False), static_files()
+    frame = served.pop(_FRAME)
     for path, name in PAGES.items():
-        router.add_api_route(path, _page(served.pop(name)), methods=["GET"])
+        router.add_api_route(path, _page(frame, name), methods=["GET"])
 
     async def file(request: Request) -> Response:
         found = served.get(request.path_params["name"])
@@ -96,11 +99,11 @@ def pages_router() -> APIRouter:
     return router
 
 
-def _page(page: StaticFile) -> Callable[[Request], Awaitable[Response]]:
+def _page(frame: StaticFile, name: str) -> Callable[[Request], Awaitable[Response]]:
     async def show(request: Request) -> Response:
         """Below a sub-path that the service knows, files have whole paths; else they are found beside the page."""
         path = request.scope.get("root_path", "").rstrip("/")
-        content = page.content.decode().replace(_ROOT, escape(f"{path}/") if path else "")
-        return StaticFile(content.encode(), page.media_type).respond(request)
+        content = frame.content.decode().replace(_PAGE, name).replace(_ROOT, escape(f"{path}/") if path else "")
+        return StaticFile(content.encode(), frame.media_type).respond(request)
 
     return show

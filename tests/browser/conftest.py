@@ -97,6 +97,22 @@ def visit(browser: Browser) -> Iterator[Visit]:
     context.close()
 
 
+@pytest.fixture
+def page(visit: Visit, services: Services) -> Page:
+    """The playground, after its first ranking."""
+    visit.page.goto(f"http://127.0.0.1:{services.open.port}/")
+    expect(visit.page.locator(".passage").first).to_be_visible()
+    expect(visit.page.locator("mark").first).to_be_visible()
+    return visit.page
+
+
+@pytest.fixture
+def own(page: Page) -> Page:
+    """The playground with passages of one's own."""
+    page.get_by_label("Search in").select_option("your own passages")
+    return page
+
+
 AXE = (ROOT / "tests" / "browser" / "axe.min.js").read_text(encoding="utf-8")
 
 

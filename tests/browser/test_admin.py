@@ -33,6 +33,7 @@ def admin(visit: Visit, services: Services) -> Admin:
         assert client.post("/v1/collections/papers/search", json={"query": "owl"}).status_code == 200
         visit.page.goto(f"{url}/admin")
         expect(visit.page.get_by_role("alert").get_by_text("Enter a key with the role admin")).to_be_visible()
+        expect(visit.page.get_by_label("API key")).to_be_focused()
         enter_key(visit.page, key)
         expect(visit.page.get_by_role("heading", name="Health: works")).to_be_visible()
         yield Admin(visit.page, client, visit.faults)
@@ -47,7 +48,7 @@ def test_a_key_is_made_shown_once_and_revoked(admin):
     page.get_by_text("Make a key").click()
     page.get_by_label("Name").fill("<b>search</b> team")
     page.get_by_label("Tier").select_option("premium")
-    page.get_by_label("Collections").fill("papers, team-*")
+    page.get_by_role("textbox", name="Collections").fill("papers, team-*")
     page.get_by_role("button", name="Make it").click()
     key = page.locator(".made code").text_content()
     assert (
@@ -101,12 +102,65 @@ def test_a_question_takes_the_focus_and_gives_it_back(admin):
     expect(rotate).to_be_focused()
 
 
+def test_a_double_click_makes_one_key(admin):
+    admin.page.get_by_text("Make a key").click()
+    admin.page.get_by_label("Name").fill("twice")
+    admin.page.get_by_role("button", name="Make it").dblclick()
+    expect(admin.page.locator(".made")).to_have_count(1)
+    expect(admin.page.get_by_role("button", name="Make it", exact=True)).to_be_visible()
+    names = [key["name"] for key in admin.client.get("/v1/admin/keys").json()["data"]]
+    assert names.count("twice") == 1
+
+
+def test_while_something_is_done_it_says_so_and_is_not_done_again(admin):
+    page, held = admin.page, []
+    admin.client.put("/v1/collections/slow")
+    row = page.locator("tr", has_text="slow")
+    expect(row).to_be_visible()
+    page.route("**/v1/collections/slow", lambda route: held.append(route))  # noqa: PLW0108 - Playwright reads its signature
+    with page.expect_request("**/v1/collections/slow"):
+        row.get_by_role("button", name="Delete").click()
+        page.get_by_role("alertdialog").get_by_role("button", name="Delete").click()
+    doing = row.get_by_role("button", name="Delete …")
+    expect(doing).to_have_attribute("aria-disabled", "true")
+    doing.click(force=True)
+    expect(page.get_by_role("alertdialog")).to_have_count(0)
+    held[0].continue_()
+    expect(row).to_have_count(0)
+    assert len(held) == 1
+    expect(page.get_by_role("heading", name="Collections")).to_be_focused()
+
+
+def test_the_focus_goes_to_the_heading_once_a_key_was_taken(admin):
+    admin.page.get_by_text("Make a key").click()
+    admin.page.get_by_role("button", name="Make it").click()
+    admin.page.get_by_role("button", name="I have it").press("Enter")
+    expect(admin.page.get_by_role("heading", name="Keys", exact=True)).to_be_focused()
+
+
+def test_a_key_that_sees_much_leaves_the_buttons_in_view(admin):
+    names = [f"collection-of-the-department-{number}" for number in range(4)]
+    made = admin.client.post("/v1/admin/keys", json={"name": "wide", "collections": [*names, "long" * 15]})
+    assert made.status_code == 201
+    admin.page.reload()
+    enter_key(admin.page, admin.client.headers["X-API-Key"])
+    row = admin.page.locator("tr", has_text="wide")
+    expect(row.get_by_role("button", name="Revoke")).to_be_visible()
+    scrolls = "(table) => table.scrollWidth - table.clientWidth"
+    assert admin.page.locator(".scroll").first.evaluate(scrolls) <= 0
+
+
 def test_what_cannot_be_made_says_why(admin):
     admin.page.get_by_text("Make a key").click()
     admin.page.get_by_label("Role").select_option("admin")
-    admin.page.get_by_label("Collections").fill("papers")
+    admin.page.get_by_role("textbox", name="Collections").fill("papers")
     admin.page.get_by_role("button", name="Make it").click()
-    expect(admin.page.locator(".create [role=alert]")).to_contain_text("admin cannot be limited")
+    alert = admin.page.locator(".create [role=alert]")
+    expect(alert).to_contain_text("admin cannot be limited")
+    admin.page.get_by_label("Role").select_option("user")
+    admin.page.get_by_role("textbox", name="Collections").fill("papers, Not+a+Name")
+    admin.page.get_by_role("button", name="Make it").click()
+    expect(alert).to_have_text(re.compile("^Collections: "))
 
 
 def test_figures_collections_and_jobs_are_those_of_the_service(admin):
@@ -115,6 +169,7 @@ def test_figures_collections_and_jobs_are_those_of_the_service(admin):
     expect(row).to_contain_text("hash")
     expect(row).to_contain_text(re.compile("sound|checked"))
     expect(page.locator(".jobs li").first).to_contain_text("papers: write")
+    expect(page.locator(".jobs time").first).to_have_text(re.compile(r"\d\d:\d\d UTC$"))
     expect(page.locator(".meters")).to_have_count(2)
     expect(page.locator(".meters").first).to_contain_text("fidelity")
     httpx.get(f"{admin.client.base_url}/v1/models", timeout=PATIENT_S)  # without a key
@@ -161,6 +216,8 @@ def test_without_authentication_it_says_so(visit, services: Services):
     visit.page.goto(f"http://127.0.0.1:{services.open.port}/admin")
     expect(visit.page.get_by_text("Authentication is off")).to_be_visible()
     expect(visit.page.locator("tr", has_text="demo")).to_be_visible()
+    assert [text for text in visit.page.get_by_role("alert").all_text_contents() if text] == []
+    assert visit.faults == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -10,45 +10,45 @@ const small = (words) => html` <small>${words}</small>`;
 const size = (bytes) => (bytes === undefined ? "–" : bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
 const path = (name, rest = "") => `v1/collections/${encodeURIComponent(name)}${rest}`;
 
-/** The table of collections, and the jobs that run or ran last. `health` has their size and their last check. */
+/** `health` has the size and the last check of each. */
 export function Collections({ collections, health, changed }) {
 	const opened = new Map((health?.components.index?.facts.collections ?? []).map((each) => [each.name, each]));
 	const [jobs, setJobs] = useState([]);
 	const [problem, setProblem] = useState(null);
 	useEffect(() => {
 		const current = { is: true };
-		Promise.all(collections.map(({ name }) => ask("GET", path(name, "/jobs")).then(({ data }) => data))).then(
+		Promise.all(collections.map(({ name }) => ask(path(name, "/jobs")).then(({ data }) => data))).then(
 			(lists) => current.is && (setProblem(null), setJobs(lists.flat())),
 			(fault) => current.is && setProblem(fault),
 		);
 		return () => (current.is = false);
 	}, [collections]);
 	const act = (method, name, rest) => async () => {
-		await ask(method, path(name, rest));
+		await ask(path(name, rest), method);
 		await changed();
 	};
 	const newest = [...jobs].sort((a, b) => (b.status === "running") - (a.status === "running") || b.created_at.localeCompare(a.created_at)).slice(0, 10);
-	return html`<section aria-labelledby="collections">
-		<h2 id="collections">Collections</h2>
-		${!collections.length && html`<p class="hint">There are none yet.</p>`}
-		<div class="scroll"><table>
+	return html`<section aria-labelledby=collections>
+		<h2 id=collections>Collections</h2>
+		${!collections.length && html`<p class=hint>There are none yet.</p>`}
+		<div class=scroll><table>
 			${collections.length > 0 && html`<${Head} names=${["Name", "Documents", "Passages", "Size", "Model, language", "Integrity", ""]} />`}
 			<tbody>${collections.map((each) => html`<tr key=${each.name}>
-				<th scope="row" dir="auto">${each.name}${each.aliases.length > 0 && small(`also ${each.aliases.join(", ")}`)}</th>
+				<th scope=row dir=auto>${each.name}${each.aliases.length > 0 && small(`also ${each.aliases.join(", ")}`)}</th>
 				<td>${number(each.documents)}${each.waiting > 0 && small(`${number(each.waiting)} waiting`)}${each.failed > 0 && small(`${number(each.failed)} cannot be encoded`)}</td>
 				<td>${number(each.passages)}</td><td>${size(opened.get(each.name)?.bytes)}</td>
 				<td>${each.model}, ${each.language}${each.encoding && small(`next: ${each.encoding.model}, ${number(each.encoding.done)} of ${number(each.encoding.total)}`)}</td>
 				<td>${integrity(opened.get(each.name))}</td>
-				<td><span class="actions">
-					<${Confirmed} label="Compact" question=${`Merge all segments of “${each.name}” into one? Searches go on meanwhile.`} act=${act("POST", each.name, "/compact")} />
-					<${Confirmed} label="Delete" question=${`Delete the collection “${each.name}” with its ${counted(each.documents, "document")} for good?`} act=${act("DELETE", each.name)} />
+				<td><span class=actions>
+					<${Confirmed} label=Compact question=${`Merge all segments of “${each.name}” into one? Searches go on meanwhile.`} act=${act("POST", each.name, "/compact")} />
+					<${Confirmed} label=Delete question=${`Delete the collection “${each.name}” with its ${counted(each.documents, "document")} for good?`} act=${act("DELETE", each.name)} />
 				</span></td>
 			</tr>`)}</tbody>
 		</table></div>
-		<h3 id="jobs">Jobs</h3>
-		<${Message} problem=${problem} />
-		${!newest.length && html`<p class="hint">Nothing was written yet.</p>`}
-		<ul class="jobs" aria-labelledby="jobs">${newest.map((job) => html`<li key=${job.id}><${Job} job=${job} /></li>`)}</ul>
+		<h3 id=jobs>Jobs</h3>
+		<${Message} calm problem=${problem} />
+		${!newest.length && html`<p class=hint>Nothing was written yet.</p>`}
+		<ul class=jobs aria-labelledby=jobs>${newest.map((job) => html`<li key=${job.id}><${Job} job=${job} /></li>`)}</ul>
 	</section>`;
 }
 
@@ -63,7 +63,7 @@ const KINDS = { documents: "write", compact: "compaction", encode: "encoding wit
 function Job({ job }) {
 	const left = job.seconds_left === null ? "" : `, about ${duration(job.seconds_left)} left`;
 	const label = `${job.collection}: ${KINDS[job.kind] ?? job.kind}`;
-	return html`<b dir="auto">${label}</b> <time datetime=${job.created_at}>${minute(job.created_at)}</time>
+	return html`<b dir=auto>${label}</b> <time datetime=${job.created_at}>${minute(job.created_at)}</time>
 		${job.status === "running"
 			? html`<progress max=${Math.max(1, job.total)} value=${job.done} aria-label=${label}></progress> <span>${number(job.done)} of ${number(job.total)}${left}</span>`
 			: html`<span>${job.status === "done" ? `done: ${number(job.total)}` : "failed"}</span>`}

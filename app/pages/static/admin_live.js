@@ -46,27 +46,26 @@ function figures(readings) {
 	};
 }
 
-/** Stage times and refusals of the last minute. */
 export function Live({ readings, problem }) {
 	const found = useMemo(() => (readings.length ? figures(readings) : null), [readings]);
 	if (!found && !problem) return null;
-	return html`<section aria-labelledby="live">
-		<h2 id="live">Now</h2>
-		${found ? html`<${Figures} found=${found} />` : html`<p class="hint">${problem.status === 404 ? "The metrics are on a port of their own, which this page cannot read." : problem.message}</p>`}
+	return html`<section aria-labelledby=live>
+		<h2 id=live>Now</h2>
+		${found ? html`<${Figures} found=${found} />` : html`<p class=hint>${problem.status === 404 ? "The metrics are on a port of their own, which this page cannot read." : problem.message}</p>`}
 	</section>`;
 }
 
 function Figures({ found }) {
 	const most = Math.max(...found.stages.map(({ ms }) => ms), 0.001);
-	return html`<ul class="figures">
+	return html`<ul class=figures>
 			<li><b>${found.perSecond.toFixed(1)}</b> rankings a second</li><li><b>${found.running}</b> running</li><li><b>${found.waiting}</b> waiting</li>
 		</ul>
-		<div class="halves">
+		<div class=halves>
 			<div><h3>Stages, mean of ${found.now ? `the last ${Math.max(2, Math.round(found.seconds))} s` : "all since the start"}</h3>
-				${!found.stages.length && html`<p class="hint">Nothing was ranked yet.</p>`}
-				<ul class="meters">${found.stages.map(({ stage, ms, count }) => html`<li key=${stage}><span>${stageName(stage)}</span><span class="meter"><i style=${{ width: `${(100 * ms) / most}%` }}></i></span><span>${ms.toFixed(ms < 10 ? 2 : 1)} ms <small>× ${count}</small></span></li>`)}</ul></div>
+				${!found.stages.length && html`<p class=hint>Nothing was ranked yet.</p>`}
+				<ul class=meters>${found.stages.map(({ stage, ms, count }) => html`<li key=${stage}><span>${stageName(stage)}</span><span class=meter><i style=${{ width: `${(100 * ms) / most}%` }}></i></span><span>${ms.toFixed(ms < 10 ? 2 : 1)} ms <small>× ${count}</small></span></li>`)}</ul></div>
 			<div><h3>Refused</h3>
-				${!found.reasons.length && html`<p class="hint">Nothing was refused since the start.</p>`}
+				${!found.reasons.length && html`<p class=hint>Nothing was refused since the start.</p>`}
 				<ul class="meters two">${found.reasons.map(({ reason, total, now }) => html`<li key=${reason}><span>${reason}</span><span>${total.toLocaleString("en")}${now ? `, ${now.toLocaleString("en")} now` : ""}</span></li>`)}</ul></div>
 		</div>`;
 }

@@ -1,4 +1,4 @@
-// One passage of a ranking: its place, its score on an absolute scale, its text with the tokens that matched.
+// One passage of a ranking, and the question.
 
 import { Component, html, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { LEVELS, level, reasons, slicer } from "./ranking.js";
@@ -28,19 +28,19 @@ export const Passage = pure(({ row, rank, results, threshold, matches, active, c
 	}, [row, seen]);
 	const score = row.relevance_score;
 	const below = threshold > 0 && score < threshold;
-	const [arrow, where] = moved > 0 ? ["▲", "above"] : ["▼", "below"];
-	return html`<li ref=${element} class="passage ${below ? "below" : ""} ${active ? "active" : ""}" id="passage-${row.index}" tabindex="-1" data-index=${row.index}
+	const [arrow, where] = moved > 0 ? ["▲", "places above cosine"] : ["▼", "places below cosine"];
+	return html`<li ref=${element} class="passage ${below ? "below" : ""} ${active ? "active" : ""}" id="passage-${row.index}" tabindex=-1 data-index=${row.index}
 		onMouseEnter=${() => choose(row.index)} onMouseLeave=${() => choose(null)}>
-		<div class="rank"><span class="unseen">Rank </span>${rank}${moved !== 0 && html`<small>${arrow} ${Math.abs(moved)}<span class="unseen"> places ${where} cosine</span></small>`}</div>
-		<div class="score">
-			<div class="bar" style=${{ "--score": score, "--threshold": threshold }}><i></i>${threshold > 0 && html`<b></b>`}</div>
-			<span class="number">${score.toFixed(3)}</span>${below && html`<small>below the threshold</small>`}
+		<div class=rank><span class=unseen>Rank </span>${rank}${moved !== 0 && html`<small title=${where}>${arrow} ${Math.abs(moved)}<span class=unseen> ${where}</span></small>`}</div>
+		<div class=score>
+			<div class=bar style=${{ "--score": score, "--threshold": threshold }}><i></i>${threshold > 0 && html`<b></b>`}</div>
+			<span class=number>${score.toFixed(3)}</span>${below && html`<small>below the threshold</small>`}
 		</div>
-		<div class="words">
+		<div class=words>
 			<${Text} row=${row} matches=${matches} />
-			<p class="notes">
+			<p class=notes>
 				${row.tokens && row.tokens.read < row.tokens.of && html`<span>${row.tokens.read ? `${row.tokens.read} of ${row.tokens.of} tokens read` : "not read: scored by its words alone"}</span>`}
-				${row.scores && html`<button class="plain" aria-expanded=${why} onClick=${() => setWhy(!why)}>Why here?</button>`}
+				${row.scores && html`<button class=plain aria-label="Why here? Rank ${rank}" aria-expanded=${why} onClick=${() => setWhy(!why)}>Why here?</button>`}
 			</p>
 			${why && html`<${Why} row=${row} results=${results} />`}
 		</div>
@@ -50,11 +50,11 @@ export const Passage = pure(({ row, rank, results, threshold, matches, active, c
 function Why({ row, results }) {
 	const { lines, sentence } = reasons(row, results);
 	const { coverage, log_odds } = row.evidence ?? {};
-	return html`<div class="why">
+	return html`<div class=why>
 		<p>${sentence} ${typeof coverage === "number" && `It holds ${Math.round(100 * coverage)} % of the question’s words, rare ones counting more.`}</p>
 		<table>
 			<${Head} names=${["Ranker", "Score", "Rank"]} />
-			<tbody>${lines.map((line) => html`<tr><th scope="row">${line.name}</th><td>${line.score.toFixed(3)}</td><td>${line.rank}</td></tr>`)}</tbody>
+			<tbody>${lines.map((line) => html`<tr><th scope=row>${line.name}</th><td>${line.score.toFixed(3)}</td><td>${line.rank}</td></tr>`)}</tbody>
 		</table>
 		${typeof log_odds === "number" && html`<p>Alone, without the others of this list, it would score ${(1 / (1 + Math.exp(-log_odds))).toFixed(3)}.</p>`}
 	</div>`;
@@ -69,9 +69,9 @@ const Text = pure(({ row, matches }) => {
 	const end = whole || length - begin <= FOLDED * 1.3 ? length : begin + FOLDED;
 	const unread = unreadFrom(row, matches, length);
 	return html`
-		${title && html`<h3 dir="auto">${pieces(slice, 0, Math.max(0, begin - 1), matches, unread)}</h3>`}
-		<p class="text" dir="auto">${pieces(slice, begin, end, matches, unread)}${end < length && "…"}</p>
-		${(end < length || whole) && html`<button class="plain" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>${whole ? "Fold" : `Show all ${length.toLocaleString("en")} characters`}</button>`}`;
+		${title && html`<h3 dir=auto>${pieces(slice, 0, Math.max(0, begin - 1), matches, unread)}</h3>`}
+		<p class=text dir=auto>${pieces(slice, begin, end, matches, unread)}${end < length && "…"}</p>
+		${(end < length || whole) && html`<button class=plain aria-expanded=${whole} onClick=${() => setWhole(!whole)}>${whole ? "Fold" : `Show all ${length.toLocaleString("en")} characters`}</button>`}`;
 });
 
 /** The code point after the last that was read; all of it, unless the response says otherwise. */
@@ -81,7 +81,7 @@ function unreadFrom(row, matches, length) {
 	return matches?.tokens[row.tokens.read - 1]?.end ?? length;
 }
 
-/** The code points [start, end) of a text as nodes: tokens that matched are marked, what was not read is hatched. */
+/** The code points [start, end) as nodes: matched tokens are marked, what was not read is hatched. */
 function pieces(slice, start, end, matches, unread) {
 	const nodes = [];
 	let at = start;
@@ -94,7 +94,7 @@ function pieces(slice, start, end, matches, unread) {
 	}
 	if (unread < end) {
 		if (at < unread) nodes.push(slice(at, unread));
-		nodes.push(html`<span class="unread" title="not read">${slice(Math.max(at, unread), end)}</span>`);
+		nodes.push(html`<span class=unread title="not read">${slice(Math.max(at, unread), end)}</span>`);
 	} else {
 		nodes.push(slice(at, end));
 	}
@@ -128,8 +128,8 @@ export function Question({ query, tokens, point, pinned }) {
 	const leave = () => point(null);
 	const nodes = words.flatMap(({ start, end, tokens: numbers }, at) => {
 		const enter = () => point(numbers);
-		return [slice(words[at - 1]?.end ?? 0, start), html`<button class="token" data-tokens=${numbers.join(" ")} aria-pressed=${pinned?.[0] === numbers[0]}
+		return [slice(words[at - 1]?.end ?? 0, start), html`<button class=token data-tokens=${numbers.join(" ")} aria-pressed=${pinned?.[0] === numbers[0]}
 			onMouseEnter=${enter} onMouseLeave=${leave} onFocus=${enter} onBlur=${leave} onClick=${() => point(numbers, true)}>${slice(start, end)}</button>`];
 	});
-	return html`<p class="question" dir="auto"><span class="hint" dir="ltr">Point at a word to see which tokens it met. Fidelity from ${LEVELS.map((least, at) => html`<mark class="t${at + 1}">${least}</mark> `)}</span> ${nodes}${slice(words.at(-1).end)}</p>`;
+	return html`<p class=question dir=auto><span class=hint dir=ltr>Point at a word to see which tokens it met. Fidelity from ${LEVELS.map((least, at) => html`<mark class="t${at + 1}">${least}</mark> `)}</span> ${nodes}${slice(words.at(-1).end)}</p>`;
 }

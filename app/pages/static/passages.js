@@ -1,13 +1,12 @@
-// Passages that a person brings: pasted lines, or a .txt, .jsonl or .csv file. All of it stays in this page's memory.
+// Passages that a person brings. They stay in the memory of the page.
 
-const TEXTS = ["text", "passage", "content", "contents", "document", "body", "page_content"];
-
+const TEXTS = "text passage content contents document body page_content".split(" ");
 const LINE = /\r\n?|\n/;
 
 /** One passage a line; blank lines are none. */
 export const ofLines = (text) => text.split(LINE).map((line) => line.trim()).filter(Boolean);
 
-/** The passages of a file with these bytes. Throws an Error that says what is wrong, and in which line. */
+/** A file's passages. Throws an Error that says what is wrong, and where. */
 export function ofFile(name, bytes) {
 	const ending = name.toLowerCase().split(".").pop();
 	const read = { txt: ofLines, jsonl: ofJsonLines, ndjson: ofJsonLines, csv: ofCsv }[ending];

@@ -9,7 +9,7 @@ import { ask, hasKey } from "./service.js";
 import { Bar, Message, startTheme } from "./shell.js";
 import { Past, ofFragment, ofScene } from "./state.js";
 
-const ONE_COLUMN = matchMedia("(max-width: 899px)");
+const UNFOLDED = matchMedia("(min-width: 900px)").matches; // at first; then the person decides
 
 function App({ service }) {
 	const past = useMemo(() => new Past(), []);
@@ -17,10 +17,13 @@ function App({ service }) {
 	const [state, setState] = useState(first);
 	const [collections, setCollections] = useState(service.collections);
 	const [asked, setAsked] = useState(first.query);
-	const ranker = useRanker();
+	const ranker = useRanker(service.needsKey);
 	const question = useRef(null);
+	const now = useRef(null); // what is chosen when something else ends
+	now.current = { state, asked };
 
 	const set = (control, changes, run = true) => {
+		const { state, asked } = now.current;
 		const question = run && asked !== state.query ? { query: asked, scene: null } : {};
 		const next = { ...state, ...question, ...changes };
 		past.push(next, control);
@@ -31,8 +34,8 @@ function App({ service }) {
 		}
 	};
 	const keyed = async () => {
+		set(null, {});
 		setCollections(await collectionsOf().catch(() => []));
-		ranker.rank(state);
 	};
 	useEffect(() => {
 		past.push(first, null, { replace: true });
@@ -52,52 +55,59 @@ function App({ service }) {
 		return () => removeEventListener("popstate", back);
 	});
 
+	useEffect(() => {
+		const leave = (event) => {
+			const { scene, passages } = now.current.state;
+			if (!scene && passages.length) event.preventDefault(); // they are in memory only: the browser asks
+		};
+		addEventListener("beforeunload", leave);
+	}, []);
+
 	const submit = (event) => {
 		event.preventDefault();
 		set("query", {});
 	};
-	const { problem } = ranker;
-	const problems = problem ? { [problem.place]: problem } : {};
+	const problems = { [ranker.problem?.place]: ranker.problem };
 	return html`
-		<${Bar} here="playground" needed=${service.needsKey} problem=${problems.key} keyed=${keyed}>
-			<p class="summary">${state.collection ? `collection ${state.collection}` : "your passages"} · ${state.method} · ${state.deadline === null ? "usual deadline" : state.deadline ? `${state.deadline} ms` : "no deadline"}${state.exclude.map((text) => ` · without ${text}`)}</p>
+		<${Bar} here=playground needed=${service.needsKey} problem=${problems.key} keyed=${keyed}>
+			<p class=summary>${state.collection ? `collection ${state.collection}` : "your passages"} · ${state.method} · ${state.deadline === null ? "usual deadline" : state.deadline ? `${state.deadline} ms` : "no deadline"}${state.exclude.map((text) => ` · without ${text}`)}</p>
 		<//>
 		<main>
-			<section class="asking" aria-label="Question and passages">
+			<section class=asking aria-label="Question and passages">
 				<h1>A search finds a hundred passages, a language model reads five. See which five, and why.</h1>
-				<form class="ask" onSubmit=${submit}>
-					<label class="unseen" for="question">Question</label>
-					<textarea id="question" ref=${question} value=${asked} rows="2" dir="auto" autocomplete="off" maxlength="10000" onInput=${(event) => setAsked(event.target.value)} onKeyDown=${(event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && submit(event)}></textarea>
-					<button class="main">Rank</button>
+				<form class=ask onSubmit=${submit}>
+					<label class=unseen for=question>Question</label>
+					<textarea id=question ref=${question} value=${asked} rows=2 dir=auto autocomplete=off maxlength=10000 onInput=${(event) => setAsked(event.target.value)} onKeyDown=${(event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && submit(event)}></textarea>
+					<button class=main>Rank</button>
 				</form>
 				<${Message} problem=${problems.query} />
-				<p class="scenes">Try ${offered(collections).map((name) => html`<button class="plain" key=${name} aria-pressed=${state.scene === name} onClick=${() => set("scene", ofScene(name))}>${SCENES[name].label}</button>`)}</p>
-				<details class="options" open=${!ONE_COLUMN.matches}><summary>Passages and how to rank them</summary>
+				<p class=scenes>Try ${offered(collections).map((name) => html`<button class=plain key=${name} aria-pressed=${state.scene === name} onClick=${() => set("scene", ofScene(name, state))}>${SCENES[name].label}</button>`)}</p>
+				<details class=options open=${UNFOLDED}><summary>Passages and how to rank them</summary>
 					<${Source} state=${state} set=${set} collections=${collections} most=${service.most} problem=${problems.documents ?? problems.collection} />
 					<${Threshold} state=${state} set=${set} results=${ranker.view?.rows ?? []} />
 					<${Controls} state=${state} set=${set} notes=${ranker.notes} problems=${problems} crossed=${service.crossed} />
 				</details>
 			</section>
-			<section class="result" aria-label="Ranking" aria-busy=${ranker.busy !== null}>
-				<h2 class="unseen">Ranking</h2>
+			<section class=result aria-label=Ranking aria-busy=${ranker.busy !== null}>
+				<h2 class=unseen>Ranking</h2>
 				<${Result} view=${ranker.view} state=${state} busy=${ranker.busy} problem=${problems.result} again=${() => ranker.rank(state)} />
 			</section>
 		</main>`;
 }
 
-const collectionsOf = async () => (await ask("GET", "v1/collections")).data.map((each) => each.name);
+const collectionsOf = async () => (await ask("v1/collections")).data.map((each) => each.name);
 
 function begin({ collections }) {
 	const [usual] = offered(collections);
 	const state = ofFragment(location.hash, ofScene(usual));
-	return state.scene === "docs" && usual !== "docs" ? ofScene(usual) : state;
+	return state.scene === "docs" && usual !== "docs" ? ofScene(usual, state) : state;
 }
 
 /** What the page must know of the service. While the model loads, it says so and asks again. */
 async function look(say) {
 	for (;;) {
 		try {
-			const [info, { auth }] = await Promise.all([ask("GET", "info"), ask("GET", "v1/cluster/auth")]);
+			const [info, { auth }] = await Promise.all([ask("info"), ask("v1/cluster/auth")]);
 			const collections = auth && !hasKey() ? [] : await collectionsOf();
 			return { needsKey: auth, collections, crossed: Boolean(info.cross_encoder), most: info.max_client_batch_size };
 		} catch (problem) {
@@ -109,7 +119,7 @@ async function look(say) {
 
 startTheme();
 const app = document.getElementById("app");
-const service = await look((text) => render(html`<p class="loading" role="status">${text}</p>`, app));
+const service = await look((text) => render(html`<p class=loading role=status>${text}</p>`, app));
 render(null, app);
 app.textContent = "";
 render(html`<${App} service=${service} />`, app);

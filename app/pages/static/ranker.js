@@ -2,32 +2,34 @@
 
 import { useRef, useState } from "./vendor/preact-htm.js";
 import { columns, counted, remember, same } from "./ranking.js";
-import { Problem, ask, rankLive } from "./service.js";
+import { Problem, ask, hasKey, rankLive } from "./service.js";
 import { candidatesOf, toBody } from "./state.js";
 
 const SLOW_MS = 300; // after which the page says what is happening
 const PAUSE_MS = 150; // of a slider that moves
 const LABEL = 80; // characters of a passage that stand for it
-const ASKED = "This service takes a key. Enter yours to rank; whoever runs the service can make you one.";
+const asked = (place, words) => new Problem(words, { kind: "asked", place });
+const ASKED = asked("key", "This service takes a key. Enter yours to rank; whoever runs the service can make you one.");
 
 /** What is shown, what is happening, what went wrong, what each control did; and what ranks anew. */
-export function useRanker() {
+export function useRanker(needsKey) {
 	const [view, setView] = useState(null);
 	const [busy, setBusy] = useState(null);
 	const [problem, setProblem] = useState(null);
 	const [notes, setNotes] = useState({});
-	const now = useRef({ abort: null, timer: null, known: new Map(), view: null });
+	const at = useRef({ abort: null, timer: null, known: new Map(), view: null }).current;
 
 	const rank = (state, control = null) => {
-		clearTimeout(now.current.timer);
-		now.current.timer = setTimeout(() => run(state, control), control === "diversity" ? PAUSE_MS : 0);
+		clearTimeout(at.timer);
+		at.timer = setTimeout(() => run(state, control), control === "diversity" ? PAUSE_MS : 0);
 	};
 	const run = async (state, control) => {
-		const at = now.current;
 		at.abort?.abort();
-		const wrong = checked(state);
-		setProblem(wrong);
+		setProblem(null);
+		await null; // what is wrong still is said again
+		const wrong = needsKey && !hasKey() ? ASKED : checked(state);
 		if (wrong) {
+			setProblem(wrong);
 			setView(at.view);
 			return setBusy(null);
 		}
@@ -38,7 +40,9 @@ export function useRanker() {
 			if (!signal.aborted) finish(state, control, answer);
 		} catch (error) {
 			if (signal.aborted) return;
-			setProblem(error instanceof Problem ? error : new Problem(String(error)));
+			if (!(error instanceof Problem)) error = new Problem(String(error));
+			error.message = error.message.replace(/^Excluded vector (\d+) is parallel to/, (_, number) => `“${state.exclude[number]}” means the same as`);
+			setProblem(error);
 			setView(at.view);
 		} finally {
 			partial.end();
@@ -46,7 +50,6 @@ export function useRanker() {
 		if (!signal.aborted) setBusy(null);
 	};
 	const finish = (state, control, { results, meta }) => {
-		const at = now.current;
 		const candidates = candidatesOf(state);
 		const rows = results.map((row) => dressed(row, state));
 		const isSame = candidates === at.view?.candidates;
@@ -57,20 +60,20 @@ export function useRanker() {
 		setView(at.view);
 	};
 	const showRecorded = async (state) => {
-		setProblem(new Problem(ASKED, { kind: "asked", place: "key" }));
+		setProblem(ASKED);
 		if (state.scene !== "shop") return;
-		const found = await ask("GET", "pages/recorded.json").catch(setProblem);
+		const found = await ask("pages/recorded.json").catch(setProblem);
 		if (!found) return;
 		const rows = found.results.map(([index, relevance_score, classical, quantum, lexical]) => dressed({ index, relevance_score, scores: { classical, quantum, lexical } }, state));
 		const named = (tokens) => tokens.map(([start, end, fidelity, match]) => ({ start, end, fidelity, match }));
 		const recorded = { query: named(found.query), matches: found.tokens.map((tokens) => ({ tokens: named(tokens) })) };
-		now.current.view ??= { rows, columns: columns(rows, "hybrid", new Map()), meta: null, query: state.query, recorded };
-		setView(now.current.view);
+		at.view ??= { rows, columns: columns(rows, "hybrid", new Map()), meta: null, query: state.query, recorded };
+		setView(at.view);
 	};
 	return { view, busy, problem, notes, rank, showRecorded };
 }
 
-/** Shows partial rankings. Those of new candidates only if it takes long, so that nothing moves twice. */
+/** Shows partial rankings; of new candidates only if it takes long, so that nothing moves twice. */
 function partials(state, last, signal, setView, setBusy) {
 	const candidates = candidatesOf(state);
 	const isSame = candidates === last?.candidates;
@@ -102,10 +105,11 @@ function happening({ collection, passages }, order) {
 }
 
 function checked({ query, collection, passages }) {
-	if (!query.trim()) return new Problem("Type a question first.", { kind: "asked", place: "query" });
-	if (!collection && !passages.length) return new Problem("There is nothing to rank yet: paste passages, or choose a collection.", { place: "documents" });
+	if (!query.trim()) return asked("query", "Type a question first.");
+	if (!collection && !passages.length) return asked("documents", "There is nothing to rank yet: paste passages, or choose a collection.");
 	return null;
 }
+
 
 /** A row with what the page shows of its passage. */
 function dressed(row, state) {

@@ -1,4 +1,4 @@
-// What a response says, in the words and numbers that the page shows. Nothing here touches the page.
+// What a response says, in words and numbers.
 
 export const CHARTED = 40; // passages that the chart draws
 export const READ_BY_MODEL = 5; // passages that a language model would get
@@ -24,7 +24,7 @@ function ranksBy(results, score) {
 	return new Map(scored.map((row, at) => [row.index, at + 1]));
 }
 
-/** Remember the rankers' scores of a complete ranking, so that another method can be seen beside them. */
+/** Remember the scores of a complete ranking: another method is seen beside them. */
 export function remember(known, results) {
 	for (const row of results) known.set(row.index, { ...known.get(row.index), ...present(row.scores) });
 }
@@ -34,10 +34,8 @@ const present = (scores) => Object.fromEntries(Object.entries(scores ?? {}).filt
 /** 0 for a weak match, then 1 to 5. */
 export const level = (fidelity) => LEVELS.filter((least) => fidelity >= least).length;
 
-/** How many there are of something. */
 export const counted = (count, noun = "passage") => `${count.toLocaleString("en", { useGrouping: "min2" })} ${noun}${count === 1 ? "" : "s"}`;
 
-/** Words as a sentence. */
 export const sentence = (words) => words && words[0].toUpperCase() + words.slice(1) + (/[.!?…]$/.test(words) ? "" : ".");
 
 const ORDINALS = ["zeroth", "first", "second", "third", "fourth", "fifth"];
@@ -65,7 +63,6 @@ const STAGES = {
 	cross_encoder: "cross-encoder", serialise: "writing the answer",
 };
 
-/** A stage in plain words. */
 export const stageName = (stage) => STAGES[stage] ?? stage.replaceAll("_", " ");
 
 /** Stages of a response with their milliseconds, and whether nothing was encoded. */
@@ -76,7 +73,7 @@ export function stages(meta) {
 }
 
 const DEGRADED = {
-	deadline: "The deadline left passages unread: they stand below those that were read.",
+	deadline: "The deadline left passages unread: they stand below those that were read. A longer one reads more.",
 	encoder: "The model’s server does not answer, so words alone scored what was not cached.",
 	truncated: "The end of a passage was not looked at.",
 	chunks: "Some passages are longer than what is read of them.",
@@ -89,7 +86,6 @@ const DEGRADED = {
 
 export const warnings = (meta) => meta.degraded.map((name) => DEGRADED[name] ?? `The ranker ${name} failed; the others answered.`);
 
-/** Whether two rankings are the same: same passages in the same order, with the same scores. */
 export const same = (a, b) =>
 	a.length === b.length && a.every((row, at) => row.index === b[at].index && Math.abs(row.relevance_score - b[at].relevance_score) < 1e-9);
 

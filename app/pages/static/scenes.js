@@ -1,5 +1,4 @@
-// What the playground shows before anybody typed anything: three small scenes, and passages of its own for them,
-// no more than any tier of keys may send at once.
+// What the playground shows at first, and passages for it: no more than any tier of keys may send at once.
 
 const SHOP = [
 	"Express parcels arrive the next working day.",

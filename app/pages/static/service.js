@@ -2,8 +2,8 @@
 
 import { sentence } from "./ranking.js";
 
-export const ROOT = new URL("..", import.meta.url); // the pages' files lie one level below the service
-const FIELDS = ["query", "documents", "collection", "method", "deadline_ms", "language", "diversity", "exclude"];
+export const ROOT = new URL("..", import.meta.url); // files lie one level below
+const FIELDS = "query documents collection method deadline_ms language diversity exclude".split(" ");
 const PLACES = { 401: "key", 403: "key", 413: "documents", 429: "query" };
 const KINDS = { "invalid-vector": "exclude", "unknown-collection": "collection", "damaged-collection": "collection", "model-not-served": "collection", "index-unavailable": "collection" };
 
@@ -23,11 +23,12 @@ export class Problem extends Error {
 	}
 
 	static of(fields) {
-		const where = Array.isArray(fields.detail) ? fields.detail[0]?.loc?.find((part) => part !== "body") : null;
+		const where = fields.detail?.[0]?.loc?.find((part) => part !== "body");
 		let place = PLACES[fields.status] ?? KINDS[fields.error_type] ?? (FIELDS.includes(where) ? where : "result");
 		if (place === "documents" && fields.message?.includes("excluded")) place = "exclude";
 		const keys = fields.status === 401 ? "This key is not accepted, or none was given. Enter one that is valid." : null;
-		return new Problem(keys ?? sentence(fields.message || `The service answered ${fields.status}`), {
+		const words = fields.message?.replace(/^([a-z_]+)(\.\d+)?:/, (_, name) => `${name.replace("_", " ")}:`); // a field
+		return new Problem(keys ?? sentence(words || `The service answered ${fields.status}`), {
 			status: fields.status,
 			kind: fields.error_type,
 			place,
@@ -36,49 +37,35 @@ export class Problem extends Error {
 	}
 }
 
-async function send(method, path, body, signal) {
+async function send(path, method = "GET", body, signal) {
 	const headers = body ? { "Content-Type": "application/json" } : {};
 	if (key) headers.Authorization = `Bearer ${key}`;
 	let response;
 	try {
-		response = await fetch(new URL(path, ROOT), {
-			method,
-			headers,
-			body: JSON.stringify(body),
-			signal,
-			credentials: "omit",
-			redirect: "error",
-		});
+		response = await fetch(new URL(path, ROOT), { method, headers, body: JSON.stringify(body), signal, credentials: "omit", redirect: "error" });
 	} catch (error) {
 		if (signal?.aborted) throw error;
 		throw new Problem("The service does not answer. Is it running, and is this machine connected?");
 	}
-	if (!response.ok) throw await refusal(response);
-	return response;
-}
-
-async function refusal(response) {
-	try {
-		return Problem.of(await response.json());
-	} catch {
-		return new Problem(`The service, or a proxy before it, answered ${response.status}.`, { status: response.status });
+	const { status } = response;
+	if (response.ok) {
+		if (!/html/.test(response.headers.get("Content-Type"))) return response;
+		throw new Problem("A proxy answered with a page: sign in there, or check the address.");
 	}
+	throw await response.json().then(Problem.of).catch(() => new Problem(`The service, or a proxy before it, answered ${status}.`, { status }));
 }
 
 /** The JSON that a route answers. Throws Problem. */
-export async function ask(method, path, body, signal) {
-	const response = await send(method, path, body, signal);
+export async function ask(path, method, body) {
+	const response = await send(path, method, body);
 	return response.status === 204 ? null : response.json();
 }
 
-/** The text that a route answers. */
-export async function askText(path, signal) {
-	return (await send("GET", path, undefined, signal)).text();
-}
+export const askText = async (path) => (await send(path)).text();
 
-/** Rank over the stream: `onOrder` gets each partial ranking, and the last event, as /rerank answers, is returned. */
+/** Rank over the stream: `onOrder` gets each partial ranking; returns what /rerank answers. */
 export async function rankLive(body, onOrder, signal) {
-	const response = await send("POST", "v1/rerank/stream", body, signal);
+	const response = await send("v1/rerank/stream", "POST", body, signal);
 	for await (const { event, data } of events(response.body, signal)) {
 		if (event === "final") return data;
 		if (event === "error") throw Problem.of(data);

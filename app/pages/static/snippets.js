@@ -3,10 +3,8 @@
 const quoted = (value) => JSON.stringify(value);
 const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** JSON as a Python expression. */
+/** A request's strings, numbers, lists and objects as a Python expression. */
 function python(value, indent = "") {
-	if (value === null) return "None";
-	if (typeof value === "boolean") return value ? "True" : "False";
 	if (typeof value !== "object") return quoted(value);
 	const inner = `${indent}    `;
 	if (Array.isArray(value)) return `[\n${value.map((each) => `${inner}${python(each, inner)},\n`).join("")}${indent}]`;
@@ -14,8 +12,7 @@ function python(value, indent = "") {
 }
 
 function curl(url, body) {
-	const key = '-H "Authorization: Bearer $QRERANK_API_KEY"';
-	return `curl ${shell(`${url}rerank`)} -H 'Content-Type: application/json' ${key} \\\n  -d ${shell(JSON.stringify(body, null, 2))}`;
+	return `curl ${shell(`${url}rerank`)} -H 'Content-Type: application/json' -H "Authorization: Bearer $QRERANK_API_KEY" \\\n  --data-binary @- <<'JSON'\n${JSON.stringify(body, null, 2)}\nJSON`;
 }
 
 function httpx(url, body) {

@@ -17,20 +17,22 @@ const NOTHING = {
 	language: null,
 };
 
-export function ofScene(name) {
+/** A scene's texts and language; how to rank them stays as it was. */
+export function ofScene(name, { method, deadline, threshold, diversity } = NOTHING) {
 	const { label, ...fields } = SCENES[name];
-	return { ...NOTHING, ...fields, scene: name };
+	return { ...NOTHING, ...fields, method, deadline, threshold, diversity, scene: name };
 }
 
-/** The fragment that stands for a state. */
 function toFragment(state) {
 	const { scene, collection, method, deadline, threshold, diversity, language } = state;
-	const usual = { ...NOTHING, language: SCENES[scene]?.language ?? null };
-	const said = Object.entries({ scene, collection: scene ? null : collection, method, deadline, threshold, diversity, language });
+	const own = { ...NOTHING, ...SCENES[scene] };
+	const exclude = own.exclude.every((text) => state.exclude.includes(text)) ? NOTHING.exclude : ""; // the scene's own is gone
+	const usual = { ...NOTHING, language: own.language };
+	const said = Object.entries({ scene, collection: scene ? null : collection, exclude, method, deadline, threshold, diversity, language });
 	return new URLSearchParams(said.filter(([name, value]) => value !== usual[name]).map(([name, value]) => [name, value ?? ""])).toString();
 }
 
-/** The state that a fragment stands for; what it does not say, or says wrongly, is as in `otherwise`. */
+/** The state of a fragment; what it does not say, or says wrongly, is as in `otherwise`. */
 export function ofFragment(fragment, otherwise) {
 	const said = Object.fromEntries(new URLSearchParams(fragment.slice(1)));
 	const { collection, query } = SCENES.docs; // its question does for the collection, too: texts are not in the address
@@ -43,6 +45,7 @@ export function ofFragment(fragment, otherwise) {
 	return {
 		...start,
 		collection: said.collection ?? start.collection,
+		exclude: "exclude" in said ? [] : start.exclude,
 		method: METHODS.includes(said.method) ? said.method : NOTHING.method,
 		deadline: number("deadline", 600_000),
 		threshold: number("threshold", 1),
@@ -69,23 +72,30 @@ export function toBody(state, { shown = false } = {}) {
 /** Which candidates a state ranks for which question: only for the same can two rankings be compared. */
 export const candidatesOf = (state) => JSON.stringify([state.query, state.collection, state.collection ? null : state.passages]);
 
-/** A history of states for the browser's back button. The texts of each are in memory only, by its number. */
+const write = (how, number, state) => history[`${how}State`]({ number }, "", `#${toFragment(state)}`);
+
+/** The states behind the browser's back button, in memory by the number of their entry. */
 export class Past {
 	#states = new Map();
 	#timer = null;
 	#last = { control: null, at: 0 };
 
-	/** Show a state in the address. Steps of one control within a second are one step back. */
+	/** Show a state in the address. Steps of one control within a second are one step back, what changes nothing is none. */
 	push(state, control, { replace = false } = {}) {
+		const entry = history.state?.number;
+		const shown = this.#states.get(entry);
+		if (shown && Object.keys(state).every((name) => state[name] === shown[name])) return;
 		const now = performance.now();
 		const merged = replace || (control !== null && control === this.#last.control && now - this.#last.at < 1000);
-		const number = merged ? (history.state?.number ?? 0) : Date.now(); // new also after a reload
+		const number = merged ? (entry ?? 0) : Date.now(); // new also after a reload
 		this.#states.set(number, state);
 		this.#last = { control, at: now };
 		clearTimeout(this.#timer);
-		const write = () => history[merged ? "replaceState" : "pushState"]({ number }, "", `#${toFragment(state)}`);
-		if (merged && !replace) this.#timer = setTimeout(write, 200); // browsers refuse too many a second
-		else write();
+		if (merged && !replace) this.#timer = setTimeout(write, 200, "replace", number, state); // browsers refuse too many a second
+		else {
+			if (shown) write("replace", entry, shown); // the timer may not have done it
+			write(merged ? "replace" : "push", number, state);
+		}
 	}
 
 	/** The state of the entry that the browser went to. */

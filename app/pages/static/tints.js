@@ -20,6 +20,12 @@ export class Tints {
 		recorded?.matches.forEach((each, at) => this.#known.set(rows[at].shown.ranked, each));
 	}
 
+	/** Forget a failure, so that what comes into view is asked for again. */
+	retry() {
+		if (this.problem) this.#wanted.clear();
+		this.problem = null;
+	}
+
 	of = (row) => this.#known.get(row.shown.ranked);
 
 	want(row) {
@@ -33,13 +39,14 @@ export class Tints {
 	async #ask() {
 		const texts = this.#queue.splice(0, AT_ONCE);
 		try {
-			const { query, results } = await ask("POST", "v1/matches", { query: this.question, documents: texts });
+			const { query, results } = await ask("v1/matches", "POST", { query: this.question, documents: texts });
 			this.query = query;
 			results.forEach((each, at) => this.#known.set(texts[at], each));
 		} catch (problem) {
 			this.problem = problem.message;
+			this.#queue = [];
 		}
 		this.changed();
-		this.#timer = this.#queue.length && !this.problem ? setTimeout(() => this.#ask()) : null;
+		this.#timer = this.#queue.length ? setTimeout(() => this.#ask()) : null;
 	}
 }

@@ -89,7 +89,7 @@ def test_a_file_is_kept_and_asked_for_again(client):
     assert client.get("/pages/playground.js").headers["etag"] != tag
 
 
-@pytest.mark.parametrize("path", ["none.js", "../router.py", "%2e%2e/router.py", "vendor/", "playground.html", ""])
+@pytest.mark.parametrize("path", ["none.js", "../router.py", "%2e%2e/router.py", "vendor/", "page.html", ""])
 def test_there_is_no_other_file(client, path):
     assert client.get(f"/pages/{path}").status_code == 404
 
