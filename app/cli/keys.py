@@ -33,7 +33,13 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", parser=utf8, help="The key's
 @keys.command()
 def create(
     name: Annotated[str, typer.Option(parser=utf8, help="Its owner or purpose.")] = "",
-    tier: Annotated[Tier, typer.Option(help="Its tier, which sets the quotas.")] = "standard",
+    tier: Annotated[
+        Tier,
+        typer.Option(
+            help="Its tier, which sets the quotas. If they are not set otherwise, public is 5 hybrid searches of a "
+            "collection an hour, standard 50, premium 250; unlimited has no quotas."
+        ),
+    ] = "standard",
     role: Annotated[Role, typer.Option(help="Its role, which sets the permissions.")] = "user",
     expires_days: Annotated[
         float | None, typer.Option(help="Days until it expires. Absent: it does not expire.")
