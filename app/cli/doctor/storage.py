@@ -62,7 +62,7 @@ def models(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings, model: str) -> Finding:
-    at_hand = weights.find(model) if weights.is_default(model) or Path(model).is_dir() else None  # asks no network
+    at_hand = weights.find_local(model)
     digest = weights.digest(model, at_hand) if at_hand else None
     copies = prepared_copies(model, settings.model_dir)
     if not copies and at_hand is None:
