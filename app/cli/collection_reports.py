@@ -132,7 +132,7 @@ def verify(
             compaction.repair(collection)
             indexer.index_all(collection, encoder, reporting(report, name))
         faults = _damaged(collection)
-    show({"name": name, **_whole(faults)}, _described(name, faults), as_json=as_json)
+    show({"name": name, **_whole(faults)}, f"{name}: {_described(name, faults)}", as_json=as_json)
     if faults:
         raise typer.Exit(1)
 
