@@ -62,7 +62,8 @@ Known = Annotated[
     KnownItem | None,
     typer.Option(
         help="Evaluate without judgements: each query is the title or the first sentence of a document, which is taken "
-        "from all documents, and that document must be found."
+        "from all documents, and that document must be found. Those with fewer than three words, or that two documents "
+        "have, make no query, and are counted."
     ),
 ]
 RunIn = Annotated[
