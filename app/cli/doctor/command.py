@@ -40,7 +40,9 @@ def doctor(
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
-        found = [Finding("settings", "error", line, "docs/configuration.md") for line in sentences(error) or ()]
+        found = [
+            Finding("settings", "error", line, "docs/configuration.md lists all") for line in sentences(error) or ()
+        ]
     else:
         found = [Finding("settings", "ok", "all are known and within bounds"), *_findings(settings, host, port)]
     counts = Counter(finding.status for finding in found)

@@ -142,5 +142,7 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
         remedy = f"`qrerank index verify {path.name} --repair`"
         return Finding("collection", "error", f"{found}: {'; '.join(faults.values())}", remedy)
     if model not in (settings.model, *settings.models):
-        return Finding("collection", "warning", f"{found}: made with {model}, which is not served", "QRERANK_MODELS")
+        encode = f"`qrerank index encode {path.name} --model {settings.model}`"
+        remedy = f"add {model} to QRERANK_MODELS, or encode the collection with a model that is served: {encode}"
+        return Finding("collection", "warning", f"{found}: made with {model}, which is not served", remedy)
     return Finding("collection", "ok", f"{found}, whole")
