@@ -105,7 +105,7 @@ def _table(collection: Collection, faults: dict[int, str]) -> Table:
         "documents", ", ".join([f"{counts.documents:,}", *(f"{n:,} {what}" for what, n in notes.items() if n)])
     )
     table.add_row("passages", f"{counts.passages:,}")
-    table.add_row("model", f"{model.name} ({model.arithmetic})")
+    table.add_row("model", f"{model.name} (made with {model.arithmetic})")
     if encoding := collection.encoding():
         table.add_row("next model", f"{encoding.model.name}: {encoding.done:,} of {encoding.total:,} documents")
     table.add_row("language", collection.settings.language)
