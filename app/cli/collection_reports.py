@@ -53,7 +53,7 @@ def list_command(as_json: AsJson = False) -> None:
 
 
 def jobs(name: Name, as_json: AsJson = False) -> None:
-    """Show what clients wrote to a collection, the newest first, and how far each write is."""
+    """Show what clients wrote to a collection. The newest comes first, with how far each write is."""
     table = Table("job", "kind", "status", "done", "rejected", "error", show_edge=False)
     data = [describe_job(name, job) for job in opened(Settings(), name).newest_jobs(_JOBS)]
     for job in data:
@@ -63,7 +63,7 @@ def jobs(name: Name, as_json: AsJson = False) -> None:
 
 
 def export(name: Name, wanted: FilterOption = None) -> None:
-    """Print documents, one JSON object per line, as `index add` reads them."""
+    """Print documents as `index add` reads them. One JSON object is on each line."""
     collection, after = opened(Settings(), name), 0
     while page := collection.page(after, _PAGE, wanted):
         after = page[-1][0]
@@ -73,7 +73,7 @@ def export(name: Name, wanted: FilterOption = None) -> None:
 
 
 def stats(name: Name, as_json: AsJson = False) -> None:
-    """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
+    """Show a collection's content and integrity. The exit status is 1 if it is damaged."""
     collection = opened(Settings(), name)
     counts, settings, faults = collection.counts(), collection.settings, _damaged(collection)
     value = {
@@ -122,7 +122,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Index the documents of damaged segments again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that what is searched is what the documents say. The exit status is 1 if it is not."""
+    """Check a collection against its documents. The exit status is 1 if what is searched is not what they say."""
     settings = Settings()
     collection = opened(settings, name)
     faults = _damaged(collection)

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,11 @@ def beir(tmp_path: Path) -> Path:
     (folder / "queries.jsonl").write_text(json.dumps({"_id": "1", "text": "owl song"}))
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\ta\t1\n")
     return folder
+
+
+def test_the_version_is_the_packages(typed):
+    run = typed("--version")
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"quantum-rerank {version('quantum-rerank')}\n", "")
 
 
 def test_prepare_says_where_each_model_is_and_how_it_is_computed(typed, tmp_path):
