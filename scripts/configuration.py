@@ -22,7 +22,7 @@ _INTRO = """# Configuration
 Settings are environment variables. They are read and checked once, when a process starts:
 
 ```sh
-QRERANK_ENGINE__DEADLINE_MS=200 QRERANK_MODELS='["intfloat/e5-small-v2"]' .venv/bin/qrerank serve
+QRERANK_ENGINE__DEADLINE_MS=200 QRERANK_ALIASES='{"rerank-v3.5": "all-MiniLM-L6-v2:quantum"}' .venv/bin/qrerank serve
 ```
 
 - Two underscores separate a group from its setting: `QRERANK_LIMITS__DOCUMENTS` is `documents` in the group `limits`.

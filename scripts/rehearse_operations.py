@@ -24,7 +24,7 @@ from benchmarks.server import Server
 from scripts.rehearsal import driver
 from scripts.rehearsal.driver import Commands, Installation, Key
 from scripts.rehearsal.load import COLLECTION, RERANK, SEARCH, Load, Question, corpus
-from scripts.trial import Findings
+from scripts.trial import Findings, free_port
 
 _LOAD_S = 1.5  # seconds of load in each state; usage is written every second
 _EMERGENCY = "a-key-for-emergencies-of-forty-characters"
@@ -98,7 +98,7 @@ def restore(place: Installation, kind: str, new_database: NewDatabase) -> Instal
 
 def _start_beside(findings: Findings, new: Installation, servers: ExitStack, caller: Key) -> Server:
     """Check the new version's settings, start it, and send it a request."""
-    new.run("upgrade-settings")
+    new.with_settings(NEW_PORT=free_port()).run("upgrade-settings")
     server = servers.enter_context(new.server(new.commands.text("upgrade-start")))
     output = new.with_settings(NEW_PORT=server.port, KEY=caller["key"]).run("upgrade-ready")
     findings.check("the new version serves beside the old one", '"index":1' in output)

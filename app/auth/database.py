@@ -25,6 +25,10 @@ from retrieval.errors import Fault
 log = logging.getLogger(__name__)
 
 RETRY_S = 1.0
+OTHER_PEPPER = (
+    "the keys in the database were made with another pepper, so no key would be valid: set QRERANK_AUTH__PEPPER to "
+    "that one, or copy the file `pepper` from the data folder where they were made"
+)
 _FILE = "auth.sqlite3"
 _PATIENCE_S = 3  # timeout of a statement, a lock or a connection
 _MIGRATED_WITHIN_S = 60  # how long a process waits for another one that migrates
@@ -57,6 +61,24 @@ def url_of(database_url: str | None, data_dir: Path) -> URL:
             "QRERANK_AUTH__DATABASE_URL is not of the form postgresql://USER:PASSWORD@HOST/NAME; percent-encode "
             "special characters in the password, as %40 for @"
         ) from None
+
+
+def has_pepper(url: URL) -> bool:
+    """Whether a database answers and holds keys of some pepper. Nothing is made or migrated."""
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        return False
+    engine = _engine(url)
+    try:
+        with engine.execution_options(**{_MODE: "read"}).begin() as connection:
+            return connection.scalar(select(tables.pepper.c.proof)) is not None
+    except (
+        DBAPIError,
+        PoolTimeout,
+        OSError,
+    ):  # there are no tables yet, or it does not answer: whoever opens it says so
+        return False
+    finally:
+        engine.dispose()
 
 
 class Database:
@@ -188,10 +210,7 @@ class Database:
         """Whether the database stores the proof of this pepper; KeysMisconfigured if it stores that of another one."""
         stored_proof = connection.scalar(select(tables.pepper.c.proof))
         if stored_proof not in {None, self._proof}:
-            raise KeysMisconfigured(
-                "the keys in the database were made with another pepper, so no key would be valid: set "
-                "QRERANK_AUTH__PEPPER to that one, or copy the file `pepper` from the data folder where they were made"
-            )
+            raise KeysMisconfigured(OTHER_PEPPER)
         return stored_proof is not None
 
     def _lose(self, error: Exception) -> KeysUnavailable:

@@ -59,6 +59,11 @@ def open_pepper(settings: AuthSettings, data_dir: Path) -> Pepper | None:
     return pepper_in(data_dir) if settings.enabled else None
 
 
+def has_file(folder: Path) -> bool:
+    """Whether a folder holds the file of a pepper."""
+    return (folder / _PEPPER_FILE).exists()
+
+
 def pepper_in(folder: Path) -> Pepper:
     """The pepper in a folder's file, which is created if missing; KeysMisconfigured if it cannot be read or created."""
     path = folder / _PEPPER_FILE

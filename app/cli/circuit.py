@@ -72,7 +72,7 @@ def draw_circuit(
     qubits: Qubits = None,
     svg: Annotated[Path | None, typer.Option(callback=writable, help="Write the drawing to this file as SVG.")] = None,
 ) -> None:
-    """Draw the fidelity circuit of one register, and print its size in the basis {ry, rz, cx}."""
+    """Draw the fidelity circuit of one register. Its size in the basis {ry, rz, cx} is printed, too."""
     if context.invoked_subcommand:
         return
     from quantum.circuits import draw, symbolic_circuit  # imported late: Qiskit takes half a second
@@ -94,7 +94,7 @@ def draw_circuit(
 def maps(
     width: Annotated[int, typer.Option(min=1, help="Features of a vector.")] = _WIDTH, as_json: AsJson = False
 ) -> None:
-    """List the feature maps: registers, and the size of their composed circuits in the basis {ry, rz, cx}."""
+    """List the feature maps and their sizes. Composed circuits are counted in the basis {ry, rz, cx}."""
     rows = []
     for each in (feature_map(name, qubits) for name in MAPS for qubits in (2, 3, 4)):
         size = check_limits(each)
@@ -139,9 +139,10 @@ def run(
     yes: Annotated[bool, typer.Option("--yes", help="Run even what takes more than a minute.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare one vector a text on a backend, with standard errors, and mark the ranks that they do not settle.
+    """Compare texts on a backend of circuits.
 
-    The cost is printed first: one circuit is run for each register and document, 96 for each document by default.
+    Each text is one vector. Printed are standard errors, and the ranks that they do not settle. The cost is printed
+    first: one circuit is run for each register and document, 96 for each document by default.
     """
     from quantum.backends.noise import Noise
 
@@ -247,9 +248,10 @@ def export(
     allow_deep: AllowDeep = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the one circuit that serves all pairs, with a parameter for each rotation, and print what they stand for.
+    """Write the one circuit that serves all pairs.
 
-    The probability of reading 0…0 is the fidelity of one register.
+    It has a parameter for each rotation; what they stand for is printed. The probability of reading 0…0 is the fidelity
+    of one register.
     """
     if not (qpy or qasm3):
         raise typer.BadParameter("give --qpy FILE or --qasm3 FILE, or both")
@@ -288,12 +290,13 @@ def check(
     plot: Annotated[Path | None, typer.Option(callback=writable, help="Draw the concentration (PNG).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check whether the kernel of a map tells texts apart, at several bandwidths and numbers of registers.
+    """Check whether a map tells texts apart.
 
-    Printed are the mean and the deviation of fidelities between different texts, one vector each, the least eigenvalue
-    of their matrix, the shots of each register with which noise is as large as differences between texts, and with a
-    judged collection the centred alignment with the judgements of each query. The status is 1 where the chosen
-    configuration saturates, as it is refused when the service starts.
+    Its kernel is computed at several bandwidths and numbers of registers. Printed are the mean and the deviation of
+    fidelities between different texts, one vector each, the least eigenvalue of their matrix, the shots of each
+    register with which noise is as large as differences between texts, and with a judged collection the centred
+    alignment with the judgements of each query. The status is 1 where the chosen configuration saturates, as it is
+    refused when the service starts.
     """
     from app.cli.circuit_checks import checked, drawn, shown
 

@@ -114,6 +114,7 @@ def checked(encoder: Encoder, feature_map: FeatureMap, folder: Path | None, text
         rows.append(
             Row(scaled.bandwidth, registers, spread.mean, spread.deviation, least_eigenvalue(kernel), shots, mean)
         )
+    progress("kernels", len(ways), len(ways))
     return Checks(feature_map, vectors.shape[1], len(vectors), len(judged), rows)
 
 
@@ -130,8 +131,9 @@ def _vectors(
     place = {name: at for at, name in enumerate(dataset.document_ids)}
     vectors = _encoded(encoder, [dataset.documents[at] for at in chance.sample(filled, min(texts, len(filled)))])
     queries, judged = judged_queries(dataset), []
-    for done, query in enumerate(chance.sample(queries, min(_QUERIES, len(queries)))):
-        progress(f"judged texts of {dataset.name}", done, _QUERIES)
+    asked = chance.sample(queries, min(_QUERIES, len(queries)))
+    for done, query in enumerate(asked):
+        progress(f"judged texts of {dataset.name}", done, len(asked))
         grades = dataset.qrels[query.id]
         relevant = [place[name] for name, grade in grades.items() if grade > 0 and name in place][:_MOST_RELEVANT]
         others = [

@@ -53,7 +53,7 @@ def list_command(as_json: AsJson = False) -> None:
 
 
 def jobs(name: Name, as_json: AsJson = False) -> None:
-    """Show what clients wrote to a collection, the newest first, and how far each write is."""
+    """Show what clients wrote to a collection. The newest comes first, with how far each write is."""
     table = Table("job", "kind", "status", "done", "rejected", "error", show_edge=False)
     data = [describe_job(name, job) for job in opened(Settings(), name).newest_jobs(_JOBS)]
     for job in data:
@@ -63,7 +63,7 @@ def jobs(name: Name, as_json: AsJson = False) -> None:
 
 
 def export(name: Name, wanted: FilterOption = None) -> None:
-    """Print documents, one JSON object per line, as `index add` reads them."""
+    """Print documents as `index add` reads them. One JSON object is on each line."""
     collection, after = opened(Settings(), name), 0
     while page := collection.page(after, _PAGE, wanted):
         after = page[-1][0]
@@ -73,7 +73,7 @@ def export(name: Name, wanted: FilterOption = None) -> None:
 
 
 def stats(name: Name, as_json: AsJson = False) -> None:
-    """Show a collection's content, size on disk and integrity. The exit status is 1 if it is damaged."""
+    """Show a collection's content and integrity. The exit status is 1 if it is damaged."""
     collection = opened(Settings(), name)
     counts, settings, faults = collection.counts(), collection.settings, _damaged(collection)
     value = {
@@ -105,7 +105,7 @@ def _table(collection: Collection, faults: dict[int, str]) -> Table:
         "documents", ", ".join([f"{counts.documents:,}", *(f"{n:,} {what}" for what, n in notes.items() if n)])
     )
     table.add_row("passages", f"{counts.passages:,}")
-    table.add_row("model", f"{model.name} ({model.arithmetic})")
+    table.add_row("model", f"{model.name} (made with {model.arithmetic})")
     if encoding := collection.encoding():
         table.add_row("next model", f"{encoding.model.name}: {encoding.done:,} of {encoding.total:,} documents")
     table.add_row("language", collection.settings.language)
@@ -122,7 +122,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Index the documents of damaged segments again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check that what is searched is what the documents say. The exit status is 1 if it is not."""
+    """Check a collection against its documents. The exit status is 1 if what is searched is not what they say."""
     settings = Settings()
     collection = opened(settings, name)
     faults = _damaged(collection)
@@ -132,7 +132,7 @@ def verify(
             compaction.repair(collection)
             indexer.index_all(collection, encoder, reporting(report, name))
         faults = _damaged(collection)
-    show({"name": name, **_whole(faults)}, _described(name, faults), as_json=as_json)
+    show({"name": name, **_whole(faults)}, f"{name}: {_described(name, faults)}", as_json=as_json)
     if faults:
         raise typer.Exit(1)
 

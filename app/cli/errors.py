@@ -120,7 +120,10 @@ def _variable(*path: object) -> str:
 
 def _setting(item: ErrorDetails) -> str:
     variable = _variable(*item["loc"]) if item["loc"] else "settings"
-    return f"{variable}: {item['msg'].removeprefix('Value error, ')}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item.get("ctx", {}).get("field_type") == "Value":  # a secret: pydantic takes its characters for items
+        message = message.replace(" items after validation", " characters")
+    return f"{variable}: {message}"
 
 
 def _system(error: OSError) -> list[str] | None:

@@ -62,7 +62,8 @@ Known = Annotated[
     KnownItem | None,
     typer.Option(
         help="Evaluate without judgements: each query is the title or the first sentence of a document, which is taken "
-        "from all documents, and that document must be found."
+        "from all documents, and that document must be found. Those with fewer than three words, or that two documents "
+        "have, make no query, and are counted."
     ),
 ]
 RunIn = Annotated[
@@ -145,12 +146,13 @@ def evaluate(
     plots: Plots = None,
     no_times: NoTimes = False,
 ) -> None:
-    """Retrieve, rerank, and compare each method with cosine, query by query.
+    """Compare the methods on a test collection.
 
-    Printed are nDCG@10, MRR@10, MAP and recall of each method; p-values of a paired randomisation test on nDCG@10,
-    corrected for all comparisons of the command (Holm); on how many queries a method is better and worse; the share of
-    documents among its ten best that nobody judged; the best nDCG@10 that the retrieved candidates allow; and the
-    median and 95th percentile of the milliseconds that reranking takes.
+    Each method retrieves, reranks, and is compared with cosine, query by query. Printed are nDCG@10, MRR@10, MAP and
+    recall of each method; p-values of a paired randomisation test on nDCG@10, corrected for all comparisons of the
+    command (Holm); on how many queries a method is better and worse; the share of documents among its ten best that
+    nobody judged; the best nDCG@10 that the retrieved candidates allow; and the median and 95th percentile of the
+    milliseconds that reranking takes.
 
     Collections are encoded once and kept, in the user's cache folder under quantum-rerank/evaluated or in --cache.
     Texts are encoded on this machine; nothing is sent anywhere.

@@ -72,8 +72,8 @@ def _page(results: Sequence[Evaluation], *, times: bool) -> Iterator[str]:
         f"<title>{_text(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{_text(title)}</h1>\n"
     )
     setup = (
-        f"quantum-rerank {version('quantum-rerank')}, {first.model} ({first.encoder}), {first.candidates} candidates "
-        f"of the first stage “{first.first_stage}”, reranked"
+        f"quantum-rerank {version('quantum-rerank')}, {first.model} ({first.encoder}), at most "
+        f"{first.candidates} candidates of the first stage “{first.first_stage}”, reranked"
         + (f"; compared with {first.baseline}." if first.baseline in first.methods else ".")
     )
     yield f"<p>{_text(setup)}</p>\n{_figure(svg(overview(results)), 'nDCG@10 of every row on every collection')}"

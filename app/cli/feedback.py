@@ -21,12 +21,14 @@ from app.telemetry.printable import escaped
 if TYPE_CHECKING:
     from app.feedback.feedback import Feedback
 
-feedback = typer.Typer(help="Show and forget what was learned from judged rankings.", no_args_is_help=True)
+feedback = typer.Typer(
+    help="Show and forget what was learned. It is learned from judged rankings.", no_args_is_help=True
+)
 
 
 @feedback.command("list")
 def list_command(as_json: AsJson = False) -> None:
-    """Show the learned weights of the rankers, by collection and tier of keys."""
+    """Show the learned weights of the rankers. They are listed by collection and tier of keys."""
     answer = respond_standings(asyncio.run(_open().standings()), _defaults())
     if as_json:
         print_json(answer)

@@ -72,10 +72,11 @@ def fit_parameters(
     plot: Annotated[Path | None, typer.Option(callback=writable, help="Draw a reliability diagram (PNG).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fit bandwidth, weights, smoothing, stacking and calibration of the configured model, and show what they gain.
+    """Fit the parameters of the ranking.
 
-    All is judged on queries that it was not fitted on: on each collection by the others, of one collection on each
-    fifth by the rest. 50 queries are enough to try. Collections and scores are cached, as those of `evaluate`.
+    Bandwidth, weights, smoothing, stacking and calibration of the configured model are fitted, and what they gain is
+    shown. All is judged on queries that it was not fitted on: on each collection by the others, of one collection on
+    each fifth by the rest. 50 queries are enough to try. Collections and scores are cached, as those of `evaluate`.
     """
     if find_spec("sklearn") is None:
         raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")

@@ -137,7 +137,7 @@ def _made_alike(
 
 @index.command()
 def add(name: Name, source: Source, as_json: AsJson = False) -> None:
-    """Add passages, or replace those of the same id. What is unchanged is not encoded again.
+    """Add passages, or replace those of an id. What is unchanged is not encoded again.
 
     If it is interrupted, run it again: what is done stays done.
     """
@@ -163,7 +163,7 @@ def delete(
     wanted: FilterOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete documents by id or by a filter, or a whole collection."""
+    """Delete documents, or a whole collection. Documents are named by ids or by a filter."""
     settings = Settings()
     if [bool(ids), everything, wanted is not None].count(True) != 1:
         raise typer.BadParameter("give either the ids of documents, or --filter, or --all for the whole collection")
@@ -188,7 +188,7 @@ def alias(
     delete: Annotated[bool, typer.Option("--delete", help="Delete the alias. The collection stays.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let another name lead to a collection, or to another one than before: the next search uses it."""
+    """Let another name lead to a collection. An alias may be moved: the next search uses the new one."""
     settings = Settings()
     folder = folder_of(settings, name).parent
     if (collection is None) != delete:
@@ -206,7 +206,7 @@ def alias(
 
 @index.command()
 def compact(name: Name, as_json: AsJson = False) -> None:
-    """Merge all segments into one, and give back the space of deleted documents."""
+    """Merge all segments into one. The space of deleted documents is given back."""
     collection = opened(Settings(), name)
     before = collection.bytes()
     with bar("compacting"), alone(collection):

@@ -25,7 +25,9 @@ from app.telemetry.printable import escaped
 if TYPE_CHECKING:
     from app.auth.stores import Records
 
-keys = typer.Typer(help="Create, list, rotate and revoke keys, also while the service runs.", no_args_is_help=True)
+keys = typer.Typer(
+    help="Create, list, rotate and revoke keys. A service that runs takes notice within seconds.", no_args_is_help=True
+)
 
 KeyId = Annotated[str, typer.Argument(metavar="ID", parser=utf8, help="The key's id, or its prefix.")]
 
@@ -33,7 +35,13 @@ KeyId = Annotated[str, typer.Argument(metavar="ID", parser=utf8, help="The key's
 @keys.command()
 def create(
     name: Annotated[str, typer.Option(parser=utf8, help="Its owner or purpose.")] = "",
-    tier: Annotated[Tier, typer.Option(help="Its tier, which sets the quotas.")] = "standard",
+    tier: Annotated[
+        Tier,
+        typer.Option(
+            help="Its tier, which sets the quotas. If they are not set otherwise, public is 5 hybrid searches of a "
+            "collection an hour, standard 50, premium 250; unlimited has no quotas."
+        ),
+    ] = "standard",
     role: Annotated[Role, typer.Option(help="Its role, which sets the permissions.")] = "user",
     expires_days: Annotated[
         float | None, typer.Option(help="Days until it expires. Absent: it does not expire.")
@@ -70,7 +78,7 @@ def create(
 
 @keys.command("list")
 def list_command(as_json: AsJson = False) -> None:
-    """List all keys, including revoked and expired ones, oldest first. The keys in plain text are not stored."""
+    """List all keys, the oldest first. Revoked and expired ones are among them. Keys in plain text are not stored."""
     descriptions = [describe(key) for key in records().keys.all()]
     if as_json:
         print_json({"object": "list", "data": descriptions})
@@ -96,7 +104,7 @@ def rotate(
     ] = DEFAULT_OVERLAP_HOURS,
     as_json: AsJson = False,
 ) -> None:
-    """Replace a key by a new one with the same id, limits and usage, and print it. It is not shown again."""
+    """Replace a key by a new one, and print it. Id, limits and usage stay. It is not shown again."""
     key, plain = records().keys.rotate(key_id, overlap_hours * HOUR_S)
     _record("key.rotated", key, {"overlap_hours": overlap_hours})
     _show_new(key, plain, as_json=as_json)

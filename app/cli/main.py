@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 cli = typer.Typer(
-    help="Rerank retrieved passages with cosine, simulated fidelity circuits and BM25, on an ordinary CPU.",
     epilog=STATUSES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -76,6 +76,21 @@ cli.command()(doctor)
 log = logging.getLogger(__name__)
 
 _UNREACHED = "reaches the score of QRERANK_MIN_SCORE"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_line(f"quantum-rerank {version('quantum-rerank')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options_of_all(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Rerank retrieved passages with cosine, simulated fidelity circuits and BM25, on an ordinary CPU."""
 
 
 @cli.command()
@@ -161,7 +176,10 @@ def _search_demo_by_default(settings: Settings) -> None:
 
 @cli.command()
 def prepare(as_json: AsJson = False) -> None:
-    """Prepare QRERANK_MODEL, QRERANK_MODELS and QRERANK_CROSS_ENCODER__MODEL in QRERANK_MODEL_DIR, and exit."""
+    """Prepare the models of the settings, and exit.
+
+    QRERANK_MODEL, QRERANK_MODELS and QRERANK_CROSS_ENCODER__MODEL are prepared in QRERANK_MODEL_DIR.
+    """
     settings, ready = Settings(), []
     with bar("preparing") as report:
         for model in (settings.model, *settings.models):
@@ -235,7 +253,7 @@ def search(
     wanted: FilterOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search a collection: retrieve passages by meaning and words, and rerank them."""
+    """Search a collection, and rerank the result. Passages are retrieved by meaning and by words."""
     settings = Settings()
     check_method(method, settings)
     options = _options(settings, method, exclude, diversity)
@@ -315,7 +333,7 @@ def _document(passage: Passage) -> dict[str, object]:
 
 @cli.command()
 def openapi() -> None:
-    """Print the OpenAPI description of the service, as JSON."""
+    """Print the service's OpenAPI description."""
     from app.api.openapi import render
     from app.main import create_app
 

@@ -48,7 +48,7 @@ def evaluations(results: Sequence[Evaluation]) -> Iterator[Table]:
 
 def evaluated(result: Evaluation) -> Table:
     """The metrics of all methods on one collection, compared with the baseline."""
-    setup = f"{len(result.queries)} queries, {result.candidates} candidates ({result.first_stage}) reranked"
+    setup = f"{len(result.queries)} queries, at most {result.candidates} candidates ({result.first_stage}) reranked"
     k, versus = result.candidates, escaped(f"vs {result.baseline}")
     table = Table(_method(), "nDCG@10", versus, "p (Holm)", "MRR@10", f"MAP@{k}", f"recall@{k}")
     table.title = f"{escaped(result.dataset)}: {setup}, {result.encoder}"

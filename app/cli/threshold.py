@@ -72,9 +72,10 @@ def threshold(
     ] = 0.9,
     as_json: AsJson = False,
 ) -> None:
-    """Find the min_score that gives a wanted precision, from 20 to 50 lines of query, document and yes or no.
+    """Find the min_score for a wanted precision.
 
-    Each document is scored alone. Send the result as `min_score`, or set QRERANK_MIN_SCORE.
+    It takes 20 to 50 lines of query, document and yes or no. Each document is scored alone. Send the result as
+    `min_score`, or set QRERANK_MIN_SCORE.
     """
     pairs = read_pairs(file)
     if len(pairs) < _FEW:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -127,9 +127,11 @@ class SentDocuments:
     ) -> None:
         """Look up the states of n texts, as far as each is read, and find the terms of those that are not cached.
 
-        Raises: ValueError for one text in place of several, TypeError where one of them is none.
+        Raises: ValueError for one text in place of several, TypeError where one of them is none, or the reading.
         """
         _check_list(texts)
+        if not isinstance(reading, Reading):
+            raise TypeError(f"reading is a Reading, such as Reading(max_tokens=512); got {reading!r}")
         deadline = deadline or Deadline()
         self._source, self._reading, self._language = source, reading, language
         limit, end = source.bounds(reading)
@@ -279,9 +281,13 @@ class SentDocuments:
 
 
 def _check_list(texts: Sequence[str]) -> None:
-    """ValueError for one text in place of several, TypeError where one of them is none."""
+    """ValueError for one text in place of several, TypeError for what has no positions, or where one text is none."""
     if isinstance(texts, str):
         raise ValueError("give a list of texts: of a single one, each letter would count")  # noqa: TRY004 - as the others
+    if isinstance(texts, Mapping | Set):
+        raise TypeError(
+            f"give a list of texts: positions in a {type(texts).__name__} mean nothing, and keys are no texts"
+        )
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"text {number} is a {type(text).__name__}; give a list of strings")

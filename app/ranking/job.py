@@ -165,7 +165,9 @@ class Job:
     dropped: list[str] = field(default_factory=list)  # rankers that failed or were late
 
     def __post_init__(self) -> None:
-        """ValueError for what cannot be ranked by."""
+        """ValueError for what cannot be ranked by, TypeError for a deadline that is none."""
+        if not isinstance(self.deadline, Deadline):
+            raise TypeError(f"deadline is a Deadline, such as Deadline.after(0.4), in seconds; got {self.deadline!r}")
         if self.method not in RANK_METHODS:
             raise ValueError(f"unknown method {self.method!r}; choose one of {', '.join(RANK_METHODS)}")
         if self.fusion not in {None, *ALGORITHMS}:
@@ -178,7 +180,10 @@ class Job:
             raise ValueError("exclude must be a list of texts, or each letter would count")  # noqa: TRY004 - as the others
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
-        self.terms = QueryTerms.of(self.query[:_QUERY_CODE_POINTS], self.language)
+        try:
+            self.terms = QueryTerms.of(self.query[:_QUERY_CODE_POINTS], self.language)
+        except ValueError as error:
+            raise ValueError(f"language {error}; got {self.language!r}") from None
 
     def drop(self, ranker: str) -> bool:
         """Leave a ranker out that failed; whether others of the method are left to answer."""

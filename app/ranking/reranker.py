@@ -119,7 +119,7 @@ class Reranker:
         Raises:
             ValueError: An empty query, no documents or one text in their place, an unknown method or language, or
                 hybrid+cross without a cross-encoder.
-            TypeError: A document is no string.
+            TypeError: A document is no string, or they are no list; a deadline or a reading that is none.
             Cancelled: The deadline was cancelled.
         """
         if len(documents) == 0:

@@ -24,6 +24,7 @@ from retrieval.encoder import weights
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.transformer import ModelSpec, TextEncoder
+from retrieval.encoder.weights import WeightsNotFound
 from retrieval.errors import ModelError
 
 if TYPE_CHECKING:
@@ -118,9 +119,10 @@ def prepare(model: str, model_dir: Path, progress: Progress, kind: Kind = ENCODE
         progress: Called with each step, only if the model is prepared now.
         kind: The kind of model.
     """
-    source = weights.find(model, kind.organisation)
-    if source is None:
-        return _find_prepared(model, model_dir, kind)
+    try:
+        source = weights.find(model, kind.organisation)
+    except WeightsNotFound as missing:
+        return _find_prepared(model, model_dir, kind, missing)
     digest = weights.digest(model, source)
     folder = model_dir / f"{_slug(model)}-{kind.format}-{digest[:16]}"
     if not folder.exists():
@@ -132,15 +134,16 @@ def _slug(model: str) -> str:
     return _NOT_PLAIN.sub("-", model).strip("-")
 
 
-def _find_prepared(model: str, model_dir: Path, kind: Kind) -> Path:
+def _find_prepared(model: str, model_dir: Path, kind: Kind, missing: WeightsNotFound) -> Path:
     """Find a prepared model without its weights: serving images and wheels contain only prepared files."""
     prepared = prepared_copies(model, model_dir, kind)
     if len(prepared) == 1:
         return prepared[0]
-    raise ModelError(
-        f"model {model!r} is neither a folder nor installed, and {model_dir} holds {len(prepared)} prepared copies of "
-        "it; install it (pip install 'quantum-rerank[prepare]' for the default) or give its folder"
-    )
+    if prepared:  # only the weights would tell which is theirs
+        raise ModelError(
+            f"{missing.reason}, and {model_dir} holds {len(prepared)} prepared copies of it; delete all but one"
+        )
+    raise ModelError(f"{missing.reason}, and {model_dir} holds no prepared copy of it; {missing.remedy}")
 
 
 def prepared_copies(model: str, model_dir: Path, kind: Kind = ENCODER) -> list[Path]:
@@ -201,8 +204,6 @@ def _torch_encoder(model: str, prompts: Mapping[str, str] | None) -> Encoder:
     from retrieval.encoder import torch_model  # only this runtime needs torch
 
     source = weights.find(model)
-    if source is None:
-        raise ModelError(f"model {model!r} is neither a folder nor installed; give its folder")
     loaded = torch_model.load(source)
     spec = torch_model.spec(loaded, source, model, weights.digest(model, source))
     spec = _prompted(spec, prompts)

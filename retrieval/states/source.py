@@ -61,7 +61,12 @@ class StateSource:
             encoder: Encodes the texts that are not cached.
             cache: The in-process cache; None to cache nothing.
             replicas: The Redis cache that all replicas share; None for no shared cache.
+
+        TypeError for the name of a model in place of its encoder.
         """
+        given: object = encoder  # untyped callers give names
+        if isinstance(given, str):
+            raise TypeError(f"{given!r} is the name of a model; give its encoder, which load_encoder opens")
         self.encoder = encoder
         self.shared_encoder = SharedEncoder(encoder)
         self.cache = cache or StateCache(0)

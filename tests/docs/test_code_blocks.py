@@ -82,6 +82,8 @@ def test_the_code_of_a_page_runs(name, address, folder):
             code = code.replace("curl ", "curl --silent --fail-with-body --max-time 60 ")
             ran = subprocess.run(["/bin/bash", "-ec", code], cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
             assert ran.returncode == 0, f"{name}:{line}: {code}\n{ran.stdout}{ran.stderr}"
+            found_nothing = '"results":[]' in ran.stdout and "min_score" not in code  # scores need a model's weights
+            assert not found_nothing, f"{name}:{line}: {code}\nfinds nothing"
     if name == "docs/tutorial.md":
         assert "Question: q" in known["prompt"]("q", known["search"]("shoes", url=f"http://{address}", min_score=0))
         assert known["prompt"]("q", []) is None

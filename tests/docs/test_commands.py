@@ -29,6 +29,12 @@ def test_the_committed_page_is_generated_from_the_parsers():
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8").strip() == written.strip(), "run `make pages`"
 
 
+def test_no_summary_is_cut_in_help_and_page():
+    groups = [get_command(cli), *get_command(cli).commands.values()]
+    below = [each for group in groups for each in getattr(group, "commands", {}).values()]
+    assert not [said for each in below if (said := each.get_short_help_str()).endswith("...")]
+
+
 @pytest.mark.parametrize(("name", "command"), LEAVES, ids=[name for name, _ in LEAVES])
 def test_a_command_says_what_it_does_and_prints_json_for_programs(name, command):
     assert command.help.partition("\n")[0].rstrip(".")

@@ -36,8 +36,9 @@ async def similarity(request: Request) -> Response:
     """The similarity of two texts by each method, in [0, 1].
 
     `text1` is the query; the quantum score is not symmetric. Classical is (1 + cosine)/2, quantum the fidelity that
-    /rerank uses for this method, hybrid the weighted mean of the two. Scores depend on the two texts only, so those of
-    different requests are comparable. By default the deadline is the longest allowed.
+    /rerank uses for this method, hybrid the calibrated probability that `text2` is relevant, which /rerank gives a lone
+    document. Scores depend on the two texts only, so those of different requests are comparable. By default the
+    deadline is the longest allowed.
     """
 
     async def read() -> ResolvedPairs[SimilarityBody]:

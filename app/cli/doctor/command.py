@@ -33,14 +33,17 @@ def doctor(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Its port.")] = 8000,
     as_json: AsJson = False,
 ) -> None:
-    """Check machine, settings, model, collections and servers: what is wrong, and how to mend it.
+    """Say what is wrong here, and how to mend it.
 
-    It changes nothing, and may run beside the service. The exit status is 1 if there is an error; warnings give 0.
+    Machine, settings, model, collections and servers are checked. It changes nothing, and may run beside the service.
+    The exit status is 1 if there is an error; warnings give 0.
     """
     try:
         settings = Settings()
     except (ValidationError, SettingsError) as error:
-        found = [Finding("settings", "error", line, "docs/configuration.md") for line in sentences(error) or ()]
+        found = [
+            Finding("settings", "error", line, "docs/configuration.md lists all") for line in sentences(error) or ()
+        ]
     else:
         found = [Finding("settings", "ok", "all are known and within bounds"), *_findings(settings, host, port)]
     counts = Counter(finding.status for finding in found)

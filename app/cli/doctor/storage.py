@@ -84,7 +84,7 @@ def _ranking(settings: Settings, encoders: Sequence[Encoder]) -> Finding:
 
 
 def _model(settings: Settings, model: str) -> tuple[Finding, Encoder | None]:
-    at_hand = weights.find(model) if weights.is_default(model) or Path(model).is_dir() else None  # asks no network
+    at_hand = weights.find_local(model)
     digest = weights.digest(model, at_hand) if at_hand else None
     copies = prepared_copies(model, settings.model_dir)
     if not copies and at_hand is None:
@@ -169,7 +169,8 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
     if not serves(settings, model):
         default = settings.default_collection
         is_default = default is not None and (path.parent / default).resolve() == path.resolve()
-        remedy = f"add it to QRERANK_MODELS, or `qrerank index encode {path.name} --model {settings.model}`"
+        encode = f"`qrerank index encode {path.name} --model {settings.model}`"
+        remedy = f"add {model} to QRERANK_MODELS, or encode the collection with a model that is served: {encode}"
         status: Status = "error" if is_default else "warning"  # without the default one the service is not ready
         return Finding("collection", status, f"{found}: made with {model}, which is not served", remedy)
     return Finding("collection", "ok", f"{found}, whole")

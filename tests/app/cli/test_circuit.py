@@ -110,8 +110,9 @@ def test_a_collection_is_checked(qrerank, tmp_path, monkeypatch):
     (tmp_path / "birds" / "corpus.jsonl").write_text("\n".join(map(json.dumps, corpus)))
     (tmp_path / "birds" / "queries.jsonl").write_text(json.dumps({"_id": "q", "text": "which bird is 3"}))
     (tmp_path / "birds" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq\t3\t1\n")
-    status, output, _ = qrerank("circuit", "check", "birds", "--texts", 20, "--plot", "c.png", "--json")
+    status, output, said = qrerank("circuit", "check", "birds", "--texts", 20, "--plot", "c.png", "--json")
     assert status == 0
+    assert "9/9" in said  # the bar came to its end
     found = json.loads(output)
     assert (found["map"], found["queries"]) == ("angle", 1)
     by_bandwidth = [row for row in found["rows"] if row["registers"] == found["rows"][0]["registers"]]

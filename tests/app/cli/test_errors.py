@@ -103,6 +103,14 @@ def test_settings_are_named_and_not_repeated(capsys):
     assert "a-secret" not in "".join(lines)
 
 
+def test_a_secret_has_characters(capsys):
+    assert run(lambda: Settings(auth={"pepper": "a-secret", "keys": ["short"]})) == 1
+    told = capsys.readouterr().err
+    assert "QRERANK_AUTH__PEPPER: Value should have at least 32 characters, not 8\n" in told
+    assert "QRERANK_AUTH__KEYS__0: Value should have at least 16 characters, not 5\n" in told
+    assert "a-secret" not in told
+
+
 class Other(pydantic.BaseModel):
     """A model that is not `Settings`."""
 

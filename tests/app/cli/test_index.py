@@ -134,7 +134,7 @@ def test_a_damaged_collection_is_mended_from_its_documents(tmp_path, birds):
     assert "`qrerank index verify birds --repair` mends it" in printed
     assert birds("stats", "birds")[0] == 1
     status, printed, errors = birds("verify", "birds", "--repair")
-    assert (status, printed.strip()) == (0, "holds"), errors
+    assert (status, printed.strip()) == (0, "birds: holds"), errors
     assert found(tmp_path, "owl") == ["a"]
     assert birds("stats", "birds")[0] == 0
 

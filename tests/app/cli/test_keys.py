@@ -146,6 +146,20 @@ def test_a_name_that_is_there_already_is_shown_escaped(keys, folder, bad):
     assert "is revoked" in done(keys("revoke", key.prefix))
 
 
+def test_without_the_pepper_of_the_keys_nothing_is_made(keys, folder):
+    done(keys("create", "--name", "a", QRERANK_AUTH__PEPPER="p" * 32))
+    there = sorted(path.name for path in folder.iterdir())
+    assert "pepper" not in there
+    for words in (["create", "--name", "b"], ["list"], ["usage"]):
+        run = keys(*words)
+        assert (run.returncode, run.stdout) == (1, "")
+        assert "set QRERANK_AUTH__PEPPER to that one" in run.stderr
+        assert sorted(path.name for path in folder.iterdir()) == there
+    assert [key["name"] for key in json.loads(done(keys("list", "--json", QRERANK_AUTH__PEPPER="p" * 32)))["data"]] == [
+        "a"
+    ]
+
+
 def test_usage_of_nobody_is_an_empty_table(keys):
     assert json.loads(done(keys("usage", "--json"))) == {"object": "list", "data": []}
     assert "requests" in done(keys("usage", "--days", "3"))

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,11 @@ def beir(tmp_path: Path) -> Path:
     return folder
 
 
+def test_the_version_is_the_packages(typed):
+    run = typed("--version")
+    assert (run.returncode, run.stdout, run.stderr) == (0, f"quantum-rerank {version('quantum-rerank')}\n", "")
+
+
 def test_prepare_says_where_each_model_is_and_how_it_is_computed(typed, tmp_path):
     run = typed("prepare", QRERANK_MODEL_DIR=str(tmp_path / "models"))
     assert (run.returncode, run.stdout) == (0, f"hash is ready in {tmp_path / 'models'}: numpy-f32, encoder\n")
@@ -58,7 +64,7 @@ def test_prepare_says_where_each_model_is_and_how_it_is_computed(typed, tmp_path
 def test_prepare_fails_with_a_model_that_is_nowhere(typed):
     run = typed("prepare", QRERANK_MODEL="no-such-model", HF_HUB_OFFLINE="1")
     assert (run.returncode, run.stdout) == (1, "")
-    assert "'no-such-model' is neither a folder nor installed" in run.stderr
+    assert "no-such-model is no folder, and could not be had from the Hugging Face hub" in run.stderr
 
 
 def test_rerank_reads_objects_of_json_lines_with_their_titles_and_whatever_ids(here, tmp_path):
@@ -133,7 +139,7 @@ def test_circuit_draws(typed, tmp_path, name):
         (["circuit", "--map", "magic"], {}, "angle"),
         (["circuit"], {"QRERANK_CIRCUIT__QUBITS": "9"}, "QRERANK_CIRCUIT__QUBITS"),
         (["circuit"], {"QRERANK_TYPO": "9"}, "QRERANK_TYPO is not a setting"),
-        (["rerank", "owl", "-"], {"QRERANK_MODEL": "no-such-model"}, "neither a folder nor installed"),
+        (["rerank", "owl", "-"], {"QRERANK_MODEL": "no-such-model"}, "the Hugging Face hub"),
     ],
 )
 def test_errors_are_one_message_and_no_traceback(typed, words, variables, message):

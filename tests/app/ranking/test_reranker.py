@@ -199,7 +199,7 @@ def test_excluding_the_query_itself_is_an_error(reranker, method):
         ({"exclude": [""]}, "must not be empty"),
         ({"documents": []}, "no documents"),
         ({"exclude": "one text"}, "a list of texts"),
-        ({"language": "english"}, "the code of a known language: .*en"),
+        ({"language": "english"}, "language must be auto, none or the code of a known language: .*en.*; got 'english'"),
         ({"method": "magic"}, "classical, quantum, hybrid"),
         ({"encode_limit": 0}, "at least 1"),
     ],
@@ -220,6 +220,31 @@ def test_a_document_that_is_no_text_is_named(reranker, other):
     for compare in (reranker.rerank, reranker.relevant_spans, reranker.token_matches):
         with pytest.raises(TypeError, match=f"text 1 is a {type(other).__name__}; give a list of strings"):
             compare("owl", ["a lamp", other])
+
+
+@pytest.mark.parametrize("documents", [{"a": 1}, {"an owl": "a lamp"}, {"an owl", "a lamp"}])
+def test_documents_without_positions_are_refused(reranker, documents):
+    for compare in (reranker.rerank, reranker.relevant_spans, reranker.token_matches):
+        with pytest.raises(TypeError, match=f"give a list of texts: positions in a {type(documents).__name__} mean"):
+            compare("owl", documents)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"deadline": 0.4}, r"deadline is a Deadline, such as Deadline\.after\(0\.4\), in seconds; got 0\.4"),
+        ({"reading": 512}, r"reading is a Reading, such as Reading\(max_tokens=512\); got 512"),
+    ],
+)
+def test_a_number_in_place_of_an_object_is_refused_with_what_to_give(reranker, arguments, message):
+    for compare in (reranker.rerank, reranker.relevant_spans, reranker.token_matches):
+        with pytest.raises(TypeError, match=message):
+            compare("owl", ["an owl"], **arguments)
+
+
+def test_a_models_name_is_not_its_encoder():
+    with pytest.raises(TypeError, match="'all-MiniLM-L6-v2' is the name of a model; give its encoder, which load_enc"):
+        Reranker("all-MiniLM-L6-v2")
 
 
 def test_documents_may_be_an_array(reranker):

@@ -46,7 +46,7 @@ def test_a_prepared_model_needs_no_weights(tmp_path):
 
 def test_two_prepared_models_of_one_name_need_weights_that_tell_which(tmp_path):
     put("far/model", tmp_path, "0123"), put("far/model", tmp_path, "4567")
-    with pytest.raises(ModelError, match="2 prepared copies"):
+    with pytest.raises(ModelError, match="2 prepared copies of it; delete all but one"):
         prepare("far/model", tmp_path, quiet)
 
 
@@ -60,7 +60,7 @@ def whole():
 def shipped(tmp_path, monkeypatch):
     """The folder of the default model in a wheel that ships it, on a machine without weights."""
     monkeypatch.setattr("retrieval.encoder.prepare._SHIPPED", tmp_path / "shipped")
-    monkeypatch.setattr("retrieval.encoder.weights.find", lambda *_: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     return put("all-MiniLM-L6-v2", tmp_path / "shipped")
 
 
@@ -75,7 +75,7 @@ def test_what_was_prepared_here_comes_before_what_the_wheel_brings(shipped, tmp_
 
 
 def test_the_wheel_brings_no_other_model(shipped, tmp_path):
-    with pytest.raises(ModelError, match="0 prepared copies"):
+    with pytest.raises(ModelError, match="holds no prepared copy of it; pip install"):
         prepare("other", tmp_path, quiet)
 
 
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_hold_models_is_named_before_any_work(tmp_path, fol
 
 
 def test_a_model_that_is_nowhere_is_an_error_that_says_what_to_do(tmp_path):
-    with pytest.raises(ModelError, match="install it"):
+    with pytest.raises(ModelError, match=r"Hugging Face hub .*holds no prepared copy of it; run `qrerank prepare` on"):
         prepare("no-such-model", tmp_path, quiet)
 
 

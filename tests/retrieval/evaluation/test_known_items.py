@@ -31,6 +31,10 @@ def test_titles_are_taken_from_all_documents(folder):
     assert dataset.qrels == {"a": {"a": 1.0}, "f": {"f": 1.0}}
     assert dataset.documents == [text for _, _, text in CORPUS]
     assert dataset.document_ids == [name for name, _, _ in CORPUS]
+    assert dataset.notes[1] == (
+        "4 of 6 documents make no query: 2 with a title that another has, too, 1 without a title of at least 3 words, "
+        "1 without more text besides"
+    )
 
 
 def test_first_sentences_are_taken_from_all_documents_with_a_second_one(folder):

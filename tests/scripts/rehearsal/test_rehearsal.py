@@ -15,7 +15,7 @@ from scripts.rehearsal.driver import PAGES, Commands, Installation, create_admin
 from scripts.rehearsal.load import Load
 from scripts.rehearse_operations import back_up
 from scripts.rehearse_rollout import judge_kill
-from scripts.trial import Findings
+from scripts.trial import Findings, free_port
 from scripts.wheel import ROOT
 
 pytestmark = pytest.mark.slow
@@ -58,6 +58,23 @@ def test_a_service_without_collections_whose_pepper_is_in_the_environment_is_bac
     restored = place.with_settings(QRERANK_DATA_DIR=folders["RESTORED"])
     restored.run("restore-verify")
     assert [key["name"] for key in restored.qrerank("keys", "list")["data"]] == ["admin"]
+
+
+def test_restored_collections_are_named_each_once(place, tmp_path):
+    (tmp_path / "birds.txt").write_text("owls hunt at night\n")
+    at = place.with_settings(QRERANK_DATA_DIR=tmp_path / "data")
+    create_admin(at)
+    for words in (["build", "birds", str(tmp_path / "birds.txt")], ["alias", "current", "birds"]):
+        at.qrerank("index", *words)
+    assert [line for line in at.run("restore-verify").splitlines() if line.endswith(": holds")] == ["birds: holds"]
+
+
+def test_a_misspelt_setting_is_named_before_an_upgrade(place, tmp_path):
+    at = place.with_settings(NEW_PORT=free_port(), QRERANK_DATA_DIR=tmp_path / "data")
+    create_admin(at)
+    assert "0 errors" in at.run("upgrade-settings")
+    with pytest.raises(RuntimeError, match="exit status 1"):
+        at.with_settings(QRERANK_TYPO=1).run("upgrade-settings")
 
 
 def test_a_damaged_backup_is_not_restored(place):

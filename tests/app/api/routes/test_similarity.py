@@ -1,5 +1,7 @@
 """The similarity routes of the real application, with the weight-free model."""
 
+import math
+
 import pytest
 
 from app.api.dialects.similarity import BatchSimilarityBody, BatchSimilarityResponse, SimilarityBody, SimilarityResponse
@@ -52,6 +54,13 @@ def test_a_batch_has_the_scores_of_pairs_and_reranks(client):
             assert pair["details"]["classical"]["cosine"] == pytest.approx(
                 explained[match["index"]]["classical"], abs=1e-6
             )
+
+
+def test_hybrid_is_the_probability_that_rerank_gives_a_lone_document(client):
+    pair = client.post("/similarity", json=PAIR | {"method": "hybrid"}).json()
+    alone = client.post("/rerank", json={"query": PAIR["text1"], "documents": [PAIR["text2"]], "method": "hybrid"})
+    assert pair["similarity"] == pytest.approx(alone.json()["results"][0]["relevance_score"])
+    assert pair["similarity"] == pytest.approx(1 / (1 + math.exp(-pair["details"]["hybrid"]["log_odds"])))
 
 
 @pytest.mark.parametrize("method", ["classical", "quantum", "hybrid"])

@@ -30,7 +30,8 @@ def doctor(qrerank, monkeypatch, tmp_path):
         report = json.loads(output)
         assert (report["status"] == "error") == (status == 1)
         found = {finding["check"]: finding for finding in report["checks"]}
-        assert all(finding["remedy"] for finding in found.values() if finding["status"] in {"warning", "error"})
+        wrong = [finding for finding in found.values() if finding["status"] in {"warning", "error"}]
+        assert all(" " in finding["remedy"] for finding in wrong)  # what to do, and not a name alone
         return status, found
 
     return run
@@ -157,6 +158,17 @@ def test_collections_are_checked_byte_by_byte(doctor, qrerank, tmp_path, monkeyp
     segment.write_bytes(segment.read_bytes()[:-1])
     status, found = doctor()
     assert (status, found["collection"]["remedy"]) == (1, "`qrerank index verify birds --repair`")
+
+
+def test_a_collection_whose_model_is_not_served_says_both_ways_out(doctor, qrerank, tmp_path):
+    (tmp_path / "birds.txt").write_text("owls hunt at night\n")
+    assert qrerank("index", "build", "birds", "birds.txt")[0] == 0
+    _, found = doctor(MODEL="another")
+    assert found["collection"]["status"] == "warning"
+    assert found["collection"]["remedy"] == (
+        "add hash to QRERANK_MODELS, or encode the collection with a model that is served: "
+        "`qrerank index encode birds --model another`"
+    )
 
 
 def test_a_cross_encoder_that_is_not_there_is_a_warning(doctor, tmp_path):
