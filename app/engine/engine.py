@@ -153,6 +153,7 @@ class Engine:
         self.models = models
         if self.state.phase == "loading":
             self.state = State("ready", "the model is loaded and reranked a probe")
+            log.info("ready: %s", self.state.reason)
 
     def _load_and_probe(self) -> ModelRegistry | None:
         """The models, each of which reranked a probe; None if a remote one's server does not answer yet."""

@@ -97,7 +97,7 @@ class Health:
         self._isolated: dict[str, Reranker] = {}
         self._probe_numbers = count(1)
         self._probe_ms: dict[str, float] = {}
-        self._told: str | None = engine.state.reason  # what the log knows of it
+        self._reason: str | None = None  # why it is not ready, as the log knows it
 
     async def run(self, loading: asyncio.Task[None]) -> None:
         """Sample the metrics every ten seconds; verify collections once the models are loaded. Runs until cancelled."""
@@ -105,25 +105,22 @@ class Health:
         await asyncio.gather(sampling, self._keep_verifying(loading))
 
     async def wrong(self) -> str | None:
-        """Why the service is not ready; None if it is. Returns within a bounded time, even if a probe hangs.
-
-        Each change is logged.
-        """
-        reason = await self._reason()
-        if reason != self._told:
-            self._told = reason
-            if reason:
-                log.warning("not ready: %s", reason)
-            else:
-                log.info("ready")
-        return reason
-
-    async def _reason(self) -> str | None:
+        """Why the service is not ready; None if it is. Returns within a bounded time, even if a probe hangs."""
         state = self._engine.state
         if state.phase != "ready":
             return state.reason
         errors = await asyncio.gather(*(probe.wrong() for probe in self._required_probes()))
-        return next(filter(None, errors), None)
+        return self._told(next(filter(None, errors), None))
+
+    def _told(self, reason: str | None) -> str | None:
+        """The reason why the service is not ready, told in the log when it changes."""
+        if reason != self._reason:
+            self._reason = reason
+            if reason:
+                log.warning("not ready: %s", reason)
+            else:
+                log.info("ready again")
+        return reason
 
     @property
     def is_ready(self) -> bool:
@@ -223,9 +220,11 @@ class Health:
     async def _keep_verifying(self, loading: asyncio.Task[None]) -> None:
         await asyncio.wait([loading])
         try:
-            await self.wrong()  # opens the default collection before the first search
+            state = self._engine.state
+            # The default collection is opened before the first search.
+            self._told(state.reason if state.phase == "failed" else await self._index.wrong())
         except Exception:  # worker boundary: the first request for it opens it
-            log.exception("the first probes failed")
+            log.exception("opening the default collection failed")
         if every_s := self._settings.certify_every_s:
             await asyncio.sleep(every_s)
             await run_periodically(every_s, self._collections.verify, "verifying the collections")

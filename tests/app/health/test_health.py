@@ -264,7 +264,7 @@ def test_the_log_tells_each_change_of_readiness_once_and_why(tmp_path, caplog):
         eventually(lambda: client.get("/health/ready").status_code == 200)
         assert client.get("/health/ready").status_code == 200
     told = [record.getMessage() for record in caplog.records if record.name == "app.health.health"]
-    assert [line.partition(":")[0] for line in told] == ["not ready", "ready"]
+    assert [line.partition(":")[0] for line in told] == ["not ready", "ready again"]
     assert "birds" in told[0]
 
 
