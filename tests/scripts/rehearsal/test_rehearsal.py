@@ -60,18 +60,12 @@ def test_a_service_without_collections_whose_pepper_is_in_the_environment_is_bac
     assert [key["name"] for key in restored.qrerank("keys", "list")["data"]] == ["admin"]
 
 
-def test_restored_collections_are_named_each_once(place, tmp_path):
-    (tmp_path / "birds.txt").write_text("owls hunt at night\n")
-    at = place.with_settings(QRERANK_DATA_DIR=tmp_path / "data")
-    create_admin(at)
-    for words in (["build", "birds", str(tmp_path / "birds.txt")], ["alias", "current", "birds"]):
-        at.qrerank("index", *words)
-    assert [line for line in at.run("restore-verify").splitlines() if line.endswith(": holds")] == ["birds: holds"]
-
-
-def test_a_misspelt_setting_is_named_before_an_upgrade(place, tmp_path):
+def test_restored_collections_are_named_each_once_and_a_misspelt_setting_before_an_upgrade(place, tmp_path):
     at = place.with_settings(NEW_PORT=free_port(), QRERANK_DATA_DIR=tmp_path / "data")
     create_admin(at)
+    at.qrerank("index", "build", "birds", str(ROOT / "app" / "pages" / "LICENSES.txt"))
+    at.qrerank("index", "alias", "current", "birds")
+    assert [line for line in at.run("restore-verify").splitlines() if line.endswith(": holds")] == ["birds: holds"]
     assert "0 errors" in at.run("upgrade-settings")
     with pytest.raises(RuntimeError, match="exit status 1"):
         at.with_settings(QRERANK_TYPO=1).run("upgrade-settings")
@@ -131,10 +125,6 @@ def test_the_refusals_that_callers_see_are_those_there_are():
 
 
 @pytest.mark.soak
-def test_the_operations_hold(capsys):
-    assert rehearse_operations.rehearse() == 0, capsys.readouterr().out
-
-
-@pytest.mark.soak
-def test_the_rolling_update_holds(capsys):
-    assert rehearse_rollout.rehearse("hash") == 0, capsys.readouterr().out
+@pytest.mark.parametrize("rehearse", [rehearse_operations.rehearse, lambda: rehearse_rollout.rehearse("hash")])
+def test_the_rehearsals_hold(capsys, rehearse):
+    assert rehearse() == 0, capsys.readouterr().out
