@@ -136,8 +136,8 @@ def main(write: Annotated[bool, typer.Option(help="Make this the baseline of suc
     kept, found = baselines.get(arithmetic, {}), ratios(works(reranker))
     if write:
         baselines[arithmetic] = found
-        rows = ",\n".join(f'"{each}": {json.dumps(costs, ensure_ascii=False)}' for each, costs in baselines.items())
-        BASELINE.write_text(f"{{\n{rows}\n}}\n", encoding="utf-8")
+        text = ",\n".join(f'"{each}": {json.dumps(costs, ensure_ascii=False)}' for each, costs in baselines.items())
+        BASELINE.write_text(f"{{\n{text}\n}}\n", encoding="utf-8")
     worse = [name for name, ratio in found.items() if ratio > WORSE * kept.get(name, float("inf"))]
     rows = [
         (name, number(ratio), number(kept[name]) if name in kept else "none", "**worse**" if name in worse else "")

@@ -10,6 +10,8 @@ from pathlib import Path
 from stat import S_ISREG
 
 from app.engine.engine import ModelRegistry
+from app.errors import UnknownCollection
+from app.identity import Identity
 from retrieval.errors import Fault
 from retrieval.index.integrity import IntegrityReport, verify
 from retrieval.index.passage_index import Model
@@ -101,6 +103,23 @@ def why_unserved(name: str, model: Model, models: ModelRegistry | None, *, is_re
     again = f"build it again with `qrerank index build {name} SOURCE --force`"
     anew = again if is_remote else f"read it anew with `qrerank index encode {name} --model {wanted}`"
     return f"the collection {name!r} was made with {of}: {remedy}{anew}"
+
+
+def check_visible(caller: Identity, name: str) -> None:
+    """UnknownCollection for a collection that the caller may not see, exactly as if there were none.
+
+    Call it with the name that the request used, where a collection that does not exist would be noticed: what comes
+    before, such as the checks of a body, must not tell the two apart.
+    """
+    if not caller.may_see(name):
+        raise unknown(name)
+
+
+def unknown(name: str) -> UnknownCollection:
+    """The error for a name that no collection has."""
+    return UnknownCollection(
+        f"there is no collection {name!r}; PUT /v1/collections/{name} or `qrerank index build {name}` makes one"
+    )
 
 
 def counts_of(name: str, entry: Entry, models: ModelRegistry | None) -> CollectionCounts:

@@ -25,7 +25,6 @@ from app.errors import (
     TooLate,
     UnknownCollection,
 )
-from app.identity import Identity
 from app.service.collection_check import (
     CollectionCounts,
     Entry,
@@ -33,6 +32,7 @@ from app.service.collection_check import (
     checked,
     counts_of,
     files_of,
+    unknown,
     why_unserved,
 )
 from retrieval import errors
@@ -61,22 +61,6 @@ class Opened(Generic[Index]):
     name: str  # its own
     index: Index  # what is searched
     documents: Collection | None  # None: another machine keeps them
-
-
-def check_visible(caller: Identity, name: str) -> None:
-    """UnknownCollection for a collection that the caller may not see, exactly as if there were none.
-
-    Call it with the name that the request used, where a collection that does not exist would be noticed: what comes
-    before, such as the checks of a body, must not tell the two apart.
-    """
-    if not caller.may_see(name):
-        raise _unknown(name)
-
-
-def _unknown(name: str) -> UnknownCollection:
-    return UnknownCollection(
-        f"there is no collection {name!r}; PUT /v1/collections/{name} or `qrerank index build {name}` makes one"
-    )
 
 
 class OpenCollections:
@@ -156,7 +140,7 @@ class OpenCollections:
         except CollectionError as error:
             raise self.failed(asked, error) from error
         if found is None:
-            raise _unknown(asked)
+            raise unknown(asked)
         return self._check_served(asked, found)
 
     def _check_served(self, name: str, index: PassageIndex) -> PassageIndex:
@@ -281,7 +265,7 @@ class OpenCollections:
                     f"the documents of the collection {asked!r} are kept by another machine, which shares its Milvus "
                     "with this one; this one searches them only, without filters"
                 )
-            raise _unknown(asked)
+            raise unknown(asked)
         try:
             return self._opened(name, identity)
         except (CollectionError, OSError) as error:
@@ -373,7 +357,7 @@ class OpenCollections:
         if not _is_folder(folder):
             self._entries.pop(name, None)
             self._stores.pop(name, None)
-            raise _unknown(name)
+            raise unknown(name)
         try:
             collection = self._opened(name, identity)
             before = entry.snapshot if entry and not again else None

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from app.errors import InvalidRequest, TooLarge
 from app.ranking.job import Options, Ranking
-from app.service.collections import OpenCollections, check_visible
+from app.service.collection_check import check_visible
+from app.service.collections import OpenCollections
 from app.service.request import Document, ResolvedRerank, Search
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL

@@ -10,7 +10,7 @@ from app.api.dialects.collections import AliasBody, AliasListResponse, AliasResp
 from app.api.exchange import as_json, paid
 from app.api.routes.collections import add_route, check_may_name, in_thread, name_in_path
 from app.errors import UnknownCollection
-from app.service.collections import check_visible
+from app.service.collection_check import check_visible
 from app.service.ingestion import Ingestion
 
 reading, writing = APIRouter(tags=["collections"]), APIRouter(tags=["collections"])  # by the role that they need

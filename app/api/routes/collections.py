@@ -30,7 +30,7 @@ from app.api.problems import PROBLEMS, problems
 from app.api.routes.rerank import decided, ranked
 from app.errors import Forbidden, InvalidRequest
 from app.identity import Identity
-from app.service.collections import check_visible
+from app.service.collection_check import check_visible
 from app.service.ingestion import Description, Ingestion
 from app.service.request import RerankRequest, ResolvedRerank
 from app.settings import NAME_RULE, is_collection_name

@@ -23,7 +23,7 @@ from app.api.problems import ProblemResponse, problems
 from app.api.routes.collections import ONE, PARAMETERS, add_route, in_thread, name_of
 from app.api.routes.stream import SSE_HEADERS, problem
 from app.errors import Overloaded, ServiceError, UnknownJob
-from app.service.collections import check_visible
+from app.service.collection_check import check_visible
 from app.service.ingestion import Ingestion
 from app.settings import is_collection_name
 from retrieval.store.collection import Collection
