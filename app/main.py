@@ -260,7 +260,7 @@ def _open_models(settings: Settings, encoders: Mapping[str, Encoder]) -> ModelRe
     slow = [name for name, reranker in models.served.items() if reranker.encoder.arithmetic.endswith("-f32")]
     if slow and settings.encoder.precision == "auto":
         log.warning(
-            "%s computes in f32: texts that are not cached take several times as long as on a processor with VNNI or "
+            "%s computes in f32: texts that are not cached take more than twice as long as on a processor with VNNI or "
             "AMX; index what is searched often, or raise QRERANK_ENGINE__DEADLINE_MS",
             ", ".join(slow),
         )

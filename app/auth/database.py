@@ -71,11 +71,7 @@ def has_pepper(url: URL) -> bool:
     try:
         with engine.execution_options(**{_MODE: "read"}).begin() as connection:
             return connection.scalar(select(tables.pepper.c.proof)) is not None
-    except (
-        DBAPIError,
-        PoolTimeout,
-        OSError,
-    ):  # there are no tables yet, or it does not answer: whoever opens it says so
+    except (DBAPIError, PoolTimeout, OSError):  # no tables yet, or no answer: whoever opens it says so
         return False
     finally:
         engine.dispose()

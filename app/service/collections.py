@@ -238,6 +238,7 @@ class OpenCollections:
             for name in gone:
                 self._stores.pop(name, None)
                 self._entries.pop(name, None)
+                self._suspected.discard(name)
         return gone
 
     def names(self) -> list[str]:

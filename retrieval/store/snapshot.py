@@ -60,7 +60,7 @@ class Snapshot:
         """
         self.name, self.model, self.language, self.parts = name, model, language, parts
         self.faults, self.is_repairing = faults, is_repairing
-        self._starts = _starts(parts)
+        self._starts = np.cumsum([0, *(len(part.live) for part in parts)])
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -112,7 +112,7 @@ class Snapshot:
 
     def nearest(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
         """See `PassageIndex.nearest`."""
-        positions: NDArray[np.int64] = _nearest(self.parts, query[None, :], k)[0]
+        positions: NDArray[np.int64] = _nearest(self.parts, self._starts, query[None, :], k)[0]
         return positions
 
     def announce(self, query: PendingVector, k: int) -> Find:
@@ -121,7 +121,8 @@ class Snapshot:
 
     @cached_property
     def _searches(self) -> SharedSearch:
-        return SharedSearch(partial(_nearest, self.parts))  # no method of this one, whose files it would keep open
+        # No method of this one: they would refer to each other, and files of a deleted collection would stay open.
+        return SharedSearch(partial(_nearest, self.parts, self._starts))
 
     def words(self, query: QueryTerms) -> QueryWords:
         """See `PassageIndex.words`."""
@@ -180,16 +181,13 @@ class Snapshot:
         ]
 
 
-def _starts(parts: Sequence[Part]) -> NDArray[np.int64]:
-    """(parts + 1,) the position at which each begins, and where the last one ends."""
-    return np.cumsum([0, *(len(part.live) for part in parts)])
-
-
-def _nearest(parts: Sequence[Part], queries: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """The (m, k') positions that are nearest to each of (m, P) queries."""
+def _nearest(
+    parts: Sequence[Part], starts: NDArray[np.int64], queries: NDArray[np.float32], k: int
+) -> NDArray[np.int64]:
+    """The (m, k') positions that are nearest to each of (m, P) queries. starts: where each part begins."""
     positions, scores = [np.zeros((len(queries), 0), np.int64)], [np.zeros((len(queries), 0), np.float32)]
     least: NDArray[np.float32] | float = -np.inf  # what the k-th best has at least
-    placed = zip(_starts(parts).tolist(), parts, strict=False)
+    placed = zip(starts.tolist(), parts, strict=False)  # starts has the end, too
     for start, part in sorted(placed, key=lambda each: len(each[1].live), reverse=True):  # then few others matter
         ids, found = part.segment.index.search(queries, k, None if part.live.all() else part.live, least)
         positions.append(ids + start)
