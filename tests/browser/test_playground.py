@@ -197,6 +197,7 @@ def test_with_the_keyboard_alone(page):
     page.keyboard.press("Control+A")
     page.keyboard.type("night train")
     page.keyboard.press("Enter")
+    expect(page.locator(".question")).to_have_text(re.compile("night train$"))
     settled(page, 12)
     for _ in range(30):
         page.keyboard.press("Tab")

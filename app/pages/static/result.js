@@ -1,6 +1,6 @@
 // The result of a ranking.
 
-import { html, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
+import { html, useCallback, useLayoutEffect, useMemo, useRef, useState } from "./vendor/preact-htm.js";
 import { Chart } from "./chart.js";
 import { Passage, Question } from "./passage.js";
 import { counted, stages, warnings } from "./ranking.js";
@@ -31,7 +31,7 @@ export function Result({ view, state, busy, problem, again }) {
 		row?.focus({ preventScroll: true });
 	}, []);
 	const seen = useCallback((row) => tints?.want(row), [tints]);
-	useEffect(() => {
+	useLayoutEffect(() => {
 		setAll(false);
 		setPinned(null);
 		show(null);
