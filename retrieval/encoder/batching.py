@@ -6,6 +6,7 @@ served caller, filled up with texts of the same padded length from any job.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
@@ -155,7 +156,7 @@ class SharedEncoder(Generic[Out]):
         return encoded
 
     def warm_up(self, shapes: Iterable[tuple[int, int]] | None = None) -> None:
-        """Run the small batch shapes so that kernels are compiled; measure the cost with full batches on all streams.
+        """Run the small batch shapes so that kernels are compiled; measure the cost with the largest of them.
 
         The first pass of a shape takes about 5 ms more, whatever its size and on whichever stream: all share what it
         compiles. That doubles the time of a small one; the large ones, of 40 ms and more, are left out, since they
@@ -168,11 +169,11 @@ class SharedEncoder(Generic[Out]):
             return
         shapes = list(shapes or pass_shapes(self.encoder.max_tokens))
         small = [(size, length) for size, length in shapes if size * length <= PASS_TOKENS // 2]
-        full = {length: (size, length) for size, length in reversed(shapes)}
+        largest = max(small, key=math.prod)
         streams = range(self.encoder.streams)
         list(self._pool.map(self._run_shapes, [small[stream :: len(streams)] for stream in streams]))
         self._cost = 0.0  # drops the passes that compiled kernels
-        list(self._pool.map(self._run_shapes, [list(full.values())[::4] for _ in streams]))
+        list(self._pool.map(self._run_shapes, [[largest] for _ in streams]))
         self._texts = self._tokens = 0
         self._passes.clear()
 
