@@ -13,7 +13,7 @@ from retrieval.states.source import StateSource
 from retrieval.text.demo import demo_passages
 
 QUERIES = ("how do I read a file line by line", "what does the with statement do", "how are strings compared")
-PASSAGES = [passage.content for passage in islice(demo_passages(), 0, 400, 4)]
+PASSAGES = [passage.content for passage in islice(demo_passages(), 0, 400, 7)]
 IRRELEVANT = "The nightingale sings after dusk, when the market has closed and the fishing boats are back."
 
 
