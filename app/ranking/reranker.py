@@ -343,10 +343,10 @@ class Reranker:
         per_token = self.encoder.granularity == "token"
         scorer = Scorer(self.feature_map, self.fusion, self.calibration, job, query_states, per_token, self.backend)
         scored = self._read_parts(scorer, candidates, matches)
-        if job.method == CROSS_METHOD and self.cross:
-            scored = self._crossed(self.cross, scorer, scored, candidates, matches)
         if not job.report:  # partial rankings cost more than scoring does
             self._pace.learn(job.watch.ms, int(scored.chunks_read.sum()))
+        if job.method == CROSS_METHOD and self.cross:
+            scored = self._crossed(self.cross, scorer, scored, candidates, matches)
         return job.ranking(scored, candidates)
 
     def _read_parts(self, scorer: Scorer, candidates: Candidates, matches: Matches) -> Scored:

@@ -266,7 +266,8 @@ class OpenCollections:
                     f"the documents of the collection {asked!r} are kept by another machine, which shares its Milvus "
                     "with this one; this one searches them only, without filters"
                 )
-            raise unknown(asked)
+            if not _is_folder(folder):
+                raise unknown(asked)
         try:
             return self._opened(name, identity)
         except (CollectionError, OSError) as error:

@@ -118,13 +118,7 @@ class Ingestion:
             raise InvalidRequest(f"chunking: {error}", ("chunking",)) from error
         settings = CollectionSettings(Model.of(encoder), language, chunking)
         is_new = self._make(name, settings, encoder)
-        try:
-            found = self.collections.store(name).settings  # perhaps of somebody who was faster
-        except UnknownCollection:
-            raise Conflict(
-                f"the folder of {name!r} holds no collection of this version; have it built again by `qrerank index "
-                f"build {name} --force`, or choose another name"
-            ) from None
+        found = self.collections.store(name).settings  # perhaps of somebody who was faster
         is_alike = (found.model.digest, found.language) == (encoder.digest, language)
         if not is_alike or splitter(encoder, found.chunking, language).chunking != split.chunking:
             raise Conflict(

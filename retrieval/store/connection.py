@@ -324,10 +324,12 @@ def _check_readable(folder: Path) -> None:
     file = folder / FILE
     try:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))  # a pipe would wait for a writer
-        is_there = file.exists()
     except FileNotFoundError:
-        is_there = False
-    if not is_there:
-        raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`")
+        raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from None
+    if not file.exists():
+        raise CollectionError(
+            f"the folder {folder} holds no collection of this version; have it built again by `qrerank index build "
+            f"{folder.name} --force`, or choose another name"
+        )
     if not os.access(file, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))

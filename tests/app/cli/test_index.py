@@ -116,10 +116,10 @@ def test_collections_are_listed_and_deleted_and_what_is_none_is_named(tmp_path, 
     (tmp_path / "data" / "collections" / "strange").mkdir()
     printed = birds("list")[1]
     assert "birds" in printed
-    assert "there is no collection" in printed
+    assert "index build strange" in printed
     status, _, errors = birds("delete", "strange", "--all")
     assert status == 1
-    assert "there is no collection" in errors
+    assert "holds no collection of this version" in errors
     assert birds("delete", "birds")[0] == birds("delete", "birds", "a", "--all")[0] == 2
     assert birds("delete", "birds", "--all")[0] == 0
     assert "birds" not in birds("list")[1]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.ranking import Reranker
 from app.ranking.cross_encoding import CrossEncoding, add
+from app.ranking.job import Pace
 from app.settings import Settings
 from retrieval.cross_encoder.cross_encoder import CrossEncoder
 from retrieval.cross_encoder.prepare import load_cross_encoder
@@ -166,6 +167,15 @@ def test_one_that_is_late_is_left_out(folder):
     crossed = both.rerank(QUERY, DOCUMENTS, method="hybrid+cross", deadline=Deadline.after(0.001))
     assert crossed.dropped == ("cross_encoder",)
     assert len(crossed.order) == len(DOCUMENTS)
+
+
+def test_its_fusion_is_no_part_of_what_scoring_a_chunk_costs(encoder, monkeypatch):
+    learned = []
+    monkeypatch.setattr(Pace, "learn", lambda _, ms, __: learned.append(ms["fuse"]))
+    ranking = reranker(encoder).rerank(QUERY, DOCUMENTS, method="hybrid+cross")
+    fused = [lap.seconds * 1e3 for lap in ranking.laps if lap.stage == "fuse"]
+    assert len(fused) == 2
+    assert learned == [fused[0]]
 
 
 def test_without_one_the_method_is_refused():

@@ -502,9 +502,16 @@ def test_documents_that_cannot_be_read_any_more_are_said(birds, monkeypatch, met
     problem(answer, 503, "malformed")
 
 
-def test_a_folder_of_another_version_is_no_collection(client, hash_settings):
+@pytest.mark.parametrize("method", ["PUT", "GET", "POST", "DELETE"])
+@pytest.mark.parametrize("below", ["", "/documents", "/search"])
+def test_a_folder_without_a_collection_of_this_version_is_damaged_whatever_is_asked(
+    client, hash_settings, method, below
+):
     (hash_settings.collections_dir / "old").mkdir(parents=True)
-    problem(client.put("/v1/collections/old"), 409, "holds no collection of this version")
+    body = {"query": "owl"} if below == "/search" else {"documents": [OWL]} if below else {"model": None}
+    answer = client.request(method, f"/v1/collections/old{below}", json=body if method in {"PUT", "POST"} else None)
+    if answer.status_code != 405:
+        problem(answer, 503, "holds no collection of this version")
 
 
 def test_deleting_gives_space_back_without_further_documents(birds, hash_settings):
