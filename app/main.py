@@ -257,7 +257,7 @@ def _engine(settings: Settings, encoders: Mapping[str, Encoder]) -> Engine:
 
 def _open_models(settings: Settings, encoders: Mapping[str, Encoder]) -> ModelRegistry:
     models = open_models(settings, log_progress, encoders)
-    slow = [name for name, reranker in models.served.items() if reranker.encoder.arithmetic.endswith("-f32")]
+    slow = [name for name, reranker in models.served.items() if reranker.encoder.arithmetic == "openvino-f32"]
     if slow and settings.encoder.precision == "auto":
         log.warning(
             "%s computes in f32: texts that are not cached take more than twice as long as on a processor with VNNI or "

@@ -56,7 +56,8 @@ async def http_error(request: Request, error: Exception) -> Response:
     """The response to a path or method without a route."""
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     path = path_of(request.scope)[:_SHOWN]
-    message = f"{request.method} {path}: {HTTPStatus(status).phrase}; see /docs for the routes"
+    method = request.scope.get("method", "WebSocket")
+    message = f"{method} {path}: {HTTPStatus(status).phrase}; see /docs for the routes"
     kind = _KINDS.get(HTTPStatus(status), INTERNAL if status >= HTTPStatus.INTERNAL_SERVER_ERROR else MALFORMED)
     record_of(request).failed(status, kind)
     response = _response(request, Problem(status, kind, message, _request_id(request), root_path=_root_path(request)))

@@ -141,9 +141,14 @@ async def paid(
 async def pay(connection: HTTPConnection, cost: Cost) -> None:
     """Charge a caller for what is no ranking; TooManyRequests or TooLarge if its quotas do not allow it."""
     quotas, identity = _counting(connection)
-    if quotas is not None:
+    if quotas is None:
+        return
+    try:
         quotas.check(identity, cost)
-        _settle(connection, await quotas.take(identity, cost))
+    except TooLarge:
+        _settle(connection, await quotas.take(identity, Cost(requests=cost.requests)))
+        raise
+    _settle(connection, await quotas.take(identity, cost))
 
 
 def _counting(connection: HTTPConnection) -> tuple[Quotas | None, Identity]:

@@ -29,7 +29,7 @@ class Upload:
     """The state of an upload. What a batch stored stays, however the stream ends."""
 
     request: Request
-    name: str  # of the collection, as the request calls it
+    name: str  # of the collection in its job's id
     collection: Collection
     key: str = field(default_factory=new_key)  # of its job
     is_begun: bool = False  # whether a batch was stored

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.engine.malloc import keep_memory
 from app.server.connections import Connections
 from app.server.http_protocol import BoundedProtocol
-from app.server.websocket_protocol import SPARE_BYTES, BoundedSocketProtocol
+from app.server.websocket_protocol import BoundedSocketProtocol
 from app.settings import Settings
 from app.telemetry.logs import set_up
 from retrieval.encoder.protocol import Encoder
@@ -42,8 +42,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "ws": partial(BoundedSocketProtocol, limits=limits, connections=connections),
         "timeout_keep_alive": limits.keep_alive_seconds,
         "server_header": False,
-        "ws_max_size": limits.body_bytes
-        + SPARE_BYTES,  # messages within the spare bytes get an error; larger ones close the connection
+        "ws_max_size": 2 * limits.body_bytes,  # a larger frame closes the connection; one in between gets an error
         "ws_per_message_deflate": False,  # compressing a response would block the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
         "log_config": None,  # configured by `app.telemetry.logs`

@@ -25,7 +25,7 @@ from app.settings import LimitSettings
 
 _HEADERS = 200  # per request
 _CHUNKS = 4096  # per body, plus one per _BYTES_PER_CHUNK bytes: each chunk costs time, however small
-_BYTES_PER_CHUNK = 256
+_BYTES_PER_CHUNK = 16  # less than a line of an upload: some clients send each line as a chunk
 
 Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
@@ -37,7 +37,7 @@ class _BoundedConnection(h11.Connection):
         super().__init__(h11.SERVER, max_incomplete_event_size=head_bytes)
         self._head_bytes = head_bytes
         self._chunks = self._bytes = 0  # of the current body
-        self.reason = ""  # of the last error, if it is not h11's own
+        self.reason = ""  # of the last error
         self.too_large = False  # whether the last error was the headers' size or number
 
     def next_event(self) -> Event:
@@ -45,6 +45,9 @@ class _BoundedConnection(h11.Connection):
             event = super().next_event()
         except h11.RemoteProtocolError as error:
             self.too_large = error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self.reason = (
+                "the request is not valid HTTP: " + str(error).partition(": bytearray")[0]
+            )  # without its bytes
             raise
         if isinstance(event, h11.Request):
             self._chunks = self._bytes = 0

@@ -20,8 +20,6 @@ from app.quotas.fair_share import Shares, address_of
 from app.server.connections import Connections, WriteBuffer
 from app.settings import LimitSettings
 
-SPARE_BYTES = 2**16  # above the limit of a body, in which a message still gets an error
-
 _FRAMES = 4096  # size of the token bucket, for pings, messages and fragments
 _FRAMES_PER_S = 500  # its refill rate
 

@@ -171,16 +171,16 @@ class Ingestion:
             EncodingProgress(encoding.model.name, encoding.done, encoding.total) if encoding else None,
         )
 
-    def encode(self, name: str, model: str) -> Job:
+    def encode(self, of: str | Collection, model: str) -> Job:
         """Begin to encode a collection with another served model, which serves it when all is encoded; the job."""
         encoder = self._served(model).encoder
-        with self._store(name) as collection:
+        with self._store(of) as collection:
             try:
                 key = begin_encoding(collection, encoder, Model.of(encoder))
             except ValueError as error:
                 raise InvalidRequest(f"model: {error}", ("model",)) from error
             if key is None:
-                raise Conflict(f"the collection {name!r} is being encoded with another model; cancel that first")
+                raise Conflict("the collection is being encoded with another model; cancel that first")
             self.indexing.wake()
             return self._job(collection, key)
 
@@ -297,14 +297,14 @@ class Ingestion:
         is_waiting = job.kind == WRITE and job.status == "running" and job.waiting
         return replace(job, hindrance=self.collections.hindrance(collection)) if is_waiting else job
 
-    def jobs(self, name: str, limit: int) -> list[Job]:
+    def jobs(self, of: str | Collection, limit: int) -> list[Job]:
         """The newest jobs, the newest first."""
-        with self._store(name) as collection:
+        with self._store(of) as collection:
             return [self._told(collection, job) for job in collection.newest_jobs(limit)]
 
-    def compact(self, name: str) -> Job:
+    def compact(self, of: str | Collection) -> Job:
         """Have all segments merged into one by whoever indexes; the job."""
-        with self._store(name) as collection:
+        with self._store(of) as collection:
             key = collection.jobs.request(COMPACT)
             self.indexing.wake()
             return self._job(collection, key)

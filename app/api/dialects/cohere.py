@@ -291,7 +291,8 @@ class Meta(Exact):
         "With `ids`: those that were not ranked, since the collection does not have them, or not searchable yet."
     )
     near_duplicates: float = or_absent(
-        "With `diversity`: the share of documents that are nearly equal (fidelity above 0.9) to a more relevant one."
+        "With `diversity`, if there are documents: the share that is nearly equal (fidelity above 0.9) to a more "
+        "relevant one."
     )
     granularity: Granularity = Field(
         description="token: each token has a vector; document: only the whole text, as of a model behind a URL, and "

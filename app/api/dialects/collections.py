@@ -197,10 +197,10 @@ class DocumentBody(StrictBody):
     @classmethod
     def _take_id(cls, fields: Any) -> Any:
         """Take `_id`, as BEIR's corpora and the command line's exports have it, a number as its digits."""
-        if not isinstance(fields, Mapping) or "_id" not in fields or "id" in fields:
+        if not isinstance(fields, Mapping) or "_id" not in fields or fields.get("id") is not None:
             return fields
         given = fields["_id"]
-        others = {name: value for name, value in fields.items() if name != "_id"}
+        others = {name: value for name, value in fields.items() if name not in ("_id", "id")}
         return {"id": str(given) if type(given) is int else given, **others}
 
 

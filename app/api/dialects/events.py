@@ -14,6 +14,7 @@ Stage = Literal["prescore", "refined"]
 Id = str | int | float
 
 _ID_CHARACTERS = 128
+_EXACT = 2**53  # larger numbers have no exact value in most JSON parsers, ours among them
 
 
 class Place(Exact):
@@ -47,4 +48,6 @@ def id_of(fields: Mapping[str, Any]) -> Id | None:
     request_id = fields.get("id")
     if isinstance(request_id, str):
         return request_id if 0 < len(request_id) <= _ID_CHARACTERS else None
-    return request_id if isinstance(request_id, int | float) and not isinstance(request_id, bool) else None
+    if isinstance(request_id, int | float) and not isinstance(request_id, bool) and abs(request_id) <= _EXACT:
+        return request_id
+    return None

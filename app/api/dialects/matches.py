@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.api.dialects.body import Documents, Model, Query
@@ -54,8 +56,8 @@ def respond(query: TokenMatches, model: str, request_id: str) -> dict[str, Any]:
 
 
 def _result(index: int, found: TextMatches) -> dict[str, Any]:
-    tokens = zip(found.spans.tolist(), found.fidelity.round(_DIGITS).tolist(), found.query_token.tolist(), strict=True)
-    best = zip(found.token.tolist(), found.best.round(_DIGITS).tolist(), strict=True)
+    tokens = zip(found.spans.tolist(), _rounded(found.fidelity), found.query_token.tolist(), strict=True)
+    best = zip(found.token.tolist(), _rounded(found.best), strict=True)
     return {
         "index": index,
         "tokens": [
@@ -63,6 +65,12 @@ def _result(index: int, found: TextMatches) -> dict[str, Any]:
         ],
         "query": [{"fidelity": fidelity, "match": None if at < 0 else at} for at, fidelity in best],
     }
+
+
+def _rounded(fidelities: NDArray[np.float32]) -> list[float]:
+    """As few digits as are meant: a float32 that is rounded has seventeen as a float64."""
+    rounded: list[float] = fidelities.astype(np.float64).round(_DIGITS).tolist()
+    return rounded
 
 
 class TokenSpan(Exact):

@@ -7,7 +7,9 @@ another form would bypass such a rule.
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 
+from starlette.exceptions import HTTPException
 from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
@@ -42,6 +44,8 @@ class CanonicalPaths:
         """Handle one connection."""
         path, root_path = path_of(scope), scope.get("root_path", "")
         if canonical(path) == path:
+            if scope["type"] == "websocket":  # the default would close it, and the client get 403 without a reason
+                raise HTTPException(HTTPStatus.NOT_FOUND)
             await self._not_found(scope, receive, send)
         else:
             path = root_path + canonical(path)

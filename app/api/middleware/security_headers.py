@@ -95,7 +95,7 @@ class SecurityHeadersMiddleware:
             return
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"].endswith("http.response.start"):  # also of a WebSocket that is refused
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
@@ -104,7 +104,8 @@ class SecurityHeadersMiddleware:
             await send(message)
 
         if refusal := self._refusal(scope):
-            await _refuse(refusal, scope, receive, send_with_headers)
+            scope["state"]["record"].failed(refusal.status, refusal.kind)
+            await refusal.response()(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 
@@ -124,11 +125,3 @@ class SecurityHeadersMiddleware:
 
 def _problem(scope: Scope, status: HTTPStatus, kind: str, message: str) -> Problem:
     return Problem(status, kind, message, scope["state"]["request_id"], root_path=scope.get("root_path", ""))
-
-
-async def _refuse(refusal: Problem, scope: Scope, receive: Receive, send: Send) -> None:
-    scope["state"]["record"].failed(refusal.status, refusal.kind)
-    if scope["type"] == "websocket":
-        await send({"type": "websocket.close"})  # closed before it is accepted: the client gets 403
-    else:
-        await refusal.response()(scope, receive, send)

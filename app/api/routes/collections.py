@@ -34,6 +34,7 @@ from app.service.collection_check import check_visible
 from app.service.ingestion import Description, Ingestion
 from app.service.request import RerankRequest, ResolvedRerank
 from app.settings import NAME_RULE, is_collection_name
+from retrieval.store.collection import Collection
 
 T = TypeVar("T")
 
@@ -82,8 +83,8 @@ async def encode(request: Request) -> Response:
     409 if an encoding with another model is on its way. To send it again changes nothing.
     """
     body = await paid(request, lambda raw: validate(EncodeBody, fields_of(raw)))
-    name = name_of(request)
-    return as_json(describe_job(name, await in_thread(request, Ingestion.encode, name, body.model)))
+    name, found = await named(request)
+    return as_json(describe_job(name, await in_thread(request, Ingestion.encode, found, body.model)))
 
 
 async def cancel_encoding(request: Request) -> Response:
@@ -124,6 +125,16 @@ def name_of(request: Request) -> str:
     name = name_in_path(request)
     check_visible(request.state.identity, name)
     return name
+
+
+async def named(request: Request) -> tuple[str, Collection]:
+    """The collection in the path, and what its jobs call it: its own name, which stays when an alias moves.
+
+    The caller's alias, if that alone may be seen. UnknownCollection, DamagedCollection as of `Ingestion.find`.
+    """
+    asked = name_of(request)
+    found = await in_thread(request, Ingestion.find, asked)
+    return found.name if request.state.identity.may_see(found.name) else asked, found
 
 
 def check_may_name(request: Request, name: str) -> None:

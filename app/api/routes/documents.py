@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -30,7 +31,7 @@ from app.api.dialects.collections import (
     job_id,
 )
 from app.api.exchange import as_json, check_parameters, check_plain, counted, paid, whole_number
-from app.api.routes.collections import ONE, add_route, in_thread, name_of
+from app.api.routes.collections import ONE, add_route, in_thread, name_of, named
 from app.api.upload import Upload
 from app.errors import UnknownDocument
 from app.quotas.quotas import Cost
@@ -44,7 +45,11 @@ from retrieval.store.jobs import Writing, new_key
 from retrieval.store.rows import Document
 
 _PAGE, _LARGEST_PAGE = 100, 1000
-_NDJSON = {"application/x-ndjson", "application/ndjson", "application/jsonl"}
+_NDJSON = {
+    f"application/{name}"
+    for name in ("x-ndjson", "ndjson", "jsonl", "x-jsonl", "jsonlines", "x-jsonlines", "json-lines", "x-json-lines")
+}
+_WEIGHT = re.compile(r"[01](\.\d{0,3})?")
 
 reading, writing = APIRouter(tags=["collections"]), APIRouter(tags=["collections"])  # by the role that they need
 
@@ -65,8 +70,7 @@ async def put_documents(request: Request) -> Response:
         return documents, failed, checked_wait(request.query_params.get("wait", wait))
 
     documents, failed, wait = await paid(request, parse, _cost)
-    name, key = name_of(request), new_key()
-    found = await in_thread(request, Ingestion.find, name)
+    (name, found), key = await named(request), new_key()
     changed = await in_thread(request, Ingestion.put, found, documents, Writing(key, len(failed)))
     return as_json(
         {
@@ -89,9 +93,7 @@ async def _put_stream(request: Request) -> Response:
     async def begin() -> tuple[Upload, Wait]:
         wait = checked_wait(request.query_params.get("wait", "stored"))
         check_plain(request)
-        name = name_of(request)
-        found = await in_thread(request, Ingestion.find, name)  # before the client sends a gigabyte
-        return Upload(request, name, found), wait
+        return Upload(request, *await named(request)), wait  # before the client sends a gigabyte
 
     upload, wait = await counted(request, begin)
     await upload.run()
@@ -117,14 +119,24 @@ async def list_documents(request: Request) -> Response:
     """Documents in the order in which their contents were written: page by page, or all of them as NDJSON."""
     check_parameters(request, "after", "filter", "limit")
     after, wanted = whole_number(request, "after", 0, 0, 2**62), filter_of(request.query_params.get("filter"))
-    accepted = {each.partition(";")[0].strip().lower() for each in request.headers.get("accept", "").split(",")}
-    if accepted & _NDJSON:
+    if _prefers_lines(request.headers.get("accept", "")):
         collection = await in_thread(request, Ingestion.find, name_of(request))
         return StreamingResponse(_export(request, collection, after, wanted), media_type="application/x-ndjson")
     limit = whole_number(request, "limit", _PAGE, 1, _LARGEST_PAGE)
     page = await in_thread(request, Ingestion.page, name_of(request), after, limit, wanted)
     following = page[-1][0] if is_full(page, limit) else None
     return as_json({"object": "list", "data": [asdict(each) for _, each in page], "next": following})
+
+
+def _prefers_lines(accept: str) -> bool:
+    """Whether an Accept header gives NDJSON at least the weight of JSON (RFC 9110, section 12.4.2)."""
+    weights = {"application/json": 0.0}
+    for each in accept.lower().split(","):
+        kind, *parameters = (part.strip() for part in each.split(";"))
+        given = [parameter.removeprefix("q=") for parameter in parameters if parameter.startswith("q=")]
+        weights[kind] = float(given[0]) if given and _WEIGHT.fullmatch(given[0]) else 1.0
+    lines = max(weights.get(kind, 0.0) for kind in _NDJSON)
+    return lines > 0 and lines >= weights["application/json"]
 
 
 async def _export(request: Request, collection: Collection, after: int, wanted: Filter | None) -> AsyncIterator[bytes]:

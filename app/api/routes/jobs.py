@@ -20,7 +20,7 @@ from app.api.exchange import as_json
 from app.api.middleware.request_record import record_of
 from app.api.openapi import one_of
 from app.api.problems import ProblemResponse, problems
-from app.api.routes.collections import ONE, PARAMETERS, add_route, in_thread, name_of
+from app.api.routes.collections import ONE, PARAMETERS, add_route, in_thread, named
 from app.api.routes.stream import SSE_HEADERS, problem
 from app.errors import Overloaded, ServiceError, UnknownJob
 from app.service.collection_check import check_visible
@@ -38,19 +38,15 @@ reading, writing = APIRouter(tags=["collections"]), APIRouter(tags=["collections
 
 async def list_jobs(request: Request) -> Response:
     """The newest 100 jobs of a collection, the newest first."""
-    name = name_of(request)
-    return as_json(
-        {
-            "object": "list",
-            "data": [describe_job(name, job) for job in await in_thread(request, Ingestion.jobs, name, _LISTED)],
-        }
-    )
+    name, found = await named(request)
+    jobs = await in_thread(request, Ingestion.jobs, found, _LISTED)
+    return as_json({"object": "list", "data": [describe_job(name, job) for job in jobs]})
 
 
 async def compact(request: Request) -> Response:
     """Merge all segments of a collection into one, and give back the space of deleted documents: a job."""
-    name = name_of(request)
-    return as_json(describe_job(name, await in_thread(request, Ingestion.compact, name)))
+    name, found = await named(request)
+    return as_json(describe_job(name, await in_thread(request, Ingestion.compact, found)))
 
 
 async def get_job(request: Request) -> Response:

@@ -70,7 +70,8 @@ _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "str
 )
 async def one_model(request: Request) -> dict[str, Any]:
     """The model that a name selects. Any name is accepted, so this is never 404."""
-    return _card(_models(request).choose(request.path_params["name"].strip("/")))
+    name = request.path_params["name"].strip("/")
+    return _card(_models(request).choose(name)) if name else await list_models(request)
 
 
 def _card(choice: Choice) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from app.api.middleware.request_record import MOST_CHARACTERS, finish
 from app.api.middleware.root_path import path_of
 from app.api.routes.rerank import decided
 from app.api.routes.stream import problem, work_of
-from app.errors import InvalidRequest, Overloaded, ServiceError, TooLarge
+from app.errors import Forbidden, InvalidRequest, Overloaded, ServiceError, TooLarge
 from app.service.request import RerankRequest, ResolvedRerank
 from app.service.streaming import follow
 from app.telemetry.request_record import RequestRecord
@@ -41,11 +41,9 @@ _OWN_CHARACTERS = 64  # of a client's id in a request's; a longer one is hashed
 async def socket(websocket: WebSocket) -> None:
     """Serve requests until either side closes the connection; docs/streaming.md describes the frames."""
     if _is_cross_origin(websocket):
-        websocket.state.record.failed(HTTPStatus.FORBIDDEN, "forbidden")
-        await websocket.close()
-    else:
-        await websocket.accept()
-        await _Session(websocket).run()
+        raise Forbidden("without authentication, pages of other origins may not connect: see QRERANK_AUTH__ENABLED")
+    await websocket.accept()
+    await _Session(websocket).run()
 
 
 def _is_cross_origin(websocket: WebSocket) -> bool:
@@ -66,12 +64,16 @@ def _frame(request_id: Id | None, kind: str, fields: Mapping[str, Any]) -> str:
     return orjson.dumps(header | {**fields} | header).decode()  # first in the frame, and never overwritten by fields
 
 
-def _long_id(connection_id: str, request_id: Id) -> str:
-    """The id of a request in logs and for feedback: the connection's and the client's, at most 128 characters."""
+def _long_id(connection_id: str, number: int, request_id: Id) -> str:
+    """The id of a request in logs and for feedback, at most 128 characters.
+
+    number: of the request on its connection; clients use an id again.
+    """
     own = ascii(request_id).strip("'")
     if len(own) > _OWN_CHARACTERS:
         own = hashlib.blake2b(own.encode(), digest_size=_OWN_CHARACTERS // 2).hexdigest()
-    return f"{connection_id[: MOST_CHARACTERS - len(own) - 1]}/{own}"
+    own = f"/{number}/{own}"
+    return f"{connection_id[: MOST_CHARACTERS - len(own)]}{own}"
 
 
 @dataclass
@@ -90,6 +92,7 @@ class _Session:
         self._websocket = websocket
         self._deps = dependencies(websocket)
         self._in_flight: dict[Id, Deadline] = {}  # by the client's ids
+        self._begun = 0  # number of requests so far
         self._cancelling = 0  # number of cancelled requests that have not ended yet
         self._write_lock = asyncio.Lock()
 
@@ -130,22 +133,18 @@ class _Session:
 
     async def _dispatch(self, body: bytes, received: _Received, requests: asyncio.TaskGroup) -> bool:
         """Dispatch a frame by its type; True if it started a request, which holds the frame's memory."""
-        parse = partial(self._parse, body)
-        fields = await counted(self._websocket, parse)
-        kind, request_id, record = fields.get("type"), id_of(fields), received.record
-        if kind == "ping":
+        fields = await counted(self._websocket, partial(self._parse, body))
+        kind, request_id, record = fields["type"], id_of(fields), received.record
+        if kind == "ping" or request_id is None:  # pings alone are taken without one
             await self._send_frame(None, "pong", {})
-        elif kind not in ("rerank", "cancel"):  # no set: a list or an object cannot be looked up in one
-            raise InvalidRequest("type: must be `rerank`, `cancel` or `ping`", ("type",))
-        elif request_id is None:
-            raise InvalidRequest("id: must be a number or a text of 1 to 128 characters", ("id",))
         elif kind == "cancel":
             await self._cancel(request_id)
         elif request_id in self._in_flight:
             raise InvalidRequest("id: a request with this id is in flight, and continues; choose another id", ("id",))
         else:
             received.request_id = request_id
-            record.request_id = _long_id(record.request_id, request_id)
+            self._begun += 1
+            record.request_id = _long_id(record.request_id, self._begun, request_id)
             bind_contextvars(request_id=record.request_id)
             await still_allowed(self._websocket)
             self._check_limit()
@@ -179,6 +178,10 @@ class _Session:
         fields = await aside(body, fields_of)
         if not isinstance(fields, Mapping):
             raise InvalidRequest("the frame must be a JSON object")
+        if fields.get("type") not in ("rerank", "cancel", "ping"):  # no set: a list cannot be looked up in one
+            raise InvalidRequest("type: must be `rerank`, `cancel` or `ping`", ("type",))
+        if fields["type"] != "ping" and id_of(fields) is None:
+            raise InvalidRequest("id: must be a number up to 2^53 or a text of 1 to 128 characters", ("id",))
         return fields
 
     async def _read(self, body: bytes, fields: Mapping[str, Any], record: RequestRecord) -> ResolvedRerank:

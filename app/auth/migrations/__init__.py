@@ -6,6 +6,7 @@ replicas of the previous version use the tables while a migration runs.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from sqlalchemy import Connection, column, inspect, select, table
@@ -15,6 +16,7 @@ from app.errors import KeysMisconfigured
 
 HEAD = "0003"
 _LOCK = 0x71724B657973  # "qrKeys": the id of the advisory lock
+_MIGRATING = threading.Lock()  # Alembic keeps what it works on in globals: one database at a time
 
 
 def is_current(connection: Connection) -> bool:
@@ -40,7 +42,8 @@ def upgrade(connection: Connection) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     try:
-        command.upgrade(config, HEAD)
+        with _MIGRATING:
+            command.upgrade(config, HEAD)
     except CommandError as error:
         raise KeysMisconfigured(
             f"the database's tables are of version {revision}, which this version of quantum-rerank ({HEAD}) does not "

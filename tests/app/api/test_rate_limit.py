@@ -181,6 +181,31 @@ def test_websocket_requests_count_and_pings_do_not(tmp_path):
         assert client.post("/rerank", json=BODY).status_code == 429
 
 
+def test_frames_that_are_none_count(tmp_path):
+    with (
+        client_of_tier(tmp_path, public={"requests_per_minute": 4}) as client,
+        client.websocket_connect("/v1/ws") as socket,
+    ):
+        for frame, status in (
+            ({"type": "rerank", **BODY}, 422),
+            ({"type": "other"}, 422),
+            ({"type": ["rerank"]}, 422),
+            ([], 422),
+            ({"type": "rerank"}, 429),
+        ):
+            socket.send_json(frame)
+            assert socket.receive_json()["status"] == status
+
+
+def test_too_many_documents_for_a_collection_count(tmp_path):
+    documents = [{"id": text, "text": text} for text in [*DOCUMENTS, "one more"]]
+    with client_of_tier(tmp_path) as client:
+        client.put("/v1/collections/owls")
+        response = client.post("/v1/collections/owls/documents", json={"documents": documents})
+        problem(response, 413, "at most 10 are taken of the tier public")
+        assert quota_headers(response) == (60, 58, "requests")
+
+
 def test_the_tier_unlimited_is_not_counted_and_has_no_headers(tmp_path, monkeypatch):
     monkeypatch.setattr(LocalCounters, "take", None)
     with client_of_tier(tmp_path, "unlimited") as client:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import psycopg
 import pytest
@@ -16,7 +17,9 @@ from app.auth.database import Database, url_of
 from app.auth.keys import Pepper
 from app.auth.sql_keys import SqlKeys
 from app.auth.sql_usage import SqlUsage
+from app.auth.settings import AuthSettings
 from app.auth.store import Counts, Grant
+from app.auth.stores import open_records
 from app.auth.tables import VERSION_TABLE, metadata
 from app.errors import KeysUnavailable
 from tests.app.auth.conftest import PEPPER
@@ -29,6 +32,21 @@ def test_the_migrations_make_the_tables(database):
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert context.get_current_revision() == migrations.HEAD
         assert compare_metadata(context, metadata) == []
+
+
+def test_databases_of_one_process_are_migrated_at_the_same_time(tmp_path):
+    """Alembic keeps what it works on in globals."""
+    begin = Barrier(6)
+
+    def migrate(number):
+        begin.wait(PATIENT_S)
+        stores = open_records(AuthSettings(), tmp_path / str(number))
+        key = stores.keys.create("", "user", "public")
+        stores.database.close()
+        return key
+
+    with ThreadPoolExecutor(6) as threads:
+        assert len([*threads.map(migrate, range(6))]) == 6
 
 
 def test_the_last_migration_is_the_head():

@@ -139,7 +139,7 @@ def test_requests_on_a_websocket_are_recorded_one_by_one(client, records):
         (record.request_id, record.http_method, record.route, record.status, record.done.documents)
         for record in records
     ] == [
-        ("s/0", "WS", "/v1/ws", 200, 3),
-        ("s/1", "WS", "/v1/ws", 422, None),
+        ("s/1/0", "WS", "/v1/ws", 200, 3),
+        ("s/2/1", "WS", "/v1/ws", 422, None),
     ]
     assert [record.dialect for record in records] == ["standard", "standard"]

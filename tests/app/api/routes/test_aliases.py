@@ -12,6 +12,7 @@ from tests.conftest import serving
 from tests.waiting import eventually
 
 DOCUMENTS = "/v1/collections/{}/documents"
+LINES = {"content-type": "application/x-ndjson"}
 
 
 def fill(client, name: str, text: str) -> None:
@@ -53,11 +54,17 @@ def test_an_alias_is_taken_wherever_a_name_is(books):
 
 def test_an_alias_is_swapped_at_once_and_its_jobs_are_not_mixed_up(books):
     body = {"documents": [{"id": "x", "text": "owl"}]}
-    job = books.post(DOCUMENTS.format("books"), json=body).json()["job"]
+    jobs = [
+        books.post(DOCUMENTS.format("books"), json=body).json()["job"],
+        books.post(DOCUMENTS.format("books"), content=b'{"id": "y", "text": "owl"}', headers=LINES).json()["job"],
+        books.post("/v1/collections/books/compact").json()["id"],
+    ]
+    assert {job["id"] for job in books.get("/v1/collections/books/jobs").json()["data"]} >= {*jobs}
     assert lead(books, "books", "b.2026").status_code == 200
     assert found(books, "books") == ["b.2026"]
-    problem(books.get(f"/v1/jobs/{job}"), 404, "no job of this id")
-    assert books.get(f"/v1/jobs/{job.replace('books', 'b.2025')}").status_code == 200
+    for job in jobs:
+        assert books.get(f"/v1/jobs/{job}").json()["collection"] == "b.2025"
+        problem(books.get(f"/v1/jobs/{job.replace('b.2025', 'books')}"), 404, "no job of this id")
 
 
 def swapping(books, method):

@@ -146,7 +146,7 @@ def test_documents_come_back_as_they_were_sent(birds):
 
 def test_documents_may_have_their_id_as_corpora_do(client, birds):
     """BEIR's corpora and the command line's exports have `_id`."""
-    sent = [{"_id": "owl-1", "text": "An owl hunts."}, {"_id": 2, "text": "A swift flies.", "title": ""}]
+    sent = [{"id": None, "_id": "owl-1", "text": "An owl hunts."}, {"_id": 2, "text": "A swift flies.", "title": ""}]
     lines = "\n".join(
         map(json.dumps, [*sent, {"_id": True, "text": "No id."}, {"_id": "x", "id": "y", "text": "Two."}])
     )
@@ -315,11 +315,26 @@ def test_a_collection_that_cannot_be_made_is_refused(client, body, message):
 
 
 @pytest.mark.parametrize(
-    "accept", ["application/x-ndjson", "application/x-ndjson, */*;q=0.1", "*/*, Application/JSONL;q=1"]
+    "accept",
+    [
+        "application/x-ndjson",
+        "application/x-ndjson, */*;q=0.1",
+        "*/*, Application/JSONL;q=1",
+        "application/x-jsonlines; q=0.5, application/json;q=0.50",
+    ],
 )
 def test_all_documents_are_exported_for_whoever_takes_ndjson(birds, accept):
     answer = birds.get("/v1/collections/birds/documents?limit=1", headers={"accept": accept})
     assert [json.loads(line)["id"] for line in answer.text.splitlines()] == [OWL["id"], LAMP["id"]]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    ["*/*", "application/x-ndjson;q=0, */*", "application/json, application/x-ndjson;q=0.1", "application/jsonl;q=0.0"],
+)
+def test_whoever_prefers_json_gets_a_page(birds, accept):
+    answer = birds.get("/v1/collections/birds/documents?limit=1", headers={"accept": accept})
+    assert [document["id"] for document in answer.json()["data"]] == [OWL["id"]]
 
 
 @pytest.mark.parametrize("mistyped", ["filters={}", "Limit=1", "limit=1&foo=", "offset=3"])

@@ -28,6 +28,7 @@ def test_each_document_says_which_tokens_met(client):
     assert [(token["match"], token["fidelity"]) for token in owl["tokens"][1:]] == [(0, 1.0), (1, 1.0)]
     assert owl["query"] == [{"fidelity": 1.0, "match": 1}, {"fidelity": 1.0, "match": 2}]
     assert all(token["fidelity"] < 1 for token in prices["tokens"])
+    assert all(len(str(token["fidelity"])) <= len("0.1234") for token in prices["tokens"] + prices["query"])
     assert (blank["tokens"], blank["query"][0]) == ([], {"fidelity": 0.0, "match": None})
 
 

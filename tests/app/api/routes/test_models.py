@@ -31,6 +31,7 @@ def test_models_are_listed_and_any_name_selects_one(tmp_path):
         assert [card["id"] for card in cards] == ["hash", "rerank-v3.5"]
         assert all(card["model_type"] == "rerank" for card in cards)
         assert client.get("/v1/models/rerank-v3.5").json() == cards[1]
+        assert client.get("/v1/models/").json()["data"] == client.get("/v1//models//").json()["data"] == cards
         assert client.get("/v1/models/some/odd name").json()["id"] == "some/odd name"
         body = {"query": "owl", "documents": ["an owl"], "model": "rerank-v3.5"}
         assert client.post("/rerank", json=body).json()["meta"]["method"] == "quantum"

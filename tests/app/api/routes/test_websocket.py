@@ -58,6 +58,19 @@ def test_an_id_is_a_number_or_a_text(client, request_id):
     assert client.ask(SMALL | {"id": request_id})["type"] == "final"  # may be reused after the response
 
 
+def test_a_request_of_an_id_that_was_used_before_is_another_one(client):
+    answers = [client.ask(SMALL | {"id": request_id}) for request_id in (1, 1, "1")]
+    assert len({answer["request_id"] for answer in answers}) == 3
+
+
+@pytest.mark.parametrize("request_id", ["", "x" * 129, None, True, [1], 2**53 + 2, 2**100 + 1, -1e300])
+def test_other_ids_are_refused_and_end_no_request(client, request_id):
+    client.send(SMALL | {"id": request_id})
+    error = client.receive()
+    assert (error["id"], error["status"]) == (None, 422)
+    assert "up to 2^53" in error["message"]
+
+
 def test_requests_run_concurrently(held):
     client, go, _ = held
     for request_id in "abc":
@@ -233,6 +246,6 @@ def test_an_unexpected_error_ends_one_request_and_its_message_is_not_sent(client
     assert (error["type"], error["status"]) == ("error", 500)
     assert "secret" not in json.dumps(error)
     connection = client.connection.response.headers["x-request-id"]
-    assert error["request_id"] == rf"{connection}/a\nb"
+    assert error["request_id"] == rf"{connection}/1/a\nb"
     assert error["request_id"] in caplog.text
     assert client.ask(SMALL | {"id": "a"})["type"] == "final"

@@ -1,6 +1,7 @@
 """WebSocket connections: authentication and origins, slow readers, and shutdown."""
 
 import json
+import socket
 import threading
 from contextlib import ExitStack
 
@@ -69,9 +70,29 @@ def test_without_authentication_other_origins_are_refused(port, origin, status):
         with talking(port, origin=f"http://127.0.0.1:{port}") as client:
             assert client.ask(SMALL | {"id": 1})["type"] == "final"
     else:
-        with pytest.raises(InvalidStatus) as refused, talking(port, origin=origin):
-            pass
-        assert refused.value.response.status_code == status
+        assert "pages of other origins" in refusal(port, status, origin=origin)["message"]
+
+
+def refusal(port, status, path="/v1/ws", host="127.0.0.1", **how):
+    """The problem with which a handshake is refused."""
+    with pytest.raises(InvalidStatus) as refused, connect(f"ws://{host}:{port}{path}", **how):
+        pass
+    response = refused.value.response
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+    problem = json.loads(response.body)
+    assert problem["request_id"] == response.headers["x-request-id"]
+    assert response.headers["x-content-type-options"] == "nosniff"
+    return problem
+
+
+@pytest.mark.parametrize("path", ["/ws", "/v2/ws", "/rerank", "/v1/rerank/stream", "/nope"])
+def test_other_paths_are_not_found(port, path):
+    assert f"WebSocket {path}: Not Found" in refusal(port, 404, path)["message"]
+
+
+def test_a_name_that_is_not_served_is_told_as_over_http(port):
+    with socket.create_connection(("127.0.0.1", port)) as rebound:
+        assert "QRERANK_HOSTS" in refusal(port, 403, host="evil.example", sock=rebound)["message"]
 
 
 def test_the_connections_id_is_the_clients_if_sent(port):
