@@ -100,7 +100,7 @@ class Segment:
             _check_size(self.files, self.spec)
             lengths = Terms.count(np.diff(self.term_records.offsets))
             self.postings = Postings(folder, self.files, lengths)
-            self.index = FaissIndex.build(load_vectors(folder / "pooled.npy"))
+            self.index = FaissIndex(load_vectors(folder / "pooled.npy"))
         except (OSError, ValueError, EOFError, SegmentDamaged) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:
                 raise _unreadable(folder, error) from error
