@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from retrieval.encoder.states import Encoded, join
+from retrieval.encoder.states import Encoded, join, no_states
 from retrieval.errors import CollectionError, PassageTooLarge
 from retrieval.index.exact import as_rows, at_least_one
 from retrieval.index.milvus_client import Milvus, MilvusNotFound
@@ -153,7 +153,7 @@ class MilvusIndex:
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """See `PassageIndex.states`."""
         if not len(positions):
-            return self._no_states()
+            return no_states(self._about.pooled_dimension, self._about.token_dimension)
         return join([entity.state.encoded for entity in self._entities(positions)])
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
@@ -216,16 +216,6 @@ class MilvusIndex:
                 f"the passages of the collection {self.name} are not in Milvus any more; `qrerank index verify "
                 f"{self.name} --repair` derives them again"
             ) from error
-
-    def _no_states(self) -> Encoded:
-        about, none = self._about, np.zeros(0, dtype=np.int64)
-        return Encoded(
-            np.zeros((0, about.pooled_dimension), dtype=np.float32),
-            np.zeros((0, about.token_dimension), dtype=np.int8),
-            np.zeros(1, dtype=np.int64),
-            none,
-            none,
-        )
 
 
 class _Words:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
-from retrieval.encoder.states import Encoded
+from retrieval.encoder.states import Encoded, no_states
 from retrieval.errors import CollectionError, SegmentDamaged, SegmentUnreadable
 from retrieval.index import checksums, postings
 from retrieval.index.checksums import check_blocks, read_checksums, write_checksums
@@ -194,8 +194,7 @@ def column(of_each: Sequence[Rows], m: int, of: Callable[[Segment], NDArray[Any]
 def states_of(of_each: Sequence[Rows], m: int) -> Encoded:
     """Return the stored states of m passages of one or more segments; SegmentDamaged if they cannot be read."""
     if not of_each:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Encoded(np.zeros((0, 1), np.float32), np.zeros((0, 1), np.int8), np.zeros(1, np.int64), nothing, nothing)
+        return no_states(1, 1)  # of a collection without segments
     counts = column(of_each, m, lambda segment: segment.counts)
     offsets, dimension = np.concatenate([[0], np.cumsum(counts)]), of_each[0][0].spec.token_dimension
     packed = np.empty((offsets[-1], row_bytes(dimension)), dtype=np.uint8)
