@@ -31,6 +31,7 @@ from retrieval.text.passages import Passage, traits_of
 
 FORMAT = 1  # version of the fields below
 PLACES = 2**16  # of passages in one document; a position is its number times this, and the passage's place
+_END = 2**62  # above all positions
 _PREFIX = "qrerank_"
 _LONGEST_NAME = 200  # Milvus takes 255 characters
 _PARTS = [f"part_{at}" for at in range(16)]
@@ -113,7 +114,7 @@ class MilvusIndex:
         return selected
 
     def __len__(self) -> int:
-        return MAX_POSITION
+        return _END
 
     def positions(self) -> NDArray[np.int64]:
         """Return the positions of all passages of a selection, rising. They stay at hand."""
@@ -233,9 +234,6 @@ class _Words:
 
     def matches(self, positions: NDArray[np.int64]) -> Matches:
         return bm25(self._query, self._index.terms(positions))
-
-
-MAX_POSITION = 2**62
 
 
 def _newest(entities: Iterator[Entity]) -> set[int]:
