@@ -33,7 +33,7 @@ from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import TRAITS, Passage, traits_of
 
-SPEC = "spec.json"  # the metadata of the collection
+SPEC = "spec.json"  # a `SegmentSpec`
 FORMAT = "v8"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 TOKENS = "tokens.bin"
 _BY_POSITION = ("passages.jsonl", "terms.bin", TOKENS, "pooled.npy", postings.FILE)  # not checked when it is opened
