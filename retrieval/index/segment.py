@@ -227,6 +227,8 @@ def build(
     Raises:
         CollectionError: There are no passages, or the index cannot be written.
     """
+    if not passages:
+        raise CollectionError("there are no passages to build a collection from")
 
     def blocks() -> Iterator[Block]:
         progress(0, len(passages))
@@ -236,10 +238,7 @@ def build(
             yield Block(block, Terms.of_each(texts, language), encoder.encode(texts))
             progress(start + len(block), len(passages))
 
-    if not passages:
-        raise CollectionError("there are no passages to build a collection from")
-    model = Model.of(encoder)
-    return write(folder, blocks(), model, language)
+    return write(folder, blocks(), Model.of(encoder), language)
 
 
 def write(folder: Path, blocks: Iterable[Block], model: Model, language: str, *, parents: bool = True) -> SegmentSpec:
