@@ -188,9 +188,7 @@ def _rows(
     """What is said of each document that is shown, the best first."""
     asked = request.asked
     scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
-    spans: Spans = [None] * len(shown)
-    if asked.spans and texts is not None:
-        spans = _spans(request, asked.spans, ranking, shown, texts)
+    spans = _spans(request, asked.spans, ranking, shown, texts) if asked.spans and texts else [None] * len(shown)
     return [
         Row(
             index,
