@@ -20,6 +20,8 @@ ServiceError
 ├── CollectionReadOnly  503
 ├── IndexUnavailable    503
 ├── KeysUnavailable     503
+│   ├── KeysReadOnly        503
+│   └── KeysMisconfigured   503
 ├── FeedbackUnavailable 503
 ├── Overloaded          503
 └── TooLate             504

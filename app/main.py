@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api.dependencies import Dependencies
 from app.api.dialects.detect import PATHS
+from app.api.error_catalogue import ERRORS
 from app.api.exception_handlers import any_error, client_gone, foreseen, http_error
 from app.api.middleware.body_limits import BodyLimitsMiddleware
 from app.api.middleware.path_normalization import NORMALIZED, CanonicalPaths, canonical
@@ -27,7 +28,7 @@ from app.api.middleware.request_record import TIMES, RequestRecordMiddleware
 from app.api.middleware.root_path import RootPathMiddleware
 from app.api.middleware.security_headers import SecurityHeadersMiddleware
 from app.api.openapi import describe
-from app.api.problems import HEADER, KINDS, STATUS
+from app.api.problems import HEADER, KINDS
 from app.api.routes import MODELS, router
 from app.api.routes.docs_page import router as docs_page
 from app.api.routes.errors_page import router as errors_page
@@ -104,7 +105,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
     app.router.default = CanonicalPaths(app.router)
     app.openapi = partial(describe, app, MODELS)  # type: ignore[method-assign] # as FastAPI's documentation does
     _add_middleware(app, deps)
-    for kind in STATUS:
+    for kind in ERRORS:
         app.add_exception_handler(kind, foreseen)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(ClientDisconnect, client_gone)

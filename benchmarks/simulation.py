@@ -31,7 +31,7 @@ from quantum.circuits import bound_angles, fidelity_circuit, state_circuit
 from quantum.feature_maps import FeatureMap, feature_map
 from quantum.gates import check_limits, compute_uncompute
 from quantum.kernel import gram
-from quantum.maxsim import late_interaction, score_documents
+from quantum.maxsim import mean_fidelities, score_documents
 from quantum.simulator import log_register_fidelity
 from quantum.vectors import directions
 from retrieval.encoder.prepare import load_encoder
@@ -130,7 +130,8 @@ def bandwidth(repeats: int = REPEATS) -> str:
 
 def simulate(fm: FeatureMap, query: Rows, tokens: Rows, dtype: type = np.float32) -> Rows:
     """Scores from int8 rows by simulating every pair."""
-    return late_interaction(fm.log_fidelity(directions(query, dtype), directions(tokens, dtype)), OFFSETS)
+    log_f = fm.log_fidelity(directions(query, dtype), directions(tokens, dtype))
+    return mean_fidelities(np.maximum.reduceat(log_f, OFFSETS[:-1], axis=1))
 
 
 def short_cuts(fm: FeatureMap, question: Rows, documents: Encoded, repeats: int = REPEATS) -> str:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 _ROUND = 50
 # What is left of a state that counts as none: the kernel's entries are known to 1e-6, and a round adds 50 such errors.
 _LEAST = 1e-4
+_NEARLY_EQUAL = 0.9  # two documents with a higher fidelity are near duplicates
 
 
 def diversify(kernel: NDArray[np.float64], log_p: NDArray[np.float64], diversity: float) -> NDArray[np.int64]:
@@ -89,13 +90,10 @@ def _round(
             rows += 1
 
 
-def near_duplicates(kernel: NDArray[np.float64], order: NDArray[np.int64], fidelity: float = 0.9) -> float:
+def near_duplicates(kernel: NDArray[np.float64], order: NDArray[np.int64]) -> float:
     """Return the share of n documents that are nearly equal to one before them, in [0, 1); 0 of none.
 
-    Args:
-        kernel: (n, n) fidelities.
-        order: (n,) positions.
-        fidelity: From where on two documents are nearly equal.
+    kernel: (n, n) fidelities. order: (n,) positions.
     """
     ordered = np.tril(kernel[np.ix_(order, order)], -1)
-    return float(np.mean(ordered.max(axis=1) > fidelity)) if len(order) else 0.0
+    return float(np.mean(ordered.max(axis=1) > _NEARLY_EQUAL)) if len(order) else 0.0

@@ -173,23 +173,6 @@ _PAIRS_PER_BLOCK = 2**20
 _TOKENS_PER_BLOCK = 2**15
 
 
-def late_interaction(log_f: Real, offsets: Offsets) -> NDArray[np.float64]:
-    """Return the score of each document: the mean over query tokens of the maximum over its tokens of exp(log_f).
-
-    log_f: (q, T) with q >= 1, at most 0. offsets: (n + 1,) integers, from 0 to T, rising by at least 1 each.
-    Returns (n,) float64 in [0, 1]. Raises QuantumError for offsets that do not fit, naming an empty document.
-    """
-    if log_f.ndim != 2 or log_f.shape[0] == 0:
-        raise QuantumError(f"log_f must be (q, T) with at least one query token, got shape {log_f.shape}")
-    offsets = _check_offsets(offsets, log_f.shape[1])
-    if offsets.size == 1:
-        return np.zeros(0)
-    best = np.maximum.reduceat(
-        log_f, offsets[:-1], axis=1
-    )  # (q, n): exp is monotone, so the maximum can be taken first
-    return mean_fidelities(best)
-
-
 def score_documents(
     feature_map: FeatureMap, query_tokens: Rows, document_tokens: Rows, offsets: Offsets
 ) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ RetrievalError
 ├── FilterUnfinished  a filter could not be checked on all documents in time
 ├── CollectionError   a collection is missing, damaged, or of another model
 │   ├── CollectionUnwritable  it can be read and not written
+│   ├── CollectionDeleted     it was deleted while it was open
 │   ├── CollectionTaken       another machine has a collection of this name
 │   ├── IndexUnavailable      where its passages are does not answer at the moment
 │   ├── WrongModel            it was made with another model than the one that searches it

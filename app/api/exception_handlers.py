@@ -1,4 +1,4 @@
-"""Exception handlers: every error response is made here."""
+"""Exception handlers: the responses to errors that routes raise, and to paths and methods without a route."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _response(request: Request, problem: Problem) -> Response:
 
 
 async def foreseen(request: Request, error: Exception) -> Response:
-    """The response to an error in the table of `app.api.problems`."""
+    """The response to an error in the catalogue."""
     where = (_request_id(request), _root_path(request))
     problem = problem_of(error, *where) or unforeseen(error, *where)
     record_of(request).failed(problem.status, problem.kind)

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the statuses of exceptions, the body of errors, and their OpenAPI description."""
+"""Problem details (RFC 9457): the problems of exceptions, the body of errors, and their OpenAPI description."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ log = logging.getLogger(__name__)
 HEADER = "X-Request-ID"
 ERRORS_PAGE = "/errors"
 
-STATUS: dict[type[Exception], HTTPStatus] = {kind: entry.status for kind, entry in ERRORS.items()}
-# For exceptions without a `retry_after_s` of their own.
-RETRY_AFTER_S: dict[type[Exception], int] = {
-    kind: entry.retry_after_s for kind, entry in ERRORS.items() if entry.retry_after_s is not None
-}
+KINDS = frozenset(code_of(kind) for kind in ERRORS)  # the `error_type` of every exception in the catalogue
 
 
 @dataclass(frozen=True)
@@ -73,14 +69,15 @@ class Problem:
 
 
 def problem_of(error: Exception, request_id: str, root_path: str = "") -> Problem | None:
-    """The problem of an exception in the table `STATUS`; None for any other."""
+    """The problem of an exception in the catalogue; None for any other."""
     for kind in type(error).__mro__:
-        if kind in STATUS:
-            status, name = STATUS[kind], code_of(kind)
+        if entry := ERRORS.get(kind):
             where = error.where if isinstance(error, InvalidRequest) else ()
-            retry_after_s = getattr(error, "retry_after_s", RETRY_AFTER_S.get(kind))
+            retry_after_s = getattr(error, "retry_after_s", entry.retry_after_s)
             members = error.members if isinstance(error, ServiceError) else {}
-            return Problem(status, name, str(error), request_id, retry_after_s, where, members, root_path)
+            return Problem(
+                entry.status, code_of(kind), str(error), request_id, retry_after_s, where, members, root_path
+            )
     return None
 
 
@@ -89,9 +86,6 @@ def unforeseen(error: Exception, request_id: str, root_path: str = "") -> Proble
     log.error("request %s failed: %s", request_id, type(error).__name__)
     message = f"the service failed on this request; its log says why under {request_id}"
     return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, INTERNAL, message, request_id, root_path=root_path)
-
-
-KINDS = frozenset(code_of(kind) for kind in STATUS)  # the `error_type` of every exception in the table
 
 
 class ProblemResponse(BaseModel):

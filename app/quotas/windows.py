@@ -1,7 +1,8 @@
 """Fixed-window counters of this process, with `limits`, the library under slowapi.
 
 slowapi's decorators are not used: they need the cost before the body is read, charge one quota at a time, support HTTP
-only and call Redis on the event loop. Its Limiter selects storage and strategy; the rest is here and in `shared`.
+only and call Redis on the event loop. Its Limiter selects storage and strategy; the rest is here and in
+`redis_counters`.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ class SentDocuments:
     ) -> None:
         """Look up the states of n texts, as far as each is read, and find the terms of those that are not cached.
 
-        Raises: ValueError for one text in place of several, TypeError where one of them is none, or the reading.
+        Raises: ValueError for one text in place of a list, TypeError for what is no text, or no `Reading`.
         """
         _check_list(texts)
         if not isinstance(reading, Reading):
@@ -281,7 +281,7 @@ class SentDocuments:
 
 
 def _check_list(texts: Sequence[str]) -> None:
-    """ValueError for one text in place of several, TypeError for what has no positions, or where one text is none."""
+    """ValueError for one text in place of several, TypeError for what has no positions, or holds what is no text."""
     if isinstance(texts, str):
         raise ValueError("give a list of texts: of a single one, each letter would count")  # noqa: TRY004 - as the others
     if isinstance(texts, Mapping | Set):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from retrieval.text.characters import BEGINNING
 
 Vector = NDArray[np.float64]
 Weighting = Literal["type", "fixed", "equal", "spread", "agreement"]
-WEIGHTINGS: tuple[Weighting, ...] = get_args(Weighting)
 
 RANKERS = ("classical", "quantum", "lexical")  # rows of scores, in this order
 # Of the default model, on all queries of the seven development collections in English.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.ranking.candidates import Candidates
+from app.ranking.hybrid import RANKERS
 from app.ranking.methods import BASE, RANK_METHODS, RankMethod
 from retrieval.deadline import Deadline
 from retrieval.errors import CollectionError, EncoderUnavailable
@@ -187,7 +188,7 @@ class Job:
 
     def drop(self, ranker: str) -> bool:
         """Leave a ranker out that failed; whether others of the method are left to answer."""
-        needed = {"classical", "quantum", "lexical"} if BASE[self.method] == "hybrid" else {self.method}
+        needed = {*RANKERS} if BASE[self.method] == "hybrid" else {self.method}
         self.dropped.append(ranker)
         return not needed <= {*self.dropped}
 

@@ -13,7 +13,7 @@ from app.errors import InvalidRequest, TooLarge
 from app.ranking.job import Options, Ranking
 from app.service.collection_check import check_visible
 from app.service.collections import OpenCollections
-from app.service.request import Document, ResolvedRerank, Search
+from app.service.request import Document, ResolvedRerank, Search, SpanOptions
 from app.service.result import RerankResult, Row, WorkDone
 from retrieval.encoder.chunks import USUAL
 from retrieval.errors import CollectionError, WrongModel
@@ -188,7 +188,7 @@ def _rows(
     """What is said of each document that is shown, the best first."""
     asked = request.asked
     scores = _log_odds(ranking.scores) if asked.raw_scores else ranking.scores
-    spans = _spans(request, ranking, shown, texts) if asked.spans and texts is not None else [None] * len(shown)
+    spans = _spans(request, asked.spans, ranking, shown, texts) if asked.spans and texts else [None] * len(shown)
     return [
         Row(
             index,
@@ -230,11 +230,10 @@ def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return odds
 
 
-def _spans(request: ResolvedRerank, ranking: Ranking, shown: Sequence[int], texts: Sequence[str]) -> Spans:
+def _spans(
+    request: ResolvedRerank, options: SpanOptions, ranking: Ranking, shown: Sequence[int], texts: Sequence[str]
+) -> Spans:
     """The relevant spans of the documents shown; None for one that was not read."""
-    options = request.asked.spans
-    if options is None:
-        return []
     read = [_was_read(ranking, index) for index in shown]
     found = iter(
         request.choice.reranker.relevant_spans(

@@ -18,6 +18,7 @@ from retrieval.cross_encoder.int8 import quantise_weights
 from retrieval.cross_encoder.prepare import check_shape
 from retrieval.encoder.conversion import main, send
 from retrieval.encoder.openvino_runtime import QUANTISED
+from retrieval.encoder.torch_model import tokenizer as tokenizer_of
 
 _STEPS = 4
 
@@ -33,7 +34,7 @@ def convert(model: str, source: Path, digest: str, folder: Path) -> None:
     """
     send([f"preparing {model}: reading weights", 1, _STEPS])
     loaded = torch_model.load(source)
-    spec, tokenizer = torch_model.spec(loaded, model, digest), torch_model.tokenizer(loaded)
+    spec, tokenizer = torch_model.spec(loaded, model, digest), tokenizer_of(loaded)
     send([f"preparing {model}: converting", 2, _STEPS])
     converted = torch_model.to_openvino(loaded)
     check_shape(converted, model)

@@ -17,10 +17,9 @@ import openvino
 import openvino.opset13 as ops
 from numpy.typing import NDArray
 
-from retrieval.encoder.int8 import GROUP
+from retrieval.encoder.int8 import GROUP, PEAK, rounded
 
 _LEAST_OUTPUTS = 32  # a product with fewer, as the classifier is, costs nothing and keeps its precision
-_PEAK = 127
 _CONSTANT_OPERATIONS = {"Constant", "Convert", "Subtract"}
 _FROM_QUANTISED = {"Subtract", "Convert", "Clamp", "Add", "Round"}  # from a quantised row back to its quantisation
 
@@ -75,7 +74,7 @@ def _float_product(node: openvino.Node) -> _Product | None:
     weights, attributes = _constant(_source(node, 1)), node.get_attributes()
     if weights is None or weights.ndim != 2 or attributes["transpose_a"]:
         return None
-    return _Product(node.input_value(0), *_rounded(weights if attributes["transpose_b"] else weights.T), node)
+    return _Product(node.input_value(0), *rounded(weights if attributes["transpose_b"] else weights.T), node)
 
 
 def _integer_product(node: openvino.Node) -> _Product | None:
@@ -93,16 +92,9 @@ def _integer_product(node: openvino.Node) -> _Product | None:
         return None
     rows, weights = _source(step, 0).input_value(0), weights.T
     of_outputs = np.broadcast_to(scale.reshape(-1, 1), (len(weights), 1)).astype(np.float32)
-    if weights.min() < -_PEAK - 1 or weights.max() > _PEAK:  # less its zero point, it is no int8
-        return _Product(rows, *_rounded(weights * of_outputs), end)
+    if weights.min() < -PEAK - 1 or weights.max() > PEAK:  # less its zero point, it is no int8
+        return _Product(rows, *rounded(weights * of_outputs), end)
     return _Product(rows, np.ascontiguousarray(weights, dtype=np.int8), np.ascontiguousarray(of_outputs), end)
-
-
-def _rounded(weights: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """(outputs, inputs) weights as int8, and each output's scale."""
-    scales = np.abs(weights).max(axis=1, keepdims=True).astype(np.float32) / _PEAK
-    scales[scales == 0] = 1
-    return np.round(weights / scales).astype(np.int8), scales
 
 
 def _source(node: openvino.Node, place: int) -> openvino.Node:

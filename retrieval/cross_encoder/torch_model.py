@@ -9,7 +9,6 @@ import openvino
 import torch
 import transformers
 from sentence_transformers import CrossEncoder
-from tokenizers import Tokenizer
 
 from retrieval.cross_encoder.model import INPUTS, PairSpec
 from retrieval.encoder.torch_model import quiet
@@ -55,14 +54,6 @@ def spec(model: CrossEncoder, name: str, digest: str) -> PairSpec:
     if not model.max_seq_length:
         raise ModelError("the model states no maximum length; set model_max_length in its tokenizer_config.json")
     return PairSpec(name, digest, int(model.max_seq_length))
-
-
-def tokenizer(model: CrossEncoder) -> Tokenizer:
-    """Return the model's fast tokenizer; ModelError if it has none."""
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if not isinstance(backend, Tokenizer):
-        raise ModelError("the model has no fast tokenizer (tokenizer.json); convert its tokenizer first")
-    return backend
 
 
 def to_openvino(model: CrossEncoder) -> openvino.Model:

@@ -7,13 +7,15 @@ is nearer to f32 than with one calibrated scale for all tokens: docs/performance
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import openvino
 import openvino.opset13 as ops
 from numpy.typing import NDArray
 
 GROUP = 64  # inputs of a product that share a scale
-_PEAK = 127
+PEAK = 127  # of a signed byte
 _LARGE_TABLE = 1024  # rows
 
 
@@ -25,23 +27,23 @@ def group_weights(model: openvino.Model) -> None:
     """
     for node in model.get_ordered_ops():
         if (table := _embeddings(node)) is not None:
-            rounded, scales = _rounded(table)
+            entries, scales = rounded(table)
             rows, axis = node.input_value(1), ops.constant(np.int64(0))
-            found = ops.convert(ops.gather(ops.constant(rounded), rows, axis), "f32")
+            found = ops.convert(ops.gather(ops.constant(entries), rows, axis), "f32")
             node.output(0).replace(ops.multiply(found, ops.gather(ops.constant(scales), rows, axis)).output(0))
         if (weights := _float_weights(node)) is None:
             continue
-        rounded, scales = _rounded(weights.reshape(len(weights), -1, GROUP))
+        groups, scales = rounded(weights.reshape(len(weights), -1, GROUP))
         shape = ops.constant(np.array(weights.shape, dtype=np.int64))
-        floats = ops.multiply(ops.convert(ops.constant(rounded), "f32"), ops.constant(scales))
+        floats = ops.multiply(ops.convert(ops.constant(groups), "f32"), ops.constant(scales))
         restored = ops.reshape(floats, shape, False)
         node.output(0).replace(ops.matmul(node.input_value(0), restored, False, True).output(0))
     model.validate_nodes_and_infer_types()
 
 
-def _rounded(weights: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Weights as int8, and the scales along their last axis."""
-    scales = np.abs(weights).max(axis=-1, keepdims=True) / _PEAK
+def rounded(weights: NDArray[Any]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Return weights as int8, and the scales along their last axis, which is 1 there."""
+    scales = np.abs(weights).max(axis=-1, keepdims=True).astype(np.float32) / PEAK
     scales[scales == 0] = 1
     return np.rint(weights / scales).astype(np.int8), scales
 

@@ -24,7 +24,7 @@ from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.encoder.embeddings_api import Busy, Refused, Unusable
 from retrieval.encoder.embeddings_client import EmbeddingsClient, Endpoint
 from retrieval.encoder.protocol import PASS_TOKENS, Granularity, Role, Tokens
-from retrieval.encoder.states import Encoded, join, quantise, unit_rows
+from retrieval.encoder.states import Encoded, join, no_states, quantise, unit_rows
 from retrieval.errors import EncoderUnavailable, EncodingError, ModelError
 from retrieval.text.limits import most_code_points
 
@@ -132,17 +132,14 @@ class RemoteEncoder:
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts, with up to `streams` requests at once."""
-        return self.encode_tokens(self.tokenize(texts, role)) if texts else self._nothing()
+        if not texts:
+            return no_states(self.pooled_dimension, self.token_dimension)
+        return self.encode_tokens(self.tokenize(texts, role))
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Encoded:
         """Return the states of n ≥ 1 texts of `tokenize`, with up to `streams` requests at once."""
         batches = [tokens[at : at + self._batch] for at in range(0, len(tokens), self._batch)]
         return join([*self._pool.map(self.forward, batches)])
-
-    def _nothing(self) -> Encoded:
-        none = np.zeros(0, dtype=np.int64)
-        pooled = np.zeros((0, self.pooled_dimension), dtype=np.float32)
-        return Encoded(pooled, pooled.astype(np.int8), np.zeros(1, dtype=np.int64), none, none)
 
     def _embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The (n, P) vectors of n ≥ 1 texts, fewer requests being made while the server fails."""

@@ -77,6 +77,13 @@ class Encoded:
         return Encoded(self.pooled[at], self.tokens[rows], offsets, self.lengths[at], self.unknown[at])
 
 
+def no_states(pooled_dimension: int, token_dimension: int) -> Encoded:
+    """Return the states of no texts."""
+    none = np.zeros(0, dtype=np.int64)
+    pooled, tokens = np.zeros((0, pooled_dimension), np.float32), np.zeros((0, token_dimension), np.int8)
+    return Encoded(pooled, tokens, np.zeros(1, dtype=np.int64), none, none)
+
+
 def join(parts: Sequence[Encoded]) -> Encoded:
     """Concatenate one or more lists of states."""
     counts = np.concatenate([np.diff(part.offsets) for part in parts])

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from tokenizers import Tokenizer
 from torch.nn.functional import normalize
@@ -99,7 +99,7 @@ def _max_tokens(model: SentenceTransformer) -> int:
     return int(model.max_seq_length)
 
 
-def tokenizer(model: Model) -> Tokenizer:
+def tokenizer(model: Model | CrossEncoder) -> Tokenizer:
     """Return the model's fast tokenizer, independent of transformers; ModelError if it has none."""
     backend = getattr(model.tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):

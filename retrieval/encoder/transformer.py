@@ -16,7 +16,7 @@ from tokenizers import Encoding, Tokenizer
 from retrieval.encoder.late_interaction import LateInteraction
 from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, passes
 from retrieval.encoder.scripts import scripts_of
-from retrieval.encoder.states import Encoded, join, quantise, unit_rows
+from retrieval.encoder.states import Encoded, join, no_states, quantise, unit_rows
 from retrieval.errors import EncodingError
 from retrieval.text.characters import well_formed
 from retrieval.text.limits import most_code_points
@@ -186,20 +186,15 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str], role: Role = "document") -> Encoded:
         """Encode n texts, with up to `streams` concurrent passes."""
-        return self.encode_tokens(self.tokenize(texts, role)) if texts else self._empty()
+        if not texts:
+            return no_states(self.pooled_dimension, self.token_dimension)
+        return self.encode_tokens(self.tokenize(texts, role))
 
     def encode_tokens(self, tokens: Sequence[Tokens]) -> Encoded:
         """Return the states of n ≥ 1 texts of `tokenize`, with up to `streams` concurrent passes."""
         batches = list(passes([text.padded for text in tokens]))
         parts = list(self._pool.map(self.forward, [[tokens[at] for at in batch] for batch in batches]))
         return join(parts).take(np.argsort(np.concatenate(batches)))
-
-    def _empty(self) -> Encoded:
-        lengths = np.zeros(0, dtype=np.int64)
-        pooled = np.zeros((0, self._spec.pooled_dimension), dtype=np.float32)
-        return Encoded(
-            pooled, np.zeros((0, self._spec.token_dimension), dtype=np.int8), np.zeros(1, np.int64), lengths, lengths
-        )
 
 
 def _pairs(offsets: list[tuple[int, int]]) -> NDArray[np.int64]:

@@ -73,13 +73,13 @@ def weighted_mean(
     return _mean(by_ranker(normalize, scores), weights)
 
 
-def reciprocal_ranks(scores: NDArray[Any], weights: NDArray[Any] | None = None, constant: float = _RRF) -> Vector:
-    """Return the weighted mean of 1 / (constant + rank), rank from 1.
+def reciprocal_ranks(scores: NDArray[Any], weights: NDArray[Any] | None = None) -> Vector:
+    """Return the weighted mean of 1 / (60 + rank), rank from 1.
 
     Cormack, Clarke & Büttcher 2009, DOI 10.1145/1571941.1572114.
     """
     scores, weights = _checked(scores, weights)
-    return _mean(by_ranker(lambda x: 1 / (constant + ranks(x)), scores), weights)
+    return _mean(by_ranker(lambda x: 1 / (_RRF + ranks(x)), scores), weights)
 
 
 def borda(scores: NDArray[Any], weights: NDArray[Any] | None = None) -> Vector:
@@ -143,10 +143,8 @@ def stacking(scores: NDArray[Any], coefficients: Sequence[float]) -> Vector:
     return log_odds
 
 
-def reciprocal_rank(
-    rankings: Sequence[NDArray[np.int64]], weights: Sequence[float], constant: float = _RRF
-) -> NDArray[np.int64]:
-    """Fuse rankings by Σ weight / (constant + rank), rank from 1: the (m,) distinct items, best first, ties by item.
+def reciprocal_rank(rankings: Sequence[NDArray[np.int64]], weights: Sequence[float]) -> NDArray[np.int64]:
+    """Fuse rankings by Σ weight / (60 + rank), rank from 1: the (m,) distinct items, best first, ties by item.
 
     As `reciprocal_ranks`, of lists that need not hold the same items. rankings: (r,) distinct items each, best first;
     what one does not hold gets nothing from it. weights: one each, ≥ 0; a ranking of weight 0 adds no items.
@@ -155,7 +153,7 @@ def reciprocal_rank(
     if not kept:
         return np.empty(0, dtype=np.int64)
     different, of = np.unique(np.concatenate([items for items, _ in kept]), return_inverse=True)
-    parts = [weight / (constant + 1 + np.arange(len(items))) for items, weight in kept]
+    parts = [weight / (_RRF + 1 + np.arange(len(items))) for items, weight in kept]
     scores = np.bincount(of, np.concatenate(parts))
     return different[ranking(scores)]
 

@@ -1,1 +1,1 @@
-"""Vector indexes, and collections of passages on disk."""
+"""Vector indexes, inverted indexes, segments of passages on disk, and passages in Milvus."""

@@ -19,7 +19,6 @@ class Index(Protocol):
         Returns ids (m, k') int64, the positions of the rows, and scores (m, k') float32, by falling score; equal scores
         by rising id. ValueError for k < 1, another dimension than D, or a non-finite entry.
         """
-        ...
 
 
 class ExactIndex:

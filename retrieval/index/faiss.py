@@ -49,9 +49,9 @@ class _Rounded:
 class FaissIndex:
     """Exhaustive inner product search. Searches are thread-safe."""
 
-    def __init__(self, rows: NDArray[np.float32]) -> None:
-        """Index (n, D) finite rows, which must not change; `build` checks them."""
-        self.rows = rows
+    def __init__(self, vectors: NDArray[Any]) -> None:
+        """Index (n, D) finite rows (unit rows for cosines), which must not change; ValueError for anything else."""
+        self.rows = rows = as_rows(vectors)
         self._scale = _LARGEST / (float(np.abs(rows).max(initial=0)) or 1.0)
         self._rounded = faiss.IndexScalarQuantizer(
             rows.shape[1], faiss.ScalarQuantizer.QT_8bit_direct_signed, faiss.METRIC_INNER_PRODUCT
@@ -67,11 +67,6 @@ class FaissIndex:
         python: Any = faiss  # the stubs lack what its Python part adds
         self._bytes: NDArray[np.uint8] = python.rev_swig_ptr(self._rounded.codes.data(), rows.size).reshape(rows.shape)
         self._sums = _ZERO * self._bytes.sum(axis=1, dtype=np.int32)  # (n,)
-
-    @classmethod
-    def build(cls, vectors: NDArray[Any]) -> FaissIndex:
-        """Index (n, D) finite rows (unit rows for cosines); ValueError for anything else."""
-        return cls(as_rows(vectors))
 
     def search(
         self,

@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from retrieval.encoder.states import Encoded, join
+from retrieval.encoder.states import Encoded, join, no_states
 from retrieval.errors import CollectionError, PassageTooLarge
 from retrieval.index.exact import as_rows, at_least_one
 from retrieval.index.milvus_client import Milvus, MilvusNotFound
@@ -31,6 +31,7 @@ from retrieval.text.passages import Passage, traits_of
 
 FORMAT = 1  # version of the fields below
 PLACES = 2**16  # of passages in one document; a position is its number times this, and the passage's place
+_END = 2**62  # above all positions
 _PREFIX = "qrerank_"
 _LONGEST_NAME = 200  # Milvus takes 255 characters
 _PARTS = [f"part_{at}" for at in range(16)]
@@ -113,7 +114,7 @@ class MilvusIndex:
         return selected
 
     def __len__(self) -> int:
-        return MAX_POSITION
+        return _END
 
     def positions(self) -> NDArray[np.int64]:
         """Return the positions of all passages of a selection, rising. They stay at hand."""
@@ -153,7 +154,7 @@ class MilvusIndex:
     def states(self, positions: NDArray[np.int64]) -> Encoded:
         """See `PassageIndex.states`."""
         if not len(positions):
-            return self._no_states()
+            return no_states(self._about.pooled_dimension, self._about.token_dimension)
         return join([entity.state.encoded for entity in self._entities(positions)])
 
     def passages(self, positions: NDArray[np.int64]) -> list[Passage]:
@@ -217,16 +218,6 @@ class MilvusIndex:
                 f"{self.name} --repair` derives them again"
             ) from error
 
-    def _no_states(self) -> Encoded:
-        about, none = self._about, np.zeros(0, dtype=np.int64)
-        return Encoded(
-            np.zeros((0, about.pooled_dimension), dtype=np.float32),
-            np.zeros((0, about.token_dimension), dtype=np.int8),
-            np.zeros(1, dtype=np.int64),
-            none,
-            none,
-        )
-
 
 class _Words:
     """The words of one query in a collection; see `passage_index.Words`."""
@@ -243,9 +234,6 @@ class _Words:
 
     def matches(self, positions: NDArray[np.int64]) -> Matches:
         return bm25(self._query, self._index.terms(positions))
-
-
-MAX_POSITION = 2**62
 
 
 def _newest(entities: Iterator[Entity]) -> set[int]:

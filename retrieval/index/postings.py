@@ -1,7 +1,7 @@
 """An inverted index on disk: for each term the passages that hold it, scored by BM25.
 
 Zobel & Moffat 2006, "Inverted files for text search engines", DOI 10.1145/1132956.1132959. The formula is that of
-`retrieval.text.bm25.bm25`, and so are the scores, over the whole collection and over some of its passages.
+`retrieval.text.bm25.bm25`, and so are the scores, over all passages of a collection and over some of them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _language(code: int) -> str:
 
 
 class Postings:
-    """The inverted index of an open collection. Thread-safe."""
+    """The inverted index of an open segment. Thread-safe."""
 
     def __init__(self, folder: Path, files: HeldFiles, lengths: NDArray[np.int64]) -> None:
         """Open the index that `InvertedIndex` wrote.

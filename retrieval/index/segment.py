@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
-from retrieval.encoder.states import Encoded
+from retrieval.encoder.states import Encoded, no_states
 from retrieval.errors import CollectionError, SegmentDamaged, SegmentUnreadable
 from retrieval.index import checksums, postings
 from retrieval.index.checksums import check_blocks, read_checksums, write_checksums
@@ -33,7 +33,7 @@ from retrieval.text.bm25 import QueryTerms, Terms
 from retrieval.text.languages import AUTO
 from retrieval.text.passages import TRAITS, Passage, traits_of
 
-SPEC = "spec.json"  # the metadata of the collection
+SPEC = "spec.json"  # a `SegmentSpec`
 FORMAT = "v8"  # version of the folder's layout and of its terms; collections of other versions must be rebuilt
 TOKENS = "tokens.bin"
 _BY_POSITION = ("passages.jsonl", "terms.bin", TOKENS, "pooled.npy", postings.FILE)  # not checked when it is opened
@@ -100,7 +100,7 @@ class Segment:
             _check_size(self.files, self.spec)
             lengths = Terms.count(np.diff(self.term_records.offsets))
             self.postings = Postings(folder, self.files, lengths)
-            self.index = FaissIndex.build(load_vectors(folder / "pooled.npy"))
+            self.index = FaissIndex(load_vectors(folder / "pooled.npy"))
         except (OSError, ValueError, EOFError, SegmentDamaged) as error:
             if isinstance(error, OSError) and error.errno in _PASSING:
                 raise _unreadable(folder, error) from error
@@ -194,8 +194,7 @@ def column(of_each: Sequence[Rows], m: int, of: Callable[[Segment], NDArray[Any]
 def states_of(of_each: Sequence[Rows], m: int) -> Encoded:
     """Return the stored states of m passages of one or more segments; SegmentDamaged if they cannot be read."""
     if not of_each:
-        nothing = np.zeros(0, dtype=np.int64)
-        return Encoded(np.zeros((0, 1), np.float32), np.zeros((0, 1), np.int8), np.zeros(1, np.int64), nothing, nothing)
+        return no_states(1, 1)  # of a collection without segments
     counts = column(of_each, m, lambda segment: segment.counts)
     offsets, dimension = np.concatenate([[0], np.cumsum(counts)]), of_each[0][0].spec.token_dimension
     packed = np.empty((offsets[-1], row_bytes(dimension)), dtype=np.uint8)
@@ -228,6 +227,8 @@ def build(
     Raises:
         CollectionError: There are no passages, or the index cannot be written.
     """
+    if not passages:
+        raise CollectionError("there are no passages to build a collection from")
 
     def blocks() -> Iterator[Block]:
         progress(0, len(passages))
@@ -237,10 +238,7 @@ def build(
             yield Block(block, Terms.of_each(texts, language), encoder.encode(texts))
             progress(start + len(block), len(passages))
 
-    if not passages:
-        raise CollectionError("there are no passages to build a collection from")
-    model = Model.of(encoder)
-    return write(folder, blocks(), model, language)
+    return write(folder, blocks(), Model.of(encoder), language)
 
 
 def write(folder: Path, blocks: Iterable[Block], model: Model, language: str, *, parents: bool = True) -> SegmentSpec:

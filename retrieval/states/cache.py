@@ -73,7 +73,7 @@ class LruCache(Generic[Value]):
             raise ValueError(f"the cache needs max_bytes >= 0, got {max_bytes}")
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, tuple[Value, int]] = OrderedDict()  # state and size in bytes, LRU first
+        self._entries: OrderedDict[bytes, tuple[Value, int]] = OrderedDict()  # value and its size in bytes, LRU first
         self._bytes = self._hits = self._misses = self._evictions = 0
 
     def get(self, keys: Sequence[bytes]) -> list[Value | None]:

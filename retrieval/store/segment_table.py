@@ -50,7 +50,7 @@ class SegmentTable:
         )
         return {segment: np.array(json.loads(rows), dtype=np.int64) for segment, rows in found}
 
-    def add(self, indexed: Sequence[Waiting], owners: Sequence[int], number: int) -> int:
+    def add(self, indexed: Sequence[Waiting], owners: Sequence[int], number: int) -> None:
         """Make the passages of a written segment searchable in place of those that their documents had.
 
         A document that was deleted or changed in the meantime keeps what it has: its passages in this segment stay out.
@@ -59,9 +59,6 @@ class SegmentTable:
             indexed: The documents whose passages are in the segment.
             owners: For each passage the place of its document in `indexed`.
             number: Of the segment.
-
-        Returns:
-            How many passages became searchable.
         """
         with self._connection.writing() as connection:
             numbers = {
@@ -83,10 +80,9 @@ class SegmentTable:
             )
             if not self._is_next:
                 connection.executemany("UPDATE documents SET is_indexed = 1 WHERE number = ?", [(n,) for n in numbers])
-        return int(live.sum())
 
-    def replace(self, merged: Mapping[int, NDArray[np.int64]], number: int) -> int:
-        """Put one segment in the place of several; returns how many of its passages are still part of the collection.
+    def replace(self, merged: Mapping[int, NDArray[np.int64]], number: int) -> None:
+        """Put one segment in the place of several; what was deleted meanwhile stays out.
 
         merged: by segment the rows of its passages that were copied, in the order of the new segment.
         """
@@ -111,7 +107,6 @@ class SegmentTable:
                 connection.executemany(move, moved)
                 connection.execute(self._sql("DELETE FROM segments WHERE number = ?"), (old,))
                 at += len(rows)
-        return sum(live)
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Forget segments that are lost or damaged: their documents wait to be indexed again."""

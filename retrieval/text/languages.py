@@ -72,7 +72,7 @@ STEPS_PER_DECADE = 25  # of the stored frequencies, a decade
 
 
 class _PerThread(threading.local):
-    """PyStemmer is not thread-safe, so each thread has its own stemmers, without caches: `term` caches for all."""
+    """PyStemmer is not thread-safe, so each thread has its own stemmers. They cache nothing: `_cached_term` does."""
 
     def __init__(self) -> None:
         self.stemmers: dict[str, Stemmer.Stemmer] = {}

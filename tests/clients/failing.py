@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import uvicorn
 
-from app.api.problems import RETRY_AFTER_S, STATUS
+from app.api.error_catalogue import ERRORS, Entry
 from app.errors import (
     MalformedBody,
     Overloaded,
@@ -61,9 +61,11 @@ FAILURES = {
 def failing_servers(folder: Path) -> Iterator[dict[int, str]]:
     """The address of a server for each status."""
     with ExitStack() as stack:
-        added = {Forbidden: HTTPStatus.FORBIDDEN, TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS}
-        stack.enter_context(patch.dict(STATUS, added))
-        stack.enter_context(patch.dict(RETRY_AFTER_S, {TooManyRequests: 1, Overloaded: 1}))
+        added = {
+            Forbidden: Entry(HTTPStatus.FORBIDDEN, "", ""),
+            TooManyRequests: Entry(HTTPStatus.TOO_MANY_REQUESTS, "", "", retry_after_s=1),
+        }
+        stack.enter_context(patch.dict(ERRORS, added))
         yield {status: stack.enter_context(_server(failure, folder)) for status, failure in FAILURES.items()}
 
 

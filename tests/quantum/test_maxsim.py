@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from quantum import maxsim as module
 from quantum.errors import InvalidVector, QuantumError
 from quantum.feature_maps import feature_map
-from quantum.maxsim import late_interaction, score_documents
+from quantum.maxsim import score_documents
 
 LENGTHS = st.lists(st.integers(1, 6), min_size=1, max_size=7)
 
@@ -35,15 +35,6 @@ def naive(values: np.ndarray, lengths: list[int]) -> list[float]:
         scores.append(total / values.shape[0])
         start += length
     return scores
-
-
-@settings(deadline=None)
-@given(LENGTHS, st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_late_interaction_is_the_naive_triple_loop(lengths: list[int], q: int, seed: int) -> None:
-    values = np.random.default_rng(seed).uniform(1e-9, 1, size=(q, sum(lengths)))
-    scores = late_interaction(np.log(values), offsets_of(lengths))
-    assert scores.dtype == np.float64
-    np.testing.assert_allclose(scores, naive(values, lengths), rtol=1e-12)
 
 
 @settings(deadline=None, max_examples=30)
@@ -86,16 +77,16 @@ def test_one_token_each_is_the_pooled_fidelity() -> None:
     np.testing.assert_allclose(scores, feature_map().fidelity(query, documents)[0], rtol=1e-12)
 
 
-def test_float32_logs_and_unsigned_offsets_are_fine() -> None:
-    log_f = np.log(np.array([[0.5, 0.25, 0.125]], dtype=np.float32))
-    scores = late_interaction(log_f, np.array([0, 2, 3], dtype=np.uint32))
+def test_float32_tokens_and_unsigned_offsets_are_fine() -> None:
+    query, tokens = unit_rows(22, 2), unit_rows(23, 3)
+    narrow = query.astype(np.float32), tokens.astype(np.float32)
+    scores = score_documents(feature_map(), *narrow, np.array([0, 2, 3], dtype=np.uint32))
     assert scores.dtype == np.float64
-    np.testing.assert_allclose(scores, [0.5, 0.125], rtol=1e-6)
+    np.testing.assert_allclose(scores, score_documents(feature_map(), query, tokens, np.array([0, 2, 3])), rtol=1e-5)
 
 
 def test_no_documents_give_no_scores() -> None:
     assert score_documents(feature_map(), unit_rows(0, 2), np.empty((0, 10)), np.array([0])).shape == (0,)
-    assert late_interaction(np.empty((2, 0)), np.array([0])).shape == (0,)
 
 
 @pytest.mark.parametrize("lengths", [[0, 3], [2, 0, 1], [3, 0]])
@@ -103,26 +94,18 @@ def test_a_document_without_tokens_is_named(lengths: list[int]) -> None:
     empty = lengths.index(0)
     with pytest.raises(QuantumError, match=f"document {empty} has no tokens"):
         score_documents(feature_map(), unit_rows(0, 2), unit_rows(1, 3), offsets_of(lengths))
-    with pytest.raises(QuantumError, match=f"document {empty} has no tokens"):
-        late_interaction(np.zeros((2, 3)), offsets_of(lengths))
 
 
 @pytest.mark.parametrize("offsets", [[0, 2], [1, 3], [0, 4], [3]])
 def test_offsets_must_cover_the_tokens(offsets: list[int]) -> None:
     with pytest.raises(QuantumError, match="offsets must run from 0 to 3 tokens"):
-        late_interaction(np.zeros((2, 3)), np.array(offsets))
+        score_documents(feature_map(), unit_rows(0, 2), unit_rows(1, 3), np.array(offsets))
 
 
 @pytest.mark.parametrize("offsets", [np.array([0.0, 3.0]), np.array([[0, 3]]), np.array([], dtype=np.int64)])
 def test_offsets_must_be_a_row_of_integers(offsets: np.ndarray) -> None:
     with pytest.raises(QuantumError, match="integers"):
-        late_interaction(np.zeros((2, 3)), offsets)
-
-
-@pytest.mark.parametrize("log_f", [np.zeros((0, 3)), np.zeros(3)])
-def test_there_must_be_a_query_token(log_f: np.ndarray) -> None:
-    with pytest.raises(QuantumError, match="at least one query token"):
-        late_interaction(log_f, np.array([0, 3]))
+        score_documents(feature_map(), unit_rows(0, 2), unit_rows(1, 3), offsets)
 
 
 def test_a_query_without_tokens_is_refused() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.api.dialects.body import Count, Model
+from app.api.dialects.schema import Exact
 from app.service.embeddings import Embeddings
 
 
@@ -56,11 +57,7 @@ class EmbeddingsBody(BaseModel):
     model: Model
 
 
-class _Exact(BaseModel):
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
-
-
-class Embedding(_Exact):
+class Embedding(Exact):
     """One text's vector."""
 
     object: Literal["embedding"]
@@ -68,14 +65,14 @@ class Embedding(_Exact):
     embedding: list[float] | str = Field(description="Normalized to length 1; in the requested encoding.")
 
 
-class EmbeddingsUsage(_Exact):
+class EmbeddingsUsage(Exact):
     """Tokens of the texts of this request, cached ones included."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class EmbeddingsResponse(_Exact):
+class EmbeddingsResponse(Exact):
     """One vector for each text, in their order."""
 
     object: Literal["list"]

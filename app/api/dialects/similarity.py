@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.dialects.body import Count, Documents, Model, Number, Phrases, Query
+from app.api.dialects.cohere import usage
 from app.api.dialects.documents import text_of
 from app.api.dialects.schema import Exact, Usage
 from app.ranking.methods import Method
@@ -165,7 +166,7 @@ def respond_to_batch(
 
 def _usage_and_timings(similarities: Similarities) -> dict[str, Any]:
     return {
-        "usage": {"prompt_tokens": similarities.tokens, "completion_tokens": 0, "total_tokens": similarities.tokens},
+        "usage": usage(similarities.tokens),
         "timings_ms": {stage: round(ms, 3) for stage, ms in similarities.timings_ms.items()},
     }
 

@@ -89,7 +89,7 @@ async def encode(request: Request) -> Response:
 
 async def cancel_encoding(request: Request) -> Response:
     """Forget the encoding with another model, if there is one. The model that serves goes on."""
-    return as_json(asdict(await in_thread(request, Ingestion.cancel_encoding, name_of(request))))
+    return as_json(_described(request, await in_thread(request, Ingestion.cancel_encoding, name_of(request))))
 
 
 async def search(request: Request) -> Response:

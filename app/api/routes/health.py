@@ -11,8 +11,9 @@ from pydantic import BaseModel
 
 from app.api.dependencies import allow_operators, dependencies
 from app.api.dialects.health import HealthResponse, respond
+from app.api.error_catalogue import ERRORS
 from app.api.openapi import content, reference
-from app.api.problems import RETRY_AFTER_S, problems
+from app.api.problems import problems
 from app.errors import NotReady
 
 router: APIRouter = APIRouter(tags=["operations"])
@@ -57,5 +58,5 @@ async def detailed(request: Request) -> Response:
     report = await dependencies(request).health.report()
     status, headers = HTTPStatus.OK, {}
     if report.status == "unavailable":
-        status, headers = HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(RETRY_AFTER_S[NotReady])}
+        status, headers = HTTPStatus.SERVICE_UNAVAILABLE, {"Retry-After": str(ERRORS[NotReady].retry_after_s)}
     return Response(orjson.dumps(respond(report)), status, headers, "application/json")

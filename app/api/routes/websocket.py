@@ -151,7 +151,7 @@ class _Session:
             read = partial(self._read, body, fields, record)
             resolved = await charged(self._websocket, read)
             self._in_flight[request_id] = resolved.deadline
-            answering = requests.create_task(self._answer(request_id, resolved, received.record))
+            answering = requests.create_task(self._answer(request_id, resolved, record))
             answering.add_done_callback(lambda _: self._end(received))  # also of a task that is cancelled unstarted
             return True
         return False

@@ -1,11 +1,12 @@
 """How hybrid fuses: its default to the byte, other algorithms and weightings, and what looks like a program."""
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from app.ranking.hybrid import WEIGHTINGS, Fusion, Weights, code_share
+from app.ranking.hybrid import Fusion, Weighting, Weights, code_share
 from retrieval.fusion.algorithms import ALGORITHMS
 from retrieval.fusion.normalization import ranking, zscore
 from retrieval.text.passages import traits_of
@@ -29,7 +30,7 @@ def test_the_default_is_the_formula_of_the_docs_to_the_byte(code):
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize("weighting", get_args(Weighting))
 def test_every_fusion_gives_finite_scores_of_about_one_scale(algorithm, weighting):
     fusion = Fusion(algorithm=algorithm, weighting=weighting, feedback=0.2)
     fused = fusion.fuse(SCORES, 0.2, lambda: GRAM)

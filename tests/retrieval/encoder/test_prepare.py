@@ -143,7 +143,9 @@ def test_a_killed_preparation_leaves_nothing_that_looks_like_a_model(tmp_path):
     assert run.returncode == -signal.SIGKILL
     assert not list(tmp_path.glob("all-MiniLM*"))
     partial = next(tmp_path.glob(".partial-*"))
-    os.utime(partial, (time.time() - 7200, time.time() - 7200))
+    time.sleep(1)  # the conversion, killed as well, may end a little later and write until then
+    for path in (partial, *partial.rglob("*")):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
     assert torch_modules_after_serving(tmp_path) == "[]"  # prepares it again in a separate process
     folder = prepare("all-MiniLM-L6-v2", tmp_path, quiet)
     assert {path.name for path in folder.iterdir()} == {

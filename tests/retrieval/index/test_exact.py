@@ -12,7 +12,7 @@ from retrieval.index.exact import ExactIndex, Index
 from retrieval.index.faiss import FaissIndex
 
 Build = Callable[[NDArray[np.float32]], Index]
-BUILDS = [ExactIndex, FaissIndex.build]
+BUILDS = [ExactIndex, FaissIndex]
 
 
 def random_rows(n: int, seed: int = 0, dimension: int = 24) -> NDArray[np.float32]:
@@ -98,7 +98,7 @@ def test_faiss_agrees_with_the_oracle(n: int, k: int, seed: int) -> None:
     # Small integers have exact inner products and many ties.
     rng = np.random.default_rng(seed)
     rows, queries = rng.integers(-2, 3, (n, 4)), rng.integers(-2, 3, (3, 4))
-    expected, index = ExactIndex(rows).search(queries, k), FaissIndex.build(rows)
+    expected, index = ExactIndex(rows).search(queries, k), FaissIndex(rows)
     for some in (slice(0, 3), slice(1, 2)):  # together, and alone
         actual = index.search(queries[some], k)
         np.testing.assert_array_equal(actual[0], expected[0][some])
@@ -107,7 +107,7 @@ def test_faiss_agrees_with_the_oracle(n: int, k: int, seed: int) -> None:
 
 def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
     rows, queries = random_rows(3000, dimension=384), random_rows(25, seed=1, dimension=384)
-    expected, actual = ExactIndex(rows).search(queries, 100), FaissIndex.build(rows).search(queries, 100)
+    expected, actual = ExactIndex(rows).search(queries, 100), FaissIndex(rows).search(queries, 100)
     np.testing.assert_allclose(actual[1], expected[1], atol=1e-6)
     # Where the order differs, the scores differ only by rounding.
     swapped = actual[0] != expected[0]
@@ -118,8 +118,8 @@ def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
 @pytest.mark.parametrize("least", [-1.0, 0.05, 0.15, 2.0])
 def test_hits_above_the_least_score_are_all_found(least: float) -> None:
     rows, queries = random_rows(5000, dimension=384), random_rows(5, seed=1, dimension=384)
-    expected, actual = ExactIndex(rows).search(queries, 50), FaissIndex.build(rows).search(queries, 50, least=least)
-    alone = [FaissIndex.build(rows).search(query[None], 50, least=least)[0][0] for query in queries]
+    expected, actual = ExactIndex(rows).search(queries, 50), FaissIndex(rows).search(queries, 50, least=least)
+    alone = [FaissIndex(rows).search(query[None], 50, least=least)[0][0] for query in queries]
     for ids, scores, *found in zip(*expected, actual[0], alone, strict=True):
         for each in found:
             assert set(ids[scores >= least]) <= set(each)
@@ -131,7 +131,7 @@ def test_rows_of_very_different_lengths_are_found() -> None:
     allowed = np.arange(2000) < 900
     expected = ExactIndex(rows[:900]).search(random_rows(3, seed=1, dimension=32), 20)
     for queries in (slice(0, 3), slice(0, 1)):  # together, and alone
-        actual = FaissIndex.build(rows).search(random_rows(3, seed=1, dimension=32)[queries], 20, allowed)
+        actual = FaissIndex(rows).search(random_rows(3, seed=1, dimension=32)[queries], 20, allowed)
         np.testing.assert_array_equal(actual[0], expected[0][queries])
 
 
@@ -140,7 +140,7 @@ def test_several_queries_find_what_each_finds_alone(allowed: NDArray[np.bool_] |
     """More than are multiplied at once, over more rows than are; some equal, one of zeros."""
     rows, queries = random_rows(9000, dimension=48), random_rows(20, seed=1, dimension=48)
     queries[3], queries[4] = queries[2], 0
-    index = FaissIndex.build(rows)
+    index = FaissIndex(rows)
     ids, scores = index.search(queries, 30, allowed)
     for at, query in enumerate(queries):
         alone = index.search(query[None], 30, allowed)

@@ -6,7 +6,7 @@ import math
 import pytest
 from starlette.testclient import TestClient
 
-from app.api.problems import STATUS
+from app.api.error_catalogue import ERRORS
 from app.settings import FirstStageSettings, LimitSettings, Settings
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.fusion.algorithms import ALGORITHMS
@@ -287,7 +287,7 @@ def test_an_unexpected_error_is_a_500_without_its_message(client: TestClient):
 
 
 def test_every_status_is_known_to_clients():
-    assert {int(status) for status in STATUS.values()} <= {
+    assert {int(entry.status) for entry in ERRORS.values()} <= {
         400,
         401,
         403,
