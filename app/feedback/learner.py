@@ -44,7 +44,8 @@ def losses_of(
     """What one judgement costs each expert, (EXPERTS,) in [0, 1].
 
     A relevant document at rank r from 1 costs 1 − 1/log₂(1 + r), its missing part of DCG; one that is not costs
-    1/log₂(1 + r). A document stands where its best passage does.
+    1/log₂(1 + r). A document stands where its best passage does, and of equal ones each in their middle: who gives all
+    the same score has put none of them first.
 
     Args:
         scores: (3, n) of n passages, what each ranker adds to the fused score at weight 1, in the order of `RANKERS`.
@@ -58,8 +59,9 @@ def losses_of(
         best = np.full_like(fused, -np.inf)  # of each document, in the column of its number; other columns stay below
         np.maximum.at(best.T, owners, fused.T)
         fused, passage = best, int(owners[passage])
-    above = np.count_nonzero(fused > fused[:, passage, None], axis=1)
-    gain = 1 / np.log2(2 + above)
+    own = fused[:, passage, None]
+    above, equal = np.count_nonzero(fused > own, axis=1), np.count_nonzero(fused == own, axis=1)
+    gain = 1 / np.log2(2 + above + (equal - 1) / 2)
     losses: NDArray[np.float64] = 1 - gain if relevant else gain
     return losses
 

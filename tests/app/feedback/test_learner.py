@@ -35,6 +35,18 @@ def test_a_document_that_an_expert_puts_first_costs_it_nothing():
     assert losses[0] == pytest.approx(1 - 1 / np.log2(4))  # by default it is the last of three
 
 
+def test_a_ranker_that_says_nothing_gains_nothing():
+    """Of a constant row, and of one that tells few documents from the rest, no document of the rest is the first."""
+    rows = np.random.default_rng(0).normal(size=(2, 41)).astype(np.float32)
+    for lexical in (np.zeros(41), np.r_[1, 1, np.zeros(39)]):
+        scores = np.vstack([rows, lexical]).astype(np.float32)
+        of_each = [[losses_of(scores, DEFAULTS, at, relevant=label) for at in range(2, 41)] for label in (True, False)]
+        for losses in of_each:
+            assert np.ptp([each[1] for each in losses]) == 0  # the second expert hears the last ranker alone
+        middle = 1 + np.count_nonzero(lexical) + 19 if lexical.any() else 21
+        assert of_each[0][0][1] == pytest.approx(1 - 1 / np.log2(1 + middle))
+
+
 def test_a_document_stands_where_its_best_passage_does():
     """Two documents, the first of which has two passages: none of them stands above its own document."""
     scores, owners = np.array([[2, 3, 1], [1, 0, 3], [2, 3, 1]], dtype=np.float32), np.array([0, 0, 2])
