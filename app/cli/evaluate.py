@@ -62,8 +62,8 @@ Known = Annotated[
     KnownItem | None,
     typer.Option(
         help="Evaluate without judgements: each query is the title or the first sentence of a document, which is taken "
-        "from all documents, and that document must be found. Those with fewer than three words, or that two documents "
-        "have, make no query, and are counted."
+        "from all documents, and that document must be found. Those with fewer than three words, that two documents "
+        "have, or that the text repeats make no query, and are counted."
     ),
 ]
 RunIn = Annotated[
@@ -198,8 +198,8 @@ class _Source:
             queries: Sequence[Query] = judged_queries(dataset)
             judgements = f"known items: {self.known_item}"
         else:
-            dataset, judgements = load(folder, self.split), f"qrels/{self.split}.tsv"
             exclusions = load_exclusions(self.exclude_file) if self.exclude_file else ()
+            dataset, judgements = load(folder, self.split, exclusions), f"qrels/{self.split}.tsv"
             judged = judged_queries(dataset, exclusions)
             if self.exclude_file and len(judged) < len(exclusions):
                 lacking = f"{len(exclusions) - len(judged)} of {len(exclusions)} queries in {self.exclude_file}"

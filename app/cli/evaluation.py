@@ -122,7 +122,8 @@ def evaluate(
             if suffix:
                 ranked.pop(BM25)
             found.update({name + suffix: each for name, each in ranked.items()})
-    k, encoder = options.candidates or configurations[0].settings.candidates, opened[0][1].encoder
+    k = options.candidates or max(configuration.settings.candidates for configuration in configurations)
+    encoder = opened[0][1].encoder
     return [
         _evaluation(case, found, encoder, options.stage, k, baseline) for case, found in zip(cases, rows, strict=True)
     ]

@@ -39,7 +39,7 @@ from app.cli.fitting import (
 )
 from app.cli.fusion_fitting import Choice, FittedFusion, fit_fusion
 from app.cli.judged_lists import BANDWIDTHS, bandwidths, judged_lists
-from app.cli.options import AsJson, writable
+from app.cli.options import AsJson, ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, possible, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out, print_json
 from app.engine.loader import open_reranker
@@ -69,6 +69,9 @@ def fit_parameters(
     ] = None,
     queries: Annotated[int, typer.Option(min=1, help="At most so many queries of each collection.")] = 200,
     split: Annotated[str, typer.Option(help="The split: judgements are read from qrels/SPLIT.tsv.")] = "test",
+    chunks: Chunks = None,
+    chunk_size: ChunkSize = None,
+    overlap: ChunkOverlap = None,
     plot: Annotated[Path | None, typer.Option(callback=writable, help="Draw a reliability diagram (PNG).")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -76,7 +79,8 @@ def fit_parameters(
 
     Bandwidth, weights, smoothing, stacking and calibration of the configured model are fitted, and what they gain is
     shown. All is judged on queries that it was not fitted on: on each collection by the others, of one collection on
-    each fifth by the rest. 50 queries are enough to try. Collections and scores are cached, as those of `evaluate`.
+    each fifth by the rest. 50 queries are enough to try. Documents are split as the settings split those of a
+    collection. Collections and scores are cached, as those of `evaluate`.
     """
     if find_spec("sklearn") is None:
         raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")
@@ -90,7 +94,14 @@ def fit_parameters(
     with bar("preparing") as report:
         reranker = open_reranker(settings, report)
         encoded = cache / "evaluated"
-        judged = [_judged(dataset, reranker, settings.language, queries, encoded, report) for dataset in datasets]
+        chunking = possible(reranker.encoder, ChunkingChoice(chunks, chunk_size, overlap).of(settings))
+        places = [
+            open_dataset(each, reranker.encoder, encoded, report, chunking, settings.language) for each in datasets
+        ]
+        judged = [
+            Judged(each, place, chosen(each, judged_queries(each), queries))
+            for each, place in zip(datasets, places, strict=True)
+        ]
         fusion = None if calibration else _fit_fusion(reranker, judged, first_stage, cache / "judged", report)
         if fusion:
             reranker = _with(reranker, fusion.choice)
@@ -125,14 +136,6 @@ def _datasets(folders: Sequence[Path], split: str, queries: int, *, calibration:
     if not calibration and sum(min(queries, len(judged_queries(dataset))) for dataset in datasets) == 1:
         raise DataError("one query is too few: what is fitted on some is judged on others; give more judged queries")
     return datasets
-
-
-def _judged(
-    dataset: BeirDataset, reranker: Reranker, language: str, queries: int, cache: Path, report: Progress
-) -> Judged:
-    """A collection with at most so many of its judged queries, encoded."""
-    place = open_dataset(dataset, reranker.encoder, cache, report, language=language)
-    return Judged(dataset, place, chosen(dataset, judged_queries(dataset), queries))
 
 
 def _print(output: Path, fusion: FittedFusion | None, held_out: dict[str, HeldOut]) -> None:
@@ -281,7 +284,7 @@ def _table(held_out: dict[str, HeldOut]) -> Table:
         f"{OTHERS} of another ≤ {IRRELEVANT}",
         f"nDCG lost by splitting {SPLIT}",
         "calibration error",
-        title="Each collection by parameters fitted on the others",
+        title="Each collection by parameters fitted on the others" if len(held_out) > 1 else "By the other half",
     )
     for name, each in held_out.items():
         shares = ("" if share is None else f"{share:.1%}" for share in each.rates.shares)

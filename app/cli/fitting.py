@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,14 @@ from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
 from retrieval.evaluation.metrics import ndcg
+from retrieval.fusion import first_of_each
 from retrieval.fusion import ranking as best_first
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.segment import Segment
 from retrieval.text.bm25 import QueryTerms
 
 CANDIDATES = 100
+_BLOCK = 10_000  # passages that are read at once
 OTHERS = 20  # passages that a query did not retrieve: of its own collection, and of another one
 SPLIT = 30  # candidates of a list that is sent in two
 _TIMES_SPLIT = 3  # at random, to tell what is lost from chance
@@ -42,6 +45,13 @@ class Judged:
     collection: Segment
     queries: Sequence[Query]
 
+    @cached_property
+    def documents(self) -> NDArray[np.int64]:
+        """(p,) the document of each passage, by its place in the dataset."""
+        places = {name: at for at, name in enumerate(self.dataset.document_ids)}
+        blocks = np.array_split(np.arange(len(self.collection)), len(self.collection) // _BLOCK + 1)
+        return np.array([places[each.id] for block in blocks for each in self.collection.passages(block)])
+
 
 @dataclass(frozen=True)
 class Case:
@@ -50,7 +60,7 @@ class Case:
     own: Judged
     other: Judged
     query: Query
-    retrieved: NDArray[np.int64]  # nearest first
+    retrieved: NDArray[np.int64]  # nearest first, one of each document
     relevant: NDArray[np.int64]  # of them the best ranked that are relevant, best first
     near: NDArray[np.int64]  # of them the best ranked that are not
     same: NDArray[np.int64]  # passages of the collection that were not retrieved
@@ -104,31 +114,38 @@ def cases(
 
 
 def _case(reranker: Reranker, own: Judged, other: Judged, query: Query, first_stage: FirstStage) -> Case:
-    dataset, ids = own.dataset, own.dataset.document_ids
+    dataset, ids, documents = own.dataset, own.dataset.document_ids, own.documents
     positions, ranking = reranker.search(
         query.text,
         own.collection,
         candidates=CANDIDATES,
         leave_out=own_documents(dataset).get(query.id),
         first_stage=first_stage,
+        grouped=True,
     )
     grades, best = dataset.qrels[query.id], positions[ranking.order]
-    is_relevant = np.array([grades.get(ids[at], 0) > 0 for at in best.tolist()], dtype=bool)
-    known = {*positions.tolist()} | {at for at, name in enumerate(ids) if grades.get(name, 0) > 0}
+    is_relevant = np.array([grades.get(ids[at], 0) > 0 for at in documents[best].tolist()], dtype=bool)
+    relevant = [at for at, name in enumerate(ids) if grades.get(name, 0) > 0]
+    known = np.isin(documents, [*documents[positions].tolist(), *relevant])
     chance = random.Random(query.id)  # noqa: S311 - the same in every run
-    same = chance.sample([at for at in range(len(ids)) if at not in known], min(OTHERS, len(ids) - len(known)))
-    unlike = [at for at in range(len(other.collection)) if other is not own or at not in known]
-    others = chance.sample(unlike, min(OTHERS, len(unlike)))
+    same = _some(chance, ~known)
+    others = _some(chance, ~known if other is own else np.ones(len(other.collection), dtype=bool))
     return Case(
         own,
         other,
         query,
-        positions,
+        positions[first_of_each(documents[positions])],
         best[is_relevant][:_MOST_RELEVANT],
         best[~is_relevant][:_NEAR],
-        np.array(same, dtype=np.int64),
-        np.array(others, dtype=np.int64),
+        same,
+        others,
     )
+
+
+def _some(chance: random.Random, allowed: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Up to 20 of the passages that are allowed."""
+    among = np.flatnonzero(allowed).tolist()
+    return np.array(chance.sample(among, min(OTHERS, len(among))), dtype=np.int64)
 
 
 def example(reranker: Reranker, case: Case) -> Example:
@@ -203,7 +220,8 @@ def rates(reranker: Reranker, found: Sequence[Case]) -> Rates:
 
     alone = [scores(each, each.own, each.relevant[:1])[0] >= RELEVANT for each in found if len(each.relevant)]
     same = [scores(each, each.own, each.same).max() <= IRRELEVANT for each in found if len(each.same)]
-    other = [scores(each, each.other, each.others).max() <= IRRELEVANT for each in found if len(each.others)]
+    apart = [each for each in found if len(each.others) and each.other is not each.own]
+    other = [scores(each, each.other, each.others).max() <= IRRELEVANT for each in apart]
     lost = []
     for each in found:
         whole, chance = each.retrieved[:SPLIT], random.Random(each.query.id)  # noqa: S311 - the same in every run
@@ -219,7 +237,8 @@ def rates(reranker: Reranker, found: Sequence[Case]) -> Rates:
 
 def _ndcg(case: Case, scores: NDArray[np.float64]) -> float:
     dataset, name = case.own.dataset, case.query.id
-    run = {name: [dataset.document_ids[case.retrieved[at]] for at in best_first(scores).tolist()]}
+    documents = case.own.documents[case.retrieved[best_first(scores)]]
+    run = {name: [dataset.document_ids[at] for at in documents.tolist()]}
     return ndcg(run, {name: dataset.qrels[name]}, 10)[name]
 
 

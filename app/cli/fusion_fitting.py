@@ -116,6 +116,11 @@ def fit_rankers(found: Sequence[JudgedLists]) -> Fitted:
                 rows.append(np.concatenate([each.rankers, by_ranker(zscore, each.rankers)]).T)
                 labels.append(relevant)
                 weights.append(np.where(relevant, 1 / relevant.sum(), 1 / (~relevant).sum()) / len(lists))
+    if not rows and not any(each.readable for lists in found for each in lists):
+        raise DataError(
+            "the model reads the script of no query, so words alone rank them, and there are no weights to fit; "
+            "--calibration fits their scores"
+        )
     if not rows:
         raise DataError("no query has candidates of both kinds, relevant and not: there is nothing to fit on")
     x, y, w = np.concatenate(rows), np.concatenate(labels), np.concatenate(weights)

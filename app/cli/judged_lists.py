@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.cli.terminal import note
 from app.ranking.hybrid import RANKERS, code_share
 from app.ranking.reranker import Reranker
 from quantum.feature_maps import FeatureMap
@@ -24,11 +27,11 @@ from retrieval.array_files import load_arrays
 from retrieval.encoder.prepare import Progress
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query
-from retrieval.fusion.normalization import ranking
+from retrieval.fusion.normalization import first_of_each, ranking
 from retrieval.index.first_stage import BOTH, FirstStage
 from retrieval.index.segment import Segment
 
-FORMAT = 2
+FORMAT = 3
 CANDIDATES = 100
 BANDWIDTHS = (0.5, 0.5**0.5, 2**0.5, 2.0)  # times the configured one
 # Rows of scores: the rankers, the fidelity of the pooled vectors, and `quantum` by other bandwidths.
@@ -39,11 +42,12 @@ Vector = NDArray[np.float64]
 
 
 class JudgedList(NamedTuple):
-    """One query's n candidates."""
+    """One query's n candidates: passages, of which the best of each document counts."""
 
     scores: Vector  # (rows, n), see ROWS
     gram: Vector  # (n, n) fidelities of the pooled vectors
-    grades: Vector  # (n,)
+    grades: Vector  # (n,) of their documents
+    owners: NDArray[np.int64]  # (n,) the number of each one's document
     ideal: float  # DCG@10 of the best order of all judged documents
     code: float  # how much the candidates look like programs, 0 to 1
     readable: bool  # whether the model knows the language; else words alone decide
@@ -60,7 +64,8 @@ class JudgedList(NamedTuple):
 
     def ndcg(self, scores: Vector) -> float:
         """nDCG@10 of the order that (n,) scores give."""
-        gains = self.grades[ranking(scores)[: len(_DISCOUNTS)]]
+        order = ranking(scores)
+        gains = self.grades[order[first_of_each(self.owners[order])][: len(_DISCOUNTS)]]
         return float(gains @ _DISCOUNTS[: len(gains)]) / self.ideal
 
 
@@ -72,6 +77,7 @@ class JudgedLists:
     scores: Vector  # (q, rows, c), NaN beyond the candidates
     gram: NDArray[np.float32]  # (q, c, c)
     grades: Vector  # (q, c)
+    owners: NDArray[np.int64]  # (q, c), -1 beyond the candidates
     ideal: Vector  # (q,)
     code: Vector  # (q,)
     readable: NDArray[np.bool_]  # (q,)
@@ -88,6 +94,7 @@ class JudgedLists:
                 self.scores[at, :, :n],
                 self.gram[at, :n, :n].astype(np.float64),
                 self.grades[at, :n],
+                self.owners[at, :n],
                 float(self.ideal[at]),
                 float(self.code[at]),
                 bool(self.readable[at]),
@@ -128,7 +135,8 @@ def judged_lists(
     DataError if no query has candidates; those that have none are left out, since no fusion orders them.
     """
     path = list_file(cache, collection, reranker, [*_asked(dataset, queries, own), first_stage])
-    if not path.exists():
+    kept = _kept(path)
+    if kept is None:
         found = []
         for done, query in enumerate(queries):
             progress(f"scores of {dataset.name}", done, len(queries))
@@ -136,12 +144,24 @@ def judged_lists(
             found += [each] if each else []
         if not found:
             raise DataError(f"{dataset.name}: none of the {len(queries)} queries finds a document")
+        kept = _padded(found)
         cache.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.npz")
-        np.savez(partial, **_padded(found))
+        np.savez(partial, **kept)
         partial.replace(path)
     progress(f"scores of {dataset.name}", len(queries), len(queries))
-    return JudgedLists(dataset.name, **load_arrays(path))
+    return JudgedLists(dataset.name, **kept)
+
+
+def _kept(path: Path) -> dict[str, Any] | None:
+    """The arrays of a file; None if there is none, or it is damaged: what it held is computed again."""
+    try:
+        return load_arrays(path)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
+        note(f"{path} is damaged, and is made again: {error}")
+        return None
 
 
 def list_file(cache: Path, collection: Segment, reranker: Reranker, asked: Sequence[object]) -> Path:
@@ -178,6 +198,7 @@ def _judged_list(
         np.stack([*(found.rankers[name] for name in RANKERS), fidelities[0, 1:], *others]),
         fidelities[1:, 1:],
         np.array([max(0.0, grades.get(passage.id, 0.0)) for passage in passages]),
+        np.unique([passage.id for passage in passages], return_inverse=True)[1],
         float(np.asarray(best) @ _DISCOUNTS[: len(best)]),
         code_share(traits["symbols"], traits["characters"]),
         found.readable,
@@ -195,13 +216,15 @@ def _padded(found: Sequence[JudgedList]) -> dict[str, Any]:
 
     scores = np.full((len(found), len(ROWS), most), np.nan)
     grams = np.full((len(found), most, most), np.nan, dtype=np.float32)
-    grades = np.full((len(found), most), np.nan)
+    grades, owners = np.full((len(found), most), np.nan), np.full((len(found), most), -1)
     for at, each in enumerate(found):
         n = len(each.grades)
-        scores[at, :, :n], grams[at, :n, :n], grades[at, :n] = each.scores, each.gram, each.grades
+        scores[at, :, :n], grams[at, :n, :n] = each.scores, each.gram
+        grades[at, :n], owners[at, :n] = each.grades, each.owners
     return {
         "scores": scores,
         "gram": grams,
         "grades": grades,
+        "owners": owners,
         **{name: np.array([getattr(each, name) for each in found]) for name in ("ideal", "code", "readable")},
     }

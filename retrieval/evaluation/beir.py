@@ -49,8 +49,8 @@ class Query:
     exclude: tuple[str, ...]
 
 
-def load(path: Path, split: str = "test") -> BeirDataset:
-    """Read a folder in BEIR's layout.
+def load(path: Path, split: str = "test", more: Sequence[Query] = ()) -> BeirDataset:
+    """Read a folder in BEIR's layout. more: queries whose judgements count, too, besides those in queries.jsonl.
 
     A judged document that is not in the corpus, as in some BEIR sets, stays in the qrels and so in the ideal ranking,
     like in trec_eval. A judged query that is not in queries.jsonl is skipped. `notes` count both.
@@ -64,6 +64,7 @@ def load(path: Path, split: str = "test") -> BeirDataset:
     queries: dict[str, str] = {}
     for place, record in read_records(path / "queries.jsonl"):
         add_once(queries, id_of(record, place), text_of(record, "text", place, blank=False), place)
+    queries.update({query.id: query.text for query in more})
     judged = read_qrels(file, queries)
     qrels = {query: judged[query] for query in queries if query in judged}
     document_ids = [passage.id for passage in corpus]

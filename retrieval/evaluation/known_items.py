@@ -27,9 +27,10 @@ _NAMES = {"title": "title", "sentence": "first sentence"}
 def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> BeirDataset:
     """Make a test collection of a folder that holds corpus.jsonl alone.
 
-    Each query is the title or the first sentence of a document, of at least three words and unlike those of all others.
-    That document, without it, is the relevant one, and its id is the query's. Others may be as good an answer: what
-    counts is the difference between methods. The collection's notes count the documents that make no query, and why.
+    Each query is the title or the first sentence of a document, of at least three words, unlike those of all others,
+    and nowhere else in that document. The document, without it, is the relevant one, and its id is the query's. Others
+    may be as good an answer: what counts is the difference between methods. The collection's notes count the documents
+    that make no query, and why.
 
     Args:
         path: The folder.
@@ -65,6 +66,8 @@ def _fault(query: str, rest: Passage, times: int, by: KnownItem) -> str | None:
         return f"without a {_NAMES[by]} of at least {LEAST_WORDS} words"
     if times > 1:
         return f"with a {_NAMES[by]} that another has, too"
+    if _normal(query) in _normal(rest.content):
+        return f"with a {_NAMES[by]} that its text repeats"
     return None if VISIBLE.search(rest.text) else "without more text besides"
 
 

@@ -19,6 +19,8 @@ _SPACE = re.compile(r"\s")
 def read_run(path: Path, queries: Container[str], documents: Container[str]) -> dict[str, list[tuple[str, float]]]:
     """Read the rankings of the given queries, as trec_eval orders them: by score, equal scores by falling document id.
 
+    Scores are compared as 32-bit numbers, which are what trec_eval reads.
+
     Args:
         path: The file; its ranks and tags are not looked at.
         queries: Ids of the queries that count; lines of others are left out.
@@ -45,9 +47,15 @@ def read_run(path: Path, queries: Container[str], documents: Container[str]) -> 
         why = f"{others!r} is not one" if others else "the file is empty"
         raise DataError(f"{path}: no line ranks documents for a judged query: {why}; the run must use the same ids")
     return {
-        query: sorted(sorted(ranked.items(), reverse=True), key=lambda item: -item[1])  # sorting is stable
+        query: sorted(sorted(ranked.items(), reverse=True), key=lambda item: -_narrow(item[1]))  # sorting is stable
         for query, ranked in found.items()
     }
+
+
+def _narrow(score: float) -> np.float32:
+    """A score as trec_eval reads it, infinite beyond what 32 bits hold."""
+    with np.errstate(over="ignore"):
+        return np.float32(score)
 
 
 def write_run(path: Path, run: ScoredRun, tag: str) -> None:

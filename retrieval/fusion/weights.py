@@ -50,8 +50,11 @@ def by_performance(performance: Sequence[float], power: float = _POWER) -> Vecto
     """Weigh rankers by their past performance, such as mean nDCG, to a power; the weights have the mean 1.
 
     Wu et al. 2009, "Assigning appropriate weights for the linear combination data fusion method in information
-    retrieval", DOI 10.1016/j.ipm.2009.02.003. performance: (r,), at least 0 and not all 0.
+    retrieval", DOI 10.1016/j.ipm.2009.02.003. performance: (r,), at least 0 and not all 0, else ValueError.
     """
-    raised = np.asarray(performance, dtype=np.float64) ** power
+    given = np.asarray(performance, dtype=np.float64)
+    if not (given >= 0).all() or not given.any():
+        raise ValueError("past performances must be at least 0, and one of them above")
+    raised = given**power
     weights: Vector = raised / raised.mean()
     return weights

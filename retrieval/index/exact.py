@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Protocol
 
 import numpy as np
@@ -50,10 +51,10 @@ def as_rows(vectors: NDArray[Any], dimension: int | None = None) -> NDArray[np.f
 
 
 def at_least_one(k: int) -> int:
-    """Return k; ValueError below 1."""
+    """Return k as Python's own number, which FAISS needs; ValueError below 1, TypeError for what is no whole number."""
     if k < 1:
         raise ValueError(f"k must be at least 1, got {k}")
-    return k
+    return operator.index(k)
 
 
 def best(ids: NDArray[np.int64], scores: NDArray[np.float32], k: int) -> Hits:

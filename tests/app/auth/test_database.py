@@ -15,9 +15,9 @@ from alembic.script import ScriptDirectory
 from app.auth import migrations
 from app.auth.database import Database, url_of
 from app.auth.keys import Pepper
+from app.auth.settings import AuthSettings
 from app.auth.sql_keys import SqlKeys
 from app.auth.sql_usage import SqlUsage
-from app.auth.settings import AuthSettings
 from app.auth.store import Counts, Grant
 from app.auth.stores import open_records
 from app.auth.tables import VERSION_TABLE, metadata

@@ -288,6 +288,29 @@ def test_exclusions_of_queries_without_judgements_are_noted(evaluate, beir):
     assert "2 of 3 queries in birds/e.jsonl have no relevant document, and are left out" in said.splitlines()
 
 
+def test_exclusions_may_be_of_queries_that_are_judged_and_nowhere_else(evaluate, beir):
+    (beir / "qrels" / "test.tsv").write_text("x1\tc\t1\n")
+    write_lines(beir / "e.jsonl", [{"_id": "x1", "text": "stone", "exclude": ["owl"]}])
+    results, said = figures(evaluate, "birds", "--exclude-file", "birds/e.jsonl")
+    assert results["queries"] == 1
+    assert results["methods"]["hybrid"]["ndcg@10"] == 1.0
+    assert "left out" not in said
+
+
+def test_what_more_candidates_allow_is_counted_whole(evaluate, beir):
+    """The relevant document is the third of three; the other configuration ranks two."""
+    write_lines(
+        beir / "corpus.jsonl", [{"_id": name, "text": f"owl {'song ' * at}"} for at, name in enumerate("zyx", 1)]
+    )
+    (beir / "qrels" / "test.tsv").write_text("1\tz\t1\n1\ty\t1\n1\tx\t1\n")
+    results, _ = figures(evaluate, "birds", "--config", "wide:candidates=3", "--config", "x:language=en", "--seed", "1")
+    assert results["candidates"] == 100
+    results, _ = figures(evaluate, "birds", "--config", "one:candidates=1", "--config", "all:candidates=300")
+    assert results["candidates"] == 300
+    assert results["methods"]["hybrid@one"]["recall@300"] == pytest.approx(1 / 3)
+    assert {results["methods"][name]["recall@300"] for name in ("hybrid", "hybrid@all", "bm25")} == {1.0}
+
+
 def test_runs_go_out_and_come_in(evaluate, judged):
     ours, _ = figures(evaluate, "birds", "--run-out", "runs")
     assert sorted(path.name for path in (judged.parent / "runs").iterdir()) == [

@@ -33,6 +33,7 @@ from quantum.errors import Saturated
 from quantum.feature_maps import feature_map
 from retrieval.errors import DataError
 from retrieval.evaluation.beir import BeirDataset, Query, load
+from retrieval.text.passages import Passage
 from tests.app.ranking.test_parameters import PARAMETERS
 from tests.conftest import serving
 
@@ -190,6 +191,54 @@ def test_what_cannot_be_fitted_is_said_before_any_work(tmp_path, run, words, sta
     assert message in errors
 
 
+def test_long_documents_are_fitted_as_they_are_served(tmp_path, run):
+    """Split, each document's best passage counts, once; what is irrelevant is of other documents."""
+    long = tmp_path / "page"
+    lines = [json.loads(line) for line in (long / "corpus.jsonl").read_text().splitlines()]
+    texts = [line | {"text": f"{'Words of no use here. ' * 40}{line['text']}."} for line in lines]
+    (long / "corpus.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    sizes = ("--chunks", "sentence", "--chunk-size", "64")
+    assert run("fit", "page", *sizes)[0] == 0
+    kept = next((tmp_path / "cache" / "quantum-rerank" / "judged").glob("*.npz"))
+    with np.load(kept) as arrays:
+        owners, grades = arrays["owners"], arrays["grades"]
+    assert any(np.bincount(row[row >= 0]).max() > 1 for row in owners), "several passages of a document are candidates"
+    for row, of in zip(owners, grades, strict=True):
+        assert all(len({*of[row == document].tolist()}) == 1 for document in {*row[row >= 0].tolist()})
+    ndcg = Parameters.read(tmp_path / "parameters.json").calibration.provenance["fusion"]["ndcg@10"]
+    evaluated = run("evaluate", "page", *sizes, "--methods", "hybrid", "--json", "-")[1]
+    of_hybrid = json.loads(evaluated)["methods"]["hybrid"]["ndcg@10"]
+    assert np.mean([row["configured"] for row in ndcg.values()]) == pytest.approx(of_hybrid, abs=1e-6)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 and no more", b"random bytes", None])
+def test_damaged_scores_are_computed_again(tmp_path, run, content):
+    assert run("fit", "page")[0] == 0
+    first = (tmp_path / "parameters.json").read_text()
+    kept = next((tmp_path / "cache" / "quantum-rerank" / "judged").glob("*.npz"))
+    kept.write_bytes(kept.read_bytes()[:-40] if content is None else content)
+    status, _, errors = run("fit", "page")
+    assert status == 0
+    assert f"{kept} is damaged, and is made again" in errors.replace("\n", " ")
+    assert (tmp_path / "parameters.json").read_text() == first
+    assert "damaged" not in run("fit", "page")[2]
+
+
+def test_where_the_model_reads_no_query_it_is_said(tmp_path, run, monkeypatch):
+    monkeypatch.setattr("app.ranking.reranker.is_read", lambda *_: False)
+    status, _, errors = run("fit", "page", "dusk")
+    assert status == 1
+    assert "words alone rank them" in errors
+    assert run("fit", "page", "dusk", "--calibration")[0] == 0
+
+
+def test_of_a_single_collection_nothing_is_said_of_another(tmp_path, run):
+    _, said, _ = run("fit", "page", "--calibration")
+    assert "By the other half" in said
+    held_out = Calibration.read(tmp_path / "calibration.json").provenance["held_out"]
+    assert [each["other"] for each in held_out.values()] == [None]
+
+
 def test_passages_of_a_single_collection_that_count_as_others_are_not_relevant(tmp_path, run):
     dataset = load(tmp_path / "page")
     reranker = open_reranker(Settings(model="hash", data_dir=tmp_path), lambda *_: None)
@@ -247,11 +296,21 @@ class Words:
         return SimpleNamespace(scores=np.array([self.table[at] for at in positions.tolist()]))
 
 
+class Texts:
+    """In place of a segment: eight passages, each a document."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def passages(self, positions):
+        return [Passage(str(at), "", "") for at in positions.tolist()]
+
+
 def case(relevant: list[int], same: list[int], others: list[int]) -> Case:
     dataset = BeirDataset("d", [str(at) for at in range(8)], [""] * 8, ["q"], ["?"], {"q": {"0": 1.0}})
-    own = Judged(dataset, None, [])
+    own, other = (Judged(dataset, Texts(), []) for _ in range(2))
     at = [np.array(each, dtype=np.int64) for each in ([0, 1, 2], relevant, [], same, others)]
-    return Case(own, own, Query("q", "?", ()), *at)
+    return Case(own, other, Query("q", "?", ()), *at)
 
 
 def test_rates_are_shares_of_the_queries():

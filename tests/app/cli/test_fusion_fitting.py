@@ -40,7 +40,14 @@ def lists(name: str, queries: int, seed: int, informative: int) -> JudgedLists:
     gram = (rows @ rows.transpose(0, 2, 1)) ** 2
     ideal = np.full(queries, 1 + 1 / np.log2(3))
     return JudgedLists(
-        name, scores, gram.astype(np.float32), grades, ideal, np.linspace(0, 1, queries), np.arange(queries) != 1
+        name,
+        scores,
+        gram.astype(np.float32),
+        grades,
+        np.tile(np.arange(grades.shape[1]), (queries, 1)),
+        ideal,
+        np.linspace(0, 1, queries),
+        np.arange(queries) != 1,
     )
 
 

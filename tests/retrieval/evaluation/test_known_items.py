@@ -14,6 +14,7 @@ CORPUS = [
     ("d", "Owls", "One sentence alone."),
     ("e", "A title without a text", ""),
     ("f", "Rivers and their stones", "Prices rose in June. The river is deep."),
+    ("g", "Towers of the south", "The towers of  the South are red. Nobody lives in towers of the south."),
 ]
 
 
@@ -32,14 +33,14 @@ def test_titles_are_taken_from_all_documents(folder):
     assert dataset.documents == [text for _, _, text in CORPUS]
     assert dataset.document_ids == [name for name, _, _ in CORPUS]
     assert dataset.notes[1] == (
-        "4 of 6 documents make no query: 2 with a title that another has, too, 1 without a title of at least 3 words, "
-        "1 without more text besides"
+        "5 of 7 documents make no query: 2 with a title that another has, too, 1 without a title of at least 3 words, "
+        "1 without more text besides, 1 with a title that its text repeats"
     )
 
 
 def test_first_sentences_are_taken_from_all_documents_with_a_second_one(folder):
     dataset = known_items(folder, "sentence")
-    assert dataset.queries == ["Owls hunt mice at dusk.", "Prices fell in July."]  # that of June is of two
+    assert dataset.queries == ["Owls hunt mice at dusk.", "Prices fell in July.", "The towers of  the South are red."]
     assert dataset.documents[0] == "Owls of the north They nest in old barns."
     assert dataset.documents[1] == "Prices on the market Apples cost most."
     assert dataset.documents[3] == "Owls One sentence alone."

@@ -35,6 +35,13 @@ def test_the_order_is_by_score_and_equal_scores_by_falling_id_whatever_the_ranks
     assert run == {"1": [("b", 2.0), ("c", 0.5), ("a", 0.5)]}
 
 
+def test_scores_are_compared_as_32_bit_numbers(tmp_path):
+    scores = {"a": "0.87654321002", "b": "0.87654321001", "c": "1e-50", "d": "1e-60", "e": "1e40", "f": "1e39"}
+    lines = "".join(f"1 Q0 {document} 1 {score} x\n" for document, score in scores.items())
+    (tmp_path / "r").write_text(lines)
+    assert [name for name, _ in read_run(tmp_path / "r", {"1"}, scores)["1"]] == ["f", "e", "b", "a", "d", "c"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

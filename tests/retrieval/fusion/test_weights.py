@@ -60,3 +60,6 @@ def test_a_ranker_that_contradicts_the_others_gets_nothing() -> None:
 def test_past_performance() -> None:
     np.testing.assert_allclose(by_performance([0.1, 0.3]), [0.2, 1.8])
     np.testing.assert_allclose(by_performance([0.1, 0.3], power=1), [0.5, 1.5])
+    for nothing in ([], [0.0, 0.0], [0.5, -0.1], [0.5, np.nan]):
+        with pytest.raises(ValueError, match="past performances"):
+            by_performance(nothing)

@@ -115,6 +115,15 @@ def test_faiss_agrees_with_the_oracle_on_unit_rows() -> None:
     assert np.abs(actual[1] - expected[1])[swapped].max(initial=0) < 1e-6
 
 
+@pytest.mark.parametrize("build", BUILDS)
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint8])
+def test_numbers_of_numpy_are_numbers(build: Build, kind: type[np.integer]) -> None:
+    rows, queries = random_rows(9), random_rows(2, seed=1)
+    for some in (queries, queries[:1]):
+        for found, expected in zip(build(rows).search(some, kind(5)), build(rows).search(some, 5), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("least", [-1.0, 0.05, 0.15, 2.0])
 def test_hits_above_the_least_score_are_all_found(least: float) -> None:
     rows, queries = random_rows(5000, dimension=384), random_rows(5, seed=1, dimension=384)
