@@ -341,12 +341,18 @@ def _fields_of_line(line: bytes | None) -> Any:
     return fields_of(line)
 
 
+_AS_LINES = "documents one a line need Content-Type: application/x-ndjson"
+
+
 def _records(body: bytes) -> tuple[Sequence[Any], Wait]:
-    fields = fields_of(body)
+    try:
+        fields = fields_of(body)
+    except MalformedBody as error:
+        raise (MalformedBody(f"{error}; {_AS_LINES}") if b"}\n{" in body else error) from None
     if not isinstance(fields, Mapping):
         raise InvalidRequest("the body must be a JSON object with `documents`")
     if unknown := sorted(fields.keys() - {"documents", "wait"}):
-        raise InvalidRequest(f"{', '.join(unknown)[:200]} is not known here; send `documents` and `wait`")
+        raise InvalidRequest(f"{', '.join(unknown)[:200]} is not known here; send `documents` and `wait`; {_AS_LINES}")
     records, wait = fields.get("documents"), fields.get("wait")
     if not isinstance(records, list):
         raise InvalidRequest("documents: must be a list", ("documents",))
@@ -387,8 +393,9 @@ def _document(body: DocumentBody) -> Document:
 
 
 def _id_of(record: object) -> str | None:
-    found = record.get("id", record.get("_id")) if isinstance(record, Mapping) else None
-    return found[:ID_BYTES] if isinstance(found, str) else None
+    names = [record.get(name) for name in ("id", "_id")] if isinstance(record, Mapping) else []
+    found = next((name for name in names if name is not None), None)
+    return str(found)[:ID_BYTES] if isinstance(found, str) or type(found) is int else None
 
 
 def _reason(error: MalformedBody | ValueError) -> str:

@@ -188,6 +188,22 @@ def test_unchanged_documents_are_not_indexed_again(birds):
     assert birds.get("/v1/collections/birds/documents/owl").json()["metadata"] == {"page": 4}
 
 
+@pytest.mark.parametrize(
+    "body", ['{"id": "a", "text": "owl"}\n{"id": "b", "text": "owl"}', '{"id": "a", "text": "owl"}']
+)
+@pytest.mark.parametrize("kind", ["text/plain", "application/json"])
+def test_lines_that_are_not_said_to_be_lines_say_what_to_do(birds, body, kind):
+    answer = birds.post("/v1/collections/birds/documents", content=body, headers={"Content-Type": kind})
+    problem(answer, 400 if "\n" in body else 422, "need Content-Type: application/x-ndjson")
+
+
+@pytest.mark.parametrize(("given", "told"), [({"id": 7}, "7"), ({"id": None, "_id": "x"}, "x"), ({"id": True}, None)])
+def test_a_document_that_is_refused_is_named_as_it_was(birds, given, told):
+    documents = [OWL, {**given, "text": ""}]
+    answer = birds.post("/v1/collections/birds/documents", json={"documents": documents}).json()
+    assert [failure["id"] for failure in answer["failed"]] == [told]
+
+
 def test_of_an_id_that_comes_twice_the_last_counts(birds):
     answer = put(birds, [OWL | {"text": "first"}, OWL | {"text": "second"}])
     assert (answer["stored"], answer["changed"]) == (1, 1)
