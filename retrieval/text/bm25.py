@@ -24,6 +24,10 @@ K1, B = 1.2, 0.75  # term frequency saturation, length normalisation
 _IMAGINED = 100  # passages
 _IMAGINED_WORDS = 150  # of each
 _COMMON = 10**-2.8  # of a language's words: a more frequent one ("the", "what") is left out of a query that has others
+# The first code point behind Latin letters. Where a model does not read a script words alone decide, and a common one may
+# be the one that matters ("экономика России"), so none of them is left out. Latin letters with two marks, as Vietnamese
+# has them, stand behind it, too.
+_BEYOND_LATIN = "\u0370"
 _FALLBACK = "en"  # where neither the documents nor the query tell their language
 _CODE_BYTES = 4
 _SHORT_QUERY = 300  # code points; the terms of longer queries are not cached
@@ -96,7 +100,7 @@ class WordsInLanguage:
 
 @dataclass(frozen=True)
 class QueryTerms:
-    """The different words of a query, without common ones. They are stemmed as each document is."""
+    """The different words of a query, without common ones in Latin letters. They are stemmed as each document is."""
 
     words: Sequence[str]  # (m,)
     repeats: NDArray[np.float64]  # (m,) how often each one occurs
@@ -129,9 +133,10 @@ def _read_query(text: str, language: str) -> QueryTerms:
     words = words_of(text, query=True)
     plain = terms(words, NONE)
     language = detect(plain) if language == AUTO else language
-    is_rare = frequencies(plain, _known(language)) < _COMMON
+    frequency = frequencies(plain, _known(language)).tolist()
+    counts_much = [each < _COMMON or max(word) >= _BEYOND_LATIN for word, each in zip(words, frequency, strict=True)]
     stem_of = dict(zip(words, terms(words, language).tolist(), strict=True))
-    counts = Counter(stem_of[word] for word in compress(words, is_rare)) or Counter(stem_of.values())
+    counts = Counter(stem_of[word] for word in compress(words, counts_much)) or Counter(stem_of.values())
     word_of = {stem: word for word, stem in reversed(stem_of.items())}
     return QueryTerms(
         [word_of[stem] for stem in counts], np.array([*counts.values()], dtype=float), language, max(1, len(words))
