@@ -24,9 +24,9 @@ K1, B = 1.2, 0.75  # term frequency saturation, length normalisation
 _IMAGINED = 100  # passages
 _IMAGINED_WORDS = 150  # of each
 _COMMON = 10**-2.8  # of a language's words: a more frequent one ("the", "what") is left out of a query that has others
-# The first code point behind Latin letters. Where a model does not read a script words alone decide, and a common one may
-# be the one that matters ("экономика России"), so none of them is left out. Latin letters with two marks, as Vietnamese
-# has them, stand behind it, too.
+# The first code point behind Latin letters. Where a model does not read a script words alone decide, and a common one
+# may be the one that matters ("экономика России"), so none of them is left out. Latin letters with two marks, as
+# Vietnamese has them, stand behind it, too.
 _BEYOND_LATIN = "\u0370"
 _FALLBACK = "en"  # where neither the documents nor the query tell their language
 _CODE_BYTES = 4

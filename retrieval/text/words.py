@@ -3,6 +3,7 @@
 Scripts that put no spaces between words (Han, Kana, Thai, Lao, Khmer, Burmese), and Hangul, whose words carry their
 particles with them, are read as overlapping pairs of characters: a query finds a word wherever it stands, without a
 dictionary. An identifier gives its parts beside the whole: `getUserName`, `user_name`, `os.path.join`, `src/main.c`.
+What is spelled in two ways gives both: Wi-Fi and wifi, 1,000 and 1000, 5kg and 5 kg, a Persian compound with a joiner.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ for _first, _last in _SPACELESS:
     _NEEDS_CARE[_first : _last + 1] = True
 _FORMATS[np.flatnonzero(of_categories("Cf"))] = True
 _FORMATS[0xE0000:0xE1000] = True
+_SPECIAL = np.zeros(sys.maxunicode + 1, dtype=bool)  # what `_FRACTION`, `_GLUED` and `_STRESS` begin with
+_SPECIAL[[ord(each) for each in "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞↉™℠⁰¹²³⁴⁵⁶⁷⁸⁹\u0300\u0301"]] = True
 # By code point, the ASCII digit of the same value; 0 for what is no digit or one of ASCII.
 _DIGIT_OF = np.zeros(sys.maxunicode + 1, dtype=np.uint8)
 for _code in np.flatnonzero(of_categories("Nd"))[10:].tolist():
@@ -81,6 +84,19 @@ _BEFORE_WORD = re.compile(r"[./\\:]\w")  # without one, nothing is dotted: ten t
 # An underscore, `aB`, `1B` or `ABc`. It begins with what is rare, so that most of a text is skipped.
 _COMPOUND = re.compile(r"[_A-Z](?:(?<=_)|(?<=[a-z\d][A-Z])|(?<=[A-Z]{2})[a-z])")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_NUMBERED_PART = re.compile(r"(?:(?<![A-Z])[A-Z]++|[A-Z][a-z]++|(?<![A-Za-z])[a-z]++)\d++")
+_HYPHENED = re.compile(r"(?<![\w-])\w++(?:-\w++)++")
+_JOINED = 8  # letters of what is spelled as one word, too: e-mail, Wi-Fi, COVID-19, but not state-of-the-art
+_UNIT = "[kmg]?g|[kcmn]m|[km]?l|[kmgt]b|[kmg]?hz|k?wh?|mah|px|ms|lbs?|oz|ft|mph"
+_NUMBER = re.compile(rf"\d(?:[,.']\d{{3}}|(?:{_UNIT}))(?!\w)", re.IGNORECASE)
+_GROUPED = re.compile(r"(?<![\w.,'])\d{1,3}(?:[,.']\d{3})++(?!\w)")
+_SEPARATORS = re.compile("[,.']")
+_WITH_UNIT = re.compile(rf"(?<!\w)(\d++)({_UNIT})(?!\w)", re.IGNORECASE)
+_JOINER = "\u200c"  # between the parts of Persian compounds, which are typed with a space as well
+# What NFKC would glue to the word before it: fractions ("2½" is not 21), trade marks, the mark of a footnote.
+_FRACTION = re.compile("[¼-¾⅐-⅞↉]")
+_GLUED = re.compile(r"[™℠]|[⁰¹²³⁴-⁹](?<=[^\W\d_]{4}.)")
+_STRESS = re.compile("[\u0300\u0301](?<=[\u0400-\u04ff].)")  # of dictionaries; NFKC has composed what is a letter
 
 
 def words_of(text: str, *, query: bool = False) -> list[str]:
@@ -92,6 +108,7 @@ def words_of(text: str, *, query: bool = False) -> list[str]:
 
     query: whether the text is a query.
     """
+    parts = [part for run in _around(_JOINER, text) for part in words_of(run.replace(_JOINER, " "), query=query)]
     if text.isascii():
         pattern, words = _ASCII_WORD, _ASCII_WORD.findall(text.lower())
     else:
@@ -105,19 +122,44 @@ def words_of(text: str, *, query: bool = False) -> list[str]:
         words += (part.lower() for word in pattern.findall(run) for part in _parts(word))
     for run in _between_spaces(_BEFORE_WORD, text):
         words += (whole.lower() for whole in _DOTTED.findall(run) if len(whole) <= LONG_WORD)
-    return words
+    return [*words, *_other_spellings(text), *parts]
+
+
+def _other_spellings(text: str) -> Iterator[str]:
+    """What stands in a text in one of two spellings, in the other one."""
+    for run in _around("-", text):
+        for hyphened in _HYPHENED.findall(run):
+            joined = hyphened.replace("-", "").lower()
+            if len(joined) <= _JOINED or (joined.isdigit() and len(joined) <= LONG_WORD):
+                yield joined
+    for run in _between_spaces(_NUMBER, text):
+        yield from (_SEPARATORS.sub("", number) for number in _GROUPED.findall(run))
+        for number, unit in _WITH_UNIT.findall(run):
+            yield from (number, unit.lower())
 
 
 def _between_spaces(pattern: re.Pattern[str], text: str) -> Iterator[str]:
     """The pieces of a text, from a space or its beginning to a space or its end, in which a pattern is found."""
     end = 0
     for match in pattern.finditer(text):
-        at = match.start()
-        if at >= end:
-            begin = max(end, text.rfind(" ", end, at))
-            end = text.find(" ", at)
-            end = len(text) if end < 0 else end
+        if match.start() >= end:
+            begin, end = _piece(text, match.start(), end)
             yield text[begin:end]
+
+
+def _around(character: str, text: str) -> Iterator[str]:
+    """The pieces of a text that hold a character; faster than `_between_spaces`."""
+    end, at = 0, text.find(character)
+    while at >= 0:
+        begin, end = _piece(text, at, end)
+        yield text[begin:end]
+        at = text.find(character, end)
+
+
+def _piece(text: str, at: int, least: int) -> tuple[int, int]:
+    """Where the piece between spaces around a place begins and ends. least: where it begins at the earliest."""
+    end = text.find(" ", at)
+    return max(least, text.rfind(" ", least, at)), len(text) if end < 0 else end
 
 
 def _normalised(text: str) -> str:
@@ -129,9 +171,14 @@ def _normalised(text: str) -> str:
     most = max(_SHORT, _GROWTH * len(text))
     if _holds(_FORMATS, text):
         text = _FORMAT.sub("", text)
+    if is_special := _holds(_SPECIAL, text):
+        text = _GLUED.sub(" ", _FRACTION.sub(r" \g<0>", text))
     text = unicodedata.normalize("NFKC", stream_safe(text))[:most].replace("İ", "I").replace("i\u0307", "i")
+    if is_special:
+        text = _STRESS.sub("", text)
     for mark in _APOSTROPHES:
         text = text.replace(mark, "'")
+    text = text.replace("\u2010", "-")  # NFKC makes it of the hyphen that does not break
     digits = _DIGIT_OF.take(codes := _codes(text))
     return np.where(digits, digits, codes).tobytes().decode("utf-32-le", "surrogatepass") if digits.any() else text
 
@@ -150,9 +197,13 @@ def _pieces(word: str, *, query: bool) -> list[str]:
 def _parts(word: str) -> Iterator[str]:
     """The parts of an identifier; nothing for a word of one part or a very long one."""
     if len(word) <= LONG_WORD and _COMPOUND.search(word):
-        parts = _PART.findall(word) if word.isascii() else [part for part in word.split("_") if part]
+        between = [part for part in word.split("_") if part]
+        parts = _PART.findall(word) if word.isascii() else between
         if len(parts) > 1:
             yield from parts
+        if any(map(str.isdigit, parts)):  # sha256 is one part, too
+            others = dict.fromkeys([*between, *_NUMBERED_PART.findall(word)])
+            yield from (part for part in others if part not in (word, *parts))
 
 
 def _reorderable_marks() -> NDArray[np.bool_]:

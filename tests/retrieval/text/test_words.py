@@ -16,7 +16,7 @@ from retrieval.text.words import stream_safe, words_of
     ("text", "expected"),
     [
         ("The Nightingale SINGS after dusk.", ["the", "nightingale", "sings", "after", "dusk"]),
-        ("C, C++ and a T-cell", ["c", "c", "and", "a", "t", "cell"]),
+        ("C, C++ and a T-cell", ["c", "c", "and", "a", "t", "cell", "tcell"]),
         ("Don't say it's the dog’s", ["don't", "say", "it's", "the", "dog's"]),
         ("п’ять п'ять п\u02bcять", ["п'ять"] * 3),
         ("צ׳ק צ'ק", ["צ'ק"] * 2),
@@ -71,7 +71,7 @@ def test_scripts_beside_each_other():
         ("HTTPServer", ["httpserver", "http", "server"]),
         ("user_name", ["user_name", "user", "name"]),
         ("__init__", ["__init__"]),
-        ("parse_HTTPHeaders2", ["parse_httpheaders2", "parse", "http", "headers", "2"]),
+        ("parse_Header2", ["parse_header2", "parse", "header", "2", "header2"]),
         ("os.path.join", ["os", "path", "join", "os.path.join"]),
         ("src/main.c", ["src", "main", "c", "src/main.c"]),
         (r"C:\Users\x", ["c", "users", "x", r"c:\users\x"]),
@@ -85,6 +85,54 @@ def test_scripts_beside_each_other():
 )
 def test_identifiers_give_their_parts_beside_the_whole(text, parts):
     assert words_of(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("query", "document"),
+    [
+        ("wifi", "free Wi-Fi"),
+        ("E-Mail", "an email"),
+        ("covid19", "COVID\u201119"),
+        ("2023-05-12", "invoice of 2023-05-12"),
+        ("1000", "1,000 euros"),
+        ("1’000", "1.000 Euro"),
+        ("5 kg", "5kg"),
+        ("16GB", "16 gb"),
+        ("sha256", "sha256_hash(x)"),
+        ("sha256", "getSha256Sum"),
+        ("utf8", "utf8_decode"),
+        ("oauth2", "oauth2_token"),
+        ("می خواهم", "می\u200cخواهم"),
+        ("دانش\u200cآموز", "دانش آموز"),
+        ("Пушкин", "Алекса\u0301ндр Пу\u0301шкин"),
+        ("lego", "LEGO™"),
+        ("theory", "theory¹ of relativity²"),
+        ("CO2", "CO₂"),
+        ("½", "2½ cups"),
+    ],
+)
+def test_what_is_spelled_in_two_ways_meets(query, document):
+    asked = words_of(query, query=True)
+    assert {*asked[-2:]} & {*words_of(document)}
+    assert {*asked} & {*words_of(document)} == {*words_of(document, query=True)} & {*words_of(query)}
+
+
+@pytest.mark.parametrize(
+    ("query", "document"),
+    [
+        ("21", "2½ cups"),
+        ("2023-05-12", "invoice of 2023-12-05"),
+        ("stateoftheart", "state-of-the-art"),
+        ("1234", "1,23,4"),
+        ("3", "h3g"),
+    ],
+)
+def test_what_is_something_else_does_not(query, document):
+    assert words_of(query, query=True)[-1] not in words_of(document)
+
+
+def test_letters_with_marks_of_their_own_keep_them():
+    assert words_of("й ѓ ё м²") == ["й", "ѓ", "ё", "м2"]
 
 
 @settings(deadline=None)
