@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -129,7 +130,7 @@ class Collection:
         """Make an empty collection, atomically; FileExistsError if the folder exists."""
         if folder.exists():
             raise FileExistsError(folder)
-        with whole_folder(folder) as partial:
+        with new_folder(folder) as partial:
             create_in(partial, settings)
 
     def close(self) -> None:
@@ -304,6 +305,19 @@ class Collection:
     def bytes(self) -> int:
         """Return the size on disk."""
         return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+@contextmanager
+def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder for a collection, which atomically becomes `folder` when the block succeeds.
+
+    replace: take the place of what is there; without it FileExistsError if one was made meanwhile, which is kept.
+    """
+    with whole_folder(folder, replace=replace) as partial:
+        yield partial
+        made = identity_of(partial)
+    if not replace and identity_of(folder) != made:
+        raise FileExistsError(folder)
 
 
 def create_in(folder: Path, settings: CollectionSettings) -> None:

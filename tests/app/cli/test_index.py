@@ -7,7 +7,8 @@ import typer
 
 from app.cli import collection_reports
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.store.collection import Collection
+from retrieval.index.passage_index import Model
+from retrieval.store.collection import Collection, CollectionSettings
 from retrieval.store.indexer import build, indexing
 from retrieval.store.jobs import Writing
 from retrieval.store.rows import Document
@@ -99,6 +100,25 @@ def test_a_collection_is_brought_up_to_date_without_encoding_what_is_unchanged(t
     assert birds("build", "new", "more.txt", "--update")[0] == 2
     file.write_text(lines({"_id": "a", "text": "an owl"}))
     assert birds("build", "new", "birds.jsonl", "--update")[0] == 0
+
+
+def test_a_collection_that_is_made_while_one_is_built_is_replaced_by_force_alone(tmp_path, qrerank, monkeypatch):
+    folder = tmp_path / "data" / "collections" / "birds"
+    (tmp_path / "birds.txt").write_text("an owl")
+
+    class Slow(HashEncoder):
+        def encode_tokens(self, tokens):
+            if not folder.exists():
+                Collection.create(folder, CollectionSettings(Model.of(HashEncoder())))
+                Collection(folder).put([Document("acknowledged", "a lamp")])
+            return super().encode_tokens(tokens)
+
+    monkeypatch.setattr("app.engine.loader.load_encoder", lambda *_, **__: Slow())
+    status, _, errors = qrerank("index", "build", "birds", "birds.txt")
+    assert (status, "birds was made meanwhile; --force replaces it" in errors) == (1, True), errors
+    assert Collection(folder).get(["acknowledged"])
+    assert qrerank("index", "build", "birds", "birds.txt", "--force")[0] == 0
+    assert not Collection(folder).get(["acknowledged"])
 
 
 def test_an_export_is_what_add_reads(tmp_path, birds):

@@ -130,7 +130,7 @@ def test_space_of_deleted_documents_is_given_back_by_itself(birds, hash_settings
 
 def test_a_collection_that_is_replaced_or_deleted_under_it_is_the_new_one_soon(birds, hash_settings):
     folder = hash_settings.collections_dir / "birds"
-    build(folder, [Passage("new", "", "an owl")], HashEncoder(), lambda *_: None)
+    build(folder, [Passage("new", "", "an owl")], HashEncoder(), lambda *_: None, replace=True)
     eventually(lambda: ids(birds) == ["new"])
     assert put(birds, "a stone").json()["searchable"]
     assert ids(birds) == ["a stone", "new"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import astuple
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
 from retrieval.index.segment import build as build_segment
 from retrieval.store import compaction, indexer
-from retrieval.store.collection import Collection, CollectionSettings, remove
+from retrieval.store.collection import Collection, CollectionSettings, create_in, remove
 from retrieval.store.compaction import damaged, merge, repair, sweep
 from retrieval.store.indexer import build, index_all, index_waiting, indexing
 from retrieval.store.rows import Document
@@ -448,11 +449,39 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path):
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        build(tmp_path / "c", [Passage("b", "", "lamp")], Failing(), quiet)
+        build(tmp_path / "c", [Passage("b", "", "lamp")], Failing(), quiet, replace=True)
     with pytest.raises(CollectionError, match="no passages"):
-        build(tmp_path / "c", [], ENCODER, quiet)
+        build(tmp_path / "c", [], ENCODER, quiet, replace=True)
     assert found(Collection(tmp_path / "c").snapshot(), "owl lamp") == ["a"]
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_build_takes_the_place_of_a_collection_that_is_made_meanwhile_only_if_it_may(tmp_path, replace):
+    class Slow(HashEncoder):
+        def encode_tokens(self, tokens):
+            Collection.create(tmp_path / "c", CollectionSettings(MODEL))
+            Collection(tmp_path / "c").put([Document("acknowledged", "owl")])
+            return super().encode_tokens(tokens)
+
+    refused = pytest.raises(CollectionError, match="c was made meanwhile; --force replaces it")
+    with nullcontext() if replace else refused:
+        build(tmp_path / "c", [Passage("built", "", "lamp")], Slow(), quiet, replace=replace)
+    kept = [document.id for _, document in Collection(tmp_path / "c").page(0, 9)]
+    assert kept == ["built" if replace else "acknowledged"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_of_two_that_make_a_collection_at_once_one_is_told_that_there_is_one(tmp_path, monkeypatch):
+    def overtaken(folder, settings):
+        monkeypatch.setattr("retrieval.store.collection.create_in", create_in)
+        Collection.create(tmp_path / "c", CollectionSettings(MODEL, "de"))
+        create_in(folder, settings)
+
+    monkeypatch.setattr("retrieval.store.collection.create_in", overtaken)
+    with pytest.raises(FileExistsError):
+        Collection.create(tmp_path / "c", CollectionSettings(MODEL, "en"))
+    assert Collection(tmp_path / "c").settings.language == "de"
 
 
 PROGRAM = """
