@@ -31,9 +31,10 @@ class Documents:
         self._connection = connection
 
     def put(self, documents: Iterable[Document], job: Writing | None = None) -> list[str]:
-        """Insert or replace documents by id, in one transaction; returns the ids whose content is new or changed.
+        """Insert or replace documents by id, in one transaction; returns the ids of those that must be indexed.
 
-        What is unchanged is not indexed again; only its metadata is replaced.
+        What is unchanged is not indexed again; only its metadata is replaced. One that could not be encoded is: the
+        reason may have been the model's server.
 
         job: what the write is part of.
         """
@@ -43,13 +44,13 @@ class Documents:
                 stored.add(each.id)
                 metadata = json.dumps(each.metadata, ensure_ascii=False)
                 known = connection.execute(
-                    "SELECT digest, title, number, is_indexed FROM documents WHERE id = ?", (each.id,)
+                    "SELECT digest, title, fault, number, is_indexed FROM documents WHERE id = ?", (each.id,)
                 ).fetchone()
                 # Of a title or a text with U+0000 the digest alone does not say where the text begins.
-                if known and known[:2] == (each.digest, each.title):
-                    connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (metadata, known[2]))
-                    if not known[3]:
-                        waiting.append(known[2])
+                if known and known[:3] == (each.digest, each.title, None):
+                    connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (metadata, known[3]))
+                    if not known[4]:
+                        waiting.append(known[3])
                     continue
                 connection.execute("DELETE FROM documents WHERE id = ?", (each.id,))
                 connection.execute(

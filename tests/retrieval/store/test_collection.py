@@ -28,6 +28,7 @@ from retrieval.store import compaction, indexer
 from retrieval.store.collection import Collection, CollectionSettings, create_in, remove
 from retrieval.store.compaction import damaged, merge, repair, sweep
 from retrieval.store.indexer import build, index_all, index_waiting, indexing
+from retrieval.store.jobs import Writing
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import TRAITS, Passage
@@ -331,6 +332,27 @@ def test_documents_that_the_model_cannot_encode_are_set_aside_and_the_others_fou
     collection.put(Document(str(at), "owl mended") for at in poisoned)
     index_all(collection, Choosy(), quiet)
     assert (collection.counts().failed, collection.counts().passages) == (0, 9)
+
+
+def test_a_document_that_could_not_be_encoded_is_tried_again_when_it_comes_again(collection):
+    works = False
+
+    class Flaky(HashEncoder):
+        def tokenize(self, texts, *role):
+            if not works and any("bad" in text for text in texts):
+                raise EncodingError("no tokens for a text")
+            return super().tokenize(texts, *role)
+
+    sent = [Document("good", "owl"), Document("bad", "bad owl")]
+    for _ in range(2):
+        assert "bad" in collection.put(sent, Writing("job"))
+        index_all(collection, Flaky(), quiet)
+        assert (collection.counts().failed, collection.job("job").failed) == (1, 1)
+    works = True
+    assert collection.put(sent) == ["bad"]
+    index_all(collection, Flaky(), quiet)
+    assert sorted(found(collection.snapshot(), "owl")) == ["bad", "good"]
+    assert (collection.counts().failed, collection.put(sent)) == (0, [])
 
 
 @pytest.mark.parametrize("change", [lambda of: of.delete(["bad"]), lambda of: of.put([Document("bad", "owl")])])
