@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.atomic_dir import remove_folder, whole_folder
-from retrieval.errors import CollectionDeleted, CollectionError, SegmentUnreadable
+from retrieval.errors import CollectionDeleted, CollectionError, CollectionUnwritable, SegmentUnreadable
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex, Selection
@@ -288,6 +288,19 @@ class Collection:
     def segment_folder(self, number: int) -> Path:
         """Return the folder of a segment."""
         return self.folder / SEGMENTS / str(number)
+
+    def fault(self) -> str | None:
+        """Return why its documents are not those that were written, and what to do, or None. All of them are read.
+
+        Segments are derived from the documents: `compaction.damaged` compares these with their own checksums.
+        """
+        try:
+            fault = self._reading.fault()
+        except CollectionUnwritable:  # nothing is known of it
+            raise
+        except CollectionError as error:
+            return str(error)
+        return f"collection {self.name} is damaged: {fault}; restore its folder from a backup" if fault else None
 
     def shrink(self) -> None:
         """Give the space of deleted documents in the database back to the disk."""

@@ -159,6 +159,26 @@ def test_a_damaged_collection_is_mended_from_its_documents(tmp_path, birds):
     assert birds("stats", "birds")[0] == 0
 
 
+def test_documents_that_are_damaged_are_not_mended_but_restored(tmp_path, birds):
+    database = tmp_path / "data" / "collections" / "birds" / "documents.sqlite"
+    Collection(database.parent).shrink()
+    content = database.read_bytes()
+    assert content.count(b"an owl") == 1
+    assert birds("verify", "birds")[0] == 0
+    database.write_bytes(content.replace(b"an owl", b"an awl"))
+    for words in ((), ("--repair",)):
+        status, printed, errors = birds("verify", "birds", *words)
+        told = " ".join(printed.split())
+        assert status == 1, errors
+        assert "1 documents not as they were written, the first one 'a'; restore its folder from a backup" in told
+        assert "--repair cannot mend its documents" in told
+        assert "mends it" not in told
+    _, printed, _ = birds("verify", "birds", "--json")
+    answer = json.loads(printed)
+    assert (answer["whole"], len(answer["faults"])) == (False, 1)
+    assert found(tmp_path, "owl") == ["a"], "nothing is derived from what is damaged"
+
+
 def test_two_do_not_write_at_once(tmp_path, birds):
     with indexing(Collection(tmp_path / "data" / "collections" / "birds")):
         for words in (("add", "birds", "birds.jsonl"), ("compact", "birds")):

@@ -7,6 +7,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
+import apsw
 import pytest
 
 from app.errors import DamagedCollection
@@ -200,6 +201,67 @@ def test_a_damaged_log_loses_nothing_that_was_in_the_database_and_grows_no_docum
         assert len(texts) == 19
     after.put([Document("new", "lamp")])
     assert Collection(crashed).counts().documents == len(texts) + 1
+
+
+CHANGES = {
+    "a letter of a text": "text = replace(text, 'n', 'm')",
+    "a letter of a title": "title = replace(title, 'n', 'm')",
+    "a bit of a text, which is no UTF-8 any more": "text = CAST(x'ff' || substr(text, 2) AS TEXT)",
+}
+
+
+@pytest.fixture
+def notes(tmp_path) -> Collection:
+    """So many documents that they are read in several pages."""
+    Collection.create(tmp_path / "notes", CollectionSettings(MODEL))
+    collection = Collection(tmp_path / "notes")
+    collection.put(Document(f"number {at}", f"an owl {at}\0" * 300, f"title n{at}\0") for at in range(1500))
+    return collection
+
+
+def test_documents_that_are_as_they_were_written_have_no_fault(notes):
+    assert notes.fault() is None
+    notes.put([Document("number 7", "an owl at night", metadata={"a": float("nan")}), Document("ä", "ö\0", "鳥")])
+    notes.delete(["number 8"])
+    assert notes.fault() is None
+
+
+@pytest.mark.parametrize("change", [*CHANGES])
+def test_a_change_of_a_document_on_the_disk_is_noticed(notes, change):
+    other = apsw.Connection(str(notes.folder / "documents.sqlite"))
+    other.execute(f"UPDATE documents SET {CHANGES[change]} WHERE number = 1234")  # noqa: S608
+    told = notes.fault()
+    assert told is not None
+    assert "number 1233" in told
+    assert "restore its folder from a backup" in told
+    assert "owl" not in told, "it quotes no text"
+
+
+def test_a_letter_of_an_id_that_changed_in_its_row_or_its_index_is_noticed(notes):
+    notes.shrink()
+    notes.close()
+    file = notes.folder / "documents.sqlite"
+    content = file.read_bytes()
+    places = [at for at in range(len(content)) if content.startswith(b"number 1234", at)]
+    assert len(places) == 2
+    for at in places:
+        file.write_bytes(content[:at] + b"m" + content[at + 1 :])
+        assert "is damaged" in str(Collection(notes.folder).fault())
+
+
+@pytest.mark.parametrize("pages", [slice(5, 205), slice(-3, None)])
+def test_pages_of_the_database_that_are_lost_are_noticed(notes, pages):
+    notes.shrink()
+    notes.close()
+    file = notes.folder / "documents.sqlite"
+    content = bytearray(file.read_bytes())
+    lost = range(len(content) // 4096)[pages]
+    content[lost[0] * 4096 : (lost[-1] + 1) * 4096] = bytes(len(lost) * 4096)
+    file.write_bytes(content)
+    told = Collection(notes.folder).fault()
+    assert told is not None
+    assert told.startswith("collection notes is damaged: ")
+    assert told.endswith("; restore its folder from a backup")
 
 
 def test_a_part_of_a_large_file_is_checked_and_its_end_always(tmp_path):
