@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -316,8 +317,13 @@ class Collection:
         return f"{name}, on a network file system ({self._reader.network})" if self._reader.network else name
 
     def bytes(self) -> int:
-        """Return the size on disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        """Return the size on disk. Files that another process removes meanwhile are passed over."""
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    total += Path(folder, name).stat().st_size
+        return total
 
 
 @contextmanager

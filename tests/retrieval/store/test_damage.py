@@ -4,6 +4,8 @@ import errno
 import os
 import random
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from app.errors import DamagedCollection
 from app.service.collections import OpenCollections
+from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
 from retrieval.index.checksums import BLOCK, check_blocks, read_checksums, write_checksums
@@ -141,6 +144,44 @@ def test_a_segment_that_is_damaged_is_not_merged_into_another(built, tmp_path):
     merge(collection, all_of_it=True)
     assert sorted(found(collection.snapshot())) == sorted(whole)
     assert len(collection.snapshot().parts) == 1
+
+
+def test_segments_that_are_merged_while_they_are_looked_at_are_not_damaged(built, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection, writer = Collection(folder), Collection(folder)
+    read = collection.segments.all
+
+    def then_merged():
+        rows = read()
+        merge(writer, all_of_it=True)
+        return rows
+
+    monkeypatch.setattr(collection.segments, "all", then_merged)
+    assert damaged(collection) == {}
+    monkeypatch.undo()
+    removed(next((folder / "segments").iterdir()) / "pooled.npy")
+    assert len(damaged(collection)) == 1
+
+
+def test_the_size_is_told_while_folders_come_and_go(built, tmp_path):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection, is_over = Collection(folder), threading.Event()
+    size = collection.bytes()
+
+    def write_and_remove():
+        while not is_over.is_set():
+            with suppress(RuntimeError), whole_folder(folder / "segments" / "9") as partial:
+                for at in range(20):
+                    (partial / str(at)).touch()
+                raise RuntimeError
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write_and_remove)
+        try:
+            assert {collection.bytes() for _ in range(200)} == {size}
+        finally:
+            is_over.set()
+        writer.result()
 
 
 def test_one_of_which_all_is_damaged_is_refused(built, tmp_path):
