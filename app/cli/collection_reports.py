@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -89,7 +90,7 @@ def stats(name: Name, as_json: AsJson = False) -> None:
         "bytes": collection.bytes(),
         "folder": str(collection.folder),
         "journal": collection.journal(),
-        **_whole(faults),
+        **_whole(faults.values()),
     }
     show(value, _table(collection, faults), as_json=as_json)
     if faults:
@@ -122,9 +123,15 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Index the documents of damaged segments again.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check a collection against its documents. The exit status is 1 if what is searched is not what they say."""
+    """Check that a collection is whole. The exit status is 1 if documents are damaged, or what is derived from them."""
     settings = Settings()
     collection = opened(settings, name)
+    with bar("reading every document"):
+        lost = collection.fault()
+    if lost:
+        told = f"{name}: {escaped(lost)}; --repair cannot mend its documents: all else is derived from them"
+        show({"name": name, **_whole([lost])}, told, as_json=as_json)
+        raise typer.Exit(1)
     faults = _damaged(collection)
     if faults and repair:
         with bar("preparing") as report, alone(collection):
@@ -132,7 +139,7 @@ def verify(
             compaction.repair(collection)
             indexer.index_all(collection, encoder, reporting(report, name))
         faults = _damaged(collection)
-    show({"name": name, **_whole(faults)}, f"{name}: {_described(name, faults)}", as_json=as_json)
+    show({"name": name, **_whole(faults.values())}, f"{name}: {_described(name, faults)}", as_json=as_json)
     if faults:
         raise typer.Exit(1)
 
@@ -142,8 +149,9 @@ def _damaged(collection: Collection) -> dict[int, str]:
         return compaction.damaged(collection)
 
 
-def _whole(faults: dict[int, str]) -> dict[str, object]:
-    return {"whole": not faults, "faults": list(faults.values())}
+def _whole(faults: Iterable[str]) -> dict[str, object]:
+    told = list(faults)
+    return {"whole": not told, "faults": told}
 
 
 def _described(name: str, faults: dict[int, str]) -> str:

@@ -56,7 +56,8 @@ def build_demo(settings: Settings, encoder: Encoder, report: Progress) -> None:
     folder, milvus = folder_of(settings, DEMO), milvus_of(settings)
     if not _fits(folder, encoder, milvus):
         chunking = settings.chunking.to_chunking()  # some passages have more tokens than the model reads
-        indexer.build(folder, demo_passages(), encoder, reporting(report, DEMO), "en", milvus, chunking)
+        count = reporting(report, DEMO)
+        indexer.build(folder, demo_passages(), encoder, count, "en", milvus, chunking, replace=True)
 
 
 def _fits(folder: Path, encoder: Encoder, milvus: Milvus | None) -> bool:
@@ -110,7 +111,8 @@ def build_command(
         count, documents = reporting(report, name), read_documents(source)
         collection = _made_alike(folder, encoder, settings.language, chunking, milvus) if update else None
         if collection is None:
-            indexer.build(folder, documents, encoder, count, settings.language, milvus, chunking)
+            replace = force or update
+            indexer.build(folder, documents, encoder, count, settings.language, milvus, chunking, replace=replace)
         else:
             with alone(collection):
                 indexer.update(collection, documents, encoder, count)

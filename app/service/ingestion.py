@@ -243,7 +243,7 @@ class Ingestion:
             raise CollectionReadOnly(f"the alias {alias!r} cannot be deleted: {error.strerror}") from error
 
     def put(self, of: str | Collection, documents: Sequence[Document], job: Writing) -> list[str]:
-        """Write documents to the disk, as a part of a job; the ids of those whose content is new or changed.
+        """Write documents to the disk, as a part of a job; the ids of those that must be indexed.
 
         ModelNotServed if nothing here could make them searchable.
         """
@@ -310,12 +310,12 @@ class Ingestion:
             return self._job(collection, key)
 
     async def searchable(self, collection: Collection, key: str, until: Deadline) -> bool:
-        """Wait until the documents of a job are searchable; False if the deadline came first."""
-        while (await self.in_thread(partial(self.job, collection, key))).waiting:
+        """Wait until no document of a job waits; False if the deadline came first, or the model cannot encode one."""
+        while (job := await self.in_thread(partial(self.job, collection, key))).waiting:
             if time.monotonic() >= until.at:
                 return False
             await asyncio.sleep(_LOOK_EVERY_S)
-        return True
+        return not job.failed
 
     @contextmanager
     def _store(self, of: str | Collection) -> Iterator[Collection]:

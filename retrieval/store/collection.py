@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from retrieval.atomic_dir import remove_folder, whole_folder
-from retrieval.errors import CollectionDeleted, CollectionError, SegmentUnreadable
+from retrieval.errors import CollectionDeleted, CollectionError, CollectionUnwritable, SegmentUnreadable
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex, Selection
@@ -129,7 +131,7 @@ class Collection:
         """Make an empty collection, atomically; FileExistsError if the folder exists."""
         if folder.exists():
             raise FileExistsError(folder)
-        with whole_folder(folder) as partial:
+        with new_folder(folder) as partial:
             create_in(partial, settings)
 
     def close(self) -> None:
@@ -288,6 +290,19 @@ class Collection:
         """Return the folder of a segment."""
         return self.folder / SEGMENTS / str(number)
 
+    def fault(self) -> str | None:
+        """Return why its documents are not those that were written, and what to do, or None. All of them are read.
+
+        Segments are derived from the documents: `compaction.damaged` compares these with their own checksums.
+        """
+        try:
+            fault = self._reading.fault()
+        except CollectionUnwritable:  # nothing is known of it
+            raise
+        except CollectionError as error:
+            return str(error)
+        return f"collection {self.name} is damaged: {fault}; restore its folder from a backup" if fault else None
+
     def shrink(self) -> None:
         """Give the space of deleted documents in the database back to the disk."""
         self._writer.shrink()
@@ -302,8 +317,26 @@ class Collection:
         return f"{name}, on a network file system ({self._reader.network})" if self._reader.network else name
 
     def bytes(self) -> int:
-        """Return the size on disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        """Return the size on disk. Files that another process removes meanwhile are passed over."""
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    total += Path(folder, name).stat().st_size
+        return total
+
+
+@contextmanager
+def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder for a collection, which atomically becomes `folder` when the block succeeds.
+
+    replace: take the place of what is there; without it FileExistsError if one was made meanwhile, which is kept.
+    """
+    with whole_folder(folder, replace=replace) as partial:
+        yield partial
+        made = identity_of(partial)
+    if not replace and identity_of(folder) != made:
+        raise FileExistsError(folder)
 
 
 def create_in(folder: Path, settings: CollectionSettings) -> None:

@@ -151,7 +151,8 @@ def damaged(collection: Collection, numbers: Iterable[int] | None = None) -> dic
                 fault = str(error)
             if fault:
                 faults[row.number] = fault
-    return faults
+    known = {row.number for row in collection.segments.all()} if faults else set[int]()
+    return {number: fault for number, fault in faults.items() if number in known}  # the others were merged meanwhile
 
 
 def repair(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:

@@ -11,10 +11,11 @@ from typing import Any
 from retrieval.store.connection import Connection
 from retrieval.store.filters import ALL, Where, with_ids
 from retrieval.store.jobs import Writing, record
-from retrieval.store.rows import Counts, Document, Waiting
+from retrieval.store.rows import Counts, Document, Waiting, digest_of
 from retrieval.store.segment_table import forget, forget_everywhere
 
 _AT_ONCE_BYTES = 2**23  # of texts that are indexed together, so that memory is bounded
+_DIGESTS_AT_ONCE = 1000  # documents whose digests are compared together, if their texts are short
 PAGE_CHARACTERS = 2**20  # of the texts in a page, likewise: a document may have millions
 
 
@@ -31,9 +32,10 @@ class Documents:
         self._connection = connection
 
     def put(self, documents: Iterable[Document], job: Writing | None = None) -> list[str]:
-        """Insert or replace documents by id, in one transaction; returns the ids whose content is new or changed.
+        """Insert or replace documents by id, in one transaction; returns the ids of those that must be indexed.
 
-        What is unchanged is not indexed again; only its metadata is replaced.
+        What is unchanged is not indexed again; only its metadata is replaced. One that could not be encoded is: the
+        reason may have been the model's server.
 
         job: what the write is part of.
         """
@@ -43,13 +45,13 @@ class Documents:
                 stored.add(each.id)
                 metadata = json.dumps(each.metadata, ensure_ascii=False)
                 known = connection.execute(
-                    "SELECT digest, title, number, is_indexed FROM documents WHERE id = ?", (each.id,)
+                    "SELECT digest, title, fault, number, is_indexed FROM documents WHERE id = ?", (each.id,)
                 ).fetchone()
                 # Of a title or a text with U+0000 the digest alone does not say where the text begins.
-                if known and known[:2] == (each.digest, each.title):
-                    connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (metadata, known[2]))
-                    if not known[3]:
-                        waiting.append(known[2])
+                if known and known[:3] == (each.digest, each.title, None):
+                    connection.execute("UPDATE documents SET metadata = ? WHERE number = ?", (metadata, known[3]))
+                    if not known[4]:
+                        waiting.append(known[3])
                     continue
                 connection.execute("DELETE FROM documents WHERE id = ?", (each.id,))
                 connection.execute(
@@ -162,6 +164,38 @@ class Documents:
             )
             if connection.changes():  # else it was changed or deleted meanwhile
                 forget(connection, [waiting.document.id])
+
+    def fault(self) -> str | None:
+        """Return why they are not those that were written, or None. Every page of the database is read.
+
+        Metadata has no digest: of it only what SQLite notices is found. CollectionError where SQLite cannot go on.
+        """
+        ((told,),) = self._connection.read("PRAGMA integrity_check(1)")
+        if told != "ok":
+            return " ".join(told.split())
+        changed, first, after = 0, "", 0
+        while rows := self._contents(after):
+            after = rows[-1][0]
+            for _, name, content, digest in rows:
+                if digest_of(content) != digest:
+                    changed, first = changed + 1, first or repr(name.decode(errors="replace"))
+        return f"{changed:,} documents not as they were written, the first one {first}" if changed else None
+
+    def _contents(self, after: int) -> list[tuple[Any, ...]]:
+        """Number, id, content and digest of the next documents behind a number; bytes, since damage may be no UTF-8."""
+        size = 0
+
+        def is_enough(row: tuple[Any, ...]) -> bool:
+            nonlocal size
+            size += len(row[2])
+            return size >= PAGE_CHARACTERS
+
+        return self._connection.read_until(
+            is_enough,
+            "SELECT number, CAST(id AS BLOB), CAST(title || x'00' || text AS BLOB), digest "
+            "FROM documents WHERE number > ? ORDER BY number LIMIT ?",
+            (after, _DIGESTS_AT_ONCE),
+        )
 
 
 def _document(row: tuple[Any, ...]) -> Document:

@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.protocol import Encoder
 from retrieval.errors import CollectionError, CollectionUnwritable, EncodingError, PassageTooLarge, WrongModel
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, check_encoder
 from retrieval.index.segment import BLOCK
-from retrieval.store.collection import Collection, CollectionSettings, create_in
+from retrieval.store.collection import Collection, CollectionSettings, create_in, new_folder
 from retrieval.store.compaction import merge, merge_next, repair, sweep, write_segment
 from retrieval.store.generation import Encoding
 from retrieval.store.jobs import ENCODE
@@ -47,8 +46,10 @@ def build(
     language: str = AUTO,
     milvus: Milvus | None = None,
     chunking: Chunking = WHOLE,
+    *,
+    replace: bool = False,
 ) -> None:
-    """Make a collection of passages, which atomically replaces an old one; a kill leaves what was there.
+    """Make a collection of passages, atomically; a kill leaves what was there.
 
     Args:
         folder: The folder of the collection.
@@ -58,16 +59,18 @@ def build(
         language: Of the passages: a code, "none" or "auto".
         milvus: Where passages are kept; None: in segments.
         chunking: How long ones are split.
+        replace: Take the place of a collection, even of one that is made meanwhile.
 
     Raises:
-        CollectionError: There are no passages, or the collection cannot be written.
+        CollectionError: There are no passages, the collection cannot be written, or there is one.
         ValueError: A chunking that is not possible with this encoder.
     """
     splitter(encoder, chunking, language)  # it is possible; a size that is not given is each model's own
     made = CollectionSettings(Model.of(encoder), language, chunking)
     with (
+        _kept(folder),
         placed(folder.name, made, encoder, milvus) as settings,
-        whole_folder(folder, replace=True) as partial,
+        new_folder(folder, replace=replace) as partial,
     ):
         create_in(partial, settings)
         collection = Collection(partial, milvus)
@@ -82,6 +85,15 @@ def build(
         finally:
             collection.close()
     publish(folder, milvus)
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Say of a collection that was made while this one was built that it is kept: it may hold what was acknowledged."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise CollectionError(f"the collection {folder.name} was made meanwhile; --force replaces it") from error
 
 
 def update(collection: Collection, documents: Iterable[Document], encoder: Encodes, progress: Counting) -> None:

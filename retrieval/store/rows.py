@@ -25,7 +25,12 @@ class Document:
     @property
     def digest(self) -> bytes:
         """The hash of what is encoded: title and text."""
-        return hashlib.blake2b(f"{self.title}\0{self.text}".encode(), digest_size=16).digest()
+        return digest_of(f"{self.title}\0{self.text}".encode())
+
+
+def digest_of(content: bytes) -> bytes:
+    """Return the hash of a document's title and text, in UTF-8 with U+0000 between them."""
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def check_metadata(metadata: Mapping[str, Any]) -> None:

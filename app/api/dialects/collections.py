@@ -134,11 +134,13 @@ class JobResponse(BaseModel):
         description="documents: they are stored and indexed; compact: segments are merged into one; "
         "encode: documents are encoded with another model."
     )
-    status: Status = Field(description="done: all its documents are searchable. failed: it ended early; see `error`.")
+    status: Status = Field(description="done: none of its documents waits. failed: it ended early; see `error`.")
     total: int = Field(description="Steps: the documents that are stored so far.")
     done: int = Field(description="Steps that are done: the documents that are searchable, or encoded.")
     stored: int = Field(description="Documents that are on the disk, the unchanged ones among them.")
-    changed: int = Field(description="Documents whose content is new or changed.")
+    changed: int = Field(
+        description="Documents whose content is new or changed, or that the model could not encode before."
+    )
     rejected: int = Field(description="Documents that were not taken.")
     failed: int = Field(description="Documents that are kept, and that the model cannot encode.")
     created_at: str
@@ -230,8 +232,12 @@ class DocumentsResponse(BaseModel):
     """What became of the documents."""
 
     stored: int = Field(description="Documents that are on the disk, the unchanged ones among them.")
-    changed: int = Field(description="Documents whose content is new or changed.")
-    searchable: bool = Field(description="Whether a search finds all of them.")
+    changed: int = Field(
+        description="Documents whose content is new or changed, or that the model could not encode before."
+    )
+    searchable: bool = Field(
+        description="Whether a search finds all of them; false, too, if the model cannot encode one: see its job."
+    )
     rejected: int = Field(description="Documents that were not taken.")
     failed: list[Failure] = Field(description="The first 100 of them.")
     job: str = Field(description="Follow it at /v1/jobs/{job}.")

@@ -150,11 +150,18 @@ def collections(settings: Settings) -> Iterator[Finding]:
         yield Finding("collection", "off", f"none in {folder}")
 
 
+def _damaged(collection: Collection) -> dict[int, str]:
+    """The segments that are damaged, and why; CollectionError if the documents are, which nothing mends."""
+    if lost := collection.fault():
+        raise CollectionError(lost)
+    return compaction.damaged(collection)
+
+
 def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Finding:
     try:
         with closing(Collection(path, milvus)) as collection:
             counts, model = collection.counts(), collection.settings.model.name
-            faults = compaction.damaged(collection)
+            faults = _damaged(collection)
     except SegmentUnreadable as error:  # perhaps whole
         return Finding("collection", "error", f"{path.name}: {error.fault}", error.remedy)
     except OSError as error:

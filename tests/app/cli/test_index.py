@@ -7,7 +7,8 @@ import typer
 
 from app.cli import collection_reports
 from retrieval.encoder.hash_encoder import HashEncoder
-from retrieval.store.collection import Collection
+from retrieval.index.passage_index import Model
+from retrieval.store.collection import Collection, CollectionSettings
 from retrieval.store.indexer import build, indexing
 from retrieval.store.jobs import Writing
 from retrieval.store.rows import Document
@@ -101,6 +102,25 @@ def test_a_collection_is_brought_up_to_date_without_encoding_what_is_unchanged(t
     assert birds("build", "new", "birds.jsonl", "--update")[0] == 0
 
 
+def test_a_collection_that_is_made_while_one_is_built_is_replaced_by_force_alone(tmp_path, qrerank, monkeypatch):
+    folder = tmp_path / "data" / "collections" / "birds"
+    (tmp_path / "birds.txt").write_text("an owl")
+
+    class Slow(HashEncoder):
+        def encode_tokens(self, tokens):
+            if not folder.exists():
+                Collection.create(folder, CollectionSettings(Model.of(HashEncoder())))
+                Collection(folder).put([Document("acknowledged", "a lamp")])
+            return super().encode_tokens(tokens)
+
+    monkeypatch.setattr("app.engine.loader.load_encoder", lambda *_, **__: Slow())
+    status, _, errors = qrerank("index", "build", "birds", "birds.txt")
+    assert (status, "birds was made meanwhile; --force replaces it" in errors) == (1, True), errors
+    assert Collection(folder).get(["acknowledged"])
+    assert qrerank("index", "build", "birds", "birds.txt", "--force")[0] == 0
+    assert not Collection(folder).get(["acknowledged"])
+
+
 def test_an_export_is_what_add_reads(tmp_path, birds):
     status, printed, _ = birds("export", "birds")
     assert status == 0
@@ -137,6 +157,26 @@ def test_a_damaged_collection_is_mended_from_its_documents(tmp_path, birds):
     assert (status, printed.strip()) == (0, "birds: holds"), errors
     assert found(tmp_path, "owl") == ["a"]
     assert birds("stats", "birds")[0] == 0
+
+
+def test_documents_that_are_damaged_are_not_mended_but_restored(tmp_path, birds):
+    database = tmp_path / "data" / "collections" / "birds" / "documents.sqlite"
+    Collection(database.parent).shrink()
+    content = database.read_bytes()
+    assert content.count(b"an owl") == 1
+    assert birds("verify", "birds")[0] == 0
+    database.write_bytes(content.replace(b"an owl", b"an awl"))
+    for words in ((), ("--repair",)):
+        status, printed, errors = birds("verify", "birds", *words)
+        told = " ".join(printed.split())
+        assert status == 1, errors
+        assert "1 documents not as they were written, the first one 'a'; restore its folder from a backup" in told
+        assert "--repair cannot mend its documents" in told
+        assert "mends it" not in told
+    _, printed, _ = birds("verify", "birds", "--json")
+    answer = json.loads(printed)
+    assert (answer["whole"], len(answer["faults"])) == (False, 1)
+    assert found(tmp_path, "owl") == ["a"], "nothing is derived from what is damaged"
 
 
 def test_two_do_not_write_at_once(tmp_path, birds):

@@ -31,7 +31,7 @@ BODY = {"query": "owl song", "documents": ["market prices", "an owl song"]}
 
 def make(folder, name, count=20):
     passages = [Passage(f"p{at}", "", f"passage {at} of an owl") for at in range(count)]
-    build(folder / "collections" / name, passages, HashEncoder(), lambda *_: None)
+    build(folder / "collections" / name, passages, HashEncoder(), lambda *_: None, replace=True)
     return folder / "collections" / name
 
 

@@ -35,7 +35,7 @@ SEGMENT = Path("segments", "1")
 
 
 def make(folder, count=20):
-    build(folder, PASSAGES[:count], HashEncoder(), quiet)
+    build(folder, PASSAGES[:count], HashEncoder(), quiet, replace=True)
 
 
 @pytest.fixture

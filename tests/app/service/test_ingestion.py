@@ -15,6 +15,7 @@ import pytest
 from app.service.indexing import Indexing
 from app.settings import Settings
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.errors import EncodingError
 from retrieval.store.collection import Collection
 from retrieval.store.connection import Connection
 from retrieval.store.indexer import build
@@ -89,6 +90,30 @@ def test_a_request_that_waits_for_a_collection_leaves_the_threads_of_others_free
         assert all(in_time)
 
 
+def test_a_document_that_the_model_cannot_encode_is_not_called_searchable_and_is_tried_again(birds, monkeypatch):
+    real = HashEncoder.tokenize
+
+    def choosy(self, texts, *role):
+        if any("stone" in text for text in texts):
+            raise EncodingError("no tokens for a text")
+        return real(self, texts, *role)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(HashEncoder, "tokenize", choosy)
+        answer = put(birds, "a stone", "an owl").json()
+        assert (answer["changed"], answer["searchable"]) == (1, False)
+        assert birds.get(f"/v1/jobs/{answer['job']}").json()["failed"] == birds.get(PATH).json()["failed"] == 1
+        assert put(birds, "a river").json()["searchable"], "that of another request"
+        upload = birds.post(
+            f"{PATH}/documents?wait=searchable", headers=NDJSON, content=b'{"id": "x", "text": "stone"}'
+        )
+        assert not upload.json()["searchable"]
+        birds.delete(f"{PATH}/documents/x")
+    answer = put(birds, "a stone", "an owl").json()
+    assert (answer["changed"], answer["searchable"]) == (1, True)
+    assert ids(birds) == ["a lamp", "a river", "a stone", "an owl"]
+
+
 def test_a_damaged_segment_is_indexed_again_while_the_rest_is_searched(birds, segments, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         patch.setattr(Indexing, "_repair", lambda *_: None)
@@ -130,7 +155,7 @@ def test_space_of_deleted_documents_is_given_back_by_itself(birds, hash_settings
 
 def test_a_collection_that_is_replaced_or_deleted_under_it_is_the_new_one_soon(birds, hash_settings):
     folder = hash_settings.collections_dir / "birds"
-    build(folder, [Passage("new", "", "an owl")], HashEncoder(), lambda *_: None)
+    build(folder, [Passage("new", "", "an owl")], HashEncoder(), lambda *_: None, replace=True)
     eventually(lambda: ids(birds) == ["new"])
     assert put(birds, "a stone").json()["searchable"]
     assert ids(birds) == ["a stone", "new"]

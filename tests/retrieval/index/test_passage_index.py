@@ -192,7 +192,7 @@ def test_an_empty_collection_finds_nothing(engine):
 
 def test_building_again_replaces(engine):
     collection = engine.collection(PASSAGES[:20])
-    build(collection.folder, PASSAGES[:2], ENCODER, quiet, "en", engine.milvus)
+    build(collection.folder, PASSAGES[:2], ENCODER, quiet, "en", engine.milvus, replace=True)
     assert everything(Collection(collection.folder, engine.milvus).searchable()) == ["p0", "p1"]
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import astuple
 from pathlib import Path
 
@@ -24,9 +25,10 @@ from retrieval.index.passage_index import Model
 from retrieval.index.segment import Segment
 from retrieval.index.segment import build as build_segment
 from retrieval.store import compaction, indexer
-from retrieval.store.collection import Collection, CollectionSettings, remove
+from retrieval.store.collection import Collection, CollectionSettings, create_in, remove
 from retrieval.store.compaction import damaged, merge, repair, sweep
 from retrieval.store.indexer import build, index_all, index_waiting, indexing
+from retrieval.store.jobs import Writing
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
 from retrieval.text.passages import TRAITS, Passage
@@ -332,6 +334,27 @@ def test_documents_that_the_model_cannot_encode_are_set_aside_and_the_others_fou
     assert (collection.counts().failed, collection.counts().passages) == (0, 9)
 
 
+def test_a_document_that_could_not_be_encoded_is_tried_again_when_it_comes_again(collection):
+    works = False
+
+    class Flaky(HashEncoder):
+        def tokenize(self, texts, *role):
+            if not works and any("bad" in text for text in texts):
+                raise EncodingError("no tokens for a text")
+            return super().tokenize(texts, *role)
+
+    sent = [Document("good", "owl"), Document("bad", "bad owl")]
+    for _ in range(2):
+        assert "bad" in collection.put(sent, Writing("job"))
+        index_all(collection, Flaky(), quiet)
+        assert (collection.counts().failed, collection.job("job").failed) == (1, 1)
+    works = True
+    assert collection.put(sent) == ["bad"]
+    index_all(collection, Flaky(), quiet)
+    assert sorted(found(collection.snapshot(), "owl")) == ["bad", "good"]
+    assert (collection.counts().failed, collection.put(sent)) == (0, [])
+
+
 @pytest.mark.parametrize("change", [lambda of: of.delete(["bad"]), lambda of: of.put([Document("bad", "owl")])])
 def test_a_document_is_not_set_aside_for_another_one_that_was_deleted_or_mended_meanwhile(collection, change):
     client = Collection(collection.folder)
@@ -448,11 +471,39 @@ def test_a_build_that_fails_leaves_what_was_there(tmp_path):
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        build(tmp_path / "c", [Passage("b", "", "lamp")], Failing(), quiet)
+        build(tmp_path / "c", [Passage("b", "", "lamp")], Failing(), quiet, replace=True)
     with pytest.raises(CollectionError, match="no passages"):
-        build(tmp_path / "c", [], ENCODER, quiet)
+        build(tmp_path / "c", [], ENCODER, quiet, replace=True)
     assert found(Collection(tmp_path / "c").snapshot(), "owl lamp") == ["a"]
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_build_takes_the_place_of_a_collection_that_is_made_meanwhile_only_if_it_may(tmp_path, replace):
+    class Slow(HashEncoder):
+        def encode_tokens(self, tokens):
+            Collection.create(tmp_path / "c", CollectionSettings(MODEL))
+            Collection(tmp_path / "c").put([Document("acknowledged", "owl")])
+            return super().encode_tokens(tokens)
+
+    refused = pytest.raises(CollectionError, match="c was made meanwhile; --force replaces it")
+    with nullcontext() if replace else refused:
+        build(tmp_path / "c", [Passage("built", "", "lamp")], Slow(), quiet, replace=replace)
+    kept = [document.id for _, document in Collection(tmp_path / "c").page(0, 9)]
+    assert kept == ["built" if replace else "acknowledged"]
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_of_two_that_make_a_collection_at_once_one_is_told_that_there_is_one(tmp_path, monkeypatch):
+    def overtaken(folder, settings):
+        monkeypatch.setattr("retrieval.store.collection.create_in", create_in)
+        Collection.create(tmp_path / "c", CollectionSettings(MODEL, "de"))
+        create_in(folder, settings)
+
+    monkeypatch.setattr("retrieval.store.collection.create_in", overtaken)
+    with pytest.raises(FileExistsError):
+        Collection.create(tmp_path / "c", CollectionSettings(MODEL, "en"))
+    assert Collection(tmp_path / "c").settings.language == "de"
 
 
 PROGRAM = """

@@ -4,13 +4,17 @@ import errno
 import os
 import random
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import apsw
 import pytest
 
 from app.errors import DamagedCollection
 from app.service.collections import OpenCollections
+from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.errors import CollectionError
 from retrieval.index.checksums import BLOCK, check_blocks, read_checksums, write_checksums
@@ -142,6 +146,44 @@ def test_a_segment_that_is_damaged_is_not_merged_into_another(built, tmp_path):
     assert len(collection.snapshot().parts) == 1
 
 
+def test_segments_that_are_merged_while_they_are_looked_at_are_not_damaged(built, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection, writer = Collection(folder), Collection(folder)
+    read = collection.segments.all
+
+    def then_merged():
+        rows = read()
+        merge(writer, all_of_it=True)
+        return rows
+
+    monkeypatch.setattr(collection.segments, "all", then_merged)
+    assert damaged(collection) == {}
+    monkeypatch.undo()
+    removed(next((folder / "segments").iterdir()) / "pooled.npy")
+    assert len(damaged(collection)) == 1
+
+
+def test_the_size_is_told_while_folders_come_and_go(built, tmp_path):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection, is_over = Collection(folder), threading.Event()
+    size = collection.bytes()
+
+    def write_and_remove():
+        while not is_over.is_set():
+            with suppress(RuntimeError), whole_folder(folder / "segments" / "9") as partial:
+                for at in range(20):
+                    (partial / str(at)).touch()
+                raise RuntimeError
+
+    with ThreadPoolExecutor(1) as pool:
+        writer = pool.submit(write_and_remove)
+        try:
+            assert {collection.bytes() for _ in range(200)} == {size}
+        finally:
+            is_over.set()
+        writer.result()
+
+
 def test_one_of_which_all_is_damaged_is_refused(built, tmp_path):
     folder = Path(shutil.copytree(built, tmp_path / "birds"))
     collections = OpenCollections(tmp_path)
@@ -200,6 +242,67 @@ def test_a_damaged_log_loses_nothing_that_was_in_the_database_and_grows_no_docum
         assert len(texts) == 19
     after.put([Document("new", "lamp")])
     assert Collection(crashed).counts().documents == len(texts) + 1
+
+
+CHANGES = {
+    "a letter of a text": "text = replace(text, 'n', 'm')",
+    "a letter of a title": "title = replace(title, 'n', 'm')",
+    "a bit of a text, which is no UTF-8 any more": "text = CAST(x'ff' || substr(text, 2) AS TEXT)",
+}
+
+
+@pytest.fixture
+def notes(tmp_path) -> Collection:
+    """So many documents that they are read in several pages."""
+    Collection.create(tmp_path / "notes", CollectionSettings(MODEL))
+    collection = Collection(tmp_path / "notes")
+    collection.put(Document(f"number {at}", f"an owl {at}\0" * 300, f"title n{at}\0") for at in range(1500))
+    return collection
+
+
+def test_documents_that_are_as_they_were_written_have_no_fault(notes):
+    assert notes.fault() is None
+    notes.put([Document("number 7", "an owl at night", metadata={"a": float("nan")}), Document("ä", "ö\0", "鳥")])
+    notes.delete(["number 8"])
+    assert notes.fault() is None
+
+
+@pytest.mark.parametrize("change", [*CHANGES])
+def test_a_change_of_a_document_on_the_disk_is_noticed(notes, change):
+    other = apsw.Connection(str(notes.folder / "documents.sqlite"))
+    other.execute(f"UPDATE documents SET {CHANGES[change]} WHERE number = 1234")  # noqa: S608
+    told = notes.fault()
+    assert told is not None
+    assert "number 1233" in told
+    assert "restore its folder from a backup" in told
+    assert "owl" not in told, "it quotes no text"
+
+
+def test_a_letter_of_an_id_that_changed_in_its_row_or_its_index_is_noticed(notes):
+    notes.shrink()
+    notes.close()
+    file = notes.folder / "documents.sqlite"
+    content = file.read_bytes()
+    places = [at for at in range(len(content)) if content.startswith(b"number 1234", at)]
+    assert len(places) == 2
+    for at in places:
+        file.write_bytes(content[:at] + b"m" + content[at + 1 :])
+        assert "is damaged" in str(Collection(notes.folder).fault())
+
+
+@pytest.mark.parametrize("pages", [slice(5, 205), slice(-3, None)])
+def test_pages_of_the_database_that_are_lost_are_noticed(notes, pages):
+    notes.shrink()
+    notes.close()
+    file = notes.folder / "documents.sqlite"
+    content = bytearray(file.read_bytes())
+    lost = range(len(content) // 4096)[pages]
+    content[lost[0] * 4096 : (lost[-1] + 1) * 4096] = bytes(len(lost) * 4096)
+    file.write_bytes(content)
+    told = Collection(notes.folder).fault()
+    assert told is not None
+    assert told.startswith("collection notes is damaged: ")
+    assert told.endswith("; restore its folder from a backup")
 
 
 def test_a_part_of_a_large_file_is_checked_and_its_end_always(tmp_path):

@@ -189,7 +189,7 @@ def test_a_machine_without_the_documents_finds_what_was_built_last(collection, m
     name = collection.name
     assert found(engine.find(milvus, name)) == []
     before = engine.find(milvus, name)
-    build(collection.folder, [Passage("a", "", "owl")], ENCODER, quiet, "en", milvus)
+    build(collection.folder, [Passage("a", "", "owl")], ENCODER, quiet, "en", milvus, replace=True)
     assert found(engine.find(milvus, name)) == [("a", "owl")]
     with pytest.raises(CollectionError, match="not in Milvus any more"):
         found(before)  # never passages of another content at the same positions

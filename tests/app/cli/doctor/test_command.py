@@ -10,6 +10,7 @@ import pytest
 
 from app.cli.doctor import machine, services
 from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.store.collection import Collection
 from retrieval.store.indexer import build
 from retrieval.text.passages import Passage
 from scripts.trial import free_port
@@ -96,6 +97,17 @@ def test_a_collection_whose_model_is_not_served_is_an_error_where_it_is_the_defa
         assert found["collection"]["status"] == expected
         assert "made with hash, which is not served" in found["collection"]["found"]
         assert "QRERANK_MODELS" in found["collection"]["remedy"]
+
+
+def test_documents_that_are_damaged_are_an_error(doctor, tmp_path):
+    folder = tmp_path / "data" / "collections" / "birds"
+    build(folder, [Passage("a", "", "an owl song")], HashEncoder(), lambda *_: None)
+    Collection(folder).shrink()
+    database = folder / "documents.sqlite"
+    database.write_bytes(database.read_bytes().replace(b"an owl song", b"an owl sung"))
+    status, found = doctor()
+    assert (status, found["collection"]["status"]) == (1, "error")
+    assert "documents not as they were written" in found["collection"]["found"]
 
 
 def test_a_public_address_needs_keys(doctor):
