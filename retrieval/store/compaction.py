@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, takewhile
@@ -10,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import CollectionDeleted, CollectionError, SegmentUnreadable
+from retrieval.errors import CollectionDeleted, CollectionError, CollectionUnwritable, SegmentUnreadable
 from retrieval.index.integrity import verify
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import BLOCK, Block, Segment, write
@@ -21,6 +22,7 @@ from retrieval.store.segment_table import NO_SEGMENT
 from retrieval.store.snapshot import Part
 
 _FANOUT = 8  # neighbours that are merged at least
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _LARGEST = 100_000  # passages in a merged segment
 _Live = TypeVar("_Live", Part, SegmentRow)
 _MOST_DEAD = 0.5  # share of a segment's passages; beyond it the segment is written anew
@@ -80,13 +82,17 @@ def _blocks(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Block]:
 
 
 def write_segment(collection: Collection, number: int, blocks: Iterable[Block], model: Model | None = None) -> None:
-    """Write a segment; CollectionDeleted if the collection was: it must not come back, nor be mixed with another one.
+    """Write a segment of a collection that is there: a deleted one must not come back, nor be mixed with another one.
 
     Args:
         collection: Its segment.
         number: Of the segment.
         blocks: Its passages, n ≥ 1 in all.
         model: What encoded them; None: the one that serves.
+
+    Raises:
+        CollectionDeleted: It was deleted.
+        CollectionUnwritable: Its disk is full, or takes no writes.
     """
     folder, settings = collection.segment_folder(number), collection.settings
     collection.check_there()
@@ -95,6 +101,11 @@ def write_segment(collection: Collection, number: int, blocks: Iterable[Block], 
         write(folder, blocks, model or settings.model, settings.language, parents=False)
     except FileNotFoundError as error:
         raise CollectionDeleted(f"the collection {collection.name} was deleted while it was written to") from error
+    except OSError as error:
+        room = "; make room on its disk" if error.errno in _FULL else ""
+        raise CollectionUnwritable(
+            f"collection {collection.name} cannot be written: {error.strerror or error}{room}"
+        ) from error
 
 
 def _due(parts: Sequence[_Live]) -> list[_Live]:
