@@ -144,7 +144,7 @@ def collections(settings: Settings) -> Iterator[Finding]:
     if milvus:
         milvus.close()
     if default and default not in names and not settings.index.url:
-        remedy = f"`qrerank index build {default} FILE`, or another QRERANK_DEFAULT_COLLECTION"
+        remedy = f"`qrerank index build {default} SOURCE`, or another QRERANK_DEFAULT_COLLECTION"
         yield Finding("collection", "error", f"{default}, the default collection, is not there", remedy)
     elif not names:
         yield Finding("collection", "off", f"none in {folder}")

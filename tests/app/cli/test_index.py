@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -112,11 +113,22 @@ def test_an_export_is_what_add_reads(tmp_path, birds):
     assert "0 documents are new or changed" in birds("add", "birds", "again.jsonl")[1]
 
 
+def test_a_build_on_a_full_disk_names_the_collection(tmp_path, birds, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("retrieval.store.compaction.write", full)
+    for words in (("build", "bees", "birds.jsonl"), ("build", "birds", "birds.jsonl", "--force")):
+        status, _, errors = birds(*words)
+        assert status == 1
+        assert f"collection {words[1]} cannot be written: No space left on device; make room on its disk" in errors
+
+
 def test_collections_are_listed_and_deleted_and_what_is_none_is_named(tmp_path, birds):
     (tmp_path / "data" / "collections" / "strange").mkdir()
     printed = birds("list")[1]
     assert "birds" in printed
-    assert "index build strange" in printed
+    assert "index build strange SOURCE --force" in printed
     status, _, errors = birds("delete", "strange", "--all")
     assert status == 1
     assert "holds no collection of this version" in errors
