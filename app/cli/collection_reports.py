@@ -139,7 +139,7 @@ def verify(
 
 def _damaged(collection: Collection) -> dict[int, str]:
     with bar("reading every byte"):
-        return compaction.damaged(collection)
+        return compaction.misplaced(collection) | compaction.damaged(collection)
 
 
 def _whole(faults: dict[int, str]) -> dict[str, object]:

@@ -154,7 +154,7 @@ def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Findin
     try:
         with closing(Collection(path, milvus)) as collection:
             counts, model = collection.counts(), collection.settings.model.name
-            faults = compaction.damaged(collection)
+            faults = compaction.misplaced(collection) | compaction.damaged(collection)
     except SegmentUnreadable as error:  # perhaps whole
         return Finding("collection", "error", f"{path.name}: {error.fault}", error.remedy)
     except OSError as error:
