@@ -22,7 +22,7 @@ _RENAME_EXCHANGE = 2
 
 @contextmanager
 def whole_folder(final: Path, *, replace: bool = False, parents: bool = True) -> Iterator[Path]:
-    """Yield an empty folder to fill; if the block succeeds, the folder is renamed to `final`.
+    """Yield an empty folder of the same name to fill; if the block succeeds, it is moved to `final`.
 
     If the block raises or the process is killed, `final` is unchanged.
 
@@ -36,14 +36,16 @@ def whole_folder(final: Path, *, replace: bool = False, parents: bool = True) ->
     if parents:
         final.parent.mkdir(parents=True, exist_ok=True)
     sweep(final.parent)
-    partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
+    around = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=final.parent))
     try:
+        partial = around / final.name  # so that errors meanwhile name it, and not a temporary folder
+        partial.mkdir()
         yield partial
         _sync(partial)
         partial.chmod(0o755)
         _put(partial, final, replace=replace)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)  # after an exchange, this is the old folder
+        shutil.rmtree(around, ignore_errors=True)  # after an exchange, the old folder is in it
 
 
 def _put(partial: Path, final: Path, *, replace: bool) -> None:

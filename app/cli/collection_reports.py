@@ -146,7 +146,7 @@ def verify(
 
 def _damaged(collection: Collection) -> dict[int, str]:
     with bar("reading every byte"):
-        return compaction.damaged(collection)
+        return compaction.misplaced(collection) | compaction.damaged(collection)
 
 
 def _whole(faults: Iterable[str]) -> dict[str, object]:

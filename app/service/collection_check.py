@@ -118,7 +118,7 @@ def check_visible(caller: Identity, name: str) -> None:
 def unknown(name: str) -> UnknownCollection:
     """The error for a name that no collection has."""
     return UnknownCollection(
-        f"there is no collection {name!r}; PUT /v1/collections/{name} or `qrerank index build {name}` makes one"
+        f"there is no collection {name!r}; PUT /v1/collections/{name} or `qrerank index build {name} SOURCE` makes one"
     )
 
 

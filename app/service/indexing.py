@@ -74,6 +74,7 @@ class Indexing:
     _repair_at: dict[str, float] = field(default_factory=dict)  # by collection when damage is looked at again
     _again: set[str] = field(default_factory=set)  # collections that were asked for while it was their turn
     _faults: dict[str, str] = field(default_factory=dict)  # why a collection cannot be indexed
+    _hindrances: dict[str, str] = field(default_factory=dict)  # the same for clients: without bugs, which may quote one
 
     def wake(self, thinned: str | None = None) -> None:
         """Look for work now. thinned: a collection in which documents were deleted."""
@@ -85,6 +86,13 @@ class Indexing:
         """Remove the folders that a collection does not need any more."""
         self._swept.discard(name)
         self.wake(name)
+
+    def hindrance(self, name: str) -> str | None:
+        """Return why this process could not index a collection when it was last its turn; None if it could.
+
+        name: its own, and no alias.
+        """
+        return self._hindrances.get(name)
 
     def start(self) -> None:
         """Start to make waiting documents searchable."""
@@ -115,7 +123,7 @@ class Indexing:
             for names in (self._thinned, self._swept, self._published, self._again):
                 names.discard(name)
             self._repair_at.pop(name, None)
-            self._faults.pop(name, None)
+            self._forget_faults(name)
 
     def _names(self) -> Sequence[str]:
         try:
@@ -138,6 +146,8 @@ class Indexing:
         except (NotReady, UnknownCollection, Cancelled, CollectionDeleted, errors.IndexUnavailable):  # others log that
             return False
         except (EncoderUnavailable, CollectionError, ServiceError) as error:  # the documents wait
+            folder = str(self.collections.folder(name))
+            self._hindrances[name] = str(error).replace(folder, name)
             # These messages hold no text of a client; a traceback in the log would come without them.
             if self.collections.folder(name).exists() and self._is_new(name, error):  # else it was deleted meanwhile
                 log.warning("the documents of the collection %s cannot be indexed yet: %s", name, error)
@@ -148,8 +158,12 @@ class Indexing:
             if self.collections.folder(name).exists() and self._is_new(name, error):
                 log.exception("the documents of the collection %s cannot be indexed", name)
             return False
-        self._faults.pop(name, None)
+        self._forget_faults(name)
         return done
+
+    def _forget_faults(self, name: str) -> None:
+        self._faults.pop(name, None)
+        self._hindrances.pop(name, None)
 
     def _index_some(self, name: str, collection: Collection) -> bool:
         if collection.remote and name not in self._published:  # a killed process may not have come to it

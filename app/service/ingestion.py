@@ -293,9 +293,11 @@ class Ingestion:
         return self._told(collection, found)
 
     def _told(self, collection: Collection, job: Job) -> Job:
-        """A job, and why it does not go on here: its documents were written while their model was served."""
-        is_waiting = job.kind == WRITE and job.status == "running" and job.waiting
-        return replace(job, hindrance=self.collections.hindrance(collection)) if is_waiting else job
+        """A job, and why it does not go on here: its model is not served any more, or nothing can be written."""
+        if job.status != "running" or not job.waiting:
+            return job
+        unserved = self.collections.hindrance(collection) if job.kind == WRITE else None
+        return replace(job, hindrance=unserved or self.indexing.hindrance(collection.name))
 
     def jobs(self, of: str | Collection, limit: int) -> list[Job]:
         """The newest jobs, the newest first."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from retrieval.array_files import save_array, write_entries
 from retrieval.errors import SegmentDamaged
 from retrieval.fusion import ranking
 from retrieval.index.held_files import HeldFiles, load_integers
@@ -55,10 +56,12 @@ class InvertedIndex:
         keys = np.concatenate(self._keys)
         order = np.argsort(keys, kind="stable")  # passages of one term keep their order
         different, starts = np.unique(keys[order], return_index=True)
-        np.concatenate(self._postings)[order].tofile(folder / FILE)
-        np.save(folder / _KEYS, different)
-        np.save(folder / _STARTS, np.append(starts, len(order)).astype(np.int64))
-        np.save(folder / _LANGUAGES, np.array([_code(language) for language in self._languages], dtype=np.uint32))
+        with (folder / FILE).open("wb") as file:
+            write_entries(file, np.concatenate(self._postings)[order])
+        save_array(folder / _KEYS, different)
+        save_array(folder / _STARTS, np.append(starts, len(order)).astype(np.int64))
+        languages = [_code(language) for language in self._languages]
+        save_array(folder / _LANGUAGES, np.array(languages, dtype=np.uint32))
         return dict(Counter(self._languages))
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from retrieval.array_files import save_array, write_entries
 from retrieval.atomic_dir import whole_folder
 from retrieval.encoder.protocol import Encoder
 from retrieval.encoder.states import Encoded, no_states
@@ -262,19 +263,19 @@ def write(folder: Path, blocks: Iterable[Block], model: Model, language: str, *,
                 texts.write(orjson.dumps(passage) + b"\n" for passage in block.passages)
                 terms.write(each.to_bytes() for each in block.terms)
                 inverted.add(block.terms)
-                pack(block.states.tokens).tofile(tokens)
+                write_entries(tokens, pack(block.states.tokens))
                 ids += (passage.id for passage in block.passages)
                 traits.append(traits_of([passage.content for passage in block.passages]))
                 columns.append(replace(block.states, tokens=np.empty((0, block.states.tokens.shape[1]), np.int8)))
         counts = [np.diff(states.offsets) for states in columns]
         offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
         begins = [at > 0 and one != ids[at - 1] for at, one in enumerate(ids)]
-        np.save(partial / "documents.npy", np.cumsum(begins, dtype=np.int64))
-        np.save(partial / "pooled.npy", np.concatenate([states.pooled for states in columns]))
-        np.save(partial / "offsets.npy", offsets)
-        np.save(partial / "lengths.npy", np.concatenate([states.lengths for states in columns]))
-        np.save(partial / "unknown.npy", np.concatenate([states.unknown for states in columns]))
-        np.save(partial / "traits.npy", np.concatenate(traits))
+        save_array(partial / "documents.npy", np.cumsum(begins, dtype=np.int64))
+        save_array(partial / "pooled.npy", np.concatenate([states.pooled for states in columns]))
+        save_array(partial / "offsets.npy", offsets)
+        save_array(partial / "lengths.npy", np.concatenate([states.lengths for states in columns]))
+        save_array(partial / "unknown.npy", np.concatenate([states.unknown for states in columns]))
+        save_array(partial / "traits.npy", np.concatenate(traits))
         dimension, languages = columns[0].tokens.shape[1], inverted.write(partial)
         spec = SegmentSpec(FORMAT, len(ids), int(offsets[-1]), dimension, model, language, languages)
         (partial / SPEC).write_text(json.dumps(asdict(spec), indent=1), encoding="utf-8")
@@ -294,7 +295,7 @@ class _Records:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        np.save(self._path.with_suffix(".npy"), np.array(self._ends, dtype=np.int64))
+        save_array(self._path.with_suffix(".npy"), np.array(self._ends, dtype=np.int64))
 
     def write(self, records: Iterable[bytes]) -> None:
         for record in records:

@@ -47,20 +47,23 @@ def point(folder: Path, alias: str, collection: str) -> None:
 
     Raises:
         CollectionError: There is no such collection, it is an alias itself, or a collection has the alias' name.
-        OSError: The folder takes no writes.
+        OSError: The folder takes no writes; its file name is the alias.
     """
     if (folder / collection).is_symlink():
         raise CollectionError(f"{collection} is an alias; name the collection that it leads to")
     if not (folder / collection).is_dir():
         raise CollectionError(f"there is no collection {collection}")
     link = folder / f".alias-{secrets.token_hex(8)}"
-    link.symlink_to(collection)
     try:
-        link.rename(folder / alias)
+        link.symlink_to(collection)
+        try:
+            link.rename(folder / alias)
+        finally:
+            link.unlink(missing_ok=True)
     except (IsADirectoryError, NotADirectoryError) as error:
         raise CollectionError(f"{alias} is a collection; choose another name for the alias") from error
-    finally:
-        link.unlink(missing_ok=True)
+    except OSError as error:  # its file name is the collection's, or that of the link on its way
+        raise OSError(error.errno, error.strerror, str(folder / alias)) from error
 
 
 def drop(folder: Path, alias: str) -> bool:

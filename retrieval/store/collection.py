@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.atomic_dir import remove_folder, whole_folder
-from retrieval.errors import CollectionDeleted, CollectionError, CollectionUnwritable, SegmentUnreadable
+from retrieval.errors import (
+    CollectionDeleted,
+    CollectionError,
+    CollectionUnwritable,
+    SegmentDamaged,
+    SegmentUnreadable,
+)
 from retrieval.index.integrity import verify
 from retrieval.index.milvus_client import Milvus
 from retrieval.index.passage_index import Model, PassageIndex, Selection
@@ -31,7 +37,7 @@ from retrieval.store.generation import Encoding, NextGeneration
 from retrieval.store.jobs import ENCODE, Job, Jobs, Writing
 from retrieval.store.ledger import Ledger
 from retrieval.store.remote import Place, Remote
-from retrieval.store.rows import Counts, Document
+from retrieval.store.rows import Counts, Document, SegmentRow
 from retrieval.store.segment_table import SegmentTable
 from retrieval.store.selection import Rows, Selections
 from retrieval.store.snapshot import Part, Snapshot, repairable
@@ -260,25 +266,26 @@ class Collection:
                 repairing = SegmentTable(self._reader).is_repairing()
                 settings = self._read_settings()
             faults = dict[int, str]()
-            for number in (row.number for row in rows if row.number not in known):
+            for row in (row for row in rows if row.number not in known):
                 try:
-                    known[number] = self._segment(number)
+                    known[row.number] = self._segment(row, settings.model)
                 except SegmentUnreadable as error:  # which says what helps
-                    faults[number] = str(error)
+                    faults[row.number] = str(error)
                 except CollectionError as error:
-                    faults[number] = repairable(self.name, str(error))
+                    faults[row.number] = repairable(self.name, str(error))
             numbers = {row.number for row in SegmentTable(self._reader).all()} if faults else set[int]()
             if numbers >= faults.keys():  # else they were merged, and removed before they could be opened
                 break
         parts = [Part(row.number, known[row.number], row.live) for row in rows if row.number not in faults]
         return Snapshot(self.name, settings.model, settings.language, parts, faults, is_repairing=repairing)
 
-    def _segment(self, number: int) -> Segment:
+    def _segment(self, row: SegmentRow, model: Model) -> Segment:
         """Open a segment; one that was damaged must be mended."""
-        segment = Segment(self.segment_folder(number))
-        if number in self._suspected and (fault := verify(segment).fault):
+        segment = Segment(self.segment_folder(row.number))
+        check_meant(segment, row, model)
+        if row.number in self._suspected and (fault := verify(segment).fault):
             raise CollectionError(fault)
-        self._suspected.discard(number)
+        self._suspected.discard(row.number)
         return segment
 
     @property
@@ -337,6 +344,14 @@ def new_folder(folder: Path, *, replace: bool = False) -> Iterator[Path]:
         made = identity_of(partial)
     if not replace and identity_of(folder) != made:
         raise FileExistsError(folder)
+
+
+def check_meant(segment: Segment, row: SegmentRow, model: Model) -> None:
+    """SegmentDamaged if a folder holds another segment than the database means, as far as its description tells."""
+    if len(segment) != len(row.live):
+        raise SegmentDamaged(f"segment {row.number} has {len(segment)} passages, and the database says {len(row.live)}")
+    if segment.model.digest != model.digest:
+        raise SegmentDamaged(f"segment {row.number} was made with another model than the database says")
 
 
 def create_in(folder: Path, settings: CollectionSettings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, takewhile
@@ -10,19 +11,21 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.errors import CollectionDeleted, CollectionError, SegmentUnreadable
+from retrieval.errors import CollectionDeleted, CollectionError, CollectionUnwritable, SegmentUnreadable
 from retrieval.index.integrity import verify
 from retrieval.index.passage_index import Model
 from retrieval.index.segment import BLOCK, Block, Segment, write
-from retrieval.store.collection import SEGMENTS, Collection
+from retrieval.store.collection import SEGMENTS, Collection, check_meant
 from retrieval.store.generation import Encoding
 from retrieval.store.rows import SegmentRow
 from retrieval.store.segment_table import NO_SEGMENT
 from retrieval.store.snapshot import Part
 
 _FANOUT = 8  # neighbours that are merged at least
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _LARGEST = 100_000  # passages in a merged segment
 _Live = TypeVar("_Live", Part, SegmentRow)
+_PASSAGES = 4096  # that are compared at once
 _MOST_DEAD = 0.5  # share of a segment's passages; beyond it the segment is written anew
 
 
@@ -40,7 +43,11 @@ def merge(collection: Collection, *, all_of_it: bool = False) -> bool:
     chosen = parts if all_of_it else _due(parts)
     if snapshot.faults or not chosen or (all_of_it and len(parts) == 1 and parts[0].live.all()):
         return False
-    faults = {part.number: fault for part in chosen if (fault := verify(part.segment, whole=True).fault)}
+    faults = {
+        part.number: fault
+        for part in chosen
+        if (fault := verify(part.segment, whole=True).fault or _mismatch(collection, part.segment, part.number))
+    }
     if faults:  # what is damaged must not be copied
         collection.reopen(faults)
         return bool(repair(collection, faults))
@@ -80,13 +87,17 @@ def _blocks(segment: Segment, rows: NDArray[np.int64]) -> Iterator[Block]:
 
 
 def write_segment(collection: Collection, number: int, blocks: Iterable[Block], model: Model | None = None) -> None:
-    """Write a segment; CollectionDeleted if the collection was: it must not come back, nor be mixed with another one.
+    """Write a segment of a collection that is there: a deleted one must not come back, nor be mixed with another one.
 
     Args:
         collection: Its segment.
         number: Of the segment.
         blocks: Its passages, n ≥ 1 in all.
         model: What encoded them; None: the one that serves.
+
+    Raises:
+        CollectionDeleted: It was deleted.
+        CollectionUnwritable: Its disk is full, or takes no writes.
     """
     folder, settings = collection.segment_folder(number), collection.settings
     collection.check_there()
@@ -95,6 +106,11 @@ def write_segment(collection: Collection, number: int, blocks: Iterable[Block], 
         write(folder, blocks, model or settings.model, settings.language, parents=False)
     except FileNotFoundError as error:
         raise CollectionDeleted(f"the collection {collection.name} was deleted while it was written to") from error
+    except OSError as error:
+        room = "; make room on its disk" if error.errno in _FULL else ""
+        raise CollectionUnwritable(
+            f"collection {collection.name} cannot be written: {error.strerror or error}{room}"
+        ) from error
 
 
 def _due(parts: Sequence[_Live]) -> list[_Live]:
@@ -155,12 +171,47 @@ def damaged(collection: Collection, numbers: Iterable[int] | None = None) -> dic
     return {number: fault for number, fault in faults.items() if number in known}  # the others were merged meanwhile
 
 
+def misplaced(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:
+    """Return the segments that are not those that the database means, and why: a restore may exchange their folders.
+
+    Blocks: the passages of each are read. numbers: None for all. One that cannot be opened now: SegmentUnreadable.
+    """
+    faults: dict[int, str] = {}
+    if collection.remote:
+        return faults
+    for row in collection.segments.all():
+        if numbers is None or row.number in numbers:
+            try:
+                segment = Segment(collection.segment_folder(row.number))
+                check_meant(segment, row, collection.model)
+                fault = _mismatch(collection, segment, row.number)
+            except SegmentUnreadable:
+                raise
+            except CollectionError as error:
+                fault = str(error)
+            if fault:
+                faults[row.number] = fault
+    there = {row.number for row in collection.segments.all()}  # others were merged meanwhile
+    return {number: fault for number, fault in faults.items() if number in there}
+
+
+def _mismatch(collection: Collection, segment: Segment, number: int) -> str | None:
+    """Say that the passages of a segment are of other documents than the database says; None if they are not."""
+    after = -1
+    while ids := collection.segments.ids(number, after, _PASSAGES):
+        passages = segment.passages(np.array(list(ids), dtype=np.int64))
+        if [passage.id for passage in passages] != list(ids.values()):
+            return f"segment {number} holds passages of other documents than the database says"
+        after = max(ids)
+    return None
+
+
 def repair(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:
     """Forget damaged segments, so that their documents wait again; returns which, and why. The caller holds the lock.
 
     numbers: those that are looked at; None for all.
     """
-    faults = damaged(collection, numbers)
+    faults = misplaced(collection, numbers) | damaged(collection, numbers)
     if faults and collection.remote:
         collection.remote.renew()
     elif faults:

@@ -133,7 +133,7 @@ class Connection:
             if self.journal() != "wal":
                 self._connection.set_busy_timeout(_ROLLBACK_PATIENCE_MS)
         if version != FORMAT:
-            raise CollectionError(f"collection {folder.name} has format {version}, not {FORMAT}; build it again")
+            raise CollectionError(_why_not(folder.name, version))
 
     def close(self) -> None:
         """Close the connection."""
@@ -297,6 +297,16 @@ def _share_no_memory(connection: apsw.Connection, folder: Path, network: str) ->
         raise CollectionError(f"{place} that is read-only, with a write-ahead log; open it once for writing") from error
 
 
+def _why_not(name: str, version: int) -> str:
+    """Why a database of another version is not opened, and what to do. 0: no version of ours made it."""
+    if version == 0:
+        return f"collection {name} is damaged: {FILE} is empty, or not ours; restore its folder from a backup"
+    return (
+        f"collection {name} has format {version}, not {FORMAT}; get its documents by `qrerank index export {name} > "
+        f"SOURCE` of the version that made it, then `qrerank index build {name} SOURCE --force`"
+    )
+
+
 @contextmanager
 def _translated(folder: Path) -> Iterator[None]:
     """Errors of SQLite as errors of collections; none quotes a document."""
@@ -325,11 +335,13 @@ def _check_readable(folder: Path) -> None:
     try:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))  # a pipe would wait for a writer
     except FileNotFoundError:
-        raise CollectionError(f"there is no collection at {folder}; build one with `qrerank index build`") from None
+        raise CollectionError(
+            f"there is no collection at {folder}; build one with `qrerank index build {folder.name} SOURCE`"
+        ) from None
     if not file.exists():
         raise CollectionError(
             f"the folder {folder} holds no collection of this version; have it built again by `qrerank index build "
-            f"{folder.name} --force`, or choose another name"
+            f"{folder.name} SOURCE --force`, or choose another name"
         )
     if not os.access(file, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))

@@ -108,6 +108,11 @@ class SegmentTable:
                 connection.execute(self._sql("DELETE FROM segments WHERE number = ?"), (old,))
                 at += len(rows)
 
+    def ids(self, number: int, after: int, most: int) -> dict[int, str]:
+        """Return the document's id of up to `most` passages of a segment, by row, of the rows above `after`."""
+        statement = self._sql("SELECT row, id FROM passages WHERE segment = ? AND row > ? ORDER BY row LIMIT ?")
+        return dict(self._connection.read(statement, (number, after, most)))
+
     def forget(self, numbers: Iterable[int]) -> None:
         """Forget segments that are lost or damaged: their documents wait to be indexed again."""
         with self._connection.writing() as connection:

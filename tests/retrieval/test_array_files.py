@@ -1,13 +1,20 @@
-"""Many threads that open NumPy's files at once."""
+"""Many threads that open NumPy's files at once, and disks that are full."""
 
+import errno
 import gc
+import resource
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 
-from retrieval.array_files import load_array, load_arrays
+from retrieval.array_files import load_array, load_arrays, save_array
+from retrieval.encoder.hash_encoder import HashEncoder
+from retrieval.index.segment import build
+from retrieval.text.passages import Passage
 
 RECORDS = np.zeros(3, np.dtype([("characters", "<i8"), ("symbols", "<f8"), ("digest", "<u8")]))
 
@@ -62,3 +69,41 @@ def test_objects_are_not_unpickled(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object))
     with pytest.raises(ValueError, match="Object arrays"):
         load_array(tmp_path / "objects.npy")
+
+
+@contextmanager
+def full() -> Iterator[None]:
+    """A disk on which a file ends in the middle of an array."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_disk_that_is_full_in_the_middle_of_an_array_is_told(tmp_path):
+    with full(), pytest.raises(OSError, match="File too large") as told:
+        save_array(tmp_path / "a.npy", np.zeros(10_000))
+    assert told.value.errno == errno.EFBIG
+    folder = tmp_path / "birds"
+    with full(), pytest.raises(OSError, match="File too large") as told:
+        build(folder, [Passage(str(at), "", f"owl {at}") for at in range(300)], HashEncoder(), lambda *_: None)
+    assert told.value.errno == errno.EFBIG
+    assert not list(tmp_path.glob("[!a]*"))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6).reshape(2, 3),
+        np.arange(6.0, dtype=np.float32).reshape(2, 3).T,
+        np.zeros((0, 4), np.int8),
+        np.array([(1, 2)], dtype=[("passage", "<i4"), ("count", "<u2")]),
+    ],
+)
+def test_an_array_comes_back_as_numpy_would_have_kept_it(tmp_path, array):
+    save_array(tmp_path / "ours.npy", array)
+    np.save(tmp_path / "numpys.npy", np.ascontiguousarray(array))
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
+    assert np.array_equal(load_array(tmp_path / "ours.npy"), array)

@@ -83,6 +83,12 @@ def test_a_folder_that_is_replaced_is_never_missing(tmp_path):
     assert missed == []
 
 
+def test_a_folder_has_its_name_before_it_is_whole(tmp_path):
+    with whole_folder(tmp_path / "final") as partial:
+        assert partial.name == "final", "what fails meanwhile names it"
+        assert not (tmp_path / "final").exists()
+
+
 def test_two_that_finish_at_once_leave_one_whole_folder(tmp_path):
     barrier = threading.Barrier(8)
 

@@ -144,7 +144,7 @@ def collections(settings: Settings) -> Iterator[Finding]:
     if milvus:
         milvus.close()
     if default and default not in names and not settings.index.url:
-        remedy = f"`qrerank index build {default} FILE`, or another QRERANK_DEFAULT_COLLECTION"
+        remedy = f"`qrerank index build {default} SOURCE`, or another QRERANK_DEFAULT_COLLECTION"
         yield Finding("collection", "error", f"{default}, the default collection, is not there", remedy)
     elif not names:
         yield Finding("collection", "off", f"none in {folder}")
@@ -154,7 +154,7 @@ def _damaged(collection: Collection) -> dict[int, str]:
     """The segments that are damaged, and why; CollectionError if the documents are, which nothing mends."""
     if lost := collection.fault():
         raise CollectionError(lost)
-    return compaction.damaged(collection)
+    return compaction.misplaced(collection) | compaction.damaged(collection)
 
 
 def _collection(settings: Settings, path: Path, milvus: Milvus | None) -> Finding:

@@ -133,7 +133,7 @@ def test_circuit_draws(typed, tmp_path, name):
 @pytest.mark.parametrize(
     ("words", "variables", "message"),
     [
-        (["search", "owl", "--collection", "none"], {}, "qrerank index build"),
+        (["search", "owl", "--collection", "none"], {}, "qrerank index build none SOURCE"),
         (["evaluate", "."], {}, "corpus.jsonl"),
         (["evaluate", ".", "--methods", "magic"], {}, "classical,quantum,hybrid"),
         (["circuit", "--map", "magic"], {}, "angle"),

@@ -108,7 +108,7 @@ def test_a_collection_in_the_place_of_a_removed_one_is_another(collections, tmp_
 
 
 def test_a_collection_that_is_not_there_is_not_counted(collections):
-    with pytest.raises(UnknownCollection, match="index build"):
+    with pytest.raises(UnknownCollection, match=r"`qrerank index build [a-z]+ SOURCE`"):
         collections.get("bees")
     assert collections.counts() == {}
 
@@ -187,7 +187,7 @@ def test_what_its_documents_do_not_mend_names_no_repair(collections, tmp_path, m
     make(tmp_path / "of_another_version")
     with apsw.Connection(str(tmp_path / "of_another_version" / "documents.sqlite")) as database:
         database.execute("PRAGMA user_version = 1")
-    with pytest.raises(DamagedCollection, match=r"has format 1, not \d+; build it again$"):
+    with pytest.raises(DamagedCollection, match=r"has format 1, not \d+; get its documents by `qrerank index export "):
         collections.get("of_another_version")
 
     def refused(*_: object) -> None:

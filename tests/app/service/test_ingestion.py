@@ -26,6 +26,7 @@ from tests.waiting import PATIENT_S, eventually, try_to_remove
 
 PATH = "/v1/collections/birds"
 OWL = b'{"id": "owl", "text": "An owl hunts at night."}\n'
+NO_SPACE = "collection birds cannot be written: No space left on device; make room on its disk"
 NDJSON = {"accept": "application/x-ndjson", "content-type": "application/x-ndjson"}
 
 
@@ -218,12 +219,17 @@ def test_documents_for_which_there_is_no_space_to_index_them_wait_until_there_is
         filling = filled(disk)
         os.truncate(filling, filling.stat().st_size - 2**18)  # enough for the documents, and not for a segment
         texts = [f"lamp {at} " * 40 for at in range(100)]
-        assert put(client, *texts, wait="stored").status_code == 200
+        job = put(client, *texts, wait="stored").json()["job"]
         eventually(lambda: "cannot be indexed" in caplog.text)
+        assert NO_SPACE in caplog.text
+        told = client.get(f"/v1/jobs/{job}").json()
+        assert (told["status"], told["error"]) == ("running", NO_SPACE)
         assert (client.get(PATH).json()["waiting"], ids(client)) == (100, ["an owl"])
         filling.unlink()
         eventually(lambda: client.get(PATH).json()["waiting"] == 0)
         assert client.get(PATH).json()["passages"] == 101
+        told = client.get(f"/v1/jobs/{job}").json()
+        assert (told["status"], told["error"]) == ("done", None)
 
 
 def test_a_read_only_disk_is_searched_and_takes_no_writes(tmp_path):

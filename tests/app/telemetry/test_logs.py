@@ -228,8 +228,8 @@ def test_streams_and_sockets_have_theirs(served, monkeypatch):
             told = lines.first(8, "app.")
     assert SENT not in lines.text
     # The error, its traceback and the access log; for a stream the server logs the traceback.
-    assert Counter(line["request_id"] for line in told) == {"owl": 2, "elk/a": 3, "elk/b": 3}
-    assert {line.get("request_id") for line in lines.read} <= {"owl", "elk", "elk/a", "elk/b"}
+    assert Counter(line["request_id"] for line in told) == {"owl": 2, "elk/1/a": 3, "elk/2/b": 3}
+    assert {line.get("request_id") for line in lines.read} <= {"owl", "elk", "elk/1/a", "elk/2/b"}
 
 
 def test_the_documented_line_is_what_is_written(served):

@@ -1,5 +1,8 @@
 """Aliases lead to a collection beside them, and nowhere else."""
 
+import errno
+import os
+
 import pytest
 
 from retrieval.errors import CollectionError
@@ -44,6 +47,16 @@ def test_what_is_no_alias_is_refused_and_changes_nothing(folder, alias, name, me
         point(folder, alias, name)
     assert aliases(folder) == {"other": "old"}
     assert sorted(path.name for path in folder.iterdir()) == ["new", "old", "other"]
+
+
+def test_a_folder_that_takes_no_alias_is_named(folder, monkeypatch):
+    def read_only(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "old", None, ".alias-5")
+
+    monkeypatch.setattr(os, "symlink", read_only)
+    with pytest.raises(OSError, match="Read-only") as told:
+        point(folder, "books", "old")
+    assert told.value.filename == str(folder / "books")
 
 
 @pytest.mark.parametrize("to", ["../old", "/etc", "..", ".", "old/segments", "other", "astray", ".hidden"])

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from retrieval.errors import CollectionError, CollectionUnwritable
-from retrieval.store.connection import FILE, Connection
+from retrieval.store.connection import FILE, FORMAT, Connection
 from retrieval.store.rows import Document
 from tests.retrieval.store.tables import Tables
 
@@ -150,14 +150,29 @@ def test_space_of_deleted_rows_is_given_back_in_parts(tmp_path, disk, database, 
 @pytest.mark.parametrize("content", [b"", b"not a database" * 400, b"SQLite format 3\0" + bytes(4096)])
 def test_a_damaged_file_is_an_error(tmp_path, content):
     (tmp_path / FILE).write_bytes(content)
-    with pytest.raises(CollectionError, match=r"damaged|has format 0|restore"):
+    with pytest.raises(CollectionError, match=r"is damaged: .*; restore its folder from a backup$"):
+        Connection(tmp_path)
+
+
+@pytest.mark.parametrize("version", [1, FORMAT + 1])
+def test_one_of_another_version_says_what_keeps_its_documents(tmp_path, database, version):
+    database.connection._connection.pragma("user_version", version)
+    name = tmp_path.name
+    with pytest.raises(
+        CollectionError,
+        match=f"has format {version}, not {FORMAT}; get its documents by `qrerank index export {name} > SOURCE` of "
+        f"the version that made it, then `qrerank index build {name} SOURCE --force`$",
+    ):
         Connection(tmp_path)
 
 
 def test_a_missing_one_says_how_to_build_it(tmp_path):
-    with pytest.raises(CollectionError, match="qrerank index build"):
+    with pytest.raises(CollectionError, match=r"`qrerank index build none SOURCE`$"):
         Connection(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+    (tmp_path / "junk").mkdir()
+    with pytest.raises(CollectionError, match="`qrerank index build junk SOURCE --force`"):
+        Connection(tmp_path / "junk")
 
 
 def test_its_sqlite_loses_no_writes(monkeypatch, tmp_path):

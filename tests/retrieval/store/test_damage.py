@@ -21,11 +21,13 @@ from retrieval.index.checksums import BLOCK, check_blocks, read_checksums, write
 from retrieval.index.first_stage import BOTH
 from retrieval.index.held_files import HeldFiles
 from retrieval.index.passage_index import Model
+from retrieval.index.segment import build
 from retrieval.store.collection import Collection, CollectionSettings
-from retrieval.store.compaction import damaged, merge, repair
+from retrieval.store.compaction import damaged, merge, misplaced, repair
 from retrieval.store.indexer import index_all, index_waiting
 from retrieval.store.rows import Document
 from retrieval.text.bm25 import QueryTerms
+from retrieval.text.passages import Passage
 
 ENCODER = HashEncoder()
 MODEL = Model(ENCODER.name, ENCODER.digest, ENCODER.arithmetic, ENCODER.max_tokens)
@@ -182,6 +184,68 @@ def test_the_size_is_told_while_folders_come_and_go(built, tmp_path):
         finally:
             is_over.set()
         writer.result()
+
+
+def swap(folder: Path) -> None:
+    """Exchange two segments of a collection, as a restore or a move by hand may do."""
+    one, other = folder / "segments" / "1", folder / "segments" / "2"
+    one.rename(folder / "segments" / ".aside")
+    other.rename(one)
+    (folder / "segments" / ".aside").rename(other)
+
+
+def test_segments_that_were_exchanged_are_derived_again_and_bring_no_deleted_document_back(built, tmp_path):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection = Collection(folder)
+    collection.delete(["2"])
+    whole = found(collection.snapshot())
+    swap(folder)
+    told = "segment {} holds passages of other documents than the database says"
+    assert misplaced(Collection(folder)) == {1: told.format(1), 2: told.format(2)}
+    assert misplaced(Collection(folder), [2]) == {2: told.format(2)}
+    collection = Collection(folder)
+    assert list(repair(collection)) == [1, 2]
+    index_all(collection, ENCODER, quiet)
+    assert sorted(found(collection.snapshot())) == sorted(whole)
+    assert misplaced(collection) == damaged(collection) == {}
+
+
+def test_segments_that_were_exchanged_are_not_merged_into_another(built, tmp_path):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    collection = Collection(folder)
+    collection.delete(["2"])
+    whole = found(collection.snapshot())
+    swap(folder)
+    collection = Collection(folder)
+    assert merge(collection, all_of_it=True), "they are forgotten instead"
+    index_all(collection, ENCODER, quiet)
+    assert sorted(found(collection.snapshot())) == sorted(whole)
+
+
+class Other(HashEncoder):
+    name, digest = "other", "other"
+
+
+@pytest.mark.parametrize(
+    ("count", "encoder", "told"),
+    [
+        (5, ENCODER, "segment 2 has 5 passages, and the database says 4"),
+        (4, Other(), "segment 2 was made with another model than the database says"),
+    ],
+)
+def test_a_segment_of_another_collection_is_not_searched_and_derived_again(built, tmp_path, count, encoder, told):
+    folder = Path(shutil.copytree(built, tmp_path / "birds"))
+    passages = [Passage(str(at), "", f"owl number {at} of 4") for at in range(4, 4 + count)]
+    build(folder / "segments" / "2", passages, encoder, quiet)
+    collections = OpenCollections(tmp_path)
+    assert told in collections.get("birds").faults[2]
+    assert collections.damaged("birds") == {2}
+    collection = collections.store("birds")
+    assert misplaced(collection) == {2: told}
+    assert list(repair(collection, [2])) == [2]
+    index_all(collection, ENCODER, quiet)
+    assert misplaced(collection) == damaged(collection) == {}
+    assert sorted(found(collection.snapshot())) == sorted(found(Collection(built).snapshot()))
 
 
 def test_one_of_which_all_is_damaged_is_refused(built, tmp_path):

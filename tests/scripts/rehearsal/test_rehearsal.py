@@ -71,6 +71,16 @@ def test_restored_collections_are_named_each_once_and_a_misspelt_setting_before_
         at.with_settings(QRERANK_TYPO=1).run("upgrade-settings")
 
 
+def test_a_restored_collection_has_its_write_ahead_log(tmp_path):
+    folders = {name: tmp_path / name.lower() for name in ("BACKUP", "RESTORED")}
+    place = install(tmp_path / "here", Commands(), **folders)
+    place.qrerank("index", "build", "birds", str(ROOT / "app" / "pages" / "LICENSES.txt"))
+    for name in ("backup-files", "backup-sums", "restore-files"):
+        place.run(name)
+    restored = place.with_settings(QRERANK_DATA_DIR=folders["RESTORED"])
+    assert restored.qrerank("index", "stats", "birds")["journal"] == "write-ahead log"
+
+
 def test_a_damaged_backup_is_not_restored(place):
     with (Path(place.environment["BACKUP"]) / "auth.sqlite3").open("ab") as file:
         file.write(b"x")
