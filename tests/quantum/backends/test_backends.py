@@ -176,6 +176,15 @@ def test_the_runtimes_sampler_runs_on_a_fake_device():
     assert found.fidelity[0, 0] > 0.6  # equal vectors; readouts fail in a few percent
 
 
+def test_each_run_on_a_fake_device_has_noise_of_its_own(monkeypatch):
+    """Equal pairs in two runs: with one seed for both, every document would get the same error."""
+    monkeypatch.setattr("quantum.backends.sampler._SHOTS_AT_ONCE", 4 * SHOTS)  # the registers of one document
+    fm, q, d = feature_map("angle", 2), np.full((1, 8), 0.3), np.full((2, 8), -0.3)
+    first, same = (sampler_backend(SHOTS, "fake_manila", seed=3).estimate(fm, q, d).registers for _ in range(2))
+    assert (first[0, 0] != first[0, 1]).any()
+    np.testing.assert_array_equal(first, same)
+
+
 def test_m3_and_the_inverse_agree_where_every_outcome_was_seen():
     rng, e = np.random.default_rng(0), 0.04
     matrix = np.array([[1 - e, 2 * e], [e, 1 - 2 * e]])
