@@ -21,6 +21,13 @@ def test_every_map_is_drawn_with_its_size(qrerank, name, parameter):
     assert f"{name}: 3 qubits, depth" in output
 
 
+@pytest.mark.parametrize(("option", "value"), [("--map", "iqp"), ("--qubits", 2), ("--svg", "c.svg")])
+def test_an_option_before_the_command_is_refused(qrerank, option, value):
+    status, output, errors = qrerank("circuit", option, value, "run", *TEXTS)
+    assert (status, output) == (2, "")
+    assert f"give {option} after run" in " ".join(errors.split())
+
+
 def test_the_list_of_maps_has_all_sizes(qrerank):
     status, output, _ = qrerank("circuit", "maps")
     assert status == 0
@@ -95,6 +102,13 @@ def test_export_writes_what_qiskit_reads(qrerank, tmp_path):
     assert text.startswith("OPENQASM 3.0;")
     assert text.count("input float[64]") == 7
     assert text.count("measure") == 4
+
+
+def test_export_needs_two_files_for_two_formats(qrerank, tmp_path):
+    status, output, errors = qrerank("circuit", "export", "--qpy", "c", "--qasm3", tmp_path / "c")
+    assert (status, output) == (2, "")
+    assert "name the same file" in errors
+    assert not (tmp_path / "c").exists()
 
 
 def test_export_needs_a_file(qrerank):
