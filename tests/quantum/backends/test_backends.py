@@ -169,6 +169,15 @@ def test_a_circuit_too_deep_after_routing_is_refused_unless_allowed(manila):
         assert len(set(routed.qubits)) == 4
 
 
+def test_what_a_device_cannot_run_is_one_sentence():
+    x = unit_rows(0, 2, 4)
+    for made in (lambda device: AerBackend(device=fake_device(device)), lambda device: sampler_backend(8, device)):
+        with pytest.raises(CircuitTooLarge, match=r"has 2 qubits and fake_armonk has 1"):
+            made("fake_armonk").estimate(feature_map("angle", 2), x, x)
+        with pytest.raises(QuantumError, match=r"cannot be compiled for fake_cairo: .*use another device"):
+            made("fake_cairo").estimate(feature_map("entangled", 2), x, x)
+
+
 def test_the_runtimes_sampler_runs_on_a_fake_device():
     fm, x = feature_map("angle", 2), unit_rows(0, 2, 4)
     found = sampler_backend(256, "fake_manila", seed=3).estimate(fm, x[:1], x)
