@@ -216,12 +216,18 @@ class FeatureMap:
         return state
 
     def _angles(self, x: Real) -> Real:
-        """The (slots, R, m) angles of (m, D) rows, with zero features as padding in the last register."""
+        """The (slots, R, m) angles of (m, D) rows, with zero features as padding in the last register.
+
+        Raises InvalidVector where a row is so large that they are not finite.
+        """
         rows, width = x.shape
         registers, k = self.register_count(width), self.features_per_register
         features = np.zeros((registers * k, rows), dtype=x.dtype)
         features[:width] = x.T
-        angles: Real = self.encoding(features.reshape(registers, k, rows).transpose(1, 0, 2), self.bandwidth)
+        with np.errstate(over="ignore"):
+            angles: Real = self.encoding(features.reshape(registers, k, rows).transpose(1, 0, 2), self.bandwidth)
+        if not (isfinite(angles.min(initial=0)) and isfinite(angles.max(initial=0))):
+            raise InvalidVector(f"a row is too large: the map {self.name!r} gives it no finite angles; pass unit rows")
         return angles
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from quantum import feature_maps
 from quantum.errors import CircuitTooLarge, InvalidVector, QuantumError
 from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, RyLayer, feature_map
+from quantum.kernel import gram
 from quantum.simulator import fidelity
 
 EVERY_MAP = [(name, n) for name in MAPS for n in (2, 3, 4)]
@@ -192,6 +193,20 @@ def test_rows_without_a_state_are_refused_and_named(value: float) -> None:
             feature_map().log_fidelity(q, d)
     with pytest.raises(InvalidVector, match="row 1"):
         feature_map().register_states(bad)
+
+
+@pytest.mark.parametrize(("name", "huge"), [("angle", 1e308), ("entangled", -1e308), ("iqp", 1e160)])
+def test_rows_without_finite_angles_are_refused(name: str, huge: float) -> None:
+    good, bad = unit_rows(0, 3, 8), unit_rows(0, 3, 8)
+    bad[1, :2] = huge
+    for q, d in ((good, bad), (bad, good)):
+        for call in (feature_map(name).fidelity, feature_map(name).register_fidelities):
+            with pytest.raises(InvalidVector, match="a row is too large"):
+                call(q, d)
+    with pytest.raises(InvalidVector, match="a row is too large"):
+        feature_map(name).angles(bad)
+    with pytest.raises(InvalidVector, match="a row is too large"):
+        gram(feature_map(name), bad)
 
 
 @pytest.mark.parametrize("x", [np.ones(4), np.ones((2, 0)), np.ones((2, 2), complex), np.array([["a", "b"]])])
