@@ -137,6 +137,14 @@ def test_relaxation_takes_the_excited_state_down():
     assert found == pytest.approx(1 - np.exp(-0.05 / 0.1), abs=1e-6)
 
 
+def test_dephasing_alone_shrinks_what_is_left_of_the_phase():
+    """RY(pi/2) and its inverse on one qubit: its Bloch vector lies in the plane between them, exp(-t/T2) long."""
+    fm = FeatureMap("twice", 1, 1.0, (RyLayer((0,)), RyLayer((1,))))
+    q, d = np.array([[np.pi / 2, -np.pi / 2]]), np.array([[1e-9, 1e-9]])
+    found = AerBackend(noise=Noise(t2_us=0.2)).estimate(fm, q, d).registers[0, 0, 0]
+    assert found == pytest.approx((1 + np.exp(-0.05 / 0.2)) / 2, abs=1e-6)
+
+
 def test_shots_follow_the_noise():
     fm, q, d, noise = feature_map("iqp", 3), unit_rows(2, 1, 9), unit_rows(3, 3, 9), Noise(0.05, 0.01, 50)
     expected = AerBackend(noise=noise).estimate(fm, q, d).registers
