@@ -4,6 +4,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
@@ -18,7 +20,8 @@ from quantum.circuits import (
     symbolic_circuit,
 )
 from quantum.errors import QuantumError
-from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
+from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layer, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
+from quantum.gates import check_limits
 from quantum.simulator import log_register_fidelity
 
 EVERY_MAP = [(name, n) for name in MAPS for n in (2, 3, 4)]
@@ -128,6 +131,35 @@ def test_merging_changes_no_state(name: str, n: int) -> None:
     angles = bound_angles(fm, *(fm.angles(x[np.newaxis])[:, 0, 0] for x in (q, d)))
     assert [str(parameter) for parameter in bulk.parameters] == [at for at, _ in parameter_meanings(fm)]
     np.testing.assert_allclose(Statevector(bulk.assign_parameters(angles)).data, plain, atol=1e-14)
+
+
+def any_layers(n: int) -> st.SearchStrategy[list[Layer]]:
+    """Layers that follow the first one, some of which leave qubits alone."""
+    slots, orders = st.sampled_from([None, 0, 1, 2, 3]), st.permutations(range(n))
+    return st.lists(
+        st.one_of(
+            st.tuples(*[slots] * n).map(RyLayer),
+            orders.map(lambda qubits: CxLayer((tuple(qubits[:2]),))),
+            orders.map(lambda qubits: PhaseLayer(((tuple(qubits[:2]), 0), ((qubits[2],), 1)))),
+            st.just(TurnLayer(0.3)),
+        ),
+        max_size=4,
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(any_layers(3))
+def test_merging_changes_no_state_of_any_map(more: list[Layer]) -> None:
+    fm = FeatureMap("any", 3, 1.0, (RyLayer((0, 1, 2)), *more))
+    q, d = rows(8, 2, fm.features_per_register)
+    plain = Statevector(state_circuit(fm, q).compose(state_circuit(fm, d).inverse())).data
+    np.testing.assert_allclose(Statevector(fidelity_circuit(fm, q, d)).data, plain, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
+def test_the_drawn_circuit_has_the_gates_that_are_counted(name: str, n: int) -> None:
+    for circuit in (symbolic_circuit(feature_map(name, n)), bulk_circuit(feature_map(name, n))):
+        assert tuple(sorted(circuit.count_ops().items())) == check_limits(feature_map(name, n)).counts
 
 
 def test_what_each_parameter_stands_for() -> None:
