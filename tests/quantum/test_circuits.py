@@ -11,6 +11,7 @@ from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 
 from quantum.circuits import (
+    as_qasm3,
     bound_angles,
     bulk_circuit,
     draw,
@@ -164,12 +165,25 @@ def test_the_drawn_circuit_has_the_gates_that_are_counted(name: str, n: int) -> 
 
 def test_what_each_parameter_stands_for() -> None:
     assert parameter_meanings(feature_map("amplitude", 2)) == [
-        ("a[0]", "q[0]"),
-        ("a[1]", "q[1]"),
-        ("a[2]", "q[2] - d[2]"),
-        ("a[3]", "-d[1]"),
-        ("a[4]", "-d[0]"),
+        ("a00", "q[0]"),
+        ("a01", "q[1]"),
+        ("a02", "q[2] - d[2]"),
+        ("a03", "-d[1]"),
+        ("a04", "-d[0]"),
     ]
+
+
+MANY = FeatureMap("many", 2, 1.0, (RyLayer((0, 1)), *(CxLayer(((0, 1),)), RyLayer((0, 1))) * 30))
+
+
+@pytest.mark.parametrize(
+    "fm", [*(feature_map(*each) for each in EVERY_MAP), MANY], ids=lambda fm: f"{fm.name}-{fm.n_qubits}"
+)
+def test_openqasm_has_the_parameters_by_their_names_and_in_their_order(fm: FeatureMap) -> None:
+    """So values can be bound by position, too: Qiskit sorts a[10], which OpenQASM cannot name, before a[1]."""
+    lines = as_qasm3(bulk_circuit(fm)).decode().splitlines()
+    inputs = [line.removeprefix("input float[64] ").removesuffix(";") for line in lines if line.startswith("input")]
+    assert inputs == sorted(inputs) == [at for at, _ in parameter_meanings(fm)]
 
 
 def test_amplitude_needs_numbers() -> None:

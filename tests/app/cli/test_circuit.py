@@ -93,7 +93,7 @@ def test_wrong_options_are_one_sentence(qrerank, words, message):
 def test_export_writes_what_qiskit_reads(qrerank, tmp_path):
     status, output, _ = qrerank("circuit", "export", "--map", "iqp", "--qpy", "c.qpy", "--qasm3", "c.qasm")
     assert status == 0
-    assert "a[0] = q[4] - d[4]" in output
+    assert "a00 = q[4] - d[4]" in output
     with (tmp_path / "c.qpy").open("rb") as file:
         (read,) = qpy.load(file)
     assert read.num_clbits == 4
