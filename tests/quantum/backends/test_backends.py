@@ -11,7 +11,7 @@ from qiskit.primitives import BackendSamplerV2, StatevectorSampler
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 
-from quantum.backends import Backend, ExactBackend, cost_of
+from quantum.backends import Backend, Cost, ExactBackend, cost_of
 from quantum.backends.aer import AerBackend
 from quantum.backends.devices import fake_device, sampler_backend
 from quantum.backends.mitigation import ReadoutMitigation
@@ -259,6 +259,35 @@ def test_the_cost_counts_circuits_and_shots():
     assert "9600 circuits of 16 shots, about" in str(cost)
     remote = SamplerBackend(StatevectorSampler(), 1024, is_remote=True)
     assert cost_of(remote, feature_map(), 100, 384).seconds == pytest.approx(9600 * 1024 * 250e-6)
+
+
+class Counting(SamplerV2):
+    """Counts the shots of all runs."""
+
+    counted = 0
+
+    def run(self, pubs, *, shots=None):
+        self.counted += sum(shots * (circuit.num_parameters == 0 or len(values)) for circuit, values in pubs)
+        return super().run(pubs, shots=shots)
+
+
+@pytest.mark.parametrize("mitigate", [False, True])
+def test_the_cost_is_what_is_run(mitigate):
+    sampler, fm, x = Counting(seed=1), feature_map("angle", 2), unit_rows(0, 4, 8)
+    cost = cost_of(SamplerBackend(sampler, 64, mitigate=mitigate, is_remote=True), fm, 3, 8)
+    assert sampler.counted == 0  # nothing is run on another machine
+    SamplerBackend(sampler, 64, mitigate=mitigate).estimate(fm, x[:1], x[1:])
+    assert cost.shots + cost.calibration == sampler.counted
+    assert cost.seconds == pytest.approx(sampler.counted * 250e-6)
+    assert ("12 circuits of 64 shots and 512 shots of calibration, about" in str(cost)) is mitigate
+
+
+def test_the_cost_reads_well():
+    assert str(Cost(1, 1, 0.12)) == "1 circuit of 1 shot, about 0.12 s"
+    assert str(Cost(9600, 0, 112.4)) == "9600 circuits, about 112 s"
+    assert str(Cost(2, 4, 300, is_remote=True)) == (
+        "2 circuits of 2 shots, about 5 min on the device, without its queue"
+    )
 
 
 def test_a_map_too_large_is_refused_by_its_circuit():
