@@ -235,7 +235,7 @@ def _table(documents: Sequence[str], rows: Sequence[dict[str, float]]) -> Table:
         table.add_row(
             str(rank),
             "settled" if best == worst else f"{best}–{worst}",
-            *(f"{number:.4f}" for number in numbers),
+            *(f"{number:z.4f}" for number in numbers),  # z: no -0.0000
             escaped(text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"),
         )
     return table

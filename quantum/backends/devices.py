@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ def fake_device(name: str) -> Any:
     """Return a fake device of qiskit-ibm-runtime, such as fake_manila; QuantumError if there is none of the name."""
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
-    provider = _runtime().fake_provider.FakeProviderForBackendV2()
+    with warnings.catch_warnings():  # it makes every device, one of which says that it is not typical
+        warnings.filterwarnings("ignore", "Properties of fake_nighthawk", UserWarning)
+        provider = _runtime().fake_provider.FakeProviderForBackendV2()
     try:
         return provider.backend(name)
     except QiskitBackendNotFoundError:

@@ -95,4 +95,4 @@ def check_shots(shots: int | None, *, required: bool = False) -> int | None:
         return None
     if shots is None or not 1 <= shots <= MOST_SHOTS or shots % 1:
         raise QuantumError(f"shots must be a whole number from 1 to {MOST_SHOTS}; got {shots}")
-    return shots
+    return int(shots)

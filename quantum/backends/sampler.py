@@ -51,8 +51,8 @@ class SamplerBackend:
         Raises:
             QuantumError: Shots are out of range.
         """
-        self.shots: int | None = check_shots(shots, required=True)
-        self._shots = shots
+        self.shots = check_shots(shots, required=True)
+        self._shots = int(shots)
         self.is_remote = is_remote
         self._sampler, self._device, self._mitigate, self._allow_deep = sampler, device, mitigate, allow_deep
         self._routed = lru_cache(maxsize=16)(self._route)

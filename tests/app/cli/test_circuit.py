@@ -136,6 +136,24 @@ def test_a_collection_is_checked(qrerank, tmp_path, monkeypatch):
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_json_of_what_is_not_finite_is_null(qrerank):
+    """Infinitely many shots tell nothing apart where all fidelities are 1."""
+    status, output, _ = qrerank("circuit", "check", "--texts", 20, "--bandwidth", 1e-9, "--json")
+    assert status == 1
+
+    def refused(constant):
+        raise AssertionError(constant)
+
+    assert None in [row["shots"] for row in json.loads(output, parse_constant=refused)["rows"]]
+
+
+def test_nothing_is_printed_as_minus_zero(qrerank):
+    status, output, _ = qrerank("circuit", "run", "owl", "owl", "an owl", "--bandwidth", 1e-3)
+    assert status == 0
+    assert "0.0000" in output
+    assert "-0.0000" not in output
+
+
 def test_a_saturating_map_is_told_by_the_check_and_refused_at_the_start(qrerank, tmp_path, monkeypatch):
     monkeypatch.setenv("QRERANK_CIRCUIT__BANDWIDTH", "0.0633")
     status, output, errors = qrerank("circuit", "check", "--texts", 20)

@@ -1,9 +1,11 @@
 """One contract for all backends: agreement, seeds, limits and errors."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -111,6 +113,21 @@ def test_a_shot_less_than_one_and_more_than_the_most_are_refused():
             SamplerBackend(StatevectorSampler(), shots)
     for shots in (1, MOST_SHOTS):
         assert SamplerBackend(StatevectorSampler(), shots).shots == AerBackend(shots).shots == shots
+
+
+def test_whole_numbers_of_any_type_are_shots():
+    fm, x = feature_map("angle", 2), unit_rows(0, 2, 4)
+    for backend in (AerBackend(10.0, seed=1), SamplerBackend(StatevectorSampler(), 10.0), AerBackend(np.int64(10))):
+        assert type(backend.shots) is int
+        assert backend.estimate(fm, x, x).shots == 10
+
+
+def test_devices_are_listed_without_warnings():
+    nighthawk = import_module("qiskit_ibm_runtime.fake_provider.backends.nighthawk.fake_nighthawk")
+    nighthawk.DISPLAY_WARNING = True  # as in a process of its own
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fake_device("fake_manila")
 
 
 def test_more_circuits_than_one_run_holds_give_the_same(monkeypatch):
