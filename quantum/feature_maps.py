@@ -126,6 +126,11 @@ class FeatureMap:
             raise QuantumError(
                 f"map {self.name!r} needs one slot for each of its {self.n_qubits} qubits in an RY layer"
             )
+        terms = [qubits for layer in self.layers if isinstance(layer, PhaseLayer) for qubits, _ in layer.terms]
+        if any(len(qubits) not in {1, 2} or len(set(qubits)) != len(qubits) for qubits in terms):
+            raise QuantumError(f"map {self.name!r} needs one qubit or two different ones in each phase")
+        if not self.slots:
+            raise QuantumError(f"map {self.name!r} encodes no feature: give one of its layers a slot")
 
     @cached_property
     def slots(self) -> int:
@@ -148,6 +153,7 @@ class FeatureMap:
         first, *rest = self.layers
         return (
             self.encoding is scaled
+            and self.features in {None, self.n_qubits}
             and not rest
             and isinstance(first, RyLayer)
             and sorted(slot for slot in first.slots if slot is not None) == list(range(self.n_qubits))

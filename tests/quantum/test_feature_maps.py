@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from quantum import feature_maps
 from quantum.errors import CircuitTooLarge, InvalidVector, QuantumError
-from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, RyLayer, feature_map
+from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
 from quantum.kernel import gram
 from quantum.simulator import fidelity
 
@@ -116,6 +116,14 @@ def test_shape_of_each_map(name: str, n: int) -> None:
 )
 def test_a_product_turns_one_qubit_per_feature_and_no_more(layers: Layers, product: bool) -> None:
     assert FeatureMap("any", 2, 1.0, layers).is_product is product
+
+
+@pytest.mark.parametrize(("features", "product"), [(None, True), (2, True), (3, False)])
+def test_a_product_has_a_feature_for_each_qubit(features: int | None, product: bool) -> None:
+    fm = FeatureMap("any", 2, 1.0, feature_map("angle", 2).layers, features=features)
+    assert fm.is_product is product
+    x = unit_rows(1, 4, 6)
+    np.testing.assert_allclose(gram(fm, x), fm.fidelity(x, x), atol=1e-5)
 
 
 def test_layers_of_the_entangled_map() -> None:
@@ -242,6 +250,15 @@ def test_descriptions_without_a_state_are_refused() -> None:
         FeatureMap("none", 2, 1.0, ())
     with pytest.raises(QuantumError, match="one slot for each of its 3 qubits"):
         FeatureMap("short", 3, 1.0, (RyLayer((0, 1)),))
+    with pytest.raises(QuantumError, match="encodes no feature"):
+        FeatureMap("fixed", 2, 1.0, (TurnLayer(0.3), CxLayer(((0, 1),))))
+
+
+@pytest.mark.parametrize("qubits", [(), (0, 1, 2), (1, 1)])
+def test_phases_are_of_one_qubit_or_two(qubits: tuple[int, ...]) -> None:
+    """Of others, circuits would have other gates than the simulation."""
+    with pytest.raises(QuantumError, match="one qubit or two different ones"):
+        FeatureMap("odd", 3, 1.0, (TurnLayer(0.3), PhaseLayer(((qubits, 0),))))
 
 
 def test_a_feature_may_be_loaded_twice() -> None:
