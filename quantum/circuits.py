@@ -35,24 +35,31 @@ def _angle(gate: Gate, query: Any, document: Any) -> Angle:
 
 
 def bulk_circuit(feature_map: FeatureMap) -> QuantumCircuit:
-    """Return U(d)^dagger U(q) with one plain parameter a[i] for each rotation, in the order of `bound_angles`.
+    """Return U(d)^dagger U(q) with one plain parameter for each rotation, in the order of `bound_angles`.
 
-    One circuit thus serves all pairs of registers: a backend gets it once, with an array of values.
+    They are named a00, a01, …, so that sorting by name, as Qiskit does, keeps the order, and OpenQASM the names. One
+    circuit thus serves all pairs of registers: a backend gets it once, with an array of values.
     """
     gates = compute_uncompute(feature_map)
-    parameters = iter(ParameterVector("a", sum(not gate.is_bound for gate in gates)))
+    parameters = map(Parameter, _parameter_names(gates))
     return _build(gates, feature_map.n_qubits, lambda _: next(parameters))
 
 
 def parameter_meanings(feature_map: FeatureMap) -> list[tuple[str, str]]:
-    """Return each parameter of `bulk_circuit` with the angles that it stands for: ("a[0]", "q[0] - d[0]")."""
-    found: list[tuple[str, str]] = []
-    for gate in compute_uncompute(feature_map):
+    """Return each parameter of `bulk_circuit` with the angles that it stands for: ("a00", "q[0] - d[0]")."""
+    gates, found = compute_uncompute(feature_map), list[str]()
+    for gate in gates:
         if not gate.is_bound:
             minus = "" if gate.d_slot is None else f"-d[{gate.d_slot}]"
             text = f"q[{gate.q_slot}] - d[{gate.d_slot}]" if minus and gate.q_slot is not None else minus
-            found.append((f"a[{len(found)}]", text or f"q[{gate.q_slot}]"))
-    return found
+            found.append(text or f"q[{gate.q_slot}]")
+    return list(zip(_parameter_names(gates), found, strict=True))
+
+
+def _parameter_names(gates: Sequence[Gate]) -> list[str]:
+    count = sum(not gate.is_bound for gate in gates)
+    digits = max(2, len(str(count - 1)))
+    return [f"a{at:0{digits}}" for at in range(count)]
 
 
 def as_qpy(circuit: QuantumCircuit) -> bytes:

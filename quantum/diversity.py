@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 _ROUND = 50
 # What is left of a state that counts as none: the kernel's entries are known to 1e-6, and a round adds 50 such errors.
 _LEAST = 1e-4
+# A log of a probability; those below count as this one. With -inf no document adds more than one that is chosen.
+_LEAST_LOG_P = -1e6
 _NEARLY_EQUAL = 0.9  # two documents with a higher fidelity are near duplicates
 
 
@@ -33,7 +35,7 @@ def diversify(kernel: NDArray[np.float64], log_p: NDArray[np.float64], diversity
 
     Args:
         kernel: K, (n, n) fidelities, symmetric with a unit diagonal.
-        log_p: (n,) logs of the probabilities that documents are relevant, at most 0.
+        log_p: (n,) logs of the probabilities that documents are relevant, at most 0; -inf is allowed.
         diversity: From 0, the order of `log_p`, to 1, that of differences alone. Ties go to the more relevant, then to
             the earlier document.
 
@@ -41,17 +43,20 @@ def diversify(kernel: NDArray[np.float64], log_p: NDArray[np.float64], diversity
         The (n,) positions, first to last.
 
     Raises:
-        ValueError: The diversity is not in [0, 1], or shapes differ.
+        ValueError: The diversity is not in [0, 1], a log is NaN or above 0, or shapes differ.
     """
     count = len(log_p)
     if not 0 <= diversity <= 1:
         raise ValueError(f"a diversity lies in [0, 1]; got {diversity}")
     if kernel.shape != (count, count):
         raise ValueError(f"{count} documents need a kernel of ({count}, {count}) fidelities, got {kernel.shape}")
+    if not (log_p <= 0).all():
+        raise ValueError("logs of probabilities are at most 0, and none is NaN")
     by_relevance = np.argsort(-log_p, kind="stable")
     if diversity == 0:
         return by_relevance
-    kernel, quality = kernel[np.ix_(by_relevance, by_relevance)], 2 * (1 - diversity) * log_p[by_relevance]
+    kernel = kernel[np.ix_(by_relevance, by_relevance)]
+    quality = 2 * (1 - diversity) * np.maximum(log_p[by_relevance], _LEAST_LOG_P)
     left, chosen = np.ones(count, dtype=bool), list[int]()
     while left.any():
         for best in _round(kernel, quality, diversity, left, chosen[-1:]):

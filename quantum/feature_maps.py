@@ -126,6 +126,11 @@ class FeatureMap:
             raise QuantumError(
                 f"map {self.name!r} needs one slot for each of its {self.n_qubits} qubits in an RY layer"
             )
+        terms = [qubits for layer in self.layers if isinstance(layer, PhaseLayer) for qubits, _ in layer.terms]
+        if any(len(qubits) not in {1, 2} or len(set(qubits)) != len(qubits) for qubits in terms):
+            raise QuantumError(f"map {self.name!r} needs one qubit or two different ones in each phase")
+        if not self.slots:
+            raise QuantumError(f"map {self.name!r} encodes no feature: give one of its layers a slot")
 
     @cached_property
     def slots(self) -> int:
@@ -148,6 +153,7 @@ class FeatureMap:
         first, *rest = self.layers
         return (
             self.encoding is scaled
+            and self.features in {None, self.n_qubits}
             and not rest
             and isinstance(first, RyLayer)
             and sorted(slot for slot in first.slots if slot is not None) == list(range(self.n_qubits))
@@ -216,12 +222,18 @@ class FeatureMap:
         return state
 
     def _angles(self, x: Real) -> Real:
-        """The (slots, R, m) angles of (m, D) rows, with zero features as padding in the last register."""
+        """The (slots, R, m) angles of (m, D) rows, with zero features as padding in the last register.
+
+        Raises InvalidVector where a row is so large that they are not finite.
+        """
         rows, width = x.shape
         registers, k = self.register_count(width), self.features_per_register
         features = np.zeros((registers * k, rows), dtype=x.dtype)
         features[:width] = x.T
-        angles: Real = self.encoding(features.reshape(registers, k, rows).transpose(1, 0, 2), self.bandwidth)
+        with np.errstate(over="ignore"):
+            angles: Real = self.encoding(features.reshape(registers, k, rows).transpose(1, 0, 2), self.bandwidth)
+        if not (isfinite(angles.min(initial=0)) and isfinite(angles.max(initial=0))):
+            raise InvalidVector(f"a row is too large: the map {self.name!r} gives it no finite angles; pass unit rows")
         return angles
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -47,8 +47,8 @@ def compute_uncompute(feature_map: FeatureMap) -> tuple[Gate, ...]:
     """Return the gates of U(d)^dagger U(q), merged where U(q) ends and U(d)^dagger begins.
 
     There, layers that depend on no feature cancel, and one layer of RY, or a run of phases, which all commute, becomes
-    one of the differences of angles. So a device runs fewer gates: transpilers do not merge gates whose angles are
-    parameters.
+    one of the differences of angles. So does the last rotation of a qubit that this layer leaves alone. A device thus
+    runs fewer gates: transpilers do not merge gates whose angles are parameters.
     """
     head = list(feature_map.layers)
     while isinstance(head[-1], (CxLayer, TurnLayer)):
@@ -57,11 +57,19 @@ def compute_uncompute(feature_map: FeatureMap) -> tuple[Gate, ...]:
     while head and isinstance(seam[-1], PhaseLayer) and isinstance(head[-1], PhaseLayer):
         seam.append(head.pop())
     n = feature_map.n_qubits
-    return (
-        *(gate for layer in head for gate in gates_of(layer, n, 1, 0)),
-        *(gate for layer in reversed(seam) for gate in gates_of(layer, n, 1, 1)),
-        *(gate for layer in reversed(head) for gate in reversed(gates_of(layer, n, 0, 1))),
-    )
+    middle = [gate for layer in reversed(seam) for gate in gates_of(layer, n, 1, 1)]
+    idle = set(range(n)).difference(*(gate.qubits for gate in middle))  # from here to the seam
+    before: list[Gate] = []  # last gate first
+    for gate in reversed([gate for layer in head for gate in gates_of(layer, n, 1, 0)]):
+        if not idle.issuperset(gate.qubits):
+            before.append(gate)
+        elif gate.is_bound:  # nothing lies between it and its inverse
+            continue
+        else:
+            middle.append(replace(gate, d_slot=gate.q_slot))
+        idle.difference_update(gate.qubits)
+    after = (replace(gate, q_slot=None, d_slot=gate.q_slot, constant=-gate.constant) for gate in before)
+    return (*reversed(before), *middle, *after)
 
 
 def gates_of(layer: Layer, n_qubits: int, query: int, document: int) -> list[Gate]:

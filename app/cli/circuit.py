@@ -74,6 +74,11 @@ def draw_circuit(
 ) -> None:
     """Draw the fidelity circuit of one register. Its size in the basis {ry, rz, cx} is printed, too."""
     if context.invoked_subcommand:
+        if given := [f"--{name}" for name, value in (("map", map_name), ("qubits", qubits), ("svg", svg)) if value]:
+            command = context.invoked_subcommand
+            raise typer.BadParameter(
+                f"{given[0]} changes the drawing alone: give {given[0]} after {command}, if it has it"
+            )
         return
     from quantum.circuits import draw, symbolic_circuit  # imported late: Qiskit takes half a second
 
@@ -230,7 +235,7 @@ def _table(documents: Sequence[str], rows: Sequence[dict[str, float]]) -> Table:
         table.add_row(
             str(rank),
             "settled" if best == worst else f"{best}–{worst}",
-            *(f"{number:.4f}" for number in numbers),
+            *(f"{number:z.4f}" for number in numbers),  # z: no -0.0000
             escaped(text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"),
         )
     return table
@@ -255,6 +260,8 @@ def export(
     """
     if not (qpy or qasm3):
         raise typer.BadParameter("give --qpy FILE or --qasm3 FILE, or both")
+    if qpy and qasm3 and qpy.resolve() == qasm3.resolve():
+        raise typer.BadParameter("--qpy and --qasm3 name the same file; give two")
     from quantum.backends.devices import fake_device
     from quantum.backends.routing import route
     from quantum.circuits import as_qasm3, as_qpy, bulk_circuit, parameter_meanings

@@ -159,7 +159,7 @@ def shown(found: Checks) -> Group:
         cells = [f"{row.bandwidth:.3f}", str(row.registers), f"{row.mean:.3g}", f"{row.deviation:.2g}"]
         cells += [f"{row.least_eigenvalue:.1e}", f"{row.shots:.0f}" if row.shots < _MANY else f"{row.shots:.1e}"]
         if row.alignment is not None:
-            cells.append(f"{row.alignment:.3f}")
+            cells.append(f"{row.alignment:z.3f}")
         table.add_row(*cells, row.verdict)
     each = found.feature_map
     judged = f"; judgements of {found.queries} queries" if found.queries else ""

@@ -25,7 +25,7 @@ def ranked(passages: Sequence[Passage], ranking: Ranking, top_n: int | None) -> 
     have_ids = any(passage.id for passage in passages)
     table = Table("rank", "score", *ranking.rankers, "id" if have_ids else "index", "document", title_justify="left")
     for rank, index in enumerate(ranking.order[:top_n].tolist(), start=1):
-        ranker_scores = [f"{values[index]:.3f}" for values in ranking.rankers.values()]
+        ranker_scores = [f"{values[index]:z.3f}" for values in ranking.rankers.values()]
         passage = passages[index]
         text = " ".join(passage.text.split())
         excerpt = text if len(text) <= _EXCERPT else text[:_EXCERPT] + "…"

@@ -70,8 +70,11 @@ def show(value: object, shown: RenderableType, *, as_json: bool) -> None:
 
 
 def print_json(value: object) -> None:
-    """Print JSON for programs, in ASCII: equal in every locale and without control characters."""
-    print_line(json.dumps(value))
+    """Print JSON for programs, in ASCII: equal in every locale and without control characters.
+
+    What is no finite number is null: Python would write NaN and Infinity, which other parsers refuse.
+    """
+    print_line(json.dumps(json.loads(json.dumps(value), parse_constant=lambda _: None)))
 
 
 def print_line(text: str) -> None:

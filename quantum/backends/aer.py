@@ -70,6 +70,10 @@ class AerBackend:
         """The circuit as it is run: compiled for the device, or for {ry, rz, cx}."""
         return self._prepared(feature_map)[0]
 
+    def calibration_shots(self, feature_map: FeatureMap, width: int) -> int:  # noqa: ARG002 - of `Backend`
+        """None: readout errors are taken from the model."""
+        return 0
+
     def estimate(self, feature_map: FeatureMap, q: NDArray[Any], d: NDArray[Any]) -> Estimates:
         """Return the fidelities of all pairs; see `Backend.estimate`."""
         mitigate = ReadoutMitigation(self._prepared(feature_map)[2]) if self._mitigate else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,9 @@ def fake_device(name: str) -> Any:
     """Return a fake device of qiskit-ibm-runtime, such as fake_manila; QuantumError if there is none of the name."""
     from qiskit.providers.exceptions import QiskitBackendNotFoundError
 
-    provider = _runtime().fake_provider.FakeProviderForBackendV2()
+    with warnings.catch_warnings():  # it makes every device, one of which says that it is not typical
+        warnings.filterwarnings("ignore", "Properties of fake_nighthawk", UserWarning)
+        provider = _runtime().fake_provider.FakeProviderForBackendV2()
     try:
         return provider.backend(name)
     except QiskitBackendNotFoundError:
@@ -47,8 +50,20 @@ def sampler_backend(
     target = _real_device(device) if is_remote else fake_device(device)
     sampler = _runtime().executor_sampler.Sampler(mode=target)
     if not is_remote and seed is not None:
-        sampler.options.simulator.seed_simulator = 1 + seed  # 0 means none there
+        sampler = _Reseeded(sampler, seed)
     return SamplerBackend(sampler, shots, target, mitigate=mitigate, allow_deep=allow_deep, is_remote=is_remote)
+
+
+class _Reseeded:
+    """A sampler of a fake device with another seed for each run: its own seed gives all runs the same noise."""
+
+    def __init__(self, sampler: Any, seed: int) -> None:
+        self._sampler, self._seeds = sampler, np.random.default_rng(seed)
+
+    def run(self, pubs: Any, *, shots: int | None = None) -> Any:
+        """As `BaseSamplerV2.run`."""
+        self._sampler.options.simulator.seed_simulator = int(self._seeds.integers(1, 2**31))  # 0 means none there
+        return self._sampler.run(pubs, shots=shots)
 
 
 def _real_device(name: str) -> Any:

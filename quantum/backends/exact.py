@@ -17,6 +17,10 @@ class ExactBackend:
     shots = None
     is_remote = False
 
+    def calibration_shots(self, feature_map: FeatureMap, width: int) -> int:  # noqa: ARG002 - of `Backend`
+        """None: nothing is read out."""
+        return 0
+
     def estimate(self, feature_map: FeatureMap, q: NDArray[Any], d: NDArray[Any]) -> Estimates:
         """Return the fidelities of all pairs; see `Backend.estimate`."""
         return exact(feature_map.register_fidelities(q, d))

@@ -50,7 +50,7 @@ class Noise:
             (("cx",), 2, 10 * self.depolarizing, 6 * self.gate_ns),
         ):
             error = depolarizing_error(probability, qubits)
-            if np.isfinite(self.t1_us):
+            if np.isfinite(self._t2_us):  # where T1 is finite, T2 is
                 one = thermal_relaxation_error(1e3 * self.t1_us, 1e3 * self._t2_us, ns)
                 error = error.compose(one if qubits == 1 else one.expand(one))
             model.add_all_qubit_quantum_error(error, list(names))

@@ -7,9 +7,10 @@ from typing import Any
 
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.transpiler import TranspilerError
 from qiskit.transpiler.preset_passmanagers import generate_preset_pass_manager
 
-from quantum.errors import CircuitTooLarge
+from quantum.errors import CircuitTooLarge, QuantumError
 from quantum.feature_maps import MAX_QUBITS
 from quantum.gates import BASIS_GATES, MAX_DEPTH
 
@@ -46,19 +47,31 @@ class Routed:
 def route(circuit: QuantumCircuit, device: Any = None, *, allow_deep: bool = False) -> Routed:
     """Compile a circuit for a device as a whole; without one, into {ry, rz, cx}, every qubit coupled with every other.
 
-    Raises CircuitTooLarge above 4 qubits, and beyond depth 15 unless that is allowed.
+    Raises CircuitTooLarge above 4 qubits or those of the device, and beyond depth 15 unless that is allowed; another
+    QuantumError if it cannot be compiled for the device.
     """
     if circuit.num_qubits > MAX_QUBITS:
         raise CircuitTooLarge(f"the circuit has {circuit.num_qubits} qubits; at most {MAX_QUBITS} are run")
+    if device and circuit.num_qubits > device.num_qubits:
+        raise CircuitTooLarge(
+            f"the circuit has {circuit.num_qubits} qubits and {device.name} has {device.num_qubits}: "
+            "use a larger device, or fewer qubits"
+        )
+    target = device.name if device else "all-to-all coupling"
     options: dict[str, Any] = {"basis_gates": list(BASIS_GATES)} if device is None else {"backend": device}
     manager = generate_preset_pass_manager(optimization_level=3 if device else 1, seed_transpiler=_SEED, **options)
-    compiled = manager.run(circuit)
+    try:
+        compiled = manager.run(circuit)
+    except TranspilerError as error:
+        raise QuantumError(
+            f"the circuit cannot be compiled for {target}: {error.message}; use another device or map"
+        ) from error
     layout = compiled.layout.final_index_layout() if compiled.layout else range(circuit.num_qubits)
     routed = Routed(compiled, tuple(circuit.parameters), tuple(layout))
     if routed.depth > MAX_DEPTH and not allow_deep:
         raise CircuitTooLarge(
-            f"after routing for {device.name if device else 'all-to-all coupling'} the circuit has depth "
-            f"{routed.depth} and {routed.two_qubit_gates} two-qubit gates; at most depth {MAX_DEPTH} is run, unless "
-            "deep circuits are allowed: use a smaller map, or allow them"
+            f"after routing for {target} the circuit has depth {routed.depth} and {routed.two_qubit_gates} two-qubit "
+            f"gates; at most depth {MAX_DEPTH} is run, unless deep circuits are allowed: use a smaller map, or "
+            "allow them"
         )
     return routed

@@ -51,8 +51,8 @@ class SamplerBackend:
         Raises:
             QuantumError: Shots are out of range.
         """
-        self.shots: int | None = check_shots(shots, required=True)
-        self._shots = shots
+        self.shots = check_shots(shots, required=True)
+        self._shots = int(shots)
         self.is_remote = is_remote
         self._sampler, self._device, self._mitigate, self._allow_deep = sampler, device, mitigate, allow_deep
         self._routed = lru_cache(maxsize=16)(self._route)
@@ -66,6 +66,10 @@ class SamplerBackend:
         """The circuit as it is run."""
         return self._routed(feature_map)
 
+    def calibration_shots(self, feature_map: FeatureMap, width: int) -> int:
+        """Those of both circuits of `calibrated`; see `Backend`."""
+        return 2 * self._calibration_shots(feature_map.register_count(width)) if self._mitigate else 0
+
     def estimate(self, feature_map: FeatureMap, q: NDArray[Any], d: NDArray[Any]) -> Estimates:
         """Return the fidelities of all pairs; see `Backend.estimate`."""
         routed = self._routed(feature_map)
@@ -77,11 +81,14 @@ class SamplerBackend:
 
         mitigate = None
         if self._mitigate:
-            together = self._shots * feature_map.register_count(np.shape(q)[-1])
-            shots = max(self._shots, min(_MOST_CALIBRATION_SHOTS, together))
+            shots = self._calibration_shots(feature_map.register_count(np.shape(q)[-1]))
             mitigate = ReadoutMitigation(self._confusions(routed, n, shots))
         at_once = max(1, _SHOTS_AT_ONCE // self._shots)
         return estimated(run_in_bulk(feature_map, q, d, run, at_once), self.shots, mitigate)
+
+    def _calibration_shots(self, registers: int) -> int:
+        """Of one of both circuits: as many as all registers of a pair get together."""
+        return max(self._shots, min(_MOST_CALIBRATION_SHOTS, self._shots * registers))
 
     def _counts(
         self, circuit: QuantumCircuit, angles: NDArray[np.float64], n_qubits: int, shots: int

@@ -4,11 +4,14 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from qiskit.circuit import ParameterVector
 from qiskit.quantum_info import Statevector
 from qiskit_aer import AerSimulator
 
 from quantum.circuits import (
+    as_qasm3,
     bound_angles,
     bulk_circuit,
     draw,
@@ -18,7 +21,8 @@ from quantum.circuits import (
     symbolic_circuit,
 )
 from quantum.errors import QuantumError
-from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
+from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layer, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
+from quantum.gates import check_limits
 from quantum.simulator import log_register_fidelity
 
 EVERY_MAP = [(name, n) for name in MAPS for n in (2, 3, 4)]
@@ -130,14 +134,56 @@ def test_merging_changes_no_state(name: str, n: int) -> None:
     np.testing.assert_allclose(Statevector(bulk.assign_parameters(angles)).data, plain, atol=1e-14)
 
 
+def any_layers(n: int) -> st.SearchStrategy[list[Layer]]:
+    """Layers that follow the first one, some of which leave qubits alone."""
+    slots, orders = st.sampled_from([None, 0, 1, 2, 3]), st.permutations(range(n))
+    return st.lists(
+        st.one_of(
+            st.tuples(*[slots] * n).map(RyLayer),
+            orders.map(lambda qubits: CxLayer((tuple(qubits[:2]),))),
+            orders.map(lambda qubits: PhaseLayer(((tuple(qubits[:2]), 0), ((qubits[2],), 1)))),
+            st.just(TurnLayer(0.3)),
+        ),
+        max_size=4,
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(any_layers(3))
+def test_merging_changes_no_state_of_any_map(more: list[Layer]) -> None:
+    fm = FeatureMap("any", 3, 1.0, (RyLayer((0, 1, 2)), *more))
+    q, d = rows(8, 2, fm.features_per_register)
+    plain = Statevector(state_circuit(fm, q).compose(state_circuit(fm, d).inverse())).data
+    np.testing.assert_allclose(Statevector(fidelity_circuit(fm, q, d)).data, plain, atol=1e-14)
+
+
+@pytest.mark.parametrize(("name", "n"), EVERY_MAP)
+def test_the_drawn_circuit_has_the_gates_that_are_counted(name: str, n: int) -> None:
+    for circuit in (symbolic_circuit(feature_map(name, n)), bulk_circuit(feature_map(name, n))):
+        assert tuple(sorted(circuit.count_ops().items())) == check_limits(feature_map(name, n)).counts
+
+
 def test_what_each_parameter_stands_for() -> None:
     assert parameter_meanings(feature_map("amplitude", 2)) == [
-        ("a[0]", "q[0]"),
-        ("a[1]", "q[1]"),
-        ("a[2]", "q[2] - d[2]"),
-        ("a[3]", "-d[1]"),
-        ("a[4]", "-d[0]"),
+        ("a00", "q[0]"),
+        ("a01", "q[1]"),
+        ("a02", "q[2] - d[2]"),
+        ("a03", "-d[1]"),
+        ("a04", "-d[0]"),
     ]
+
+
+MANY = FeatureMap("many", 2, 1.0, (RyLayer((0, 1)), *(CxLayer(((0, 1),)), RyLayer((0, 1))) * 30))
+
+
+@pytest.mark.parametrize(
+    "fm", [*(feature_map(*each) for each in EVERY_MAP), MANY], ids=lambda fm: f"{fm.name}-{fm.n_qubits}"
+)
+def test_openqasm_has_the_parameters_by_their_names_and_in_their_order(fm: FeatureMap) -> None:
+    """So values can be bound by position, too: Qiskit sorts a[10], which OpenQASM cannot name, before a[1]."""
+    lines = as_qasm3(bulk_circuit(fm)).decode().splitlines()
+    inputs = [line.removeprefix("input float[64] ").removesuffix(";") for line in lines if line.startswith("input")]
+    assert inputs == sorted(inputs) == [at for at, _ in parameter_meanings(fm)]
 
 
 def test_amplitude_needs_numbers() -> None:

@@ -76,6 +76,21 @@ def test_a_thousand_documents_are_chosen_in_rounds():
     assert (order[1:] != order[:-1]).all()
 
 
+@pytest.mark.parametrize("diversity", [0, 0.3, 1])
+def test_what_is_certainly_irrelevant_has_a_place_of_its_own(diversity):
+    kernel, log_p, _ = documents(4)
+    log_p[1:3] = -np.inf
+    order = diversify(kernel, log_p, diversity).tolist()
+    assert sorted(order) == [0, 1, 2, 3]
+    assert diversity == 1 or set(order[2:]) == {1, 2}
+
+
+@pytest.mark.parametrize("wrong", [np.nan, 0.1, np.inf])
+def test_what_is_no_log_of_a_probability_is_refused(wrong):
+    with pytest.raises(ValueError, match="at most 0, and none is NaN"):
+        diversify(np.eye(2), np.array([-1.0, wrong]), 0.5)
+
+
 @pytest.mark.parametrize("diversity", [-0.1, 1.1, np.nan])
 def test_what_is_no_share_is_refused(diversity):
     with pytest.raises(ValueError, match=r"\[0, 1\]"):

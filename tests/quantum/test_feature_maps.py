@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from quantum import feature_maps
 from quantum.errors import CircuitTooLarge, InvalidVector, QuantumError
-from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, RyLayer, feature_map
+from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
+from quantum.kernel import gram
 from quantum.simulator import fidelity
 
 EVERY_MAP = [(name, n) for name in MAPS for n in (2, 3, 4)]
@@ -117,6 +118,14 @@ def test_a_product_turns_one_qubit_per_feature_and_no_more(layers: Layers, produ
     assert FeatureMap("any", 2, 1.0, layers).is_product is product
 
 
+@pytest.mark.parametrize(("features", "product"), [(None, True), (2, True), (3, False)])
+def test_a_product_has_a_feature_for_each_qubit(features: int | None, product: bool) -> None:
+    fm = FeatureMap("any", 2, 1.0, feature_map("angle", 2).layers, features=features)
+    assert fm.is_product is product
+    x = unit_rows(1, 4, 6)
+    np.testing.assert_allclose(gram(fm, x), fm.fidelity(x, x), atol=1e-5)
+
+
 def test_layers_of_the_entangled_map() -> None:
     assert feature_map("entangled", 4).layers == (
         RyLayer((0, 1, 2, 3)),
@@ -194,6 +203,20 @@ def test_rows_without_a_state_are_refused_and_named(value: float) -> None:
         feature_map().register_states(bad)
 
 
+@pytest.mark.parametrize(("name", "huge"), [("angle", 1e308), ("entangled", -1e308), ("iqp", 1e160)])
+def test_rows_without_finite_angles_are_refused(name: str, huge: float) -> None:
+    good, bad = unit_rows(0, 3, 8), unit_rows(0, 3, 8)
+    bad[1, :2] = huge
+    for q, d in ((good, bad), (bad, good)):
+        for call in (feature_map(name).fidelity, feature_map(name).register_fidelities):
+            with pytest.raises(InvalidVector, match="a row is too large"):
+                call(q, d)
+    with pytest.raises(InvalidVector, match="a row is too large"):
+        feature_map(name).angles(bad)
+    with pytest.raises(InvalidVector, match="a row is too large"):
+        gram(feature_map(name), bad)
+
+
 @pytest.mark.parametrize("x", [np.ones(4), np.ones((2, 0)), np.ones((2, 2), complex), np.array([["a", "b"]])])
 def test_only_rows_of_real_numbers_are_accepted(x: np.ndarray) -> None:
     with pytest.raises(InvalidVector, match="expected rows"):
@@ -227,6 +250,15 @@ def test_descriptions_without_a_state_are_refused() -> None:
         FeatureMap("none", 2, 1.0, ())
     with pytest.raises(QuantumError, match="one slot for each of its 3 qubits"):
         FeatureMap("short", 3, 1.0, (RyLayer((0, 1)),))
+    with pytest.raises(QuantumError, match="encodes no feature"):
+        FeatureMap("fixed", 2, 1.0, (TurnLayer(0.3), CxLayer(((0, 1),))))
+
+
+@pytest.mark.parametrize("qubits", [(), (0, 1, 2), (1, 1)])
+def test_phases_are_of_one_qubit_or_two(qubits: tuple[int, ...]) -> None:
+    """Of others, circuits would have other gates than the simulation."""
+    with pytest.raises(QuantumError, match="one qubit or two different ones"):
+        FeatureMap("odd", 3, 1.0, (TurnLayer(0.3), PhaseLayer(((qubits, 0),))))
 
 
 def test_a_feature_may_be_loaded_twice() -> None:

@@ -21,6 +21,13 @@ def test_every_map_is_drawn_with_its_size(qrerank, name, parameter):
     assert f"{name}: 3 qubits, depth" in output
 
 
+@pytest.mark.parametrize(("option", "value"), [("--map", "iqp"), ("--qubits", 2), ("--svg", "c.svg")])
+def test_an_option_before_the_command_is_refused(qrerank, option, value):
+    status, output, errors = qrerank("circuit", option, value, "run", *TEXTS)
+    assert (status, output) == (2, "")
+    assert f"give {option} after run" in " ".join(errors.split())
+
+
 def test_the_list_of_maps_has_all_sizes(qrerank):
     status, output, _ = qrerank("circuit", "maps")
     assert status == 0
@@ -86,7 +93,7 @@ def test_wrong_options_are_one_sentence(qrerank, words, message):
 def test_export_writes_what_qiskit_reads(qrerank, tmp_path):
     status, output, _ = qrerank("circuit", "export", "--map", "iqp", "--qpy", "c.qpy", "--qasm3", "c.qasm")
     assert status == 0
-    assert "a[0] = q[4] - d[4]" in output
+    assert "a00 = q[4] - d[4]" in output
     with (tmp_path / "c.qpy").open("rb") as file:
         (read,) = qpy.load(file)
     assert read.num_clbits == 4
@@ -95,6 +102,13 @@ def test_export_writes_what_qiskit_reads(qrerank, tmp_path):
     assert text.startswith("OPENQASM 3.0;")
     assert text.count("input float[64]") == 7
     assert text.count("measure") == 4
+
+
+def test_export_needs_two_files_for_two_formats(qrerank, tmp_path):
+    status, output, errors = qrerank("circuit", "export", "--qpy", "c", "--qasm3", tmp_path / "c")
+    assert (status, output) == (2, "")
+    assert "name the same file" in errors
+    assert not (tmp_path / "c").exists()
 
 
 def test_export_needs_a_file(qrerank):
@@ -120,6 +134,24 @@ def test_a_collection_is_checked(qrerank, tmp_path, monkeypatch):
     assert means == sorted(means, reverse=True)
     assert by_bandwidth[0]["verdict"] == "saturated"
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_json_of_what_is_not_finite_is_null(qrerank):
+    """Infinitely many shots tell nothing apart where all fidelities are 1."""
+    status, output, _ = qrerank("circuit", "check", "--texts", 20, "--bandwidth", 1e-9, "--json")
+    assert status == 1
+
+    def refused(constant):
+        raise AssertionError(constant)
+
+    assert None in [row["shots"] for row in json.loads(output, parse_constant=refused)["rows"]]
+
+
+def test_nothing_is_printed_as_minus_zero(qrerank):
+    status, output, _ = qrerank("circuit", "run", "owl", "owl", "an owl", "--bandwidth", 1e-3)
+    assert status == 0
+    assert "0.0000" in output
+    assert "-0.0000" not in output
 
 
 def test_a_saturating_map_is_told_by_the_check_and_refused_at_the_start(qrerank, tmp_path, monkeypatch):

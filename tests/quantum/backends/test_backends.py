@@ -1,9 +1,11 @@
 """One contract for all backends: agreement, seeds, limits and errors."""
 
 import sys
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from qiskit.primitives import BackendSamplerV2, StatevectorSampler
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 
-from quantum.backends import Backend, ExactBackend, cost_of
+from quantum.backends import Backend, Cost, ExactBackend, cost_of
 from quantum.backends.aer import AerBackend
 from quantum.backends.devices import fake_device, sampler_backend
 from quantum.backends.mitigation import ReadoutMitigation
@@ -113,6 +115,21 @@ def test_a_shot_less_than_one_and_more_than_the_most_are_refused():
         assert SamplerBackend(StatevectorSampler(), shots).shots == AerBackend(shots).shots == shots
 
 
+def test_whole_numbers_of_any_type_are_shots():
+    fm, x = feature_map("angle", 2), unit_rows(0, 2, 4)
+    for backend in (AerBackend(10.0, seed=1), SamplerBackend(StatevectorSampler(), 10.0), AerBackend(np.int64(10))):
+        assert type(backend.shots) is int
+        assert backend.estimate(fm, x, x).shots == 10
+
+
+def test_devices_are_listed_without_warnings():
+    nighthawk = import_module("qiskit_ibm_runtime.fake_provider.backends.nighthawk.fake_nighthawk")
+    nighthawk.DISPLAY_WARNING = True  # as in a process of its own
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fake_device("fake_manila")
+
+
 def test_more_circuits_than_one_run_holds_give_the_same(monkeypatch):
     fm, q, d = feature_map(), unit_rows(0, 2, 12), unit_rows(1, 5, 12)
     whole = AerBackend().estimate(fm, q, d).registers
@@ -135,6 +152,14 @@ def test_relaxation_takes_the_excited_state_down():
     fm = feature_map("angle", 2, np.pi)
     found = AerBackend(noise=Noise(t1_us=0.1)).estimate(fm, q, d).registers[0, 0, 0]
     assert found == pytest.approx(1 - np.exp(-0.05 / 0.1), abs=1e-6)
+
+
+def test_dephasing_alone_shrinks_what_is_left_of_the_phase():
+    """RY(pi/2) and its inverse on one qubit: its Bloch vector lies in the plane between them, exp(-t/T2) long."""
+    fm = FeatureMap("twice", 1, 1.0, (RyLayer((0,)), RyLayer((1,))))
+    q, d = np.array([[np.pi / 2, -np.pi / 2]]), np.array([[1e-9, 1e-9]])
+    found = AerBackend(noise=Noise(t2_us=0.2)).estimate(fm, q, d).registers[0, 0, 0]
+    assert found == pytest.approx((1 + np.exp(-0.05 / 0.2)) / 2, abs=1e-6)
 
 
 def test_shots_follow_the_noise():
@@ -169,11 +194,29 @@ def test_a_circuit_too_deep_after_routing_is_refused_unless_allowed(manila):
         assert len(set(routed.qubits)) == 4
 
 
+def test_what_a_device_cannot_run_is_one_sentence():
+    x = unit_rows(0, 2, 4)
+    for made in (lambda device: AerBackend(device=fake_device(device)), lambda device: sampler_backend(8, device)):
+        with pytest.raises(CircuitTooLarge, match=r"has 2 qubits and fake_armonk has 1"):
+            made("fake_armonk").estimate(feature_map("angle", 2), x, x)
+        with pytest.raises(QuantumError, match=r"cannot be compiled for fake_cairo: .*use another device"):
+            made("fake_cairo").estimate(feature_map("entangled", 2), x, x)
+
+
 def test_the_runtimes_sampler_runs_on_a_fake_device():
     fm, x = feature_map("angle", 2), unit_rows(0, 2, 4)
     found = sampler_backend(256, "fake_manila", seed=3).estimate(fm, x[:1], x)
     assert (found.registers > 0).all()
     assert found.fidelity[0, 0] > 0.6  # equal vectors; readouts fail in a few percent
+
+
+def test_each_run_on_a_fake_device_has_noise_of_its_own(monkeypatch):
+    """Equal pairs in two runs: with one seed for both, every document would get the same error."""
+    monkeypatch.setattr("quantum.backends.sampler._SHOTS_AT_ONCE", 4 * SHOTS)  # the registers of one document
+    fm, q, d = feature_map("angle", 2), np.full((1, 8), 0.3), np.full((2, 8), -0.3)
+    first, same = (sampler_backend(SHOTS, "fake_manila", seed=3).estimate(fm, q, d).registers for _ in range(2))
+    assert (first[0, 0] != first[0, 1]).any()
+    np.testing.assert_array_equal(first, same)
 
 
 def test_m3_and_the_inverse_agree_where_every_outcome_was_seen():
@@ -233,6 +276,35 @@ def test_the_cost_counts_circuits_and_shots():
     assert "9600 circuits of 16 shots, about" in str(cost)
     remote = SamplerBackend(StatevectorSampler(), 1024, is_remote=True)
     assert cost_of(remote, feature_map(), 100, 384).seconds == pytest.approx(9600 * 1024 * 250e-6)
+
+
+class Counting(SamplerV2):
+    """Counts the shots of all runs."""
+
+    counted = 0
+
+    def run(self, pubs, *, shots=None):
+        self.counted += sum(shots * (circuit.num_parameters == 0 or len(values)) for circuit, values in pubs)
+        return super().run(pubs, shots=shots)
+
+
+@pytest.mark.parametrize("mitigate", [False, True])
+def test_the_cost_is_what_is_run(mitigate):
+    sampler, fm, x = Counting(seed=1), feature_map("angle", 2), unit_rows(0, 4, 8)
+    cost = cost_of(SamplerBackend(sampler, 64, mitigate=mitigate, is_remote=True), fm, 3, 8)
+    assert sampler.counted == 0  # nothing is run on another machine
+    SamplerBackend(sampler, 64, mitigate=mitigate).estimate(fm, x[:1], x[1:])
+    assert cost.shots + cost.calibration == sampler.counted
+    assert cost.seconds == pytest.approx(sampler.counted * 250e-6)
+    assert ("12 circuits of 64 shots and 512 shots of calibration, about" in str(cost)) is mitigate
+
+
+def test_the_cost_reads_well():
+    assert str(Cost(1, 1, 0.12)) == "1 circuit of 1 shot, about 0.12 s"
+    assert str(Cost(9600, 0, 112.4)) == "9600 circuits, about 112 s"
+    assert str(Cost(2, 4, 300, is_remote=True)) == (
+        "2 circuits of 2 shots, about 5 min on the device, without its queue"
+    )
 
 
 def test_a_map_too_large_is_refused_by_its_circuit():
