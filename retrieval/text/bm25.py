@@ -134,9 +134,9 @@ def _read_query(text: str, language: str) -> QueryTerms:
     plain = terms(words, NONE)
     language = detect(plain) if language == AUTO else language
     frequency = frequencies(plain, _known(language)).tolist()
-    counts_much = [each < _COMMON or max(word) >= _BEYOND_LATIN for word, each in zip(words, frequency, strict=True)]
+    is_kept = [each < _COMMON or max(word) >= _BEYOND_LATIN for word, each in zip(words, frequency, strict=True)]
     stem_of = dict(zip(words, terms(words, language).tolist(), strict=True))
-    counts = Counter(stem_of[word] for word in compress(words, counts_much)) or Counter(stem_of.values())
+    counts = Counter(stem_of[word] for word in compress(words, is_kept)) or Counter(stem_of.values())
     word_of = {stem: word for word, stem in reversed(stem_of.items())}
     return QueryTerms(
         [word_of[stem] for stem in counts], np.array([*counts.values()], dtype=float), language, max(1, len(words))

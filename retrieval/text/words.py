@@ -85,14 +85,16 @@ _BEFORE_WORD = re.compile(r"[./\\:]\w")  # without one, nothing is dotted: ten t
 _COMPOUND = re.compile(r"[_A-Z](?:(?<=_)|(?<=[a-z\d][A-Z])|(?<=[A-Z]{2})[a-z])")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NUMBERED_PART = re.compile(r"(?:(?<![A-Z])[A-Z]++|[A-Z][a-z]++|(?<![A-Za-z])[a-z]++)\d++")
-_HYPHENED = re.compile(r"(?<![\w-])\w++(?:-\w++)++")
+_HYPHENATED = re.compile(r"(?<![\w-])\w++(?:-\w++)++")
 _JOINED = 8  # letters of what is spelled as one word, too: e-mail, Wi-Fi, COVID-19, but not state-of-the-art
 _UNIT = "[kmg]?g|[kcmn]m|[km]?l|[kmgt]b|[kmg]?hz|k?wh?|mah|px|ms|lbs?|oz|ft|mph"
 _NUMBER = re.compile(rf"\d(?:[,.']\d{{3}}|(?:{_UNIT}))(?!\w)", re.IGNORECASE)
-_GROUPED = re.compile(r"(?<![\w.,'])\d{1,3}(?:[,.']\d{3})++(?!\w)")
+_GROUPED = re.compile(r"(?<![\w.,'])[1-9]\d{0,2}(?:[,.']\d{3})++(?!\w)")
 _SEPARATORS = re.compile("[,.']")
 _WITH_UNIT = re.compile(rf"(?<!\w)(\d++)({_UNIT})(?!\w)", re.IGNORECASE)
 _JOINER = "\u200c"  # between the parts of Persian compounds, which are typed with a space as well
+# Behind a sign such as the virama, which is no `\w`, it says how Indic letters are drawn, and parts nothing.
+_COMPOUNDED = re.compile(r"(?<![\w\u200c])\w++(?:\u200c\w++)++")
 # What NFKC would glue to the word before it: fractions ("2½" is not 21), trade marks, the mark of a footnote.
 _FRACTION = re.compile("[¼-¾⅐-⅞↉]")
 _GLUED = re.compile(r"[™℠]|[⁰¹²³⁴-⁹](?<=[^\W\d_]{4}.)")
@@ -108,7 +110,8 @@ def words_of(text: str, *, query: bool = False) -> list[str]:
 
     query: whether the text is a query.
     """
-    parts = [part for run in _around(_JOINER, text) for part in words_of(run.replace(_JOINER, " "), query=query)]
+    compounds = [each for run in _around(_JOINER, text) for each in _COMPOUNDED.findall(run)]
+    parts = words_of(" ".join(compounds).replace(_JOINER, " "), query=query) if compounds else []
     if text.isascii():
         pattern, words = _ASCII_WORD, _ASCII_WORD.findall(text.lower())
     else:
@@ -128,8 +131,8 @@ def words_of(text: str, *, query: bool = False) -> list[str]:
 def _other_spellings(text: str) -> Iterator[str]:
     """What stands in a text in one of two spellings, in the other one."""
     for run in _around("-", text):
-        for hyphened in _HYPHENED.findall(run):
-            joined = hyphened.replace("-", "").lower()
+        for hyphenated in _HYPHENATED.findall(run):
+            joined = hyphenated.replace("-", "").lower()
             if len(joined) <= _JOINED or (joined.isdigit() and len(joined) <= LONG_WORD):
                 yield joined
     for run in _between_spaces(_NUMBER, text):

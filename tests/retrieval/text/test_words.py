@@ -131,6 +131,15 @@ def test_what_is_something_else_does_not(query, document):
     assert words_of(query, query=True)[-1] not in words_of(document)
 
 
+def test_only_compounds_give_parts_and_each_word_comes_once_however_lines_end():
+    assert words_of("سلام\nمی\u200cخواهم\tسلام\u00a0من") == ["سلام", "میخواهم", "سلام", "من", "می", "خواهم"]
+    assert words_of("क\u094d\u200cष") == ["क\u094dष"]  # there it draws letters, and parts nothing
+
+
+def test_a_decimal_is_no_grouped_number():
+    assert words_of("p = 0.001 of 1.000") == ["p", "0", "001", "of", "1", "000", "0.001", "1.000", "1000"]
+
+
 def test_letters_with_marks_of_their_own_keep_them():
     assert words_of("й ѓ ё м²") == ["й", "ѓ", "ё", "м2"]
 
