@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, takewhile
 from typing import TypeVar
 
@@ -156,19 +156,8 @@ def damaged(collection: Collection, numbers: Iterable[int] | None = None) -> dic
     if collection.remote:
         fault = collection.remote.fault()
         return {NO_SEGMENT: fault} if fault else {}
-    faults = {}
-    for row in collection.segments.all():
-        if numbers is None or row.number in numbers:
-            try:
-                fault = verify(Segment(collection.segment_folder(row.number)), whole=True).fault
-            except SegmentUnreadable:
-                raise
-            except CollectionError as error:
-                fault = str(error)
-            if fault:
-                faults[row.number] = fault
-    known = {row.number for row in collection.segments.all()} if faults else set[int]()
-    return {number: fault for number, fault in faults.items() if number in known}  # the others were merged meanwhile
+    folder = collection.segment_folder
+    return _faults(collection, numbers, lambda row: verify(Segment(folder(row.number)), whole=True).fault)
 
 
 def misplaced(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:
@@ -176,23 +165,13 @@ def misplaced(collection: Collection, numbers: Iterable[int] | None = None) -> d
 
     Blocks: the passages of each are read. numbers: None for all. One that cannot be opened now: SegmentUnreadable.
     """
-    faults: dict[int, str] = {}
-    if collection.remote:
-        return faults
-    for row in collection.segments.all():
-        if numbers is None or row.number in numbers:
-            try:
-                segment = Segment(collection.segment_folder(row.number))
-                check_meant(segment, row, collection.model)
-                fault = _mismatch(collection, segment, row.number)
-            except SegmentUnreadable:
-                raise
-            except CollectionError as error:
-                fault = str(error)
-            if fault:
-                faults[row.number] = fault
-    there = {row.number for row in collection.segments.all()}  # others were merged meanwhile
-    return {number: fault for number, fault in faults.items() if number in there}
+
+    def mismatch(row: SegmentRow) -> str | None:
+        segment = Segment(collection.segment_folder(row.number))
+        check_meant(segment, row, collection.model)
+        return _mismatch(collection, segment, row.number)
+
+    return {} if collection.remote else _faults(collection, numbers, mismatch)
 
 
 def _mismatch(collection: Collection, segment: Segment, number: int) -> str | None:
@@ -204,6 +183,25 @@ def _mismatch(collection: Collection, segment: Segment, number: int) -> str | No
             return f"segment {number} holds passages of other documents than the database says"
         after = max(ids)
     return None
+
+
+def _faults(
+    collection: Collection, numbers: Iterable[int] | None, look: Callable[[SegmentRow], str | None]
+) -> dict[int, str]:
+    """What is wrong with segments, by what looks at each. Those that are merged meanwhile have no fault."""
+    faults = {}
+    for row in collection.segments.all():
+        if numbers is None or row.number in numbers:
+            try:
+                fault = look(row)
+            except SegmentUnreadable:
+                raise
+            except CollectionError as error:
+                fault = str(error)
+            if fault:
+                faults[row.number] = fault
+    there = {row.number for row in collection.segments.all()} if faults else set[int]()
+    return {number: fault for number, fault in faults.items() if number in there}
 
 
 def repair(collection: Collection, numbers: Iterable[int] | None = None) -> dict[int, str]:

@@ -14,8 +14,8 @@ from retrieval.text.characters import class_of_categories
 _MARKS = "\u3002\uff61\uff01\uff1f\u0964\u0965\u061f\u06d4\u0589\u1362\u1367\u104b\u17d4"
 # May follow the end mark of a sentence. In German and Danish “ and « close; asterisks and underscores are Markdown's.
 _CLOSING = r"""["'”’“‘»«)\]*_]"""
-# A full stop inside a number or a name does not end a sentence. The lookbehind lets a match start only at the first mark
-# of a run, or a run would take quadratic time.
+# A full stop inside a number or a name does not end a sentence. The lookbehind lets a match start only at the first
+# mark of a run, or a run would take quadratic time.
 _END = re.compile(
     rf"""(?<![.!?…])[.!?…]++{_CLOSING}*+(?:\[\d++\])*+(?:[ \u00a0\u202f]»)?(?=\s)"""
     rf"""|[{_MARKS}]++["'”’»)\]」』）]*+|[\n\r\v\f\x85\u2028\u2029]"""
