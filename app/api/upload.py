@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect
 
 from app.api.dependencies import dependencies, still_allowed
 from app.api.dialects.body import memory_of
-from app.api.dialects.collections import SHOWN, documents_of_lines, job_id, no_documents, no_valid_document
+from app.api.dialects.collections import SHOWN, documents_of_lines, no_documents, no_valid_document
+from app.api.dialects.jobs import job_id
 from app.api.exchange import counted, pay
 from app.api.ndjson import Batch, batches
 from app.errors import NotReady, ServiceError

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.api.dialects.collections import describe_job
+from app.api.dialects.jobs import describe_job
 from app.cli.collection_access import Name, alone, milvus_of, opened, reporting
 from app.cli.errors import check_data_dir
 from app.cli.options import AsJson, FilterOption

@@ -19,10 +19,9 @@ from app.api.dialects.collections import (
     CollectionListResponse,
     CollectionResponse,
     EncodeBody,
-    JobResponse,
-    describe_job,
 )
 from app.api.dialects.detect import STANDARD
+from app.api.dialects.jobs import JobResponse, describe_job
 from app.api.exchange import as_json, paid, parsed
 from app.api.middleware.request_record import record_of
 from app.api.openapi import content, example, reference

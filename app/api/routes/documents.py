@@ -28,8 +28,8 @@ from app.api.dialects.collections import (
     checked_wait,
     documents_of,
     filter_of,
-    job_id,
 )
+from app.api.dialects.jobs import job_id
 from app.api.exchange import as_json, check_parameters, check_plain, counted, paid, whole_number
 from app.api.routes.collections import ONE, add_route, in_thread, name_of, named
 from app.api.upload import Upload

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.responses import StreamingResponse
 
 from app.api.dependencies import caller, dependencies, still_allowed
-from app.api.dialects.collections import JobListResponse, JobResponse, describe_job
+from app.api.dialects.jobs import JobListResponse, JobResponse, describe_job
 from app.api.exchange import as_json
 from app.api.middleware.request_record import record_of
 from app.api.openapi import one_of

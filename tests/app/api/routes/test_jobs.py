@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from app.api.dialects.collections import JobListResponse, JobResponse
+from app.api.dialects.jobs import JobListResponse, JobResponse
 from app.settings import Settings
 from retrieval.store.collection import Collection
 from retrieval.store.documents import Documents
