@@ -42,6 +42,16 @@ os.environ["QRERANK_ENGINE__LEAST_PART"] = "0"
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # ranx, an oracle, would be compiled for a minute
 
 
+class Loggers(dict):
+    """Loggers by name, listed at once: pytest goes through them while threads of a test import modules that log."""
+
+    def values(self):
+        return list(super().values())
+
+
+logging.root.manager.loggerDict = Loggers(logging.root.manager.loggerDict)
+
+
 def quiet(step: str, done: int, total: int) -> None:
     """Ignore progress."""
 
