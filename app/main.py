@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from importlib.metadata import version
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
+from app import version
 from app.api.dependencies import Dependencies
 from app.api.dialects.detect import PATHS
 from app.api.error_catalogue import ERRORS
@@ -85,7 +85,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
     tracing = _trace(settings)
     app = FastAPI(
         title="quantum-rerank",
-        version=version("quantum-rerank"),
+        version=version(),
         description=_ABOUT,
         lifespan=_lifespan,
         docs_url=None,  # replaced by routes/docs_page.py

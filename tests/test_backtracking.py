@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.backtracking import Matcher, TooManySteps, alphabet
@@ -31,6 +31,7 @@ PATTERNS = [
 
 @pytest.mark.parametrize("flags", [0, re.MULTILINE | re.DOTALL], ids=["plain", "lines"])
 @pytest.mark.parametrize("pattern", PATTERNS)
+@settings(max_examples=40)
 @given(text=st.text("aab-\n A", max_size=30))
 def test_it_finds_what_re_finds(pattern, flags, text):
     compiled = re.compile(pattern, flags)

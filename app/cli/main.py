@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from app import version
 from app.cli import circuit as cli_circuit
 from app.cli import evaluate as cli_evaluate
 from app.cli import feedback as cli_feedback
@@ -80,7 +80,7 @@ _UNREACHED = "reaches the score of QRERANK_MIN_SCORE"
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print_line(f"quantum-rerank {version('quantum-rerank')}")
+        print_line(f"quantum-rerank {version()}")
         raise typer.Exit
 
 

@@ -6,11 +6,11 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
 
+from app import version
 from app.telemetry.memory import memory_limit, resident_bytes
 from app.telemetry.metrics import Metrics
 
@@ -52,7 +52,7 @@ class Gauges:
         self._published: dict[tuple[Counter, tuple[str, ...]], float] = {}  # the counters' last totals
         self._collections: set[str] = set()  # labels that were ever published
         self._failing: set[str] = set()  # parts whose last publication failed
-        metrics.build_info.labels(version("quantum-rerank"), model).set(1)
+        metrics.build_info.labels(version(), model).set(1)
         metrics.workers.set(1)
         if limit := memory_limit():
             metrics.memory_limit_bytes.set(limit)

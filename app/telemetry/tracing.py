@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -31,6 +30,7 @@ from opentelemetry.util.types import Attributes
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars
 
+from app import version
 from app.auth.outgoing import HEADERS
 from app.settings import TracingSettings
 from app.telemetry.request_record import RequestRecord
@@ -89,7 +89,7 @@ class Tracing:
     def __init__(self, settings: TracingSettings, untraced: Callable[[str], bool]) -> None:
         """Create the exporter; it connects with the first span. untraced: whether requests to a path get no span."""
         exporter = _RedactingExporter(OTLPSpanExporter(endpoint_of(settings)))
-        resource = Resource.create({"service.name": settings.service, "service.version": version("quantum-rerank")})
+        resource = Resource.create({"service.name": settings.service, "service.version": version()})
         self._provider = TracerProvider(
             resource=resource, sampler=ParentBasedTraceIdRatio(settings.sample), shutdown_on_exit=False
         )

@@ -11,7 +11,7 @@ from tests.app.live import Live, live
 from tests.faults.bodies import Case, case, routes
 from tests.waiting import PATIENT_S
 
-QUICK, ALL = 2000, 20_000
+QUICK, ALL = 1000, 20_000
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.faults.bodies import routes
 from tests.waiting import PATIENT_S
 
 MARKED = "s3cr3t-${jndi:ldap://x}-{{7*7}}-<script>alert(1)</script>-'; DROP TABLE keys; ---$(touch /tmp/run)-%s%n"
-WRONG = (None, 7, {"a": 7}, [[]])
+WRONG = (None, 7, [[]])
 
 
 def marked(value):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, Request
 
+from app import version
 from app.api.dependencies import dependencies
 from app.api.problems import problems
 from app.engine.engine import Choice, ModelRegistry
@@ -41,7 +41,7 @@ async def info(request: Request) -> dict[str, Any]:
         "max_input_length": encoder.max_tokens * settings.limits.chunks_per_document,
         "max_client_batch_size": settings.limits.documents,
         "auto_truncate": True,
-        "version": version("quantum-rerank"),
+        "version": version(),
     }
 
 

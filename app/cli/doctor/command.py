@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 from rich.table import Column, Table
 
+from app import version
 from app.cli.doctor import machine, services, storage
 from app.cli.doctor.finding import Check, Finding, Status
 from app.cli.errors import EXPECTED, sentences
@@ -50,7 +50,7 @@ def doctor(
     worst = next(status for status in _WORST_FIRST if counts[status])
     if as_json:
         checks = [vars(finding) for finding in found]
-        print_json({"version": version("quantum-rerank"), "status": worst, "checks": checks})
+        print_json({"version": version(), "status": worst, "checks": checks})
     else:
         out.print(_table(found))
         out.print(f"{counts['error']} errors, {counts['warning']} warnings")

@@ -62,7 +62,7 @@ def warm():
 
 FEW = {"short words", "ligatures", "beyond the first plane"}  # with which every use is tried; the others in `make soak`
 CASES = [
-    pytest.param(kind, use, marks=() if use in {"document", "query"} or kind in FEW else pytest.mark.soak)
+    pytest.param(kind, use, marks=() if use == "document" or kind in FEW else pytest.mark.soak)
     for kind in KINDS
     for use in USES
 ]

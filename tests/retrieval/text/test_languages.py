@@ -140,6 +140,7 @@ def test_long_words_are_neither_stemmed_nor_cached():
     assert languages._cached_term.cache_info().currsize == 1
 
 
+@pytest.mark.slow
 def test_cached_terms_of_all_threads_together_take_some_megabytes():
     alphabet = "𐐨𐐩𐐪𐐫"  # four bytes each; distinct words of the maximal length
 

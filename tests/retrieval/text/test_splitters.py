@@ -78,7 +78,7 @@ def test_no_chunk_is_repeated_whole_by_the_next(real_encoder):
 @pytest.mark.parametrize("unit", ["a.", "ab.", "An owl sings. "])
 @pytest.mark.parametrize("overlap", [1, 16])
 def test_no_chunk_at_the_end_of_a_block_is_in_the_one_before_it(by, unit, overlap):
-    text = unit * (20_000 // len(unit))
+    text = unit * (12_000 // len(unit))
     chunks = list(splitter(HashEncoder(), Chunking(by, 32, overlap), "en").split(text))
     assert (chunks[0][0], chunks[-1][1]) == (0, len(text))
     assert all(start < following <= end < beyond for (start, end), (following, beyond) in pairwise(chunks))
