@@ -7,6 +7,7 @@ served caller, filled up with texts of the same padded length from any job.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections import Counter
@@ -14,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+from weakref import WeakSet
 
 from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.deadline import Deadline
@@ -69,20 +71,25 @@ class SharedEncoder(Generic[Out]):
     def __init__(self, encoder: Model[Out]) -> None:
         """Wrap an encoder; up to `streams` workers run while there are texts to encode."""
         self.encoder = encoder
-        self._lock = threading.Lock()
-        self._jobs: list[Job[Out]] = []
-        self._tickets: dict[bytes, Ticket[Out]] = {}
         self._late: dict[bytes, Out] = {}  # by key, the oldest first; came after their requests had left
-        self._callers: dict[str, Caller] = {}  # callers with queued jobs
         # Padded tokens that a caller with an equal share would have got since the start. New callers start there: they
         # do not wait for older callers, and cannot starve them, however many arrive.
         self._fair_share = 0.0
-        self._workers = 0
-        self._pool = ThreadPoolExecutor(encoder.streams, thread_name_prefix="encoder")
         self._cost = 0.0  # moving average of the seconds per padded token of a pass
         self._texts = self._tokens = 0
         self._passes: Counter[int] = Counter()
         self.wanted_s = 0.0  # encoding time of all requested texts, on all streams together, encoded in time or not
+        self._begin()
+        _OF_THIS_PROCESS.add(self)
+
+    def _begin(self) -> None:
+        """Make an empty queue without workers: a forked process has none of its parent's threads."""
+        self._lock = threading.Lock()
+        self._jobs: list[Job[Out]] = []
+        self._tickets: dict[bytes, Ticket[Out]] = {}
+        self._callers: dict[str, Caller] = {}  # callers with queued jobs
+        self._workers = 0
+        self._pool = ThreadPoolExecutor(self.encoder.streams, thread_name_prefix="encoder")
 
     def counts(self) -> EncoderCounts:
         """Return the counters and the number of queued texts."""
@@ -360,3 +367,15 @@ class SharedEncoder(Generic[Out]):
         job.caller.jobs -= 1
         if not job.caller.jobs:
             del self._callers[job.deadline.caller]
+
+
+_OF_THIS_PROCESS: WeakSet[SharedEncoder[Any]] = WeakSet()
+
+
+def _begin_in_child() -> None:
+    for shared in list(_OF_THIS_PROCESS):
+        shared._begin()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_in_child)
