@@ -76,6 +76,8 @@ PROGRAM = "def area(radius):\n    # of a circle (2d)\n    return math.pi * radiu
         (["", ""], 0),
         (["The nightingale sings after dusk (and before dawn), and many have heard it."] * 3, 0),
         (["夜の鳥、歌う。"], 0),
+        # A table of contents turned the order of the others round.
+        ([*["The nightingale sings after dusk, and many have heard it. " * 5] * 10, "Owls ........ 3\n" * 80], 0),
         ([PROGRAM] * 3, 1),
         (["for (int i = 0; i < n; i++) { sum += a[i]; }"], 1),
     ],
