@@ -289,11 +289,14 @@ def _projected(
 ) -> NDArray[np.float64]:
     """The (n,) log-odds in the order of the (m,) fused scores of the chosen, the rest below them in prescore order.
 
-    Equal texts get equal ones to the last bit, wherever a matrix product rounded them differently.
+    Equal texts get equal ones to the last bit, wherever a matrix product rounded them differently: those of the first
+    copy, or of the first that was read in time.
     """
     projected = project(log_odds[chosen], fused)
     if len(chosen) < len(copies):
         projected = _below(projected, chosen, log_odds, order)
+        texts, first = np.unique(copies[chosen], return_index=True)
+        projected[texts] = projected[chosen[first]]
     return projected[copies]
 
 
