@@ -7,7 +7,6 @@ served caller, filled up with texts of the same padded length from any job.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections import Counter
@@ -15,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Generic, Protocol, TypeVar
-from weakref import WeakSet
+from typing import Generic, Protocol, TypeVar
 
 from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.deadline import Deadline
+from retrieval.encoder.forks import begin
 from retrieval.encoder.jobs import Caller, Interrupted, Job, Out, Results, Ticket
 from retrieval.encoder.protocol import PASS_TOKENS, Tokens, pass_shapes, pass_size
 from retrieval.errors import EncoderUnavailable
@@ -79,11 +78,10 @@ class SharedEncoder(Generic[Out]):
         self._texts = self._tokens = 0
         self._passes: Counter[int] = Counter()
         self.wanted_s = 0.0  # encoding time of all requested texts, on all streams together, encoded in time or not
-        self._begin()
-        _OF_THIS_PROCESS.add(self)
+        begin(self)
 
-    def _begin(self) -> None:
-        """Make an empty queue without workers: a forked process has none of its parent's threads."""
+    def begin(self) -> None:
+        """Make an empty queue without workers; see `forks`."""
         self._lock = threading.Lock()
         self._jobs: list[Job[Out]] = []
         self._tickets: dict[bytes, Ticket[Out]] = {}
@@ -367,15 +365,3 @@ class SharedEncoder(Generic[Out]):
         job.caller.jobs -= 1
         if not job.caller.jobs:
             del self._callers[job.deadline.caller]
-
-
-_OF_THIS_PROCESS: WeakSet[SharedEncoder[Any]] = WeakSet()
-
-
-def _begin_in_child() -> None:
-    for shared in list(_OF_THIS_PROCESS):
-        shared._begin()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_begin_in_child)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from retrieval.encoder.forks import begin
 from retrieval.encoder.late_interaction import LateInteraction
 from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, passes
 from retrieval.encoder.scripts import scripts_of
@@ -69,7 +70,11 @@ class TextEncoder:
         self._unknown = _unknown_id(tokenizer)
         self.scripts = scripts_of(tokenizer)
         self.arithmetic, self.streams = arithmetic, streams
-        self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
+        begin(self)
+
+    def begin(self) -> None:
+        """Make threads for `encode`; see `forks`."""
+        self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="encode")
 
     @property
     def name(self) -> str:

@@ -1,6 +1,5 @@
 """An encoder whose passes wait for the test makes concurrency deterministic."""
 
-import multiprocessing
 import threading
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -401,18 +400,3 @@ def test_callers_share_equally_however_many_jobs_each_has():
     gated.go()
     for future in greedy:
         future.result(PATIENT_S)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_process_encodes_with_workers_of_its_own():
-    """As those of gunicorn's preload, Celery and multiprocessing do: they waited for a thread of their parent."""
-    encoder = HashEncoder()
-    shared, [text] = SharedEncoder(encoder), encoder.tokenize(["owl"])
-    shared.encode([b"owl"], [text], NEVER, Deadline())
-    of_child = multiprocessing.get_context("fork").Process(
-        target=shared.encode, args=([b"bat"], [text], NEVER, Deadline()), daemon=True
-    )
-    of_child.start()
-    of_child.join(PATIENT_S)
-    of_child.kill()
-    assert of_child.exitcode == 0
