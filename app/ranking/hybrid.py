@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +59,11 @@ class Fusion:
     weighting: Weighting = "type"
     feedback: float = 0.0
     fitted: Fitted = _FITTED
+
+    def __post_init__(self) -> None:
+        """ValueError for an unknown weighting; `fuse` tells of an unknown algorithm."""
+        if self.weighting not in get_args(Weighting):
+            raise ValueError(f"unknown weighting {self.weighting!r}; choose one of {', '.join(get_args(Weighting))}")
 
     @property
     def is_linear(self) -> bool:

@@ -54,6 +54,11 @@ def test_a_score_that_is_not_finite_is_refused():
         Fusion().fuse(np.array([[1, 2.0], [1, np.nan], [1, 1]]), 0.0, lambda: np.eye(2))
 
 
+def test_an_unknown_weighting_is_no_other_one():
+    with pytest.raises(ValueError, match="unknown weighting 'fix'; choose one of type, fixed"):
+        Fusion(weighting="fix")
+
+
 def test_weights_lie_between_those_of_text_and_of_code():
     text, code = Fusion().text, Fusion().code
     assert text.towards(code, 0) == text
