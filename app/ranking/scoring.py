@@ -179,7 +179,7 @@ class Scorer:
             log_odds = self._evidence(best, matches)
             fused, contributions = self._fused(best, matches.scores[chosen], kernel, documents)
             fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
-            if len(self.states.pooled) > 1:
+            if len(self.states.pooled) > 1 and best.known:  # else all texts are one vector, that of what is unknown
                 log_odds, fused = self._without_excluded(best, log_odds, fused)
             projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
             if self.job.diversity and best.known:  # copies are told apart where words alone decide, too

@@ -190,6 +190,14 @@ def test_excluding_the_query_itself_is_an_error(reranker, method):
         reranker.rerank("owl", ["owl"], method=method, exclude=["owl"])
 
 
+def test_nothing_is_excluded_where_the_model_knows_no_word(real_reranker, method):
+    """A dog in Thai was no cat to it either, and the request refused: both texts are one unknown token."""
+    documents = ["แมวร้อง", "หมาเห่า"]
+    excluding, plain = (real_reranker.rerank("หมา", documents, method=method, exclude=of) for of in (["แมว"], []))
+    assert not excluding.readable
+    same(excluding, plain)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
