@@ -18,10 +18,10 @@ from typing import Generic, Protocol, TypeVar
 
 from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.deadline import Deadline
-from retrieval.encoder.forks import begin
 from retrieval.encoder.jobs import Caller, Interrupted, Job, Out, Results, Ticket
 from retrieval.encoder.protocol import PASS_TOKENS, Tokens, pass_shapes, pass_size
 from retrieval.errors import EncoderUnavailable
+from retrieval.forks import begin
 
 Out_co = TypeVar("Out_co", bound=Results, covariant=True)
 

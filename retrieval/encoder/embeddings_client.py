@@ -25,8 +25,8 @@ from urllib3.exceptions import (
 from urllib3.util import Retry, Timeout, parse_url
 
 from retrieval.encoder.embeddings_api import Busy, Format, Unusable, check_status, request_body, vectors
-from retrieval.encoder.forks import begin
 from retrieval.errors import EncoderUnavailable
+from retrieval.forks import begin
 
 _TRIES = 4
 _BACKOFF = wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1)  # 100, 200, 400 ms and a little

@@ -23,10 +23,10 @@ from retrieval.atomic_dir import whole_folder
 from retrieval.circuit_breaker import CircuitBreaker
 from retrieval.encoder.embeddings_api import Busy, Refused, Unusable
 from retrieval.encoder.embeddings_client import EmbeddingsClient, Endpoint
-from retrieval.encoder.forks import begin
 from retrieval.encoder.protocol import PASS_TOKENS, Granularity, Role, Tokens
 from retrieval.encoder.states import Encoded, join, no_states, quantise, unit_rows
 from retrieval.errors import EncoderUnavailable, EncodingError, ModelError
+from retrieval.forks import begin
 from retrieval.text.limits import most_code_points
 
 log = logging.getLogger(__name__)

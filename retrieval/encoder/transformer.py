@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from retrieval.encoder.forks import begin
 from retrieval.encoder.late_interaction import LateInteraction
 from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, passes
 from retrieval.encoder.scripts import scripts_of
 from retrieval.encoder.states import Encoded, join, no_states, quantise, unit_rows
 from retrieval.errors import EncodingError
+from retrieval.forks import begin
 from retrieval.text.characters import well_formed
 from retrieval.text.limits import most_code_points
 

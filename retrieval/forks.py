@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 
 class Begins(Protocol):
@@ -14,13 +14,13 @@ class Begins(Protocol):
         """Make new ones, and forget those there were."""
 
 
-_BEGUN: WeakSet[Begins] = WeakSet()
+_BEGUN: WeakKeyDictionary[Begins, None] = WeakKeyDictionary()  # in the order in which they began
 
 
 def begin(of: Begins) -> None:
     """Let it begin, now and in each process that is forked from this one."""
     of.begin()
-    _BEGUN.add(of)
+    _BEGUN[of] = None
 
 
 def _begin_again() -> None:
