@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from retrieval.errors import Fault
+from retrieval.forks import begin
 
 log = logging.getLogger(__name__)
 
@@ -46,10 +47,15 @@ class CircuitBreaker:
         """
         self._name, self._probe, self._retry_s, self._meanwhile = name, probe, retry_s, meanwhile
         self._failures, self._threshold, self._describe, self._disconnect = failures, threshold, describe, disconnect
-        self.changed = threading.Condition()  # notified at the end of an outage; the owner may also use its lock
         self._closing = threading.Event()
-        self._available, self._errors, self._in_a_row, self._due = True, 0, 0, 0.0
+        self._errors, self._due = 0, 0.0
         self.last_fault: Fault | None = None
+        begin(self)
+
+    def begin(self) -> None:
+        """Close the circuit, unless all is closed; see `forks`: no thread probes in a forked process."""
+        self.changed = threading.Condition()  # notified at the end of an outage; the owner may also use its lock
+        self._available, self._in_a_row = not self._closing.is_set(), 0
 
     @property
     def available(self) -> bool:

@@ -1,7 +1,10 @@
-"""Server processes, started with the command line."""
+"""Server processes, started with the command line, and forked ones."""
 
+import multiprocessing
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,3 +46,13 @@ def is_ready(client: httpx.Client) -> bool:
         return client.get("/health/ready").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def holds_in_fork(law: Callable[[], object]) -> bool:
+    """Whether this is true in a process forked from this one; it is killed if it does not end."""
+    child = multiprocessing.get_context("fork").Process(target=lambda: law() or sys.exit(1), daemon=True)
+    with warnings.catch_warnings(category=DeprecationWarning, action="ignore"):  # of Python 3.12: there are threads
+        child.start()
+    child.join(PATIENT_S)
+    child.kill()
+    return child.exitcode == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ RANKERS = ("classical", "quantum", "lexical")  # rows of scores, in this order
 _FITTED = Fitted((9.72, 20.8, 0.125), (-4.57, -3.42, -1.06), (0.554, 0.399, 0.656))
 _FEEDBACK_TOP = 3  # documents
 _TEXT, _CODE = 0.05, 0.09  # shares of symbols
+_PROGRAM = 0.12  # that of a program on average; a table or a line of dots has up to 1, and counts as one program
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ class Fusion:
     weighting: Weighting = "type"
     feedback: float = 0.0
     fitted: Fitted = _FITTED
+
+    def __post_init__(self) -> None:
+        """ValueError for an unknown weighting; `fuse` tells of an unknown algorithm."""
+        if self.weighting not in get_args(Weighting):
+            raise ValueError(f"unknown weighting {self.weighting!r}; choose one of {', '.join(get_args(Weighting))}")
 
     @property
     def is_linear(self) -> bool:
@@ -117,12 +123,12 @@ class Fusion:
 def code_share(symbols: Vector, characters: NDArray[np.int64]) -> float:
     """How much n documents look like programs together, 0 (text) to 1.
 
-    A short one counts as little as it says: a line of stars makes no programs of the others.
+    A short one counts as little as it says, and none for more than a program: a table makes no programs of the others.
 
     Args:
         symbols: (n,) shares of symbols at their beginnings, NaN of empty ones.
         characters: (n,) their lengths in code points.
     """
     looked_at = np.minimum(characters, BEGINNING)
-    share = float(looked_at @ np.nan_to_num(symbols)) / max(1, int(looked_at.sum()))
+    share = float(looked_at @ np.minimum(np.nan_to_num(symbols), _PROGRAM)) / max(1, int(looked_at.sum()))
     return min(1.0, max(0.0, (share - _TEXT) / (_CODE - _TEXT)))

@@ -179,6 +179,7 @@ class Job:
             raise ValueError(f"the diversity lies in [0, 1]; got {self.diversity}")
         if isinstance(self.exclude, str):
             raise ValueError("exclude must be a list of texts, or each letter would count")  # noqa: TRY004 - as the others
+        self.exclude = list(self.exclude)  # a generator gives its texts once, and they are looked at before they count
         if any(not VISIBLE.search(text) for text in (self.query, *self.exclude)):
             raise ValueError("the query and the excluded texts must not be empty")
         try:

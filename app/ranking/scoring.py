@@ -179,7 +179,7 @@ class Scorer:
             log_odds = self._evidence(best, matches)
             fused, contributions = self._fused(best, matches.scores[chosen], kernel, documents)
             fused = fused if logits is None else cross_encoding.add(fused, logits[chosen])
-            if len(self.states.pooled) > 1:
+            if len(self.states.pooled) > 1 and best.known:  # else all texts are one vector, that of what is unknown
                 log_odds, fused = self._without_excluded(best, log_odds, fused)
             projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
             if self.job.diversity and best.known:  # copies are told apart where words alone decide, too
@@ -289,11 +289,14 @@ def _projected(
 ) -> NDArray[np.float64]:
     """The (n,) log-odds in the order of the (m,) fused scores of the chosen, the rest below them in prescore order.
 
-    Equal texts get equal ones to the last bit, wherever a matrix product rounded them differently.
+    Equal texts get equal ones to the last bit, wherever a matrix product rounded them differently: those of the first
+    copy, or of the first that was read in time.
     """
     projected = project(log_odds[chosen], fused)
     if len(chosen) < len(copies):
         projected = _below(projected, chosen, log_odds, order)
+        texts, first = np.unique(copies[chosen], return_index=True)
+        projected[texts] = projected[chosen[first]]
     return projected[copies]
 
 

@@ -156,7 +156,7 @@ def compare(
 
     method: only its rankers are computed; hybrid has both. reading: of each document.
     TooLate where the deadline does not leave time to read all and begin to score all; Cancelled when it is cancelled;
-    EncoderUnavailable where an encoder on another machine fails.
+    EncoderUnavailable where an encoder on another machine fails, RuntimeError where a ranker does.
     """
     deadline, reading, watch = deadline or Deadline(), reading or Reading(), Stopwatch()
     with watch("encode_query"):
@@ -176,6 +176,8 @@ def compare(
         ranked = reranker.rerank(query, distinct[part], method=method, deadline=deadline, reading=reading)
         if ranked.incomplete:
             raise ranked.unavailable or _too_late()
+        if ranked.dropped:  # a ranking is one without it, too; a score is not
+            raise RuntimeError(f"texts cannot be compared: the ranker {ranked.dropped[0]} failed")
         for name, of in {**ranked.rankers, **ranked.evidence, "log_odds": ranked.log_odds}.items():
             if name in values:
                 values[name][row, part] = of

@@ -21,6 +21,7 @@ from retrieval.deadline import Deadline
 from retrieval.encoder.jobs import Caller, Interrupted, Job, Out, Results, Ticket
 from retrieval.encoder.protocol import PASS_TOKENS, Tokens, pass_shapes, pass_size
 from retrieval.errors import EncoderUnavailable
+from retrieval.forks import begin
 
 Out_co = TypeVar("Out_co", bound=Results, covariant=True)
 
@@ -69,20 +70,24 @@ class SharedEncoder(Generic[Out]):
     def __init__(self, encoder: Model[Out]) -> None:
         """Wrap an encoder; up to `streams` workers run while there are texts to encode."""
         self.encoder = encoder
-        self._lock = threading.Lock()
-        self._jobs: list[Job[Out]] = []
-        self._tickets: dict[bytes, Ticket[Out]] = {}
         self._late: dict[bytes, Out] = {}  # by key, the oldest first; came after their requests had left
-        self._callers: dict[str, Caller] = {}  # callers with queued jobs
         # Padded tokens that a caller with an equal share would have got since the start. New callers start there: they
         # do not wait for older callers, and cannot starve them, however many arrive.
         self._fair_share = 0.0
-        self._workers = 0
-        self._pool = ThreadPoolExecutor(encoder.streams, thread_name_prefix="encoder")
         self._cost = 0.0  # moving average of the seconds per padded token of a pass
         self._texts = self._tokens = 0
         self._passes: Counter[int] = Counter()
         self.wanted_s = 0.0  # encoding time of all requested texts, on all streams together, encoded in time or not
+        begin(self)
+
+    def begin(self) -> None:
+        """Make an empty queue without workers; see `forks`."""
+        self._lock = threading.Lock()
+        self._jobs: list[Job[Out]] = []
+        self._tickets: dict[bytes, Ticket[Out]] = {}
+        self._callers: dict[str, Caller] = {}  # callers with queued jobs
+        self._workers = 0
+        self._pool = ThreadPoolExecutor(self.encoder.streams, thread_name_prefix="encoder")
 
     def counts(self) -> EncoderCounts:
         """Return the counters and the number of queued texts."""

@@ -26,6 +26,7 @@ from urllib3.util import Retry, Timeout, parse_url
 
 from retrieval.encoder.embeddings_api import Busy, Format, Unusable, check_status, request_body, vectors
 from retrieval.errors import EncoderUnavailable
+from retrieval.forks import begin
 
 _TRIES = 4
 _BACKOFF = wait_exponential(multiplier=0.1, max=5) + wait_random(0, 0.1)  # 100, 200, 400 ms and a little
@@ -54,13 +55,18 @@ class EmbeddingsClient:
         self.form: Format = "base64"  # of vectors: a third of the bytes; not every server has it
         self._closing = threading.Event()
         self._sleep = sleep or self._wait
-        # A pool of one host: the key can go nowhere else. Certificates are verified; proxies of the environment are
-        # not used. One connection more than there are requests is for the probe.
-        self._pool = urllib3.connection_from_url(endpoint.url, maxsize=endpoint.concurrency + 1, block=True)
+        begin(self)
         self._path = parse_url(endpoint.url).request_uri
         self._headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "qrerank"}
         if endpoint.api_key:
             self._headers["Authorization"] = f"Bearer {endpoint.api_key}"
+
+    def begin(self) -> None:
+        """Leave the connections there are, on which two processes would read each other's answers; see `forks`."""
+        # A pool of one host: the key can go nowhere else. Certificates are verified; proxies of the environment are
+        # not used. One connection more than there are requests is for the probe.
+        endpoint = self.endpoint
+        self._pool = urllib3.connection_from_url(endpoint.url, maxsize=endpoint.concurrency + 1, block=True)
 
     def embed(self, texts: Sequence[str], dimension: int | None, tries: int = _TRIES) -> NDArray[np.float32]:
         """Return the (n, P) vectors of n ≥ 1 texts as the server gives them. Blocks.

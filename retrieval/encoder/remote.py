@@ -26,6 +26,7 @@ from retrieval.encoder.embeddings_client import EmbeddingsClient, Endpoint
 from retrieval.encoder.protocol import PASS_TOKENS, Granularity, Role, Tokens
 from retrieval.encoder.states import Encoded, join, no_states, quantise, unit_rows
 from retrieval.errors import EncoderUnavailable, EncodingError, ModelError
+from retrieval.forks import begin
 from retrieval.text.limits import most_code_points
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,6 @@ class RemoteEncoder:
         self.max_tokens = max(1, reach.max_tokens - longest)
         self.arithmetic = f"remote-{self.max_tokens}"  # states of texts that were cut elsewhere differ
         self._batch = reach.batch  # texts in one request: fewer once the server refused as many
-        self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="encode")
         self.breaker = CircuitBreaker(
             f"the embeddings server at {endpoint.url}",
             self._check,
@@ -96,6 +96,11 @@ class RemoteEncoder:
             threshold=_FAILURES,
             disconnect=lambda idle_only: None if idle_only else client.close(),
         )
+        begin(self)
+
+    def begin(self) -> None:
+        """Make threads for `encode`; see `forks`."""
+        self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="encode")
 
     def tokenize(self, texts: Sequence[str], role: Role = "document") -> list[Tokens]:
         """Estimate the tokens of n texts, truncated to `max_tokens`; an empty text has one."""

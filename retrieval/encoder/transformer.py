@@ -18,6 +18,7 @@ from retrieval.encoder.protocol import PAD_TOKENS, Granularity, Role, Tokens, pa
 from retrieval.encoder.scripts import scripts_of
 from retrieval.encoder.states import Encoded, join, no_states, quantise, unit_rows
 from retrieval.errors import EncodingError
+from retrieval.forks import begin
 from retrieval.text.characters import well_formed
 from retrieval.text.limits import most_code_points
 
@@ -69,7 +70,11 @@ class TextEncoder:
         self._unknown = _unknown_id(tokenizer)
         self.scripts = scripts_of(tokenizer)
         self.arithmetic, self.streams = arithmetic, streams
-        self._pool = ThreadPoolExecutor(streams, thread_name_prefix="encode")
+        begin(self)
+
+    def begin(self) -> None:
+        """Make threads for `encode`; see `forks`."""
+        self._pool = ThreadPoolExecutor(self.streams, thread_name_prefix="encode")
 
     @property
     def name(self) -> str:

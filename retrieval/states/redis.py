@@ -11,6 +11,7 @@ from typing import Any
 
 import redis
 
+from retrieval.forks import begin
 from retrieval.states.record import CorruptState, Seal, TextState, from_bytes, to_bytes
 from retrieval.states.redis_client import FAILURES, breaker, connect
 
@@ -83,13 +84,21 @@ class RedisStates:
         self.breaker = breaker(
             [self._reader, self._writer], lambda: self._mget(_PROBES), retry_s, "no states are shared"
         )
-        self._changed = self.breaker.changed  # guards the attributes below
-        self._pending: deque[tuple[bytes, TextState]] = deque()
         self._tally: Counter[str] = Counter()
-        self._pending_bytes = 0
         self._writes_refused = self._closing = False
+        begin(self)
+
+    def begin(self) -> None:
+        """Start a writer thread with an empty queue; see `forks`."""
+        self._pending: deque[tuple[bytes, TextState]] = deque()
+        self._pending_bytes = 0
         self._thread = threading.Thread(target=self._work, name="redis-states", daemon=True)
         self._thread.start()
+
+    @property
+    def _changed(self) -> threading.Condition:
+        """Guards the queue, the tally and what is closing."""
+        return self.breaker.changed
 
     def get(self, keys: Sequence[bytes]) -> list[TextState | None]:
         """Return the states in the order of the keys, None for a miss or during an outage."""

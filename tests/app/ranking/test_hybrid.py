@@ -54,6 +54,11 @@ def test_a_score_that_is_not_finite_is_refused():
         Fusion().fuse(np.array([[1, 2.0], [1, np.nan], [1, 1]]), 0.0, lambda: np.eye(2))
 
 
+def test_an_unknown_weighting_is_no_other_one():
+    with pytest.raises(ValueError, match="unknown weighting 'fix'; choose one of type, fixed"):
+        Fusion(weighting="fix")
+
+
 def test_weights_lie_between_those_of_text_and_of_code():
     text, code = Fusion().text, Fusion().code
     assert text.towards(code, 0) == text
@@ -76,6 +81,8 @@ PROGRAM = "def area(radius):\n    # of a circle (2d)\n    return math.pi * radiu
         (["", ""], 0),
         (["The nightingale sings after dusk (and before dawn), and many have heard it."] * 3, 0),
         (["夜の鳥、歌う。"], 0),
+        # A table of contents turned the order of the others round.
+        ([*["The nightingale sings after dusk, and many have heard it. " * 5] * 10, "Owls ........ 3\n" * 80], 0),
         ([PROGRAM] * 3, 1),
         (["for (int i = 0; i < n; i++) { sum += a[i]; }"], 1),
     ],

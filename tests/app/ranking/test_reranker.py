@@ -181,13 +181,21 @@ def test_excluding_lowers_what_is_excluded(real_reranker, method):
 
 def test_two_exclusions_are_both_heard(real_reranker):
     documents = ["jaguar, a big cat", "jaguar, a car maker", "jaguar, a brand of guitar"]
-    ranking = real_reranker.rerank("jaguar", documents, exclude=["cars", "guitars"], method="classical")
-    assert ranking.order[0] == 0
+    for exclude in (["cars", "guitars"], (text for text in ("cars", "guitars"))):
+        assert real_reranker.rerank("jaguar", documents, exclude=exclude, method="classical").order[0] == 0
 
 
 def test_excluding_the_query_itself_is_an_error(reranker, method):
     with pytest.raises(InvalidVector, match="parallel to the query"):
         reranker.rerank("owl", ["owl"], method=method, exclude=["owl"])
+
+
+def test_nothing_is_excluded_where_the_model_knows_no_word(real_reranker, method):
+    """A dog in Thai was no cat to it either, and the request refused: both texts are one unknown token."""
+    documents = ["แมวร้อง", "หมาเห่า"]
+    excluding, plain = (real_reranker.rerank("หมา", documents, method=method, exclude=of) for of in (["แมว"], []))
+    assert not excluding.readable
+    same(excluding, plain)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,15 @@ def test_batches_add_up_to_the_whole(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_what_was_read_of_a_later_copy_counts_for_all(method):
+    """Where there was no time for the first, all fell below what was read."""
+    texts, late = ["an owl song", "market prices", "an owl song", "dusk lamp"], scorer(method)
+    put(late, 0, np.array([1, 2]), HashEncoder().encode(texts).take([1, 2]))
+    scores = late.scores(first(4), sent(texts)).scores
+    assert scores[0] == scores[2] > scores[1] > scores[3]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_part_takes_the_place_of_what_was_put_as_it_before(method):
     states = HashEncoder().encode(TEXTS)
     at_once, piecemeal = scorer(method), scorer(method)

@@ -110,6 +110,14 @@ def test_only_the_methods_own_ranker_is_computed(reranker, method):
     assert set(compare(reranker, ["owl"], ["owl song"], method=method).rankers) == {method}
 
 
+@pytest.mark.parametrize("ranker", ["_cosine", "_fidelity"])
+def test_a_ranker_that_fails_leaves_no_score(monkeypatch, ranker):
+    """What memory held was sent in its place: in a hybrid ranking the others answer."""
+    monkeypatch.setattr(f"app.ranking.scoring.Scorer.{ranker}", lambda *_: 1 / 0)
+    with pytest.raises(RuntimeError, match="the ranker"):
+        compare(Reranker(HashEncoder()), ["owl"], ["owl song"])
+
+
 def test_tokens_count_once(reranker):
     assert compare(reranker, ["owl", "an owl"], ["owl song", "prices", "prices"]).tokens == 1 + 2 + 2 + 1
 

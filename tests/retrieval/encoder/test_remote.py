@@ -29,6 +29,7 @@ from retrieval.states.record import TextState, from_bytes, to_bytes
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import NO_TERMS
 from tests.embeddings_peer import at_most, connected, drop, edit, poison, serving_peer, status, truncate
+from tests.processes import holds_in_fork
 from tests.waiting import PATIENT_S, eventually
 
 TEXTS = [
@@ -132,6 +133,14 @@ def test_connections_are_kept_and_no_more_than_allowed_are_used(remote, proxy):
     assert same(remote.encode(texts), texts)
     assert proxy.connections - before <= 4
     assert proxy.sizes == [32] * 40
+
+
+def test_forked_processes_have_connections_of_their_own(remote, proxy):
+    """Two on one connection would read each other's answers."""
+    remote.encode(["an owl song"])
+    before = proxy.connections
+    assert holds_in_fork(lambda: remote.encode(["an owl song"]))
+    assert proxy.connections > before
 
 
 def test_what_may_pass_is_tried_again_after_growing_pauses(remote, proxy):

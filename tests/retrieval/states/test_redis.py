@@ -15,6 +15,7 @@ from retrieval.states.record import Seal, TextState, to_bytes
 from retrieval.states.redis import RedisStates
 from retrieval.states.source import StateSource
 from retrieval.text.bm25 import NO_TERMS
+from tests.processes import holds_in_fork
 from tests.redis_server import ENCODER, TEN, RedisServer, open_states, share, states_of
 from tests.waiting import PATIENT_S, eventually
 
@@ -49,6 +50,12 @@ def test_replicas_share(server, states):
     with closing(open_states(server.url)) as other:
         assert records(other.get([*TEN])) == records([*TEN.values()])
         assert (other.counts().hits, other.counts().misses) == (10, 0)
+
+
+def test_forked_processes_share_theirs(server, states):
+    """They had no thread that writes."""
+    assert holds_in_fork(lambda: share(states, TEN) is None)
+    assert records(states.get([*TEN])) == records([*TEN.values()])
 
 
 def test_the_order_is_that_of_the_keys_and_what_is_not_there_is_none(states):
