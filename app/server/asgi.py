@@ -18,6 +18,9 @@ from app.telemetry.logs import set_up
 from retrieval.encoder.protocol import Encoder
 
 _STOPS_WITHIN_S = 20  # a client that stops reading its stream must not block the shutdown
+# A new worker answers once its imports are done. uvicorn's 5 s are too short where the processors are busy: it would
+# kill every worker that starts, for ever.
+_WORKER_ANSWERS_WITHIN_S = 30
 
 
 def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastAPI:
@@ -45,6 +48,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "ws_max_size": 2 * limits.body_bytes,  # a larger frame closes the connection; one in between gets an error
         "ws_per_message_deflate": False,  # compressing a response would block the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
+        "timeout_worker_healthcheck": _WORKER_ANSWERS_WITHIN_S,
         "log_config": None,  # configured by `app.telemetry.logs`
         "access_log": False,  # written by `app.telemetry.watchers`
         "proxy_headers": bool(server.trusted),
