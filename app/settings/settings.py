@@ -97,7 +97,8 @@ class Settings(BaseSettings):
     hosts: tuple[str, ...] = Field(
         (),
         description='Host names that requests may use, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
-        "Absent: any name with authentication; without it, only IP addresses and names that no public site can have.",
+        "Absent: any name with authentication; without it, only IP addresses and names that no public site can have. "
+        "Probes of health and metrics may always name an IP address, or no host.",
     )
     hsts_s: int = Field(
         0, ge=0, le=10**9, description="max-age of Strict-Transport-Security. Set it where a proxy terminates TLS."
