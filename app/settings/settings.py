@@ -20,7 +20,7 @@ from app.settings.models import CircuitSettings, CrossEncoderSettings, EncoderSe
 from app.settings.operations import CacheSettings, HealthSettings, LogSettings, OperationsSettings, TracingSettings
 from app.settings.search import ChunkingSettings, FirstStageSettings, IndexSettings
 from app.settings.serving import CorsSettings, EngineSettings, LimitSettings, PageSettings, ServerSettings
-from app.settings.values import CollectionName, Language, Share
+from app.settings.values import CollectionName, HostName, Language, Share
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -94,7 +94,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     cors: CorsSettings = CorsSettings()
     pages: PageSettings = PageSettings()
-    hosts: tuple[str, ...] = Field(
+    hosts: tuple[HostName, ...] = Field(
         (),
         description='Host names that requests may use, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
         "Absent: any name with authentication; without it, only IP addresses and names that no public site can have. "

@@ -17,6 +17,11 @@ NAME_RULE = (
 )
 _COLLECTION_NAME = re.compile(COLLECTION_NAME)
 
+_HOST = r"^(\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9A-Fa-f:.]+)$"
+_HOST_NAME = re.compile(_HOST, re.ASCII)
+_ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^\sA-Z/?#@]+)$"
+_ORIGIN_NAME = re.compile(_ORIGIN)
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Language = Annotated[str, AfterValidator(check_language)]
 
@@ -36,6 +41,27 @@ def _check_collection_name(name: str) -> str:
 CollectionName = Annotated[
     str, AfterValidator(_check_collection_name), Field(json_schema_extra={"pattern": f"^{COLLECTION_NAME}$"})
 ]
+
+
+def _check_host(name: str) -> str:
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(
+            "no request has such a host; write a name without scheme, port and path: a.example.org, *.example.org, *"
+        )
+    return name
+
+
+def _check_origin(origin: str) -> str:
+    if not _ORIGIN_NAME.fullmatch(origin):
+        raise ValueError(
+            "no browser sends such an origin; write scheme and host in small letters, without a path or a slash at the "
+            "end: https://a.example.org"
+        )
+    return origin
+
+
+HostName = Annotated[str, AfterValidator(_check_host), Field(json_schema_extra={"pattern": _HOST})]
+Origin = Annotated[str, AfterValidator(_check_origin), Field(json_schema_extra={"pattern": _ORIGIN})]
 
 
 class Group(BaseModel):
