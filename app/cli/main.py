@@ -127,9 +127,9 @@ def serve(
     set_up(settings.logs)
     host = bare(host)
     check_start(settings, host)
-    port = free_port(host, port)
     operations = settings.operations
     with metrics_served(workers, bare(operations.metrics_host or host), operations.metrics_port):
+        port = free_port(host, port)  # of which the metrics' port may be one
         served = _prepare_app(settings, workers, demo)
         log.info("quantum-rerank listens on %s (documentation: /docs)", url_of(host, port))
         uvicorn.run(

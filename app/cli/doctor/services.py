@@ -35,8 +35,13 @@ def listening(host: str, port: int) -> Check:
         except (Exposed, RetrievalError, PortTaken) as error:
             yield _fault("access", error)
         yield _port("port", bare(host), port)
-        if (metrics_port := settings.operations.metrics_port) is not None:
-            yield _port("metrics port", bare(settings.operations.metrics_host or host), metrics_port)
+        if (metrics_port := settings.operations.metrics_port) is None:
+            return
+        metrics_host = bare(settings.operations.metrics_host or host)
+        if (metrics_host, metrics_port) == (bare(host), port):
+            yield Finding("metrics port", "error", f"{port} is the service's own", "choose another one")
+        else:
+            yield _port("metrics port", metrics_host, metrics_port)
 
     return check
 
