@@ -20,6 +20,7 @@ from retrieval.errors import RetrievalError
 
 _PATIENCE_S = 2.0
 _MOST_SKEW_S = 5.0
+_METRICS = b"# HELP qrerank_"
 _OFF = "not configured"
 _PORTS = {"http": 80, "https": 443}
 
@@ -57,11 +58,12 @@ def _port(check: str, host: str, port: int) -> Finding:
 
 
 def _is_alive(host: str, port: int) -> bool:
-    """Whether what listens there is this service."""
+    """Whether what listens there is this service, or its metrics, which are the answer to any path."""
     with closing(http.client.HTTPConnection(host, port, timeout=_PATIENCE_S)) as connection:
         try:
             connection.request("GET", "/health")
-            return bool(json.loads(connection.getresponse().read(100)) == {"status": "alive"})
+            answer = connection.getresponse().read(100)
+            return answer.startswith(_METRICS) or bool(json.loads(answer) == {"status": "alive"})
         except (OSError, http.client.HTTPException, ValueError):
             return False
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.doctor import machine, services
+from app.telemetry.metrics_port import metrics_served
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.collection import Collection
 from retrieval.store.indexer import build
@@ -135,6 +136,13 @@ def test_a_port_that_others_have_is_an_error(doctor, monkeypatch):
         other.settimeout(0)  # it never answers
         found = doctor("--port", other.getsockname()[1])[1]["port"]
     assert (found["status"], found["remedy"][:16]) == ("error", "stop the process")
+
+
+def test_beside_the_service_its_metrics_port_is_well(doctor):
+    port = free_port()
+    with metrics_served(1, "127.0.0.1", port):
+        found = doctor(OPERATIONS__METRICS_PORT=port)[1]["metrics port"]
+    assert (found["status"], found["found"]) == ("ok", f"{port}: quantum-rerank serves there")
 
 
 def test_the_services_own_port_is_none_for_its_metrics(doctor):
