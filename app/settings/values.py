@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from retrieval.text.languages import check_language
 
@@ -62,6 +63,19 @@ def _check_origin(origin: str) -> str:
 
 HostName = Annotated[str, AfterValidator(_check_host), Field(json_schema_extra={"pattern": _HOST})]
 Origin = Annotated[str, AfterValidator(_check_origin), Field(json_schema_extra={"pattern": _ORIGIN})]
+
+
+def _expand(path: object) -> object:
+    """A path with `~` for a home folder, which no shell expands in a file of variables."""
+    if path == "":
+        raise ValueError("it is empty, which would be the current folder: leave it out, or write .")
+    try:
+        return Path(path).expanduser() if isinstance(path, str) else path
+    except RuntimeError as error:
+        raise ValueError(f"{path}: there is no such home folder") from error
+
+
+LocalPath = Annotated[Path, BeforeValidator(_expand)]
 
 
 class Group(BaseModel):
