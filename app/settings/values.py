@@ -20,7 +20,7 @@ _COLLECTION_NAME = re.compile(COLLECTION_NAME)
 
 _HOST = r"^(\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9A-Fa-f:.]+)$"
 _HOST_NAME = re.compile(_HOST, re.ASCII)
-_ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[^\sA-Z/?#@]+)$"
+_ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+)$"
 _ORIGIN_NAME = re.compile(_ORIGIN)
 
 Share = Annotated[float, Field(ge=0, le=1)]
