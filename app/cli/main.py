@@ -119,6 +119,8 @@ def serve(
     # Process 1 of a container gets no signal that it does not handle: a stop while models are prepared would be lost.
     # Besides, uvicorn raises SIGTERM again after its shutdown.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal, without nohup; uvicorn restarts workers
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     keep_memory()  # before threads start, because each would create a heap of its own
     allow_open_files()
     if parameters:

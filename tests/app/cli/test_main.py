@@ -327,12 +327,13 @@ def test_an_unusable_address_is_reported_before_a_model_is_opened(tmp_path):
             assert len(run.stderr.splitlines()) == 1
 
 
-def test_a_stop_while_models_are_prepared_ends_serve():
-    """Process 1 of a container gets no SIGTERM that it does not handle."""
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)])
+def test_a_stop_while_models_are_prepared_ends_serve(name):
+    """Process 1 of a container gets no SIGTERM that it does not handle. A closed terminal sends SIGHUP."""
     script = (
         "import os, signal\n"
         "from app.cli import main\n"
-        "main._prepare_app = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"main._prepare_app = lambda *_: os.kill(os.getpid(), signal.{name})\n"
         "main.main()\n"
     )
     command = [sys.executable, "-c", script, "serve", "--port", "0"]
