@@ -76,10 +76,18 @@ simulated circuits) and `hybrid` (both, with BM25; the default).
 """
 
 
-def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    encoders: Mapping[str, Encoder] = MappingProxyType({}),
+    *,
+    loads_within_s: float = 0,
+) -> FastAPI:
     """Create the ASGI application; settings come from the environment unless given.
 
-    encoders: models that are already loaded, by name.
+    Args:
+        settings: The service's settings.
+        encoders: Models that are already loaded, by name.
+        loads_within_s: How long the start waits for the models at most. Meanwhile no connection is taken.
     """
     settings = settings or Settings()
     tracing = _trace(settings)
@@ -87,7 +95,7 @@ def create_app(settings: Settings | None = None, encoders: Mapping[str, Encoder]
         title="quantum-rerank",
         version=version(),
         description=_ABOUT,
-        lifespan=_lifespan,
+        lifespan=partial(_lifespan, loads_within_s=loads_within_s),
         docs_url=None,  # replaced by routes/docs_page.py
         redoc_url=None,
         redirect_slashes=False,
@@ -166,10 +174,10 @@ def _add_middleware(app: FastAPI, deps: Dependencies) -> None:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+async def _lifespan(app: FastAPI, loads_within_s: float) -> AsyncIterator[dict[str, object]]:
     sys.setswitchinterval(_SWITCH_S)
     deps: Dependencies = app.state.dependencies
-    # The service answers liveness probes while the model loads.
+    # The service answers liveness probes while the model loads, unless another worker does.
     loading = asyncio.create_task(deps.engine.start())
     deps.ingestion.indexing.start()
     tasks = [
@@ -202,6 +210,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         shutdown.callback(deps.quotas.close)
         shutdown.callback(deps.gauges.publish)  # a last time, so that other workers can report the values
         shutdown.push_async_callback(_cancel, tasks)
+        await asyncio.wait([loading], timeout=loads_within_s)
         with drained(deps.engine, deps.settings.engine.drain_seconds):
             yield {"bodies": deps.bodies}  # shared with the server's WebSocket protocol
 

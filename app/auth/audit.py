@@ -15,6 +15,27 @@ from structlog.contextvars import get_contextvars
 from app.errors import KeysMisconfigured
 
 log = logging.getLogger("qrerank.audit")
+_service_log = logging.getLogger(__name__)
+
+
+class _File(WatchedFileHandler):
+    """A file whose lines go to standard error while it cannot be written: what they tell of has happened, and is done.
+
+    Otherwise a lost folder would make an internal error of each refused key, and a new key would never be shown.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        try:
+            super().emit(record)  # opens the file anew if it was moved
+        except OSError:
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
+        """Write a line to standard error, and log why."""
+        cause = getattr(sys.exception(), "strerror", None) or type(sys.exception()).__name__
+        _service_log.error("the audit log %s cannot be written: %s; standard error has it", self.baseFilename, cause)
+        logging.StreamHandler(sys.stderr).emit(record)
 
 
 def open_log(file: Path | None) -> None:
@@ -26,7 +47,7 @@ def open_log(file: Path | None) -> None:
     if file:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            handler = WatchedFileHandler(file, encoding="utf-8")
+            handler = _File(file, encoding="utf-8")
         except OSError as error:
             raise KeysMisconfigured(f"the audit log {file} cannot be written: {error.strerror}") from error
     for old in log.handlers[:]:

@@ -103,6 +103,11 @@ class SqlKeys:
         with self._database.reading() as connection:
             return _keys(connection)
 
+    def get(self, id_or_prefix: str) -> Key:
+        """A key; UnknownKey if there is none of this id or prefix."""
+        with self._database.reading() as connection:
+            return _key(connection, id_or_prefix)
+
     def rotate(self, id_or_prefix: str, overlap_s: float) -> tuple[Key, str]:
         """Give a key a new secret. Its old secrets stay valid for at most `overlap_s` seconds."""
         now = self._clock()

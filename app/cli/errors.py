@@ -105,13 +105,22 @@ def sentences(error: Exception) -> list[str] | None:
         case ValidationError():
             return None
         case SettingsError():  # lists and objects are JSON
-            field = _FIELD.search(str(error))
-            return [f"{_variable(field[1]) if field else error}: it is not JSON"]
+            return [f"{_not_json(error)}: it is not JSON"]
         case KeysUnavailable():
             return [error.reason]
         case OSError():
             return _system(error)
     return [str(error)]
+
+
+def _not_json(error: SettingsError) -> str:
+    """The variable that is not JSON: pydantic-settings names its group alone, and its cause has the value."""
+    field = _FIELD.search(str(error))
+    if field is None:
+        return str(error)
+    group, value = _variable(field[1]), getattr(error.__cause__, "doc", None)
+    names = (name for name, text in os.environ.items() if text == value and name.upper().startswith(group))
+    return next(names, group)
 
 
 def _variable(*path: object) -> str:

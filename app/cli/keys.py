@@ -124,13 +124,19 @@ def revoke(key_id: KeyId, as_json: AsJson = False) -> None:
 @keys.command()
 def usage(
     key_id: Annotated[
-        str | None, typer.Argument(metavar="ID", parser=utf8, help="A key's id. Absent: all callers.")
+        str | None,
+        typer.Argument(
+            metavar="ID", parser=utf8, help="A key's id or prefix, or a name such as 'token:ada'. Absent: all callers."
+        ),
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3660, help="Number of days, including today.")] = 30,
     as_json: AsJson = False,
 ) -> None:
     """Show the usage of keys per day in UTC."""
-    usage_by_day = records().usage.read(days, key_id)
+    stores = records()
+    if key_id and not key_id.startswith(("token:", "env:")):  # else who never was would have used nothing
+        key_id = stores.keys.get(key_id).id
+    usage_by_day = stores.usage.read(days, key_id)
     if as_json:
         print_json({"object": "list", "data": [vars(day) for day in usage_by_day]})
         return

@@ -119,6 +119,8 @@ def serve(
     # Process 1 of a container gets no signal that it does not handle: a stop while models are prepared would be lost.
     # Besides, uvicorn raises SIGTERM again after its shutdown.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # a closed terminal, without nohup; uvicorn restarts workers
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     keep_memory()  # before threads start, because each would create a heap of its own
     allow_open_files()
     if parameters:
@@ -127,9 +129,9 @@ def serve(
     set_up(settings.logs)
     host = bare(host)
     check_start(settings, host)
-    port = free_port(host, port)
     operations = settings.operations
     with metrics_served(workers, bare(operations.metrics_host or host), operations.metrics_port):
+        port = free_port(host, port)  # of which the metrics' port may be one
         served = _prepare_app(settings, workers, demo)
         log.info("quantum-rerank listens on %s (documentation: /docs)", url_of(host, port))
         uvicorn.run(

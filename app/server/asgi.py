@@ -18,19 +18,25 @@ from app.telemetry.logs import set_up
 from retrieval.encoder.protocol import Encoder
 
 _STOPS_WITHIN_S = 20  # a client that stops reading its stream must not block the shutdown
+# One of several workers takes no connections before its models are loaded: the others can answer them. The server of a
+# remote model is waited for no longer than this.
+_LOADS_WITHIN_S = 20
+# A new worker answers once its imports are done. uvicorn's 5 s are too short where the processors are busy: it would
+# kill every worker that starts, for ever.
+_WORKER_ANSWERS_WITHIN_S = 30
 
 
 def application(encoders: Mapping[str, Encoder] = MappingProxyType({})) -> FastAPI:
     """The application of one worker process, configured from the environment; called in that process.
 
-    encoders: models that are already loaded, by name.
+    encoders: models that are already loaded, by name; none for one of several workers.
     """
     keep_memory()  # for worker processes; a single process calls it in `serve`
     from app.main import create_app  # imported late: the import fixes the metrics' directory, and takes memory
 
     settings = Settings()
     set_up(settings.logs)
-    return create_app(settings, encoders)
+    return create_app(settings, encoders, loads_within_s=0 if encoders else _LOADS_WITHIN_S)
 
 
 def options(settings: Settings) -> dict[str, Any]:
@@ -45,6 +51,7 @@ def options(settings: Settings) -> dict[str, Any]:
         "ws_max_size": 2 * limits.body_bytes,  # a larger frame closes the connection; one in between gets an error
         "ws_per_message_deflate": False,  # compressing a response would block the event loop
         "timeout_graceful_shutdown": _STOPS_WITHIN_S,
+        "timeout_worker_healthcheck": _WORKER_ANSWERS_WITHIN_S,
         "log_config": None,  # configured by `app.telemetry.logs`
         "access_log": False,  # written by `app.telemetry.watchers`
         "proxy_headers": bool(server.trusted),

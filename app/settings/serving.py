@@ -7,7 +7,7 @@ import os
 
 from pydantic import Field, field_validator
 
-from app.settings.values import Group
+from app.settings.values import Group, Origin
 
 # The first parts of paths below which the service has routes, and pages and descriptions that no path may hide.
 OWN_PATHS = frozenset("v1 v2 api infinity compatible-api health docs pages admin errors metrics openapi.json".split())
@@ -167,7 +167,7 @@ class ServerSettings(Group):
 class CorsSettings(Group):
     """Cross-origin requests from browsers."""
 
-    origins: tuple[str, ...] = Field(
+    origins: tuple[Origin, ...] = Field(
         (),
         description='Origins whose pages may call the service, a JSON list: ["https://…"], or ["*"]. '
         "Requests with cookies or passwords are not allowed.",

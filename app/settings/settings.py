@@ -20,7 +20,7 @@ from app.settings.models import CircuitSettings, CrossEncoderSettings, EncoderSe
 from app.settings.operations import CacheSettings, HealthSettings, LogSettings, OperationsSettings, TracingSettings
 from app.settings.search import ChunkingSettings, FirstStageSettings, IndexSettings
 from app.settings.serving import CorsSettings, EngineSettings, LimitSettings, PageSettings, ServerSettings
-from app.settings.values import CollectionName, Language, Share
+from app.settings.values import CollectionName, HostName, Language, LocalPath, Share
 
 _NAME = "quantum-rerank"
 _PREFIX = "QRERANK_"
@@ -38,11 +38,11 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,  # the input may be a secret
     )
 
-    data_dir: Path = Field(
+    data_dir: LocalPath = Field(
         default_factory=lambda: user_data_path(_NAME),
         description="Persistent data: collections, keys, usage.",
     )
-    model_dir: Path = Field(
+    model_dir: LocalPath = Field(
         default_factory=lambda: user_cache_path(_NAME) / "models",
         description="Prepared models. Several data folders may share it.",
     )
@@ -72,10 +72,10 @@ class Settings(BaseSettings):
         description="How much results differ from those before them if the request does not say, from 0, by relevance "
         "alone, to 1.",
     )
-    calibration: Path | None = Field(
+    calibration: LocalPath | None = Field(
         None, description="Parameter file of the scores, from `qrerank fit --calibration`. Absent: the default model's."
     )
-    parameters: Path | None = Field(
+    parameters: LocalPath | None = Field(
         None,
         description="Parameter file from `qrerank fit`: weights, smoothing, bandwidth and calibration, in place of "
         "`calibration`.",
@@ -94,10 +94,11 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     cors: CorsSettings = CorsSettings()
     pages: PageSettings = PageSettings()
-    hosts: tuple[str, ...] = Field(
+    hosts: tuple[HostName, ...] = Field(
         (),
         description='Host names that requests may use, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
-        "Absent: any name with authentication; without it, only IP addresses and names that no public site can have.",
+        "Absent: any name with authentication; without it, only IP addresses and names that no public site can have. "
+        "Probes of health and metrics may always name an IP address, or no host.",
     )
     hsts_s: int = Field(
         0, ge=0, le=10**9, description="max-age of Strict-Transport-Security. Set it where a proxy terminates TLS."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from retrieval.text.languages import check_language
 
@@ -16,6 +17,11 @@ NAME_RULE = (
     "is one character with its letter), and does not begin with a dot or a dash"
 )
 _COLLECTION_NAME = re.compile(COLLECTION_NAME)
+
+_HOST = r"^(\*|(\*\.)?[\w-]+(\.[\w-]+)*|[0-9A-Fa-f:.]+)$"
+_HOST_NAME = re.compile(_HOST, re.ASCII)
+_ORIGIN = r"^(\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+)$"
+_ORIGIN_NAME = re.compile(_ORIGIN)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Language = Annotated[str, AfterValidator(check_language)]
@@ -36,6 +42,40 @@ def _check_collection_name(name: str) -> str:
 CollectionName = Annotated[
     str, AfterValidator(_check_collection_name), Field(json_schema_extra={"pattern": f"^{COLLECTION_NAME}$"})
 ]
+
+
+def _check_host(name: str) -> str:
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError(
+            "no request has such a host; write a name without scheme, port and path: a.example.org, *.example.org, *"
+        )
+    return name
+
+
+def _check_origin(origin: str) -> str:
+    if not _ORIGIN_NAME.fullmatch(origin):
+        raise ValueError(
+            "no browser sends such an origin; write scheme and host in small letters, without a path or a slash at the "
+            "end: https://a.example.org"
+        )
+    return origin
+
+
+HostName = Annotated[str, AfterValidator(_check_host), Field(json_schema_extra={"pattern": _HOST})]
+Origin = Annotated[str, AfterValidator(_check_origin), Field(json_schema_extra={"pattern": _ORIGIN})]
+
+
+def _expand(path: object) -> object:
+    """A path with `~` for a home folder, which no shell expands in a file of variables."""
+    if path == "":
+        raise ValueError("it is empty, which would be the current folder: leave it out, or write .")
+    try:
+        return Path(path).expanduser() if isinstance(path, str) else path
+    except RuntimeError as error:
+        raise ValueError(f"{path}: there is no such home folder") from error
+
+
+LocalPath = Annotated[Path, BeforeValidator(_expand)]
 
 
 class Group(BaseModel):

@@ -94,8 +94,12 @@ def test_a_worker_that_was_killed_is_missed_and_what_it_counted_is_kept(server):
     serving = [pid for pid in family(server.pid)[1:] if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(serving) == 2
     os.kill(serving[0], signal.SIGKILL)
-    # The other worker has three texts cached.
-    after = metrics_when(server.port, lambda metrics: (metrics["ready"], metrics["cache_entries"]) == (2, 3))
+
+    def replaced(metrics: dict[str, float]) -> bool:
+        assert httpx.get(f"http://127.0.0.1:{server.port}/health/ready", timeout=PATIENT_S).status_code == 200
+        return (metrics["ready"], metrics["cache_entries"]) == (2, 3)  # the other worker has three texts cached
+
+    after = metrics_when(server.port, replaced)
     assert after["workers"] == 2
     assert after[RERANKED] == before[RERANKED]
     assert after["cache_misses_total"] == before["cache_misses_total"]  # the new worker's probe does not count

@@ -16,10 +16,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.error_catalogue import MALFORMED, code_of
+from app.api.middleware.root_path import path_of
 from app.api.problems import Problem
 from app.engine.engine import Engine
 from app.errors import Forbidden
 from app.settings import Settings
+from app.telemetry.watchers import PROBES
 
 _LOCAL = {
     "localhost",
@@ -30,7 +32,7 @@ _LOCAL = {
 
 
 @lru_cache(128)  # few names are used for one service
-def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
+def is_served(host: str, names: tuple[str, ...], *, has_keys: bool, is_probe: bool = False) -> bool:
     """Whether requests with this Host header are served.
 
     Args:
@@ -38,8 +40,12 @@ def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
         names: Allowed names: a name, `*.` and a name for its subdomains, or `*`. Empty: with `has_keys` all hosts, else
             only IP addresses and names that no public site can have.
         has_keys: Whether requests need an API key.
+        is_probe: Whether the request is a probe: Kubernetes, haproxy and Prometheus send them to an address, or
+            without the header.
     """
     name = _name(host)
+    if is_probe and (name is None or _is_address(name)):
+        return True
     if not names:
         return has_keys or name is None or "." not in name or name.rpartition(".")[2] in _LOCAL or _is_address(name)
     return any(_matches(name or "", allowed.lower()) for allowed in names)
@@ -114,7 +120,8 @@ class SecurityHeadersMiddleware:
         headers = Headers(scope=scope)
         if _CONTROL.search(scope["path"]):
             return _problem(scope, HTTPStatus.BAD_REQUEST, MALFORMED, "the path has control characters")
-        if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys):
+        is_probe = path_of(scope) in PROBES
+        if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys, is_probe=is_probe):
             return _problem(scope, HTTPStatus.FORBIDDEN, code_of(Forbidden), _HOST)
         # Cross-site request: a page of another site makes the browser change something here, or use up capacity.
         cross_site = headers.get("sec-fetch-site") == "cross-site" and scope.get("method", "GET") not in _READ_ONLY

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from app.api.dependencies import dependencies
 from app.api.dialects.keys import AllUsageResponse, UsageResponse, respond_all_usage, respond_usage
-from app.api.exchange import whole_number
+from app.api.exchange import check_parameters, whole_number
 from app.api.openapi import content, reference
 from app.api.problems import problems
 from app.auth.usage import who
@@ -53,6 +53,7 @@ async def own_usage(request: Request) -> dict[str, Any]:
 
     Rotating a key keeps its usage. Without authentication no usage is stored.
     """
+    check_parameters(request, "days")
     days = whole_number(request, "days", _DEFAULT_DAYS, 1, _LONGEST_DAYS)
     identity: Identity = request.state.identity
     auth = dependencies(request).auth
@@ -70,6 +71,7 @@ async def own_usage(request: Request) -> dict[str, Any]:
 )
 async def all_usage(request: Request) -> dict[str, Any]:
     """The usage of every caller per day in UTC: keys by their id, tokens and keys of the environment by their name."""
+    check_parameters(request, "days")
     days = whole_number(request, "days", _DEFAULT_DAYS, 1, _LONGEST_DAYS)
     auth = cast("Auth", dependencies(request).auth)  # an administrator has a key
     return respond_all_usage(await auth.in_thread(partial(auth.used.read, days)))

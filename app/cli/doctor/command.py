@@ -24,7 +24,14 @@ from app.telemetry.printable import escaped
 _WORST_FIRST: tuple[Status, ...] = ("error", "warning", "ok")
 _STYLES: dict[Status, str] = {"ok": "green", "off": "dim", "warning": "yellow", "error": "red"}
 _MACHINE: Sequence[Check] = (machine.processor, machine.cores, machine.memory, machine.open_files, machine.clock)
-_FILES: Sequence[Check] = (machine.sqlite, storage.folders, storage.models, storage.cross_encoder, storage.collections)
+_FILES: Sequence[Check] = (
+    machine.sqlite,
+    storage.folders,
+    storage.authentication,
+    storage.models,
+    storage.cross_encoder,
+    storage.collections,
+)
 _SERVERS: Sequence[Check] = (services.keys, services.redis, services.milvus, services.addresses)
 
 

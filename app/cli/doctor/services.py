@@ -20,6 +20,7 @@ from retrieval.errors import RetrievalError
 
 _PATIENCE_S = 2.0
 _MOST_SKEW_S = 5.0
+_METRICS = b"# HELP qrerank_"
 _OFF = "not configured"
 _PORTS = {"http": 80, "https": 443}
 
@@ -35,8 +36,13 @@ def listening(host: str, port: int) -> Check:
         except (Exposed, RetrievalError, PortTaken) as error:
             yield _fault("access", error)
         yield _port("port", bare(host), port)
-        if (metrics_port := settings.operations.metrics_port) is not None:
-            yield _port("metrics port", bare(settings.operations.metrics_host or host), metrics_port)
+        if (metrics_port := settings.operations.metrics_port) is None:
+            return
+        metrics_host = bare(settings.operations.metrics_host or host)
+        if (metrics_host, metrics_port) == (bare(host), port):
+            yield Finding("metrics port", "error", f"{port} is the service's own", "choose another one")
+        else:
+            yield _port("metrics port", metrics_host, metrics_port)
 
     return check
 
@@ -52,11 +58,12 @@ def _port(check: str, host: str, port: int) -> Finding:
 
 
 def _is_alive(host: str, port: int) -> bool:
-    """Whether what listens there is this service."""
+    """Whether what listens there is this service, or its metrics, which are the answer to any path."""
     with closing(http.client.HTTPConnection(host, port, timeout=_PATIENCE_S)) as connection:
         try:
             connection.request("GET", "/health")
-            return bool(json.loads(connection.getresponse().read(100)) == {"status": "alive"})
+            answer = connection.getresponse().read(100)
+            return answer.startswith(_METRICS) or bool(json.loads(answer) == {"status": "alive"})
         except (OSError, http.client.HTTPException, ValueError):
             return False
 

@@ -51,6 +51,26 @@ def folders(settings: Settings) -> Iterator[Finding]:
         yield judged(variable, found, fault, remedy)
 
 
+def authentication(settings: Settings) -> Iterator[Finding]:
+    """Whether the audit log can be written, and whether the file of the tokens' issuer has keys."""
+    audit, jwks = settings.auth.audit_file, settings.auth.jwt.jwks_file
+    if audit is not None:
+        there = _existing(audit)
+        is_right = there.is_dir() != (there == audit)  # the file itself, or a folder where it is made
+        fault = None if is_right and os.access(there, os.W_OK) else "it cannot be written"
+        remedy = "name a file in a folder that can be written"
+        yield judged("QRERANK_AUTH__AUDIT_FILE", str(audit), fault, remedy, status="error")
+    if jwks is not None:
+        from app.auth.jwks import parse  # imported on use: cryptography takes memory
+
+        fault = None
+        try:
+            found = f"{jwks}: {len(parse(jwks.read_bytes()))} keys"
+        except (OSError, ValueError) as error:
+            found, fault = str(jwks), getattr(error, "strerror", None) or str(error)
+        yield judged("QRERANK_AUTH__JWT__JWKS_FILE", found, fault, "name the issuer's JWKS document", status="error")
+
+
 def _existing(path: Path) -> Path:
     """The path itself, or the nearest folder above it that exists."""
     return next(each for each in (path, *path.absolute().parents) if each.exists())

@@ -1,5 +1,6 @@
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from structlog.contextvars import bound_contextvars
@@ -26,3 +27,21 @@ def test_it_names_the_request_that_caused_it(file):
         audit.record("key.listed", by="ada", origin="10.0.0.1", result="done")
     assert list(json.loads(file.read_text())) == ["time", "event", "by", "from", "result", "request_id"]
     assert json.loads(file.read_text())["request_id"] == "the-same"
+
+
+@pytest.mark.parametrize("lost", ["the folder", "the disk"])
+def test_while_the_file_cannot_be_written_standard_error_has_the_lines(tmp_path, capsys, caplog, lost):
+    """A refused key would be an internal error, and a new one would be made and never shown."""
+    folder = tmp_path / "audit"
+    audit.open_log(folder / "log" if lost == "the folder" else Path("/dev/full"))
+    if lost == "the folder":
+        folder.rename(tmp_path / "moved")
+    for number in range(2):
+        audit.record("key.created", by="ada", origin="here", result="done", prefix=f"qr_{number}")
+    assert [json.loads(line)["key"] for line in capsys.readouterr().err.splitlines()] == ["qr_0", "qr_1"]
+    assert "cannot be written: No " in caplog.text  # such file; space left
+    if lost == "the folder":
+        folder.mkdir()
+        audit.record("key.revoked", by="ada", origin="here", result="done", prefix="qr_2")
+        assert json.loads((folder / "log").read_text())["key"] == "qr_2"
+    logging.getLogger("qrerank.audit").handlers.clear()

@@ -49,6 +49,13 @@ def test_expected_errors_are_one_sentence(capsys, error, status, sentence):
     assert capsys.readouterr() == ("", sentence + "\n")
 
 
+@pytest.mark.parametrize("variable", ["QRERANK_MODELS", "QRERANK_CORS__ORIGINS", "QRERANK_AUTH__JWT__ALGORITHMS"])
+def test_a_setting_that_is_no_json_is_named_and_not_its_group(capsys, monkeypatch, variable):
+    monkeypatch.setenv(variable, "RS256")
+    assert run(Settings) == 1
+    assert capsys.readouterr().err == f"{variable}: it is not JSON\n"
+
+
 @pytest.mark.parametrize("kind", [PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError, OSError])
 @pytest.mark.parametrize(
     ("path", "remedy"),

@@ -4,10 +4,12 @@ import json
 import logging
 import re
 import sys
+import time
 from typing import NamedTuple
 
 import pytest
 
+from app.auth.store import Counts, day_of
 from app.auth.stores import open_records
 from app.cli import main as cli
 from app.cli.terminal import out
@@ -165,6 +167,22 @@ def test_without_the_pepper_of_the_keys_nothing_is_made(keys, folder):
 def test_usage_of_nobody_is_an_empty_table(keys):
     assert json.loads(done(keys("usage", "--json"))) == {"object": "list", "data": []}
     assert "requests" in done(keys("usage", "--days", "3"))
+
+
+def test_usage_is_found_by_prefix_and_by_name_and_of_no_key_it_is_an_error(keys):
+    """An empty table says that a key was not used, and may be revoked."""
+    made = json.loads(done(keys("create", "--json")))
+    settings = Settings()
+    records = open_records(settings.auth, settings.data_dir)
+    today = day_of(time.time())
+    records.usage.add({(today, made["id"]): Counts(requests=7), (today, "token:ada"): Counts(requests=3)}, {})
+    records.database.close()
+    for who, requests in ((made["id"], 7), (made["prefix"], 7), ("token:ada", 3)):
+        [day] = json.loads(done(keys("usage", who, "--json")))["data"]
+        assert day["requests"] == requests
+    run = keys("usage", "key_0")
+    assert (run.returncode, run.stdout) == (1, "")
+    assert "no key has this id" in run.stderr
 
 
 @pytest.mark.parametrize(

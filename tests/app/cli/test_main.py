@@ -14,6 +14,7 @@ import pytest
 from app.cli import index, main
 from app.settings import Settings
 from retrieval.text.passages import Passage
+from scripts.trial import free_port
 from tests.conftest import serving
 
 CORPUS = [
@@ -309,11 +310,14 @@ def test_help_tells_of_exit_statuses_and_keeps_brackets(here):
 @pytest.mark.slow
 def test_an_unusable_address_is_reported_before_a_model_is_opened(tmp_path):
     """In a process of its own, of which `serve` sets limits and logs."""
+    own = str(free_port())
     environment = os.environ | {"QRERANK_MODEL": "no-such-model", "QRERANK_DATA_DIR": str(tmp_path)}
+    environment |= {"QRERANK_OPERATIONS__METRICS_PORT": own, "QRERANK_LOGS__LEVEL": "warning"}
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         for words, message in [
             (["--port", port, "--workers", "2"], f"http://127.0.0.1:{port} cannot be served: Address already in use;"),
+            (["--port", own], f"http://127.0.0.1:{own} cannot be served: Address already in use;"),  # the metrics'
             (["--host", "x" * 300], "is not an address to listen on"),
         ]:
             command = [Path(sys.executable).parent / "qrerank", "serve", *words]
@@ -323,12 +327,13 @@ def test_an_unusable_address_is_reported_before_a_model_is_opened(tmp_path):
             assert len(run.stderr.splitlines()) == 1
 
 
-def test_a_stop_while_models_are_prepared_ends_serve():
-    """Process 1 of a container gets no SIGTERM that it does not handle."""
+@pytest.mark.parametrize("name", ["SIGTERM", pytest.param("SIGHUP", marks=pytest.mark.slow)])
+def test_a_stop_while_models_are_prepared_ends_serve(name):
+    """Process 1 of a container gets no SIGTERM that it does not handle. A closed terminal sends SIGHUP."""
     script = (
         "import os, signal\n"
         "from app.cli import main\n"
-        "main._prepare_app = lambda *_: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"main._prepare_app = lambda *_: os.kill(os.getpid(), signal.{name})\n"
         "main.main()\n"
     )
     command = [sys.executable, "-c", script, "serve", "--port", "0"]

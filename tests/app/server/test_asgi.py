@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 import uvicorn
+from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-from app.server.asgi import options
+from app.main import create_app
+from app.server.asgi import application, options
 from app.settings import ServerSettings, Settings
+from tests.waiting import PATIENT_S
 
 SPOOFED = [(b"x-forwarded-for", b"203.0.113.9, 198.51.100.7"), (b"x-forwarded-proto", b"https")]
 
@@ -56,3 +59,14 @@ def test_uvicorns_variable_names_proxies_where_the_setting_does_not(monkeypatch)
 def test_what_names_no_address_is_refused(proxy):
     with pytest.raises(ValidationError):
         ServerSettings(proxies=(proxy,))
+
+
+def test_a_worker_that_starts_on_busy_processors_is_not_killed():
+    config = uvicorn.Config(application, workers=2, **options(settings()))
+    assert config.timeout_worker_healthcheck >= 30  # uvicorn's 5 s passed before its imports were done
+
+
+def test_one_of_several_workers_takes_no_connection_before_it_can_answer(tmp_path):
+    app = create_app(Settings(model="hash", data_dir=tmp_path), loads_within_s=PATIENT_S)
+    with TestClient(app) as client:
+        assert client.get("/health/ready").status_code == 200

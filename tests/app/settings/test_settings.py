@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -30,12 +32,35 @@ def test_names_nest_with_two_underscores(monkeypatch, tmp_path):
         ("QRERANK_QUOTAS__GOLD__DOCUMENTS", "5"),
         ("QRERANK_QUOTAS__UNLIMITED__DOCUMENTS", "5"),
         ("QRERANK_QUOTAS__PUBLIC__DOCUMENTS", "0"),
+        ("QRERANK_DATA_DIR", ""),
+        ("QRERANK_DATA_DIR", "~nobody-has-this-name/data"),
+        ("QRERANK_PARAMETERS", ""),
+        ("QRERANK_HOSTS", '["https://a.example"]'),
+        ("QRERANK_HOSTS", '["a.example:8000"]'),
+        ("QRERANK_HOSTS", '["a.example/"]'),
+        ("QRERANK_HOSTS", '["a.example."]'),
+        ("QRERANK_HOSTS", '["bücher.example"]'),
+        ("QRERANK_CORS__ORIGINS", '["https://a.example/"]'),
+        ("QRERANK_CORS__ORIGINS", '["a.example"]'),
+        ("QRERANK_CORS__ORIGINS", '["https://A.example"]'),
     ],
 )
 def test_unknown_names_and_values_out_of_bounds_are_refused(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
     with pytest.raises(ValidationError):
         Settings()
+
+
+def test_names_of_hosts_and_origins_as_requests_have_them_are_taken():
+    Settings(hosts=("a.example", "*.B.example", "*", "10.0.0.5", "::1", "xn--bcher-kva.example", "my_host"))
+    Settings(cors={"origins": ["https://a.example", "http://localhost:3000", "http://[::1]:80", "null", "*"]})
+
+
+def test_a_home_folder_is_expanded_as_in_a_shell(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("QRERANK_DATA_DIR", "~/data")
+    assert Settings(model_dir="~").model_dir == Path("/home/ada")
+    assert Settings().data_dir == Path("/home/ada/data")
 
 
 def test_settings_do_not_change():

@@ -92,6 +92,7 @@ def test_days_are_bounded(settings, key):
     with serving(settings) as client:
         for days in ("0", "367", "x", "", "1.5", "-1", "９"):
             problem(client.get("/v1/usage", params={"days": days}, headers={"Authorization": key}), 422, "days")
+        problem(client.get("/v1/usage?day=1", headers={"Authorization": key}), 422, "takes `days`")
 
 
 def test_without_authentication_no_usage_is_stored(client):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.doctor import machine, services
+from app.telemetry.metrics_port import metrics_served
 from retrieval.encoder.hash_encoder import HashEncoder
 from retrieval.store.collection import Collection
 from retrieval.store.indexer import build
@@ -16,6 +17,7 @@ from retrieval.text.passages import Passage
 from scripts.trial import free_port
 from tests.redis_server import RedisServer
 
+AUTH = {"AUTH__ENABLED": "true"}
 SHIPPED_CALIBRATION = files("app.ranking") / "calibration.json"  # of the default model
 
 
@@ -78,6 +80,10 @@ def test_settings_that_are_wrong_are_named_each(doctor):
         ({"CALIBRATION": SHIPPED_CALIBRATION}, "ranking", "which is not served"),
         ({"CIRCUIT__BANDWIDTH": 0.1}, "ranking", "saturates"),
         ({"CROSS_ENCODER__MODEL": "/no/folder"}, "cross-encoder", "/no/folder is no folder"),
+        ({"AUTH__AUDIT_FILE": "/tmp"}, "QRERANK_AUTH__AUDIT_FILE", "cannot be written"),  # noqa: S108 - a folder
+        ({"AUTH__AUDIT_FILE": "/dev/null/x"}, "QRERANK_AUTH__AUDIT_FILE", "cannot be written"),
+        (AUTH | {"AUTH__JWT__JWKS_FILE": "/no/file"}, "QRERANK_AUTH__JWT__JWKS_FILE", "No such file"),
+        (AUTH | {"AUTH__JWT__JWKS_FILE": SHIPPED_CALIBRATION}, "QRERANK_AUTH__JWT__JWKS_FILE", "no list `keys`"),
     ],
 )
 def test_what_is_wrong_is_an_error(doctor, variables, check, says):
@@ -130,6 +136,19 @@ def test_a_port_that_others_have_is_an_error(doctor, monkeypatch):
         other.settimeout(0)  # it never answers
         found = doctor("--port", other.getsockname()[1])[1]["port"]
     assert (found["status"], found["remedy"][:16]) == ("error", "stop the process")
+
+
+def test_beside_the_service_its_metrics_port_is_well(doctor):
+    port = free_port()
+    with metrics_served(1, "127.0.0.1", port):
+        found = doctor(OPERATIONS__METRICS_PORT=port)[1]["metrics port"]
+    assert (found["status"], found["found"]) == ("ok", f"{port}: quantum-rerank serves there")
+
+
+def test_the_services_own_port_is_none_for_its_metrics(doctor):
+    port = free_port()
+    found = doctor("--port", port, OPERATIONS__METRICS_PORT=port)[1]["metrics port"]
+    assert (found["status"], found["found"]) == ("error", f"{port} is the service's own")
 
 
 def forbidden(*_):
