@@ -98,7 +98,12 @@ def as_filter(text: str) -> Filter:
 
 def options_of(settings: Settings, **others: Unpack[Options]) -> Options:
     """How the service ranks by these settings, but without a deadline. others: what the command line says."""
-    return {"language": settings.language, "diversity": settings.diversity, **others}
+    of_all: Options = {
+        "language": settings.language,
+        "diversity": settings.diversity,
+        "min_score": settings.min_score,
+    }
+    return {**of_all, **others}
 
 
 def reading_of(settings: Settings) -> Reading:

@@ -140,6 +140,7 @@ class Options(TypedDict, total=False):
     weigh: Weigh | None  # gives other weights of the rankers, with the sum 1, in place of those that `hybrid` has
     fusion: Algorithm | None  # of `hybrid`; None: the reranker's
     diversity: float  # how much unlike those before it a document should be, 0 (not at all) to 1 (nothing else counts)
+    min_score: float  # what scores less stays below the others, however unlike them it is; 0 to 1
 
 
 @dataclass
@@ -156,6 +157,7 @@ class Job:
     weigh: Weigh | None = None
     fusion: Algorithm | None = None
     diversity: float = 0.0
+    min_score: float = 0.0
     watch: Stopwatch = field(default_factory=Stopwatch)
     reads: bool = True  # whether the model reads the script of the query; else words alone decide
     query_tokens: int = 0  # of the query and of what it excludes
@@ -175,8 +177,8 @@ class Job:
             raise ValueError(f"unknown fusion {self.fusion!r}; choose one of {', '.join(ALGORITHMS)}")
         if self.encode_limit is not None and self.encode_limit < 1:
             raise ValueError(f"encode_limit must be at least 1, or None for all; got {self.encode_limit}")
-        if not 0 <= self.diversity <= 1:
-            raise ValueError(f"the diversity lies in [0, 1]; got {self.diversity}")
+        if not (0 <= self.diversity <= 1 and 0 <= self.min_score <= 1):
+            raise ValueError(f"diversity and min_score lie in [0, 1]; got {self.diversity} and {self.min_score}")
         if isinstance(self.exclude, str):
             raise ValueError("exclude must be a list of texts, or each letter would count")  # noqa: TRY004 - as the others
         self.exclude = list(self.exclude)  # a generator gives its texts once, and they are looked at before they count

@@ -183,7 +183,7 @@ class Scorer:
                 log_odds, fused = self._without_excluded(best, log_odds, fused)
             projected = _projected(log_odds, fused, chosen, prescores(matches.scores), copies)
             if self.job.diversity and best.known:  # copies are told apart where words alone decide, too
-                projected, near = _diverse(projected, chosen, kernel(), self.job.diversity)
+                projected, near = _diverse(projected, chosen, kernel(), self.job.diversity, self.job.min_score)
         owners, content, n = self._all("owners"), self._all("content"), len(copies)
         found = {name: _spread(values, chosen, n) for name, values in best.found.items()}
         read = {} if logits is None else {cross_encoding.NAME: logits}
@@ -314,9 +314,21 @@ def _below(
 
 
 def _diverse(
-    log_odds: NDArray[np.float64], chosen: NDArray[np.int64], kernel: NDArray[np.float64], diversity: float
+    log_odds: NDArray[np.float64],
+    chosen: NDArray[np.int64],
+    kernel: NDArray[np.float64],
+    diversity: float,
+    min_score: float,
 ) -> tuple[NDArray[np.float64], float]:
-    """The (n,) log-odds in an order in which the (m,) chosen differ, and the share of near duplicates among these."""
+    """The (n,) log-odds in an order in which the (m,) chosen differ, and the share of near duplicates among these.
+
+    Those below `min_score` stay below the others: the scores of an order are means, and one would lift them over it.
+    """
+    near = near_duplicates(kernel, ranking(log_odds[chosen]))
+    high = np.flatnonzero(probability(log_odds[chosen]) >= min_score)
+    if not len(high):
+        return log_odds, near
+    chosen, kernel = chosen[high], kernel[np.ix_(high, high)]
     own = log_odds[chosen]
     order = diversify(kernel, -np.logaddexp(0, -own), diversity)
     moved = log_odds.copy()
@@ -324,7 +336,7 @@ def _diverse(
     rest = np.setdiff1d(np.arange(len(log_odds)), chosen)
     if len(rest):  # which stands below
         moved[rest] += min(0.0, moved[chosen].min() - _GAP - log_odds[rest].max())
-    return moved, near_duplicates(kernel, ranking(own))
+    return moved, near
 
 
 def _spread(values: NDArray[np.float64], chosen: NDArray[np.int64], count: int) -> NDArray[np.float64]:

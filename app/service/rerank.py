@@ -44,6 +44,7 @@ def rerank(
         deadline=request.deadline,
         language=request.language,
         diversity=request.diversity,
+        min_score=request.min_score,
         fusion=asked.fusion,
         weigh=request.lesson.weigh if request.lesson else None,
     )

@@ -30,6 +30,17 @@ def test_copies_stand_apart_and_scores_follow(real_reranker, method):
     np.testing.assert_array_equal(diverse.log_odds, plain.log_odds)
 
 
+@pytest.mark.parametrize("min_score", [0.3, 0.7, 1.0])
+def test_what_scores_too_little_is_not_lifted_for_being_different(real_reranker, min_score):
+    own = real_reranker.rerank(QUERY, TEXTS).scores
+    found = real_reranker.rerank(QUERY, TEXTS, diversity=0.9, min_score=min_score)
+    assert own.min() < min_score
+    np.testing.assert_array_equal(found.scores >= min_score, own >= min_score)
+    assert (np.diff(found.scores[found.order]) <= 0).all()
+    assert real_reranker.rerank(QUERY, TEXTS, diversity=0.9).scores.min() > own.min()
+    assert found.near_duplicates == pytest.approx(2 / 6)
+
+
 def test_no_diversity_is_todays_ranking_to_the_bit(real_reranker):
     plain, same = real_reranker.rerank(QUERY, TEXTS), real_reranker.rerank(QUERY, TEXTS, diversity=0.0)
     assert plain.scores.tobytes() == same.scores.tobytes()
