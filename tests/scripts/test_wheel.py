@@ -11,7 +11,4 @@ def test_sources_are_copied_without_leftovers(tmp_path):
     copied = [path.relative_to(tmp_path / "sources").as_posix() for path in (tmp_path / "sources").rglob("*")]
     assert not [name for name in copied if "__pycache__" in name or "shipped/all" in name]
     assert modules() <= set(copied)
-
-
-def test_the_model_goes_where_it_is_looked_for():
-    assert ROOT / SHIPPED == prepare._SHIPPED
+    assert ROOT / SHIPPED == prepare._SHIPPED, "the model goes where it is looked for"
