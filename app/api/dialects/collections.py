@@ -139,11 +139,14 @@ class DocumentBody(StrictBody):
     @model_validator(mode="before")
     @classmethod
     def _take_id(cls, fields: Any) -> Any:
-        """Take `_id`, as BEIR's corpora and the command line's exports have it, a number as its digits."""
-        if not isinstance(fields, Mapping) or "_id" not in fields or fields.get("id") is not None:
+        """Take `_id`, as BEIR's corpora and the command line's exports have it, and a number as its digits."""
+        if not isinstance(fields, Mapping):
             return fields
-        given = fields["_id"]
-        others = {name: value for name, value in fields.items() if name not in ("_id", "id")}
+        name = "_id" if "_id" in fields and fields.get("id") is None else "id"
+        given = fields.get(name)
+        if name == "id" and type(given) is not int:
+            return fields
+        others = {other: value for other, value in fields.items() if other not in (name, "id")}
         return {"id": str(given) if type(given) is int else given, **others}
 
 
@@ -350,4 +353,5 @@ def _reason(error: MalformedBody | ValueError) -> str:
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, place_of(first))) or "the document"
-    return f"{where}: {message_of(first)}"
+    remedy = "; put it into `metadata`" if first["type"] == "extra_forbidden" else ""
+    return f"{where}: {message_of(first)}{remedy}"

@@ -145,16 +145,17 @@ def test_documents_come_back_as_they_were_sent(birds):
 
 
 def test_documents_may_have_their_id_as_corpora_do(client, birds):
-    """BEIR's corpora and the command line's exports have `_id`."""
+    """BEIR's corpora and the command line's exports have `_id`, exports of databases numbers."""
     sent = [{"id": None, "_id": "owl-1", "text": "An owl hunts."}, {"_id": 2, "text": "A swift flies.", "title": ""}]
+    sent += [{"id": 3, "text": "A wren sings."}]
     lines = "\n".join(
         map(json.dumps, [*sent, {"_id": True, "text": "No id."}, {"_id": "x", "id": "y", "text": "Two."}])
     )
     answer = birds.post(
         "/v1/collections/birds/documents", content=lines, headers={"Content-Type": "application/x-ndjson"}
     ).json()
-    assert (answer["stored"], answer["rejected"]) == (2, 2)
-    assert [failure["line"] for failure in answer["failed"]] == [3, 4]
+    assert (answer["stored"], answer["rejected"]) == (3, 2)
+    assert [failure["line"] for failure in answer["failed"]] == [4, 5]
     assert birds.post("/v1/collections/birds/documents", json={"documents": sent}).json()["changed"] == 0
     assert birds.get("/v1/collections/birds/documents/2").json()["text"] == "A swift flies."
 
@@ -220,7 +221,7 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "x", "text": None}, "text: is required"),
         ({"id": "", "text": "a"}, "id: must not be empty"),
         ({"id": "鳥" * 200, "text": "a"}, "id: has more than 512 bytes"),
-        ({"id": 7, "text": "a"}, "id: "),
+        ({"id": 0.7, "text": "a"}, "id: "),
         ({"id": "a\nb", "text": "a"}, "id: has control characters"),
         ({"id": "..", "text": "a"}, "id: must not be `.` or `..`"),
         ({"id": "a/../../b", "text": "a"}, "id: must not be `.` or `..`"),
@@ -228,7 +229,7 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "x", "text": "a", "metadata": [1]}, "metadata: "),
         ({"id": "x", "text": "a", "metadata": {"a": [{"b\0": 1}]}}, "metadata: has a name with the character U+0000"),
         ({"id": "x", "text": "a", "metadata": nested(200)}, "metadata: is nested deeper than 200 levels"),
-        ({"id": "x", "text": "a", "txt": "b"}, "txt: is not known here"),
+        ({"id": "x", "text": "a", "txt": "b"}, "txt: is not known here; put it into `metadata`"),
         ("a", "the document: must be a JSON object"),
         (None, "the document: must be a JSON object"),
     ],
