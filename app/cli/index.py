@@ -41,7 +41,11 @@ from retrieval.text.splitters import Chunking
 
 DEMO = "demo"
 _LET_OTHERS_S = 0.01  # between two parts of an encoding others may index
-Source = Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")]
+_SOURCE = (
+    'A .jsonl file, {"_id", "title", "text", "metadata"} on each line, of which "text" is required; or a .txt or .md '
+    "file, or a folder of these, split into documents of up to 120 words."
+)
+Source = Annotated[Path, typer.Argument(exists=True, help=_SOURCE)]
 
 index = typer.Typer(help="Build, change and inspect collections.", no_args_is_help=True)
 index.command("list")(reports.list_command)
@@ -102,13 +106,13 @@ def build_command(
             f"collection {name} exists; --force replaces it, --update brings it up to date, and `qrerank index add` "
             "adds to it"
         )
-    milvus = milvus_of(settings)
+    documents, milvus = read_documents(source), milvus_of(settings)  # before a model is prepared
     if milvus and not folder.exists() and not (force or update) and find(milvus, name):
         raise typer.BadParameter(f"Milvus holds a collection {name} of another machine; --force takes its place")
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
         chunking = possible(encoder, ChunkingChoice(chunks, chunk_size, overlap).of(settings))
-        count, documents = reporting(report, name), read_documents(source)
+        count = reporting(report, name)
         collection = _made_alike(folder, encoder, settings.language, chunking, milvus) if update else None
         if collection is None:
             replace = force or update
