@@ -41,7 +41,7 @@ def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> B
     Raises:
         DataError: The corpus cannot be read, or no document can be asked for.
     """
-    corpus = list(read_passages(path / "corpus.jsonl", numbered=False))
+    corpus = list(read_passages(path / "corpus.jsonl"))
     parts = [_parted(passage, by) for passage in corpus]
     times = Counter(_normal(query) for query, _ in parts)
     faults = [_fault(query, rest, times[_normal(query)], by) for query, rest in parts]
