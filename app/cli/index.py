@@ -106,7 +106,8 @@ def build_command(
             f"collection {name} exists; --force replaces it, --update brings it up to date, and `qrerank index add` "
             "adds to it"
         )
-    documents, milvus = read_documents(source), milvus_of(settings)  # before a model is prepared
+    others = set[str]()
+    documents, milvus = read_documents(source, others), milvus_of(settings)  # before a model is prepared
     if milvus and not folder.exists() and not (force or update) and find(milvus, name):
         raise typer.BadParameter(f"Milvus holds a collection {name} of another machine; --force takes its place")
     with bar("preparing") as report:
@@ -120,7 +121,14 @@ def build_command(
         else:
             with alone(collection):
                 indexer.update(collection, documents, encoder, count)
+    _note_others(others)
     reports.stats(name, as_json)
+
+
+def _note_others(fields: set[str]) -> None:
+    """Say which fields of a file were not kept: filters do not find them."""
+    if fields:
+        note(f"not kept: {', '.join(sorted(fields))[:200]}; move into `metadata` what filters shall test")
 
 
 def _made_alike(
@@ -149,13 +157,15 @@ def add(name: Name, source: Source, as_json: AsJson = False) -> None:
     """
     settings = Settings()
     collection = opened(settings, name)
-    documents = read_documents(source)
+    others = set[str]()
+    documents = read_documents(source, others)
     with bar("preparing") as report, alone(collection):
         encoder = open_encoder(settings, report, collection.settings.model.name)
         changed = 0
         for some in in_lists(documents, indexer.PUT_AT_ONCE):
             changed += len(collection.put(some))
         indexer.index_all(collection, encoder, reporting(report, name))
+    _note_others(others)
     documents_now = collection.counts().documents
     told = f"{changed} documents are new or changed; {name} holds {documents_now}"
     show({"collection": name, "changed": changed, "documents": documents_now}, told, as_json=as_json)

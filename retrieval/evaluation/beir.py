@@ -21,6 +21,7 @@ from retrieval.text.sentences import VISIBLE
 
 JSON_LINES = {".jsonl", ".ndjson"}  # the ends of names of files with a JSON object a line
 _TEXTS = {".txt", ".md"}
+_FIELDS = {"_id", "id", "title", "text", "metadata"}
 
 
 @dataclass(frozen=True)
@@ -138,23 +139,29 @@ def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
     if path.is_dir():
         return _folder_passages(path)
     if path.suffix.lower() in JSON_LINES:
-        return (Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered))
+        return (
+            Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered, others=set())
+        )
     if path.suffix.lower() in _TEXTS:
         return _text_passages(path, path.name)
     raise DataError(f"{path}: passages can be read from .jsonl, .ndjson, .txt and .md files; convert this one")
 
 
-def read_documents(path: Path) -> Iterator[Document]:
-    """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file."""
+def read_documents(path: Path, others: set[str]) -> Iterator[Document]:
+    """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file.
+
+    others: gets the names of all other fields, which are not kept, while this iterates.
+    """
     if path.suffix.lower() in JSON_LINES:
-        return _jsonl_documents(path, numbered=True)
+        return _jsonl_documents(path, numbered=True, others=others)
     return (Document(each.id, each.text, each.title) for each in read_passages(path))
 
 
-def _jsonl_documents(path: Path, *, numbered: bool) -> Iterator[Document]:
+def _jsonl_documents(path: Path, *, numbered: bool, others: set[str]) -> Iterator[Document]:
     ids: dict[str, None] = {}
     for place, record in read_records(path):
         text = text_of(record, "text", place)
+        others |= record.keys() - _FIELDS
         if numbered and "_id" not in record:  # documents that the service exported have `id`
             record["_id"] = place.rpartition(":")[2] if record.get("id") is None else record["id"]
         passage_id = id_of(record, place)

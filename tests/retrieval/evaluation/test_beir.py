@@ -154,16 +154,16 @@ def test_passages_from_json_lines(tmp_path: Path) -> None:
     path.write_text(
         '{"text": "a", "metadata": {"b": [1]}}\n{"_id": "x", "title": "T", "text": "b", "metadata": null}\n'
     )
-    assert list(read_documents(path)) == [Document("1", "a", metadata={"b": [1]}), Document("x", "b", "T")]
+    assert list(read_documents(path, set())) == [Document("1", "a", metadata={"b": [1]}), Document("x", "b", "T")]
     path.write_text('{"id": "owl", "text": "a"}\n{"id": null, "text": "b"}')  # as the service exports them
-    assert [document.id for document in read_documents(path)] == ["owl", "2"]
+    assert [document.id for document in read_documents(path, set())] == ["owl", "2"]
     for metadata, message in (('{"a\\u0000": 1}', r"U\+0000"), ('{"a": ' + "[" * 200 + "]" * 200 + "}", "200 levels")):
         path.write_text(f'{{"text": "a", "metadata": {metadata}}}')
         with pytest.raises(DataError, match=f"birds.jsonl:1: metadata .*{message}"):
-            list(read_documents(path))
+            list(read_documents(path, set()))
     path.write_text('{"text": "a", "metadata": []}')
     with pytest.raises(DataError, match=r"birds.jsonl:1: metadata is no object"):
-        list(read_documents(path))
+        list(read_documents(path, set()))
     path.write_text('{"_id": "2", "text": "a"}\n{"text": "b"}')
     with pytest.raises(DataError, match=r"birds.jsonl:2: id '2' occurs twice"):
         list(read_passages(path))
@@ -186,11 +186,11 @@ def test_a_folder_gives_its_texts_under_ids_that_tell_files_of_one_name_apart(tm
     for name in ("guide.md", "post/guide.md", "post/LIST.TXT", "post/logo.png", ".git/guide.md", "post/.hidden.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(name)
-    found = [(passage.id, passage.text) for passage in read_documents(tmp_path)]
+    found = [(passage.id, passage.text) for passage in read_documents(tmp_path, set())]
     assert found == [(f"{name}-1", name) for name in ("guide.md", "post/LIST.TXT", "post/guide.md")]
     (tmp_path / "post" / "images").mkdir()
     with pytest.raises(DataError, match=r"there is no .txt or .md file in this folder; name a .jsonl file itself"):
-        read_documents(tmp_path / "post" / "images")
+        read_documents(tmp_path / "post" / "images", set())
 
 
 def test_unreadable_passages(tmp_path: Path) -> None:
