@@ -98,7 +98,9 @@ NoTimes = Annotated[
 def evaluate(
     folders: Annotated[
         list[Path],
-        typer.Argument(exists=True, file_okay=False, help=f"{JUDGED} With --known-item: corpus.jsonl alone."),
+        typer.Argument(
+            exists=True, file_okay=False, help=f"{JUDGED} With --known-item: corpus.jsonl alone, or .txt and .md files."
+        ),
     ],
     methods: Annotated[
         str | None,

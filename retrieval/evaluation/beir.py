@@ -181,7 +181,9 @@ def _folder_passages(folder: Path) -> Iterator[Passage]:
     found = ((each.relative_to(folder), each) for each in folder.rglob("*") if each.suffix.lower() in _TEXTS)
     files = sorted((name, each) for name, each in found if not any(part[0] == "." for part in name.parts))
     if not files:
-        raise DataError(f"{folder}: there is no .txt or .md file in this folder; name a .jsonl file itself")
+        raise DataError(
+            f"{folder}: there is no .txt or .md file in this folder; `index` reads a .jsonl file that is named itself"
+        )
     return chain.from_iterable(_text_passages(each, name.as_posix()) for name, each in files)
 
 

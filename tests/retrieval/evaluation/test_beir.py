@@ -189,7 +189,7 @@ def test_a_folder_gives_its_texts_under_ids_that_tell_files_of_one_name_apart(tm
     found = [(passage.id, passage.text) for passage in read_documents(tmp_path, set())]
     assert found == [(f"{name}-1", name) for name in ("guide.md", "post/LIST.TXT", "post/guide.md")]
     (tmp_path / "post" / "images").mkdir()
-    with pytest.raises(DataError, match=r"there is no .txt or .md file in this folder; name a .jsonl file itself"):
+    with pytest.raises(DataError, match=r"there is no .txt or .md file in this folder; `index` reads a .jsonl file"):
         read_documents(tmp_path / "post" / "images", set())
 
 
