@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from io import BytesIO, StringIO
 from typing import Any, Literal, TypeAlias
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,13 +107,22 @@ def symbolic_circuit(feature_map: FeatureMap) -> QuantumCircuit:
 
     The angles of `amplitude` are no polynomials of the features: there q[i] and d[i] are the angles themselves.
     """
-    h, k = Parameter("h"), feature_map.features_per_register
+    h, k = _symbol("h"), feature_map.features_per_register
     gates = compute_uncompute(feature_map)
     try:
-        query, document = (_angles(feature_map, ParameterVector(name, k), h) for name in "qd")
+        query, document = (_angles(feature_map, _symbols(name, k), h) for name in "qd")
     except QuantumError:
-        query, document = (list(ParameterVector(name, feature_map.slots)) for name in "qd")
+        query, document = (_symbols(name, feature_map.slots) for name in "qd")
     return _build(gates, feature_map.n_qubits, lambda gate: _angle(gate, query, document))
+
+
+def _symbols(name: str, count: int) -> list[Parameter]:
+    return [_symbol(f"{name}[{at}]") for at in range(count)]
+
+
+def _symbol(name: str) -> Parameter:
+    """A parameter of a fixed id: Qiskit draws ids by chance and orders the terms of sums by them."""
+    return Parameter(name, uuid=UUID(bytes=name.encode().rjust(16, b"\0")))
 
 
 def _angles(feature_map: FeatureMap, features: Features, bandwidth: Any) -> Any:

@@ -166,9 +166,9 @@ ERRORS: Mapping[type[Exception], Entry] = {
     ),
     DamagedCollection: Entry(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The collection failed its integrity check. No answer is better than a wrong one.",
-        "The operator mends it from its documents with `qrerank index verify NAME --repair`, or restores it. No "
-        "restart is needed.",
+        "No part of the collection passes the integrity check. No answer is better than a wrong one.",
+        "Wait: the service indexes its documents again. If it lasts, the operator mends it with "
+        "`qrerank index verify NAME --repair`, or restores it. No restart is needed.",
         retry=_AFTER,
         retry_after_s=60,
         more="troubleshooting.md#damaged-collection",

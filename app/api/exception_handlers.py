@@ -57,12 +57,14 @@ async def http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else HTTPStatus.INTERNAL_SERVER_ERROR
     path = path_of(request.scope)[:_SHOWN]
     method = request.scope.get("method", "WebSocket")
-    message = f"{method} {path}: {HTTPStatus(status).phrase}; see /docs for the routes"
+    allowed = ", ".join(_allowed(request)) if status == HTTPStatus.METHOD_NOT_ALLOWED else ""
+    remedy = f"it takes {allowed}" if allowed else "see /docs for the routes"
+    message = f"{method} {path}: {HTTPStatus(status).phrase}; {remedy}"
     kind = _KINDS.get(HTTPStatus(status), INTERNAL if status >= HTTPStatus.INTERNAL_SERVER_ERROR else MALFORMED)
     record_of(request).failed(status, kind)
     response = _response(request, Problem(status, kind, message, _request_id(request), root_path=_root_path(request)))
     if status == HTTPStatus.METHOD_NOT_ALLOWED:
-        response.headers["Allow"] = ", ".join(_allowed(request))
+        response.headers["Allow"] = allowed
     return response
 
 

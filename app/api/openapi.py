@@ -32,10 +32,10 @@ def reference(model: type[BaseModel]) -> dict[str, Any]:
     return {"$ref": _REF.format(model=model.__name__)}
 
 
-def example(model: type[BaseModel]) -> object:
-    """The first example of a model."""
+def example(model: type[BaseModel], at: int = 0) -> object:
+    """An example of a model, the first one unless another is named."""
     examples: list[object] = model.model_json_schema()["examples"]
-    return examples[0]
+    return examples[at]
 
 
 def content(schema: Mapping[str, Any], examples: Mapping[str, object] | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from app.cli.errors import naming
-from app.cli.options import AsJson, Query, not_blank, writable
+from app.cli.options import JUDGED, AsJson, Query, not_blank, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out, show
 from app.engine.loader import open_encoder
@@ -286,9 +286,7 @@ def export(
 def check(
     folder: Annotated[
         Path | None,
-        typer.Argument(
-            exists=True, file_okay=False, help="A judged collection in BEIR layout. Absent: the demo's texts."
-        ),
+        typer.Argument(exists=True, file_okay=False, help=f"{JUDGED} Absent: the demo's texts."),
     ] = None,
     texts: Annotated[int, typer.Option(min=20, max=2000, help="How many texts are compared with each other.")] = 200,
     map_name: MapOption = None,

@@ -130,6 +130,8 @@ def _variable(*path: object) -> str:
 def _setting(item: ErrorDetails) -> str:
     variable = _variable(*item["loc"]) if item["loc"] else "settings"
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"{variable} is not a setting; docs/configuration.md lists all"
     if item.get("ctx", {}).get("field_type") == "Value":  # a secret: pydantic takes its characters for items
         message = message.replace(" items after validation", " characters")
     return f"{variable}: {message}"

@@ -29,6 +29,7 @@ from app.cli.evaluation import (
 )
 from app.cli.evaluation import evaluate as run
 from app.cli.options import (
+    JUDGED,
     ChunkingChoice,
     ChunkOverlap,
     Chunks,
@@ -95,7 +96,12 @@ NoTimes = Annotated[
 
 
 def evaluate(
-    folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Collections in BEIR layout.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            exists=True, file_okay=False, help=f"{JUDGED} With --known-item: corpus.jsonl alone, or .txt and .md files."
+        ),
+    ],
     methods: Annotated[
         str | None,
         typer.Option(

@@ -39,7 +39,7 @@ from app.cli.fitting import (
 )
 from app.cli.fusion_fitting import Choice, FittedFusion, fit_fusion
 from app.cli.judged_lists import BANDWIDTHS, bandwidths, judged_lists
-from app.cli.options import AsJson, ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, possible, writable
+from app.cli.options import JUDGED, AsJson, ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, possible, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out, print_json
 from app.engine.loader import open_reranker
@@ -60,7 +60,7 @@ _FEW = 50  # queries; with fewer the parameters depend on which ones they are
 
 
 def fit_parameters(
-    folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help="Collections in BEIR layout.")],
+    folders: Annotated[list[Path], typer.Argument(exists=True, file_okay=False, help=JUDGED)],
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Fit the calibration of scores alone, for QRERANK_CALIBRATION.")
     ] = False,

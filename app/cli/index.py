@@ -41,7 +41,11 @@ from retrieval.text.splitters import Chunking
 
 DEMO = "demo"
 _LET_OTHERS_S = 0.01  # between two parts of an encoding others may index
-Source = Annotated[Path, typer.Argument(exists=True, help="corpus.jsonl (BEIR), or a .txt or .md file.")]
+_SOURCE = (
+    'A .jsonl file, {"_id", "title", "text", "metadata"} on each line, of which "text" is required; or a .txt or .md '
+    "file, or a folder of these, split into documents of up to 120 words."
+)
+Source = Annotated[Path, typer.Argument(exists=True, help=_SOURCE)]
 
 index = typer.Typer(help="Build, change and inspect collections.", no_args_is_help=True)
 index.command("list")(reports.list_command)
@@ -102,13 +106,14 @@ def build_command(
             f"collection {name} exists; --force replaces it, --update brings it up to date, and `qrerank index add` "
             "adds to it"
         )
-    milvus = milvus_of(settings)
+    others = set[str]()
+    documents, milvus = read_documents(source, others), milvus_of(settings)  # before a model is prepared
     if milvus and not folder.exists() and not (force or update) and find(milvus, name):
         raise typer.BadParameter(f"Milvus holds a collection {name} of another machine; --force takes its place")
     with bar("preparing") as report:
         encoder = open_encoder(settings, report)
         chunking = possible(encoder, ChunkingChoice(chunks, chunk_size, overlap).of(settings))
-        count, documents = reporting(report, name), read_documents(source)
+        count = reporting(report, name)
         collection = _made_alike(folder, encoder, settings.language, chunking, milvus) if update else None
         if collection is None:
             replace = force or update
@@ -116,7 +121,14 @@ def build_command(
         else:
             with alone(collection):
                 indexer.update(collection, documents, encoder, count)
+    _note_others(others)
     reports.stats(name, as_json)
+
+
+def _note_others(fields: set[str]) -> None:
+    """Say which fields of a file were not kept: filters do not find them."""
+    if fields:
+        note(f"not kept: {', '.join(sorted(fields))[:200]}; move into `metadata` what filters shall test")
 
 
 def _made_alike(
@@ -145,13 +157,15 @@ def add(name: Name, source: Source, as_json: AsJson = False) -> None:
     """
     settings = Settings()
     collection = opened(settings, name)
-    documents = read_documents(source)
+    others = set[str]()
+    documents = read_documents(source, others)
     with bar("preparing") as report, alone(collection):
         encoder = open_encoder(settings, report, collection.settings.model.name)
         changed = 0
         for some in in_lists(documents, indexer.PUT_AT_ONCE):
             changed += len(collection.put(some))
         indexer.index_all(collection, encoder, reporting(report, name))
+    _note_others(others)
     documents_now = collection.counts().documents
     told = f"{changed} documents are new or changed; {name} holds {documents_now}"
     show({"collection": name, "changed": changed, "documents": documents_now}, told, as_json=as_json)

@@ -42,7 +42,13 @@ def create(
             "collection an hour, standard 50, premium 250; unlimited has no quotas."
         ),
     ] = "standard",
-    role: Annotated[Role, typer.Option(help="Its role, which sets the permissions.")] = "user",
+    role: Annotated[
+        Role,
+        typer.Option(
+            help="What it may do. user: rank, search and write; read-only: look at collections, models and its usage, "
+            "and rank and search nothing; admin: also keys and the usage of all."
+        ),
+    ] = "user",
     expires_days: Annotated[
         float | None, typer.Option(help="Days until it expires. Absent: it does not expire.")
     ] = None,

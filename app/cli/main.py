@@ -225,8 +225,10 @@ def rerank(
 def _passages(file: Path) -> list[Passage]:
     """The documents of a file that are not blank, objects of JSON lines or lines; a usage error if there are none."""
     read: Iterable[Passage]
-    if file.suffix.lower() == ".json":  # its lines would be ranked with brackets and names of fields
-        raise typer.BadParameter("lines of a .json file are no documents; write one object per line into a .jsonl file")
+    if (end := file.suffix.lower()) in {".json", ".csv", ".tsv"}:  # its lines hold names of fields, and several fields
+        raise typer.BadParameter(
+            f"lines of a {end} file are no documents; write one object per line into a .jsonl file"
+        )
     if file.suffix.lower() in JSON_LINES:
         records = read_records(file)  # ids, which may repeat, and metadata have no part in a ranking
         read = (Passage("", title_of(each, place), text_of(each, "text", place)) for place, each in records)

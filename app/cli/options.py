@@ -22,6 +22,11 @@ from retrieval.text.languages import NONE, check_language
 from retrieval.text.sentences import VISIBLE
 from retrieval.text.splitters import By, Chunking
 
+JUDGED = (
+    'In BEIR layout: corpus.jsonl and queries.jsonl, {"_id", "text"} on each line, and qrels/SPLIT.tsv, on each line a '
+    "query's id, a document's, and a grade, between tabs."
+)
+
 
 def utf8(value: str) -> str:
     """Decode an argument as UTF-8, also in an ASCII locale; a usage error if its bytes are not UTF-8."""

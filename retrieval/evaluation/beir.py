@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from retrieval.errors import DataError
@@ -19,6 +20,8 @@ from retrieval.text.passages import Passage, split_passages
 from retrieval.text.sentences import VISIBLE
 
 JSON_LINES = {".jsonl", ".ndjson"}  # the ends of names of files with a JSON object a line
+_TEXTS = {".txt", ".md"}
+_FIELDS = {"_id", "id", "title", "text", "metadata"}
 
 
 @dataclass(frozen=True)
@@ -127,29 +130,38 @@ def load_exclusions(path: Path) -> list[Query]:
 
 
 def read_passages(path: Path, *, numbered: bool = True) -> Iterator[Passage]:
-    """Read passages from a .jsonl or .ndjson file, or split a .txt or .md file into passages.
+    """Read passages from a .jsonl or .ndjson file, or split a .txt or .md file, or all of a folder, into passages.
 
     In the first two, "text" is required and "title" is optional. numbered: whether "_id" is optional; it is then "id",
-    or the line number. In .txt and .md, the ids are the file name and a number. Raises DataError for other file types
-    at once, and while iterating for a malformed line or a repeated id.
+    or the line number. In .txt and .md, the ids are the file name, in a folder with the path to it, and a number.
+    Raises DataError for other file types at once, and while iterating for a malformed line or a repeated id.
     """
+    if path.is_dir():
+        return _folder_passages(path)
     if path.suffix.lower() in JSON_LINES:
-        return (Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered))
-    if path.suffix.lower() in {".txt", ".md"}:
-        return _text_passages(path)
+        return (
+            Passage(each.id, each.title, each.text) for each in _jsonl_documents(path, numbered=numbered, others=set())
+        )
+    if path.suffix.lower() in _TEXTS:
+        return _text_passages(path, path.name)
     raise DataError(f"{path}: passages can be read from .jsonl, .ndjson, .txt and .md files; convert this one")
 
 
-def read_documents(path: Path) -> Iterator[Document]:
-    """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file."""
+def read_documents(path: Path, others: set[str]) -> Iterator[Document]:
+    """Read what `read_passages` reads, with the "metadata" of each line of a .jsonl file.
+
+    others: gets the names of all other fields, which are not kept, while this iterates.
+    """
     if path.suffix.lower() in JSON_LINES:
-        return _jsonl_documents(path, numbered=True)
+        return _jsonl_documents(path, numbered=True, others=others)
     return (Document(each.id, each.text, each.title) for each in read_passages(path))
 
 
-def _jsonl_documents(path: Path, *, numbered: bool) -> Iterator[Document]:
+def _jsonl_documents(path: Path, *, numbered: bool, others: set[str]) -> Iterator[Document]:
     ids: dict[str, None] = {}
     for place, record in read_records(path):
+        text = text_of(record, "text", place)
+        others |= record.keys() - _FIELDS
         if numbered and "_id" not in record:  # documents that the service exported have `id`
             record["_id"] = place.rpartition(":")[2] if record.get("id") is None else record["id"]
         passage_id = id_of(record, place)
@@ -161,10 +173,21 @@ def _jsonl_documents(path: Path, *, numbered: bool) -> Iterator[Document]:
             check_metadata(metadata)
         except ValueError as error:
             raise DataError(f"{place}: metadata {error}; change it") from error
-        yield Document(passage_id, text_of(record, "text", place), title_of(record, place), metadata)
+        yield Document(passage_id, text, title_of(record, place), metadata)
 
 
-def _text_passages(path: Path) -> Iterator[Passage]:
-    name = path.name.encode("utf-8", "backslashreplace").decode()  # a file name may not be UTF-8, but an id must be
+def _folder_passages(folder: Path) -> Iterator[Passage]:
+    """All .txt and .md files below a folder, but for hidden ones: two of one name must not replace each other."""
+    found = ((each.relative_to(folder), each) for each in folder.rglob("*") if each.suffix.lower() in _TEXTS)
+    files = sorted((name, each) for name, each in found if not any(part[0] == "." for part in name.parts))
+    if not files:
+        raise DataError(
+            f"{folder}: there is no .txt or .md file in this folder; `index` reads a .jsonl file that is named itself"
+        )
+    return chain.from_iterable(_text_passages(each, name.as_posix()) for name, each in files)
+
+
+def _text_passages(path: Path, name: str) -> Iterator[Passage]:
+    name = name.encode("utf-8", "backslashreplace").decode()  # a file name may not be UTF-8, but an id must be
     for number, passage in enumerate(split_passages(read_text(path)), 1):
         yield Passage(f"{name}-{number}", "", passage)

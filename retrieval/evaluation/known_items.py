@@ -25,7 +25,7 @@ _NAMES = {"title": "title", "sentence": "first sentence"}
 
 
 def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> BeirDataset:
-    """Make a test collection of a folder that holds corpus.jsonl alone.
+    """Make a test collection of a folder that holds corpus.jsonl alone, or .txt and .md files.
 
     Each query is the title or the first sentence of a document, of at least three words, unlike those of all others,
     and nowhere else in that document. The document, without it, is the relevant one, and its id is the query's. Others
@@ -41,7 +41,9 @@ def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> B
     Raises:
         DataError: The corpus cannot be read, or no document can be asked for.
     """
-    corpus = list(read_passages(path / "corpus.jsonl", numbered=False))
+    file = path / "corpus.jsonl"
+    source = file if file.exists() else path
+    corpus = list(read_passages(source))
     parts = [_parted(passage, by) for passage in corpus]
     times = Counter(_normal(query) for query, _ in parts)
     faults = [_fault(query, rest, times[_normal(query)], by) for query, rest in parts]
@@ -49,7 +51,7 @@ def known_items(path: Path, by: KnownItem, count: int = 200, seed: int = 0) -> B
     if not usable:
         other = next(name for name in _NAMES if name != by)
         raise DataError(
-            f"{path / 'corpus.jsonl'}: no document has a {_NAMES[by]} of its own with at least {LEAST_WORDS} words and "
+            f"{source}: no document has a {_NAMES[by]} of its own with at least {LEAST_WORDS} words and "
             f"more text besides; try --known-item {other}"
         )
     chosen = sorted(random.Random(seed).sample(usable, min(count, len(usable))))  # noqa: S311 - the same in every run

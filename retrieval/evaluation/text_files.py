@@ -64,6 +64,9 @@ def id_of(record: dict[str, Any], place: str) -> str:
 def text_of(record: dict[str, Any], key: str, place: str, *, blank: bool = True) -> str:
     """Return the text in a record's field `key`; DataError if it is not a string. blank: whether it may be blank."""
     text = record.get(key)
+    if key not in record:
+        names = ", ".join(record)[:200]
+        raise DataError(f'{place}: there is no "{key}" among its fields ({names}); rename the one that holds it')
     if not isinstance(text, str) or (not VISIBLE.search(text) and not blank):
         raise DataError(f'{place}: "{key}" must be a {"" if blank else "non-blank "}string')
     return text

@@ -336,7 +336,8 @@ def _check_readable(folder: Path) -> None:
         os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))  # a pipe would wait for a writer
     except FileNotFoundError:
         raise CollectionError(
-            f"there is no collection at {folder}; build one with `qrerank index build {folder.name} SOURCE`"
+            f"there is no collection at {folder}; build one with `qrerank index build {folder.name} SOURCE`, or choose "
+            "one of `qrerank index list`"
         ) from None
     if not file.exists():
         raise CollectionError(

@@ -1,6 +1,5 @@
 """Code that pages show runs: Python, and shell that asks a service, against a real one in the order of the page."""
 
-import json
 import re
 import subprocess
 import threading
@@ -65,8 +64,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An empty folder with the files that pages send."""
-    (tmp_path / "papers.ndjson").write_text(json.dumps({"id": "owl", "text": "An owl hunts at night."}) + "\n")
+    """An empty folder: what a page sends it has made before."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -24,6 +24,7 @@ from quantum.errors import QuantumError
 from quantum.feature_maps import MAPS, CxLayer, FeatureMap, Layer, Layers, PhaseLayer, RyLayer, TurnLayer, feature_map
 from quantum.gates import check_limits
 from quantum.simulator import log_register_fidelity
+from tests.paths import ROOT
 
 EVERY_MAP = [(name, n) for name in MAPS for n in (2, 3, 4)]
 
@@ -161,6 +162,12 @@ def test_merging_changes_no_state_of_any_map(more: list[Layer]) -> None:
 def test_the_drawn_circuit_has_the_gates_that_are_counted(name: str, n: int) -> None:
     for circuit in (symbolic_circuit(feature_map(name, n)), bulk_circuit(feature_map(name, n))):
         assert tuple(sorted(circuit.count_ops().items())) == check_limits(feature_map(name, n)).counts
+
+
+def test_a_drawing_is_the_same_each_time_and_the_one_of_the_page() -> None:
+    angles = {str(symbolic_circuit(feature_map("entangled")).data[7].operation.params[0]) for _ in range(12)}
+    assert angles == {"h*q[4] - d[4]*h"}
+    assert "Ry(h*q[4] - d[4]*h)" in (ROOT / "docs" / "quantum.md").read_text(encoding="utf-8")
 
 
 def test_what_each_parameter_stands_for() -> None:

@@ -90,6 +90,11 @@ def _as_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _digits(value: object) -> object:
+    """Take a number for its digits, as exports of databases have ids; not true, which is 1 elsewhere."""
+    return str(value) if type(value) is int else value
+
+
 def _names(value: object) -> object:
     """Remove duplicate names: each would repeat its field in the ranked text."""
     names = _as_list(value)
@@ -110,6 +115,7 @@ Texts = Annotated[list[str], Field(min_length=1)]
 Names = Annotated[list[str], BeforeValidator(_names), Field(max_length=_MAX_NAMES)]
 Phrases = Annotated[list[Text], BeforeValidator(_as_list)]
 Number = BeforeValidator(_number)
+Digits = BeforeValidator(_digits)
 Count = Annotated[int, Field(ge=1), Number]
 Selecting = Annotated[Filter, PlainValidator(parse, json_schema_input_type=dict[str, Any])]
 MinScore = Annotated[

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from app.api.dialects.body import (
     Body,
     Count,
+    Digits,
     Documents,
     Language,
     MinScore,
@@ -90,7 +91,7 @@ class StandardBody(Body):
     filter: Selecting | None = Field(
         None, description="Which documents of `collection` are searched: conditions on their metadata."
     )
-    ids: Annotated[list[str], Field(min_length=1)] | None = Field(
+    ids: Annotated[list[Annotated[str, Digits]], Field(min_length=1)] | None = Field(
         None, description="The documents of `collection` that are ranked, without a search."
     )
     top_n: Count | None = Field(None, description="How many results; absent: all.")

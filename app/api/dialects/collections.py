@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from app.api.dialects.body import Language, Selecting, StrictBody, fields_of, message_of, place_of
+from app.api.dialects.body import Digits, Language, Selecting, StrictBody, fields_of, message_of, place_of
 from app.errors import InvalidRequest, MalformedBody
 from app.settings import CollectionName
 from app.telemetry.printable import escaped
@@ -131,7 +131,7 @@ def _visible(text: str) -> str:
 class DocumentBody(StrictBody):
     """A document to keep."""
 
-    id: Annotated[str, Field(min_length=1, max_length=ID_BYTES)]
+    id: Annotated[str, Field(min_length=1, max_length=ID_BYTES), Digits]
     text: Annotated[str, AfterValidator(_visible)]
     title: str = ""
     metadata: dict[str, Any] = Field({}, description="Kept with the document, not searched; a `filter` tests it.")
@@ -139,12 +139,11 @@ class DocumentBody(StrictBody):
     @model_validator(mode="before")
     @classmethod
     def _take_id(cls, fields: Any) -> Any:
-        """Take `_id`, as BEIR's corpora and the command line's exports have it, a number as its digits."""
+        """Take `_id`, as BEIR's corpora and the command line's exports have it."""
         if not isinstance(fields, Mapping) or "_id" not in fields or fields.get("id") is not None:
             return fields
-        given = fields["_id"]
         others = {name: value for name, value in fields.items() if name not in ("_id", "id")}
-        return {"id": str(given) if type(given) is int else given, **others}
+        return {"id": fields["_id"], **others}
 
 
 class DocumentsBody(StrictBody):
@@ -191,7 +190,7 @@ class DeletionBody(StrictBody):
         json_schema_extra={"examples": [{"ids": ["owl"]}, {"filter": {"eq": {"source": "old.pdf"}}}]},
     )
 
-    ids: Annotated[list[str], Field(min_length=1, max_length=100_000)] | None = None
+    ids: Annotated[list[Annotated[str, Digits]], Field(min_length=1, max_length=100_000)] | None = None
     filter: Selecting | None = None
 
     @model_validator(mode="after")
@@ -285,7 +284,12 @@ def documents_of_lines(
 def _fields_of_line(line: bytes | None) -> Any:
     if line is None:
         raise MalformedBody("the line is longer than a body may be; send a shorter text")
-    return fields_of(line)
+    try:
+        return fields_of(line)
+    except MalformedBody as error:  # curl's -d takes line breaks out of a file
+        joined = b"}{" in line
+        hint = "; send one document a line, by curl with -T or --data-binary" if joined else ""
+        raise MalformedBody(f"{error}{hint}") from None
 
 
 _AS_LINES = "documents one a line need Content-Type: application/x-ndjson"
@@ -350,4 +354,5 @@ def _reason(error: MalformedBody | ValueError) -> str:
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(map(str, place_of(first))) or "the document"
-    return f"{where}: {message_of(first)}"
+    remedy = "; put it into `metadata`" if first["type"] == "extra_forbidden" else ""
+    return f"{where}: {message_of(first)}{remedy}"

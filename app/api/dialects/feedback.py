@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.dialects.body import Number, StrictBody
+from app.api.dialects.body import Digits, Number, StrictBody
 from app.feedback.judgements import Judgement, Label, Standing
 from app.feedback.learner import weights
 from app.ranking.hybrid import RANKERS
@@ -26,7 +26,7 @@ class JudgementBody(StrictBody):
     """What is said of one document."""
 
     index: Index | None = Field(None, description="The document's `index` in the response.")
-    id: Annotated[str, Field(min_length=1)] | None = Field(
+    id: Annotated[str, Field(min_length=1), Digits] | None = Field(
         None, description="Its id in the collection, in place of its index."
     )
     label: Label = Field(
@@ -63,7 +63,7 @@ class FeedbackBody(StrictBody):
         description="X-Request-ID of the ranking's response."
     )
     index: Index | None = None
-    id: Annotated[str, Field(min_length=1)] | None = None
+    id: Annotated[str, Field(min_length=1), Digits] | None = None
     label: Label | None = None
     judgements: list[JudgementBody] | None = Field(None, min_length=1, max_length=_MOST)
 

@@ -210,7 +210,8 @@ def add_route(
     if body:
         extra["requestBody"] = {
             "required": body is not CollectionBody,
-            **content(reference(body), {"example": example(body)}),
+            # the last one of reranking is a search, which takes no documents
+            **content(reference(body), {"example": example(body, -1 if body is StandardBody else 0)}),
         }
     described_as = content(reference(response)) if response else {}
     filters = "filter" in (*query, *(body.model_fields if body else ()))

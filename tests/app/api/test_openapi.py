@@ -46,6 +46,13 @@ def test_every_dialect_is_documented_with_an_example_that_works(client, descript
         assert client.post(path, json=example["value"]).status_code == 200
 
 
+def test_the_example_of_a_search_is_one(client, description):
+    sent = description["paths"]["/v1/collections/{name}/search"]["post"]["requestBody"]["content"]["application/json"]
+    assert client.put("/v1/collections/papers").status_code == 201
+    body = sent["examples"]["example"]["value"]
+    assert client.post("/v1/collections/papers/search", json=body).status_code == 200
+
+
 def test_every_path_skips_a_byte_order_mark(client, description):
     for path, operations in description["paths"].items():
         sent = operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})

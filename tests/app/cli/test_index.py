@@ -69,6 +69,8 @@ def test_documents_are_added_replaced_and_deleted(tmp_path, birds):
     )
     assert "2 documents are new or changed; birds holds 3" in birds("add", "birds", "more.jsonl")[1]
     assert "0 documents are new or changed; birds holds 3" in birds("add", "birds", "more.jsonl")[1]
+    (tmp_path / "more.jsonl").write_text(lines({"id": "a", "text": "an owl", "url": "a.org", "lang": "en"}))
+    assert "not kept: lang, url; move into `metadata`" in birds("add", "birds", "more.jsonl")[2]
     assert (found(tmp_path, "owl"), found(tmp_path, "lamp"), found(tmp_path, "river")) == (["a", "c"], [], ["b"])
     assert "deleted 1 of 2 documents" in birds("delete", "birds", "a", "none")[1]
     assert found(tmp_path, "owl") == ["c"]

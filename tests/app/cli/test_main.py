@@ -85,9 +85,13 @@ def test_rerank_reads_objects_of_json_lines_with_their_titles_and_whatever_ids(h
     assert "birds.jsonl:2: " in said
 
 
-def test_rerank_refuses_a_list_in_json(here, tmp_path):
-    (tmp_path / "birds.json").write_text('[\n{"text": "an owl"},\n{"text": "a lark"}\n]')
-    status, printed, said = here("rerank", "owl song", "birds.json")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("birds.json", '[\n{"text": "an owl"},\n{"text": "a lark"}\n]'), ("birds.csv", "id,text\n1,an owl\n")],
+)
+def test_rerank_refuses_files_whose_lines_are_no_documents(here, tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    status, printed, said = here("rerank", "owl song", name)
     assert (status, printed) == (2, "")
     assert "write one object per line into a .jsonl file" in said
 
@@ -140,7 +144,9 @@ def test_circuit_draws(typed, tmp_path, name):
         (["circuit", "--map", "magic"], {}, "angle"),
         (["circuit"], {"QRERANK_CIRCUIT__QUBITS": "9"}, "QRERANK_CIRCUIT__QUBITS"),
         (["circuit"], {"QRERANK_TYPO": "9"}, "QRERANK_TYPO is not a setting"),
+        (["circuit"], {"QRERANK_ENGINE__TYPO": "9"}, "QRERANK_ENGINE__TYPO is not a setting; docs/configuration.md"),
         (["rerank", "owl", "-"], {"QRERANK_MODEL": "no-such-model"}, "the Hugging Face hub"),
+        (["index", "build", "b", __file__], {"QRERANK_MODEL": "no-such-model"}, "convert this one"),
     ],
 )
 def test_errors_are_one_message_and_no_traceback(typed, words, variables, message):

@@ -51,7 +51,7 @@ def test_loads_what_is_judged_in_the_order_of_the_queries(folder: Path) -> None:
     [
         ("corpus.jsonl", b'{"_id": "a", "text": "b"}\n{"_id": "b"', r"corpus.jsonl:2: not JSON"),
         ("corpus.jsonl", b'["a"]', "corpus.jsonl:1: each line must be one JSON object"),
-        ("corpus.jsonl", b'{"_id": "a"}', 'corpus.jsonl:1: "text" must be a string'),
+        ("corpus.jsonl", b'{"_id": "a"}', r'corpus.jsonl:1: there is no "text" among its fields \(_id\)'),
         ("corpus.jsonl", b'{"_id": "a", "text": 7}', 'corpus.jsonl:1: "text"'),
         ("corpus.jsonl", b'{"_id": "a", "text": "", "title": []}', 'corpus.jsonl:1: "title"'),
         ("corpus.jsonl", b'{"_id": true, "text": ""}', 'corpus.jsonl:1: "_id"'),
@@ -154,16 +154,16 @@ def test_passages_from_json_lines(tmp_path: Path) -> None:
     path.write_text(
         '{"text": "a", "metadata": {"b": [1]}}\n{"_id": "x", "title": "T", "text": "b", "metadata": null}\n'
     )
-    assert list(read_documents(path)) == [Document("1", "a", metadata={"b": [1]}), Document("x", "b", "T")]
+    assert list(read_documents(path, set())) == [Document("1", "a", metadata={"b": [1]}), Document("x", "b", "T")]
     path.write_text('{"id": "owl", "text": "a"}\n{"id": null, "text": "b"}')  # as the service exports them
-    assert [document.id for document in read_documents(path)] == ["owl", "2"]
+    assert [document.id for document in read_documents(path, set())] == ["owl", "2"]
     for metadata, message in (('{"a\\u0000": 1}', r"U\+0000"), ('{"a": ' + "[" * 200 + "]" * 200 + "}", "200 levels")):
         path.write_text(f'{{"text": "a", "metadata": {metadata}}}')
         with pytest.raises(DataError, match=f"birds.jsonl:1: metadata .*{message}"):
-            list(read_documents(path))
+            list(read_documents(path, set()))
     path.write_text('{"text": "a", "metadata": []}')
     with pytest.raises(DataError, match=r"birds.jsonl:1: metadata is no object"):
-        list(read_documents(path))
+        list(read_documents(path, set()))
     path.write_text('{"_id": "2", "text": "a"}\n{"text": "b"}')
     with pytest.raises(DataError, match=r"birds.jsonl:2: id '2' occurs twice"):
         list(read_passages(path))
@@ -180,6 +180,17 @@ def test_a_file_whose_name_is_not_utf8_gives_ids_that_are(tmp_path: Path) -> Non
     path = tmp_path / os.fsdecode(b"caf\xe9.txt")
     path.write_text("owls hunt")
     assert [passage.id for passage in read_passages(path)] == ["caf\\udce9.txt-1"]
+
+
+def test_a_folder_gives_its_texts_under_ids_that_tell_files_of_one_name_apart(tmp_path: Path) -> None:
+    for name in ("guide.md", "post/guide.md", "post/LIST.TXT", "post/logo.png", ".git/guide.md", "post/.hidden.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = [(passage.id, passage.text) for passage in read_documents(tmp_path, set())]
+    assert found == [(f"{name}-1", name) for name in ("guide.md", "post/LIST.TXT", "post/guide.md")]
+    (tmp_path / "post" / "images").mkdir()
+    with pytest.raises(DataError, match=r"there is no .txt or .md file in this folder; `index` reads a .jsonl file"):
+        read_documents(tmp_path / "post" / "images", set())
 
 
 def test_unreadable_passages(tmp_path: Path) -> None:

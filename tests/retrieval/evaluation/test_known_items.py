@@ -56,6 +56,17 @@ def test_a_seed_chooses_the_same_queries(folder, tmp_path):
     assert len(known_items(folder, "title", 51).query_ids) == 50
 
 
+@pytest.mark.parametrize("number", [{}, {"id": 1}])
+def test_no_judgement_needs_ids_and_lines_are_numbered_as_index_build_does(folder, number):
+    (folder / "corpus.jsonl").write_text(json.dumps({"title": "owls of the north", "text": "They hunt."} | number))
+    assert known_items(folder, "title").query_ids == ["1"]
+
+
+def test_a_folder_of_texts_needs_no_corpus(tmp_path):
+    (tmp_path / "owls.md").write_text("Owls of the north hunt. They sleep by day.")
+    assert known_items(tmp_path, "sentence").queries == ["Owls of the north hunt."]
+
+
 def test_a_corpus_without_usable_texts_is_an_error(folder):
     (folder / "corpus.jsonl").write_text('{"_id": "1", "text": "no title here"}')
     with pytest.raises(DataError, match=r"no document has a title of its own .* try --known-item sentence"):

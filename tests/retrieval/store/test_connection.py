@@ -167,7 +167,9 @@ def test_one_of_another_version_says_what_keeps_its_documents(tmp_path, database
 
 
 def test_a_missing_one_says_how_to_build_it(tmp_path):
-    with pytest.raises(CollectionError, match=r"`qrerank index build none SOURCE`$"):
+    with pytest.raises(
+        CollectionError, match=r"`qrerank index build none SOURCE`, or choose one of `qrerank index list`$"
+    ):
         Connection(tmp_path / "none")
     assert not (tmp_path / "none").exists()
     (tmp_path / "junk").mkdir()

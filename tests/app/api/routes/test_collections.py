@@ -18,6 +18,7 @@ from tests.conftest import serving
 from tests.indexers import indexed_elsewhere
 from tests.waiting import eventually, try_to_remove
 
+AS_LINES = {"Content-Type": "application/x-ndjson"}
 OWL = {"id": "owl", "text": "An owl hunts at night.", "title": "Owls", "metadata": {"page": 3, "tags": ["ä"]}}
 LAMP = {"id": "a/b c", "text": "  A lamp in the hall.\n"}
 
@@ -145,18 +146,28 @@ def test_documents_come_back_as_they_were_sent(birds):
 
 
 def test_documents_may_have_their_id_as_corpora_do(client, birds):
-    """BEIR's corpora and the command line's exports have `_id`."""
+    """BEIR's corpora and the command line's exports have `_id`, exports of databases numbers."""
     sent = [{"id": None, "_id": "owl-1", "text": "An owl hunts."}, {"_id": 2, "text": "A swift flies.", "title": ""}]
+    sent += [{"id": 3, "text": "A wren sings."}]
     lines = "\n".join(
         map(json.dumps, [*sent, {"_id": True, "text": "No id."}, {"_id": "x", "id": "y", "text": "Two."}])
     )
-    answer = birds.post(
-        "/v1/collections/birds/documents", content=lines, headers={"Content-Type": "application/x-ndjson"}
-    ).json()
-    assert (answer["stored"], answer["rejected"]) == (2, 2)
-    assert [failure["line"] for failure in answer["failed"]] == [3, 4]
+    answer = birds.post("/v1/collections/birds/documents", content=lines, headers=AS_LINES).json()
+    assert (answer["stored"], answer["rejected"]) == (3, 2)
+    assert [failure["line"] for failure in answer["failed"]] == [4, 5]
     assert birds.post("/v1/collections/birds/documents", json={"documents": sent}).json()["changed"] == 0
     assert birds.get("/v1/collections/birds/documents/2").json()["text"] == "A swift flies."
+    joined = birds.post("/v1/collections/birds/documents?wait=searchable", content=lines, headers=AS_LINES).json()
+    ranked = birds.post("/v1/collections/birds/search", json={"query": "wren", "ids": [3]}).json()
+    assert (joined["searchable"], [row["document"]["id"] for row in ranked["results"]]) == (True, ["3"])
+    assert birds.post("/v1/collections/birds/documents/delete", json={"ids": [3]}).json() == {"deleted": 1}
+
+
+def test_lines_whose_breaks_were_taken_out_say_how_to_send_them(birds):
+    """As curl's -d does with a file."""
+    lines = '{"id": "a", "text": "owl"}{"id": "b", "text": "owl"}'
+    answer = birds.post("/v1/collections/birds/documents", content=lines, headers=AS_LINES)
+    problem(answer, 422, "send one document a line, by curl with -T or --data-binary")
 
 
 def test_what_is_put_is_found_and_what_is_deleted_is_not(birds):
@@ -220,7 +231,7 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "x", "text": None}, "text: is required"),
         ({"id": "", "text": "a"}, "id: must not be empty"),
         ({"id": "鳥" * 200, "text": "a"}, "id: has more than 512 bytes"),
-        ({"id": 7, "text": "a"}, "id: "),
+        ({"id": 0.7, "text": "a"}, "id: "),
         ({"id": "a\nb", "text": "a"}, "id: has control characters"),
         ({"id": "..", "text": "a"}, "id: must not be `.` or `..`"),
         ({"id": "a/../../b", "text": "a"}, "id: must not be `.` or `..`"),
@@ -228,7 +239,7 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
         ({"id": "x", "text": "a", "metadata": [1]}, "metadata: "),
         ({"id": "x", "text": "a", "metadata": {"a": [{"b\0": 1}]}}, "metadata: has a name with the character U+0000"),
         ({"id": "x", "text": "a", "metadata": nested(200)}, "metadata: is nested deeper than 200 levels"),
-        ({"id": "x", "text": "a", "txt": "b"}, "txt: is not known here"),
+        ({"id": "x", "text": "a", "txt": "b"}, "txt: is not known here; put it into `metadata`"),
         ("a", "the document: must be a JSON object"),
         (None, "the document: must be a JSON object"),
     ],

@@ -150,7 +150,7 @@ def test_documents_are_deleted_by_a_filter(client):
         ({"ids": ["1"], "documents": ["owl"]}, "ids: selects documents of a collection"),
         ({"ids": ["1"], "filter": GERMAN}, "send either `ids` or `filter`"),
         ({"ids": []}, "ids: must hold at least one entry"),
-        ({"ids": [1]}, "ids.0: "),
+        ({"ids": [True]}, "ids.0: "),
         ({"ids": "1"}, "ids: "),
     ],
 )

@@ -12,7 +12,7 @@ def test_valid_request_ids_are_kept(client):
 
 def test_unknown_routes_and_methods_are_problems(client):
     problem(client.get("/nope"), 404, "see /docs")
-    problem(client.get("/rerank"), 405, "Method Not Allowed")
+    problem(client.get("/rerank"), 405, "Method Not Allowed; it takes POST")
 
 
 def test_no_path_is_answered_with_a_redirect(client):
