@@ -98,7 +98,7 @@ class Settings(BaseSettings):
         (),
         description='Host names that requests may use, a JSON list: ["a.example.org"], ["*.example.org"], ["*"]. '
         "Absent: any name with authentication; without it, only IP addresses and names that no public site can have. "
-        "Probes of health and metrics may always name an IP address, or no host.",
+        "Probes of health and metrics may always use the latter, or no name.",
     )
     hsts_s: int = Field(
         0, ge=0, le=10**9, description="max-age of Strict-Transport-Security. Set it where a proxy terminates TLS."

@@ -32,7 +32,7 @@ _LOCAL = {
 
 
 @lru_cache(128)  # few names are used for one service
-def is_served(host: str, names: tuple[str, ...], *, has_keys: bool, is_probe: bool = False) -> bool:
+def is_served(host: str, names: tuple[str, ...], *, has_keys: bool) -> bool:
     """Whether requests with this Host header are served.
 
     Args:
@@ -40,12 +40,8 @@ def is_served(host: str, names: tuple[str, ...], *, has_keys: bool, is_probe: bo
         names: Allowed names: a name, `*.` and a name for its subdomains, or `*`. Empty: with `has_keys` all hosts, else
             only IP addresses and names that no public site can have.
         has_keys: Whether requests need an API key.
-        is_probe: Whether the request is a probe: Kubernetes, haproxy and Prometheus send them to an address, or
-            without the header.
     """
     name = _name(host)
-    if is_probe and (name is None or _is_address(name)):
-        return True
     if not names:
         return has_keys or name is None or "." not in name or name.rpartition(".")[2] in _LOCAL or _is_address(name)
     return any(_matches(name or "", allowed.lower()) for allowed in names)
@@ -120,8 +116,10 @@ class SecurityHeadersMiddleware:
         headers = Headers(scope=scope)
         if _CONTROL.search(scope["path"]):
             return _problem(scope, HTTPStatus.BAD_REQUEST, MALFORMED, "the path has control characters")
-        is_probe = path_of(scope) in PROBES
-        if not is_served(headers.get("host", ""), self._hosts, has_keys=self._has_keys, is_probe=is_probe):
+        host = headers.get("host", "")
+        is_allowed = is_served(host, self._hosts, has_keys=self._has_keys)
+        # Kubernetes, haproxy and Prometheus send probes to an address, or without the header.
+        if not is_allowed and not (path_of(scope) in PROBES and is_served(host, (), has_keys=False)):
             return _problem(scope, HTTPStatus.FORBIDDEN, code_of(Forbidden), _HOST)
         # Cross-site request: a page of another site makes the browser change something here, or use up capacity.
         cross_site = headers.get("sec-fetch-site") == "cross-site" and scope.get("method", "GET") not in _READ_ONLY
