@@ -59,7 +59,7 @@ def pumped(letters: Sequence[str], chance: random.Random) -> tuple[str, str, str
 
 def assert_linear(pattern: re.Pattern[str]) -> None:
     matcher, letters = Matcher(pattern), alphabet(pattern)
-    for number in range(60):
+    for number in range(150):
         begin, pump, end = pumped(letters, random.Random(number))  # noqa: S311 - the same in every run
         times = SHORT // len(pump)
         steps = matcher.count(begin + times * pump + end, most=100 * SHORT**2)
