@@ -13,11 +13,24 @@ from tests.app.live import live
 
 pytestmark = pytest.mark.slow
 
-_CHECKS = (
-    *("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance"),
-    *("response_schema_conformance", "allow_header_conformance"),
-)
 _LEAST = 10_000  # cases of the soak test
+# 504 is the documented response if a deadline cannot be met. A document may have the id "delete": its path is also that
+# of a route of its own, which takes more methods than the description, where no path is two, says there.
+_CONFIGURATION = """
+[warnings]
+enabled = false
+[checks]
+enabled = false
+not_a_server_error = { enabled = true, expected-statuses = ["2xx", "3xx", "4xx", "504"] }
+status_code_conformance.enabled = true
+content_type_conformance.enabled = true
+response_headers_conformance.enabled = true
+response_schema_conformance.enabled = true
+allow_header_conformance.enabled = true
+[[operations]]
+include-path = "/v1/collections/{name}/documents/delete"
+checks.allow_header_conformance.enabled = false
+"""
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +42,8 @@ def address(tmp_path_factory):
 
 def cases(address: str, folder: Path, *options: str) -> int:
     """Run Schemathesis, which must pass; the number of cases."""
-    # 504 is the documented response if a deadline cannot be met.
-    (folder / "schemathesis.toml").write_text(
-        '[checks.not_a_server_error]\nexpected-statuses = ["2xx", "3xx", "4xx", "504"]\n[warnings]\nenabled = false\n'
-    )
-    command = [Path(sys.executable).parent / "schemathesis", "run", address, "--checks", ",".join(_CHECKS)]
+    (folder / "schemathesis.toml").write_text(_CONFIGURATION)
+    command = [Path(sys.executable).parent / "schemathesis", "run", address]
     environment = os.environ | {"PYTHONPATH": ""}
     done = subprocess.run(  # noqa: S603 - our own command
         [*command, "--seed", "1", "--continue-on-failure", *options],
