@@ -31,8 +31,6 @@ def _root_path(request: Request) -> str:
 def _response(request: Request, problem: Problem) -> Response:
     """A problem in the format of the body's dialect, or of the path's dialect if no body was parsed."""
     dialect = getattr(request.state, "dialect", None) or home_of(path_of(request.scope))
-    if dialect is None:
-        return problem.response()
     return problem.response(detail_is_text=dialect.detail_is_text, media_type=dialect.problem_type)
 
 
