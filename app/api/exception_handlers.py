@@ -18,6 +18,9 @@ from app.telemetry.request_record import CLIENT_GONE
 
 _METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "DELETE")}
 _SHOWN = 200  # characters of a path in a message
+_WEBSOCKETS = {
+    "/v1/ws": "it takes a WebSocket's handshake: a proxy before the service must pass `Upgrade` and `Connection` on"
+}
 
 
 def _request_id(request: Request) -> str:
@@ -56,7 +59,7 @@ async def http_error(request: Request, error: Exception) -> Response:
     path = path_of(request.scope)[:_SHOWN]
     method = request.scope.get("method", "WebSocket")
     allowed = ", ".join(_allowed(request)) if status == HTTPStatus.METHOD_NOT_ALLOWED else ""
-    remedy = f"it takes {allowed}" if allowed else "see /docs for the routes"
+    remedy = f"it takes {allowed}" if allowed else _WEBSOCKETS.get(path, "see /docs for the routes")
     message = f"{method} {path}: {HTTPStatus(status).phrase}; {remedy}"
     kind = _KINDS.get(HTTPStatus(status), INTERNAL if status >= HTTPStatus.INTERNAL_SERVER_ERROR else MALFORMED)
     record_of(request).failed(status, kind)

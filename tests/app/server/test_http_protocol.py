@@ -290,6 +290,10 @@ def test_an_upgrade_is_ignored_on_get_too(port, offered, body):
     assert talk(port, head(*offered, to=b"GET /health") + body + last).count(b"alive") == 2
 
 
+def test_a_handshake_that_a_proxy_cut_short_is_told_so(port):
+    refused(talk(port, head(b"Connection: close", to=b"GET /v1/ws")), 404, "must pass `Upgrade` and `Connection` on")
+
+
 @pytest.mark.parametrize("route", ROUTES)
 def test_http_1_0_gets_an_answer_that_ends_with_the_connection(port, route):
     lines, body = whole(body_of(route))
