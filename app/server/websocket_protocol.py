@@ -86,6 +86,13 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
         if not self._reserve(0 if self.close_sent else size):
             self._fail(CloseCode.TRY_AGAIN_LATER, "the requests that are being served are too large together")
 
+    def handle_text(self, event: Frame) -> None:
+        """Leave a text's bytes to the application, which says what in them is not UTF-8.
+
+        uvicorn would log a traceback, close the connection and so end all its requests.
+        """
+        self.handle_bytes(event)
+
     async def send(self, message: ASGISendEvent) -> None:
         """Send what the application says. A refused handshake is complete, too: uvicorn would log an error for it."""
         await super().send(message)
