@@ -18,6 +18,9 @@ from app.telemetry.request_record import CLIENT_GONE
 
 _METHODS = {"GET": "GET, HEAD"} | {method: method for method in ("POST", "PUT", "DELETE")}
 _SHOWN = 200  # characters of a path in a message
+_WEBSOCKETS = {
+    "/v1/ws": "it takes a WebSocket's handshake: a proxy before the service must pass `Upgrade` and `Connection` on"
+}
 
 
 def _request_id(request: Request) -> str:
@@ -31,8 +34,6 @@ def _root_path(request: Request) -> str:
 def _response(request: Request, problem: Problem) -> Response:
     """A problem in the format of the body's dialect, or of the path's dialect if no body was parsed."""
     dialect = getattr(request.state, "dialect", None) or home_of(path_of(request.scope))
-    if dialect is None:
-        return problem.response()
     return problem.response(detail_is_text=dialect.detail_is_text, media_type=dialect.problem_type)
 
 
@@ -58,7 +59,7 @@ async def http_error(request: Request, error: Exception) -> Response:
     path = path_of(request.scope)[:_SHOWN]
     method = request.scope.get("method", "WebSocket")
     allowed = ", ".join(_allowed(request)) if status == HTTPStatus.METHOD_NOT_ALLOWED else ""
-    remedy = f"it takes {allowed}" if allowed else "see /docs for the routes"
+    remedy = f"it takes {allowed}" if allowed else _WEBSOCKETS.get(path, "see /docs for the routes")
     message = f"{method} {path}: {HTTPStatus(status).phrase}; {remedy}"
     kind = _KINDS.get(HTTPStatus(status), INTERNAL if status >= HTTPStatus.INTERNAL_SERVER_ERROR else MALFORMED)
     record_of(request).failed(status, kind)

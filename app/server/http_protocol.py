@@ -2,8 +2,8 @@
 
 The limits: size and number of a request's headers and the time to receive them, number of its chunks, unsent response
 bytes, and number of connections. Input that is not HTTP gets an error in JSON. An upgrade to an unsupported protocol
-(such as h2c, which Java's client offers) is ignored, as RFC 9110, section 7.8, allows: the request is served over
-HTTP/1.1.
+(such as h2c, which Java's client offers), or to WebSockets where the request is no handshake, is ignored, as RFC 9110,
+section 7.8, allows: the request is served over HTTP/1.1.
 """
 
 from __future__ import annotations
@@ -145,6 +145,16 @@ class BoundedProtocol(H11Protocol):
         """The transport's write buffer is below its low-water mark."""
         super().resume_writing()
         self._write_buffer.stop()
+
+    def _should_upgrade(self) -> bool:
+        """Whether the request is a WebSocket's handshake; other requests that name WebSockets are served over HTTP.
+
+        Some proxies put `Upgrade: websocket` on all requests. The WebSocket protocol would wait without end for a body.
+        """
+        headers = dict(self.headers)
+        has_body = headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+        is_handshake = self.scope["method"] == "GET" and b"sec-websocket-key" in headers and not has_body
+        return is_handshake and super()._should_upgrade()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over to the WebSocket protocol, which counts it again."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
@@ -84,6 +85,18 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
         size = len(self.conn.reader.buffer) + sum(map(len, self.frames))
         if not self._reserve(0 if self.close_sent else size):
             self._fail(CloseCode.TRY_AGAIN_LATER, "the requests that are being served are too large together")
+
+    def handle_text(self, event: Frame) -> None:
+        """Leave a text's bytes to the application, which says what in them is not UTF-8.
+
+        uvicorn would log a traceback, close the connection and so end all its requests.
+        """
+        self.handle_bytes(event)
+
+    async def send(self, message: ASGISendEvent) -> None:
+        """Send what the application says. A refused handshake is complete, too: uvicorn would log an error for it."""
+        await super().send(message)
+        self.handshake_complete = self.handshake_complete or self.close_sent
 
     def pause_writing(self) -> None:
         """Stop reading while the transport's write buffer is above its high-water mark."""

@@ -77,9 +77,9 @@ def dialect_of(fields: Mapping[str, Any], path: str, headers: Mapping[str, str])
     return _standard(path, headers)
 
 
-def home_of(path: str) -> Dialect | None:
-    """The dialect whose clients alone call this path: errors before the body is parsed have its format."""
-    return _DIALECT_BY_OWN_PATH.get(path)
+def home_of(path: str) -> Dialect:
+    """The dialect whose clients alone call this path, else the standard one: of errors before the body is parsed."""
+    return _DIALECT_BY_OWN_PATH.get(path, STANDARD)
 
 
 def _without_documents(fields: Mapping[str, Any], path: str, headers: Mapping[str, str]) -> Dialect:

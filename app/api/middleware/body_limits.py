@@ -15,6 +15,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.dialects.detect import home_of
+from app.api.middleware.root_path import path_of
 from app.api.middleware.security_headers import ALWAYS
 from app.api.problems import problem_of
 from app.errors import NotReady, Overloaded, TooLarge
@@ -77,7 +79,7 @@ def _stopped(scope: Scope) -> Response:
     """The response to a request that was not done when the server had to stop."""
     problem = problem_of(NotReady(_STOPS), scope["state"].get("request_id", ""), scope.get("root_path", ""))
     assert problem is not None  # noqa: S101 - of every error of the service
-    response = problem.response()
+    response = problem.response(media_type=home_of(path_of(scope)).problem_type)
     response.headers.update({**ALWAYS, "Connection": "close"})  # it passes no other middleware
     return response
 

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.dialects.detect import home_of
 from app.api.error_catalogue import MALFORMED, code_of
 from app.api.middleware.root_path import path_of
 from app.api.problems import Problem
@@ -107,7 +108,8 @@ class SecurityHeadersMiddleware:
 
         if refusal := self._refusal(scope):
             scope["state"]["record"].failed(refusal.status, refusal.kind)
-            await refusal.response()(scope, receive, send_with_headers)
+            response = refusal.response(media_type=home_of(path_of(scope)).problem_type)
+            await response(scope, receive, send_with_headers)
         else:
             await self._app(scope, receive, send_with_headers)
 

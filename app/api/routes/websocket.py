@@ -41,15 +41,15 @@ _OWN_CHARACTERS = 64  # of a client's id in a request's; a longer one is hashed
 async def socket(websocket: WebSocket) -> None:
     """Serve requests until either side closes the connection; docs/streaming.md describes the frames."""
     if _is_cross_origin(websocket):
-        raise Forbidden("without authentication, pages of other origins may not connect: see QRERANK_AUTH__ENABLED")
+        raise Forbidden("without authentication, pages of other origins may not connect: see QRERANK_CORS__ORIGINS")
     await websocket.accept()
     await _Session(websocket).run()
 
 
 def _is_cross_origin(websocket: WebSocket) -> bool:
-    """Whether a page of another origin connects without authentication; browsers do not check WebSockets' origins."""
-    origin, host = websocket.headers.get("origin"), websocket.headers.get("host")
-    if dependencies(websocket).auth is not None or origin is None:
+    """Whether a page of an origin that is not allowed connects without authentication; browsers do not check it."""
+    origin, host, deps = websocket.headers.get("origin"), websocket.headers.get("host"), dependencies(websocket)
+    if deps.auth is not None or origin is None or not {"*", origin}.isdisjoint(deps.settings.cors.origins):
         return False
     try:
         return urlsplit(origin).netloc != host

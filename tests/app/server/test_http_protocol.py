@@ -226,6 +226,8 @@ BODIES = {
     "/v1/embeddings": {"input": "owl"},
 }
 H2C = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAAB")  # Java's client
+SOCKET = (b"Connection: Upgrade", b"Upgrade: websocket")  # some proxies send it with all requests
+KEYED = (*SOCKET, b"Sec-WebSocket-Version: 13", b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
 
 
 def body_of(route: str) -> bytes:
@@ -242,7 +244,7 @@ def in_chunks(body: bytes) -> tuple[list[bytes], bytes]:
 
 
 @pytest.mark.parametrize("sent", [whole, in_chunks])
-@pytest.mark.parametrize("offered", [H2C, (b"Connection: upgrade", b"Upgrade: TLS/1.0"), (b"Upgrade: foo",)])
+@pytest.mark.parametrize("offered", [H2C, (b"Connection: upgrade", b"Upgrade: TLS/1.0"), (b"Upgrade: foo",), SOCKET])
 @pytest.mark.parametrize("route", ROUTES)
 def test_an_upgrade_to_an_unsupported_protocol_is_ignored(port, route, offered, sent):
     lines, body = sent(body_of(route))
@@ -274,10 +276,22 @@ def test_trailers_that_never_end_are_refused(port, trailer):
     refused(received, 431, "more than 4096 bytes")
 
 
-def test_an_upgrade_is_ignored_on_get_too(port):
-    assert (
-        talk(port, head(*H2C, to=b"GET /health") + head(b"Connection: close", to=b"GET /health")).count(b"alive") == 2
-    )
+@pytest.mark.parametrize(
+    ("offered", "body"),
+    [
+        (H2C, b""),
+        (SOCKET, b""),
+        ((*KEYED, b"Content-Length: 2"), b"{}"),
+        ((*KEYED, b"Transfer-Encoding: chunked"), b"0\r\n\r\n"),
+    ],
+)
+def test_an_upgrade_is_ignored_on_get_too(port, offered, body):
+    last = head(b"Connection: close", to=b"GET /health")
+    assert talk(port, head(*offered, to=b"GET /health") + body + last).count(b"alive") == 2
+
+
+def test_a_handshake_that_a_proxy_cut_short_is_told_so(port):
+    refused(talk(port, head(b"Connection: close", to=b"GET /v1/ws")), 404, "must pass `Upgrade` and `Connection` on")
 
 
 @pytest.mark.parametrize("route", ROUTES)

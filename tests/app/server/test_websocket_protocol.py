@@ -78,14 +78,16 @@ def test_the_rate_of_frames_is_limited(tmp_path, monkeypatch, one, most):
         eventually(lambda: here.connections == 0)
 
 
-def test_a_message_may_come_in_fragments(tmp_path, monkeypatch):
+def test_a_message_may_come_in_fragments_and_after_one_that_is_not_utf_8(tmp_path, monkeypatch):
     body = json.dumps(SMALL | {"id": 1}).encode()
     with serving(tmp_path, monkeypatch) as here, handshaken(here.port) as connection:
+        send(connection, frame(END | TEXT, b'{"type": "ping", "query": "\xe9t\xe9"}'))
         send(connection, frame(TEXT, body[:1]) + b"".join(frame(CONT, body[at : at + 1]) for at in range(1, len(body))))
         send(connection, frame(END | PING) + frame(END | CONT))
         received = b""
         while b'"final"' not in received:
-            received += connection.recv(65536)
+            received += connection.recv(65536) or pytest.fail("the connection is closed")
+    assert b"`query` holds bytes that are not UTF-8" in received
 
 
 def test_an_unfinished_message_times_out(tmp_path, monkeypatch):

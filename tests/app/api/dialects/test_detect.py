@@ -292,6 +292,8 @@ def test_dashscopes_client_reads_errors_as_json(client, monkeypatch):
     problem(client.post("/rerank", json={"input": {}}), 422, "input.query: is required", "application/json")
     problem(client.post(dashscope.PATH, content=b"{"), 400, "not JSON", "application/json")
     problem(client.get(dashscope.PATH), 405, "Method Not Allowed", "application/json")
+    elsewhere = client.post(dashscope.PATH, json=ALI, headers={"Host": "rerank.example.com"})
+    problem(elsewhere, 403, "QRERANK_HOSTS", "application/json")
     problem(
         client.post(dashscope.PATH, json=Q | {"documents": []}), 422, "documents: must hold"
     )  # it sends no such body

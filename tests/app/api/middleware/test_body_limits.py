@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from app.api.dialects import dashscope
 from app.api.middleware.body_limits import BodyLimitsMiddleware
 from app.api.middleware.request_record import RequestRecordMiddleware
 from app.quotas.fair_share import Shares
@@ -32,7 +33,8 @@ def stopped(app, *, half=True):
 
         recorded = RequestRecordMiddleware(app, [records.append])
         limited = BodyLimitsMiddleware(recorded, LimitSettings(), bodies)
-        scope = {"type": "http", "method": "POST", "path": "/rerank", "headers": [(b"transfer-encoding", b"chunked")]}
+        chunked = [(b"transfer-encoding", b"chunked")]
+        scope = {"type": "http", "method": "POST", "path": dashscope.PATH, "headers": chunked}
         task = asyncio.create_task(limited(scope, receive, send))
         await began.wait()
         task.cancel()
@@ -53,7 +55,8 @@ def test_a_request_whose_body_has_not_ended_when_the_server_stops_gets_503():
 
     (start, body), [record] = stopped(app)
     assert (start["status"], record.status, record.problem) == (503, 503, "not-ready")
-    assert {(b"retry-after", b"5"), (b"connection", b"close")} <= set(start["headers"])
+    media_type = (b"content-type", b"application/json")  # all that clients of this path read
+    assert {(b"retry-after", b"5"), (b"connection", b"close"), media_type} <= set(start["headers"])
     assert json.loads(body["body"])["request_id"] == record.request_id
 
 

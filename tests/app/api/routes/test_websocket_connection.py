@@ -51,7 +51,7 @@ def test_a_slow_reader_misses_partial_rankings_only(tmp_path, monkeypatch):
     assert sum(map(len, stages.values())) < len(made) / 2
 
 
-def test_authentication_is_required_if_enabled(tmp_path, monkeypatch):
+def test_authentication_is_required_if_enabled(tmp_path, monkeypatch, caplog):
     with live(Settings(data_dir=tmp_path, auth={"enabled": True, "keys": [KEY]}), monkeypatch) as here:
         with pytest.raises(InvalidStatus) as refused, talking(here.port):
             pass
@@ -62,6 +62,7 @@ def test_authentication_is_required_if_enabled(tmp_path, monkeypatch):
         elsewhere = "http://elsewhere.example"  # the origin is not checked, since no page knows the key
         with talking(here.port, additional_headers={"authorization": f"Bearer {KEY}"}, origin=elsewhere) as client:
             assert client.ask(SMALL | {"id": 1})["type"] == "final"
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]  # of the handshake without a key
 
 
 @pytest.mark.parametrize(("origin", "status"), [("http://elsewhere.example", 403), ("null", 403), (None, 101)])
@@ -71,6 +72,13 @@ def test_without_authentication_other_origins_are_refused(port, origin, status):
             assert client.ask(SMALL | {"id": 1})["type"] == "final"
     else:
         assert "pages of other origins" in refusal(port, status, origin=origin)["message"]
+
+
+@pytest.mark.parametrize("allowed", ["http://elsewhere.example", "*"])
+def test_without_authentication_configured_origins_are_served(tmp_path, monkeypatch, allowed):
+    settings = Settings(data_dir=tmp_path, cors={"origins": [allowed]})
+    with live(settings, monkeypatch) as here, talking(here.port, origin="http://elsewhere.example") as client:
+        assert client.ask(SMALL | {"id": 1})["type"] == "final"
 
 
 def refusal(port, status, path="/v1/ws", host="127.0.0.1", **how):
