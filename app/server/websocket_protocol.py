@@ -86,12 +86,19 @@ class BoundedSocketProtocol(WebSocketsSansIOProtocol):
         if not self._reserve(0 if self.close_sent else size):
             self._fail(CloseCode.TRY_AGAIN_LATER, "the requests that are being served are too large together")
 
-    def handle_text(self, event: Frame) -> None:
-        """Leave a text's bytes to the application, which says what in them is not UTF-8.
+    def send_receive_event_to_app(self) -> None:
+        """Pass a message on. A text that is not UTF-8 ends the connection, as RFC 6455, section 8.1, demands.
 
-        uvicorn would log a traceback, close the connection and so end all its requests.
+        uvicorn would do so as well, and log a traceback: a stranger could fill the log.
         """
-        self.handle_bytes(event)
+        if self.curr_msg_data_type == "text":
+            self.frames = [b"".join(self.frames)]
+            try:
+                self.frames[0].decode()
+            except UnicodeDecodeError as error:
+                self._fail(CloseCode.INVALID_DATA, f"byte {error.start} of the text is not UTF-8")
+                return
+        super().send_receive_event_to_app()
 
     async def send(self, message: ASGISendEvent) -> None:
         """Send what the application says. A refused handshake is complete, too: uvicorn would log an error for it."""
