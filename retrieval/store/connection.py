@@ -96,6 +96,17 @@ def identity_of(folder: Path) -> tuple[int, int] | None:
         return None
 
 
+def is_unreadable(folder: Path) -> bool:
+    """Return whether a folder has a database that can be opened no more: it is damaged, or of another version."""
+    try:
+        Connection(folder).close()
+    except (CollectionUnwritable, OSError):  # nothing is known of it
+        return False
+    except CollectionError:
+        return identity_of(folder) is not None
+    return False
+
+
 class Connection:
     """An open connection to the database of one collection. Thread-safe."""
 

@@ -169,8 +169,11 @@ def test_collections_are_listed_and_deleted_and_what_is_none_is_named(tmp_path, 
     assert status == 1
     assert "holds no collection of this version" in errors
     assert birds("delete", "birds")[0] == birds("delete", "birds", "a", "--all")[0] == 2
-    assert birds("delete", "birds", "--all")[0] == 0
-    assert "birds" not in birds("list")[1]
+    assert birds("build", "bees", "birds.jsonl")[0] == 0
+    (tmp_path / "data" / "collections" / "bees" / "documents.sqlite").write_bytes(b"not a database" * 400)
+    for name in ("birds", "bees"):
+        assert birds("delete", name, "--all")[0] == 0
+        assert name not in birds("list")[1]
     assert birds("stats", "birds")[0] == 1
 
 

@@ -525,6 +525,8 @@ def test_a_damaged_collection_hides_no_others(birds, hash_settings):
     (hash_settings.collections_dir / "bees" / "documents.sqlite").write_bytes(b"not a database" * 400)
     assert [each["name"] for each in birds.get("/v1/collections").json()["data"]] == ["birds"]
     problem(birds.get("/v1/collections/bees"), 503, "'bees' is damaged")
+    assert birds.delete("/v1/collections/bees").status_code == 204
+    assert birds.put("/v1/collections/bees").status_code == 201
 
 
 @pytest.mark.parametrize("method", ["get", "page", "counts", "put", "delete"])
