@@ -36,6 +36,7 @@ _ROLLBACK_PATIENCE_MS = 30_000  # for another process that reads or writes: a fi
 _MOST_EMPTY = 4  # one page in so many may be empty: the next writes use it
 _PAGES_KEPT = 64  # 256 kB are not worth the writing
 _PAGES = 2_000  # 8 MB are given back at a time
+_LOG_BYTES = 2**22  # of a write-ahead log between two writes, as long as one that SQLite ends by itself
 _STEPS = 10_000  # of SQLite, some milliseconds, between two looks at the clock
 _NEEDED = (3, 51, 3)
 TABLES = """
@@ -139,6 +140,7 @@ class Connection:
                     self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
             self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.pragma("journal_size_limit", _LOG_BYTES)  # else a log stays as long as it ever was
             self._connection.create_scalar_function("instant", instant, 1, deterministic=True)  # type: ignore[arg-type]
             version = self._connection.pragma("user_version")
             if self.journal() != "wal":
