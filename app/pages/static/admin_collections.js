@@ -17,7 +17,6 @@ export function Collections({ collections, health, changed }) {
 	const [problem, setProblem] = useState(null);
 	useEffect(() => {
 		const current = { is: true };
-		// One collection that cannot be read, or was deleted meanwhile, hides no jobs of the others.
 		Promise.allSettled(collections.map(({ name }) => ask(path(name, "/jobs")))).then((all) => {
 			if (!current.is) return;
 			setJobs(all.flatMap(({ value }) => value?.data ?? []));
