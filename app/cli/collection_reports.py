@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from retrieval.errors import CollectionError
 from retrieval.store import compaction, indexer
 from retrieval.store.aliases import aliases
 from retrieval.store.collection import Collection
+from retrieval.store.rows import Counts
 
 _PAGE = 1000  # documents that are exported at once
 _JOBS = 100  # that are shown
@@ -46,9 +48,8 @@ def list_command(as_json: AsJson = False) -> None:
             table.add_row(escaped(path.name), "", "", escaped(told), escaped(", ".join(own)))
             continue
         counts, model = collection.counts(), collection.settings.model.name
-        row: dict[str, object] = {"documents": counts.documents, "passages": counts.passages, "model": model}
-        data.append({"name": path.name, **row, "aliases": own})
-        numbers = (f"{counts.documents:,}", f"{counts.passages:,}")
+        data.append({"name": path.name, **asdict(counts), "model": model, "aliases": own})
+        numbers = (_documents(counts), f"{counts.passages:,}")
         table.add_row(escaped(path.name), *numbers, escaped(model), escaped(", ".join(own)))
     show({"object": "list", "data": data}, table, as_json=as_json)
 
@@ -65,10 +66,11 @@ def jobs(name: Name, as_json: AsJson = False) -> None:
 
 def export(name: Name, wanted: FilterOption = None) -> None:
     """Print documents as `index add` reads them. One JSON object is on each line."""
-    collection, after = opened(Settings(), name), 0
+    collection, after, printed = opened(Settings(), name), 0, set[str]()
     while page := collection.page(after, _PAGE, wanted):
         after = page[-1][0]
-        for _, document in page:
+        for document in (each for _, each in page if each.id not in printed):
+            printed.add(document.id)  # one that is changed meanwhile comes again, and `index add` refuses it twice
             content = {"_id": document.id, "title": document.title, "text": document.text}
             print_line(json.dumps(content | ({"metadata": document.metadata} if document.metadata else {})))
 
@@ -77,16 +79,15 @@ def stats(name: Name, as_json: AsJson = False) -> None:
     """Show a collection's content and integrity. The exit status is 1 if it is damaged."""
     collection = opened(Settings(), name)
     counts, settings, faults = collection.counts(), collection.settings, _damaged(collection)
+    encoding = collection.encoding()
     value = {
         "name": name,
-        "documents": counts.documents,
-        "waiting": counts.waiting,
-        "failed": counts.failed,
-        "passages": counts.passages,
+        **asdict(counts),
         "model": settings.model.name,
         "arithmetic": settings.model.arithmetic,
         "language": settings.language,
         "chunks": str(settings.chunking),
+        "encoding": encoding and {"model": encoding.model.name, "done": encoding.done, "total": encoding.total},
         "bytes": collection.bytes(),
         "folder": str(collection.folder),
         "journal": collection.journal(),
@@ -101,10 +102,7 @@ def _table(collection: Collection, faults: dict[int, str]) -> Table:
     """What `stats` shows to people."""
     counts, model = collection.counts(), collection.settings.model
     table = Table("collection", collection.name, show_edge=False)
-    notes = {"not indexed": counts.waiting, "that the model cannot encode": counts.failed}
-    table.add_row(
-        "documents", ", ".join([f"{counts.documents:,}", *(f"{n:,} {what}" for what, n in notes.items() if n)])
-    )
+    table.add_row("documents", _documents(counts))
     table.add_row("passages", f"{counts.passages:,}")
     table.add_row("model", f"{model.name} (made with {model.arithmetic})")
     if encoding := collection.encoding():
@@ -116,6 +114,12 @@ def _table(collection: Collection, faults: dict[int, str]) -> Table:
     table.add_row("journal", collection.journal())
     table.add_row("integrity", _described(collection.name, faults))
     return table
+
+
+def _documents(counts: Counts) -> str:
+    """How many there are, and how many of them no search finds."""
+    notes = {"not indexed": counts.waiting, "that the model cannot encode": counts.failed}
+    return ", ".join([f"{counts.documents:,}", *(f"{n:,} {what}" for what, n in notes.items() if n)])
 
 
 def verify(

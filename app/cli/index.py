@@ -35,6 +35,7 @@ from retrieval.index.passage_index import Model, check_encoder
 from retrieval.store import compaction, indexer
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, remove
+from retrieval.store.connection import is_unreadable
 from retrieval.store.pipeline import in_lists
 from retrieval.text.demo import demo_passages
 from retrieval.text.splitters import Chunking
@@ -184,8 +185,7 @@ def delete(
     if [bool(ids), everything, wanted is not None].count(True) != 1:
         raise typer.BadParameter("give either the ids of documents, or --filter, or --all for the whole collection")
     if everything:
-        collection = opened(settings, name)  # only a collection is deleted
-        remove(collection.folder, collection.remote)
+        _delete_all(settings, name)
         show({"object": "collection.deleted", "name": name}, f"deleted the collection {name}", as_json=as_json)
         return
     if wanted is not None:
@@ -195,6 +195,17 @@ def delete(
         deleted = opened(settings, name).delete(ids or [])
         told = f"deleted {deleted} of {len(ids or [])} documents"
     show({"object": "documents.deleted", "deleted": deleted}, told, as_json=as_json)
+
+
+def _delete_all(settings: Settings, name: str) -> None:
+    """Delete a collection, and nothing else; also one whose documents cannot be read."""
+    try:
+        remote = opened(settings, name).remote
+    except CollectionError:
+        if milvus_of(settings) or not is_unreadable(folder_of(settings, name)):  # Milvus may hold its passages
+            raise
+        remote = None
+    remove(folder_of(settings, name), remote)
 
 
 @index.command()

@@ -127,7 +127,7 @@ class OpenCollections:
                 entry = self._entries.get(name)
                 if entry is None or not self._is_current(name, entry):
                     # On another thread: admission learns from the processor time of this one what requests cost.
-                    entry = self._verifier.submit(copy_context().run, self._refresh, name).result()
+                    entry = self._verifier.submit(copy_context().run, self._refresh, name, asked).result()
         if entry.snapshot is None or (entry.fault and not entry.snapshot.live.any()):
             raise DamagedCollection(f"the collection {asked!r} is damaged: {entry.fault and entry.fault.text}")
         remote_passages = entry.collection.remote if entry.collection else None
@@ -349,8 +349,8 @@ class OpenCollections:
             return entry.files == files_of(self._folder / name)
         return entry.snapshot is not None and not entry.snapshot.changed()
 
-    def _refresh(self, name: str, *, again: bool = False) -> Entry:
-        """Open a collection as far as it has changed, and verify what is new. again: verify all of it."""
+    def _refresh(self, name: str, asked: str = "", *, again: bool = False) -> Entry:
+        """Open a collection as far as it has changed, and verify what is new; `again`: verify all of it."""
         folder = self._folder / name
         identity = identity_of(folder)  # read before the files, so that the next call sees later changes
         entry = self._entries.get(name)
@@ -359,7 +359,7 @@ class OpenCollections:
         if not _is_folder(folder):
             self._entries.pop(name, None)
             self._stores.pop(name, None)
-            raise unknown(name)
+            raise unknown(asked or name)  # the client may not see what its alias leads to
         try:
             collection = self._opened(name, identity)
             before = entry.snapshot if entry and not again else None

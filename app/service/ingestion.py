@@ -42,6 +42,7 @@ from retrieval.errors import (
 from retrieval.index.passage_index import Model
 from retrieval.store.aliases import drop, point
 from retrieval.store.collection import Collection, CollectionSettings, remove
+from retrieval.store.connection import is_unreadable
 from retrieval.store.filters import Filter
 from retrieval.store.indexer import begin_encoding
 from retrieval.store.jobs import COMPACT, KEPT, WRITE, Job, Writing
@@ -211,14 +212,23 @@ class Ingestion:
         return found
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection with its documents; Conflict if it is an alias, or has one."""
+        """Delete a collection with its documents, readable or not; Conflict if it is an alias, or has one."""
         aliases = self.collections.aliases()
         if name in aliases:
             raise Conflict(f"{name!r} is an alias; DELETE /v1/aliases/{name} deletes it, and leaves the collection")
         if name in aliases.values():
             raise Conflict(f"an alias leads to the collection {name!r}; let it lead to another one, or delete it first")
-        with self._store(name) as collection:
-            remove(collection.folder, collection.remote)
+        try:
+            with self._store(name) as collection:
+                remove(collection.folder, collection.remote)
+        except DamagedCollection as damaged:
+            folder = self.collections.folder(name)
+            if self.collections.milvus or not is_unreadable(folder):  # Milvus may hold its passages
+                raise
+            try:
+                remove(folder)
+            except CollectionError:
+                raise damaged from None
 
     def aliases(self) -> dict[str, str]:
         """The collection of each alias."""

@@ -162,7 +162,7 @@ def _jsonl_documents(path: Path, *, numbered: bool, others: set[str]) -> Iterato
     for place, record in read_records(path):
         text = text_of(record, "text", place)
         others |= record.keys() - _FIELDS
-        if numbered and "_id" not in record:  # documents that the service exported have `id`
+        if numbered and record.get("_id") is None:  # documents that the service exported have `id`
             record["_id"] = place.rpartition(":")[2] if record.get("id") is None else record["id"]
         passage_id = id_of(record, place)
         add_once(ids, passage_id, None, place)

@@ -36,6 +36,7 @@ _ROLLBACK_PATIENCE_MS = 30_000  # for another process that reads or writes: a fi
 _MOST_EMPTY = 4  # one page in so many may be empty: the next writes use it
 _PAGES_KEPT = 64  # 256 kB are not worth the writing
 _PAGES = 2_000  # 8 MB are given back at a time
+_LOG_BYTES = 2**22  # of a write-ahead log between two writes, as long as one that SQLite ends by itself
 _STEPS = 10_000  # of SQLite, some milliseconds, between two looks at the clock
 _NEEDED = (3, 51, 3)
 TABLES = """
@@ -96,6 +97,17 @@ def identity_of(folder: Path) -> tuple[int, int] | None:
         return None
 
 
+def is_unreadable(folder: Path) -> bool:
+    """Return whether a folder has a database that can be opened no more: it is damaged, or of another version."""
+    try:
+        Connection(folder).close()
+    except (CollectionUnwritable, OSError):  # nothing is known of it
+        return False
+    except CollectionError:
+        return identity_of(folder) is not None
+    return False
+
+
 class Connection:
     """An open connection to the database of one collection. Thread-safe."""
 
@@ -128,6 +140,7 @@ class Connection:
                     self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
             self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.pragma("journal_size_limit", _LOG_BYTES)  # else a log stays as long as it ever was
             self._connection.create_scalar_function("instant", instant, 1, deterministic=True)  # type: ignore[arg-type]
             version = self._connection.pragma("user_version")
             if self.journal() != "wal":

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +37,36 @@ class _Check:
     waiting: int = 0  # requests that wait for it
 
 
+class _Thread:
+    """Does one thing after the other in a thread that ends when nothing is left: few of many collections are asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._left = 0
+
+    def submit(self, work: Callable[[], T]) -> Future[T]:
+        """Have something done after all else."""
+        with self._lock:
+            self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix="filter")
+            future = self._pool.submit(work)
+            self._left += 1
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, _: object) -> None:
+        with self._lock:
+            self._left -= 1
+            if not self._left and self._pool:
+                self._pool.shutdown(wait=False)
+                self._pool = None
+
+    def close(self) -> None:
+        """Wait for what is being done; the rest is cancelled."""
+        if pool := self._pool:
+            pool.shutdown(cancel_futures=True)
+
+
 class Selections:
     """The passages of conditions, least recently used first. Thread-safe.
 
@@ -54,7 +85,7 @@ class Selections:
         """
         self._folder, self._revision, self._most_bytes = folder, revision, most_bytes
         self._connection: Connection | None = None
-        self._checking = ThreadPoolExecutor(1, thread_name_prefix="filter")
+        self._checking = _Thread()
         self._lock = threading.Lock()  # held for moments
         self._running: dict[tuple[Where, int], _Check] = {}  # by the revision that they must not be older than
         self._known: OrderedDict[Where, Rows] = OrderedDict()
@@ -65,7 +96,7 @@ class Selections:
         """Close the connection; what is being checked fails."""
         if self._connection:
             self._connection.interrupt()
-        self._checking.shutdown(cancel_futures=True)
+        self._checking.close()
         if self._connection:
             self._connection.close()
 
@@ -81,7 +112,7 @@ class Selections:
         with self._lock:
             key = where, revision
             if key not in self._running:
-                self._running[key] = _Check(self._checking.submit(self._check, where, revision))
+                self._running[key] = _Check(self._checking.submit(partial(self._check, where, revision)))
             check = self._running[key]
             check.waiting += 1
         try:
@@ -99,7 +130,7 @@ class Selections:
 
         reads: is given the connection, and the time at which FilterUnfinished must end it.
         """
-        return self._checking.submit(self._read, reads).result()
+        return self._checking.submit(partial(self._read, reads)).result()
 
     def _read(self, reads: Callable[[Connection, float], T]) -> T:
         self._connection = self._connection or Connection(self._folder)

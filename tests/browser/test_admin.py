@@ -179,8 +179,11 @@ def test_figures_collections_and_jobs_are_those_of_the_service(admin):
 
 def test_a_collection_is_deleted_after_it_was_named(admin):
     admin.client.put("/v1/collections/old")
+    damaged = {"message": "the collection is damaged", "status": 503}
+    admin.page.route("**/old/jobs", lambda route: route.fulfill(status=503, json=damaged))  # hides no others
     admin.page.reload()
     enter_key(admin.page, admin.client.headers["X-API-Key"])
+    expect(admin.page.locator(".jobs li").first).to_contain_text("papers: write")
     row = admin.page.locator("tr", has_text="old")
     row.get_by_role("button", name="Delete").click()
     expect(admin.page.get_by_role("alertdialog")).to_contain_text("“old” with its 0 documents")

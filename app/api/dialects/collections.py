@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.api.dialects.body import Digits, Language, Selecting, StrictBody, fields_of, message_of, place_of
 from app.errors import InvalidRequest, MalformedBody
@@ -122,17 +122,11 @@ class AliasListResponse(BaseModel):
     data: list[AliasResponse]
 
 
-def _visible(text: str) -> str:
-    if not VISIBLE.search(text):
-        raise ValueError("must not be empty")
-    return text
-
-
 class DocumentBody(StrictBody):
     """A document to keep."""
 
     id: Annotated[str, Field(min_length=1, max_length=ID_BYTES), Digits]
-    text: Annotated[str, AfterValidator(_visible)]
+    text: str
     title: str = ""
     metadata: dict[str, Any] = Field({}, description="Kept with the document, not searched; a `filter` tests it.")
 
@@ -327,6 +321,8 @@ def checked_wait(wait: object) -> Wait:
 
 
 def _document(body: DocumentBody) -> Document:
+    if not VISIBLE.search(body.title + body.text):  # corpora have articles of which only the title is known
+        raise ValueError("text: must not be empty, unless there is a title")
     if escaped(body.id) != body.id:
         raise ValueError("id: has control characters")
     # DELETE …/documents/.. would be sent as DELETE of the collection.

@@ -17,10 +17,11 @@ export function Collections({ collections, health, changed }) {
 	const [problem, setProblem] = useState(null);
 	useEffect(() => {
 		const current = { is: true };
-		Promise.all(collections.map(({ name }) => ask(path(name, "/jobs")).then(({ data }) => data))).then(
-			(lists) => current.is && (setProblem(null), setJobs(lists.flat())),
-			(fault) => current.is && setProblem(fault),
-		);
+		Promise.allSettled(collections.map(({ name }) => ask(path(name, "/jobs")))).then((all) => {
+			if (!current.is) return;
+			setJobs(all.flatMap(({ value }) => value?.data ?? []));
+			setProblem(all.find(({ reason }) => reason)?.reason ?? null);
+		});
 		return () => (current.is = false);
 	}, [collections]);
 	const act = (method, name, rest) => async () => {

@@ -124,7 +124,7 @@ def test_a_collection_that_is_made_while_one_is_built_is_replaced_by_force_alone
     assert not Collection(folder).get(["acknowledged"])
 
 
-def test_an_export_is_what_add_reads(tmp_path, birds):
+def test_an_export_is_what_add_reads(tmp_path, birds, monkeypatch):
     status, printed, _ = birds("export", "birds")
     assert status == 0
     assert [json.loads(line) for line in printed.splitlines()] == [
@@ -133,6 +133,16 @@ def test_an_export_is_what_add_reads(tmp_path, birds):
     ]
     (tmp_path / "again.jsonl").write_text(printed)
     assert "0 documents are new or changed" in birds("add", "birds", "again.jsonl")[1]
+    page = Collection.page
+
+    def changed_after(self, after, limit, wanted=None):
+        found = page(self, after, limit, wanted)
+        if not after:
+            self.put([Document("a", "an eagle")])
+        return found
+
+    monkeypatch.setattr(Collection, "page", changed_after)
+    assert birds("export", "birds")[1] == printed, "what changes meanwhile comes once, or it could not be added"
 
 
 def test_a_build_on_a_full_disk_names_the_collection(tmp_path, birds, monkeypatch):
@@ -169,8 +179,11 @@ def test_collections_are_listed_and_deleted_and_what_is_none_is_named(tmp_path, 
     assert status == 1
     assert "holds no collection of this version" in errors
     assert birds("delete", "birds")[0] == birds("delete", "birds", "a", "--all")[0] == 2
-    assert birds("delete", "birds", "--all")[0] == 0
-    assert "birds" not in birds("list")[1]
+    assert birds("build", "bees", "birds.jsonl")[0] == 0
+    (tmp_path / "data" / "collections" / "bees" / "documents.sqlite").write_bytes(b"not a database" * 400)
+    for name in ("birds", "bees"):
+        assert birds("delete", name, "--all")[0] == 0
+        assert name not in birds("list")[1]
     assert birds("stats", "birds")[0] == 1
 
 

@@ -52,9 +52,9 @@ def test_a_search_tells_which_part_of_which_document_it_found(told, tmp_path):
 def test_collections_are_told_as_numbers(told):
     assert told("index", "add", "birds", "more.jsonl") == {"collection": "birds", "changed": 1, "documents": 3}
     (listed,) = told("index", "list")["data"]
-    assert (listed["name"], listed["documents"], listed["aliases"]) == ("birds", 3, [])
+    assert (listed["name"], listed["documents"], listed["failed"], listed["aliases"]) == ("birds", 3, 0, [])
     stats = told("index", "stats", "birds")
-    assert (stats["documents"], stats["waiting"], stats["whole"]) == (3, 0, True)
+    assert (stats["documents"], stats["waiting"], stats["encoding"], stats["whole"]) == (3, 0, None, True)
     assert told("index", "verify", "birds") == {"name": "birds", "whole": True, "faults": []}
     assert told("index", "alias", "air", "birds")["collection"] == "birds"
     assert told("index", "alias", "air", "--delete")["collection"] is None

@@ -155,7 +155,7 @@ def test_passages_from_json_lines(tmp_path: Path) -> None:
         '{"text": "a", "metadata": {"b": [1]}}\n{"_id": "x", "title": "T", "text": "b", "metadata": null}\n'
     )
     assert list(read_documents(path, set())) == [Document("1", "a", metadata={"b": [1]}), Document("x", "b", "T")]
-    path.write_text('{"id": "owl", "text": "a"}\n{"id": null, "text": "b"}')  # as the service exports them
+    path.write_text('{"_id": null, "id": "owl", "text": "a"}\n{"id": null, "text": "b"}')  # as the service exports them
     assert [document.id for document in read_documents(path, set())] == ["owl", "2"]
     for metadata, message in (('{"a\\u0000": 1}', r"U\+0000"), ('{"a": ' + "[" * 200 + "]" * 200 + "}", "200 levels")):
         path.write_text(f'{{"text": "a", "metadata": {metadata}}}')

@@ -14,7 +14,7 @@ from retrieval.store.filters import instant, parse
 from retrieval.store.rows import Document
 from retrieval.store.selection import Selections, size_of
 from tests.retrieval.store.test_filters import filled
-from tests.waiting import PATIENT_S
+from tests.waiting import PATIENT_S, eventually
 
 OF_A, NOT_OF_A = parse({"eq": {"of": "a"}}), parse({"not": {"eq": {"of": "a"}}})
 
@@ -39,6 +39,7 @@ def test_a_filter_is_checked_again_after_a_write(collection):
     collection.delete(["0"])
     assert ids(collection.select(OF_A)) == ["1", "2"]
     assert ids(collection.select(NOT_OF_A)) == ["3"]
+    eventually(lambda: not any(each.name.startswith("filter") for each in threading.enumerate()))  # until it is asked
 
 
 def test_true_and_1_are_not_remembered_as_one(collection):

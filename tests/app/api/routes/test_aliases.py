@@ -105,6 +105,13 @@ def test_what_an_alias_led_to_may_be_deleted_at_once(books, monkeypatch):
     assert found(books, "books") == ["b.2026"]
 
 
+def test_what_an_alias_led_to_is_not_named_once_it_is_gone(books):
+    folder = books.app.state.dependencies.settings.collections_dir / "b.2025"
+    folder.rename(folder.with_name("renamed"))
+    for path in ("/rerank", "/v1/collections/books/search"):
+        problem(books.post(path, json={"query": "owl", "collection": "books"}), 404, "there is no collection 'books'")
+
+
 def test_space_is_given_back_of_what_was_deleted_by_a_filter_through_an_alias(books):
     segments = books.app.state.dependencies.settings.collections_dir / "b.2025" / "segments"
     before = {path.name for path in segments.iterdir()}

@@ -147,7 +147,7 @@ def test_documents_come_back_as_they_were_sent(birds):
 
 def test_documents_may_have_their_id_as_corpora_do(client, birds):
     """BEIR's corpora and the command line's exports have `_id`, exports of databases numbers."""
-    sent = [{"id": None, "_id": "owl-1", "text": "An owl hunts."}, {"_id": 2, "text": "A swift flies.", "title": ""}]
+    sent = [{"id": None, "_id": "owl-1", "text": "An owl hunts."}, {"_id": 2, "text": "", "title": "A swift flies."}]
     sent += [{"id": 3, "text": "A wren sings."}]
     lines = "\n".join(
         map(json.dumps, [*sent, {"_id": True, "text": "No id."}, {"_id": "x", "id": "y", "text": "Two."}])
@@ -156,7 +156,7 @@ def test_documents_may_have_their_id_as_corpora_do(client, birds):
     assert (answer["stored"], answer["rejected"]) == (3, 2)
     assert [failure["line"] for failure in answer["failed"]] == [4, 5]
     assert birds.post("/v1/collections/birds/documents", json={"documents": sent}).json()["changed"] == 0
-    assert birds.get("/v1/collections/birds/documents/2").json()["text"] == "A swift flies."
+    assert birds.get("/v1/collections/birds/documents/2").json()["title"] == "A swift flies."
     joined = birds.post("/v1/collections/birds/documents?wait=searchable", content=lines, headers=AS_LINES).json()
     ranked = birds.post("/v1/collections/birds/search", json={"query": "wren", "ids": [3]}).json()
     assert (joined["searchable"], [row["document"]["id"] for row in ranked["results"]]) == (True, ["3"])
@@ -226,7 +226,7 @@ def test_of_an_id_that_comes_twice_the_last_counts(birds):
     ("document", "error"),
     [
         ({"id": "x", "text": ""}, "text: must not be empty"),
-        ({"id": "x", "text": " \u200b"}, "text: must not be empty"),
+        ({"id": "x", "text": " \u200b", "title": "\n"}, "text: must not be empty"),
         ({"id": "x"}, "text: is required"),
         ({"id": "x", "text": None}, "text: is required"),
         ({"id": "", "text": "a"}, "id: must not be empty"),
@@ -525,6 +525,8 @@ def test_a_damaged_collection_hides_no_others(birds, hash_settings):
     (hash_settings.collections_dir / "bees" / "documents.sqlite").write_bytes(b"not a database" * 400)
     assert [each["name"] for each in birds.get("/v1/collections").json()["data"]] == ["birds"]
     problem(birds.get("/v1/collections/bees"), 503, "'bees' is damaged")
+    assert birds.delete("/v1/collections/bees").status_code == 204
+    assert birds.put("/v1/collections/bees").status_code == 201
 
 
 @pytest.mark.parametrize("method", ["get", "page", "counts", "put", "delete"])
