@@ -305,18 +305,17 @@ def _table(held_out: dict[str, HeldOut]) -> Table:
 
 def draw(held_out: dict[str, HeldOut], path: Path) -> None:
     """Draw a reliability diagram: a line for each collection."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure  # of the extra `draw`
 
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
+    from app.cli.evaluation_plots import drawing, png
 
-    figure, axes = plt.subplots(figsize=(6, 6))
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
-    for name, each in held_out.items():
-        axes.plot(each.bins[:, 0], each.bins[:, 1], marker="o", label=name)
-    axes.set(
-        xlabel="score", ylabel="share of relevant documents", title="Reliability on collections left out of the fit"
-    )
-    axes.legend()
-    figure.savefig(path, dpi=100, bbox_inches="tight")
-    plt.close(figure)
+    with drawing():
+        figure = Figure((6, 6), layout="constrained")
+        axes = figure.subplots()
+        perfect = axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
+        lines = [axes.plot(each.bins[:, 0], each.bins[:, 1], marker="o")[0] for each in held_out.values()]
+        axes.set(
+            xlabel="score", ylabel="share of relevant documents", title="Reliability on collections left out of the fit"
+        )
+        axes.legend([*perfect, *lines], ["perfect", *map(escaped, held_out)])  # a label of a line hides one with _
+        png(figure, path)
