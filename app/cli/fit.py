@@ -39,7 +39,17 @@ from app.cli.fitting import (
 )
 from app.cli.fusion_fitting import Choice, FittedFusion, fit_fusion
 from app.cli.judged_lists import BANDWIDTHS, bandwidths, judged_lists
-from app.cli.options import JUDGED, AsJson, ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, possible, writable
+from app.cli.options import (
+    JUDGED,
+    AsJson,
+    ChunkingChoice,
+    ChunkOverlap,
+    Chunks,
+    ChunkSize,
+    check_apart,
+    possible,
+    writable,
+)
 from app.cli.progress import bar
 from app.cli.terminal import note, out, print_json
 from app.engine.loader import open_reranker
@@ -86,9 +96,10 @@ def fit_parameters(
         raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")
     if plot and find_spec("matplotlib") is None:
         raise typer.BadParameter("--plot needs matplotlib: pip install 'quantum-rerank[draw]'")
+    output = output or Path("calibration.json" if calibration else "parameters.json")
+    check_apart(output=output, plot=plot)
     datasets = _datasets(folders, split, queries, calibration=calibration)
     cache = user_cache_path("quantum-rerank")
-    output = output or Path("calibration.json" if calibration else "parameters.json")
     settings = Settings()
     first_stage = settings.first_stage.to_first_stage()
     with bar("preparing") as report:

@@ -60,6 +60,7 @@ def run(tmp_path, qrerank):
 
 
 def test_parameters_are_fitted_and_judged_on_what_was_left_out(tmp_path, run):
+    assert run("fit", "page", "--output", "one", "--plot", "one")[0] == 2
     dusk = (tmp_path / "dusk").rename(tmp_path / "$x^$").name  # no formula to matplotlib
     status, said, errors = run("fit", "page", dusk, "--calibration", "--plot", "plot.png")
     assert status == 0, errors
