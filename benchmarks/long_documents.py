@@ -33,7 +33,7 @@ def main(source: Path, target: Path, parts: int = PARTS) -> None:
     dataset = load(source)
     groups = join(dataset.passages, parts)
     place = {passage.id: name for name, members in groups.items() for passage in members}
-    (target / "qrels").mkdir(parents=True)
+    (target / "qrels").mkdir(parents=True, exist_ok=True)
     with (target / "corpus.jsonl").open("wb") as file:
         for name, members in groups.items():
             text = "\n\n".join(f"{each.title}\n{each.text}".strip() for each in members)

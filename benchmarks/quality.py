@@ -170,7 +170,7 @@ def gained(found: Mapping[str, Mapping[str, Row]], label: str) -> tuple[float, f
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Collections; absent: {', '.join(NAMES)}.")] = None,
     queries: Annotated[int | None, typer.Option(min=1, help="Of each collection, the first; absent: all.")] = None,
-    deadline_ms: Annotated[float, typer.Option(help="Of hybrid+cross; 0: none.")] = 400,
+    deadline_ms: Annotated[float, typer.Option(min=0, help="Of hybrid+cross; 0: none.")] = 400,
     indexed_only: Annotated[bool, typer.Option("--indexed-only", help="Only ours, with stored states.")] = False,
     split: Annotated[bool, typer.Option("--split", help="Split documents as a collection does by default.")] = False,
 ) -> None:

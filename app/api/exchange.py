@@ -62,10 +62,11 @@ async def aside(body: bytes, parse: Callable[[bytes], T]) -> T:
 
 
 def check_parameters(request: Request, *known: str) -> None:
-    """InvalidRequest for a parameter in the address that is not known: a mistyped filter would leave everything."""
-    if not request.query_params.keys() <= {*known}:
+    """InvalidRequest for a parameter in the address that is not known or comes twice: a filter would not count."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    if not {*given} <= {*known} or len({*given}) < len(given):
         names = ", ".join(f"`{name}`" for name in known)
-        raise InvalidRequest(f"the address takes {names} after the ?, and nothing else")
+        raise InvalidRequest(f"the address takes {names} after the ?, each once, and nothing else")
 
 
 def whole_number(request: Request, name: str, default: int, least: int, most: int) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from app.cli.errors import naming
-from app.cli.options import JUDGED, AsJson, Query, not_blank, writable
+from app.cli.options import JUDGED, AsJson, Query, check_apart, not_blank, writable
 from app.cli.progress import bar
 from app.cli.terminal import note, out, show
 from app.engine.loader import open_encoder
@@ -260,8 +260,7 @@ def export(
     """
     if not (qpy or qasm3):
         raise typer.BadParameter("give --qpy FILE or --qasm3 FILE, or both")
-    if qpy and qasm3 and qpy.resolve() == qasm3.resolve():
-        raise typer.BadParameter("--qpy and --qasm3 name the same file; give two")
+    check_apart(qpy=qpy, qasm3=qasm3)
     from quantum.backends.devices import fake_device
     from quantum.backends.routing import route
     from quantum.circuits import as_qasm3, as_qpy, bulk_circuit, parameter_meanings

@@ -34,6 +34,7 @@ from app.cli.options import (
     ChunkOverlap,
     Chunks,
     ChunkSize,
+    check_apart,
     check_method,
     readable,
     writable,
@@ -308,6 +309,7 @@ def _check(
         raise typer.BadParameter("--split names judgements, and --known-item is without any; give one of them")
     if (outputs.run_out or outputs.plots) and len(set(names)) < len(names):
         raise typer.BadParameter("two collections have the same name, and so would their files; rename one")
+    check_apart(json=outputs.json_file, report=outputs.report)
     if (outputs.report or outputs.plots) and find_spec("matplotlib") is None:
         raise typer.BadParameter("--report and --plots need matplotlib: pip install 'quantum-rerank[draw]'")
 

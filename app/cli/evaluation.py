@@ -22,6 +22,7 @@ from app.engine.loader import open_encoder, open_models
 from app.ranking.methods import RankMethod
 from app.ranking.reranker import Ranking, Reranker
 from app.settings import Settings
+from quantum.errors import QuantumError
 from retrieval.encoder.chunks import splitter
 from retrieval.encoder.prepare import Progress
 from retrieval.encoder.protocol import Encoder
@@ -231,7 +232,10 @@ def rank(
         recorder = _Recorder()
         for done, query in enumerate(case.queries):
             progress(f"{case.dataset.name}: {method}", done, total)
-            recorder.add(query, collection, partial(search, method=method, leave_out=own.get(query.id)))
+            try:
+                recorder.add(query, collection, partial(search, method=method, leave_out=own.get(query.id)))
+            except QuantumError as error:  # such as an exclusion that is the query itself
+                raise DataError(f"{case.dataset.name}, query {query.id!r}: {error}") from error
         progress(f"{case.dataset.name}: {method}", total, total)
         result[method] = recorder.method
         result.setdefault(BM25, recorder.bm25)

@@ -39,7 +39,17 @@ from app.cli.fitting import (
 )
 from app.cli.fusion_fitting import Choice, FittedFusion, fit_fusion
 from app.cli.judged_lists import BANDWIDTHS, bandwidths, judged_lists
-from app.cli.options import JUDGED, AsJson, ChunkingChoice, ChunkOverlap, Chunks, ChunkSize, possible, writable
+from app.cli.options import (
+    JUDGED,
+    AsJson,
+    ChunkingChoice,
+    ChunkOverlap,
+    Chunks,
+    ChunkSize,
+    check_apart,
+    possible,
+    writable,
+)
 from app.cli.progress import bar
 from app.cli.terminal import note, out, print_json
 from app.engine.loader import open_reranker
@@ -86,9 +96,10 @@ def fit_parameters(
         raise typer.BadParameter("fitting needs scikit-learn: pip install 'quantum-rerank[fit]'")
     if plot and find_spec("matplotlib") is None:
         raise typer.BadParameter("--plot needs matplotlib: pip install 'quantum-rerank[draw]'")
+    output = output or Path("calibration.json" if calibration else "parameters.json")
+    check_apart(output=output, plot=plot)
     datasets = _datasets(folders, split, queries, calibration=calibration)
     cache = user_cache_path("quantum-rerank")
-    output = output or Path("calibration.json" if calibration else "parameters.json")
     settings = Settings()
     first_stage = settings.first_stage.to_first_stage()
     with bar("preparing") as report:
@@ -305,18 +316,17 @@ def _table(held_out: dict[str, HeldOut]) -> Table:
 
 def draw(held_out: dict[str, HeldOut], path: Path) -> None:
     """Draw a reliability diagram: a line for each collection."""
-    import matplotlib as mpl
+    from matplotlib.figure import Figure  # of the extra `draw`
 
-    mpl.use("agg")
-    from matplotlib import pyplot as plt
+    from app.cli.evaluation_plots import drawing, png
 
-    figure, axes = plt.subplots(figsize=(6, 6))
-    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="perfect")
-    for name, each in held_out.items():
-        axes.plot(each.bins[:, 0], each.bins[:, 1], marker="o", label=name)
-    axes.set(
-        xlabel="score", ylabel="share of relevant documents", title="Reliability on collections left out of the fit"
-    )
-    axes.legend()
-    figure.savefig(path, dpi=100, bbox_inches="tight")
-    plt.close(figure)
+    with drawing():
+        figure = Figure((6, 6), layout="constrained")
+        axes = figure.subplots()
+        perfect = axes.plot([0, 1], [0, 1], color="grey", linestyle=":")
+        lines = [axes.plot(each.bins[:, 0], each.bins[:, 1], marker="o")[0] for each in held_out.values()]
+        axes.set(
+            xlabel="score", ylabel="share of relevant documents", title="Reliability on collections left out of the fit"
+        )
+        axes.legend([*perfect, *lines], ["perfect", *map(escaped, held_out)])  # a label of a line hides one with _
+        png(figure, path)

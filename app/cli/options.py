@@ -72,6 +72,8 @@ def writable(path: Path | None) -> Path | None:
         with _usage(path):
             if path.is_dir():
                 raise typer.BadParameter(f"{path} is a folder; give a file's path")
+            if str(path) == "-":
+                raise typer.BadParameter("it goes into a file; give its path")
             if not path.exists():
                 path.touch(exist_ok=False)
                 path.unlink()
@@ -83,6 +85,14 @@ def writable(path: Path | None) -> Path | None:
 def writable_or_out(path: Path | None) -> Path | None:
     """Check that a file can be written, or is - for standard output; a usage error if not."""
     return path if str(path) == "-" else writable(path)
+
+
+def check_apart(**outputs: Path | None) -> None:
+    """Refuse two options that name one file, since the second would replace what the first wrote."""
+    options: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path and (other := options.setdefault(path.resolve(), option)) != option:
+            raise typer.BadParameter(f"--{other} and --{option} name the same file; give two")
 
 
 def known_language(language: str | None) -> str | None:

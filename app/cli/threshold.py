@@ -86,7 +86,7 @@ def threshold(
     relevant = np.array([pair.relevant for pair in pairs])
     found = choose(scores, relevant, precision)
     if found is None:
-        best = max(_precisions(scores, relevant))
+        best = _precisions(scores, relevant)[1].max()
         raise DataError(f"no score gives a precision of {precision:.0%} on these pairs; the best is {best:.0%}")
     # Rounded up, or to the nearest, it would leave out the pair that defines it.
     min_score = Decimal(found.score).quantize(_DIGITS, ROUND_FLOOR)
@@ -184,11 +184,16 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
 
 def _least(scores: NDArray[np.float64], relevant: NDArray[np.bool_], precision: float) -> float | None:
     """The least of the scores at which the precision is reached."""
-    reached = np.array(_precisions(scores, relevant)) >= precision - 1e-12
-    ordered = np.sort(np.unique(scores))[::-1]
-    return float(ordered[reached].min()) if reached.any() else None
+    different, precisions = _precisions(scores, relevant)
+    reached = different[precisions >= precision - 1e-12]
+    return float(reached.min()) if len(reached) else None
 
 
-def _precisions(scores: NDArray[np.float64], relevant: NDArray[np.bool_]) -> list[float]:
-    """The precision at each different score, the highest first."""
-    return [float(relevant[scores >= score].mean()) for score in np.sort(np.unique(scores))[::-1]]
+def _precisions(
+    scores: NDArray[np.float64], relevant: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The different scores, rising, and the precision of the pairs that reach each."""
+    order = np.argsort(scores)
+    different, starts = np.unique(scores[order], return_index=True)
+    hits = np.cumsum(relevant[order][::-1])[::-1]
+    return different, hits[starts] / (len(scores) - starts)

@@ -1,9 +1,10 @@
 """Weights of the rankers, learned from judged results: the exponentially weighted average forecaster.
 
 Its experts are fixed weightings. A judgement costs each expert a loss in [0, 1]; experts lose probability with their
-losses, and a request is fused by the weights that they have in the mean. The regret to the best of E experts grows with
-√(T ln E / 2) at most after T judgements (Cesa-Bianchi & Lugosi 2006, theorem 2.3, DOI 10.1017/CBO9780511546921). It
-depends on the sums of losses alone: judgements may come in any order, and through any process.
+losses, and a request is fused by the weights that they have in the mean. What experts lose in the mean of their
+probabilities exceeds the best one's loss by at most 2 √(T ln(1/p) / 2) after T judgements, p being the least prior
+(Cesa-Bianchi & Lugosi 2006, theorem 2.3, DOI 10.1017/CBO9780511546921). It depends on the sums of losses alone:
+judgements may come in any order, and through any process.
 """
 
 from __future__ import annotations

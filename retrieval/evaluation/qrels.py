@@ -15,7 +15,6 @@ from retrieval.evaluation.text_files import finite, read_lines
 
 _GRADE_NAMES = {"score", "relevance", "rel", "grade", "label", "judgement", "judgment"}
 _MOST_GRADE = 1e100  # sums of larger ones might overflow
-_ITERATIONS = {"0", "Q0"}  # values of TREC's second column, which is ignored
 
 
 def qrels_file(folder: Path, split: str) -> Path:
@@ -57,7 +56,9 @@ def read_qrels(path: Path, queries: Container[str]) -> Qrels:
 def _judgement(line: str) -> tuple[str, str, float] | None:
     """Parse query, document and grade; None if the line is not a judgement."""
     columns = line.split()
-    trec = [columns[0], *columns[2:]] if len(columns) == 4 and columns[1] in _ITERATIONS else []
+    # TREC's second column says nothing: 0, Q0, or the round, as in TREC-COVID.
+    is_trec = len(columns) == 4 and (columns[1].upper() == "Q0" or finite(columns[1]) is not None)
+    trec = [columns[0], *columns[2:]] if is_trec else []
     for fields in (line.split("\t"), trec):
         if len(fields) == 3 and fields[0].strip() and fields[1].strip():
             grade = finite(fields[2].strip())

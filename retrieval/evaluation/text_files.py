@@ -17,6 +17,7 @@ from retrieval.text.sentences import VISIBLE
 V = TypeVar("V")
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors write it at the start of a file
+_GZIP = b"\x1f\x8b"  # the start of such files, as runs and judgements are often given away
 _STANDARD_INPUT = Path("-")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -98,6 +99,9 @@ def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _read(path: Path) -> bytes:
     try:
-        return sys.stdin.buffer.read() if path == _STANDARD_INPUT else path.read_bytes()
+        data = sys.stdin.buffer.read() if path == _STANDARD_INPUT else path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if data.startswith(_GZIP):
+        raise DataError(f"{path}: compressed by gzip; unpack it with gunzip")
+    return data

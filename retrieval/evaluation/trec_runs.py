@@ -94,7 +94,7 @@ def _lines(run: ScoredRun, tag: str) -> Iterator[str]:
 
 def _fields(line: str, place: str) -> tuple[str, str, float]:
     columns = line.split()
-    if len(columns) != 6 or columns[1] not in {"Q0", "0"}:
+    if len(columns) != 6 or columns[1].upper() not in {"Q0", "0"}:
         raise DataError(f'{place}: expected "query Q0 document rank score tag", separated by white space')
     score = finite(columns[4])
     if score is None:

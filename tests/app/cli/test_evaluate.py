@@ -83,6 +83,8 @@ def figures(evaluate, *words):
         (["--run-in", "nan.run"], 1, "nan.run:1: the score 'nan' is not a finite number"),
         (["--run-in", "hybrid.run"], 2, "'hybrid' is the name of another row; rename hybrid.run"),
         (["--run-in", "hybrid@x.run"], 2, "'hybrid@x' has '@', as rows of --config do; rename hybrid@x.run"),
+        (["--report", "-"], 2, "'--report': it goes into a file; give its path"),
+        (["--json", "a", "--report", "./a"], 2, "--json and --report name the same file; give two"),
         (["--run-out", "/dev/null/runs"], 1, "Not a directory; check the path"),
         (["--plots", "/dev/null/plots"], 1, "Not a directory; check the path"),
         (["--known-item", "title"], 1, "no document has a title of its own"),
@@ -295,6 +297,13 @@ def test_exclusions_may_be_of_queries_that_are_judged_and_nowhere_else(evaluate,
     assert results["queries"] == 1
     assert results["methods"]["hybrid"]["ndcg@10"] == 1.0
     assert "left out" not in said
+
+
+def test_the_query_is_named_whose_exclusion_is_itself(evaluate, beir):
+    write_lines(beir / "e.jsonl", [{"_id": "1", "text": "owl", "exclude": ["owl"]}])
+    status, _, said = evaluate("birds", "--exclude-file", "birds/e.jsonl")
+    assert status == 1
+    assert "birds, query '1': excluded vector 0 is parallel to the query" in said
 
 
 def test_what_more_candidates_allow_is_counted_whole(evaluate, beir):

@@ -60,18 +60,20 @@ def run(tmp_path, qrerank):
 
 
 def test_parameters_are_fitted_and_judged_on_what_was_left_out(tmp_path, run):
-    status, said, errors = run("fit", "page", "dusk", "--calibration", "--plot", "plot.png")
+    assert run("fit", "page", "--output", "one", "--plot", "one")[0] == 2
+    dusk = (tmp_path / "dusk").rename(tmp_path / "$x^$").name  # no formula to matplotlib
+    status, said, errors = run("fit", "page", dusk, "--calibration", "--plot", "plot.png")
     assert status == 0, errors
     assert "10 queries are few" in errors
     assert "wrote calibration.json; serve with QRERANK_CALIBRATION=calibration.json" in said
     found = Calibration.read(tmp_path / "calibration.json")
-    assert (found.model, found.provenance["queries"]) == ("hash", {"page": 5, "dusk": 5})
+    assert (found.model, found.provenance["queries"]) == ("hash", {"page": 5, dusk: 5})
     held_out = found.provenance["held_out"]
-    assert set(held_out) == {"page", "dusk"}
+    assert set(held_out) == {"page", dusk}
     assert set(held_out["page"]) == {"queries", "relevant", "same", "other", "lost", "error"}
     assert "mean" in said
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    again = run("fit", "page", "dusk", "--calibration", "--output", "again.json")
+    again = run("fit", "page", dusk, "--calibration", "--output", "again.json")
     assert again[0] == 0
     assert Calibration.read(tmp_path / "again.json").coefficients == found.coefficients
 

@@ -37,8 +37,11 @@ def read(folder: Path, text: str | bytes, queries=QUERIES):
         LINES.replace("query-id\tcorpus-id\tscore", "query_id\tdoc_id\trelevance"),
         LINES.replace("\t2\n", "\t2.0\n").replace("\t1\n", "\t1e0\n").replace("\t0\n", "\t0. \n"),
         "q1 0 d1 2\nq1 0 d2 1\nq2\tQ0\t3   0\n",
+        "q1 0.5 d1 2\nq1 4 d2 1\nq2 q0 3 0\n",
     ],
-    ids="as is,no header,CRLF,byte order mark,twice,twice as float,no end,capitals,other names,floats,TREC".split(","),
+    ids="as is,no header,CRLF,byte order mark,twice,twice as float,no end,capitals,other names,floats,TREC,COVID".split(
+        ","
+    ),
 )
 def test_judgements_may_be_written_otherwise(tmp_path, text):
     assert read(tmp_path, text) == READ

@@ -1,5 +1,6 @@
 """User files, and the errors for files that cannot be read."""
 
+import gzip
 import io
 import json
 import sys
@@ -38,6 +39,7 @@ def test_a_byte_order_mark_blank_lines_and_carriage_returns_are_no_text(file):
         ("café".encode("utf-16"), "not UTF-8 at byte 0"),
         ("日本".encode("shift-jis"), "not UTF-8 at byte 0"),
         (b"cut \xc3", "not UTF-8 at byte 4"),
+        (gzip.compress(b"owl"), "compressed by gzip; unpack it with gunzip"),
     ],
 )
 def test_other_encodings_are_named(file, content, message):

@@ -31,7 +31,7 @@ def test_what_is_written_keeps_its_order_as_32_bit_numbers(tmp_path_factory, sco
 
 
 def test_the_order_is_by_score_and_equal_scores_by_falling_id_whatever_the_ranks_say(tmp_path):
-    run = read(tmp_path / "r", "1 Q0 a 1 0.5 x\n1 Q0 b 9 2e0 x\n\n1\t0\tc\t1\t.5\tx\n9 Q0 nowhere 1 1 x\n")
+    run = read(tmp_path / "r", "1 Q0 a 1 0.5 x\n1 q0 b 9 2e0 x\n\n1\t0\tc\t1\t.5\tx\n9 Q0 nowhere 1 1 x\n")
     assert run == {"1": [("b", 2.0), ("c", 0.5), ("a", 0.5)]}
 
 

@@ -105,7 +105,15 @@ def test_a_ranking_over_a_websocket_is_judged_by_the_id_in_its_last_frame(client
 
 
 @pytest.mark.parametrize(
-    "parameters", ["colection=birds", "collection=%00", "key_group=%00", "key_group=gold", "collection=birds&x=1"]
+    "parameters",
+    [
+        "colection=birds",
+        "collection=%00",
+        "key_group=%00",
+        "key_group=gold",
+        "collection=birds&x=1",
+        "collection=birds&collection=",  # the last one alone would count
+    ],
 )
 def test_what_is_mistyped_forgets_nothing(client, parameters):
     judge(client, ranked(client)[0], index=0, label="relevant")
