@@ -6,7 +6,6 @@ Twenty times the queries come in another order, at most 100 of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +15,10 @@ import typer
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from app.cli.judged_lists import JudgedList, JudgedLists
+from app.cli.judged_lists import JudgedList
 from app.cli.progress import bar
 from app.feedback.learner import EXPERTS, Evidence, losses_of, probabilities, weights
-from app.ranking.hybrid import Fusion
+from app.ranking.hybrid import RANKERS, Fusion
 from benchmarks.fusion import judged
 from benchmarks.report import table
 
@@ -28,13 +27,15 @@ HEADS = ("collection", "default", "best fixed of the others", f"learned from at 
 Vector = NDArray[np.float64]
 
 
-@dataclass
 class Query:
     """One judged query."""
 
-    of: JudgedList
-    parts: Vector  # (3, n), what each ranker adds at weight 1
-    defaults: Vector  # (3,)
+    def __init__(self, of: JudgedList) -> None:
+        """Take what each ranker adds at weight 1, (3, n), and the usual weights, (3,)."""
+        self.of = of
+        self.parts, self.defaults = Fusion().parts(of.rankers, of.code, partial(getattr, of, "gram"))
+        if not of.readable:  # words alone decide, whatever the weights: nothing is learned
+            self.parts = np.tile(of.row(RANKERS.index("lexical")), (3, 1))
 
     def ndcg(self, posterior: Vector) -> float:
         """nDCG@10 by what was learned."""
@@ -45,11 +46,6 @@ class Query:
         shown = np.argsort(-(weights(posterior, self.defaults) @ self.parts), kind="stable")[:SHOWN]
         relevant = [int(at) for at in shown if self.of.grades[at] > 0]
         return [losses_of(self.parts.astype(np.float32), self.defaults, at, relevant=True) for at in relevant]
-
-
-def queries(lists: JudgedLists) -> list[Query]:
-    """All queries of a collection whose words the model knows."""
-    return [Query(each, *Fusion().parts(each.rankers, each.code, partial(getattr, each, "gram"))) for each in lists]
 
 
 def simulate(of: list[Query], order: NDArray[np.int64]) -> tuple[Vector, Vector]:
@@ -66,7 +62,7 @@ def simulate(of: list[Query], order: NDArray[np.int64]) -> tuple[Vector, Vector]
 def main(plot: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/images/feedback.png")) -> None:
     """Print the table and draw the curves."""
     with bar("scores") as progress:
-        found = {lists.collection: queries(lists) for lists in judged(progress)}
+        found = {lists.collection: [Query(each) for each in lists] for lists in judged(progress)}
         fixed = {name: np.array([[q.ndcg(e) for e in np.eye(EXPERTS)] for q in of]) for name, of in found.items()}
         figure, rows = Figure(figsize=(9, 4.5), layout="constrained"), []
         axes = figure.subplots(2, 4).ravel()
