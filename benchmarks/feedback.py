@@ -64,11 +64,11 @@ def main(plot: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/i
     with bar("scores") as progress:
         found = {lists.collection: [Query(each) for each in lists] for lists in judged(progress)}
         fixed = {name: np.array([[q.ndcg(e) for e in np.eye(EXPERTS)] for q in of]) for name, of in found.items()}
-        figure, rows = Figure(figsize=(9, 4.5), layout="constrained"), []
+        figure, rows, values = Figure(figsize=(9, 4.5), layout="constrained"), [], []
         axes = figure.subplots(2, 4).ravel()
         for number, (name, of) in enumerate(found.items()):
             progress("simulations", number, len(found))
-            others = np.mean([values.mean(axis=0) for other, values in fixed.items() if other != name], axis=0)
+            others = np.mean([each.mean(axis=0) for other, each in fixed.items() if other != name], axis=0)
             best = fixed[name][:, others.argmax()]
             generator, curves, after = np.random.default_rng(0), [], []
             for _ in range(ORDERS):
@@ -83,6 +83,8 @@ def main(plot: Annotated[Path, typer.Option(help="The picture.")] = Path("docs/i
             axes[number].set_title(name, fontsize=9)
             own, learned = fixed[name].mean(axis=0), f"{np.mean(after):.4f} ± {2 * np.std(after) / ORDERS**0.5:.4f}"
             rows.append([name, f"{own[0]:.4f}", f"{best.mean():.4f}", learned, f"{own.max():.4f}"])
+            values.append([own[0], best.mean(), np.mean(after), own.max()])
+        rows.append(["mean", *(f"{value:.4f}" for value in np.mean(values, axis=0))])
     figure.supxlabel("judged queries")
     figure.supylabel("mean nDCG@10 so far, less the best fixed weights'")
     figure.savefig(plot, dpi=110, metadata={"Software": None})
