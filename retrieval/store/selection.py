@@ -62,9 +62,11 @@ class _Thread:
                 self._pool = None
 
     def close(self) -> None:
-        """Wait for what is being done; the rest is cancelled."""
-        if pool := self._pool:
-            pool.shutdown(cancel_futures=True)
+        """Wait for what is being done; the rest is cancelled, and RuntimeError is what more gets."""
+        with self._lock:
+            self._left += 1  # this pool, which takes nothing more, stays
+            self._pool = pool = self._pool or ThreadPoolExecutor(1)
+        pool.shutdown(cancel_futures=True)
 
 
 class Selections:

@@ -74,6 +74,8 @@ def test_a_filter_that_a_request_cannot_wait_for_goes_on_and_is_found_by_the_nex
     rows = selections.rows(OF_A.where())
     assert selections.rows(OF_A.where(), until=0.0) is rows
     selections.close()
+    with pytest.raises(RuntimeError, match="after shutdown"):  # it opens no connection that nobody closes
+        selections.rows(NOT_OF_A.where())
 
 
 def test_a_filter_that_takes_too_long_is_ended(collection, monkeypatch):
